@@ -1,0 +1,1 @@
+"""Formula → composition → element rows."""

@@ -1,0 +1,53 @@
+"""A chemical composition: which elements, in which fractions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from xxact_core.compositions.element_table import ATOMIC_NUMBERS
+from xxact_core.errors import FormulaError
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Elements and their amounts, sorted by amount (largest first, then by atomic number).
+
+    symbols: element symbols, each once. amounts: positive numbers as written, e.g. (3.0, 2.0) for Al2O3's O and Al.
+    """
+
+    symbols: tuple[str, ...]
+    amounts: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Check the elements and amounts, then sort; `FormulaError` names the first bad element."""
+        if not self.symbols or len(self.symbols) != len(self.amounts):
+            msg = f"a composition needs one amount for each element, not {self.symbols} and {self.amounts}"
+            raise FormulaError(msg, code="E_FORMULA")
+        if len(set(self.symbols)) != len(self.symbols):
+            msg = f"an element occurs twice in {self.symbols}"
+            raise FormulaError(msg, code="E_FORMULA")
+        for symbol, amount in zip(self.symbols, self.amounts, strict=True):
+            if symbol not in ATOMIC_NUMBERS:
+                msg = f"{symbol!r} is not a chemical element (D and T are written H)"
+                raise FormulaError(msg, code="E_FORMULA")
+            if not (np.isfinite(amount) and amount > 0):
+                msg = f"the amount of {symbol} is {amount}; expected a positive number"
+                raise FormulaError(msg, code="E_FORMULA")
+        pairs = sorted(
+            zip(self.symbols, self.amounts, strict=True), key=lambda pair: (-pair[1], ATOMIC_NUMBERS[pair[0]])
+        )
+        object.__setattr__(self, "symbols", tuple(symbol for symbol, _ in pairs))
+        object.__setattr__(self, "amounts", tuple(float(amount) for _, amount in pairs))
+
+    @property
+    def atomic_numbers(self) -> np.ndarray:
+        """Atomic numbers, shape (elements,), int64, largest amount first."""
+        return np.array([ATOMIC_NUMBERS[symbol] for symbol in self.symbols], dtype=np.int64)
+
+    @property
+    def fractions(self) -> np.ndarray:
+        """Atomic fractions, shape (elements,), float64, summing to 1, largest first."""
+        amounts = np.array(self.amounts, dtype=np.float64)
+        return amounts / amounts.sum()

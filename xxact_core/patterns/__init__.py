@@ -1,0 +1,1 @@
+"""File → pattern → gridded pattern: what a diffractometer wrote, as the model reads it."""

@@ -1,0 +1,122 @@
+"""2θ, q and d: the same reflection on three axes, and on the 2θ axis of another radiation."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+
+import numpy as np
+
+from xxact_core.errors import WavelengthError, shorten
+
+WAVELENGTHS = {
+    "CuKa": 1.54184,
+    "CuKa1": 1.54056,
+    "CuKa2": 1.54439,
+    "CuKb1": 1.39222,
+    "MoKa": 0.71073,
+    "MoKa1": 0.70930,
+    "MoKa2": 0.71359,
+    "MoKb1": 0.63229,
+    "CrKa": 2.29100,
+    "CrKa1": 2.28970,
+    "CrKa2": 2.29361,
+    "CrKb1": 2.08487,
+    "FeKa": 1.93735,
+    "FeKa1": 1.93604,
+    "FeKa2": 1.93998,
+    "FeKb1": 1.75661,
+    "CoKa": 1.79026,
+    "CoKa1": 1.78896,
+    "CoKa2": 1.79285,
+    "CoKb1": 1.63079,
+    "AgKa": 0.560885,
+    "AgKa1": 0.559421,
+    "AgKa2": 0.563813,
+    "AgKb1": 0.497082,
+}
+"""Named wavelengths [Å]; Ka without a number is the mean of Ka1 and Ka2 weighted 2:1.
+
+Source: pymatgen.analysis.diffraction.xrd.WAVELENGTHS (release 2026.10), the simulator of the paper's section 3.3.
+"""
+
+CU_K_ALPHA = WAVELENGTHS["CuKa"]
+"""Wavelength of the shared grid [Å]. Source: XxaCT-NN section 3.3 (Cu Kα, pymatgen's value)."""
+
+SHORTEST, LONGEST = 0.1, 5.0
+"""Wavelengths of x-ray powder work [Å]; `Pattern` holds the same limits."""
+
+_BY_LOWER_NAME = {name.lower(): wavelength for name, wavelength in WAVELENGTHS.items()}
+
+
+def parse_wavelength(text: str | float) -> float:
+    """Wavelength [Å] from a number or a name: 1.5406, "1.5406 Å", "CuKa", "Cu Kα1", "Mo K-alpha".
+
+    Raises:
+        WavelengthError: the text is neither a number within 0.1-5 Å nor a known name; the message lists the names.
+    """
+    if isinstance(text, str):
+        plain = unicodedata.normalize("NFKC", text).strip()
+        key = re.sub(r"[\s_\-]", "", plain.lower().replace("alpha", "a").replace("beta", "b"))
+        key = key.replace("α", "a").replace("β", "b")
+        key = key + "1" if key.endswith("kb") else key
+        if key in _BY_LOWER_NAME:
+            return _BY_LOWER_NAME[key]
+        match = re.fullmatch(r"([0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)\s*(?:å|a|angstroms?)?", plain.lower())
+        if match is None:
+            msg = (
+                f"wavelength {shorten(text, limit=40)!r} is not known; expected a number in Å ({SHORTEST}-{LONGEST:g}) "
+                f"or one of {', '.join(WAVELENGTHS)}"
+            )
+            raise WavelengthError(msg, code="E_WAVELENGTH")
+        value = float(match[1].replace(",", "."))
+    else:
+        value = float(text)
+    if not (math.isfinite(value) and SHORTEST <= value <= LONGEST):
+        msg = f"wavelength {value:g} Å is outside {SHORTEST}-{LONGEST:g} Å; 1 Å is 0.1 nm, Cu Kα is {CU_K_ALPHA} Å"
+        raise WavelengthError(msg, code="E_WAVELENGTH")
+    return value
+
+
+def two_theta_to_q(two_theta: np.ndarray, *, wavelength: float) -> np.ndarray:
+    """Scattering vector q = 4π sin(θ) / λ [Å⁻¹] of angles 2θ [deg] at a wavelength λ [Å]; same shape, float64."""
+    return 4 * np.pi * np.sin(np.deg2rad(np.asarray(two_theta, dtype=np.float64)) / 2) / wavelength
+
+
+def q_to_two_theta(q: np.ndarray, *, wavelength: float) -> np.ndarray:
+    """Angles 2θ = 2 asin(q λ / 4π) [deg] of q [Å⁻¹] at a wavelength λ [Å]; same shape, NaN where λ cannot reach q."""
+    sine = np.asarray(q, dtype=np.float64) * wavelength / (4 * np.pi)
+    reachable = np.abs(sine) <= 1
+    return np.where(reachable, 2 * np.rad2deg(np.arcsin(np.where(reachable, sine, 0))), np.nan)
+
+
+def q_to_d(q: np.ndarray) -> np.ndarray:
+    """Lattice spacing d = 2π / q [Å] of q [Å⁻¹]; same shape, infinite at q = 0."""
+    q = np.asarray(q, dtype=np.float64)
+    return np.divide(2 * np.pi, q, out=np.full_like(q, np.inf), where=q != 0)
+
+
+def d_to_q(d: np.ndarray) -> np.ndarray:
+    """Scattering vector q = 2π / d [Å⁻¹] of spacings d [Å]; same shape, infinite at d = 0."""
+    return q_to_d(d)
+
+
+def two_theta_to_d(two_theta: np.ndarray, *, wavelength: float) -> np.ndarray:
+    """Lattice spacing d = λ / (2 sin θ) [Å] of angles 2θ [deg] at a wavelength λ [Å]; same shape, infinite at 0°."""
+    return q_to_d(two_theta_to_q(two_theta, wavelength=wavelength))
+
+
+def d_to_two_theta(d: np.ndarray, *, wavelength: float) -> np.ndarray:
+    """Angles 2θ [deg] of spacings d [Å] at a wavelength λ [Å]; same shape, NaN where 2d < λ."""
+    return q_to_two_theta(d_to_q(d), wavelength=wavelength)
+
+
+def change_wavelength(two_theta: np.ndarray, *, measured: float, wanted: float) -> np.ndarray:
+    """Angles 2θ [deg] at which the wanted wavelength [Å] shows what the measured one [Å] shows at `two_theta`.
+
+    Goes through q, which belongs to the material alone. Same shape; NaN where the wanted wavelength cannot reach q.
+    """
+    if measured == wanted:
+        return np.array(two_theta, dtype=np.float64)
+    return q_to_two_theta(two_theta_to_q(two_theta, wavelength=measured), wavelength=wanted)
