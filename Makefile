@@ -1,0 +1,53 @@
+# make app    the app, ready to use, on this machine only
+# make test   everything that CI checks
+# Both make the environment first; it is made once and again only when its description changes.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PORT ?= 5006
+WORKERS ?= 2
+BIN := .venv/bin
+STAMP := .venv/.made
+
+.PHONY: env app test check pytest benchmarks pins clean
+
+env: $(STAMP)
+
+# torch comes first and by its exact pin: a range would fetch another, much larger build.
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable ".[dev]"
+	@touch $@
+
+app: env
+	@echo "XxaCT is on its way to http://127.0.0.1:$(PORT)/app (stop it with Ctrl+C)"
+	$(BIN)/panel serve app.py --address 127.0.0.1 --port $(PORT) --warm \
+	  --allow-websocket-origin 127.0.0.1:$(PORT) --allow-websocket-origin localhost:$(PORT)
+
+test: env check pytest
+
+check: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+pytest: env
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) $(PYTEST_ARGS)
+
+benchmarks: env
+	@set -e; for script in benchmarks/*.py; do \
+	  echo "== $$script"; OMP_NUM_THREADS=1 $(BIN)/python $$script --quick; \
+	done
+
+# Writes the installed versions into constraints.txt and environment.yml.
+pins: env
+	{ sed '/^[^#]/d' constraints.txt; \
+	  $(BIN)/python -m pip freeze --all --exclude xxact --exclude pip | sed 's/+cpu$$//'; } > .pins.part
+	mv .pins.part constraints.txt
+	{ sed '/^  - pip:$$/q' environment.yml; sed -n 's/^[^#].*/      - &/p' constraints.txt; \
+	  echo "      - --editable ."; } > .pins.part
+	mv .pins.part environment.yml
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
