@@ -1,0 +1,118 @@
+"""README says what is true: its tree is on the disk, its example runs, its links lead somewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+PAGES = sorted([REPOSITORY / "README.md", *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("data/**/*.md")])
+
+
+def block(language: str) -> str:
+    found = re.search(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    assert found, f"README has no {language} block"
+    return found[1]
+
+
+def tree() -> dict[str, str]:
+    """Path → comment, for every line of the tree; two spaces are one level, two spaces or more end the name."""
+    entries: dict[str, str] = {}
+    parents: list[str] = []
+    for line in block("text").splitlines():
+        depth = (len(line) - len(line.lstrip(" "))) // 2
+        name, _, comment = line.strip().partition("  ")
+        parents[depth:] = [name]
+        entries["".join(parents)] = comment.strip()
+    return entries
+
+
+def modules_in(folder: Path) -> set[str]:
+    return {path.stem for path in folder.glob("*.py") if path.stem != "__init__"} | {
+        f"{path.name}/" for path in folder.iterdir() if (path / "__init__.py").is_file()
+    }
+
+
+def test_everything_in_the_tree_is_on_the_disk() -> None:
+    missing = [path for path in tree() if not (REPOSITORY / path).exists()]
+    assert missing == []
+
+
+def test_everything_on_the_disk_is_in_the_tree() -> None:
+    entries = tree()
+    named = {path.removesuffix("/") for path in entries}
+    top = {path.name for path in REPOSITORY.iterdir() if not path.name.startswith(".")}
+    generated = {"build", "dist", "runs", "__pycache__"} | {
+        name for name in top if name.endswith((".egg-info", ".part"))
+    }
+    assert top - generated - named == set()
+    for package in ("xxact_core", "xxact_app"):
+        on_disk = {
+            f"{package}/{path.name}"
+            for path in (REPOSITORY / package).iterdir()
+            if path.name not in {"__init__.py", "__pycache__"}
+        }
+        assert on_disk - named == set()
+
+
+def test_rooms_name_their_modules() -> None:
+    """A folder's comment ends in its modules: `what comes out: module, module`."""
+    rooms = {path: comment for path, comment in tree().items() if re.fullmatch(r"xxact_(core|app)/\w+/", path)}
+    assert rooms
+    for path, comment in rooms.items():
+        modules = modules_in(REPOSITORY / path)
+        listed = set(comment.rpartition(": ")[2].split(", ")) if modules else set()
+        assert listed == modules, path
+
+
+def test_python_example_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    example = block("python")
+    statements = [line for line in example.splitlines() if line.strip()]
+    assert len(statements) <= 10
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(example, "README.md", "exec"), {})  # noqa: S102 - the text is our own README
+    assert "cubic" in printed.getvalue()
+    assert "eV/atom" in printed.getvalue()
+
+
+def links(page: Path) -> Iterator[Path]:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if not re.match(r"[a-z]+:", target):
+            yield page.parent / target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    assert [str(target) for target in links(page) if not target.exists()] == []
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"`?\bmake (\w+)", README))))
+def test_make_target_exists(target: str) -> None:
+    assert re.search(rf"^{target}:", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+TEXT_SUFFIXES = {".py", ".md", ".toml", ".txt", ".yml", ".cff", ".css", ".js", ".ipynb", ".json", ""}
+REGISTRY = re.compile(
+    "|".join(
+        [r"py" r"pi\.org", r"python" r"hosted\.org", r"download\.py" r"torch\.org", r"ana" r"conda\.org"]
+        + [r"index" r"-url", r"jsdel" r"ivr", r"unp" r"kg\.com", r"cdn\.bok" r"eh\.org", r"find" r"-links"]
+    )
+)
+
+
+def test_no_registry_is_named() -> None:
+    """Where packages come from is the machine's business, and the app loads nothing from elsewhere."""
+    folders = ("xxact_core", "xxact_app", "tests", "benchmarks", "docs", "notebooks", ".ci")
+    paths = [path for path in REPOSITORY.iterdir() if path.is_file()]
+    paths += [path for folder in folders for path in (REPOSITORY / folder).rglob("*") if path.is_file()]
+    texts = [path for path in paths if path.suffix in TEXT_SUFFIXES and "__pycache__" not in path.parts]
+    named = [str(path) for path in texts if REGISTRY.search(path.read_text(encoding="utf-8", errors="replace"))]
+    assert named == []
