@@ -1,0 +1,1 @@
+"""XxaCT: what a material is, read from its powder diffractogram and its composition."""

@@ -1,0 +1,139 @@
+"""A trained model on disk: weights as safetensors, everything else as JSON beside them; nothing is unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from xxact_core.compositions.element_features import load_element_features
+from xxact_core.errors import CheckpointError, RecipeError, shorten
+from xxact_core.model.config import ModelConfig
+from xxact_core.model.xxact import Xxact
+
+SCHEMA = "xxact-checkpoint-1"
+WEIGHTS = "model.safetensors"
+DESCRIPTION = "checkpoint.json"
+SHIPPED = Path(__file__).parent / "weights" / "compact"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model with what is needed to use it.
+
+    statistics: (mean, standard deviation) of each value target in its unit, from the training split.
+    calibration: what was fitted on the validation split: `temperature` of each class target, `residual_90` of each
+    value target in its unit. about: recipe, data digest, seed, parameter count, versions, metrics.
+    """
+
+    model: Xxact
+    statistics: Mapping[str, tuple[float, float]]
+    calibration: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def make_model(config: ModelConfig, *, seed: int) -> Xxact:
+    """A new model with random weights that follow from the seed; the caller's random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Xxact(config, torch.tensor(load_element_features(), dtype=torch.float32))
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, dtype: torch.dtype = torch.float32) -> None:
+    """Write weights (floating ones as `dtype`) and description into a folder that exists."""
+    weights = {
+        name: value.detach().cpu().to(dtype if value.is_floating_point() else value.dtype).contiguous()
+        for name, value in checkpoint.model.state_dict().items()
+    }
+    content = save_tensors(weights)
+    (folder / WEIGHTS).write_bytes(content)
+    description = {
+        "schema": SCHEMA,
+        "weights_sha256": hashlib.sha256(content).hexdigest(),
+        "model": checkpoint.model.config.to_dict(),
+        "statistics": {name: list(values) for name, values in checkpoint.statistics.items()},
+        "calibration": {name: dict(values) for name, values in checkpoint.calibration.items()},
+        "about": dict(checkpoint.about),
+    }
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def describe_checkpoint(folder: Path) -> dict[str, Any]:
+    """The description of a checkpoint, without its weights.
+
+    Raises:
+        CheckpointError: it is missing, not JSON, or of another schema.
+    """
+    path = folder / DESCRIPTION
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        msg = f"{folder} is no checkpoint: it holds no {DESCRIPTION}"
+        raise CheckpointError(msg, code="E_CHECKPOINT") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        msg = f"{path} is not JSON: {shorten(error)}"
+        raise CheckpointError(msg, code="E_CHECKPOINT") from error
+    if not isinstance(description, dict) or description.get("schema") != SCHEMA:
+        msg = f"{path} is not of the schema {SCHEMA!r}"
+        raise CheckpointError(msg, code="E_CHECKPOINT")
+    return description
+
+
+def load_checkpoint(folder: Path | None = None, *, device: str | torch.device = "cpu") -> Checkpoint:
+    """Read a checkpoint folder, the shipped one where none is named; the model is in evaluation mode.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or its weights do not fit its model.
+    """
+    folder = SHIPPED if folder is None else folder
+    description = describe_checkpoint(folder)
+    try:
+        content = (folder / WEIGHTS).read_bytes()
+    except FileNotFoundError as error:
+        msg = f"{folder} is no checkpoint: it holds no {WEIGHTS}"
+        raise CheckpointError(msg, code="E_CHECKPOINT") from error
+    if hashlib.sha256(content).hexdigest() != description.get("weights_sha256"):
+        msg = f"{folder / WEIGHTS} is damaged: its SHA-256 is not the one in {DESCRIPTION}"
+        raise CheckpointError(msg, code="E_CHECKPOINT")
+    try:
+        model = make_model(ModelConfig.from_dict(description["model"]), seed=0)
+        load_weights(model, load_tensors(content))
+    except (KeyError, TypeError, RecipeError, SafetensorError) as error:
+        msg = f"{folder} cannot be used: {shorten(error)}"
+        raise CheckpointError(msg, code="E_CHECKPOINT") from error
+    return Checkpoint(
+        model=model.to(device).eval(),
+        statistics={name: (values[0], values[1]) for name, values in description["statistics"].items()},
+        calibration=description.get("calibration", {}),
+        about=description.get("about", {}),
+    )
+
+
+def load_weights(model: Xxact, weights: Mapping[str, Tensor]) -> None:
+    """Put weights into a model of the same make.
+
+    Raises:
+        CheckpointError: a tensor is missing, left over, of another shape, or holds NaN or infinity.
+    """
+    wanted = model.state_dict()
+    missing, extra = sorted(set(wanted) - set(weights)), sorted(set(weights) - set(wanted))
+    if missing or extra:
+        msg = f"the weights do not fit the model: missing {missing[:3]}, left over {extra[:3]}"
+        raise CheckpointError(msg, code="E_CHECKPOINT")
+    for name, value in weights.items():
+        if value.shape != wanted[name].shape:
+            msg = f"{name} has the shape {tuple(value.shape)}; the model wants {tuple(wanted[name].shape)}"
+            raise CheckpointError(msg, code="E_CHECKPOINT")
+        if not bool(torch.isfinite(value).all()):
+            msg = f"{name} holds NaN or infinity"
+            raise CheckpointError(msg, code="E_CHECKPOINT")
+    model.load_state_dict({name: value.to(wanted[name].dtype) for name, value in weights.items()})

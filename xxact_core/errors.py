@@ -1,0 +1,45 @@
+"""The errors that bad input raises: each names the thing, the value and what was expected."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """Input from outside that cannot be used; `code` is a stable name for programs, the text is for people."""
+
+    def __init__(self, message: str, *, code: str = "E_INPUT") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class PatternError(InputError):
+    """A diffraction pattern that cannot be used (E_EMPTY, E_FORMAT, E_AXIS, E_VALUES, E_RANGE, E_COVERAGE ...)."""
+
+
+class WavelengthError(PatternError):
+    """The wavelength is missing, unknown or out of range: it is asked for, never assumed (E_WAVELENGTH)."""
+
+
+class FormulaError(InputError):
+    """A chemical formula that cannot be read (E_FORMULA)."""
+
+
+class StructureError(InputError):
+    """A crystal structure that cannot be used (E_STRUCTURE)."""
+
+
+class DatasetError(InputError):
+    """A dataset file that is missing, damaged or of another schema (E_DATASET)."""
+
+
+class RecipeError(InputError):
+    """A training recipe with an unknown key or an impossible value (E_RECIPE)."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint that is missing, damaged or of another model (E_CHECKPOINT)."""
+
+
+def shorten(text: object, *, limit: int = 120) -> str:
+    """Text from a file, made safe to put into a message: one line, printable, at most `limit` characters."""
+    line = "".join(character if character.isprintable() else " " for character in str(text))
+    return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -1,0 +1,65 @@
+"""What a model has to beat: the training mean, the majority class, and trees on peak positions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xxact_core.dataset.store import StickTable
+from xxact_core.evaluation.metrics import accuracy, class_mean_accuracy, mean_absolute_error
+from xxact_core.quantities import TARGETS
+
+LINES = 10
+TREES = 300
+
+
+def constant_baseline(table: StickTable) -> dict[str, float]:
+    """Metrics on the test split of always answering the training mean or the training majority."""
+    train, test = table.rows("train"), table.rows("test")
+    metrics = {}
+    for target in TARGETS.values():
+        values = table.targets[target.name]
+        known = ~np.isnan(values)
+        if target.name == "formation_energy_per_atom":
+            known &= table.energy_is_exact
+        seen, asked = values[train][known[train]], values[test][known[test]]
+        if not seen.size or not asked.size:
+            continue
+        if target.kind == "value":
+            error = mean_absolute_error(np.full_like(asked, seen.mean()), asked)
+            scaled = target.name == "formation_energy_per_atom"
+            metrics[f"{target.name}_mae_mev_per_atom" if scaled else f"{target.name}_mae_ev"] = error * (1000 if scaled else 1)
+        else:
+            majority = np.full(len(asked), np.bincount(seen.astype(int)).argmax())
+            metrics[f"{target.name}_accuracy"] = accuracy(majority, asked.astype(int))
+            metrics[f"{target.name}_class_mean_accuracy"] = class_mean_accuracy(majority, asked.astype(int))
+    return metrics
+
+
+def tree_baseline(table: StickTable, *, weakest: float, jobs: int = 1, seed: int = 0) -> dict[str, float]:
+    """Crystal system by ExtraTrees on sin θ of the first ten lines above `weakest` [% of the strongest] and their count.
+
+    Source: Suzuki et al. 2020, Sci. Rep. 10, 21790. With `weakest=0` every calculated stick counts, which no
+    measurement could show; `weakest=1` is what a good one shows.
+    """
+    from sklearn.ensemble import ExtraTreesClassifier  # noqa: PLC0415 - slow to import
+
+    features = np.stack([_first_lines(table, row, weakest=weakest) for row in range(len(table))])
+    systems = table.targets["crystal_system"].astype(int)
+    train, test = table.rows("train"), table.rows("test")
+    trees = ExtraTreesClassifier(n_estimators=TREES, n_jobs=jobs, random_state=seed)
+    trees.fit(features[train], systems[train])
+    chosen = trees.predict(features[test])
+    return {
+        "crystal_system_accuracy": accuracy(chosen, systems[test]),
+        "crystal_system_class_mean_accuracy": class_mean_accuracy(chosen, systems[test]),
+    }
+
+
+def _first_lines(table: StickTable, row: int, *, weakest: float) -> np.ndarray:
+    peaks = slice(table.peak_start[row], table.peak_start[row + 1])
+    seen = table.two_theta[peaks][table.intensity[peaks] > weakest]
+    features = np.zeros(LINES + 1, dtype=np.float32)
+    first = np.sin(np.radians(seen[:LINES] / 2))
+    features[: len(first)] = first
+    features[LINES] = len(seen)
+    return features

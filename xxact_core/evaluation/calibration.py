@@ -1,0 +1,48 @@
+"""Honest numbers: probabilities by temperature, intervals by the errors on the validation split."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from xxact_core.dataset.store import StickTable
+from xxact_core.evaluation.evaluate import Predictions, softmax
+
+COVERAGE = 0.9
+"""Share of materials whose true value an interval is meant to hold."""
+
+
+def calibrate(predictions: Predictions, table: StickTable) -> dict[str, dict[str, float]]:
+    """`temperature` of each class target and `residual_90` of each value target, from validation predictions."""
+    fitted: dict[str, dict[str, float]] = {}
+    for name, logits in predictions.logits.items():
+        true = table.targets[name][predictions.rows]
+        known = ~np.isnan(true)
+        fitted[name] = {"temperature": fit_temperature(logits[known], true[known].astype(int))}
+    for name, values in predictions.values.items():
+        true = table.targets[name][predictions.rows]
+        known = ~np.isnan(true)
+        if name == "formation_energy_per_atom":
+            known &= table.energy_is_exact[predictions.rows]
+        fitted[name] = {"residual_90": conformal_residual(values[known], true[known])}
+    return fitted
+
+
+def fit_temperature(logits: np.ndarray, true: np.ndarray) -> float:
+    """The temperature that makes the logits' probabilities most likely. Source: Guo et al. 2017."""
+
+    def loss(log_temperature: float) -> float:
+        probabilities = softmax(logits.astype(np.float64) / np.exp(log_temperature))
+        return float(-np.log(probabilities[np.arange(len(true)), true] + 1e-300).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+
+
+def conformal_residual(values: np.ndarray, true: np.ndarray, *, coverage: float = COVERAGE) -> float:
+    """Half-width of an interval that holds a new value with probability `coverage` (split conformal prediction).
+
+    Source: Lei et al. 2018, "Distribution-free predictive inference for regression", algorithm 2.
+    """
+    residuals = np.sort(np.abs(values - true))
+    rank = int(np.ceil((len(residuals) + 1) * coverage)) - 1
+    return float(residuals[min(rank, len(residuals) - 1)])

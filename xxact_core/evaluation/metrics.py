@@ -1,0 +1,40 @@
+"""Metrics as pure functions; each has a name, a unit and a direction."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+def mean_absolute_error(predicted: Float[np.ndarray, " n"], true: Float[np.ndarray, " n"]) -> float:
+    """Mean of |predicted - true|, in the unit of both; lower is better."""
+    return float(np.abs(predicted - true).mean())
+
+
+def accuracy(predicted: Int[np.ndarray, " n"], true: Int[np.ndarray, " n"]) -> float:
+    """Share of right classes (0-1), every material weighing the same; higher is better."""
+    return float((predicted == true).mean())
+
+
+def class_mean_accuracy(predicted: Int[np.ndarray, " n"], true: Int[np.ndarray, " n"]) -> float:
+    """Mean over the classes that occur of the share of right answers in each (0-1); higher is better."""
+    return float(np.mean([(predicted[true == label] == label).mean() for label in np.unique(true)]))
+
+
+def top_k_accuracy(probabilities: Float[np.ndarray, "n classes"], true: Int[np.ndarray, " n"], *, k: int) -> float:
+    """Share of materials whose class is among the k most probable (0-1); higher is better."""
+    best = np.argpartition(-probabilities, k - 1, axis=1)[:, :k]
+    return float((best == true[:, None]).any(axis=1).mean())
+
+
+def expected_calibration_error(
+    probabilities: Float[np.ndarray, "n classes"], true: Int[np.ndarray, " n"], *, bins: int = 15
+) -> float:
+    """Mean gap between confidence and accuracy (0-1) over equal bins of confidence; lower is better.
+
+    Source: Guo et al. 2017, "On calibration of modern neural networks", equation 3.
+    """
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == true
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [abs(confidence[bin_of == b].mean() - right[bin_of == b].mean()) * (bin_of == b).mean() for b in set(bin_of)]
+    return float(sum(gaps))

@@ -1,0 +1,1 @@
+"""Tokens → encoders → fusion → heads: the model, in torch only."""

@@ -1,0 +1,107 @@
+"""The transformer blocks that every part of the model shares: post-norm, ReLU feed-forward.
+
+Source: Vaswani et al. 2017, as in PyTorch's `TransformerEncoderLayer` and `TransformerDecoderLayer` with their defaults,
+which CrabNet uses and which reproduces the paper's parameter counts.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from xxact_core.model.config import BlockSizes
+
+
+class Attention(nn.Module):
+    """Multi-head attention from queries to a context; the context is the queries themselves where none is given."""
+
+    def __init__(self, *, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+        for part in (self.query, self.key_value):
+            nn.init.xavier_uniform_(part.weight)
+            nn.init.zeros_(part.bias)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "batch tokens width"],
+        context: Float[Tensor, "batch elements width"] | None = None,
+        present: Bool[Tensor, "batch elements"] | None = None,
+    ) -> Float[Tensor, "batch tokens width"]:
+        """Attend from `tokens` to `context` where it is `present`."""
+        key, value = self.key_value(tokens if context is None else context).chunk(2, dim=-1)
+        query, key, value = (self._split(part) for part in (self.query(tokens), key, value))
+        mask = None if present is None else present[:, None, None, :]
+        dropout = self.dropout if self.training else 0.0
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def _split(self, part: Tensor) -> Tensor:
+        return part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class FeedForward(nn.Sequential):
+    """Linear, ReLU, dropout, Linear."""
+
+    def __init__(self, *, width: int, feedforward: int, dropout: float) -> None:
+        super().__init__(
+            nn.Linear(width, feedforward), nn.ReLU(), nn.Dropout(dropout), nn.Linear(feedforward, width)
+        )
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and feed-forward, each added and then normalised."""
+
+    def __init__(self, sizes: BlockSizes) -> None:
+        super().__init__()
+        width, dropout = sizes.width, sizes.dropout
+        self.attention = Attention(width=width, heads=sizes.heads, dropout=dropout)
+        self.feedforward = FeedForward(width=width, feedforward=sizes.feedforward, dropout=dropout)
+        self.attention_norm = nn.LayerNorm(width)
+        self.feedforward_norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, tokens: Float[Tensor, "batch tokens width"], present: Bool[Tensor, "batch tokens"] | None = None
+    ) -> Float[Tensor, "batch tokens width"]:
+        """Tokens that have looked at one another, where they are `present`."""
+        tokens = self.attention_norm(tokens + self.dropout(self.attention(tokens, present=present)))
+        return self.feedforward_norm(tokens + self.dropout(self.feedforward(tokens)))
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, cross-attention to a context, and feed-forward, each added and then normalised."""
+
+    def __init__(self, sizes: BlockSizes) -> None:
+        super().__init__()
+        width, dropout = sizes.width, sizes.dropout
+        self.self_attention = Attention(width=width, heads=sizes.heads, dropout=dropout)
+        self.cross_attention = Attention(width=width, heads=sizes.heads, dropout=dropout)
+        self.feedforward = FeedForward(width=width, feedforward=sizes.feedforward, dropout=dropout)
+        self.self_norm = nn.LayerNorm(width)
+        self.cross_norm = nn.LayerNorm(width)
+        self.feedforward_norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "batch tokens width"],
+        context: Float[Tensor, "batch elements width"],
+        present: Bool[Tensor, "batch elements"],
+    ) -> Float[Tensor, "batch tokens width"]:
+        """Tokens that have looked at one another, then at the context where it is `present`."""
+        tokens = self.self_norm(tokens + self.dropout(self.self_attention(tokens)))
+        tokens = self.cross_norm(tokens + self.dropout(self.cross_attention(tokens, context, present)))
+        return self.feedforward_norm(tokens + self.dropout(self.feedforward(tokens)))
+
+
+def learned_token(width: int) -> nn.Parameter:
+    """A learned vector such as [CLS] or [MASK], drawn from N(0, 0.02²) as in BERT."""
+    return nn.Parameter(torch.randn(width) * 0.02)

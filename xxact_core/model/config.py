@@ -1,0 +1,126 @@
+"""What a model is made of: sizes as frozen values, and the presets by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from xxact_core.errors import RecipeError
+from xxact_core.quantities import TARGETS
+
+
+@dataclass(frozen=True)
+class BlockSizes:
+    """Sizes of a stack of transformer layers."""
+
+    width: int
+    depth: int
+    heads: int
+    feedforward: int
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check that the heads divide the width."""
+        if self.width % self.heads or self.width % 4:
+            msg = f"the width {self.width} must be divisible by 4 and by the {self.heads} heads"
+            raise RecipeError(msg, code="E_RECIPE")
+        if self.depth < 1 or not 0 <= self.dropout < 1:
+            msg = f"depth {self.depth} must be at least 1 and dropout {self.dropout} in [0, 1)"
+            raise RecipeError(msg, code="E_RECIPE")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A complete model.
+
+    tokens: `windows` are the paper's 17 windows through one linear map; `convolution` puts a convolution stem before
+    them that sees lines at 0.02° before they are cut. intensity: the model reads I/100 (`linear`) or √(I/100) (`root`,
+    which lifts weak lines). composition_to_heads: add the composition's own [CLS] to what the heads read.
+    """
+
+    pattern: BlockSizes
+    composition: BlockSizes
+    fusion: BlockSizes
+    tokens: Literal["windows", "convolution"] = "windows"
+    intensity: Literal["linear", "root"] = "linear"
+    stem_channels: tuple[int, int, int] = (32, 64, 160)
+    composition_to_heads: bool = False
+    targets: tuple[str, ...] = tuple(TARGETS)
+
+    def __post_init__(self) -> None:
+        """Check what no single part can know."""
+        if self.pattern.width != self.composition.width:
+            msg = f"contrastive alignment needs encoders of one width, not {self.pattern.width} and "
+            msg += f"{self.composition.width}"
+            raise RecipeError(msg, code="E_RECIPE")
+        for name, value, choices in (
+            ("tokens", self.tokens, ("windows", "convolution")),
+            ("intensity", self.intensity, ("linear", "root")),
+        ):
+            if value not in choices:
+                msg = f"{name} is {value!r}; choose from {choices}"
+                raise RecipeError(msg, code="E_RECIPE")
+        unknown = [name for name in self.targets if name not in TARGETS]
+        if unknown or not self.targets:
+            msg = f"targets {unknown or '()'} are not known; choose from {tuple(TARGETS)}"
+            raise RecipeError(msg, code="E_RECIPE")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
+        """The inverse of `to_dict`; an unknown key is an error."""
+        known = {item.name for item in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            msg = f"the model has no setting {unknown}; it has {sorted(known)}"
+            raise RecipeError(msg, code="E_RECIPE")
+        parts = {name: BlockSizes(**values[name]) for name in ("pattern", "composition", "fusion")}
+        rest = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return cls(**{**rest, **parts})
+
+
+PRESETS: dict[str, ModelConfig] = {
+    # XxaCT-NN section 3.1 and CrabNet: about 112 M parameters.
+    "paper": ModelConfig(
+        pattern=BlockSizes(width=512, depth=3, heads=4, feedforward=1024),
+        composition=BlockSizes(width=512, depth=3, heads=4, feedforward=2048),
+        fusion=BlockSizes(width=768, depth=12, heads=12, feedforward=2048),
+    ),
+    # The same text at about a thirtieth of the size, for a small GPU or a patient CPU.
+    "small": ModelConfig(
+        pattern=BlockSizes(width=192, depth=2, heads=4, feedforward=384),
+        composition=BlockSizes(width=192, depth=2, heads=4, feedforward=768),
+        fusion=BlockSizes(width=256, depth=3, heads=8, feedforward=512),
+    ),
+    # The same text for tests and lessons: seconds on a CPU.
+    "tiny": ModelConfig(
+        pattern=BlockSizes(width=32, depth=1, heads=2, feedforward=64),
+        composition=BlockSizes(width=32, depth=1, heads=2, feedforward=64),
+        fusion=BlockSizes(width=32, depth=1, heads=2, feedforward=64),
+    ),
+    # For about 100,000 materials and a laptop: a convolution stem, √-intensity, and the composition led to the heads.
+    "compact": ModelConfig(
+        pattern=BlockSizes(width=192, depth=1, heads=4, feedforward=384),
+        composition=BlockSizes(width=192, depth=2, heads=4, feedforward=384),
+        fusion=BlockSizes(width=192, depth=2, heads=4, feedforward=384),
+        tokens="convolution",
+        intensity="root",
+        composition_to_heads=True,
+    ),
+}
+
+
+def preset(name: str) -> ModelConfig:
+    """A preset by name.
+
+    Raises:
+        RecipeError: there is no such preset.
+    """
+    if name not in PRESETS:
+        msg = f"there is no preset {name!r}; choose from {tuple(PRESETS)}"
+        raise RecipeError(msg, code="E_RECIPE")
+    return PRESETS[name]

@@ -1,0 +1,31 @@
+"""The fusion: windows of the pattern ask, elements of the composition answer."""
+
+from __future__ import annotations
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from xxact_core.model.attention import DecoderLayer
+from xxact_core.model.config import ModelConfig
+
+
+class Fusion(nn.Module):
+    """Transformer decoder: pattern tokens are the queries, composition tokens the keys and values.
+
+    Source: XxaCT-NN section 3.1; 12 × 7,877,888 = 94,534,656 parameters in the paper's size.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(DecoderLayer(config.fusion) for _ in range(config.fusion.depth))
+
+    def forward(
+        self,
+        pattern: Float[Tensor, "batch tokens width"],
+        composition: Float[Tensor, "batch elements width"],
+        present: Bool[Tensor, "batch elements"],
+    ) -> Float[Tensor, "batch tokens width"]:
+        """Pattern tokens that know the composition."""
+        for layer in self.layers:
+            pattern = layer(pattern, composition, present)
+        return pattern

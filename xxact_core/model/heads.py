@@ -1,0 +1,28 @@
+"""The heads: fused embedding → targets, and fused windows → the intensities that were hidden."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from xxact_core.model.config import ModelConfig
+from xxact_core.model.pattern_tokens import WINDOW_POINTS
+from xxact_core.quantities import TARGETS
+
+
+class TargetHeads(nn.ModuleDict):
+    """One linear map for each target: a z-score for a value, logits for classes. Source: XxaCT-NN section 3.4."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__({name: nn.Linear(config.fusion.width, TARGETS[name].width) for name in config.targets})
+
+    def forward(self, embedding: Float[Tensor, "batch width"]) -> dict[str, Tensor]:
+        """Output of every head, each of shape (batch, outputs)."""
+        return {name: head(embedding) for name, head in self.items()}
+
+
+class ReconstructionHead(nn.Sequential):
+    """Intensities of each window, ReLU(Linear), on the scale that the model reads. Source: XxaCT-NN section 3.2."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(nn.Linear(config.fusion.width, WINDOW_POINTS), nn.ReLU())

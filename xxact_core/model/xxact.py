@@ -1,0 +1,87 @@
+"""XxaCT: cross-attention of a diffraction pattern and a composition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from xxact_core.model.attention import learned_token
+from xxact_core.model.composition_encoder import CompositionEncoder
+from xxact_core.model.config import ModelConfig
+from xxact_core.model.fusion import Fusion
+from xxact_core.model.heads import ReconstructionHead, TargetHeads
+from xxact_core.model.pattern_encoder import PatternEncoder
+from xxact_core.model.pattern_tokens import scale_intensity
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the two encoders make of a batch; index 0 of each is its [CLS]."""
+
+    pattern: Float[Tensor, "batch tokens width"]
+    composition: Float[Tensor, "batch elements width"]
+    present: Bool[Tensor, "batch elements"]
+
+
+class Xxact(nn.Module):
+    """The model of XxaCT-NN: XRD encoder, CrabNet composition encoder, cross-attention fusion, one head a target.
+
+    The objectives stand outside: they take what `encode`, `fuse`, `heads` and `reconstruct` return.
+    """
+
+    def __init__(self, config: ModelConfig, element_features: Float[Tensor, "elements features"]) -> None:
+        super().__init__()
+        self.config = config
+        width = config.fusion.width
+        self.pattern_encoder = PatternEncoder(config)
+        self.composition_encoder = CompositionEncoder(config, element_features)
+        self.mask_token = learned_token(config.pattern.width)
+        self.pattern_projection = nn.Linear(config.pattern.width, width)
+        self.composition_projection = nn.Linear(config.composition.width, width)
+        self.fusion = Fusion(config)
+        self.heads = TargetHeads(config)
+        self.reconstruction_head = ReconstructionHead(config)
+
+    def encode(
+        self,
+        intensity: Float[Tensor, "batch points"],
+        hidden: Bool[Tensor, "batch windows"],
+        atomic_numbers: Int[Tensor, "batch elements"],
+        fractions: Float[Tensor, "batch elements"],
+    ) -> Encoded:
+        """Both encoders, each on its own; `hidden` windows (masked or not measured) are not seen."""
+        scaled = scale_intensity(intensity, intensity_scale=self.config.intensity)
+        pattern = self.pattern_encoder(scaled, hidden, self.mask_token)
+        composition, present = self.composition_encoder(atomic_numbers, fractions)
+        return Encoded(pattern, composition, present)
+
+    def fuse(self, encoded: Encoded) -> Float[Tensor, "batch tokens width"]:
+        """Fused [CLS] and windows; the embedding of the material is index 0."""
+        composition = self.composition_projection(encoded.composition)
+        fused = self.fusion(self.pattern_projection(encoded.pattern), composition, encoded.present)
+        if self.config.composition_to_heads:
+            fused = torch.cat([fused[:, :1] + composition[:, :1], fused[:, 1:]], dim=1)
+        return fused
+
+    def reconstruct(self, fused: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch windows points"]:
+        """Intensities of every window on the scale that the model reads (see `scale_intensity`)."""
+        return self.reconstruction_head(fused[:, 1:])
+
+    def forward(
+        self,
+        intensity: Float[Tensor, "batch points"],
+        hidden: Bool[Tensor, "batch windows"],
+        atomic_numbers: Int[Tensor, "batch elements"],
+        fractions: Float[Tensor, "batch elements"],
+    ) -> dict[str, Tensor]:
+        """Output of every target head: z-scores (batch, 1) or logits (batch, classes)."""
+        fused = self.fuse(self.encode(intensity, hidden, atomic_numbers, fractions))
+        return self.heads(fused[:, 0])
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Trainable parameters of a module."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

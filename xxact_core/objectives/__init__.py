@@ -1,0 +1,1 @@
+"""Outputs → losses: each objective takes tensors and stands outside the model."""

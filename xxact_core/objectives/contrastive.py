@@ -1,0 +1,36 @@
+"""Contrastive alignment: a pattern and its own composition belong together, all others in the batch do not."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+START_TEMPERATURE = 0.07
+SMALLEST_TEMPERATURE = 0.01
+"""Source: CLIP, Radford et al. 2021, section 2.5, which XxaCT-NN follows."""
+
+
+class ContrastiveLoss(nn.Module):
+    """Symmetric InfoNCE on cosine similarities, with a learned temperature. Source: XxaCT-NN equations 1 and 2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_inverse_temperature = nn.Parameter(torch.tensor(-math.log(START_TEMPERATURE)))
+
+    @property
+    def temperature(self) -> Tensor:
+        """The temperature τ that similarities are divided by."""
+        return torch.exp(-self.log_inverse_temperature).clamp(min=SMALLEST_TEMPERATURE)
+
+    def forward(
+        self, pattern: Float[Tensor, "batch width"], composition: Float[Tensor, "batch width"]
+    ) -> Float[Tensor, ""]:
+        """Mean cross-entropy of composition → pattern and pattern → composition; row i of both is one material."""
+        pattern, composition = (functional.normalize(part.float(), dim=-1) for part in (pattern, composition))
+        logits = pattern @ composition.T / self.temperature
+        own = torch.arange(len(logits), device=logits.device)
+        return (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2

@@ -1,0 +1,49 @@
+"""Supervised losses: squared error of z-scores for values, cross-entropy for classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from xxact_core.quantities import TARGETS
+
+
+def target_losses(
+    outputs: Mapping[str, Float[Tensor, "batch outputs"]],
+    truth: Mapping[str, Float[Tensor, " batch"]],
+    chosen: Mapping[str, Bool[Tensor, " batch"]],
+) -> dict[str, Float[Tensor, ""]]:
+    """Summed loss of each target over the materials `chosen` for it, divided by all materials of the batch.
+
+    `truth` holds z-scores for values and class indices for classes. Source: XxaCT-NN section 3.4. A sum over the batch,
+    not a mean per target, so that every material weighs the same whatever it was chosen for.
+    """
+    losses = {}
+    for name, mask in chosen.items():
+        output, wanted = outputs[name][mask].float(), truth[name][mask]
+        if TARGETS[name].kind == "class":
+            loss = functional.cross_entropy(output, wanted.long(), reduction="sum")
+        else:
+            loss = functional.mse_loss(output.squeeze(1), wanted, reduction="sum")
+        losses[name] = loss / len(mask)
+    return losses
+
+
+def to_z_scores(
+    targets: Mapping[str, Float[Tensor, " batch"]], statistics: Mapping[str, tuple[float, float]]
+) -> dict[str, Float[Tensor, " batch"]]:
+    """Values as z-scores by (mean, standard deviation) of the training split; classes as they are."""
+    return {
+        name: (values - statistics[name][0]) / statistics[name][1] if name in statistics else values
+        for name, values in targets.items()
+    }
+
+
+def from_z_scores(output: Float[Tensor, "batch one"], statistics: tuple[float, float]) -> Float[Tensor, " batch"]:
+    """The inverse of `to_z_scores` for the output of one value head."""
+    mean, deviation = statistics
+    return torch.squeeze(output, 1).float() * deviation + mean

@@ -1,0 +1,242 @@
+"""Columns of numbers in a text (.xy, .xye, .csv, .txt, .dat ...) → measured points."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from xxact_core.errors import PatternError, shorten
+from xxact_core.patterns.measured_points import AxisKind, MeasuredPoints
+from xxact_core.patterns.wavelengths_in_files import anode_in_text, says_neutrons, wavelength_in_text
+
+MOST_POINTS = 500_000
+MOST_COLUMNS = 50
+LONGEST_LINE = 10_000
+
+_COMMENT = re.compile(r"""\s*(?:[#!;%'"@]|//|/\*|\*/|\*)""")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eEdD][+-]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)|[+-]?1\.#[A-Z]+", re.IGNORECASE)
+_WORD = re.compile(r"[^\W\d]{2,}")
+_THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+")
+_SAME_ROWS = 3
+"""So many rows of one width begin the table; fewer are part of the header (counts, ranges, wavelengths)."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    line: int
+    fields: list[str]
+
+
+def read_text_table(text: str, *, name: str) -> MeasuredPoints:
+    """Points of the first two columns; further columns (uncertainties) are left out.
+
+    The table begins with the first rows of one width; what stands before is header. Comment lines may stand anywhere.
+    Columns are parted by blanks, tabs, semicolons or commas; decimals are points or, where commas part no columns,
+    commas.
+
+    Raises:
+        PatternError: no table (E_FORMAT), or a line within it that is none of its rows, or a number that can be read
+            in two ways (E_VALUES); names the line. Too many points, columns or characters in a line (E_TOO_LARGE).
+    """
+    if text.count("\n") > 2 * MOST_POINTS:
+        msg = f"{name}: has {text.count(chr(10))} lines; expected at most {MOST_POINTS} points"
+        raise PatternError(msg, code="E_TOO_LARGE")
+    lines = text.split("\n")
+    first, separator = _find_table(lines, name=name)
+    header = "\n".join(lines[:first])
+    if says_neutrons(header):
+        msg = f"{name}: the header says that neutrons were scattered; expected x-rays"
+        raise PatternError(msg, code="E_RADIATION")
+    rows, notes = _read_rows(lines, first=first, separator=separator, name=name)
+    if len(rows) > MOST_POINTS:
+        msg = f"{name}: holds {len(rows)} points; expected at most {MOST_POINTS}"
+        raise PatternError(msg, code="E_TOO_LARGE")
+    _check_commas(rows, separator=separator, name=name)
+    values = np.array([[_to_float(field) for field in row.fields[:2]] for row in rows], dtype=np.float64)
+    kind, factor, axis_notes = _axis_of(header, name=name)
+    wavelength = _lone_wavelength(lines[:first]) if (found := wavelength_in_text(header)) is None else found
+    anode = anode_in_text(header)
+    if anode and wavelength is None:
+        notes.append(f"the header names a {anode} anode but no wavelength")
+    return MeasuredPoints(
+        positions=values[:, 0] * factor,
+        intensity=values[:, 1],
+        format="text table",
+        kind=kind,
+        wavelength=wavelength,
+        place="line",
+        places=np.array([row.line for row in rows]),
+        warnings=(*notes, *axis_notes),
+        metadata={"anode": anode} if anode else {},
+    )
+
+
+def _split(line: str, separator: str) -> list[str]:
+    fields = line.split() if separator == " " else line.split(separator)
+    fields = [field.strip() for field in fields]
+    while fields and fields[-1] == "":
+        fields.pop()
+    return fields
+
+
+def _separator_of(line: str) -> str:
+    if ";" in line:
+        return ";"
+    if "\t" in line.strip():
+        return "\t"
+    if re.search(r",\s|\s,", line.strip()) or not re.search(r"\s", line.strip()):
+        return ","
+    return " "
+
+
+def _numeric(fields: list[str]) -> bool:
+    return len(fields) > 1 and all(_NUMBER.fullmatch(field) or _NOT_FINITE.fullmatch(field) for field in fields)
+
+
+def _find_table(lines: list[str], *, name: str) -> tuple[int, str]:
+    """Index of the table's first line and the separator of its columns."""
+    for index, line in enumerate(lines):
+        if len(line) > LONGEST_LINE:
+            msg = f"{name}, line {index + 1}: has {len(line)} characters; expected at most {LONGEST_LINE}"
+            raise PatternError(msg, code="E_TOO_LARGE")
+        if not line.strip() or _COMMENT.match(line):
+            continue
+        separator = _separator_of(line)
+        fields = _split(line, separator)
+        if not _numeric(fields):
+            continue
+        following = [later for later in lines[index + 1 : index + 20] if later.strip() and not _COMMENT.match(later)]
+        widths = [len(_split(later, separator)) for later in following[: _SAME_ROWS - 1]]
+        if all(width == len(fields) for width in widths):
+            if len(fields) > MOST_COLUMNS:
+                msg = f"{name}, line {index + 1}: has {len(fields)} columns; expected at most {MOST_COLUMNS}"
+                raise PatternError(msg, code="E_TOO_LARGE")
+            return index, separator
+    shown = next((line for line in lines if line.strip()), "")
+    msg = f"{name}: no table of angles and intensities found; it begins with {shorten(shown.strip(), limit=60)!r}"
+    raise PatternError(msg, code="E_FORMAT")
+
+
+def _read_rows(lines: list[str], *, first: int, separator: str, name: str) -> tuple[list[_Row], list[str]]:
+    rows: list[_Row] = []
+    notes: list[str] = []
+    width = len(_split(lines[first], separator))
+    last = max(index for index, line in enumerate(lines) if line.strip())
+    for index in range(first, last + 1):
+        line = lines[index]
+        if not line.strip() or _COMMENT.match(line):
+            continue
+        fields = _split(line[:LONGEST_LINE], separator)
+        if len(fields) == width and _numeric(fields):
+            rows.append(_Row(index + 1, fields))
+        elif index == last and index == len(lines) - 1 and not _WORD.search(line):
+            notes.append(f"truncated at {len(rows)} points: the last line ends too early and was left out")
+        else:
+            msg = (
+                f"{name}, line {index + 1}: {shorten(line.strip(), limit=60)!r} is no row of {width} numbers like those "
+                f"before it"
+            )
+            raise PatternError(msg, code="E_VALUES")
+    if last == len(lines) - 1 and not notes:
+        notes.append(f"may be truncated at {len(rows)} points: the last line has no line end")
+    return rows, notes
+
+
+def _check_commas(rows: list[_Row], *, separator: str, name: str) -> None:
+    """Refuse numbers whose commas, points or blanks may part thousands; a decimal comma is one in every angle."""
+    if separator == ",":
+        return
+    comma_in_angle = any("," in row.fields[0] for row in rows)
+    point = next((row for row in rows if any("." in field for field in row.fields[:2])), None)
+    comma = next((row for row in rows if any("," in field for field in row.fields[:2])), None)
+    if comma is None:
+        doubtful = None
+    elif point is not None:
+        doubtful = comma
+    elif not comma_in_angle and all(
+        _THOUSANDS.fullmatch(row.fields[1]) for row in rows if "," in row.fields[1]
+    ):
+        doubtful = comma
+    else:
+        doubtful = _grouped_by_blanks(rows) if separator == " " else None
+    if doubtful is not None:
+        shown = shorten(" ".join(doubtful.fields), limit=60)
+        msg = (
+            f"{name}, line {doubtful.line}: {shown!r} can be read in two ways; expected one decimal sign, point or "
+            f"comma, and no separators of thousands"
+        )
+        raise PatternError(msg, code="E_VALUES")
+
+
+def _grouped_by_blanks(rows: list[_Row]) -> _Row | None:
+    """A row like `10,02 1 034,5`: a zero in front, behind a field without a comma, is a group of a larger number."""
+    for row in rows:
+        for before, field in zip(row.fields[1:], row.fields[2:], strict=False):
+            if "," not in before and re.fullmatch(r"0[0-9]{2}(?:,[0-9]*)?", field):
+                return row
+    return None
+
+
+def _to_float(field: str) -> float:
+    """The number of a field that `_NUMBER` or `_NOT_FINITE` matched; 1e999 becomes infinite and is refused later."""
+    if "#" in field:
+        return float("nan")
+    return float(field.replace(",", ".").replace("D", "e").replace("d", "e"))
+
+
+def _lone_wavelength(header: list[str]) -> float | None:
+    """The wavelength on a line of its own before the table, as DASH writes it into .xye files.
+
+    Source: DASH user guide (CCDC), section on XYE files: the first line may hold the wavelength.
+    """
+    written = [line.strip() for line in header if line.strip()]
+    if len(written) == 1 and re.fullmatch(r"[0-9]\.[0-9]{3,}", written[0]):
+        return wavelength_in_text(f"wavelength {written[0]}")
+    return None
+
+
+def _axis_of(header: str, *, name: str) -> tuple[AxisKind, float, list[str]]:
+    """What the title of the first column says: its kind, the factor to [deg] or [Å⁻¹] or [Å], and notes."""
+    title = _first_title(header)
+    if re.search(r"time[\s_-]*of[\s_-]*flight|\btof\b|\b[µμ]s\b|microsec", title):
+        msg = f"{name}: the first column is a time of flight ({shorten(title, limit=40)!r}); expected 2θ of x-rays"
+        raise PatternError(msg, code="E_AXIS")
+    if re.search(r"\benergy\b|\bkev\b", title):
+        msg = f"{name}: the first column is an energy ({shorten(title, limit=40)!r}); expected 2θ, q or d"
+        raise PatternError(msg, code="E_AXIS")
+    if re.search(r"2\s*[-_*]?\s*th|two[\s_-]*th|2\s*θ|ttheta|\btth\b", title):
+        if re.search(r"\brad(?:ians?)?\b", title):
+            return "two_theta", float(np.rad2deg(1)), ["angles in radians were turned into degrees"]
+        return "two_theta", 1.0, []
+    per_length = re.search(r"nm|å|ang|1\s*/\s*a|a\s*\^?\s*[-⁻]", title)
+    if re.match(r"\W*(?:q|s?cattering vector)\b", title):
+        if per_length is None:
+            msg = f"{name}: the first column is q without a unit ({shorten(title, limit=40)!r}); expected 1/Å or 1/nm"
+            raise PatternError(msg, code="E_AXIS")
+        return "q", 0.1 if "nm" in title else 1.0, []
+    if re.match(r"\W*d(?:\b|[\s_-]*(?:spacing|value))", title):
+        return "d", 10.0 if "nm" in title else 1.0, []
+    if re.match(r"\W*(?:theta|θ)\b", title):
+        return "two_theta", 1.0, ["the first column is called theta; its angles were taken as 2θ"]
+    return "two_theta", 1.0, []
+
+
+def _first_title(header: str) -> str:
+    """Title of the first column in lower case: of the last header line that names an axis, or ''."""
+    for line in reversed(header.lower().split("\n")):
+        plain = line.strip().lstrip("#!;%'\"@/* \t")
+        plain = re.sub(r"^x\s*[,;:=]\s*", "", plain)
+        if not plain or ":" in plain or "=" in plain:
+            continue
+        title = re.split(r"[,;\t|]|\s{2,}", plain)[0].strip(" \"'")
+        words = title.split()
+        if len(words) > 1 and re.match(r"(?:intensity|counts?|int\.?|i|y)\b", words[-1]):
+            title = " ".join(words[:-1])
+        if re.match(
+            r"(?:2|two|t?th|θ|angle|q\b|s?cattering|d\b|d[\s_-]*(?:spacing|value)|time|tof|energy|position|x\b)", title
+        ) or re.search(r"2\s*[-_*]?\s*th|θ", title):
+            return title
+    return ""

@@ -1,0 +1,1 @@
+"""Structure → sticks and labels: what the model learns from."""

@@ -1,0 +1,108 @@
+"""A recipe: everything that decides how a run goes, as one frozen value that is saved with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from xxact_core.dataset.distortions import Distortions
+from xxact_core.errors import RecipeError
+from xxact_core.model.config import ModelConfig, preset
+from xxact_core.objectives.masked_patterns import MASK_RATIO
+from xxact_core.quantities import TARGETS
+
+OBJECTIVES = ("contrastive", "mxm", "targets")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained. Values not said otherwise are the paper's (XxaCT-NN sections 3.2 and 3.4).
+
+    preset: name of the model, its targets replaced by `targets`. objectives: any of `OBJECTIVES`, their losses added.
+    task_sampling: `one` target a material as in the paper, or `all` it has labels for. epochs: may be a fraction.
+    start_from: checkpoint folder whose weights a run begins with. freeze: train only the target heads (transfer).
+    clip: largest norm of the gradient; the paper clips nothing. distortions: what a laboratory adds, None for ideal
+    patterns. threads: of torch on a CPU.
+    """
+
+    name: str = "multi-target"
+    preset: str = "paper"
+    targets: tuple[str, ...] = tuple(TARGETS)
+    objectives: tuple[str, ...] = ("targets",)
+    task_sampling: str = "one"
+    mask_ratio: float = MASK_RATIO
+    distortions: Distortions | None = None
+    epochs: float = 50
+    batch_size: int = 32_768
+    peak_rate: float = 5e-4
+    first_rate: float = 1e-6
+    last_rate: float = 1e-7
+    warm_up: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.01
+    clip: float | None = None
+    seed: int = 0
+    start_from: str | None = None
+    freeze: bool = False
+    device: str = "auto"
+    threads: int = 1
+    validate_every: int = 500
+    validation_rows: int = 2048
+    save_every: int = 500
+    model_settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check every value before a run spends hours on it."""
+        problems = [
+            (not self.objectives or set(self.objectives) - set(OBJECTIVES), f"objectives: any of {OBJECTIVES}"),
+            (not self.targets or set(self.targets) - set(TARGETS), f"targets: any of {tuple(TARGETS)}"),
+            (self.task_sampling not in {"one", "all"}, "task_sampling: 'one' or 'all'"),
+            (not 0 < self.mask_ratio < 1, "mask_ratio: between 0 and 1"),
+            (self.epochs <= 0 or self.batch_size < 1, "epochs above 0 and batch_size at least 1"),
+            (not 0 <= self.warm_up < 1, "warm_up: a share of the run, 0 to 1"),
+            (min(self.peak_rate, self.first_rate, self.last_rate) < 0, "learning rates: at least 0"),
+            (self.freeze and self.objectives != ("targets",), "freeze goes with the objective 'targets' only"),
+            (self.validate_every < 1 or self.save_every < 1, "validate_every and save_every: at least 1 step"),
+            ("contrastive" in self.objectives and self.batch_size < 2, "contrastive: a batch of at least 2"),  # noqa: PLR2004
+        ]
+        for wrong, expected in problems:
+            if wrong:
+                msg = f"recipe {self.name!r} cannot be run; expected {expected}"
+                raise RecipeError(msg, code="E_RECIPE")
+        self.model_config()
+
+    def model_config(self) -> ModelConfig:
+        """The model that the recipe trains."""
+        return replace(preset(self.preset), **{**self.model_settings, "targets": tuple(self.targets)})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """The inverse of `to_dict`; an unknown key is an error."""
+        return override(cls(), values)
+
+
+def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """A recipe with some values changed.
+
+    Raises:
+        RecipeError: a key is unknown or a value impossible.
+    """
+    known = {item.name for item in fields(Recipe)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        msg = f"a recipe has no setting {unknown}; it has {sorted(known)}"
+        raise RecipeError(msg, code="E_RECIPE")
+    changed = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    try:
+        if isinstance(distortions := changed.get("distortions"), Mapping):
+            ranges = {name: tuple(value) if isinstance(value, list) else value for name, value in distortions.items()}
+            changed["distortions"] = Distortions(**ranges)
+        return replace(recipe, **changed)
+    except TypeError as error:
+        msg = f"recipe {recipe.name!r}: {error}"
+        raise RecipeError(msg, code="E_RECIPE") from error

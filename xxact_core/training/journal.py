@@ -1,0 +1,40 @@
+"""The journal of a run: one JSON object a line, appended as things happen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+class Journal:
+    """Appends events to journal.jsonl; every line is flushed, so that a reader sees it at once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, event: str, **values: object) -> None:
+        """Append one event."""
+        line = json.dumps({"event": event, **values}, ensure_ascii=False)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drop events of steps after `step`, and a half-written last line: a resumed run makes them again."""
+        if not self.path.exists():
+            return
+        kept = [event for event in read_journal(self.path) if event.get("step", 0) <= step]
+        part = self.path.with_suffix(".part")
+        part.write_text("".join(json.dumps(event, ensure_ascii=False) + "\n" for event in kept), encoding="utf-8")
+        part.replace(self.path)
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """All whole events of a journal."""
+    events = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            events.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return events

@@ -1,0 +1,58 @@
+"""The recipes by name."""
+
+from __future__ import annotations
+
+from xxact_core.dataset.distortions import Distortions
+from xxact_core.errors import RecipeError
+from xxact_core.training.config import Recipe
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(name="multi-target"),
+        Recipe(name="formation-energy", targets=("formation_energy_per_atom",)),
+        Recipe(name="crystal-system", targets=("crystal_system",)),
+        Recipe(name="pretrain-contrastive", objectives=("contrastive",), epochs=100),
+        Recipe(name="pretrain-mxm", objectives=("mxm",), epochs=100),
+        Recipe(name="pretrain", objectives=("contrastive", "mxm"), epochs=100),
+        Recipe(name="transfer-band-gap", targets=("band_gap",), freeze=True),
+        # The checkpoint that ships: about 100,000 materials on a CPU in about an hour.
+        Recipe(
+            name="compact",
+            preset="compact",
+            task_sampling="all",
+            distortions=Distortions(),
+            epochs=8,
+            batch_size=128,
+            peak_rate=1.5e-3,
+            first_rate=1e-5,
+            last_rate=1e-6,
+            warm_up=0.08,
+            weight_decay=0.03,
+            clip=1.0,
+        ),
+        # A lesson: seconds a hundred steps on a laptop.
+        Recipe(
+            name="tiny",
+            preset="tiny",
+            task_sampling="all",
+            epochs=3,
+            batch_size=32,
+            peak_rate=2e-3,
+            validate_every=20,
+            save_every=20,
+        ),
+    )
+}
+
+
+def recipe_by_name(name: str) -> Recipe:
+    """A recipe by name.
+
+    Raises:
+        RecipeError: there is no such recipe.
+    """
+    if name not in RECIPES:
+        msg = f"there is no recipe {name!r}; choose from {tuple(RECIPES)}"
+        raise RecipeError(msg, code="E_RECIPE")
+    return RECIPES[name]
