@@ -6,7 +6,6 @@ import math
 import re
 import unicodedata
 from fractions import Fraction
-from functools import reduce
 from typing import NoReturn
 
 from xxact_core.compositions.composition import Composition
@@ -21,7 +20,9 @@ _SEPARATORS = str.maketrans(dict.fromkeys("·•∙⋅*×", "·"))
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 _SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 _CHARGES = "+-−–—"
-_TOKEN = re.compile(r"\s*(?:(?P<element>[A-Z][a-z]?)|(?P<number>[0-9]+(?:\.[0-9]+)?(?:[⁄/][0-9]+)?)|(?P<sign>[()\[\]{}·]))")
+_TOKEN = re.compile(
+    r"\s*(?:(?P<element>[A-Z][a-z]?)|(?P<number>[0-9]+(?:\.[0-9]+)?(?:[⁄/][0-9]+)?)|(?P<sign>[()\[\]{}·]))"
+)
 _HYDRATE = re.compile(r"(?<=[0-9A-Za-z)\]}])\.([0-9]*(?:\.[0-9]+)?(?:\([HDhd]2O\)|H2O|D2O))$")
 _LARGEST_DENOMINATOR = 1000
 
@@ -99,11 +100,11 @@ class _Reader:
     def read_sum(self, amounts: dict[str, float]) -> None:
         while True:
             self._read_part(amounts)
-            kind, token = self._peek()
+            kind, sign = self._peek()
             if kind == "end":
                 return
-            if token != "·":
-                _refuse(self.text, self._place(), f"{token!r} has no opening bracket")
+            if sign != "·":
+                _refuse(self.text, self._place(), f"{sign!r} has no opening bracket")
             self._take()
 
     def _read_part(self, amounts: dict[str, float]) -> None:
@@ -121,10 +122,11 @@ class _Reader:
             if kind == "element":
                 inner = {self._read_element(): 1.0}
             elif token in _BRACKETS:
+                closing = _BRACKETS[token]
                 self._take()
                 inner = self._read_groups(depth=depth + 1)
-                if self._peek()[1] != _BRACKETS[token]:
-                    _refuse(self.text, self._place(), f"expected {_BRACKETS[token]!r} for {token!r}")
+                if self._peek()[1] != closing:
+                    _refuse(self.text, self._place(), f"expected {closing!r} for {token!r}")
                 self._take()
             elif amounts:
                 return amounts
@@ -152,7 +154,8 @@ class _Reader:
             _refuse(self.text, place, f"the amount {token} divides by zero")
         value = float(numerator) / float(denominator or 1)
         if not 0 < value <= LARGEST_AMOUNT:
-            _refuse(self.text, place, f"the amount {shorten(token, limit=20)} is not above 0 and at most {LARGEST_AMOUNT}")
+            shown = shorten(token, limit=20)
+            _refuse(self.text, place, f"the amount {shown} is not above 0 and at most {LARGEST_AMOUNT}")
         return value
 
     def _place(self) -> int:
@@ -229,11 +232,13 @@ def composition_to_formula(composition: Composition) -> str:
 
 
 def _reduced_amounts(composition: Composition) -> dict[str, str]:
-    fractions = [Fraction(amount).limit_denominator(_LARGEST_DENOMINATOR) for amount in composition.amounts]
-    exact = all(math.isclose(fraction, amount, rel_tol=1e-9) for fraction, amount in zip(fractions, composition.amounts, strict=True))
+    symbols, amounts = composition.symbols, composition.amounts
+    fractions = [Fraction(amount).limit_denominator(_LARGEST_DENOMINATOR) for amount in amounts]
+    pairs = zip(fractions, amounts, strict=True)
+    exact = all(math.isclose(fraction, amount, rel_tol=1e-9) for fraction, amount in pairs)
     multiple = math.lcm(*(fraction.denominator for fraction in fractions))
     if not exact or multiple > _LARGEST_DENOMINATOR:
-        return {symbol: f"{amount:.6g}" for symbol, amount in zip(composition.symbols, composition.amounts, strict=True)}
+        return {symbol: f"{amount:.6g}" for symbol, amount in zip(symbols, amounts, strict=True)}
     whole = [int(fraction * multiple) for fraction in fractions]
-    divisor = reduce(math.gcd, whole)
-    return {symbol: str(number // divisor) for symbol, number in zip(composition.symbols, whole, strict=True)}
+    divisor = math.gcd(*whole)
+    return {symbol: str(number // divisor) for symbol, number in zip(symbols, whole, strict=True)}

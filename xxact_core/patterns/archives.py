@@ -19,6 +19,7 @@ _SMALL = 2**16
 """Members up to this many bytes may be packed as tightly as they like."""
 
 _HEADER_BYTES = 30
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, RuntimeError, OSError)
 
 
 def read_members(data: bytes, *, name: str) -> dict[str, bytes]:
@@ -44,7 +45,7 @@ def read_members(data: bytes, *, name: str) -> dict[str, bytes]:
                 if content.startswith(b"PK\x03\x04"):
                     _refuse(name, entry.filename, "is an archive within an archive")
                 members[entry.filename] = content
-    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, RuntimeError, OSError) as error:
+    except _DAMAGE as error:
         msg = f"{name}: the zip archive is damaged or cut off ({shorten(error, limit=60)})"
         raise PatternError(msg, code="E_TRUNCATED") from None
     return members

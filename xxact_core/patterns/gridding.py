@@ -118,7 +118,7 @@ def _covered(angles: np.ndarray, *, grid: TwoThetaGrid) -> np.ndarray:
 
 def _resampled(angles: np.ndarray, intensity: np.ndarray, *, grid: TwoThetaGrid) -> np.ndarray:
     """Linear interpolation, or its mean over each grid cell where the measured step is the finer one."""
-    if np.median(np.diff(angles)) >= 0.99 * grid.step:  # noqa: PLR2004 - a step equal but for rounding
+    if np.median(np.diff(angles)) >= 0.99 * grid.step:
         return np.interp(grid.two_theta, angles, intensity)
     edges = np.append(grid.two_theta - grid.step / 2, grid.two_theta[-1] + grid.step / 2)
     knots = np.union1d(angles, edges)
@@ -142,7 +142,5 @@ def _notes(coverage: np.ndarray, *, measured: float, grid: TwoThetaGrid) -> list
             f"{grid.two_theta[run.start]:.4g}-{grid.two_theta[run.stop - 1]:.4g}°" for run in _runs(coverage)[:4]
         )
         more = " ..." if len(_runs(coverage)) > 4 else ""  # noqa: PLR2004 - as many as fit a line
-        notes.append(
-            f"covers {stretches}{more} of {grid.start:g}-{grid.stop:g}°: the unmeasured windows are masked"
-        )
+        notes.append(f"covers {stretches}{more} of {grid.start:g}-{grid.stop:g}°: the unmeasured windows are masked")
     return notes

@@ -13,7 +13,7 @@ from xxact_core.patterns.grid import GRID, TwoThetaGrid
 
 
 def _frozen_array(values: object, *, name: str, dtype: type) -> np.ndarray:
-    array = np.array(values, dtype=dtype)
+    array: np.ndarray = np.array(values, dtype=dtype)
     if array.ndim != 1:
         msg = f"{name} must be one-dimensional, not of shape {array.shape}"
         raise PatternError(msg, code="E_VALUES")
@@ -133,7 +133,10 @@ class GriddedPattern(_ArrayValue):
         intensity = _frozen_array(self.intensity, name=f"{self.name}: intensity", dtype=np.float32)
         coverage = _frozen_array(self.coverage, name=f"{self.name}: coverage", dtype=np.bool_)
         if intensity.size != self.grid.points or coverage.size != self.grid.points:
-            msg = f"{self.name}: {intensity.size} intensities and {coverage.size} coverage flags for {self.grid.points} points"
+            msg = (
+                f"{self.name}: {intensity.size} intensities and {coverage.size} coverage flags for {self.grid.points} "
+                f"points"
+            )
             raise PatternError(msg, code="E_VALUES")
         if not np.isfinite(intensity).all() or intensity.min() < 0 or not np.isclose(intensity.max(), 100, atol=1e-3):
             msg = f"{self.name}: gridded intensities must be finite, at least 0 and at most 100 with a maximum of 100"

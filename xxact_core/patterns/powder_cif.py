@@ -38,11 +38,11 @@ class _Block:
 
 
 def read_powder_cif(text: str, *, name: str) -> MeasuredPoints:
-    """Points of the first data block that holds a measured pattern.
+    r"""Points of the first data block that holds a measured pattern.
 
     Angles are, best first, the corrected ones, the scanned ones, or an even range from minimum to maximum; a d axis is
     read where no angles are given. The wavelength is the block's, or the only one of the file; a doublet gives its
-    weighted mean, a radiation type such as `Cu K\\a` the named wavelength.
+    weighted mean, a radiation type such as `Cu K\a` the named wavelength.
 
     Raises:
         PatternError: no powder pattern in the file (E_FORMAT), neutrons (E_RADIATION), a time-of-flight axis (E_AXIS),
@@ -125,17 +125,17 @@ def _has_pattern(loop: dict[str, list[str]]) -> bool:
 
 
 def _refuse_neutrons(blocks: list[_Block], block: _Block, *, name: str) -> None:
-    probes = [block.items.get("_diffrn_radiation_probe")] if "_diffrn_radiation_probe" in block.items else [
-        other.items.get("_diffrn_radiation_probe") for other in blocks
-    ]
+    probes = (
+        [block.items.get("_diffrn_radiation_probe")]
+        if "_diffrn_radiation_probe" in block.items
+        else [other.items.get("_diffrn_radiation_probe") for other in blocks]
+    )
     if any(probe is not None and "neutron" in probe.lower() for probe in probes):
         msg = f"{name}: the file says that neutrons were scattered; expected x-rays"
         raise PatternError(msg, code="E_RADIATION")
 
 
-def _positions(
-    block: _Block, loop: dict[str, list[str]], *, points: int, name: str
-) -> tuple[np.ndarray, AxisKind]:
+def _positions(block: _Block, loop: dict[str, list[str]], *, points: int, name: str) -> tuple[np.ndarray, AxisKind]:
     for tag in _ANGLES:
         if tag in loop:
             return _numbers(loop[tag], name=name, tag=tag), "two_theta"
@@ -184,7 +184,8 @@ def _block_wavelength(block: _Block) -> float | None:
     for loop in block.loops:
         if tag in loop:
             values = [_one_wavelength(text) for text in loop[tag]]
-            weights = [float(text) if _NUMBER.fullmatch(text) else 1.0 for text in loop.get(f"{tag}_wt", ["1"] * len(values))]
+            written = loop.get(f"{tag}_wt", ["1"] * len(values))
+            weights = [float(text) if _NUMBER.fullmatch(text) else 1.0 for text in written]
             if all(value is not None for value in values) and sum(weights) > 0:
                 return float(np.average([value or 0.0 for value in values], weights=weights))
             return None

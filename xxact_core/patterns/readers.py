@@ -25,6 +25,9 @@ from xxact_core.patterns.vendor_files import (
 MOST_BYTES = 64 * 2**20
 """Largest file that is read; the longest scan of a laboratory has under 1 MB."""
 
+_CIF_BLOCK = re.compile(r"^\s*data_\S*\s*$", re.MULTILINE | re.IGNORECASE)
+_CIF_ITEM = re.compile(r"^\s*(?:_[A-Za-z]|loop_)", re.MULTILINE)
+
 READABLE_FORMATS = (
     "text tables (.xy .xye .csv .txt .dat .prn .asc .chi)",
     "PANalytical .xrdml",
@@ -115,6 +118,6 @@ def _text_to_points(text: str, *, name: str) -> MeasuredPoints:
         return read_gsas(text, name=name)
     if re.search(r"^_(?:FILEVERSION|2THETACOUNTS|DRIVE|STEPSIZE)\b", beginning, re.MULTILINE):
         return read_uxd(text, name=name)
-    if re.search(r"^\s*data_\S*\s*$", text, re.MULTILINE | re.IGNORECASE) and re.search(r"^\s*(?:_\w|loop_)", text, re.MULTILINE):
+    if _CIF_BLOCK.search(text) and _CIF_ITEM.search(text):
         return read_powder_cif(text, name=name)
     return read_text_table(text, name=name)

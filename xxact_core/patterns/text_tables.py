@@ -28,6 +28,7 @@ _SAME_ROWS = 3
 class _Row:
     line: int
     fields: list[str]
+    angle_end: int = 0
 
 
 def read_text_table(text: str, *, name: str) -> MeasuredPoints:
@@ -123,6 +124,7 @@ def _find_table(lines: list[str], *, name: str) -> tuple[int, str]:
 def _read_rows(lines: list[str], *, first: int, separator: str, name: str) -> tuple[list[_Row], list[str]]:
     rows: list[_Row] = []
     notes: list[str] = []
+    parted = 0
     width = len(_split(lines[first], separator))
     last = max(index for index, line in enumerate(lines) if line.strip())
     for index in range(first, last + 1):
@@ -131,18 +133,36 @@ def _read_rows(lines: list[str], *, first: int, separator: str, name: str) -> tu
             continue
         fields = _split(line[:LONGEST_LINE], separator)
         if len(fields) == width and _numeric(fields):
-            rows.append(_Row(index + 1, fields))
+            rows.append(_Row(index + 1, fields, angle_end=line.index(fields[0]) + len(fields[0])))
+        elif width == 2 and len(fields) == 1 and (touching := _part_touching(line, rows)) is not None:  # noqa: PLR2004
+            rows.append(_Row(index + 1, touching, angle_end=rows[-1].angle_end))
+            parted += 1
         elif index == last and index == len(lines) - 1 and not _WORD.search(line):
             notes.append(f"truncated at {len(rows)} points: the last line ends too early and was left out")
         else:
-            msg = (
-                f"{name}, line {index + 1}: {shorten(line.strip(), limit=60)!r} is no row of {width} numbers like those "
-                f"before it"
-            )
+            shown = shorten(line.strip(), limit=60)
+            msg = f"{name}, line {index + 1}: {shown!r} is no row of {width} numbers like those before it"
             raise PatternError(msg, code="E_VALUES")
-    if last == len(lines) - 1 and not notes:
+    if parted:
+        notes.append(f"{parted} rows whose two columns touch were parted where the step of the angles puts the angle")
+    if last == len(lines) - 1 and not any("truncated" in note for note in notes):
         notes.append(f"may be truncated at {len(rows)} points: the last line has no line end")
     return rows, notes
+
+
+def _part_touching(line: str, rows: list[_Row]) -> list[str] | None:
+    """Angle and intensity of a row like `14.168110228`, whose count filled the blank.
+
+    They are parted where the angles of the rows before it end, if the angle then goes on by one step.
+    """
+    if len(rows) < 2 or not re.fullmatch(r"\s*[0-9]+\.[0-9]+\s*", line):  # noqa: PLR2004 - a step needs two rows
+        return None
+    end = max(row.angle_end for row in rows[-20:])
+    angle, intensity = line[:end].strip(), line[end:].strip()
+    if not _NUMBER.fullmatch(angle) or not intensity:
+        return None
+    before, step = _to_float(rows[-1].fields[0]), _to_float(rows[-1].fields[0]) - _to_float(rows[-2].fields[0])
+    return [angle, intensity] if abs(float(angle) - before - step) < 0.05 * abs(step) else None
 
 
 def _check_commas(rows: list[_Row], *, separator: str, name: str) -> None:
@@ -153,15 +173,11 @@ def _check_commas(rows: list[_Row], *, separator: str, name: str) -> None:
     point = next((row for row in rows if any("." in field for field in row.fields[:2])), None)
     comma = next((row for row in rows if any("," in field for field in row.fields[:2])), None)
     if comma is None:
-        doubtful = None
-    elif point is not None:
-        doubtful = comma
-    elif not comma_in_angle and all(
-        _THOUSANDS.fullmatch(row.fields[1]) for row in rows if "," in row.fields[1]
-    ):
-        doubtful = comma
-    else:
-        doubtful = _grouped_by_blanks(rows) if separator == " " else None
+        return
+    grouped = all(_THOUSANDS.fullmatch(row.fields[1]) for row in rows if "," in row.fields[1])
+    doubtful = comma if point is not None or (grouped and not comma_in_angle) else None
+    if doubtful is None and separator == " ":
+        doubtful = _grouped_by_blanks(rows)
     if doubtful is not None:
         shown = shorten(" ".join(doubtful.fields), limit=60)
         msg = (

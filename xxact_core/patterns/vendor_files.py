@@ -12,16 +12,20 @@ from xxact_core.patterns.measured_points import MeasuredPoints
 from xxact_core.patterns.text_decoding import decode_text
 from xxact_core.patterns.wavelengths_in_files import (
     says_neutrons,
-    wavelength_in_bruker_raw,
     wavelength_in_brml,
+    wavelength_in_bruker_raw,
     wavelength_in_ras,
     wavelength_in_rasx,
     wavelength_in_text,
     wavelength_in_xrdml,
 )
 
+_NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?")
 _CUT_OFF = re.compile(r"truncat|unexpected end|eof|too short|incomplete", re.IGNORECASE)
-_TWO_THETA = re.compile(r"2theta|twotheta|gonio", re.IGNORECASE)
+_SHIFT_JIS_THETA = b"\x83\xc6".decode("latin-1")
+"""θ of a Japanese RAS header after Latin-1 decoding."""
+
+_TWO_THETA = re.compile(r"2theta|twotheta|2θ|gonio", re.IGNORECASE)
 
 
 def read_xrdml(text: str, *, name: str) -> MeasuredPoints:
@@ -112,7 +116,7 @@ def read_ras(text: str, *, name: str) -> MeasuredPoints:
     rows = []
     for index, line in enumerate(body.rstrip("\n").split("\n")):
         fields = line.split()
-        if len(fields) not in {2, 3} or not all(re.fullmatch(r"[+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?", field) for field in fields):
+        if len(fields) not in {2, 3} or not all(_NUMBER.fullmatch(field) for field in fields):
             msg = f"{name}, line {first + index}: {shorten(line, limit=60)!r} is no row of angle, counts, attenuation"
             raise PatternError(msg, code="E_VALUES")
         factor = float(fields[2]) if len(fields) > 2 and float(fields[2]) > 0 else 1.0  # noqa: PLR2004 - third column
@@ -161,7 +165,7 @@ def _by_geddes(
 
 
 def _check_scan_axis(found: re.Match[str] | None, *, name: str) -> None:
-    if found and not _TWO_THETA.search(re.sub(r"[\s_-]", "", found[1])):
+    if found and not _TWO_THETA.search(re.sub(r"[\s_-]", "", found[1].replace(_SHIFT_JIS_THETA, "theta"))):
         msg = f"{name}: the scan runs over {shorten(found[1], limit=40)!r}; expected 2θ"
         raise PatternError(msg, code="E_AXIS")
 

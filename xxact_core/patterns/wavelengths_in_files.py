@@ -9,12 +9,19 @@ from xxact_core.errors import WavelengthError
 from xxact_core.patterns.conversions import LONGEST, SHORTEST, WAVELENGTHS, parse_wavelength
 
 _NUMBER = r"([0-9]+[.,][0-9]+|[.,][0-9]+)"
-_LABELLED = re.compile(r"(?:wave[\s_]*length|\blambda\b|λ|\bWL1?\b)[^0-9\n]{0,40}?" + _NUMBER + r"\s*([a-zÅå]*)", re.IGNORECASE)
+_LABELLED = re.compile(
+    r"(?:wave[\s_]*length|\blambda\b|λ|\bWL1?\b)[^0-9\n]{0,40}?" + _NUMBER + r"\s*([a-zÅå]*)", re.IGNORECASE
+)
 _ALPHA_1 = re.compile(r"(?:alpha[\s_]*1|α\s*1|ka1|_WL1)[^0-9.\n]{0,40}?" + _NUMBER, re.IGNORECASE)
 _ALPHA_2 = re.compile(r"(?:alpha[\s_]*2|α\s*2|ka2|_WL2)[^0-9.\n]{0,40}?" + _NUMBER, re.IGNORECASE)
-_NAMED = re.compile(r"\b(Cu|Mo|Co|Fe|Cr|Ag)[\s_-]*K[\s_\-\\]*(?:alpha|α|a)[\s_]*([12])?(?![a-z0-9])([\s_,+/~]*2\b)?", re.IGNORECASE)
+_NAMED = re.compile(
+    r"\b(Cu|Mo|Co|Fe|Cr|Ag)[\s_-]*K[\s_\-\\]*(?:alpha|α|a)[\s_]*([12])?(?![a-z0-9])([\s_,+/~]*2\b)?", re.IGNORECASE
+)
 _ANODE = re.compile(r"\b(?:anode|target|tube)[^A-Za-z\n]{0,10}(Cu|Mo|Co|Fe|Cr|Ag)\b", re.IGNORECASE)
 _NEUTRON = re.compile(r"\bneutrons?\b", re.IGNORECASE)
+_RAS_ITEM = re.compile(r'^\*(HW_XG_WAVE_LENGTH_ALPHA[12]|MEAS_COND_XG_WAVE_TYPE) "([^"\n]*)"', re.MULTILINE)
+_PLAIN = re.compile(r"[0-9]*[.,]?[0-9]+")
+_HEADER_BYTES = 4096
 _TRIPLE = struct.Struct("<3d")
 
 
@@ -87,8 +94,8 @@ def wavelength_in_brml(text: str) -> float | None:
 
 def wavelength_in_ras(header: str) -> float | None:
     """Wavelength [Å] of a RAS header."""
-    values = dict(re.findall(r'^\*(HW_XG_WAVE_LENGTH_ALPHA[12]|MEAS_COND_XG_WAVE_TYPE) "([^"\n]*)"', header, re.MULTILINE))
-    numbers = {key: _in_range(_number(text)) for key, text in values.items() if re.fullmatch(r"[0-9]*[.,]?[0-9]+", text)}
+    values = dict(_RAS_ITEM.findall(header))
+    numbers = {key: _in_range(_number(text)) for key, text in values.items() if _PLAIN.fullmatch(text)}
     alpha_1, alpha_2 = numbers.get("HW_XG_WAVE_LENGTH_ALPHA1"), numbers.get("HW_XG_WAVE_LENGTH_ALPHA2")
     if alpha_1 is None or alpha_2 is None or values.get("MEAS_COND_XG_WAVE_TYPE", "").strip().lower() == "ka1":
         return alpha_1
@@ -107,9 +114,6 @@ def wavelength_in_bruker_raw(data: bytes) -> float | None:
         if alpha_1 < mean < alpha_2 and any(abs(alpha_1 - first) < 1e-3 for first in firsts):  # noqa: PLR2004 - Å
             return mean if abs(mean - weighted_mean(alpha_1, alpha_2)) < 2e-4 else None  # noqa: PLR2004 - Å
     return None
-
-
-_HEADER_BYTES = 4096
 
 
 def _number(text: str) -> float:
