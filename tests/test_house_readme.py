@@ -14,6 +14,7 @@ from xxact_core.quantities import CRYSTAL_SYSTEMS
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+COMMENT_COLUMN = 24
 PAGES = sorted([REPOSITORY / "README.md", *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("data/**/*.md")])
 
 
@@ -24,10 +25,13 @@ def block(language: str) -> str:
 
 
 def tree() -> dict[str, str]:
-    """Path → comment, for every line of the tree; two spaces are one level, two spaces or more end the name."""
+    """Path → comment: two spaces are a level, two or more end the name; a line without a name goes on with the last."""
     entries: dict[str, str] = {}
     parents: list[str] = []
     for line in block("text").splitlines():
+        if line.startswith(" " * COMMENT_COLUMN):
+            entries["".join(parents)] += f" {line.strip()}"
+            continue
         depth = (len(line) - len(line.lstrip(" "))) // 2
         name, _, comment = line.strip().partition("  ")
         parents[depth:] = [name]
@@ -96,7 +100,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [str(target) for target in links(page) if not target.exists()] == []
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"`?\bmake (\w+)", README))))
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:^|`)make (\w+)", README, flags=re.MULTILINE))))
 def test_make_target_exists(target: str) -> None:
     assert re.search(rf"^{target}:", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
 
