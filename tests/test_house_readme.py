@@ -62,7 +62,7 @@ def test_everything_on_the_disk_is_in_the_tree() -> None:
         on_disk = {
             f"{package}/{path.name}"
             for path in (REPOSITORY / package).iterdir()
-            if path.name not in {"__init__.py", "__pycache__"}
+            if (path.suffix == ".py" or path.is_dir()) and path.name not in {"__init__.py", "__pycache__"}
         }
         assert on_disk - named == set()
 
