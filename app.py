@@ -1,0 +1,5 @@
+"""Start the app: `panel serve app.py`."""
+
+from xxact_app.shell import serve
+
+serve()

@@ -1,0 +1,1 @@
+"""The app: what the user chose (session), what follows from it (store), how it looks (views), one page (shell)."""

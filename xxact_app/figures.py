@@ -1,0 +1,287 @@
+"""Data → native Bokeh figures: built once, then only their sources and properties change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from bokeh.models import (
+    ColumnDataSource,
+    CustomJSTickFormatter,
+    FactorRange,
+    FixedTicker,
+    GlyphRenderer,
+    HoverTool,
+    LabelSet,
+    Legend,
+    LegendItem,
+    Range1d,
+)
+from bokeh.plotting import figure
+
+MOST_POINTS = 20_000
+"""Points of one drawn line; longer ones keep the smallest and largest value of each stretch."""
+
+_HOVER = [("", "@name"), ("2θ", "@two_theta{0.000}°"), ("d", "@d{0.0000} Å"), ("I", "@intensity{0,0.[00]}")]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line to draw: x on the chosen axis, what the hover tells, and the fitted background if it is shown."""
+
+    name: str
+    colour: str
+    x: np.ndarray
+    two_theta: np.ndarray
+    d: np.ndarray
+    intensity: np.ndarray
+    background: np.ndarray | None = None
+    coverage: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class PatternFigure:
+    """The figure of several patterns, and what of it changes."""
+
+    plot: figure
+    lines: list[GlyphRenderer]
+    backgrounds: list[GlyphRenderer]
+    windows: ColumnDataSource
+    gaps: ColumnDataSource
+    hover: HoverTool
+    legend: Legend
+
+
+def pattern_figure(*, height: int = 430) -> PatternFigure:
+    """An empty figure for patterns."""
+    plot = figure(
+        height=height,
+        sizing_mode="stretch_width",
+        x_range=Range1d(5, 90),
+        y_range=Range1d(0, 1),
+        tools="xpan,xwheel_zoom,box_zoom,reset,save",
+        active_drag="box_zoom",
+        active_scroll=None,
+        toolbar_location="above",
+        output_backend="canvas",
+    )
+    plot.toolbar.logo = None
+    plot.yaxis.minor_tick_line_color = None
+    windows = ColumnDataSource({name: [] for name in ("left", "right", "bottom", "top")})
+    gaps = ColumnDataSource({name: [] for name in ("left", "right", "bottom", "top")})
+    plot.quad(
+        source=windows, level="underlay", fill_color=None, line_color="gray", line_alpha=0.35, line_dash="dotted"
+    )
+    plot.quad(
+        source=gaps, level="underlay", fill_color="gray", fill_alpha=0.14, line_color=None,
+        hatch_pattern="right_diagonal_line", hatch_color="gray", hatch_alpha=0.4, hatch_scale=10, hatch_weight=1,
+    )  # fmt: skip
+    hover = HoverTool(renderers=[], tooltips=_HOVER, mode="mouse", line_policy="nearest")
+    plot.add_tools(hover)
+    legend = Legend(items=[], orientation="horizontal", padding=2, margin=0, ncols="auto", click_policy="none")
+    plot.add_layout(legend, "below")
+    return PatternFigure(plot, [], [], windows, gaps, hover, legend)
+
+
+def draw_patterns(
+    target: PatternFigure,
+    curves: Sequence[Curve],
+    *,
+    scale: str,
+    offset: bool,
+    x_label: str,
+    window_edges: np.ndarray | None,
+    keep_range: bool,
+) -> None:
+    """Show these curves and nothing else.
+
+    offset: stack the curves, the first lowest, each scaled to 1; otherwise they share one scale, which is the percent
+        of the maximum of each as soon as there are several.
+    window_edges: the model's windows on the same axis; their share measured comes with each curve.
+    keep_range: leave the horizontal range where the user put it.
+    """
+    _provide(target, len(curves))
+    relative = len(curves) > 1
+    tops = []
+    for number, (line, background) in enumerate(zip(target.lines, target.backgrounds, strict=True)):
+        curve = curves[number] if number < len(curves) else None
+        if curve is None:
+            line.visible = background.visible = False
+            line.data_source.data = {key: [] for key in line.data_source.column_names}
+            background.data_source.data = {key: [] for key in background.data_source.column_names}
+            continue
+        largest = float(np.nanmax(curve.intensity))
+        factor = 100 / largest if relative and largest > 0 else 1.0
+        heights = to_scale(curve.intensity * factor, scale=scale)
+        stretch = 1 / (float(np.nanmax(heights)) or 1.0) if offset else 1.0
+        base = float(number) if offset else 0.0
+        kept = thin(heights)
+        line.data_source.data = {
+            "x": curve.x[kept],
+            "y": heights[kept] * stretch + base,
+            "two_theta": curve.two_theta[kept],
+            "d": curve.d[kept],
+            "intensity": curve.intensity[kept],
+            "name": [curve.name] * kept.size,
+        }
+        line.glyph.line_color = background.glyph.line_color = curve.colour
+        line.visible, background.visible = True, curve.background is not None
+        drawn = np.full(kept.size, np.nan) if curve.background is None else curve.background[kept] * factor
+        background.data_source.data = {"x": curve.x[kept], "y": to_scale(drawn, scale=scale) * stretch + base}
+        tops.append(float(np.nanmax(heights)) * stretch + base)
+    top = max(tops, default=1.0) * 1.04 or 1.0
+    target.hover.renderers = target.lines[: len(curves)]
+    target.legend.items = [
+        LegendItem(label=curve.name, renderers=[target.lines[number]]) for number, curve in enumerate(curves)
+    ]
+    target.legend.visible = 0 < len(curves) <= 8  # noqa: PLR2004 - more names than fit under the plot
+    _label_axes(target.plot, scale=scale, offset=offset, relative=relative, x_label=x_label)
+    _set_range(target.plot.y_range, 0.0 if offset or scale != "log" else _log_floor(curves, relative=relative), top)
+    if not keep_range and curves:
+        finite = [curve.x[np.isfinite(curve.x)] for curve in curves]
+        _set_range(target.plot.x_range, min(map(np.min, finite)), max(map(np.max, finite)))
+    _draw_windows(target, curves, edges=window_edges, offset=offset, top=top, bottom=target.plot.y_range.start)
+
+
+def thin(heights: np.ndarray, *, limit: int = MOST_POINTS) -> np.ndarray:
+    """Indices of at most `limit` points that keep the lowest and the highest of each stretch, in order."""
+    if heights.size <= limit:
+        return np.arange(heights.size)
+    stretches = np.array_split(np.nan_to_num(heights), limit // 2)
+    starts = np.cumsum([0, *(part.size for part in stretches[:-1])])
+    lowest = starts + [int(part.argmin()) for part in stretches]
+    highest = starts + [int(part.argmax()) for part in stretches]
+    return np.unique(np.concatenate([lowest, highest]))
+
+
+def to_scale(intensity: np.ndarray, *, scale: str) -> np.ndarray:
+    """Heights to draw: the intensity, its square root, or its decimal logarithm (values below 0.01 count as 0.01)."""
+    if scale == "root":
+        return np.sqrt(np.maximum(intensity, 0))
+    if scale == "log":
+        return np.log10(np.maximum(intensity, 0.01))
+    return intensity
+
+
+def recolour(target: PatternFigure, *, colours: Sequence[str]) -> None:
+    """Give the lines the colours of another theme."""
+    for line, background, colour in zip(target.lines, target.backgrounds, colours, strict=False):
+        line.glyph.line_color = background.glyph.line_color = colour
+
+
+def probability_figure(*, height: int) -> tuple[figure, ColumnDataSource]:
+    """Empty horizontal bars of probabilities, and the source that fills them."""
+    source = ColumnDataSource({"label": [], "probability": [], "text": []})
+    plot = figure(
+        height=height,
+        sizing_mode="stretch_width",
+        x_range=Range1d(0, 1.18),
+        y_range=FactorRange(factors=[]),
+        tools="",
+        toolbar_location=None,
+    )
+    plot.hbar(y="label", right="probability", height=0.68, source=source, line_color=None, name="bars")
+    plot.add_layout(
+        LabelSet(
+            x="probability",
+            y="label",
+            text="text",
+            source=source,
+            x_offset=6,
+            text_baseline="middle",
+            text_font_size="13px",
+            name="values",
+        )
+    )
+    plot.xaxis.ticker = FixedTicker(ticks=[0, 0.25, 0.5, 0.75, 1])
+    plot.xaxis.formatter = CustomJSTickFormatter(code="return Math.round(100 * tick) + ' %'")
+    plot.xaxis.axis_label = "Probability"
+    plot.ygrid.grid_line_color = None
+    return plot, source
+
+
+def draw_probabilities(
+    plot: figure,
+    source: ColumnDataSource,
+    labels: Sequence[str],
+    probabilities: Sequence[float],
+    *,
+    colour: str,
+    text_colour: str,
+) -> None:
+    """Show these probabilities, the first on top."""
+    plot.y_range.factors = list(reversed(labels))
+    source.data = {
+        "label": list(labels),
+        "probability": list(probabilities),
+        "text": [f"{probability:.0%}" if probability >= 0.01 else "< 1%" for probability in probabilities],  # noqa: PLR2004
+    }
+    plot.select_one({"name": "bars"}).glyph.fill_color = colour
+    plot.select_one({"name": "values"}).text_color = text_colour
+
+
+def _provide(target: PatternFigure, number: int) -> None:
+    """Have at least this many lines, each with its background, ready in the figure."""
+    while len(target.lines) < number:
+        columns = ("x", "y", "two_theta", "d", "intensity", "name")
+        source = ColumnDataSource({name: [] for name in columns})
+        target.lines.append(target.plot.line("x", "y", source=source, line_width=1.3, line_join="round"))
+        fitted = ColumnDataSource({"x": [], "y": []})
+        target.backgrounds.append(
+            target.plot.line("x", "y", source=fitted, line_width=1.4, line_dash="dashed", line_alpha=0.8)
+        )
+
+
+def _label_axes(plot: figure, *, scale: str, offset: bool, relative: bool, x_label: str) -> None:
+    plot.xaxis.axis_label = x_label
+    quantity = "Intensity (% of each maximum)" if relative else "Intensity (as measured)"
+    names = {"linear": quantity, "root": f"{quantity}, √ scale", "log": f"{quantity}, log scale"}
+    plot.yaxis.axis_label = "Intensity (stacked, each scaled to its maximum)" if offset else names[scale]
+    codes = {"linear": "return tick", "root": "return tick * tick", "log": "return Math.pow(10, tick)"}
+    shorter = "const v = (() => {%s})(); return Math.abs(v) >= 1e5 ? v.toExponential(1) : +v.toPrecision(3) + ''"
+    plot.yaxis.formatter = CustomJSTickFormatter(code=shorter % codes[scale])
+    plot.yaxis.major_label_text_alpha = 0.0 if offset else 1.0
+
+
+def _log_floor(curves: Sequence[Curve], *, relative: bool) -> float:
+    """Lower end of a logarithmic axis: a little under the weakest intensity above 0, at most five decades down."""
+    weakest = []
+    for curve in curves:
+        largest = float(np.nanmax(curve.intensity))
+        factor = 100 / largest if relative and largest > 0 else 1.0
+        above = curve.intensity[curve.intensity > 0] * factor
+        if above.size:
+            weakest.append(max(np.log10(above.min()), np.log10(above.max()) - 5))
+    return min(weakest, default=0.0) - 0.1
+
+
+def _set_range(axis: Range1d, start: float, end: float) -> None:
+    end = end if end > start else start + 1
+    axis.update(start=start, end=end, reset_start=start, reset_end=end)
+
+
+def _draw_windows(
+    target: PatternFigure, curves: Sequence[Curve], *, edges: np.ndarray | None, offset: bool, top: float, bottom: float
+) -> None:
+    """Outline the windows, and hatch those that were not measured: of each curve when stacked, else of all of them."""
+    outlines: list[tuple[float, ...]] = []
+    gaps: list[tuple[float, ...]] = []
+    covered = [curve.coverage for curve in curves if curve.coverage is not None]
+    if edges is not None and covered:
+        spans = list(zip(np.minimum(edges[:-1], edges[1:]), np.maximum(edges[:-1], edges[1:]), strict=True))
+        outlines = [(left, right, bottom, top) for left, right in spans]
+        if offset:
+            rows = [(curve.coverage, float(row), row + 1.0) for row, curve in enumerate(curves)]
+        else:
+            rows = [(np.max(covered, axis=0), bottom, top)]
+        gaps = [
+            (*span, low, high)
+            for coverage, low, high in rows
+            if coverage is not None
+            for span, share in zip(spans, coverage, strict=True)
+            if share == 0
+        ]
+    for source, quads in ((target.windows, outlines), (target.gaps, gaps)):
+        columns = zip(*quads, strict=True) if quads else ([], [], [], [])
+        source.data = dict(zip(("left", "right", "bottom", "top"), map(list, columns), strict=True))

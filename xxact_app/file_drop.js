@@ -1,0 +1,108 @@
+// A place to drop files on, or to choose them with; files dropped anywhere else on the page are taken too. Every file is
+// announced by name and size, empty ones and ones over the limit included, so that the server can say what became of it.
+
+const CHUNK = 1024 * 1024
+
+export function render({model, el}) {
+  const zone = document.createElement("label")
+  zone.className = "zone"
+  const input = document.createElement("input")
+  input.type = "file"
+  input.multiple = true
+  input.setAttribute("aria-label", model.label)
+  const title = document.createElement("span")
+  title.className = "title"
+  const hint = document.createElement("span")
+  hint.className = "hint"
+  hint.textContent = model.hint
+  const status = document.createElement("span")
+  status.className = "status"
+  status.setAttribute("role", "status")
+  zone.append(input, title, hint, status)
+
+  const idle = () => {
+    zone.classList.remove("busy")
+    title.textContent = model.label
+    status.textContent = ""
+  }
+  idle()
+
+  async function send(files) {
+    if (files.length === 0) {
+      return
+    }
+    zone.classList.add("busy")
+    title.textContent = files.length === 1 ? "Reading the file …" : `Reading ${files.length} files …`
+    status.textContent = title.textContent
+    for (const file of files) {
+      model.send_msg({kind: "begin", name: file.name, size: file.size})
+      if (file.size <= model.largest_file) {
+        try {
+          for (let start = 0; start < file.size; start += CHUNK) {
+            model.send_msg({kind: "chunk", data: await file.slice(start, start + CHUNK).arrayBuffer()})
+          }
+        } catch {
+          model.send_msg({kind: "unreadable"})
+          continue
+        }
+      }
+      model.send_msg({kind: "end"})
+    }
+    model.send_msg({kind: "done"})
+  }
+
+  let queue = Promise.resolve()
+  const take = (files) => {
+    const list = Array.from(files)
+    queue = queue.then(() => send(list))
+  }
+  model.on("msg:custom", (message) => {
+    if (message.kind === "done") {
+      idle()
+    }
+  })
+  input.addEventListener("change", () => {
+    take(input.files)
+    input.value = ""
+  })
+
+  const holds_files = (event) => event.dataTransfer != null && Array.from(event.dataTransfer.types).includes("Files")
+  let depth = 0
+  const listeners = {
+    dragenter: (event) => {
+      if (holds_files(event)) {
+        depth += 1
+        zone.classList.add("over")
+      }
+    },
+    dragleave: (event) => {
+      if (holds_files(event)) {
+        depth = Math.max(0, depth - 1)
+        zone.classList.toggle("over", depth > 0)
+      }
+    },
+    dragover: (event) => {
+      if (holds_files(event)) {
+        event.preventDefault()
+        event.dataTransfer.dropEffect = "copy"
+      }
+    },
+    drop: (event) => {
+      if (holds_files(event)) {
+        event.preventDefault()
+        depth = 0
+        zone.classList.remove("over")
+        take(event.dataTransfer.files)
+      }
+    },
+  }
+  for (const [name, listener] of Object.entries(listeners)) {
+    document.addEventListener(name, listener)
+  }
+  model.on("remove", () => {
+    for (const [name, listener] of Object.entries(listeners)) {
+      document.removeEventListener(name, listener)
+    }
+  })
+  return zone
+}

@@ -1,0 +1,94 @@
+"""Dropped files → samples: read by the core, named safely; and the examples that come with the app."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from xxact_app.escaping import safe_text
+from xxact_core.errors import InputError, PatternError
+from xxact_core.patterns.pattern import Pattern
+from xxact_core.patterns.readers import read_pattern
+
+logger = logging.getLogger(__name__)
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "data" / "examples"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A pattern that was read: `name` is safe to show and no other sample's, `file` is the name as it came."""
+
+    key: str
+    name: str
+    file: str
+    pattern: Pattern
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that went wrong, in words that are safe to show."""
+
+    key: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """A measured file that comes with the app; `formula` and `wavelength` are empty where nobody states them."""
+
+    path: Path
+    formula: str
+    wavelength: str
+
+
+def read_sample(file: str, content: bytes, *, number: int, taken: Collection[str]) -> Sample:
+    """Read one dropped file.
+
+    number: of this file in its session, part of the key, so that a file dropped twice is kept twice.
+    taken: names that other samples have already.
+
+    Raises:
+        PatternError: what is wrong with the file, in words that begin with its name.
+    """
+    name = safe_text(file.replace("\\", "/").rpartition("/")[2]).strip() or "unnamed file"
+    try:
+        pattern = read_pattern(content, name=name)
+    except InputError as error:
+        msg = f"{name}: {without_name(error, name)}"
+        raise PatternError(msg, code=error.code) from error
+    except Exception as error:
+        logger.exception("reading a dropped file failed")
+        msg = f"{name}: cannot be read; the server's log says more"
+        raise PatternError(msg, code="E_FORMAT") from error
+    free = name if name not in taken else next(f"{name} ({n})" for n in count(2) if f"{name} ({n})" not in taken)
+    return Sample(f"{hashlib.sha256(content).hexdigest()[:16]}-{number}", free, file, pattern)
+
+
+def list_examples() -> list[Example]:
+    """The examples that come with the app.
+
+    Raises:
+        InputError: they are not there.
+    """
+    table = EXAMPLES / "examples.csv"
+    if not table.is_file():
+        msg = f"The example data are not installed: expected {table}, which a source checkout has."
+        raise InputError(msg, code="E_EXAMPLES")
+    with table.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    return [
+        Example(EXAMPLES / row["file"], row.get("formula") or "", row.get("wavelength") or "")
+        for row in rows
+        if (EXAMPLES / row["file"]).is_file()
+    ]
+
+
+def without_name(error: Exception, name: str) -> str:
+    """The message of an error without the file's name in front, where the name is shown anyway."""
+    return str(error).removeprefix(f"{name}: ")

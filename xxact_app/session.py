@@ -1,0 +1,100 @@
+"""What the user chose: parameters only, all of them plain values, so that a session can be saved and restored."""
+
+from __future__ import annotations
+
+import param
+
+AXES = ("two_theta", "q", "d")
+SCALES = ("linear", "root", "log")
+STAGES = ("measured", "gridded")
+ARRANGEMENTS = ("overlay", "offset")
+BACKGROUNDS = ("arpls", "snip", "none")
+MOST_DRAWN_AT_FIRST = 5
+"""Patterns drawn without being asked; the others are one tick away."""
+LARGEST_SMEARING = 0.5
+LARGEST_ZERO_SHIFT = 1.0
+
+
+class Session(param.Parameterized):
+    """The user's choices. Views write here; everything that follows from them is asked of the store."""
+
+    files = param.List(default=[], item_type=str, doc="Keys of the loaded patterns, in order.")
+    hidden = param.List(default=[], item_type=str, doc="Keys of the patterns that are not drawn.")
+    dismissed = param.List(default=[], item_type=str, doc="Keys of the problems that were read and put away.")
+    chosen = param.String(default="", doc="Key of the pattern that is predicted and whose windows are shown.")
+    wavelengths = param.Dict(default={}, doc="Wavelength [Å] that the user gave, by key.")
+    formulas = param.Dict(default={}, doc="Formula that the user gave, by key; the empty key before any file.")
+
+    axis = param.Selector(default="two_theta", objects=list(AXES))
+    scale = param.Selector(default="linear", objects=list(SCALES))
+    stage = param.Selector(default="measured", objects=list(STAGES))
+    arrangement = param.Selector(default="overlay", objects=list(ARRANGEMENTS))
+    show_background = param.Boolean(default=True, doc="Draw the fitted background over measured patterns.")
+    show_windows = param.Boolean(default=True, doc="Draw the windows that the model reads as tokens.")
+
+    background = param.Selector(default="arpls", objects=list(BACKGROUNDS))
+    smearing = param.Number(default=0.0, bounds=(0, LARGEST_SMEARING), doc="Extra Gaussian σ [deg].")
+    zero_shift = param.Number(
+        default=0.0, bounds=(-LARGEST_ZERO_SHIFT, LARGEST_ZERO_SHIFT), doc="Zero shift of the instrument [deg]."
+    )
+    override_coverage = param.Boolean(default=False, doc="Predict even where too little of the range was measured.")
+
+    dark = param.Boolean(default=False, doc="Dark theme.")
+
+    def to_json(self) -> str:
+        """The choices as JSON text."""
+        return self.param.serialize_parameters(subset=self._choices())
+
+    @classmethod
+    def from_json(cls, text: str) -> Session:
+        """A session with the choices of `to_json`."""
+        return cls(**cls.param.deserialize_parameters(text))
+
+    def _choices(self) -> list[str]:
+        return [name for name in self.param if name != "name"]
+
+    @property
+    def formula(self) -> str:
+        """Formula of the chosen pattern, as the user typed it."""
+        return self.formulas.get(self.chosen, "")
+
+    def set_formula(self, text: str) -> None:
+        """Keep the formula of the chosen pattern."""
+        if self.formula != text:
+            self.formulas = {**self.formulas, self.chosen: text}
+
+    def set_wavelength(self, keys: list[str], wavelength: float) -> None:
+        """Keep the wavelength [Å] of some patterns."""
+        self.wavelengths = {**self.wavelengths, **dict.fromkeys(keys, wavelength)}
+
+    def add(
+        self,
+        keys: list[str],
+        *,
+        formulas: dict[str, str] | None = None,
+        wavelengths: dict[str, float] | None = None,
+    ) -> None:
+        """Take up newly read patterns and what is known of them; choose the first of them, and draw the first few."""
+        if not keys:
+            return
+        room = max(0, MOST_DRAWN_AT_FIRST - (len(self.files) - len(self.hidden)))
+        known = {**self.formulas, **(formulas or {})}
+        if not self.chosen and "" in known:
+            known.setdefault(keys[0], known[""])
+        with param.parameterized.batch_call_watchers(self):
+            self.formulas = known
+            self.wavelengths = {**self.wavelengths, **(wavelengths or {})}
+            self.hidden = [*self.hidden, *keys[room:]]
+            self.files = [*self.files, *keys]
+            self.chosen = keys[0]
+
+    def remove(self, keys: list[str]) -> None:
+        """Forget some patterns and what was chosen for them."""
+        left = [key for key in self.files if key not in keys]
+        with param.parameterized.batch_call_watchers(self):
+            if self.chosen not in left:
+                self.chosen = left[0] if left else ""
+            self.hidden = [key for key in self.hidden if key in left]
+            self.wavelengths = {key: value for key, value in self.wavelengths.items() if key in left}
+            self.formulas = {key: value for key, value in self.formulas.items() if key in left}
+            self.files = left

@@ -1,0 +1,75 @@
+"""Arranges the screens on one page; what fails on the way is shown instead of a page that waits for ever."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import panel as pn
+import panel_material_ui as pmui
+
+from xxact_app.theme import HEADER_COLOUR, MATERIAL_THEME, PAGE_CSS, grid_css
+
+logger = logging.getLogger(__name__)
+
+TITLE = "XxaCT"
+_STRIP = grid_css(
+    "minmax(0, 1fr) auto", ("drop examples", "problems problems"),
+    narrow=("drop", "examples", "problems"),
+    gap="10px 16px", padding="12px 16px 0",
+)  # fmt: skip
+
+
+def serve() -> None:
+    """Serve the app to the present visitor."""
+    pn.extension("tabulator", notifications=False)
+    try:
+        page = build()
+    except Exception as error:
+        logger.exception("the app could not start")
+        page = _sorry(error)
+    page.servable(title=TITLE)
+
+
+def build() -> pmui.Page:
+    """The whole app for one visitor."""
+    # Imported here, so that a broken installation is told on the page too.
+    from xxact_app.inputs import Inputs  # noqa: PLC0415
+    from xxact_app.session import Session  # noqa: PLC0415
+    from xxact_app.store import Store, warm_up  # noqa: PLC0415
+    from xxact_app.views.pattern import PatternView  # noqa: PLC0415
+    from xxact_app.views.prediction import PredictionView  # noqa: PLC0415
+
+    session = Session()
+    store = Store(session)
+    pn.config.exception_handler = lambda error: _report(store, error)
+    inputs, patterns, prediction = Inputs(session, store), PatternView(session, store), PredictionView(session, store)
+    strip = pn.Column(
+        inputs.drop, inputs.examples, inputs.problems, stylesheets=[_STRIP], sizing_mode="stretch_width", margin=0
+    )
+    screens = pmui.Tabs(
+        ("Patterns", patterns.panel), ("Prediction", prediction.panel), sizing_mode="stretch_width", margin=0
+    )
+    page = pmui.Page(
+        title=TITLE,
+        header=[pmui.Typography("What is this powder?", variant="body1", sx={"color": "white"}, margin=(0, 0, 0, 16))],
+        main=[pn.Column(strip, screens, sizing_mode="stretch_width", margin=0)],
+        theme_config=MATERIAL_THEME,
+        raw_css=[PAGE_CSS],
+        sx={"& .header": {"backgroundColor": HEADER_COLOUR, "color": "white", "backgroundImage": "none"}},
+    )
+    page.param.watch(lambda event: session.param.update(dark=event.new), "dark_theme")
+    session.dark = page.dark_theme
+    threading.Thread(target=warm_up, daemon=True).start()
+    return page
+
+
+def _report(store: object, error: Exception) -> None:
+    logger.error("an action of the user failed", exc_info=error)
+    store.add_problem("That did not work because of a fault in the app; the server's log says more.")
+
+
+def _sorry(error: Exception) -> pmui.Page:
+    text = "The app cannot start. The installation may be incomplete: run `make env` again. The server's log says more."
+    kind = f"Kind of fault: {type(error).__name__}."
+    return pmui.Page(title=TITLE, main=[pmui.Alert(object=f"{text}\n\n{kind}", severity="error", margin=16)])

@@ -1,0 +1,119 @@
+"""How the app looks: colours that colour-blind people can tell apart, in light and dark, and the page's styles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Colours of one theme; `series` are told apart with every common colour vision.
+
+    Source of the series: Okabe and Ito (2008), https://jfly.uni-koeln.de/color/; its yellow, unreadable on white, and
+    its black, unreadable on dark, are replaced by a violet and a grey, and the blues lightened in the dark.
+    """
+
+    series: tuple[str, ...]
+    muted: str
+    accent: str
+    uncertain: str
+    text: str
+    window: str
+
+
+LIGHT = Palette(
+    series=("#0072B2", "#D55E00", "#009E73", "#B5488A", "#C98500", "#3B9BD0", "#6A51A3", "#5F5F5F"),
+    muted="#6B7280",
+    accent="#0072B2",
+    uncertain="#8A8F98",
+    text="#1F2933",
+    window="#5B6B7F",
+)
+DARK = Palette(
+    series=("#56B4E9", "#F28C38", "#2BC79B", "#E79AC6", "#F0C93A", "#8CCBF2", "#B9A5E8", "#C9CDD2"),
+    muted="#A3ACB9",
+    accent="#56B4E9",
+    uncertain="#8E97A3",
+    text="#E6E8EB",
+    window="#93A1B3",
+)
+
+
+def palette(*, dark: bool) -> Palette:
+    """The colours of the dark or of the light theme."""
+    return DARK if dark else LIGHT
+
+
+_TYPOGRAPHY = {"button": {"textTransform": "none"}}  # θ and q keep their case
+
+MATERIAL_THEME = {
+    "light": {
+        "typography": _TYPOGRAPHY,
+        "palette": {
+            "primary": {"main": "#005A8D"},
+            "background": {"default": "#F5F7FA", "paper": "#FFFFFF"},
+        }
+    },
+    "dark": {
+        "typography": _TYPOGRAPHY,
+        "palette": {
+            "primary": {"main": "#56B4E9", "contrastText": "#06121B"},
+            "background": {"default": "#10151B", "paper": "#171D25"},
+        }
+    },
+}
+"""Overrides of Material UI's theme; the header keeps a dark blue in both."""
+
+HEADER_COLOUR = "#00446B"
+
+PAGE_CSS = """
+body { font-synthesis-weight: none; }
+"""
+
+ALERT_STYLE = {"& p": {"margin": 0}, "alignItems": "center", "py": 0.25}
+
+TEXT_CSS = """
+:host { color: var(--panel-on-background-color); font-family: var(--bokeh-base-font, sans-serif); font-size: 14px;
+  line-height: 1.5; }
+h2 { font-size: 1.25rem; font-weight: 600; line-height: 1.3; margin: 0; }
+h3 { font-size: 1rem; font-weight: 600; line-height: 1.3; margin: 0; }
+p { margin: 0 0 4px; }
+ul { margin: 4px 0 0; padding-left: 1.2em; }
+.muted { opacity: 0.78; }
+.verdict { font-size: 1.25rem; line-height: 1.35; }
+.figures { display: flex; flex-wrap: wrap; gap: 12px; }
+.figure { border: 1px solid var(--border-color); border-radius: 8px; padding: 10px 16px; min-width: 180px; flex: 1; }
+.figure b { display: block; font-size: 1.5rem; font-weight: 600; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: 2px 16px 2px 0; text-align: left; font-weight: 400; }
+thead th { font-weight: 600; }
+td:last-child, th:last-child { text-align: right; padding-right: 0; }
+.wrong { font-weight: 600; }
+.wrong::before { content: "⚠ "; }
+summary { cursor: pointer; }
+code { font-family: ui-monospace, monospace; }
+"""
+"""Styles of the app's own pieces of text, in the colours of Material UI's theme."""
+
+NARROW = 900
+"""Below this width [px] the columns of a screen stand under one another."""
+
+
+def grid_css(
+    columns: str, areas: tuple[str, ...], *, narrow: tuple[str, ...], gap: str = "16px", padding: str = "16px"
+) -> str:
+    """Style sheet of a layout whose children carry the areas as CSS classes, in one column where the page is narrow."""
+    names = dict.fromkeys(name for row in areas for name in row.split())
+    placed = "\n".join(f".area-{name} {{ grid-area: {name}; min-width: 0; }}" for name in names)
+
+    def rows(lines: tuple[str, ...]) -> str:
+        return " ".join(f'"{line}"' for line in lines)
+
+    return f"""
+:host {{ display: grid; grid-template-columns: {columns}; grid-template-areas: {rows(areas)};
+  gap: {gap}; padding: {padding}; align-items: start; box-sizing: border-box; }}
+{placed}
+@media (max-width: {NARROW}px) {{
+  :host {{ grid-template-columns: minmax(0, 1fr); grid-template-areas: {rows(narrow)}; padding: 8px; gap: 10px; }}
+}}
+"""
