@@ -20,8 +20,13 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
+from xxact_core.errors import shorten
+
 MOST_POINTS = 20_000
 """Points of one drawn line; longer ones keep the smallest and largest value of each stretch."""
+
+MOST_NAMES = 10
+"""Patterns that a legend in the plot has room for; the list and the hover name the others."""
 
 _HOVER = [("", "@name"), ("2θ", "@two_theta{0.000}°"), ("d", "@d{0.0000} Å"), ("I", "@intensity{0,0.[00]}")]
 
@@ -37,7 +42,7 @@ class Curve:
     d: np.ndarray
     intensity: np.ndarray
     background: np.ndarray | None = None
-    coverage: np.ndarray | None = None
+    hidden: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -70,17 +75,15 @@ def pattern_figure(*, height: int = 430) -> PatternFigure:
     plot.yaxis.minor_tick_line_color = None
     windows = ColumnDataSource({name: [] for name in ("left", "right", "bottom", "top")})
     gaps = ColumnDataSource({name: [] for name in ("left", "right", "bottom", "top")})
-    plot.quad(
-        source=windows, level="underlay", fill_color=None, line_color="gray", line_alpha=0.35, line_dash="dotted"
-    )
+    plot.quad(source=windows, level="underlay", fill_color=None, line_color="gray", line_alpha=0.35, line_dash="dotted")
     plot.quad(
         source=gaps, level="underlay", fill_color="gray", fill_alpha=0.14, line_color=None,
         hatch_pattern="right_diagonal_line", hatch_color="gray", hatch_alpha=0.4, hatch_scale=10, hatch_weight=1,
     )  # fmt: skip
     hover = HoverTool(renderers=[], tooltips=_HOVER, mode="mouse", line_policy="nearest")
     plot.add_tools(hover)
-    legend = Legend(items=[], orientation="horizontal", padding=2, margin=0, ncols="auto", click_policy="none")
-    plot.add_layout(legend, "below")
+    legend = Legend(items=[], location="top_right", padding=4, margin=6, spacing=0)
+    plot.add_layout(legend)
     return PatternFigure(plot, [], [], windows, gaps, hover, legend)
 
 
@@ -98,7 +101,7 @@ def draw_patterns(
 
     offset: stack the curves, the first lowest, each scaled to 1; otherwise they share one scale, which is the percent
         of the maximum of each as soon as there are several.
-    window_edges: the model's windows on the same axis; their share measured comes with each curve.
+    window_edges: the model's windows on the same axis; which of them are hidden from it comes with each curve.
     keep_range: leave the horizontal range where the user put it.
     """
     _provide(target, len(curves))
@@ -132,10 +135,12 @@ def draw_patterns(
         tops.append(float(np.nanmax(heights)) * stretch + base)
     top = max(tops, default=1.0) * 1.04 or 1.0
     target.hover.renderers = target.lines[: len(curves)]
-    target.legend.items = [
-        LegendItem(label=curve.name, renderers=[target.lines[number]]) for number, curve in enumerate(curves)
+    names = [
+        LegendItem(label=shorten(curve.name, limit=30), renderers=[target.lines[number]])
+        for number, curve in enumerate(curves)
     ]
-    target.legend.visible = 0 < len(curves) <= 8  # noqa: PLR2004 - more names than fit under the plot
+    target.legend.items = names[::-1] if offset else names
+    target.legend.visible = 0 < len(curves) <= MOST_NAMES
     _label_axes(target.plot, scale=scale, offset=offset, relative=relative, x_label=x_label)
     _set_range(target.plot.y_range, 0.0 if offset or scale != "log" else _log_floor(curves, relative=relative), top)
     if not keep_range and curves:
@@ -264,23 +269,23 @@ def _set_range(axis: Range1d, start: float, end: float) -> None:
 def _draw_windows(
     target: PatternFigure, curves: Sequence[Curve], *, edges: np.ndarray | None, offset: bool, top: float, bottom: float
 ) -> None:
-    """Outline the windows, and hatch those that were not measured: of each curve when stacked, else of all of them."""
+    """Outline the windows, and hatch those hidden from the model: of each curve when stacked, else of all of them."""
     outlines: list[tuple[float, ...]] = []
     gaps: list[tuple[float, ...]] = []
-    covered = [curve.coverage for curve in curves if curve.coverage is not None]
-    if edges is not None and covered:
+    hidden = [curve.hidden for curve in curves if curve.hidden is not None]
+    if edges is not None and hidden:
         spans = list(zip(np.minimum(edges[:-1], edges[1:]), np.maximum(edges[:-1], edges[1:]), strict=True))
         outlines = [(left, right, bottom, top) for left, right in spans]
         if offset:
-            rows = [(curve.coverage, float(row), row + 1.0) for row, curve in enumerate(curves)]
+            rows = [(curve.hidden, float(row), row + 1.0) for row, curve in enumerate(curves)]
         else:
-            rows = [(np.max(covered, axis=0), bottom, top)]
+            rows = [(np.all(hidden, axis=0), bottom, top)]
         gaps = [
             (*span, low, high)
-            for coverage, low, high in rows
-            if coverage is not None
-            for span, share in zip(spans, coverage, strict=True)
-            if share == 0
+            for flags, low, high in rows
+            if flags is not None
+            for span, flag in zip(spans, flags, strict=True)
+            if flag
         ]
     for source, quads in ((target.windows, outlines), (target.gaps, gaps)):
         columns = zip(*quads, strict=True) if quads else ([], [], [], [])

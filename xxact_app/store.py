@@ -32,6 +32,10 @@ logger = logging.getLogger(__name__)
 RADIATIONS = dict(WAVELENGTHS)
 """Named wavelengths [Å] that the app offers."""
 
+LEAST_WINDOW = 0.5
+"""A window of which less than this share was measured is hidden from the model. Source: `xxact_core.predict`, which is
+not imported for it, because torch takes seconds."""
+
 WINDOW_EDGES = GRID.start + GRID.step * GRID.window_points * np.arange(GRID.windows + 1)
 """Edges of the windows that the model reads as tokens [deg 2θ at Cu Kα], shape (windows + 1,)."""
 
@@ -84,13 +88,6 @@ def load_predictor() -> Predictor:
 def _spacing(two_theta: np.ndarray, wavelength: float) -> np.ndarray:
     """Lattice spacing [Å]; NaN at and below 0°, where a zero shift may put the first points."""
     return np.where(two_theta > 0, two_theta_to_d(np.maximum(two_theta, 1e-9), wavelength=wavelength), np.nan)
-
-
-def _too_little(gridded: GriddedPattern) -> str:
-    return (
-        f"Only {gridded.covered_fraction:.0%} of 5-90° 2θ (Cu Kα) was measured, less than the {LEAST_COVERAGE:.0%} "
-        "that a prediction needs."
-    )
 
 
 def warm_up() -> None:
@@ -209,12 +206,9 @@ class Store(param.Parameterized):
 
         return self._kept(("gridded", key, *settings), make)
 
-    def coverage(self, key: str) -> np.ndarray | None:
-        """Share of each window that was measured, shape (windows,), or None where that is not known."""
-        try:
-            return self.gridded(key).window_coverage
-        except InputError:
-            return None
+    def hidden_windows(self, key: str) -> np.ndarray:
+        """Which windows of a pattern are hidden from the model, because too little of them was measured, (windows,)."""
+        return self.gridded(key).window_coverage < LEAST_WINDOW
 
     def trace(self, key: str) -> Trace | None:
         """The pattern at the chosen stage on the chosen axis, or None where its wavelength is needed and missing."""
@@ -283,7 +277,9 @@ class Store(param.Parameterized):
         except InputError as error:
             return Answer(sample, formula, missing=safe_message(without_name(error, sample.name)))
         if gridded.covered_fraction < LEAST_COVERAGE and not session.override_coverage:
-            return Answer(sample, formula, missing=_too_little(gridded), can_override=True)
+            share = f"{gridded.covered_fraction:.0%} of 5-90° 2θ (Cu Kα)"
+            words = f"Only {share} was measured, less than the {LEAST_COVERAGE:.0%} that a prediction needs."
+            return Answer(sample, formula, missing=words, can_override=True)
         settings = (session.background, session.zero_shift, session.smearing, self.wavelength(sample.key))
 
         def predict() -> Prediction:

@@ -52,14 +52,14 @@ MATERIAL_THEME = {
         "palette": {
             "primary": {"main": "#005A8D"},
             "background": {"default": "#F5F7FA", "paper": "#FFFFFF"},
-        }
+        },
     },
     "dark": {
         "typography": _TYPOGRAPHY,
         "palette": {
             "primary": {"main": "#56B4E9", "contrastText": "#06121B"},
             "background": {"default": "#10151B", "paper": "#171D25"},
-        }
+        },
     },
 }
 """Overrides of Material UI's theme; the header keeps a dark blue in both."""
@@ -70,7 +70,14 @@ PAGE_CSS = """
 body { font-synthesis-weight: none; }
 """
 
-ALERT_STYLE = {"& p": {"margin": 0}, "alignItems": "center", "py": 0.25}
+ALERT_STYLE = {
+    "alignItems": "center",
+    "py": 0.25,
+    "& p": {"margin": 0},
+    "& .MuiAlert-icon": {"padding": "6px 0"},
+    "& .MuiAlert-message": {"padding": "6px 0"},
+    "& .MuiAlert-action": {"padding": "0 0 0 16px"},
+}
 
 TEXT_CSS = """
 :host { color: var(--panel-on-background-color); font-family: var(--bokeh-base-font, sans-serif); font-size: 14px;

@@ -111,9 +111,9 @@ class PatternView:
                 continue
             colour = colours[numbers[key] % len(colours)]
             wanted = self.session.show_windows and self.session.stage == "gridded"
-            coverage = self.store.coverage(key) if wanted else None
+            hidden = self.store.hidden_windows(key) if wanted else None
             curves.append(
-                Curve(name, colour, trace.x, trace.two_theta, trace.d, trace.intensity, trace.background, coverage)
+                Curve(name, colour, trace.x, trace.two_theta, trace.d, trace.intensity, trace.background, hidden)
             )
         gridded = self.session.stage == "gridded"
         axis = AXES[self.session.axis]
@@ -140,7 +140,8 @@ class PatternView:
         if self.session.stage == "gridded" and curves:
             text = "Background removed, moved to Cu Kα, scaled to 100 on 5–90°."
             if self.session.show_windows:
-                text += " Dotted: the 17 windows that the model reads. Hatched: not measured, so hidden from the model."
+                text += " Dotted: the 17 windows that the model reads. Hatched: hidden from it, because less than half"
+                text += " of the window was measured."
             lines.append(f"<p class='muted'>{text}</p>")
         elif curves:
             lines.append(f"<p class='muted'>{len(curves)} of {len(self.session.files)} patterns drawn as measured.</p>")

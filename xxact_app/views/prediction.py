@@ -63,21 +63,18 @@ class PredictionView:
         self.tables = {CRYSTAL_SYSTEM: _text(), SPACE_GROUP: _text()}
         self.downloads = [self._download("JSON", words.to_json), self._download("CSV", words.to_csv)]
         self.asked = pn.Column(
-            self.pattern, self.formula, self.predict, self.parsed,
-            self.hint,
+            self.pattern, self.formula, self.predict, self.parsed, self.hint,
             stylesheets=[_ASK_LAYOUT], sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
-        self.answered = pn.Column(
-            self.hint = pn.Column(
-            self.message, self.override, css_classes=["area-message"], sizing_mode="stretch_width", margin=0
-        )
-        self.verdict, self.numbers, self._bars("systems", CRYSTAL_SYSTEM), self._bars("groups", SPACE_GROUP),
+        answer = pn.Column(
+            self.verdict, self.numbers, self._bars("systems", CRYSTAL_SYSTEM), self._bars("groups", SPACE_GROUP),
             pn.Column(
                 self.basis, pn.FlexBox(*self.downloads, gap="8px", margin=(8, 0)), css_classes=["area-basis"],
                 sizing_mode="stretch_width", margin=0,
             ),
-            stylesheets=[_ANSWER_LAYOUT], sizing_mode="stretch_width", margin=0, visible=False,
+            stylesheets=[_ANSWER_LAYOUT], sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
+        self.answered = pn.Column(answer, sizing_mode="stretch_width", margin=0, visible=False)
         self.panel = pn.Column(self.asked, self.answered, sizing_mode="stretch_width", margin=0)
         self.pattern.param.watch(self._choose, "value")
         self.formula.param.watch(self._commit, ["value", "enter_pressed"])
@@ -137,7 +134,7 @@ class PredictionView:
                 return
             self.verdict.object = words.verdict(answer)
             self.numbers.object = words.numbers(prediction)
-            self.basis.object = words.basis(prediction, self.store.gridded(answer.sample.key))
+            self.basis.object = words.basis(prediction, self.store.hidden_windows(answer.sample.key))
             for quantity in (CRYSTAL_SYSTEM, SPACE_GROUP):
                 ranked = getattr(prediction, quantity.name)[:_MOST_GROUPS]
                 self.tables[quantity].object = words.table(quantity, ranked)

@@ -13,11 +13,11 @@ import numpy as np
 
 from xxact_app.escaping import safe_message
 from xxact_app.store import WINDOW_EDGES, Answer
+from xxact_app.views.space_groups import space_group_name
 from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SPACE_GROUP, Quantity
 
 if TYPE_CHECKING:
     from xxact_core.compositions.composition import Composition
-    from xxact_core.patterns.pattern import GriddedPattern
     from xxact_core.predict import Estimate, Prediction, RankedLabel
 
 SURE = 0.5
@@ -37,26 +37,29 @@ def error_line(error: Exception) -> str:
 
 
 def verdict(answer: Answer) -> str:
-    """One or two sentences with the answer, or that there is no confident one."""
+    """The answer in a sentence or two, or that there is no confident one."""
     prediction = answer.prediction
-    system, group = prediction.crystal_system[0], prediction.space_group[0]
-    formula = html.escape(safe_message(answer.formula))
-    name = html.escape(answer.sample.name)
-    title = f"<h2>Prediction for {formula}</h2><p class='muted'>{name}</p>"
-    if system.probability < SURE:
-        second = prediction.crystal_system[1]
-        text = (
-            f"<b>Not sure.</b> The best guess is <b>{system.label}</b> with {system.probability:.0%}, "
-            f"then {second.label} with {second.probability:.0%}."
-        )
-    else:
-        text = f"Crystal system: <b>{system.label}</b> ({system.probability:.0%})."
-    if group.probability < SURE:
-        text += f" Space group: <b>not sure</b>; best guess {label(SPACE_GROUP, group)} ({group.probability:.0%})."
-    else:
-        text += f" Space group: <b>{label(SPACE_GROUP, group)}</b> ({group.probability:.0%})."
-    rule = f"<p class='muted'>“Not sure” is said where the best label has less than {SURE:.0%}.</p>"
-    return f"{title}<p class='verdict'>{text}</p>{rule}"
+    formula, name = html.escape(safe_message(answer.formula)), html.escape(answer.sample.name)
+    sentences = [
+        _sentence(CRYSTAL_SYSTEM, prediction.crystal_system),
+        _sentence(SPACE_GROUP, prediction.space_group),
+    ]
+    rule = f"“Not sure” is said where the most probable one has less than {SURE:.0%}."
+    return (
+        f"<h2>Prediction for {formula}</h2><p class='muted'>{name}</p><p class='verdict'>{' '.join(sentences)}</p>"
+        f"<p class='muted'>{rule}</p>"
+    )
+
+
+def _sentence(quantity: Quantity, ranked: Sequence[RankedLabel]) -> str:
+    """What is said of one quantity."""
+    if not ranked:
+        return f"{quantity.label}: this model does not predict it."
+    best = f"{html.escape(label(quantity, ranked[0]))} ({ranked[0].probability:.0%})"
+    if ranked[0].probability >= SURE:
+        return f"{quantity.label}: <b>{best}</b>."
+    others = " or ".join(f"{html.escape(label(quantity, item))} ({item.probability:.0%})" for item in ranked[1:3])
+    return f"{quantity.label}: <b>not sure</b>, perhaps {best}, {others}."
 
 
 def table(quantity: Quantity, ranked: Sequence[RankedLabel]) -> str:
@@ -78,15 +81,15 @@ def numbers(prediction: Prediction) -> str:
     return f"<div class='figures'>{''.join(shown)}</div>"
 
 
-def basis(prediction: Prediction, gridded: GriddedPattern) -> str:
+def basis(prediction: Prediction, hidden_windows: np.ndarray) -> str:
     """What the prediction rests on: the share of the range that was measured, hidden windows, warnings."""
-    hidden = unmeasured_windows(gridded.window_coverage)
+    hidden = hidden_ranges(hidden_windows)
     text = f"{prediction.coverage:.0%} of 5–90° 2θ (Cu Kα) was measured"
     if hidden:
         ranges = ", ".join(f"{low:g}–{high:g}°" for low, high in hidden)
-        text += f"; the windows {ranges} hold no measured point and were hidden from the model."
+        text += f"; hidden from the model, because less than half of the window was measured: {ranges}."
     else:
-        text += "; every one of the model's 17 windows holds measured points."
+        text += "; the model saw all of its 17 windows."
     lines = [f"<h2>What this rests on</h2><p>{text}</p>"]
     if prediction.warnings:
         items = "".join(f"<li>{html.escape(safe_message(warning))}</li>" for warning in prediction.warnings)
@@ -94,11 +97,11 @@ def basis(prediction: Prediction, gridded: GriddedPattern) -> str:
     return "".join(lines)
 
 
-def unmeasured_windows(window_coverage: np.ndarray) -> list[tuple[float, float]]:
-    """Ranges [deg 2θ at Cu Kα] of neighbouring windows without any measured point."""
+def hidden_ranges(hidden_windows: np.ndarray) -> list[tuple[float, float]]:
+    """Ranges [deg 2θ at Cu Kα] of neighbouring windows that are hidden from the model."""
     ranges: list[tuple[float, float]] = []
-    for low, high, share in zip(WINDOW_EDGES[:-1], WINDOW_EDGES[1:], window_coverage, strict=True):
-        if share > 0:
+    for low, high, hidden in zip(WINDOW_EDGES[:-1], WINDOW_EDGES[1:], hidden_windows, strict=True):
+        if not hidden:
             continue
         if ranges and np.isclose(ranges[-1][1], low):
             ranges[-1] = (ranges[-1][0], float(high))
@@ -131,17 +134,20 @@ def to_csv(answer: Answer) -> bytes:
 
 
 def label(quantity: Quantity, item: RankedLabel) -> str:
-    """What to call a ranked label: a space group by its number is said to be one."""
-    return f"No. {item.label}" if quantity is SPACE_GROUP and item.label.isdigit() else item.label
+    """What to call a ranked label: a space group by its symbol and number."""
+    return space_group_name(item.label) if quantity is SPACE_GROUP else item.label
 
 
 def _number(quantity: Quantity, estimate: Estimate | None) -> str:
     if estimate is None:
         return ""
-    low, high = (_signed(value) for value in (estimate.low, estimate.high))
+    unit = html.escape(estimate.unit)
+    interval = "no interval known"
+    if estimate.low is not None and estimate.high is not None:
+        interval = f"{_signed(estimate.low)} to {_signed(estimate.high)} {unit} in nine cases of ten"
     return (
-        f"<div class='figure'><h3>{quantity.label}</h3><b>{_signed(estimate.value)} {html.escape(estimate.unit)}</b>"
-        f"<span class='muted'>between {low} and {high} {html.escape(estimate.unit)}</span></div>"
+        f"<div class='figure'><h3>{quantity.label}</h3><b>{_signed(estimate.value)} {unit}</b>"
+        f"<span class='muted'>{interval}</span></div>"
     )
 
 

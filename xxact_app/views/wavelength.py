@@ -43,7 +43,7 @@ class WavelengthForm:
     def _update(self, *_events: object) -> None:
         missing = self.store.without_wavelength()
         names = {sample.name: sample.key for sample in self.store.samples.values()}
-        options = {f"all without one ({len(missing)})": EVERY_MISSING, **names} if missing else names
+        options = {"all that do not state one": EVERY_MISSING, **names} if missing else names
         preferred = EVERY_MISSING if missing else self.session.chosen
         with pn.io.hold():
             value = preferred if preferred in options.values() else None
@@ -62,9 +62,7 @@ class WavelengthForm:
         """Show the wavelength that the selected file has."""
         key = self.target.value
         known = self.store.wavelength(key) if key in self.store.samples else None
-        self.radiation.param.update(
-            value=None if known is None else _name_of(known), helper_text="", error_state=False
-        )
+        self.radiation.param.update(value=None if known is None else _name_of(known), helper_text="", error_state=False)
 
     def _apply(self, _event: object = None) -> None:
         text = str(self.radiation.value or self.radiation.value_input or "")
