@@ -6,11 +6,16 @@ import os
 import shutil
 from pathlib import Path
 
+import hypothesis
 import jaxtyping
 import pytest
 
 # Shapes in signatures are checked at every call, under pytest only. It must stand before the modules are imported.
 jaxtyping.install_import_hook(["xxact_core.model", "xxact_core.objectives"], "beartype.beartype")
+
+# The same examples at every run, and no time limit for one: the machines of CI are slow and shared.
+hypothesis.settings.register_profile("xxact", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("xxact")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
