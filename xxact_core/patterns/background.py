@@ -19,8 +19,12 @@ ARPLS_STIFFNESS = 1e6
 Source: Baek et al., Analyst 140 (2015) 250, the method; λ measured on powder patterns (RMSE 0.0013 of the peak).
 """
 
-SNIP_HALF_WINDOW = 100
-"""Half window of snip in samples of 0.02° (2°). Source: Morháč et al., NIM A 401 (1997) 113, the method."""
+ARPLS_ITERATIONS = 20
+"""Measured scans settle within 15-50 iterations and differ by under 1 % of the peak after 20. A curve without noise
+never settles: its background sinks on, by 0.6 % of the peak after 20 iterations and 3 % after 50."""
+
+SNIP_HALF_WINDOW = 50
+"""Half window of snip in samples of 0.02° (1°: wider ones cut into the ends of a scan). Source: Morháč et al., NIM A 401 (1997) 113, the method."""
 
 _FEWEST_SAMPLES = 25
 """A run of fewer samples (0.5°) has no shape to fit: its minimum is its background."""
@@ -47,7 +51,7 @@ def baseline(intensity: np.ndarray, *, method: str = "arpls") -> np.ndarray:
 
     fitter = Baseline(check_finite=True)
     if method == "arpls":
-        curve, _ = fitter.arpls(intensity / scale, lam=ARPLS_STIFFNESS, max_iter=100)
+        curve, _ = fitter.arpls(intensity / scale, lam=ARPLS_STIFFNESS, max_iter=ARPLS_ITERATIONS)
     else:
         half_window = min(SNIP_HALF_WINDOW, (intensity.size - 1) // 2)
         curve, _ = fitter.snip(intensity / scale, max_half_window=half_window, decreasing=True, smooth_half_window=3)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from xxact_core.errors import PatternError, shorten
-from xxact_core.patterns.measured_points import AxisKind, MeasuredPoints
+from xxact_core.patterns.axis_titles import axis_of_header
+from xxact_core.patterns.measured_points import MeasuredPoints
 from xxact_core.patterns.wavelengths_in_files import anode_in_text, says_neutrons, wavelength_in_text
 
 MOST_POINTS = 500_000
@@ -57,7 +58,7 @@ def read_text_table(text: str, *, name: str) -> MeasuredPoints:
         raise PatternError(msg, code="E_TOO_LARGE")
     _check_commas(rows, separator=separator, name=name)
     values = np.array([[_to_float(field) for field in row.fields[:2]] for row in rows], dtype=np.float64)
-    kind, factor, axis_notes = _axis_of(header, name=name)
+    kind, factor, axis_notes = axis_of_header(header, name=name)
     wavelength = _lone_wavelength(lines[:first]) if (found := wavelength_in_text(header)) is None else found
     anode = anode_in_text(header)
     if anode and wavelength is None:
@@ -212,47 +213,3 @@ def _lone_wavelength(header: list[str]) -> float | None:
     if len(written) == 1 and re.fullmatch(r"[0-9]\.[0-9]{3,}", written[0]):
         return wavelength_in_text(f"wavelength {written[0]}")
     return None
-
-
-def _axis_of(header: str, *, name: str) -> tuple[AxisKind, float, list[str]]:
-    """What the title of the first column says: its kind, the factor to [deg] or [Å⁻¹] or [Å], and notes."""
-    title = _first_title(header)
-    if re.search(r"time[\s_-]*of[\s_-]*flight|\btof\b|\b[µμ]s\b|microsec", title):
-        msg = f"{name}: the first column is a time of flight ({shorten(title, limit=40)!r}); expected 2θ of x-rays"
-        raise PatternError(msg, code="E_AXIS")
-    if re.search(r"\benergy\b|\bkev\b", title):
-        msg = f"{name}: the first column is an energy ({shorten(title, limit=40)!r}); expected 2θ, q or d"
-        raise PatternError(msg, code="E_AXIS")
-    if re.search(r"2\s*[-_*]?\s*th|two[\s_-]*th|2\s*θ|ttheta|\btth\b", title):
-        if re.search(r"\brad(?:ians?)?\b", title):
-            return "two_theta", float(np.rad2deg(1)), ["angles in radians were turned into degrees"]
-        return "two_theta", 1.0, []
-    per_length = re.search(r"nm|å|ang|1\s*/\s*a|a\s*\^?\s*[-⁻]", title)
-    if re.match(r"\W*(?:q|s?cattering vector)\b", title):
-        if per_length is None:
-            msg = f"{name}: the first column is q without a unit ({shorten(title, limit=40)!r}); expected 1/Å or 1/nm"
-            raise PatternError(msg, code="E_AXIS")
-        return "q", 0.1 if "nm" in title else 1.0, []
-    if re.match(r"\W*d(?:\b|[\s_-]*(?:spacing|value))", title):
-        return "d", 10.0 if "nm" in title else 1.0, []
-    if re.match(r"\W*(?:theta|θ)\b", title):
-        return "two_theta", 1.0, ["the first column is called theta; its angles were taken as 2θ"]
-    return "two_theta", 1.0, []
-
-
-def _first_title(header: str) -> str:
-    """Title of the first column in lower case: of the last header line that names an axis, or ''."""
-    for line in reversed(header.lower().split("\n")):
-        plain = line.strip().lstrip("#!;%'\"@/* \t")
-        plain = re.sub(r"^x\s*[,;:=]\s*", "", plain)
-        if not plain or ":" in plain or "=" in plain:
-            continue
-        title = re.split(r"[,;\t|]|\s{2,}", plain)[0].strip(" \"'")
-        words = title.split()
-        if len(words) > 1 and re.match(r"(?:intensity|counts?|int\.?|i|y)\b", words[-1]):
-            title = " ".join(words[:-1])
-        if re.match(
-            r"(?:2|two|t?th|θ|angle|q\b|s?cattering|d\b|d[\s_-]*(?:spacing|value)|time|tof|energy|position|x\b)", title
-        ) or re.search(r"2\s*[-_*]?\s*th|θ", title):
-            return title
-    return ""
