@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import TYPE_CHECKING
 
 import panel as pn
 import panel_material_ui as pmui
 
 from xxact_app.theme import HEADER_COLOUR, MATERIAL_THEME, PAGE_CSS, grid_css
+
+if TYPE_CHECKING:
+    from xxact_app.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +68,7 @@ def build() -> pmui.Page:
     return page
 
 
-def _report(store: object, error: Exception) -> None:
+def _report(store: Store, error: Exception) -> None:
     logger.error("an action of the user failed", exc_info=error)
     store.add_problem("That did not work because of a fault in the app; the server's log says more.")
 

@@ -60,12 +60,18 @@ class Trace:
 
 @dataclass(frozen=True)
 class Answer:
-    """A prediction, or in words why there is none."""
+    """A prediction, and what it was asked of."""
 
-    sample: Sample | None
+    sample: Sample
     formula: str
-    prediction: Prediction | None = None
-    missing: str = ""
+    prediction: Prediction
+
+
+@dataclass(frozen=True)
+class Missing:
+    """In words that are safe to show: what a prediction still needs."""
+
+    text: str
     can_override: bool = False
 
 
@@ -264,31 +270,26 @@ class Store(param.Parameterized):
         """The parsed formula; `FormulaError` says what is wrong with it."""
         return parse_formula(formula)
 
-    def answer(self) -> Answer:
+    def answer(self) -> Answer | Missing:
         """The prediction for the chosen pattern and its formula, or what is missing for one."""
         session = self.session
         sample, formula = self.samples.get(session.chosen), session.formula.strip()
         if sample is None:
-            return Answer(None, formula, missing="Drop a diffractogram first, or load the example data.")
+            return Missing("Drop a diffractogram first, or load the example data.")
         if not formula:
-            return Answer(sample, "", missing="Type the formula of the sample to get a prediction.")
+            return Missing("Type the formula of the sample to get a prediction.")
         try:
             composition, gridded = self.composition(formula), self.gridded(sample.key)
+            if gridded.covered_fraction < LEAST_COVERAGE and not session.override_coverage:
+                share = f"{gridded.covered_fraction:.0%} of 5-90° 2θ (Cu Kα)"
+                words = f"Only {share} was measured, less than the {LEAST_COVERAGE:.0%} that a prediction needs."
+                return Missing(words, can_override=True)
+            settings = (session.background, session.zero_shift, session.smearing, self.wavelength(sample.key))
+            prediction = self._kept(
+                ("prediction", sample.key, formula, *settings), lambda: self._predictor().predict(gridded, composition)
+            )
         except InputError as error:
-            return Answer(sample, formula, missing=safe_message(without_name(error, sample.name)))
-        if gridded.covered_fraction < LEAST_COVERAGE and not session.override_coverage:
-            share = f"{gridded.covered_fraction:.0%} of 5-90° 2θ (Cu Kα)"
-            words = f"Only {share} was measured, less than the {LEAST_COVERAGE:.0%} that a prediction needs."
-            return Answer(sample, formula, missing=words, can_override=True)
-        settings = (session.background, session.zero_shift, session.smearing, self.wavelength(sample.key))
-
-        def predict() -> Prediction:
-            return self._predictor().predict(gridded, composition)
-
-        try:
-            prediction = self._kept(("prediction", sample.key, formula, *settings), predict)
-        except InputError as error:
-            return Answer(sample, formula, missing=safe_message(str(error)))
+            return Missing(safe_message(without_name(error, sample.name)))
         return Answer(sample, formula, prediction)
 
     def _kept(self, key: tuple[object, ...], make: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever `make` makes

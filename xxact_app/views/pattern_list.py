@@ -7,6 +7,7 @@ import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 from bokeh.models import NumberFormatter
+from panel.models.tabulator import CellClickEvent
 
 from xxact_app.escaping import safe_message
 from xxact_app.session import Session
@@ -79,7 +80,7 @@ class PatternList:
     def _keys(self) -> list[str]:
         return [key for key in self.session.files if key in self.store.samples]
 
-    def _clicked(self, event: object) -> None:
+    def _clicked(self, event: CellClickEvent) -> None:
         """Draw the pattern of the clicked tick, or draw it no longer."""
         key = self._keys()[event.row]
         hidden = [other for other in self.session.hidden if other != key]

@@ -13,7 +13,7 @@ from bokeh.plotting import figure
 from xxact_app.escaping import plain_markdown
 from xxact_app.figures import draw_probabilities, probability_figure
 from xxact_app.session import Session
-from xxact_app.store import Answer, InputError, Store
+from xxact_app.store import Answer, InputError, Missing, Store
 from xxact_app.theme import ALERT_STYLE, TEXT_CSS, grid_css, palette
 from xxact_app.views import prediction_text as words
 from xxact_core.quantities import CRYSTAL_SYSTEM, SPACE_GROUP, Quantity
@@ -124,14 +124,14 @@ class PredictionView:
 
     def _show_answer(self, *_events: object) -> None:
         answer = self.store.answer()
-        prediction = answer.prediction
         with pn.io.hold():
-            self.message.object = plain_markdown(answer.missing)
-            self.hint.visible = prediction is None
-            self.override.visible = answer.can_override
-            self.answered.visible = prediction is not None
-            if prediction is None:
+            self.hint.visible = isinstance(answer, Missing)
+            self.answered.visible = isinstance(answer, Answer)
+            if isinstance(answer, Missing):
+                self.message.object = plain_markdown(answer.text)
+                self.override.visible = answer.can_override
                 return
+            prediction = answer.prediction
             self.verdict.object = words.verdict(answer)
             self.numbers.object = words.numbers(prediction)
             self.basis.object = words.basis(prediction, self.store.hidden_windows(answer.sample.key))
@@ -159,7 +159,8 @@ class PredictionView:
 
     def _download(self, kind: str, write: Callable[[Answer], bytes]) -> pmui.FileDownload:
         def content() -> io.BytesIO:
-            return io.BytesIO(write(self.store.answer()))
+            answer = self.store.answer()
+            return io.BytesIO(write(answer) if isinstance(answer, Answer) else b"")
 
         return pmui.FileDownload(
             callback=content, filename=f"prediction.{kind.lower()}", label=f"Download {kind}", variant="outlined",
