@@ -21,6 +21,8 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eEdD][+-]?[0
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)|[+-]?1\.#[A-Z]+", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d]{2,}")
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+")
+_LEADING = re.compile(r"[1-9][0-9]{0,2}")
+_GROUP = re.compile(r"0[0-9]{2}(?:[.,][0-9]*)?")
 _SAME_ROWS = 3
 """So many rows of one width begin the table; fewer are part of the header (counts, ranges, wavelengths)."""
 
@@ -56,7 +58,7 @@ def read_text_table(text: str, *, name: str) -> MeasuredPoints:
     if len(rows) > MOST_POINTS:
         msg = f"{name}: holds {len(rows)} points; expected at most {MOST_POINTS}"
         raise PatternError(msg, code="E_TOO_LARGE")
-    _check_commas(rows, separator=separator, name=name)
+    _check_thousands(rows, separator=separator, name=name)
     values = np.array([[_to_float(field) for field in row.fields[:2]] for row in rows], dtype=np.float64)
     kind, factor, axis_notes = axis_of_header(header, name=name)
     wavelength = _lone_wavelength(lines[:first]) if (found := wavelength_in_text(header)) is None else found
@@ -166,21 +168,17 @@ def _part_touching(line: str, rows: list[_Row]) -> list[str] | None:
     return [angle, intensity] if abs(float(angle) - before - step) < 0.05 * abs(step) else None
 
 
-def _check_commas(rows: list[_Row], *, separator: str, name: str) -> None:
+def _check_thousands(rows: list[_Row], *, separator: str, name: str) -> None:
     """Refuse numbers whose commas, points or blanks may part thousands; a decimal comma is one in every angle."""
-    if separator == ",":
-        return
-    comma_in_angle = any("," in row.fields[0] for row in rows)
-    point = next((row for row in rows if any("." in field for field in row.fields[:2])), None)
+    doubtful = _grouped_by_separator(rows) if separator in {" ", ","} else None
     comma = next((row for row in rows if any("," in field for field in row.fields[:2])), None)
-    if comma is None:
-        return
-    grouped = all(_THOUSANDS.fullmatch(row.fields[1]) for row in rows if "," in row.fields[1])
-    doubtful = comma if point is not None or (grouped and not comma_in_angle) else None
-    if doubtful is None and separator == " ":
-        doubtful = _grouped_by_blanks(rows)
+    if comma is not None:
+        point = any("." in field for row in rows for field in row.fields[:2])
+        comma_in_angle = any("," in row.fields[0] for row in rows)
+        grouped = all(_THOUSANDS.fullmatch(row.fields[1]) for row in rows if "," in row.fields[1])
+        doubtful = comma if point or (grouped and not comma_in_angle) else doubtful
     if doubtful is not None:
-        shown = shorten(" ".join(doubtful.fields), limit=60)
+        shown = shorten(separator.join(doubtful.fields), limit=60)
         msg = (
             f"{name}, line {doubtful.line}: {shown!r} can be read in two ways; expected one decimal sign, point or "
             f"comma, and no separators of thousands"
@@ -188,12 +186,11 @@ def _check_commas(rows: list[_Row], *, separator: str, name: str) -> None:
         raise PatternError(msg, code="E_VALUES")
 
 
-def _grouped_by_blanks(rows: list[_Row]) -> _Row | None:
-    """A row like `10,02 1 034,5`: a zero in front, behind a field without a comma, is a group of a larger number."""
+def _grouped_by_separator(rows: list[_Row]) -> _Row | None:
+    """A row like `10,02 1 034,5`: a zero in front, behind whole thousands, is a group of a larger number."""
     for row in rows:
-        for before, field in zip(row.fields[1:], row.fields[2:], strict=False):
-            if "," not in before and re.fullmatch(r"0[0-9]{2}(?:,[0-9]*)?", field):
-                return row
+        if len(row.fields) > 2 and _GROUP.fullmatch(row.fields[2]) and _LEADING.fullmatch(row.fields[1]):  # noqa: PLR2004
+            return row
     return None
 
 
