@@ -24,6 +24,13 @@ _STRIP = grid_css(
 )  # fmt: skip
 
 
+_TEMPLATE = """{% extends "base.html" %}
+{% block inner_head %}
+    <meta http-equiv="Content-Security-Policy" content="script-src-attr 'none'">
+{{ super() }}{% endblock %}"""
+"""The page of the library, but without event handlers in attributes: a second wall against text that is markup."""
+
+
 def serve() -> None:
     """Serve the app to the present visitor."""
     pn.extension("tabulator", notifications=False)
@@ -56,6 +63,7 @@ def build() -> pmui.Page:
     )
     page = pmui.Page(
         title=TITLE,
+        template=_TEMPLATE,
         header=[pmui.Typography("What is this powder?", variant="body1", sx={"color": "white"}, margin=(0, 0, 0, 16))],
         main=[pn.Column(strip, screens, sizing_mode="stretch_width", margin=0)],
         theme_config=MATERIAL_THEME,

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import param
@@ -72,7 +72,7 @@ class Missing:
     """In words that are safe to show: what a prediction still needs."""
 
     text: str
-    can_override: bool = False
+    what: Literal["input", "wavelength", "coverage"] = "input"
 
 
 @cache
@@ -106,7 +106,7 @@ def warm_up() -> None:
 
 
 class Store(param.Parameterized):
-    """Everything computed for one session; results are kept until their inputs change."""
+    """Everything computed for one session."""
 
     samples = param.Dict(default={}, constant=True, doc="Sample by key, in the order of the session.")
     problems = param.List(default=[], item_type=Problem, constant=True)
@@ -197,18 +197,15 @@ class Store(param.Parameterized):
         session = self.session
         settings = (self.wavelength(key), session.background, session.zero_shift, session.smearing)
         if settings[0] is None:
-            msg = "the file does not say its wavelength; please enter it"
+            msg = "The file does not say its wavelength, and none is assumed: please enter it."
             raise WavelengthError(msg, code="E_WAVELENGTH")
 
         def make() -> GriddedPattern:
+            wavelength, background, zero_shift, smearing = settings
             return put_on_grid(
-                self.samples[key].pattern,
-                wavelength=settings[0],
-                background=session.background,
-                zero_shift=session.zero_shift,
-                smearing=session.smearing,
-                override_coverage=True,
-            )
+                self.samples[key].pattern, wavelength=wavelength, background=background, zero_shift=zero_shift,
+                smearing=smearing, override_coverage=True,
+            )  # fmt: skip
 
         return self._kept(("gridded", key, *settings), make)
 
@@ -283,11 +280,13 @@ class Store(param.Parameterized):
             if gridded.covered_fraction < LEAST_COVERAGE and not session.override_coverage:
                 share = f"{gridded.covered_fraction:.0%} of 5-90° 2θ (Cu Kα)"
                 words = f"Only {share} was measured, less than the {LEAST_COVERAGE:.0%} that a prediction needs."
-                return Missing(words, can_override=True)
+                return Missing(words, "coverage")
             settings = (session.background, session.zero_shift, session.smearing, self.wavelength(sample.key))
             prediction = self._kept(
                 ("prediction", sample.key, formula, *settings), lambda: self._predictor().predict(gridded, composition)
             )
+        except WavelengthError as error:
+            return Missing(safe_message(without_name(error, sample.name)), "wavelength")
         except InputError as error:
             return Missing(safe_message(without_name(error, sample.name)))
         return Answer(sample, formula, prediction)

@@ -16,6 +16,7 @@ from xxact_app.session import Session
 from xxact_app.store import Answer, InputError, Missing, Store
 from xxact_app.theme import ALERT_STYLE, TEXT_CSS, grid_css, palette
 from xxact_app.views import prediction_text as words
+from xxact_app.views.wavelength import WavelengthForm
 from xxact_core.quantities import CRYSTAL_SYSTEM, SPACE_GROUP, Quantity
 
 if TYPE_CHECKING:
@@ -55,8 +56,14 @@ class PredictionView:
         self.override = pmui.Button(
             label="Predict all the same", variant="outlined", size="small", margin=(8, 0), on_click=self._override
         )
+        self.ask_wavelength = pn.Column(WavelengthForm(session, store).panel, max_width=420, margin=(8, 0))
         self.hint = pn.Column(
-            self.message, self.override, css_classes=["area-message"], sizing_mode="stretch_width", margin=0
+            self.message,
+            self.override,
+            self.ask_wavelength,
+            css_classes=["area-message"],
+            sizing_mode="stretch_width",
+            margin=0,
         )
         self.verdict, self.numbers, self.basis = _text("verdict"), _text("numbers"), _text()
         self.bars = {CRYSTAL_SYSTEM: probability_figure(height=270), SPACE_GROUP: probability_figure(height=270)}
@@ -78,7 +85,7 @@ class PredictionView:
         self.panel = pn.Column(self.asked, self.answered, sizing_mode="stretch_width", margin=0)
         self.pattern.param.watch(self._choose, "value")
         self.formula.param.watch(self._commit, ["value", "enter_pressed"])
-        self.formula.param.watch(self._show_parsed, "value_input")
+        self.formula.param.watch(self._type, "value_input")
         session.param.watch(self._show_choices, ["files", "chosen", "formulas"])
         session.param.watch(
             self._show_answer,
@@ -96,6 +103,12 @@ class PredictionView:
     def _commit(self, _event: object = None) -> None:
         """Take the formula as typed, even before the box was left."""
         self.session.set_formula((self.formula.value_input or self.formula.value or "").strip())
+
+    def _type(self, _event: object = None) -> None:
+        """Show what is typed as it is read; before any file is there, keep it for the first one."""
+        if not self.session.chosen:
+            self._commit()
+        self._show_parsed()
 
     def _override(self, _event: object = None) -> None:
         self.session.override_coverage = True
@@ -129,7 +142,8 @@ class PredictionView:
             self.answered.visible = isinstance(answer, Answer)
             if isinstance(answer, Missing):
                 self.message.object = plain_markdown(answer.text)
-                self.override.visible = answer.can_override
+                self.override.visible = answer.what == "coverage"
+                self.ask_wavelength.visible = answer.what == "wavelength"
                 return
             prediction = answer.prediction
             self.verdict.object = words.verdict(answer)
