@@ -17,6 +17,8 @@ jaxtyping.install_import_hook(["xxact_core.model", "xxact_core.objectives"], "be
 hypothesis.settings.register_profile("xxact", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("xxact")
 
+pytest_plugins = ["dataset_fixtures"]
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
