@@ -48,7 +48,9 @@ class BuildPlan:
     limit: int | None = None
 
 
-def build_dataset(plan: BuildPlan, folder: Path, *, workers: int | None = None, progress: bool = True) -> dict[str, int]:
+def build_dataset(
+    plan: BuildPlan, folder: Path, *, workers: int | None = None, progress: bool = True
+) -> dict[str, int]:
     """Make a data set from a parquet table or a folder of CIF files; finished shards are kept on a rerun.
 
     Returns:
@@ -68,15 +70,27 @@ def build_dataset(plan: BuildPlan, folder: Path, *, workers: int | None = None, 
     done = [shard for start in starts if (shard := _finished(folder, start)) is not None]
     kept = {shard["start"] for shard in done}
     todo = [start for start in starts if start not in kept]
-    bar = tqdm(total=rows, initial=sum(s["materials"] + s["errors"] for s in done), unit="structure", disable=not progress)
+    bar = tqdm(
+        total=rows, initial=sum(s["materials"] + s["errors"] for s in done), unit="structure", disable=not progress
+    )
     context = multiprocessing.get_context("spawn")
-    with bar, ProcessPoolExecutor(max_workers=workers or os.cpu_count(), mp_context=context) as pool:
+    with (
+        bar,
+        ProcessPoolExecutor(
+            max_workers=workers or os.cpu_count(), mp_context=context, initializer=_quiet_spglib
+        ) as pool,
+    ):
         futures = [pool.submit(build_shard, plan, folder, start) for start in todo]
         for future in as_completed(futures):
             shard = future.result()
             done.append(shard)
             bar.update(shard["materials"] + shard["errors"])
     return _finish(plan, folder, sorted(done, key=lambda shard: shard["start"]), rows)
+
+
+def _quiet_spglib() -> None:
+    """Keep spglib's own messages off the terminal: what it cannot do comes back as an error with the id."""
+    os.environ["SPGLIB_WARNING"] = "OFF"
 
 
 def build_shard(plan: BuildPlan, folder: Path, start: int) -> dict:

@@ -32,8 +32,8 @@ class Distortions:
     lattice_scale: float = 0.01
     zero_shift: float = 0.08
     texture: float = 0.4
-    background: float = 0.01
-    noise: float = 0.01
+    background: float = 0.02
+    noise: float = 0.02
     limited_range: float = 0.4
 
 
@@ -56,9 +56,7 @@ class Drawn:
     last: Tensor
 
 
-def draw_distortions(
-    distortions: Distortions | None, batch: int, *, sigma: float, generator: torch.Generator
-) -> Drawn:
+def draw_distortions(distortions: Distortions | None, batch: int, *, sigma: float, generator: torch.Generator) -> Drawn:
     """Values for each pattern of a batch; with None every pattern is ideal, of width `sigma` [deg]."""
     device = generator.device
 

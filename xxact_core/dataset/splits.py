@@ -6,7 +6,7 @@ import hashlib
 
 SPLITS = ("train", "validation", "test")
 SHARES = (0.85, 0.05, 0.10)
-"""Shares of the formulas. XxaCT-NN section 3.3 has 90 % and 10 % and no validation; the rows were split, not formulas."""
+"""Shares of the formulas. XxaCT-NN section 3.3 splits rows, not formulas: 90 % and 10 %, no validation."""
 
 
 def formula_to_split(reduced_formula: str, *, seed: int) -> str:

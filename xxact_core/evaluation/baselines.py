@@ -27,7 +27,9 @@ def constant_baseline(table: StickTable) -> dict[str, float]:
         if target.kind == "value":
             error = mean_absolute_error(np.full_like(asked, seen.mean()), asked)
             scaled = target.name == "formation_energy_per_atom"
-            metrics[f"{target.name}_mae_mev_per_atom" if scaled else f"{target.name}_mae_ev"] = error * (1000 if scaled else 1)
+            metrics[f"{target.name}_mae_mev_per_atom" if scaled else f"{target.name}_mae_ev"] = error * (
+                1000 if scaled else 1
+            )
         else:
             majority = np.full(len(asked), np.bincount(seen.astype(int)).argmax())
             metrics[f"{target.name}_accuracy"] = accuracy(majority, asked.astype(int))
@@ -36,7 +38,7 @@ def constant_baseline(table: StickTable) -> dict[str, float]:
 
 
 def tree_baseline(table: StickTable, *, weakest: float, jobs: int = 1, seed: int = 0) -> dict[str, float]:
-    """Crystal system by ExtraTrees on sin θ of the first ten lines above `weakest` [% of the strongest] and their count.
+    """Crystal system by ExtraTrees on sin θ of the first ten lines above `weakest` [%] and their count.
 
     Source: Suzuki et al. 2020, Sci. Rep. 10, 21790. With `weakest=0` every calculated stick counts, which no
     measurement could show; `weakest=1` is what a good one shows.

@@ -53,9 +53,9 @@ def predict_rows(
     for number, chosen in enumerate(rows_in_order(rows, batch_size=batch_size)):
         batch = maker.batch(chosen, seed=seed + number)
         encoded = model.encode(batch.intensity, batch.hidden, batch.atomic_numbers, batch.fractions)
-        embedding = model.fuse(encoded)[:, 0]
-        parts.setdefault("embedding", []).append(embedding.float().cpu().numpy())
-        for name, output in model.heads(embedding).items():
+        fused = model.fuse(encoded)[:, 0]
+        parts.setdefault("embedding", []).append(fused.float().cpu().numpy())
+        for name, output in model.heads(fused).items():
             value = from_z_scores(output, statistics[name]) if name in statistics else output
             parts.setdefault(name, []).append(value.float().cpu().numpy())
     model.train(was_training)
@@ -83,7 +83,9 @@ def metrics_of(
         if not known.any():
             continue
         error = mean_absolute_error(values[known], table.targets[name][predictions.rows][known])
-        metrics |= {f"{name}_mae_mev_per_atom": 1000 * error} if name.startswith("formation") else {f"{name}_mae_ev": error}
+        metrics |= (
+            {f"{name}_mae_mev_per_atom": 1000 * error} if name.startswith("formation") else {f"{name}_mae_ev": error}
+        )
     for name, logits in predictions.logits.items():
         known = _known(table, name, predictions.rows)
         if not known.any():

@@ -1,7 +1,7 @@
 """The transformer blocks that every part of the model shares: post-norm, ReLU feed-forward.
 
-Source: Vaswani et al. 2017, as in PyTorch's `TransformerEncoderLayer` and `TransformerDecoderLayer` with their defaults,
-which CrabNet uses and which reproduces the paper's parameter counts.
+Source: Vaswani et al. 2017, as in PyTorch's `TransformerEncoderLayer` and `TransformerDecoderLayer` by default, which
+CrabNet uses and which reproduces the paper's parameter counts.
 """
 
 from __future__ import annotations
@@ -51,9 +51,7 @@ class FeedForward(nn.Sequential):
     """Linear, ReLU, dropout, Linear."""
 
     def __init__(self, *, width: int, feedforward: int, dropout: float) -> None:
-        super().__init__(
-            nn.Linear(width, feedforward), nn.ReLU(), nn.Dropout(dropout), nn.Linear(feedforward, width)
-        )
+        super().__init__(nn.Linear(width, feedforward), nn.ReLU(), nn.Dropout(dropout), nn.Linear(feedforward, width))
 
 
 class EncoderLayer(nn.Module):

@@ -27,6 +27,8 @@ class CompositionEncoder(nn.Module):
 
     def __init__(self, config: ModelConfig, element_features: Float[Tensor, "elements features"]) -> None:
         super().__init__()
+        self.element_features: Tensor
+        self.fraction_codes: Tensor
         sizes = config.composition
         padding = torch.zeros(1, element_features.shape[1])
         self.register_buffer("element_features", torch.cat([padding, element_features.float()]), persistent=False)

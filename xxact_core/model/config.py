@@ -79,7 +79,9 @@ class ModelConfig:
             msg = f"the model has no setting {unknown}; it has {sorted(known)}"
             raise RecipeError(msg, code="E_RECIPE")
         parts = {name: BlockSizes(**values[name]) for name in ("pattern", "composition", "fusion")}
-        rest = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        rest: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
         return cls(**{**rest, **parts})
 
 

@@ -12,9 +12,7 @@ WINDOW_POINTS = 250
 """Source: XxaCT-NN section 3.1. `xxact_core.patterns.grid.GRID` is the same cut; a test holds the two together."""
 
 
-def scale_intensity(
-    intensity: Float[Tensor, "batch points"], *, intensity_scale: str
-) -> Float[Tensor, "batch points"]:
+def scale_intensity(intensity: Float[Tensor, "batch points"], *, intensity_scale: str) -> Float[Tensor, "batch points"]:
     """Intensities (0-100) as the model reads them (0-1): I/100, or √(I/100) where weak lines shall count."""
     fraction = intensity / 100
     return fraction.clamp(min=0).sqrt() if intensity_scale == "root" else fraction

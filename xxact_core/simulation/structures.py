@@ -50,8 +50,8 @@ class Structure:
             msg = f"{self.id}: cell {cell.shape}, coordinates {coords.shape} and occupancies {occupancies.shape} "
             msg += f"do not fit {numbers.size} atoms"
             raise StructureError(msg, code="E_STRUCTURE")
-        for name, values in (("cell", cell), ("coordinates", coords), ("occupancies", occupancies)):
-            if not np.isfinite(values).all():
+        for name, array in (("cell", cell), ("coordinates", coords), ("occupancies", occupancies)):
+            if not np.isfinite(array).all():
                 msg = f"{self.id}: the {name} hold a value that is not a finite number"
                 raise StructureError(msg, code="E_STRUCTURE")
         for name, values in (("cell", cell), ("atomic_numbers", numbers), ("frac_coords", coords)):

@@ -36,9 +36,7 @@ def find_symmetry(structure: Structure, *, symprec: float = SYMPREC) -> Symmetry
 
     coords, site_of = np.unique(np.round(structure.frac_coords, 6), axis=0, return_inverse=True)
     species: list[dict[str, float]] = [{} for _ in coords]
-    for site, number, occupancy in zip(
-        site_of.ravel(), structure.atomic_numbers, structure.occupancies, strict=True
-    ):
+    for site, number, occupancy in zip(site_of.ravel(), structure.atomic_numbers, structure.occupancies, strict=True):
         symbol = SYMBOLS[number - 1]
         species[site][symbol] = species[site].get(symbol, 0.0) + float(occupancy)
     try:

@@ -97,10 +97,14 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     if unknown:
         msg = f"a recipe has no setting {unknown}; it has {sorted(known)}"
         raise RecipeError(msg, code="E_RECIPE")
-    changed = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    changed: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
     try:
         if isinstance(distortions := changed.get("distortions"), Mapping):
-            ranges = {name: tuple(value) if isinstance(value, list) else value for name, value in distortions.items()}
+            ranges: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in distortions.items()
+            }
             changed["distortions"] = Distortions(**ranges)
         return replace(recipe, **changed)
     except TypeError as error:

@@ -1,0 +1,104 @@
+"""Checkpoints: what comes back is what went in, and nothing foreign or damaged is used."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from xxact_core.checkpoint import DESCRIPTION, WEIGHTS, Checkpoint, load_checkpoint, make_model, save_checkpoint
+from xxact_core.errors import CheckpointError
+from xxact_core.model.config import PRESETS
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    checkpoint = Checkpoint(
+        make_model(PRESETS["tiny"], seed=3),
+        statistics={"band_gap": (1.0, 2.0)},
+        calibration={"crystal_system": {"temperature": 1.3}},
+        about={"seed": 3},
+    )
+    save_checkpoint(folder, checkpoint)
+    return folder
+
+
+def test_round_trip(saved: Path) -> None:
+    checkpoint, original = load_checkpoint(saved), make_model(PRESETS["tiny"], seed=3).state_dict()
+    assert all(torch.equal(value, original[name]) for name, value in checkpoint.model.state_dict().items())
+    assert checkpoint.statistics == {"band_gap": (1.0, 2.0)}
+    assert checkpoint.calibration == {"crystal_system": {"temperature": 1.3}}
+    assert not checkpoint.model.training
+
+
+def test_half_precision_halves_the_file(saved: Path, tmp_path: Path) -> None:
+    other = tmp_path / "half"
+    other.mkdir()
+    save_checkpoint(other, load_checkpoint(saved), dtype=torch.bfloat16)
+    sizes = [(folder / WEIGHTS).stat().st_size for folder in (other, saved)]
+    assert sizes[0] / sizes[1] == pytest.approx(0.5, abs=0.05)
+    assert load_checkpoint(other).model.mask_token.dtype == torch.float32
+
+
+def test_missing_and_damaged_checkpoints_are_refused_by_name(saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="nowhere"):
+        load_checkpoint(tmp_path / "nowhere")
+    content = bytearray((saved / WEIGHTS).read_bytes())
+    content[-3] ^= 8
+    (saved / WEIGHTS).write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(saved)
+    (saved / WEIGHTS).unlink()
+    with pytest.raises(CheckpointError, match=WEIGHTS):
+        load_checkpoint(saved)
+    (saved / DESCRIPTION).write_text("{")
+    with pytest.raises(CheckpointError, match="not JSON"):
+        load_checkpoint(saved)
+    (saved / DESCRIPTION).write_text(json.dumps({"schema": "other"}))
+    with pytest.raises(CheckpointError, match="schema"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("change", ["missing", "extra", "shape", "nan", "header"])
+def test_weights_that_do_not_fit_are_refused(saved: Path, change: str) -> None:
+    import hashlib
+
+    weights = make_model(PRESETS["tiny"], seed=3).state_dict()
+    if change == "missing":
+        del weights["mask_token"]
+    if change == "extra":
+        weights["more"] = torch.zeros(1)
+    if change == "shape":
+        weights["mask_token"] = torch.zeros(7)
+    if change == "nan":
+        weights["mask_token"][0] = float("nan")
+    save_file(weights, saved / WEIGHTS)
+    if change == "header":
+        (saved / WEIGHTS).write_bytes((10**14).to_bytes(8, "little") + b"{}")
+    description = json.loads((saved / DESCRIPTION).read_text())
+    description["weights_sha256"] = hashlib.sha256((saved / WEIGHTS).read_bytes()).hexdigest()
+    (saved / DESCRIPTION).write_text(json.dumps(description))
+    with pytest.raises(CheckpointError):
+        load_checkpoint(saved)
+
+
+def test_pickle_is_never_opened(tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+
+    class Payload:
+        def __reduce__(self) -> tuple:
+            return (Path.touch, (marker,))
+
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    (folder / WEIGHTS).write_bytes(pickle.dumps(Payload()))
+    (folder / DESCRIPTION).write_bytes(pickle.dumps(Payload()))
+    with pytest.raises(CheckpointError):
+        load_checkpoint(folder)
+    assert not marker.exists()

@@ -1,0 +1,97 @@
+"""Metrics against scikit-learn, and calibration that does what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from sklearn import metrics as sklearn_metrics
+
+from xxact_core.dataset.store import StickTable
+from xxact_core.evaluation.baselines import constant_baseline, tree_baseline
+from xxact_core.evaluation.calibration import conformal_residual, fit_temperature
+from xxact_core.evaluation.evaluate import silhouettes, softmax
+from xxact_core.evaluation.metrics import (
+    accuracy,
+    class_mean_accuracy,
+    expected_calibration_error,
+    mean_absolute_error,
+    top_k_accuracy,
+)
+from xxact_core.evaluation.report import evaluate_checkpoint
+from xxact_core.training.config import override
+from xxact_core.training.recipes import recipe_by_name
+from xxact_core.training.run import train
+
+RANDOM = np.random.default_rng(0)
+TRUE = RANDOM.integers(0, 5, 500)
+LOGITS = RANDOM.normal(size=(500, 5)) + 1.5 * np.eye(5)[TRUE]
+
+
+def test_metrics_equal_scikit_learns() -> None:
+    chosen, probabilities = LOGITS.argmax(axis=1), softmax(LOGITS)
+    assert accuracy(chosen, TRUE) == sklearn_metrics.accuracy_score(TRUE, chosen)
+    assert class_mean_accuracy(chosen, TRUE) == pytest.approx(sklearn_metrics.balanced_accuracy_score(TRUE, chosen))
+    assert top_k_accuracy(probabilities, TRUE, k=2) == sklearn_metrics.top_k_accuracy_score(TRUE, probabilities, k=2)
+    values = RANDOM.normal(size=500)
+    assert mean_absolute_error(values, TRUE) == pytest.approx(sklearn_metrics.mean_absolute_error(TRUE, values))
+
+
+def test_silhouettes_equal_scikit_learns_mean() -> None:
+    scores = silhouettes(LOGITS, TRUE.astype(float))
+    assert scores["mean"] == pytest.approx(sklearn_metrics.silhouette_score(LOGITS, TRUE))
+    assert set(scores) == {"triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "mean"}
+
+
+def test_calibration_error_is_zero_for_sure_and_right_and_one_for_sure_and_wrong() -> None:
+    sure = np.eye(5)[TRUE]
+    assert expected_calibration_error(sure, TRUE) == pytest.approx(0)
+    assert expected_calibration_error(sure, (TRUE + 1) % 5) == pytest.approx(1)
+
+
+def test_temperature_undoes_a_known_overconfidence() -> None:
+    probabilities = softmax(LOGITS)
+    drawn = np.array([RANDOM.choice(5, p=row) for row in probabilities])
+    assert fit_temperature(LOGITS * 3, drawn) == pytest.approx(3, rel=0.2)
+    before = expected_calibration_error(softmax(LOGITS * 3), drawn)
+    after = expected_calibration_error(softmax(LOGITS * 3 / fit_temperature(LOGITS * 3, drawn)), drawn)
+    assert after < before / 2
+
+
+def test_conformal_interval_covers_nine_of_ten_new_values() -> None:
+    errors = RANDOM.standard_cauchy(20_000)
+    half_width = conformal_residual(errors[:10_000], np.zeros(10_000))
+    assert (np.abs(errors[10_000:]) <= half_width).mean() == pytest.approx(0.9, abs=0.015)
+
+
+def test_constant_baseline_is_the_training_mean_and_majority(small_table: StickTable) -> None:
+    metrics = constant_baseline(small_table)
+    train_rows, test_rows = small_table.rows("train"), small_table.rows("test")
+    gaps = small_table.targets["band_gap"]
+    expected = np.abs(gaps[test_rows] - gaps[train_rows].mean()).mean()
+    assert metrics["band_gap_mae_ev"] == pytest.approx(float(expected), rel=1e-5)
+    assert metrics["crystal_system_class_mean_accuracy"] <= 0.5
+
+
+def test_trees_beat_the_majority(small_table: StickTable) -> None:
+    trees, constant = tree_baseline(small_table, weakest=1.0), constant_baseline(small_table)
+    assert trees["crystal_system_accuracy"] > constant["crystal_system_accuracy"]
+
+
+def test_evaluate_writes_every_prediction_to_a_file(
+    small_dataset: Path, small_table: StickTable, tmp_path: Path
+) -> None:
+    model = train(override(recipe_by_name("tiny"), {"epochs": 0.2}), small_dataset, tmp_path / "run")
+    path = tmp_path / "predictions.h5"
+    metrics = evaluate_checkpoint(model, small_dataset, split="test", predictions_file=path)
+    rows = small_table.rows("test")
+    with h5py.File(path) as file:
+        assert file["row"][...].tolist() == rows.tolist()
+        chosen = file["predicted/crystal_system"][...].argmax(axis=1)
+        assert accuracy(chosen, file["true/crystal_system"][...]) == metrics["crystal_system_accuracy"]
+        assert file["id"].asstr()[0] == small_table.id[rows[0]]
+    exact = small_table.energy_is_exact[rows]
+    assert 0 < exact.sum() < len(rows)
+    assert metrics["formation_energy_per_atom_mae_mev_per_atom"] > 0

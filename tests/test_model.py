@@ -1,0 +1,175 @@
+"""The model: exact sizes, and that it sees what it should and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from xxact_core.checkpoint import make_model
+from xxact_core.errors import RecipeError
+from xxact_core.model.attention import Attention, DecoderLayer, EncoderLayer
+from xxact_core.model.config import PRESETS, BlockSizes, ModelConfig, preset
+from xxact_core.model.pattern_tokens import WINDOW_POINTS, WINDOWS, scale_intensity
+from xxact_core.model.xxact import Xxact, count_parameters
+from xxact_core.patterns.grid import GRID
+
+SMALL_PRESETS = [name for name in PRESETS if name != "paper"]
+
+
+def inputs(batch: int = 3) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    fractions = torch.tensor([[0.6, 0.4, 0.0], [1.0, 0.0, 0.0], [0.5, 0.3, 0.2]])[:batch]
+    return {
+        "intensity": 100 * torch.rand(batch, GRID.points, generator=generator),
+        "hidden": torch.zeros(batch, WINDOWS, dtype=torch.bool),
+        "atomic_numbers": torch.tensor([[8, 13, 0], [14, 0, 0], [8, 26, 3]])[:batch],
+        "fractions": fractions,
+    }
+
+
+@pytest.fixture(params=SMALL_PRESETS)
+def model(request: pytest.FixtureRequest) -> Xxact:
+    return make_model(PRESETS[request.param], seed=0).eval()
+
+
+def test_paper_preset_has_the_exact_sizes_of_the_paper() -> None:
+    model = make_model(PRESETS["paper"], seed=0)
+    cls = 512  # CrabNet has no [CLS]; ours is counted apart
+    assert count_parameters(model.pattern_encoder) == 6_446_592
+    assert count_parameters(model.composition_encoder) - cls == 9_560_067
+    assert count_parameters(model.fusion) == 94_534_656
+    assert count_parameters(model.pattern_projection) == 393_984
+    assert count_parameters(model.composition_projection) == 393_984
+
+
+def test_layers_have_the_sizes_of_torchs_own() -> None:
+    sizes = BlockSizes(width=24, depth=1, heads=4, feedforward=40)
+    assert count_parameters(EncoderLayer(sizes)) == count_parameters(torch.nn.TransformerEncoderLayer(24, 4, 40))
+    assert count_parameters(DecoderLayer(sizes)) == count_parameters(torch.nn.TransformerDecoderLayer(24, 4, 40))
+
+
+def test_attention_equals_torchs_own_with_the_same_weights() -> None:
+    ours = Attention(width=16, heads=4, dropout=0.0).eval()
+    theirs = torch.nn.MultiheadAttention(16, 4, batch_first=True).eval()
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key_value.weight]))
+        theirs.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.key_value.bias]))
+        theirs.out_proj.load_state_dict(ours.out.state_dict())
+    tokens, context = torch.randn(2, 5, 16), torch.randn(2, 3, 16)
+    present = torch.tensor([[True, True, False], [True, True, True]])
+    wanted, _ = theirs(tokens, context, context, key_padding_mask=~present)
+    torch.testing.assert_close(ours(tokens, context, present), wanted)
+
+
+def test_grid_and_model_cut_the_same_windows() -> None:
+    assert (GRID.windows, GRID.window_points) == (WINDOWS, WINDOW_POINTS)
+
+
+def test_outputs_have_one_head_a_target(model: Xxact) -> None:
+    outputs = model(**inputs())
+    shapes = {name: tuple(output.shape) for name, output in outputs.items()}
+    assert shapes == {
+        "formation_energy_per_atom": (3, 1),
+        "band_gap": (3, 1),
+        "crystal_system": (3, 7),
+        "space_group": (3, 230),
+    }
+
+
+def test_order_of_the_elements_and_empty_slots_do_not_matter(model: Xxact) -> None:
+    data = inputs()
+    wanted = model(**data)
+    order = [2, 0, 1]
+    shuffled = data | {
+        "atomic_numbers": torch.nn.functional.pad(data["atomic_numbers"][:, order], (0, 4)),
+        "fractions": torch.nn.functional.pad(data["fractions"][:, order], (0, 4)),
+    }
+    for name, output in model(**shuffled).items():
+        torch.testing.assert_close(output, wanted[name], atol=2e-5, rtol=1e-4)
+
+
+def test_materials_of_a_batch_do_not_see_one_another(model: Xxact) -> None:
+    data = inputs()
+    together, alone = model(**data), model(**{name: value[1:2] for name, value in data.items()})
+    for name in together:
+        torch.testing.assert_close(together[name][1:2], alone[name], atol=2e-5, rtol=1e-4)
+
+
+def test_hidden_windows_are_not_seen_at_all(model: Xxact) -> None:
+    data = inputs()
+    data["hidden"][:, [0, 5, 16]] = True
+    wanted = model(**data)
+    changed = data["intensity"].clone().unflatten(1, (WINDOWS, WINDOW_POINTS))
+    changed[:, [0, 5, 16]] = 77.0
+    for name, output in model(**data | {"intensity": changed.flatten(1)}).items():
+        assert torch.equal(output, wanted[name])
+    seen = data["intensity"].clone().unflatten(1, (WINDOWS, WINDOW_POINTS))
+    seen[:, 6] = 77.0
+    assert not torch.equal(model(**data | {"intensity": seen.flatten(1)})["band_gap"], wanted["band_gap"])
+
+
+def test_each_window_of_the_pattern_reaches_the_answer(model: Xxact) -> None:
+    data = inputs(1)
+    data["intensity"].requires_grad_()
+    model(**data)["crystal_system"].square().sum().backward()
+    per_window = data["intensity"].grad.unflatten(1, (WINDOWS, WINDOW_POINTS)).abs().sum(dim=2)
+    assert bool((per_window > 0).all())
+
+
+def test_fraction_of_an_element_matters(model: Xxact) -> None:
+    data = inputs()
+    changed = data | {"fractions": torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.5, 0.2, 0.3]])}
+    before, after = model(**data)["band_gap"], model(**changed)["band_gap"]
+    assert not torch.allclose(before[0], after[0])
+    torch.testing.assert_close(before[1], after[1])
+
+
+def test_reconstruction_has_the_shape_of_the_windows_and_is_not_negative(model: Xxact) -> None:
+    data = inputs()
+    rebuilt = model.reconstruct(model.fuse(model.encode(**data)))
+    assert rebuilt.shape == (3, WINDOWS, WINDOW_POINTS)
+    assert float(rebuilt.detach().min()) >= 0
+
+
+def test_intensity_scales() -> None:
+    intensity = torch.tensor([[0.0, 25.0, 100.0]])
+    assert scale_intensity(intensity, intensity_scale="linear").tolist() == [[0.0, 0.25, 1.0]]
+    assert scale_intensity(intensity, intensity_scale="root").tolist() == [[0.0, 0.5, 1.0]]
+
+
+def test_weights_follow_from_the_seed_and_leave_the_callers_randomness_alone() -> None:
+    torch.manual_seed(5)
+    first = make_model(PRESETS["tiny"], seed=1).state_dict()
+    drawn = torch.rand(3)
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(3))
+    second, other = (make_model(PRESETS["tiny"], seed=seed).state_dict() for seed in (1, 2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["mask_token"], other["mask_token"])
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_config_round_trip(name: str) -> None:
+    config = PRESETS[name]
+    assert ModelConfig.from_dict(config.to_dict()) == config
+    assert ModelConfig.from_dict(replace(config, intensity="root", tokens="convolution").to_dict()) != replace(
+        config, intensity="linear", tokens="windows"
+    )
+
+
+def test_impossible_configs_are_refused() -> None:
+    tiny = PRESETS["tiny"]
+    with pytest.raises(RecipeError, match="heads"):
+        BlockSizes(width=10, depth=1, heads=3, feedforward=8)
+    with pytest.raises(RecipeError, match="one width"):
+        replace(tiny, composition=BlockSizes(width=64, depth=1, heads=2, feedforward=8))
+    with pytest.raises(RecipeError, match="tokens"):
+        replace(tiny, tokens="words")
+    with pytest.raises(RecipeError, match="colour"):
+        replace(tiny, targets=("colour",))
+    with pytest.raises(RecipeError, match="heigth"):
+        ModelConfig.from_dict(tiny.to_dict() | {"heigth": 1})
+    with pytest.raises(RecipeError, match="compact"):
+        preset("huge")

@@ -1,0 +1,111 @@
+"""The objectives: known values, and the cases in which a naive one fails."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from xxact_core.objectives.contrastive import ContrastiveLoss
+from xxact_core.objectives.masked_patterns import draw_mask, reconstruction_loss
+from xxact_core.objectives.targets import from_z_scores, target_losses, to_z_scores
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_contrastive_loss_of_unrelated_embeddings_is_the_logarithm_of_the_batch() -> None:
+    same = torch.ones(16, 8)
+    assert float(ContrastiveLoss()(same, same)) == pytest.approx(math.log(16), rel=1e-5)
+
+
+def test_contrastive_loss_is_near_zero_for_aligned_and_large_for_swapped_pairs() -> None:
+    pairs = torch.eye(8)
+    loss = ContrastiveLoss()
+    assert float(loss(pairs, 3 * pairs)) < 1e-4
+    assert float(loss(pairs, pairs.roll(1, dims=0))) > 10
+
+
+def test_contrastive_loss_is_symmetric_and_ignores_lengths() -> None:
+    pattern, composition = torch.randn(5, 6, generator=generator()), torch.randn(5, 6, generator=generator(1))
+    loss = ContrastiveLoss()
+    torch.testing.assert_close(loss(pattern, composition), loss(composition, pattern))
+    torch.testing.assert_close(loss(pattern, composition), loss(pattern * 7, composition * 0.1))
+
+
+def test_temperature_starts_at_the_papers_and_is_learned() -> None:
+    loss = ContrastiveLoss()
+    assert float(loss.temperature.detach()) == pytest.approx(0.07)
+    loss(torch.randn(5, 6, generator=generator()), torch.randn(5, 6, generator=generator(1))).backward()
+    assert float(loss.log_inverse_temperature.grad.abs()) > 0
+
+
+def test_every_pattern_has_a_masked_window_and_only_visible_ones_are_masked() -> None:
+    visible = torch.rand(2000, 17, generator=generator()) < 0.6
+    visible[0] = False
+    visible[1] = False
+    visible[1, 3] = True
+    masked = draw_mask(visible, generator=generator())
+    assert not bool((masked & ~visible).any())
+    assert bool(masked[1:].any(dim=1)[visible[1:].any(dim=1)].all())
+    assert not bool(masked[0].any())
+    assert masked[1].nonzero().flatten().tolist() == [3]
+
+
+def test_mask_ratio_is_met_where_it_is_above_one_window() -> None:
+    masked = draw_mask(torch.ones(4000, 17, dtype=torch.bool), ratio=0.4, generator=generator())
+    assert float(masked.float().mean()) == pytest.approx(0.4, abs=0.01)
+    small = draw_mask(torch.ones(4000, 17, dtype=torch.bool), generator=generator())
+    # 1 - 0.95^17 have at least one of their own, the others get one.
+    expected = 0.05 + 0.95**17 / 17
+    assert float(small.float().mean()) == pytest.approx(expected, abs=0.003)
+    assert (small.float().mean(dim=0) > 0.05).all()
+
+
+def test_reconstruction_loss_is_the_mean_over_masked_windows_of_each_pattern() -> None:
+    truth = torch.zeros(2, 17 * 250)
+    rebuilt = torch.zeros(2, 17, 250)
+    rebuilt[0, 0] = 1.0
+    rebuilt[0, 1] = 3.0
+    rebuilt[0, 2] = 100.0  # not masked: must not count
+    masked = torch.zeros(2, 17, dtype=torch.bool)
+    masked[0, :2] = True
+    assert float(reconstruction_loss(rebuilt, truth, masked)) == pytest.approx((1 + 9) / 2)
+    masked[1, 5] = True
+    assert float(reconstruction_loss(rebuilt, truth, masked)) == pytest.approx((1 + 9) / 4)
+    assert float(reconstruction_loss(rebuilt, truth, torch.zeros_like(masked))) == 0
+
+
+def test_target_losses_equal_torchs_over_the_chosen_rows() -> None:
+    outputs = {"band_gap": torch.randn(4, 1, generator=generator()), "crystal_system": torch.randn(4, 7)}
+    truth = {
+        "band_gap": torch.tensor([0.1, float("nan"), -1.0, 2.0]),
+        "crystal_system": torch.tensor([0.0, 6.0, float("nan"), 3.0]),
+    }
+    chosen = {
+        "band_gap": torch.tensor([True, False, True, False]),
+        "crystal_system": torch.tensor([False, True, False, True]),
+    }
+    losses = target_losses(outputs, truth, chosen)
+    value = functional.mse_loss(outputs["band_gap"][[0, 2], 0], truth["band_gap"][[0, 2]], reduction="sum") / 4
+    classes = functional.cross_entropy(outputs["crystal_system"][[1, 3]], torch.tensor([6, 3]), reduction="sum") / 4
+    torch.testing.assert_close(losses["band_gap"], value)
+    torch.testing.assert_close(losses["crystal_system"], classes)
+
+
+def test_target_nobody_was_chosen_for_costs_nothing() -> None:
+    outputs = {"band_gap": torch.randn(2, 1, requires_grad=True)}
+    nothing = {"band_gap": torch.zeros(2, dtype=torch.bool)}
+    losses = target_losses(outputs, {"band_gap": torch.full((2,), float("nan"))}, nothing)
+    assert float(losses["band_gap"]) == 0
+
+
+def test_z_scores_round_trip() -> None:
+    values = {"band_gap": torch.tensor([0.0, 2.5]), "crystal_system": torch.tensor([1.0, 2.0])}
+    scores = to_z_scores(values, {"band_gap": (1.0, 2.0)})
+    torch.testing.assert_close(scores["band_gap"], torch.tensor([-0.5, 0.75]))
+    torch.testing.assert_close(scores["crystal_system"], values["crystal_system"])
+    torch.testing.assert_close(from_z_scores(scores["band_gap"][:, None], (1.0, 2.0)), values["band_gap"])

@@ -1,0 +1,206 @@
+"""The command line: xxact build | train | evaluate | predict | info | app."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xxact_core.errors import InputError, RecipeError, shorten
+
+app = typer.Typer(
+    help="What a material is, from its powder diffractogram and its formula.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def main() -> None:
+    """Run the command line; bad input ends in one line on standard error and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        sys.stderr.write(f"xxact: {error}\n")
+        sys.exit(2)
+
+
+@app.command()
+def build(
+    source: Annotated[Path, typer.Argument(help="A .parquet table of structures, or a folder of .cif files.")],
+    dataset: Annotated[Path, typer.Argument(help="Folder to write the data set to; a rerun goes on where it ended.")],
+    *,
+    workers: Annotated[int | None, typer.Option(help="Processes; one a core where not given.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Of the split by reduced formula.")] = 0,
+    limit: Annotated[int | None, typer.Option(help="Only the first structures.", min=1)] = None,
+    shard_rows: Annotated[int, typer.Option(help="Structures in a shard.", min=1)] = 4096,
+) -> None:
+    """Make a data set from structures: sticks, compositions, labels and a split."""
+    from xxact_core.dataset.build import ERRORS, BuildPlan, build_dataset  # noqa: PLC0415 - keeps `xxact --help` quick
+
+    plan = BuildPlan(source=str(source), seed=seed, limit=limit, shard_rows=shard_rows)
+    counts = build_dataset(plan, dataset, workers=workers)
+    typer.echo(f"{counts['materials']} materials in {dataset}, {counts['errors']} errors in {dataset / ERRORS}")
+
+
+@app.command()
+def train(
+    dataset: Annotated[Path, typer.Argument(help="A data set folder made by `xxact build`.")],
+    run: Annotated[Path, typer.Argument(help="Run folder; a rerun goes on from its newest snapshot.")],
+    *,
+    recipe: Annotated[
+        str, typer.Option(help="Name of a recipe, or a .toml file that names and changes one.")
+    ] = "compact",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: --set epochs=2")] = None,
+) -> None:
+    """Train a model as a recipe says."""
+    from xxact_core.training.config import override  # noqa: PLC0415
+    from xxact_core.training.recipes import recipe_by_name  # noqa: PLC0415
+    from xxact_core.training.run import train as train_run  # noqa: PLC0415
+
+    values: dict[str, Any] = {}
+    if recipe.endswith(".toml"):
+        try:
+            values = tomllib.loads(Path(recipe).read_text(encoding="utf-8"))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            msg = f"{recipe} cannot be read as TOML: {shorten(error)}"
+            raise RecipeError(msg, code="E_RECIPE") from error
+        recipe = str(values.pop("recipe", "compact"))
+    values |= dict(_setting(text) for text in settings or [])
+    folder = train_run(override(recipe_by_name(recipe), values), dataset, run)
+    typer.echo(f"model in {folder}")
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A checkpoint folder, for instance RUN/model.")],
+    dataset: Annotated[Path, typer.Argument(help="A data set folder.")],
+    *,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    predictions: Annotated[Path | None, typer.Option(help="Also write every prediction to this .h5 file.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Metrics of a model on a split: errors, accuracies, silhouettes."""
+    from xxact_core.evaluation.report import evaluate_checkpoint  # noqa: PLC0415
+
+    metrics = evaluate_checkpoint(model, dataset, split=split, predictions_file=predictions)
+    if as_json:
+        typer.echo(json.dumps(metrics))
+    else:
+        for name, value in metrics.items():
+            typer.echo(f"{name:50s} {value:10.4f}")
+
+
+@app.command()
+def predict(
+    files: Annotated[list[Path], typer.Argument(help="Files of diffractometers.")],
+    *,
+    formula: Annotated[str, typer.Option(help="Of the material, for instance LaB6 or CuSO4·5H2O.")],
+    wavelength: Annotated[
+        str | None, typer.Option(help="In Å, or a name such as CuKa; needed where a file has none.")
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="A checkpoint folder; the one that ships where not given.")] = None,
+    override_coverage: Annotated[bool, typer.Option(help="Predict from under 30 % of the range, too.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """What each file's material is. Exit code 2 where a file could not be answered."""
+    from xxact_core.compositions.formula import parse_formula  # noqa: PLC0415
+    from xxact_core.patterns.conversions import parse_wavelength  # noqa: PLC0415
+    from xxact_core.patterns.readers import read_pattern  # noqa: PLC0415
+    from xxact_core.predict import Predictor  # noqa: PLC0415
+
+    composition = parse_formula(formula)
+    length = None if wavelength is None else parse_wavelength(wavelength)
+    predictor = Predictor.load(model)
+    answers: list[dict[str, Any]] = []
+    for file in files:
+        try:
+            pattern = read_pattern(file, wavelength=length)
+            prediction = predictor.predict(pattern, composition, override_coverage=override_coverage)
+            answers.append({"file": str(file), **prediction.to_dict()})
+        except InputError as error:
+            answers.append({"file": str(file), "formula": formula, "error": str(error)})
+    if as_json:
+        typer.echo(json.dumps(answers, ensure_ascii=False))
+    else:
+        for answer in answers:
+            typer.echo(_answer_to_text(answer), err="error" in answer)
+    if any("error" in answer for answer in answers):
+        raise typer.Exit(2)
+
+
+@app.command()
+def info(
+    *,
+    model: Annotated[Path | None, typer.Option(help="A checkpoint folder; the one that ships where not given.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """What a checkpoint is: recipe, parameters, data digest, test metrics beside baselines."""
+    from xxact_core.checkpoint import SHIPPED, describe_checkpoint  # noqa: PLC0415
+
+    description = describe_checkpoint(SHIPPED if model is None else model)
+    about = description["about"]
+    if as_json:
+        typer.echo(json.dumps({**about, "model": description["model"], "calibration": description["calibration"]}))
+        return
+    typer.echo(f"recipe {about['recipe']['name']}, {about.get('parameters', 0):,} parameters, seed {about['seed']}")
+    typer.echo(f"data digest {about['data_digest']}")
+    for title in ("test_metrics", "baselines"):
+        typer.echo(f"{title}:")
+        typer.echo(json.dumps(about.get(title, {}), indent=1))
+
+
+@app.command(name="app")
+def serve(
+    *,
+    port: Annotated[int, typer.Option(help="Of the server on this machine.", min=1, max=65535)] = 5006,
+) -> None:
+    """Serve the app on this machine only (127.0.0.1)."""
+    import subprocess  # noqa: PLC0415 - starts Panel's own command
+
+    script = Path(__file__).resolve().parent.parent / "app.py"
+    command = [
+        sys.executable,
+        "-m",
+        "panel",
+        "serve",
+        str(script),
+        "--address",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--warm",
+    ]
+    raise typer.Exit(subprocess.call(command))  # noqa: S603 - fixed command, port checked above
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        msg = f"--set takes NAME=VALUE, not {shorten(text)!r}"
+        raise RecipeError(msg, code="E_RECIPE")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def _answer_to_text(answer: dict[str, Any]) -> str:
+    if "error" in answer:
+        return f"{answer['file']}: {answer['error']}"
+    lines = [f"{answer['file']}  ({answer['formula']}, {answer['coverage']:.0%} of 5-90° measured)"]
+    for name, label in (("formation_energy_per_atom", "formation energy"), ("band_gap", "band gap")):
+        if (value := answer[name]) is not None:
+            interval = "" if value["low"] is None else f"  ({value['low']:.2f} to {value['high']:.2f})"
+            lines.append(f"  {label:18s}{value['value']:.2f} {value['unit']}{interval}")
+    for name, label in (("crystal_system", "crystal system"), ("space_group", "space group")):
+        ranked = ", ".join(f"{entry['label']} {entry['probability']:.0%}" for entry in answer[name][:3])
+        lines.append(f"  {label:18s}{ranked}")
+    lines += [f"  note: {warning}" for warning in answer["warnings"]]
+    return "\n".join(lines)

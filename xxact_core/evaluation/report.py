@@ -1,0 +1,53 @@
+"""Checkpoint × data set → metrics, and predictions as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+
+from xxact_core.checkpoint import load_checkpoint
+from xxact_core.dataset.batches import BatchMaker
+from xxact_core.dataset.store import StickTable, read_dataset
+from xxact_core.errors import DatasetError
+from xxact_core.evaluation.evaluate import Predictions, metrics_of, predict_rows, silhouettes
+
+
+def evaluate_checkpoint(
+    model_folder: Path, dataset: Path, *, split: str = "test", predictions_file: Path | None = None
+) -> dict[str, float]:
+    """Metrics of a checkpoint on ideal patterns of a split; see `metrics_of` for their names and units.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be used. DatasetError: the data set cannot, or the split is empty.
+    """
+    checkpoint = load_checkpoint(model_folder)
+    table = read_dataset(dataset)
+    rows = table.rows(split)
+    if not len(rows):
+        msg = f"the data set {dataset} has no materials in its split {split!r}"
+        raise DatasetError(msg, code="E_DATASET")
+    maker = BatchMaker(table, device=torch.device("cpu"))
+    predictions = predict_rows(checkpoint.model, maker, rows, checkpoint.statistics)
+    temperatures = {name: fit["temperature"] for name, fit in checkpoint.calibration.items() if "temperature" in fit}
+    metrics = metrics_of(predictions, table, temperatures=temperatures)
+    systems = table.targets["crystal_system"][rows]
+    if len(np.unique(systems[~np.isnan(systems)])) > 1:
+        scores = silhouettes(predictions.embedding[~np.isnan(systems)], systems[~np.isnan(systems)])
+        metrics |= {f"silhouette_{name}": score for name, score in scores.items()}
+    if predictions_file is not None:
+        write_predictions(predictions_file, predictions, table)
+    return metrics
+
+
+def write_predictions(path: Path, predictions: Predictions, table: StickTable) -> None:
+    """Every prediction beside its truth, as HDF5: id, split row, values, logits, embedding."""
+    with h5py.File(path, "w") as file:
+        file["id"] = table.id[predictions.rows].astype(h5py.string_dtype())
+        file["row"] = predictions.rows
+        file["embedding"] = predictions.embedding.astype(np.float32)
+        for name, values in {**predictions.values, **predictions.logits}.items():
+            file[f"predicted/{name}"] = values
+            file[f"true/{name}"] = table.targets[name][predictions.rows]

@@ -1,0 +1,71 @@
+"""How a run begins: its folder, what it is, and the weights that it starts from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from xxact_core.checkpoint import load_checkpoint, make_model
+from xxact_core.dataset.store import StickTable, write_json
+from xxact_core.errors import RecipeError
+from xxact_core.model.xxact import Xxact
+from xxact_core.training.config import Recipe
+from xxact_core.training.journal import Journal
+
+
+def describe_run(recipe: Recipe, table: StickTable) -> dict[str, Any]:
+    """What decides a run: recipe, data digest, seed, and the version of torch."""
+    about = {"recipe": recipe.to_dict(), "data_digest": table.digest, "seed": recipe.seed, "torch": torch.__version__}
+    return json.loads(json.dumps(about))
+
+
+def open_journal(recipe: Recipe, table: StickTable, folder: Path, *, steps: int) -> Journal:
+    """Make the run folder with its recipe.json, or check that it holds this very run.
+
+    Raises:
+        RecipeError: the folder holds a run of another recipe or data set.
+    """
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    path, described = folder / "recipe.json", describe_run(recipe, table)
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changed = [name for name, value in described["recipe"].items() if before["recipe"].get(name) != value]
+        if before["data_digest"] != described["data_digest"]:
+            changed.append("data set")
+        if changed:
+            msg = f"{folder} holds another run; it differs in {changed}: choose another folder"
+            raise RecipeError(msg, code="E_RECIPE")
+    else:
+        write_json(path, described)
+    journal = Journal(folder / "journal.jsonl")
+    if not journal.path.exists():
+        journal.write("started", step=0, steps=steps, materials=len(table.rows("train")))
+    return journal
+
+
+def first_model(recipe: Recipe) -> Xxact:
+    """A model with random weights, or with those of the recipe's `start_from`; heads of new targets stay random.
+
+    Raises:
+        RecipeError: that checkpoint is a model of another make.
+    """
+    model = make_model(recipe.model_config(), seed=recipe.seed)
+    if recipe.start_from is None:
+        return model
+    before = load_checkpoint(Path(recipe.start_from)).model.state_dict()
+    wanted = model.state_dict()
+    kept = {
+        name: value
+        for name, value in before.items()
+        if not name.startswith("heads.") or (name in wanted and value.shape == wanted[name].shape)
+    }
+    unfit = [name for name, value in kept.items() if name not in wanted or value.shape != wanted[name].shape]
+    unfit += [name for name in wanted if name not in kept and not name.startswith("heads.")]
+    if unfit:
+        msg = f"{recipe.start_from} is a model of another make than the preset {recipe.preset!r}: {unfit[:3]} differ"
+        raise RecipeError(msg, code="E_RECIPE")
+    model.load_state_dict(kept, strict=False)
+    return model
