@@ -8,11 +8,13 @@ from xxact_app.inputs import FileDrop
 
 @pytest.fixture
 def drop() -> FileDrop:
+    refused: list[str] = []
+
     def take(files: list[tuple[str, bytes]]) -> None:
         drop.taken += files
 
-    drop = FileDrop(on_files=take, on_refusal=lambda text: drop.refused.append(text), largest_file=10)
-    drop.taken, drop.refused, drop.sent = [], [], []
+    drop = FileDrop(on_files=take, on_refusal=refused.append, largest_file=10)
+    drop.taken, drop.refused, drop.sent = [], refused, []
     drop._send_msg = drop.sent.append
     return drop
 

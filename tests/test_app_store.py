@@ -19,7 +19,7 @@ def test_equal_names_are_both_kept_under_names_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "name, shown",
+    ("name", "shown"),
     [
         ("<img src=x onerror=alert(1)>.xy", "‹img src=x onerror=alert(1)›.xy"),
         ("../../etc/passwd", "passwd"),
@@ -103,7 +103,7 @@ def test_another_wavelength_moves_the_peak_on_the_grid() -> None:
     assert gridded.grid.two_theta[gridded.intensity.argmax()] == pytest.approx(expected, abs=0.02)
 
 
-@pytest.mark.parametrize("formula, word", [("", "formula"), ("Xx2", "Xx"), ("co", "Co"), ("Fe0", "0")])
+@pytest.mark.parametrize(("formula", "word"), [("", "formula"), ("Xx2", "Xx"), ("co", "Co"), ("Fe0", "0")])
 def test_what_is_wrong_with_the_formula_is_said(formula: str, word: str) -> None:
     session, store = loaded("scan.xy")
     session.set_wavelength(session.files, 1.54184)

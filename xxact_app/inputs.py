@@ -35,7 +35,7 @@ class FileDrop(pn.custom.JSComponent):
     largest_file = param.Integer(LARGEST_FILE)
 
     _esm = _HERE / "file_drop.js"
-    _stylesheets = [(_HERE / "file_drop.css").read_text(encoding="utf-8")]  # noqa: RUF012 - as Panel declares it
+    _stylesheets = [_HERE / "file_drop.css"]  # noqa: RUF012 - as Panel declares it
 
     def __init__(
         self,

@@ -34,7 +34,7 @@ class PatternList:
         self.table = pn.widgets.Tabulator(
             self._rows(), show_index=False, titles=_TITLES, widths=_WIDTHS, layout="fit_data", theme="materialize",
             selectable="checkbox", sortable=False, disabled=True, max_height=460, sizing_mode="stretch_width", margin=0,
-            formatters={"drawn": _DRAWN, "points": NumberFormatter(format="0,0")}, name="Patterns",
+            formatters={"drawn": _DRAWN, "points": NumberFormatter(format="0,0")}, label="Patterns",
         )  # fmt: skip
         self.remove = pmui.Button(
             label="Remove selected", icon="delete", variant="outlined", size="small", color="error", margin=0,

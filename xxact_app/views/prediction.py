@@ -142,6 +142,7 @@ class PredictionView:
             self.answered.visible = isinstance(answer, Answer)
             if isinstance(answer, Missing):
                 self.message.object = plain_markdown(answer.text)
+                self.message.visible = answer.what != "wavelength"
                 self.override.visible = answer.what == "coverage"
                 self.ask_wavelength.visible = answer.what == "wavelength"
                 return

@@ -144,7 +144,7 @@ def _number(quantity: Quantity, estimate: Estimate | None) -> str:
     unit = html.escape(estimate.unit)
     interval = "no interval known"
     if estimate.low is not None and estimate.high is not None:
-        interval = f"{_signed(estimate.low)} to {_signed(estimate.high)} {unit} in nine cases of ten"
+        interval = f"{_signed(estimate.low)} to {_signed(estimate.high)} {unit} (9 of 10 times)"
     return (
         f"<div class='figure'><h3>{quantity.label}</h3><b>{_signed(estimate.value)} {unit}</b>"
         f"<span class='muted'>{interval}</span></div>"
