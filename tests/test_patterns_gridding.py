@@ -70,7 +70,7 @@ def test_lines_of_every_anode_land_where_copper_shows_them(radiation: str) -> No
 
 def test_without_a_wavelength_nothing_is_assumed() -> None:
     silent = Pattern(GRID.two_theta, smear(LINES).intensity, wavelength=None)
-    with pytest.raises(WavelengthError, match="does not say its wavelength.*CuKa") as refusal:
+    with pytest.raises(WavelengthError, match=r"does not say its wavelength.*CuKa") as refusal:
         put_on_grid(silent)
     assert refusal.value.code == "E_WAVELENGTH"
     assert put_on_grid(silent, wavelength=CU_K_ALPHA).coverage.all()
@@ -169,5 +169,5 @@ def test_the_background_is_found_at_any_step(method: str, step: float) -> None:
 
 def test_no_background_is_no_background_and_an_unknown_method_is_named() -> None:
     assert not baseline(np.ones(100), method="none").any()
-    with pytest.raises(ValueError, match="'als'.*arpls, snip, none"):
+    with pytest.raises(ValueError, match=r"'als'.*arpls, snip, none"):
         baseline(np.ones(100), method="als")

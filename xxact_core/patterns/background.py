@@ -24,7 +24,9 @@ ARPLS_ITERATIONS = 20
 never settles: its background sinks on, by 0.6 % of the peak after 20 iterations and 3 % after 50."""
 
 SNIP_HALF_WINDOW = 50
-"""Half window of snip in samples of 0.02° (1°: wider ones cut into the ends of a scan). Source: Morháč et al., NIM A 401 (1997) 113, the method."""
+"""Half window of snip in samples of 0.02° (1°): wider ones cut into the ends of a scan.
+
+Source: Morháč et al., NIM A 401 (1997) 113, the method."""
 
 _FEWEST_SAMPLES = 25
 """A run of fewer samples (0.5°) has no shape to fit: its minimum is its background."""

@@ -59,10 +59,13 @@ def read_powder_cif(text: str, *, name: str) -> MeasuredPoints:
     intensity_tag = next(tag for tag in _INTENSITIES if tag in loop)
     positions, kind = _positions(block, loop, points=len(loop[intensity_tag]), name=name)
     intensity = _numbers(loop[intensity_tag], name=name, tag=intensity_tag)
+    _check_count(block, points=intensity.size, name=name)
     given = np.isfinite(intensity) & np.isfinite(positions)
     notes = []
     if not given.all():
         notes.append(f"{int((~given).sum())} points without a value (. or ?) were left out")
+    if not text.endswith("\n"):
+        notes.append(f"may be truncated at {intensity.size} points: the last line has no line end")
     if len(powder) > 1:
         notes.append(f"holds {len(powder)} patterns; the first was read ({shorten(block.name, limit=60)})")
     return MeasuredPoints(
@@ -154,6 +157,15 @@ def _positions(block: _Block, loop: dict[str, list[str]], *, points: int, name: 
         return _numbers(loop["_pd_proc_d_spacing"], name=name, tag="_pd_proc_d_spacing"), "d"
     msg = f"{name}: the powder pattern has no angles; expected one of {', '.join(_ANGLES)} or a 2theta range"
     raise PatternError(msg, code="E_AXIS")
+
+
+def _check_count(block: _Block, *, points: int, name: str) -> None:
+    stated = {
+        block.items[tag] for tag in ("_pd_meas_number_of_points", "_pd_proc_number_of_points") if tag in block.items
+    }
+    if stated and all(count.isdecimal() for count in stated) and str(points) not in stated:
+        msg = f"{name}: the loop holds {points} points, the file says {' or '.join(sorted(stated))[:40]}: it is cut off"
+        raise PatternError(msg, code="E_TRUNCATED")
 
 
 def _numbers(values: list[str], *, name: str, tag: str) -> np.ndarray:
