@@ -3,7 +3,17 @@
 
 const CHUNK = 1024 * 1024
 
-export function render({model, el}) {
+const PATIENCE = 10_000
+
+// An answer that comes before the page has drawn itself would be lost: wait until it has.
+async function page_is_drawn(view) {
+  const end = Date.now() + PATIENCE
+  while (!view.model.document?.is_idle && Date.now() < end) {
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
+
+export function render({model, view}) {
   const zone = document.createElement("label")
   zone.className = "zone"
   const input = document.createElement("input")
@@ -34,6 +44,7 @@ export function render({model, el}) {
     zone.classList.add("busy")
     title.textContent = files.length === 1 ? "Reading the file …" : `Reading ${files.length} files …`
     status.textContent = title.textContent
+    await page_is_drawn(view)
     for (const file of files) {
       model.send_msg({kind: "begin", name: file.name, size: file.size})
       if (file.size <= model.largest_file) {

@@ -107,7 +107,7 @@ class Inputs:
             label="Load example data", icon="science", variant="outlined", margin=0, height=56,
             css_classes=["area-examples"], on_click=self.take_examples,
         )  # fmt: skip
-        self.problems = pmui.Column(sizing_mode="stretch_width", margin=0, css_classes=["area-problems"], visible=False)
+        self.problems = pn.Column(sizing_mode="stretch_width", margin=0, css_classes=["area-problems"], visible=False)
         store.param.watch(self._show_problems, "problems")
         self._show_problems()
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TITLE = "XxaCT"
+_NAME = {"color": "white", "fontSize": "1.5rem", "fontWeight": 700, "margin": 0}
 _STRIP = grid_css(
     "minmax(0, 1fr) auto", ("drop examples", "problems problems"),
     narrow=("drop", "examples", "problems"),
@@ -62,9 +63,12 @@ def build() -> pmui.Page:
         ("Patterns", patterns.panel), ("Prediction", prediction.panel), sizing_mode="stretch_width", margin=0
     )
     page = pmui.Page(
-        title=TITLE,
+        meta_title=TITLE,
         template=_TEMPLATE,
-        header=[pmui.Typography("What is this powder?", variant="body1", sx={"color": "white"}, margin=(0, 0, 0, 16))],
+        header=[
+            pmui.Typography(TITLE, variant="h1", sx=_NAME, margin=0, width=96),
+            pmui.Typography("What is this powder?", variant="body1", sx={"color": "white"}, margin=0),
+        ],
         main=[pn.Column(strip, screens, sizing_mode="stretch_width", margin=0)],
         theme_config=MATERIAL_THEME,
         raw_css=[PAGE_CSS],

@@ -49,7 +49,7 @@ class WavelengthForm:
             value = preferred if preferred in options.values() else None
             self.target.param.update(options=options, value=value, disabled=not options)
             self.panel.visible = bool(options)
-            self.asked.param.update(visible=bool(missing), object=self._question(missing))
+            self.asked.param.update(visible=bool(missing), object=self._question(missing) if missing else "")
         self._show_known()
 
     def _question(self, missing: list[str]) -> str:

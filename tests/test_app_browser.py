@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from xxact_core.checkpoint import SHIPPED
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+PATIENCE = 60_000
+"""Milliseconds that a busy machine may take for one step."""
+
+
+SURFACE_IS_DARK = """() => {
+  const colour = getComputedStyle(document.documentElement).getPropertyValue("--panel-surface-color")
+  return parseInt(colour.replace("#", "").slice(0, 2), 16) < 64
+}"""
+
+
+@dataclass
+class Visit:
+    """A page of the app, and everything that went wrong on it."""
+
+    page: object
+    abroad: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def drop(self, *files: Path | dict[str, object]) -> None:
+        self.page.set_input_files("input[type=file]", list(files))
+
+    def shows(self, text: str) -> None:
+        self.page.get_by_text(text, exact=False).first.wait_for(timeout=PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app, served as a user would serve it, on a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = (tmp_path_factory.mktemp("app") / "server.log").open("wb")
+    line = [sys.executable, "-m", "panel", "serve", "app.py", "--address", "127.0.0.1", "--port", str(port), "--warm"]
+    server = subprocess.Popen(
+        line, cwd=repository, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    url = f"http://127.0.0.1:{port}/app"
+    try:
+        for _ in range(240):
+            assert server.poll() is None, Path(log.name).read_text()
+            with suppress(OSError), urllib.request.urlopen(url, timeout=60) as answer:
+                assert answer.status == 200
+                break
+            time.sleep(0.5)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+        log.close()
+
+
+@pytest.fixture
+def visit(address: str, chromium: str) -> Iterator[Visit]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 720})
+        visit = Visit(page)
+        page.on("console", lambda message: message.type == "error" and visit.errors.append(message.text))
+        page.on("pageerror", lambda error: visit.errors.append(str(error)))
+        page.on("request", lambda request: is_abroad(request.url) and visit.abroad.append(request.url))
+        page.goto(address)
+        visit.shows("Load example data")
+        yield visit
+        browser.close()
+    assert visit.abroad == []
+    assert visit.errors == []
+
+
+def is_abroad(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme not in {"data", "blob"} and parts.hostname != "127.0.0.1"
+
+
+def text_file(name: str, content: bytes) -> dict[str, object]:
+    return {"name": name, "mimeType": "text/plain", "buffer": content}
+
+
+def test_a_dropped_file_and_a_formula_become_a_prediction(visit: Visit, examples: Path) -> None:
+    if not SHIPPED.is_dir():
+        pytest.skip("no checkpoint in xxact_core/weights")
+    visit.drop(examples / "corundum.prn")
+    visit.shows("1 of 1 patterns drawn")
+    visit.shows("Which radiation was used?")
+    visit.page.get_by_label("Radiation or wavelength in Å").fill("CuKa")
+    visit.page.get_by_role("button", name="Use this wavelength").click()
+    visit.shows("1.5418 Å (given)")
+    visit.page.get_by_role("tab", name="Prediction").click()
+    formula = visit.page.get_by_label("Formula")
+    formula.fill("Al2O3")
+    visit.shows("Read as: O 60 %, Al 40 %")
+    formula.press("Enter")
+    visit.shows("Prediction for Al2O3")
+    visit.shows("Crystal system:")
+    visit.shows("eV/atom")
+    visit.shows("100% of 5–90° 2θ (Cu Kα) was measured")
+
+    visit.drop(text_file("broken.xrdml", b"<xrdMeasurements><oops"))
+    visit.shows("broken.xrdml:")
+    visit.page.get_by_label("Formula").fill("MgO")
+    visit.page.get_by_role("button", name="Predict", exact=True).click()
+    visit.shows("Prediction for MgO")
+
+
+def test_bad_files_are_told_in_words_and_put_away(visit: Visit, examples: Path) -> None:
+    scan = text_file("rutile.raw", (examples / "rutile.raw").read_bytes())
+    visit.drop(text_file("empty.xy", b""), text_file("letter.xy", b"Dear all,\n"), scan)
+    visit.shows("empty.xy:")
+    visit.shows("letter.xy:")
+    visit.shows("1 of 1 patterns drawn")
+    close = visit.page.get_by_label("Close")
+    close.first.click()
+    visit.page.get_by_text("empty.xy:").wait_for(state="detached", timeout=PATIENCE)
+    visit.shows("letter.xy:")
+
+
+def test_the_examples_are_one_click_away_in_both_stages(visit: Visit) -> None:
+    visit.page.get_by_role("button", name="Load example data").click()
+    visit.shows("patterns drawn as measured")
+    visit.shows("corundum.prn")
+    visit.page.get_by_role("button", name="As the model sees it").click()
+    visit.shows("Background removed, moved to Cu Kα")
+    visit.page.get_by_role("button", name="Stacked").click()
+    visit.page.get_by_role("button", name="Remove selected").wait_for()
+
+
+def test_markup_in_a_name_is_shown_and_not_run(visit: Visit, examples: Path) -> None:
+    scan = (examples / "anatase.xy").read_bytes()
+    attack = "<img src=x onerror=window.ran=1>"
+    visit.drop(text_file(f"{attack}.xy", scan), text_file(f"bad {attack}.xy", b"hello"))
+    visit.shows("bad ‹img src=x onerror=window.ran=1›.xy:")
+    visit.shows("1 of 1 patterns drawn")
+    visit.page.get_by_role("gridcell", name="‹img src=x onerror=window.ran=1›.xy").wait_for(timeout=PATIENCE)
+    visit.page.get_by_role("tab", name="Prediction").click()
+    visit.page.get_by_label("Formula").fill(attack)
+    visit.page.get_by_label("Formula").press("Enter")
+    visit.shows("‹img")
+    assert visit.page.evaluate("window.ran") is None
+
+
+def test_the_page_fits_a_phone_and_a_dark_room(visit: Visit) -> None:
+    visit.page.set_viewport_size({"width": 390, "height": 844})
+    visit.page.get_by_role("button", name="Load example data").click()
+    visit.shows("patterns drawn as measured")
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
+    visit.page.get_by_label("Toggle theme").click()
+    visit.page.wait_for_function(SURFACE_IS_DARK, timeout=PATIENCE)
