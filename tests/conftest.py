@@ -10,16 +10,23 @@ import hypothesis
 import jaxtyping
 import pytest
 
+REPOSITORY = Path(__file__).resolve().parents[1]
+
 # Shapes in signatures are checked at every call, under pytest only. It must stand before the modules are imported.
-jaxtyping.install_import_hook(["xxact_core.model", "xxact_core.objectives"], "beartype.beartype")
+# Not in config.py: settings come from people, and have checks and messages of their own.
+SHAPED = [
+    f"xxact_core.{path.parent.name}.{path.stem}"
+    for folder in ("model", "objectives")
+    for path in (REPOSITORY / "xxact_core" / folder).glob("*.py")
+    if path.stem not in {"__init__", "config"}
+]
+jaxtyping.install_import_hook(SHAPED, "beartype.beartype")
 
 # The same examples at every run, and no time limit for one: the machines of CI are slow and shared.
 hypothesis.settings.register_profile("xxact", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("xxact")
 
 pytest_plugins = ["dataset_fixtures"]
-
-REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session", autouse=True)
