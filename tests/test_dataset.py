@@ -184,8 +184,9 @@ def test_zero_shift_moves_lines_and_nothing_else_does_when_switched_off(small_ta
         BatchMaker(small_table, device=CPU, distortions=choice).batch(rows, seed=3).intensity.argmax(dim=1)
         for choice in (still, shifted)
     ]
-    assert int((peaks[0] - ideal.argmax(dim=1)).abs().max()) <= 6  # Kα1 is 0.0008 of the wavelength away
-    assert int((peaks[1] - peaks[0]).abs().max()) > 6
+    # Kα1 is 0.0008 of the wavelength away, 0.06° at 90°; two lines of one height may change places.
+    assert int((peaks[0] - ideal.argmax(dim=1)).abs().median()) <= 3
+    assert int((peaks[1] - peaks[0]).abs().median()) > 3
 
 
 def test_every_epoch_is_a_permutation_of_the_rows() -> None:

@@ -24,9 +24,6 @@ SMEARING = 0.05
 SURE = 0.5
 """A most probable class below this probability is worded as "not sure"."""
 
-LEAST_WINDOW = 0.5
-"""A window of which less than this share was measured is hidden from the model, as in training."""
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -135,7 +132,7 @@ class Predictor:
 
         return self.checkpoint.model(
             row(pattern.intensity, torch.float32),
-            row(pattern.window_coverage < LEAST_WINDOW, torch.bool),
+            row(pattern.hidden_windows, torch.bool),
             row(composition.atomic_numbers, torch.long),
             row(composition.fractions, torch.float32),
         )

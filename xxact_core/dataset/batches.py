@@ -13,6 +13,7 @@ from torch import Tensor
 from xxact_core.dataset.distortions import Distortions, Drawn, distort_profile, distort_sticks, draw_distortions
 from xxact_core.dataset.store import StickTable
 from xxact_core.patterns.grid import GRID
+from xxact_core.patterns.pattern import LEAST_WINDOW
 
 SIGMA = 0.1
 """Gaussian width of the paper's patterns [deg 2θ]. Source: XxaCT-NN section 3.3."""
@@ -25,7 +26,7 @@ REACH = 5.0
 class Batch:
     """What a model is fed with, and what it shall answer.
 
-    intensity: 0-100 on the shared grid. hidden: windows of which less than half was measured. targets: NaN where
+    intensity: 0-100 on the shared grid. hidden: windows of which hardly anything was measured. targets: NaN where
     unknown; class index for classes. rows: row of the data set.
     """
 
@@ -77,10 +78,10 @@ class BatchMaker:
         return Batch(intensity, hidden, atomic_numbers, fractions, targets, index)
 
     def _measure(self, profile: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
-        """Cut to the measured range and scale to 100 there; windows less than half measured are hidden."""
+        """Cut to the measured range and scale to 100 there; windows hardly measured are hidden."""
         two_theta = torch.tensor(GRID.two_theta, dtype=torch.float32, device=profile.device)
         measured = (two_theta >= drawn.first[:, None]) & (two_theta <= drawn.last[:, None])
-        hidden = measured.unflatten(1, (GRID.windows, -1)).float().mean(dim=2) < 0.5  # noqa: PLR2004 - one half
+        hidden = measured.unflatten(1, (GRID.windows, -1)).float().mean(dim=2) < LEAST_WINDOW
         return 100 * scale_to_one(profile * measured), hidden
 
     def _elements(self, index: Tensor) -> tuple[Tensor, Tensor]:

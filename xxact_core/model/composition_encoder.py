@@ -22,7 +22,8 @@ class CompositionEncoder(nn.Module):
     width, logarithmic in the second) with learned scales; post-norm transformer layers.
 
     Source: Wang et al. 2021, npj Comput. Mater. 7, 77; 9,560,067 parameters in the paper's size. The [CLS] is ours:
-    CrabNet has none and XxaCT-NN needs one for its contrastive objective.
+    CrabNet has none and XxaCT-NN needs one for its contrastive objective. The fraction codes are scaled by 2^(1 - s);
+    CrabNet writes 2^((1 - s)²), whose gradient is exactly 0 at its starting value s = 1.
     """
 
     def __init__(self, config: ModelConfig, element_features: Float[Tensor, "elements features"]) -> None:
@@ -48,8 +49,8 @@ class CompositionEncoder(nn.Module):
         logarithmic = (LOG_SCALE * torch.log2(fractions.clamp(min=1e-9)) ** 2).clamp(max=1.0)
         codes = torch.cat(
             [
-                self._encode(fractions) * 2 ** (1 - self.linear_scale) ** 2,
-                self._encode(logarithmic) * 2 ** (1 - self.log_scale) ** 2,
+                self._encode(fractions) * 2 ** (1 - self.linear_scale),
+                self._encode(logarithmic) * 2 ** (1 - self.log_scale),
             ],
             dim=-1,
         )

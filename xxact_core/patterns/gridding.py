@@ -17,7 +17,7 @@ LARGEST_GAP = 0.15
 GAP_STEPS = 2.5
 
 LEAST_COVERAGE = 0.3
-"""Share of the grid below which nothing is predicted without an explicit override."""
+"""Share of the grid, from the first to the last measured point, below which nothing is predicted without an override."""
 
 _FEWEST_POINTS = 10
 _NOTED_SHIFT = 0.005
@@ -49,7 +49,7 @@ def put_on_grid(
 
     Raises:
         WavelengthError: neither the pattern nor the call says the wavelength (E_WAVELENGTH).
-        PatternError: no overlap with the grid (E_RANGE), under 30 % of it covered and not overridden (E_COVERAGE), or
+        PatternError: no overlap with the grid (E_RANGE), spanning under 30 % of it and not overridden (E_COVERAGE), or
             nothing above the background (E_VALUES).
     """
     if not (np.isfinite(zero_shift) and np.isfinite(smearing) and smearing >= 0):
@@ -65,9 +65,10 @@ def put_on_grid(
         msg = f"{pattern.name}: covers {reach} at Cu Kα; nothing of it lies on the grid {grid.start:g}-{grid.stop:g}°"
         raise PatternError(msg, code="E_RANGE")
     warnings = [*pattern.warnings, *_notes(coverage, measured=measured, grid=grid)]
-    if coverage.mean() < LEAST_COVERAGE and not override_coverage:
+    extent = _extent(coverage)
+    if extent < LEAST_COVERAGE and not override_coverage:
         msg = (
-            f"{pattern.name}: covers {coverage.mean():.0%} of {grid.start:g}-{grid.stop:g}° 2θ at Cu Kα; expected at "
+            f"{pattern.name}: covers {extent:.0%} of {grid.start:g}-{grid.stop:g}° 2θ at Cu Kα; expected at "
             f"least {LEAST_COVERAGE:.0%}, or override_coverage=True"
         )
         raise PatternError(msg, code="E_COVERAGE")
@@ -125,6 +126,12 @@ def _resampled(angles: np.ndarray, intensity: np.ndarray, *, grid: TwoThetaGrid)
     heights = np.interp(knots, angles, intensity)
     area = np.append(0, np.cumsum(np.diff(knots) * (heights[1:] + heights[:-1]) / 2))
     return np.diff(area[np.searchsorted(knots, edges)]) / np.diff(edges)
+
+
+def _extent(coverage: np.ndarray) -> float:
+    """Share of the grid between its first and last covered point: a scan in stretches around its lines is a long one."""
+    covered = np.flatnonzero(coverage)
+    return float(covered[-1] - covered[0] + 1) / coverage.size
 
 
 def _runs(coverage: np.ndarray) -> list[slice]:

@@ -11,6 +11,9 @@ import numpy as np
 from xxact_core.errors import PatternError
 from xxact_core.patterns.grid import GRID, TwoThetaGrid
 
+LEAST_WINDOW = 0.1
+"""A window of which less than this share was measured is hidden from a model, in training as in use."""
+
 
 def _frozen_array(values: object, *, name: str, dtype: type) -> np.ndarray:
     array: np.ndarray = np.array(values, dtype=dtype)
@@ -156,3 +159,8 @@ class GriddedPattern(_ArrayValue):
     def window_coverage(self) -> np.ndarray:
         """Share of each window that was measured, shape (grid.windows,)."""
         return self.coverage.reshape(self.grid.windows, -1).mean(axis=1)
+
+    @property
+    def hidden_windows(self) -> np.ndarray:
+        """Windows that a model is not shown because hardly anything of them was measured, shape (grid.windows,)."""
+        return self.window_coverage < LEAST_WINDOW

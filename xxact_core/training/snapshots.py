@@ -59,7 +59,9 @@ def newest_snapshot(folder: Path, journal: Journal) -> Path | None:
                 return path
         except (OSError, KeyError, json.JSONDecodeError):
             pass
-        path.replace(path.with_name(path.name + ".damaged"))
+        aside = path.with_name(path.name + ".damaged")
+        shutil.rmtree(aside, ignore_errors=True)
+        path.replace(aside)
         journal.write("damaged", snapshot=path.name)
     if found:
         msg = f"every snapshot in {folder / 'checkpoints'} is damaged; choose another run folder to begin anew"
