@@ -67,7 +67,7 @@ def build() -> pmui.Page:
         template=_TEMPLATE,
         header=[
             pmui.Typography(TITLE, variant="h1", sx=_NAME, margin=0, width=96),
-            pmui.Typography("What is this powder?", variant="body1", sx={"color": "white"}, margin=0),
+            pmui.Typography("What is this powder?", variant="body1", sx={"color": "white"}, margin=(6, 0, 0, 0)),
         ],
         main=[pn.Column(strip, screens, sizing_mode="stretch_width", margin=0)],
         theme_config=MATERIAL_THEME,

@@ -101,8 +101,8 @@ def warm_up() -> None:
     try:
         baseline(GRID.two_theta, method="arpls")
         load_predictor()
-    except Exception:
-        logger.warning("the model could not be loaded", exc_info=True)
+    except InputError as error:
+        logger.warning("the model cannot be loaded: %s", error)
 
 
 class Store(param.Parameterized):

@@ -1,0 +1,216 @@
+"""How long does a user of the app wait?
+
+Serves the app as `make app` does and asks for the page; with Chromium it then drops a measured file while a formula
+stands in its box, and times until the prediction can be read. Without --quick it repeats each step, and makes the
+pictures in docs/images again.
+
+    python benchmarks/app.py            # writes docs/results/app.md, docs/images/app.png and patterns.png
+    python benchmarks/app.py --quick    # once, writes nothing
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+EXAMPLES = REPOSITORY / "data" / "examples"
+IMAGES = REPOSITORY / "docs" / "images"
+RESULTS = REPOSITORY / "docs" / "results" / "app.md"
+WEIGHTS = REPOSITORY / "xxact_core" / "weights"
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+LIMITS = {"html_seconds": 2.0, "drop_to_prediction_seconds": 1.0}
+"""The figures to reach on two cores."""
+
+MEANING = {
+    "start_seconds": "`panel serve app.py --warm` until it answers",
+    "html_seconds": "the first request for the page, answered",
+    "next_html_seconds": "later requests for the page, median",
+    "page_seconds": "in Chromium: from the address to a page that can be used",
+    "drop_to_drawn_seconds": "from the drop of a scan of 5,000 points to its curve",
+    "drop_to_prediction_seconds": "from the drop to its prediction, the formula typed before",
+    "formula_to_prediction_seconds": "from Enter behind a new formula to the prediction",
+    "examples_seconds": "from the click to all example files listed and five drawn",
+    "stage_seconds": "from the click to five patterns as the model sees them",
+}
+
+
+@contextmanager
+def served() -> Iterator[tuple[str, float]]:
+    """The app on a free port: its address, and the seconds that it took to start."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    line = [sys.executable, "-m", "panel", "serve", "app.py", "--address", "127.0.0.1", "--port", str(port), "--warm"]
+    start = time.perf_counter()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(line, cwd=REPOSITORY, env=environment, stdout=quiet, stderr=quiet) as server:
+        try:
+            while time.perf_counter() - start < 120:
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                    break
+                if server.poll() is not None:
+                    msg = "the server ended before it answered"
+                    raise RuntimeError(msg)
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{port}/app", time.perf_counter() - start
+        finally:
+            server.terminate()
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """How long the action takes."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def request(address: str) -> None:
+    """Ask for the page's HTML."""
+    with urllib.request.urlopen(address, timeout=60) as answer:  # noqa: S310 - our own address
+        answer.read()
+
+
+def shows(page: Page, text: str) -> None:
+    """Wait until the page shows a text."""
+    page.get_by_text(text, exact=False).first.wait_for(timeout=60_000)
+
+
+def opened(browser: Browser, address: str) -> Page:
+    """A new page of the app that is ready to be used."""
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page.goto(address)
+    shows(page, "Load example data")
+    return page
+
+
+def measure_drop(page: Page, *, predicts: bool) -> dict[str, float | None]:
+    """Drop one file that says its wavelength, then ask for another formula."""
+    found: dict[str, float | None] = {}
+    page.wait_for_timeout(1000)
+    file = EXAMPLES / "quartz.xrdml"
+    found["drop_to_drawn_seconds"] = seconds(
+        lambda: (page.set_input_files("input[type=file]", file), shows(page, "1 of 1 patterns drawn"))
+    )
+    page.reload()
+    shows(page, "Load example data")
+    page.get_by_role("tab", name="Prediction").click()
+    formula = page.get_by_label("Formula")
+    formula.fill("SiO2")
+    shows(page, "Read as: O 66.7 %")
+    if predicts:
+        found["drop_to_prediction_seconds"] = seconds(
+            lambda: (page.set_input_files("input[type=file]", file), shows(page, "Prediction for SiO2"))
+        )
+        formula.fill("GeO2")
+        found["formula_to_prediction_seconds"] = seconds(
+            lambda: (formula.press("Enter"), shows(page, "Prediction for GeO2"))
+        )
+    return found
+
+
+def measure_examples(page: Page) -> dict[str, float | None]:
+    """Load the examples, then show them as the model sees them."""
+    page.wait_for_timeout(1000)
+    load = page.get_by_role("button", name="Load example data")
+    stage = page.get_by_role("button", name="As the model sees it")
+    return {
+        "examples_seconds": seconds(lambda: (load.click(), shows(page, "patterns drawn as measured"))),
+        "stage_seconds": seconds(lambda: (stage.click(), shows(page, "Background removed"))),
+    }
+
+
+def take_pictures(page: Page, *, predicts: bool) -> None:
+    """Pictures of the examples page at hand: stacked patterns, and a finished prediction."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.get_by_role("button", name="Stacked").click()
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(1500)
+    page.screenshot(path=IMAGES / "patterns.png")
+    if predicts:
+        page.get_by_role("tab", name="Prediction").click()
+        shows(page, "Prediction for")
+        page.mouse.move(5, 5)
+        page.wait_for_timeout(1500)
+        page.screenshot(path=IMAGES / "app.png")
+
+
+def measure(*, quick: bool) -> dict[str, float | None]:
+    """All figures; those that need a browser or a model that is not there are None."""
+    found: dict[str, float | None] = dict.fromkeys(MEANING)
+    predicts = any(WEIGHTS.glob("**/*.safetensors"))
+    with served() as (address, found["start_seconds"]):
+        found["html_seconds"] = seconds(lambda: request(address))
+        found["next_html_seconds"] = statistics.median(seconds(lambda: request(address)) for _ in range(5))
+        chromium = os.environ.get("XXACT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+        if chromium is None:
+            return found
+        from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only where there is a browser
+
+        with sync_playwright() as driver:
+            browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
+            opened(browser, address).close()
+            rounds: list[dict[str, float | None]] = []
+            for _ in range(1 if quick else 3):
+                start = time.perf_counter()
+                page = opened(browser, address)
+                took = time.perf_counter() - start
+                drop = measure_drop(page, predicts=predicts)
+                page.close()
+                page = opened(browser, address)
+                rounds.append({"page_seconds": took, **drop, **measure_examples(page)})
+                if not quick and len(rounds) == 1:
+                    take_pictures(page, predicts=predicts)
+                page.close()
+            browser.close()
+        for name in rounds[0]:
+            found[name] = statistics.median(found_once[name] for found_once in rounds)
+    return found
+
+
+def write_results(found: dict[str, float | None]) -> None:
+    """Write the table of docs/results."""
+    lines = ["# How long a user of the app waits", ""]
+    lines += [f"Median of three, {os.cpu_count()} cores, `python benchmarks/app.py`.", ""]
+    lines += ["| what | seconds | at most |", "|---|---|---|"]
+    for name, meaning in MEANING.items():
+        value = found[name]
+        shown = "not measured" if value is None else f"{value:.2f}"
+        lines.append(f"| {meaning} | {shown} | {LIMITS.get(name, '')} |")
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Measure, and write the results down unless it was to be quick."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="once, writing nothing")
+    quick = parser.parse_args().quick
+    found = measure(quick=quick)
+    if not quick:
+        write_results(found)
+    print(json.dumps({name: value if value is None else round(value, 3) for name, value in found.items()}))
+
+
+if __name__ == "__main__":
+    main()
