@@ -124,7 +124,7 @@ def predict(
             pattern = read_pattern(file, wavelength=length)
             prediction = predictor.predict(pattern, composition, override_coverage=override_coverage)
             answers.append({"file": str(file), **prediction.to_dict()})
-        except InputError as error:
+        except (InputError, OSError) as error:
             answers.append({"file": str(file), "formula": formula, "error": str(error)})
     if as_json:
         typer.echo(json.dumps(answers, ensure_ascii=False))
@@ -204,3 +204,7 @@ def _answer_to_text(answer: dict[str, Any]) -> str:
         lines.append(f"  {label:18s}{ranked}")
     lines += [f"  note: {warning}" for warning in answer["warnings"]]
     return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

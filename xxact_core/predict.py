@@ -86,7 +86,7 @@ class Predictor:
         pattern: Pattern | GriddedPattern,
         composition: Composition | str,
         *,
-        wavelength: float | None = None,
+        wavelength: str | float | None = None,
         override_coverage: bool = False,
     ) -> Prediction:
         """What the material is, from a pattern and its formula.
@@ -97,7 +97,7 @@ class Predictor:
         Args:
             pattern: as measured, or already on the grid.
             composition: a formula such as `LaB6`, or a `Composition`.
-            wavelength: of the measurement [Å]; wins over what the file says.
+            wavelength: of the measurement, in Å or by name (`CuKa`); wins over what the file says.
             override_coverage: predict even where under 30 % of the range was measured.
 
         Raises:

@@ -18,6 +18,7 @@ import h5netcdf
 import h5py
 import numpy as np
 
+from xxact_core.compositions.element_table import SYMBOLS
 from xxact_core.dataset.splits import SPLITS
 from xxact_core.errors import DatasetError
 from xxact_core.quantities import TARGETS
@@ -206,6 +207,12 @@ class StickTable:
             msg = f"{split!r} is not a split; choose from {SPLITS}"
             raise DatasetError(msg, code="E_DATASET")
         return np.flatnonzero(self.split == SPLITS.index(split))
+
+    def elements(self, split: str) -> list[str]:
+        """Symbols of the elements that occur in a split, by atomic number."""
+        counts = np.diff(self.element_start)
+        in_split = np.repeat(self.split == SPLITS.index(split), counts)
+        return [SYMBOLS[number - 1] for number in np.unique(self.atomic_number[in_split])]
 
 
 def read_dataset(folder: Path, *, verify: bool = True) -> StickTable:

@@ -18,13 +18,15 @@ def calibrate(predictions: Predictions, table: StickTable) -> dict[str, dict[str
     for name, logits in predictions.logits.items():
         true = table.targets[name][predictions.rows]
         known = ~np.isnan(true)
-        fitted[name] = {"temperature": fit_temperature(logits[known], true[known].astype(int))}
+        if known.any():
+            fitted[name] = {"temperature": fit_temperature(logits[known], true[known].astype(int))}
     for name, values in predictions.values.items():
         true = table.targets[name][predictions.rows]
         known = ~np.isnan(true)
         if name == "formation_energy_per_atom":
             known &= table.energy_is_exact[predictions.rows]
-        fitted[name] = {"residual_90": conformal_residual(values[known], true[known])}
+        if known.any():
+            fitted[name] = {"residual_90": conformal_residual(values[known], true[known])}
     return fitted
 
 

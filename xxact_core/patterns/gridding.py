@@ -17,7 +17,7 @@ LARGEST_GAP = 0.15
 GAP_STEPS = 2.5
 
 LEAST_COVERAGE = 0.3
-"""Share of the grid, from the first to the last measured point, below which nothing is predicted without an override."""
+"""Share of the grid, from first to last measured point, below which nothing is predicted without an override."""
 
 _FEWEST_POINTS = 10
 _NOTED_SHIFT = 0.005
@@ -27,7 +27,7 @@ _NOTED_SHIFT = 0.005
 def put_on_grid(
     pattern: Pattern,
     *,
-    wavelength: float | None = None,
+    wavelength: str | float | None = None,
     background: str = "arpls",
     zero_shift: float = 0.0,
     smearing: float = 0.0,
@@ -44,7 +44,7 @@ def put_on_grid(
     A diffractometer's lines are narrower (σ about 0.03-0.06°) than the simulated ones (σ = 0.1°):
     `smearing=0.09` makes them alike and takes out two thirds of the noise.
 
-    wavelength: of the measurement [Å]; goes before what the file says.
+    wavelength: of the measurement, in Å or by name (`CuKa`); goes before what the file says.
     background: one of `background.BACKGROUND_METHODS`.
 
     Raises:
@@ -90,7 +90,7 @@ def put_on_grid(
     )
 
 
-def _wavelength_of(pattern: Pattern, wavelength: float | None) -> float:
+def _wavelength_of(pattern: Pattern, wavelength: str | float | None) -> float:
     chosen = pattern.wavelength if wavelength is None else parse_wavelength(wavelength)
     if chosen is None:
         msg = (
@@ -129,7 +129,7 @@ def _resampled(angles: np.ndarray, intensity: np.ndarray, *, grid: TwoThetaGrid)
 
 
 def _extent(coverage: np.ndarray) -> float:
-    """Share of the grid between its first and last covered point: a scan in stretches around its lines is a long one."""
+    """Share of the grid from its first to its last covered point: a scan in stretches around its lines is long."""
     covered = np.flatnonzero(coverage)
     return float(covered[-1] - covered[0] + 1) / coverage.size
 

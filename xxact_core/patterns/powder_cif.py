@@ -64,7 +64,7 @@ def read_powder_cif(text: str, *, name: str) -> MeasuredPoints:
     notes = []
     if not given.all():
         notes.append(f"{int((~given).sum())} points without a value (. or ?) were left out")
-    if not text.endswith("\n"):
+    if block is blocks[-1] and not text.endswith("\n"):
         notes.append(f"may be truncated at {intensity.size} points: the last line has no line end")
     if len(powder) > 1:
         notes.append(f"holds {len(powder)} patterns; the first was read ({shorten(block.name, limit=60)})")

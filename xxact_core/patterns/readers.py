@@ -57,11 +57,13 @@ _FOREIGN_SIGNATURES = {
 }
 
 
-def read_pattern(source: bytes | str | Path, *, name: str | None = None, wavelength: float | None = None) -> Pattern:
+def read_pattern(
+    source: bytes | str | Path, *, name: str | None = None, wavelength: str | float | None = None
+) -> Pattern:
     """The pattern in a file (a path) or in its content (bytes); of several scans the first.
 
-    name: what to call it, by default the name of the file. wavelength: of the radiation [Å]; goes before what the file
-    says. Where neither says it, the pattern has none, and `put_on_grid` asks: Cu is never assumed.
+    name: what to call it, by default the name of the file. wavelength: of the radiation, in Å or by name (`CuKa`); goes before what
+    the file says. Where neither says it, the pattern has none, and `put_on_grid` asks: Cu is never assumed.
 
     Raises:
         PatternError: names the file, the place in it, what stands there and what was expected. Codes: E_EMPTY, E_FORMAT

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,9 @@ from xxact_core.checkpoint import Checkpoint
 from xxact_core.dataset.batches import BatchMaker, shuffled_rows
 from xxact_core.dataset.store import StickTable, read_dataset, write_json
 from xxact_core.errors import RecipeError
+from xxact_core.evaluation.calibration import calibrate
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows
+from xxact_core.model.xxact import count_parameters
 from xxact_core.quantities import TARGETS
 from xxact_core.training.config import Recipe
 from xxact_core.training.journal import Journal
@@ -75,8 +77,7 @@ def train(recipe: Recipe, dataset: Path, folder: Path) -> Path:
     if run.step < run.steps:
         write_status(run, "cancelled")
         return folder / "checkpoints" / f"step-{run.step}"
-    about = describe_run(recipe, run.table)
-    final = finish_run(folder, Checkpoint(run.trainee.model.eval(), run.statistics, about=about))
+    final = finish_run(folder, finished_checkpoint(run))
     run.journal.write("finished", step=run.step)
     write_status(run, "finished")
     return final
@@ -157,6 +158,22 @@ def validate(run: Run) -> None:
     if "targets" in run.recipe.objectives and len(rows):
         predictions = predict_rows(run.trainee.model, run.ideal, rows, run.statistics)
         run.journal.write("validation", step=run.step, metrics=metrics_of(predictions, run.table))
+
+
+def finished_checkpoint(run: Run) -> Checkpoint:
+    """The trained model with its calibration, fitted on validation patterns as a laboratory would measure them."""
+    model, rows, calibration = run.trainee.model.eval(), run.table.rows("validation"), {}
+    if "targets" in run.recipe.objectives and len(rows):
+        distortions = run.recipe.distortions and replace(run.recipe.distortions, share=1.0)
+        maker = BatchMaker(run.table, device=run.device, distortions=distortions)
+        calibration = calibrate(predict_rows(model, maker, rows, run.statistics), run.table)
+    about = {
+        **describe_run(run.recipe, run.table),
+        "parameters": count_parameters(model),
+        "training_materials": len(run.table.rows("train")),
+        "elements": run.table.elements("train"),
+    }
+    return Checkpoint(model, run.statistics, calibration, about)
 
 
 def target_statistics(table: StickTable, recipe: Recipe) -> dict[str, tuple[float, float]]:

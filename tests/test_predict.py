@@ -1,0 +1,204 @@
+"""Pattern + formula → prediction, through the Python call and the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xxact_core.checkpoint import load_checkpoint
+from xxact_core.errors import FormulaError, InputError, PatternError, WavelengthError
+from xxact_core.patterns.gridding import put_on_grid
+from xxact_core.patterns.pattern import Pattern
+from xxact_core.patterns.readers import read_pattern
+from xxact_core.predict import SMEARING, Prediction, Predictor
+
+ROWS = list(csv.DictReader((Path(__file__).parents[1] / "data" / "examples" / "examples.csv").open(encoding="utf-8")))
+
+
+@pytest.fixture(scope="session")
+def predictor() -> Predictor:
+    return Predictor.load()
+
+
+def pattern_of(row: dict[str, str], examples: Path) -> Pattern:
+    from xxact_core.patterns.conversions import parse_wavelength
+
+    said = row["wavelength"]
+    return read_pattern(examples / row["file"], wavelength=parse_wavelength(said) if said else None)
+
+
+def xxact(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "xxact_core.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row["file"] for row in ROWS])
+def test_every_example_with_a_formula_is_answered(row: dict[str, str], examples: Path, predictor: Predictor) -> None:
+    if not row["formula"]:
+        pytest.skip("the example has no formula")
+    prediction = predictor.predict(pattern_of(row, examples), row["formula"])
+    assert sum(entry.probability for entry in prediction.crystal_system) == pytest.approx(1)
+    assert sum(entry.probability for entry in prediction.space_group) == pytest.approx(1)
+    assert len(prediction.crystal_system) == 7
+    ranks = [entry.probability for entry in prediction.crystal_system]
+    assert ranks == sorted(ranks, reverse=True)
+    for estimate, unit in ((prediction.formation_energy_per_atom, "eV/atom"), (prediction.band_gap, "eV")):
+        assert estimate.low <= estimate.value <= estimate.high
+        assert estimate.unit == unit
+    assert prediction.band_gap.low >= 0
+
+
+def test_most_examples_with_a_known_crystal_system_are_recognised(examples: Path, predictor: Predictor) -> None:
+    known = [row for row in ROWS if row["formula"] and row["crystal_system"]]
+    right = 0
+    for row in known:
+        prediction = predictor.predict(pattern_of(row, examples), row["formula"])
+        right += row["crystal_system"] in {entry.label for entry in prediction.crystal_system[:2]}
+    assert right / len(known) >= 0.7
+
+
+def test_prediction_does_not_depend_on_the_scale_of_the_counts(examples: Path, predictor: Predictor) -> None:
+    row = next(row for row in ROWS if row["formula"] == "LaB6")
+    pattern = pattern_of(row, examples)
+    louder = Pattern(pattern.two_theta, 37 * pattern.intensity, wavelength=pattern.wavelength)
+    first, second = predictor.predict(pattern, "LaB6"), predictor.predict(louder, "LaB6")
+    assert second.band_gap.value == pytest.approx(first.band_gap.value, abs=1e-3)
+    assert second.formula == first.formula == "B6La"
+
+
+def test_gridded_pattern_gives_the_same_answer_as_the_measured_one(examples: Path, predictor: Predictor) -> None:
+    pattern = pattern_of(next(row for row in ROWS if row["formula"] == "LaB6"), examples)
+    gridded = put_on_grid(pattern, smearing=SMEARING)
+    assert predictor.predict(gridded, "LaB6") == predictor.predict(pattern, "LaB6")
+
+
+def test_same_answer_alone_and_whatever_was_asked_before(examples: Path, predictor: Predictor) -> None:
+    pattern = pattern_of(next(row for row in ROWS if row["formula"] == "LaB6"), examples)
+    first = predictor.predict(pattern, "LaB6")
+    predictor.predict(pattern, "NaCl")
+    assert predictor.predict(pattern, "LaB6") == first
+
+
+def long_scan(**options: object) -> Pattern:
+    two_theta = np.arange(10, 80, 0.02)
+    intensity = 5 + 100 * np.exp(-0.5 * ((two_theta[:, None] - [28.4, 47.3, 56.1]) / 0.05) ** 2).sum(axis=1)
+    return Pattern(two_theta, intensity, **options)
+
+
+def test_what_was_not_measured_is_said(predictor: Predictor) -> None:
+    prediction = predictor.predict(long_scan(wavelength=1.54184), "Si")
+    assert prediction.coverage == pytest.approx(70 / 85, abs=0.01)
+    assert any("masked" in warning for warning in prediction.warnings)
+
+
+def test_missing_wavelength_is_asked_for_and_an_explicit_one_wins(predictor: Predictor) -> None:
+    with pytest.raises(WavelengthError, match="wavelength"):
+        predictor.predict(long_scan(), "Si")
+    right = predictor.predict(long_scan(wavelength=1.54184), "Si")
+    assert predictor.predict(long_scan(), "Si", wavelength=1.54184) == right
+    assert predictor.predict(long_scan(wavelength=0.7107), "Si", wavelength=1.54184) == right
+
+
+def test_bad_formula_and_short_scan_are_refused(predictor: Predictor) -> None:
+    with pytest.raises(FormulaError, match="Xx"):
+        predictor.predict(long_scan(wavelength=1.54184), "Xx2O3")
+    short = Pattern(np.arange(30, 50, 0.02), np.arange(1000) % 50, wavelength=1.54184)
+    with pytest.raises(PatternError, match="30%"):
+        predictor.predict(short, "Si")
+    assert isinstance(predictor.predict(short, "Si", override_coverage=True), Prediction)
+
+
+def test_element_that_no_training_material_has_is_named(predictor: Predictor) -> None:
+    prediction = predictor.predict(long_scan(wavelength=1.54184), "FrCl")
+    assert any("Fr" in warning for warning in prediction.warnings)
+
+
+def test_shipped_checkpoint_says_what_it_is() -> None:
+    about = load_checkpoint().about
+    tests, baselines = about["test_metrics"], about["baselines"]
+    assert tests["crystal_system_accuracy"] > baselines["trees_visible_lines"]["crystal_system_accuracy"]
+    for name in ("formation_energy_per_atom_mae_mev_per_atom", "band_gap_mae_ev"):
+        assert tests[name] < baselines["constant"][name]
+
+
+def test_command_line_prints_the_promised_json(examples: Path) -> None:
+    row = next(row for row in ROWS if row["formula"] == "LaB6")
+    result = xxact("predict", examples / row["file"], "--formula", "LaB6", "--wavelength", "CuKa", "--json")
+    assert result.returncode == 0, result.stderr
+    (answer,) = json.loads(result.stdout)
+    assert {"file", "formula", "coverage", "warnings"} <= set(answer)
+    assert set(answer["band_gap"]) == {"value", "unit", "low", "high"}
+    assert set(answer["crystal_system"][0]) == {"label", "probability"}
+    assert 0 < answer["coverage"] <= 1
+
+
+def test_command_line_answers_the_good_file_and_names_the_bad_one(examples: Path, tmp_path: Path) -> None:
+    row = next(row for row in ROWS if row["formula"] == "LaB6")
+    bad = tmp_path / "empty.xy"
+    bad.write_text("")
+    result = xxact("predict", examples / row["file"], bad, "--formula", "LaB6", "--wavelength", "CuKa", "--json")
+    good, refused = json.loads(result.stdout)
+    assert result.returncode == 2
+    assert "crystal_system" in good
+    assert "empty.xy" in refused["error"]
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("predict", "nothing.xy", "--formula", "LaB6", "--wavelength", "CuKa"), "nothing.xy"),
+        (("predict", "nothing.xy", "--formula", "Fe0"), "Fe"),
+        (("predict", "nothing.xy", "--formula", "LaB6", "--wavelength", "CuKx"), "CuKx"),
+        (("predict", "nothing.xy", "--formula", "LaB6", "--model", "nowhere"), "nowhere"),
+        (("train", "nowhere", "run", "--recipe", "none"), "none"),
+        (("train", "nowhere", "run", "--set", "epochs"), "NAME=VALUE"),
+        (("train", "nowhere", "run"), "nowhere"),
+        (("build", "nowhere.parquet", "data"), "nowhere.parquet"),
+        (("evaluate", "nowhere", "nowhere"), "nowhere"),
+        (("info", "--model", "nowhere"), "nowhere"),
+    ],
+)
+def test_bad_input_ends_in_one_line_and_exit_code_2(
+    arguments: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = xxact(*arguments)
+    assert result.returncode == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_all_errors_of_bad_input_are_of_one_kind() -> None:
+    assert issubclass(PatternError, InputError)
+    assert issubclass(FormulaError, InputError)
+
+
+def test_info_prints_recipe_size_digest_and_metrics() -> None:
+    result = xxact("info", "--json")
+    assert result.returncode == 0, result.stderr
+    about = json.loads(result.stdout)
+    assert about["recipe"]["name"] == "compact"
+    assert about["parameters"] > 1_000_000
+    assert len(about["data_digest"]) == 64
+    assert {"constant", "trees_visible_lines", "trees_all_sticks"} <= set(about["baselines"])
+    assert about["test_metrics"]["crystal_system_accuracy"] > 0
+
+
+def test_a_data_set_a_run_and_its_evaluation_from_the_command_line(repository: Path, tmp_path: Path) -> None:
+    table = repository / "data" / "materials_project.parquet"
+    built = xxact("build", table, tmp_path / "data", "--limit", 60, "--workers", 1)
+    assert built.returncode == 0, built.stderr
+    assert "60 materials" in built.stdout
+    settings = ("--set", "epochs=1", "--set", "batch_size=16")
+    trained = xxact("train", tmp_path / "data", tmp_path / "run", "--recipe", "tiny", *settings)
+    assert trained.returncode == 0, trained.stderr
+    evaluated = xxact("evaluate", tmp_path / "run" / "model", tmp_path / "data", "--split", "train", "--json")
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert 0 <= json.loads(evaluated.stdout)["crystal_system_accuracy"] <= 1
