@@ -23,7 +23,14 @@ def curve(name: str, height: float = 50.0, **more: np.ndarray) -> Curve:
 
 def drawn(curves: list[Curve], **changes: object) -> object:
     target = pattern_figure()
-    options = {"scale": "linear", "offset": False, "x_label": "2θ [°]", "window_edges": None, "keep_range": False}
+    options = {
+        "scale": "linear",
+        "offset": False,
+        "x_label": "2θ [°]",
+        "unit": "counts",
+        "window_edges": None,
+        "keep_range": False,
+    }
     draw_patterns(target, curves, **{**options, **changes})
     return target
 
@@ -46,7 +53,7 @@ def test_stacked_patterns_stand_on_one_another() -> None:
 
 def test_lines_are_reused_and_hidden_when_fewer_are_drawn() -> None:
     target = pattern_figure()
-    options = {"scale": "linear", "offset": False, "x_label": "", "window_edges": None, "keep_range": False}
+    options = {"scale": "linear", "offset": False, "x_label": "", "unit": "", "window_edges": None, "keep_range": False}
     draw_patterns(target, [curve("a"), curve("b")], **options)
     first = target.lines[0]
     draw_patterns(target, [curve("b")], **options)
@@ -60,7 +67,9 @@ def test_lines_are_reused_and_hidden_when_fewer_are_drawn() -> None:
 def test_the_range_stays_where_the_user_put_it_if_asked() -> None:
     target = drawn([curve("a")])
     target.plot.x_range.start = 30
-    draw_patterns(target, [curve("a")], scale="log", offset=False, x_label="", window_edges=None, keep_range=True)
+    draw_patterns(
+        target, [curve("a")], scale="log", offset=False, x_label="", unit="", window_edges=None, keep_range=True
+    )
     assert target.plot.x_range.start == 30
     assert target.plot.y_range.start < np.log10(50) < target.plot.y_range.end
 

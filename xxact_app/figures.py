@@ -25,6 +25,9 @@ from xxact_core.errors import shorten
 MOST_POINTS = 20_000
 """Points of one drawn line; longer ones keep the smallest and largest value of each stretch."""
 
+MOST_TOOLTIPS = 3
+"""Curves that the hover tells about all at once; of more it tells the one under the mouse."""
+
 MOST_NAMES = 10
 """Patterns that a legend in the plot has room for; the list and the hover name the others."""
 
@@ -94,6 +97,7 @@ def draw_patterns(
     scale: str,
     offset: bool,
     x_label: str,
+    unit: str,
     window_edges: np.ndarray | None,
     keep_range: bool,
 ) -> None:
@@ -101,6 +105,7 @@ def draw_patterns(
 
     offset: stack the curves, the first lowest, each scaled to 1; otherwise they share one scale, which is the percent
         of the maximum of each as soon as there are several.
+    unit: what the intensity of a single pattern is given as.
     window_edges: the model's windows on the same axis; which of them are hidden from it comes with each curve.
     keep_range: leave the horizontal range where the user put it.
     """
@@ -135,13 +140,15 @@ def draw_patterns(
         tops.append(float(np.nanmax(heights)) * stretch + base)
     top = max(tops, default=1.0) * 1.04 or 1.0
     target.hover.renderers = target.lines[: len(curves)]
+    target.hover.mode = "vline" if len(curves) <= MOST_TOOLTIPS else "mouse"
     names = [
         LegendItem(label=shorten(curve.name, limit=30), renderers=[target.lines[number]])
         for number, curve in enumerate(curves)
     ]
     target.legend.items = names[::-1] if offset else names
     target.legend.visible = 0 < len(curves) <= MOST_NAMES
-    _label_axes(target.plot, scale=scale, offset=offset, relative=relative, x_label=x_label)
+    _label_axes(target.plot, scale=scale, offset=offset, unit="% of each maximum" if relative else unit)
+    target.plot.xaxis.axis_label = x_label
     _set_range(target.plot.y_range, 0.0 if offset or scale != "log" else _log_floor(curves, relative=relative), top)
     if not keep_range and curves:
         finite = [curve.x[np.isfinite(curve.x)] for curve in curves]
@@ -238,9 +245,8 @@ def _provide(target: PatternFigure, number: int) -> None:
         )
 
 
-def _label_axes(plot: figure, *, scale: str, offset: bool, relative: bool, x_label: str) -> None:
-    plot.xaxis.axis_label = x_label
-    quantity = "Intensity (% of each maximum)" if relative else "Intensity (as measured)"
+def _label_axes(plot: figure, *, scale: str, offset: bool, unit: str) -> None:
+    quantity = f"Intensity ({unit})"
     names = {"linear": quantity, "root": f"{quantity}, √ scale", "log": f"{quantity}, log scale"}
     plot.yaxis.axis_label = "Intensity (stacked, each scaled to its maximum)" if offset else names[scale]
     codes = {"linear": "return tick", "root": "return tick * tick", "log": "return Math.pow(10, tick)"}

@@ -17,24 +17,23 @@ from xxact_app.samples import Problem, Sample, list_examples, read_sample, witho
 from xxact_app.session import Session
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.formula import parse_formula
-from xxact_core.errors import InputError, WavelengthError
+from xxact_core.errors import CheckpointError, InputError, WavelengthError
 from xxact_core.patterns.background import baseline, estimate_background
 from xxact_core.patterns.conversions import CU_K_ALPHA, WAVELENGTHS, parse_wavelength, two_theta_to_d, two_theta_to_q
 from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.gridding import LEAST_COVERAGE, put_on_grid
-from xxact_core.patterns.pattern import GriddedPattern
+from xxact_core.patterns.pattern import LEAST_WINDOW, GriddedPattern
 
 if TYPE_CHECKING:
     from xxact_core.predict import Prediction, Predictor
 
 logger = logging.getLogger(__name__)
 
+HIDDEN = f"hidden from the model, because less than {LEAST_WINDOW:.0%} of the window was measured"
+"""What is said of a window that the model is not shown."""
+
 RADIATIONS = dict(WAVELENGTHS)
 """Named wavelengths [Å] that the app offers."""
-
-LEAST_WINDOW = 0.5
-"""A window of which less than this share was measured is hidden from the model. Source: `xxact_core.predict`, which is
-not imported for it, because torch takes seconds."""
 
 WINDOW_EDGES = GRID.start + GRID.step * GRID.window_points * np.arange(GRID.windows + 1)
 """Edges of the windows that the model reads as tokens [deg 2θ at Cu Kα], shape (windows + 1,)."""
@@ -211,7 +210,7 @@ class Store(param.Parameterized):
 
     def hidden_windows(self, key: str) -> np.ndarray:
         """Which windows of a pattern are hidden from the model, because too little of them was measured, (windows,)."""
-        return self.gridded(key).window_coverage < LEAST_WINDOW
+        return self.gridded(key).hidden_windows
 
     def trace(self, key: str) -> Trace | None:
         """The pattern at the chosen stage on the chosen axis, or None where its wavelength is needed and missing."""
@@ -285,10 +284,10 @@ class Store(param.Parameterized):
             prediction = self._kept(
                 ("prediction", sample.key, formula, *settings), lambda: self._predictor().predict(gridded, composition)
             )
-        except WavelengthError as error:
-            return Missing(safe_message(without_name(error, sample.name)), "wavelength")
         except InputError as error:
-            return Missing(safe_message(without_name(error, sample.name)))
+            start = "The model cannot be loaded. " if isinstance(error, CheckpointError) else ""
+            what = "wavelength" if isinstance(error, WavelengthError) else "input"
+            return Missing(safe_message(start + without_name(error, sample.name)), what)
         return Answer(sample, formula, prediction)
 
     def _kept(self, key: tuple[object, ...], make: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever `make` makes

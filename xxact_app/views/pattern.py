@@ -10,7 +10,7 @@ import param
 
 from xxact_app.figures import Curve, draw_patterns, pattern_figure, recolour
 from xxact_app.session import LARGEST_SMEARING, LARGEST_ZERO_SHIFT, Session
-from xxact_app.store import Store
+from xxact_app.store import HIDDEN, Store
 from xxact_app.theme import TEXT_CSS, grid_css, palette
 from xxact_app.views.pattern_list import PatternList
 from xxact_app.views.wavelength import WavelengthForm
@@ -122,6 +122,7 @@ class PatternView:
         with pn.io.hold():
             draw_patterns(
                 self.figure, curves, scale=self.session.scale, offset=self.session.arrangement == "offset",
+                unit="maximum 100" if gridded else "as measured",
                 x_label=f"{axis.label}{radiation} [{axis.unit}]",
                 window_edges=self.store.window_edges() if gridded and self.session.show_windows else None,
                 keep_range=drawn == self._axis_drawn,
@@ -140,8 +141,7 @@ class PatternView:
         if self.session.stage == "gridded" and curves:
             text = "Background removed, moved to Cu Kα, scaled to 100 on 5–90°."
             if self.session.show_windows:
-                text += " Dotted: the 17 windows that the model reads. Hatched: hidden from it, because less than half"
-                text += " of the window was measured."
+                text += f" Dotted: the 17 windows that the model reads. Hatched: {HIDDEN}."
             lines.append(f"<p class='muted'>{text}</p>")
         elif curves:
             lines.append(f"<p class='muted'>{len(curves)} of {len(self.session.files)} patterns drawn as measured.</p>")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xxact_app.escaping import safe_message
-from xxact_app.store import WINDOW_EDGES, Answer
+from xxact_app.store import HIDDEN, WINDOW_EDGES, Answer
 from xxact_app.views.space_groups import space_group_name
 from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SPACE_GROUP, Quantity
 
@@ -87,7 +87,7 @@ def basis(prediction: Prediction, hidden_windows: np.ndarray) -> str:
     text = f"{prediction.coverage:.0%} of 5–90° 2θ (Cu Kα) was measured"
     if hidden:
         ranges = ", ".join(f"{low:g}–{high:g}°" for low, high in hidden)
-        text += f"; hidden from the model, because less than half of the window was measured: {ranges}."
+        text += f"; {HIDDEN}: {ranges}."
     else:
         text += "; the model saw all of its 17 windows."
     lines = [f"<h2>What this rests on</h2><p>{text}</p>"]

@@ -62,7 +62,12 @@ class WavelengthForm:
         """Show the wavelength that the selected file has."""
         key = self.target.value
         known = self.store.wavelength(key) if key in self.store.samples else None
-        self.radiation.param.update(value=None if known is None else _name_of(known), helper_text="", error_state=False)
+        origin = "as given here" if key in self.session.wavelengths else "as the file says"
+        self.radiation.param.update(
+            value=None if known is None else _name_of(known),
+            helper_text="" if known is None else f"now {known:.6g} Å, {origin}",
+            error_state=False,
+        )
 
     def _apply(self, _event: object = None) -> None:
         text = str(self.radiation.value or self.radiation.value_input or "")
