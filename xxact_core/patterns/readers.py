@@ -62,8 +62,8 @@ def read_pattern(
 ) -> Pattern:
     """The pattern in a file (a path) or in its content (bytes); of several scans the first.
 
-    name: what to call it, by default the name of the file. wavelength: of the radiation, in Å or by name (`CuKa`); goes before what
-    the file says. Where neither says it, the pattern has none, and `put_on_grid` asks: Cu is never assumed.
+    name: what to call it, by default the name of the file. wavelength: of the radiation, in Å or by name (`CuKa`); goes
+    before what the file says. Where neither says it, the pattern has none, and `put_on_grid` asks: Cu is never assumed.
 
     Raises:
         PatternError: names the file, the place in it, what stands there and what was expected. Codes: E_EMPTY, E_FORMAT
