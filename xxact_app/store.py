@@ -35,6 +35,8 @@ HIDDEN = f"hidden from the model, because less than {LEAST_WINDOW:.0%} of the wi
 RADIATIONS = dict(WAVELENGTHS)
 """Named wavelengths [Å] that the app offers."""
 
+Wanted = Literal["input", "wavelength", "coverage"]
+
 WINDOW_EDGES = GRID.start + GRID.step * GRID.window_points * np.arange(GRID.windows + 1)
 """Edges of the windows that the model reads as tokens [deg 2θ at Cu Kα], shape (windows + 1,)."""
 
@@ -71,7 +73,7 @@ class Missing:
     """In words that are safe to show: what a prediction still needs."""
 
     text: str
-    what: Literal["input", "wavelength", "coverage"] = "input"
+    what: Wanted = "input"
 
 
 @cache
@@ -286,7 +288,7 @@ class Store(param.Parameterized):
             )
         except InputError as error:
             start = "The model cannot be loaded. " if isinstance(error, CheckpointError) else ""
-            what = "wavelength" if isinstance(error, WavelengthError) else "input"
+            what: Wanted = "wavelength" if isinstance(error, WavelengthError) else "input"
             return Missing(safe_message(start + without_name(error, sample.name)), what)
         return Answer(sample, formula, prediction)
 
