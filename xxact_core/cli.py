@@ -26,7 +26,7 @@ def main() -> None:
     """Run the command line; bad input ends in one line on standard error and exit code 2."""
     try:
         app()
-    except InputError as error:
+    except (InputError, FloatingPointError) as error:
         sys.stderr.write(f"xxact: {error}\n")
         sys.exit(2)
 
@@ -73,8 +73,9 @@ def train(
             raise RecipeError(msg, code="E_RECIPE") from error
         recipe = str(values.pop("recipe", "compact"))
     values |= dict(_setting(text) for text in settings or [])
-    folder = train_run(override(recipe_by_name(recipe), values), dataset, run)
-    typer.echo(f"model in {folder}")
+    folder = train_run(override(recipe_by_name(recipe), values), dataset, run, progress=True)
+    finished = folder.name == "model"
+    typer.echo(f"model in {folder}" if finished else f"stopped; the same command goes on from {folder}")
 
 
 @app.command()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from xxact_core.checkpoint import Checkpoint
 from xxact_core.dataset.batches import BatchMaker, shuffled_rows
@@ -53,7 +54,7 @@ class Run:
     began: float = field(default_factory=time.monotonic)
 
 
-def train(recipe: Recipe, dataset: Path, folder: Path) -> Path:
+def train(recipe: Recipe, dataset: Path, folder: Path, *, progress: bool = False) -> Path:
     """Train a model as a recipe says, going on from the newest whole snapshot in the run folder where there is one.
 
     Returns:
@@ -64,9 +65,12 @@ def train(recipe: Recipe, dataset: Path, folder: Path) -> Path:
         FloatingPointError: the loss is not a number; the last good snapshot is kept.
     """
     run = open_run(recipe, dataset, folder)
-    with _stopped_by_sigterm(run):
+    bar = tqdm(total=run.steps, initial=run.step, unit="step", disable=not progress)
+    with bar, _stopped_by_sigterm(run):
         while run.step < run.steps and not run.stop_requested:
-            take_step(run)
+            loss = take_step(run)
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            bar.update()
             last = run.step == run.steps or run.stop_requested
             if last or run.step % recipe.validate_every == 0:
                 validate(run)
@@ -123,8 +127,8 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path) -> Run:
     return run
 
 
-def take_step(run: Run) -> None:
-    """One step: batch → losses → gradients → weights; its randomness follows from its number alone."""
+def take_step(run: Run) -> float:
+    """One step: batch → losses → gradients → weights; its randomness follows from its number. Returns the loss."""
     recipe, seed = run.recipe, run.recipe.seed * STEP_SEEDS + run.step
     rows = shuffled_rows(run.table.rows("train"), batch_size=recipe.batch_size, seed=recipe.seed, step=run.step)
     batch = run.distorted.batch(rows, seed=seed)
@@ -150,6 +154,7 @@ def take_step(run: Run) -> None:
     run.journal.write(
         "step", step=run.step, loss=sum(values.values()), losses=values, learning_rate=rate, gradient_norm=float(norm)
     )
+    return sum(values.values())
 
 
 def validate(run: Run) -> None:
