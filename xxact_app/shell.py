@@ -76,7 +76,10 @@ def build() -> pmui.Page:
     )
     page.param.watch(lambda event: session.param.update(dark=event.new), "dark_theme")
     session.dark = page.dark_theme
-    threading.Thread(target=warm_up, daemon=True).start()
+    if not pn.state.headers:
+        warm_up()  # `--warm` builds the app once before anybody visits it: no visitor waits for the model
+    else:
+        threading.Thread(target=warm_up, daemon=True).start()
     return page
 
 
