@@ -7,12 +7,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn import metrics as sklearn_metrics
 
 from xxact_core.dataset.store import StickTable
 from xxact_core.evaluation.baselines import constant_baseline, tree_baseline
 from xxact_core.evaluation.calibration import conformal_residual, fit_temperature
-from xxact_core.evaluation.evaluate import silhouettes, softmax
+from xxact_core.evaluation.evaluate import Predictions, probabilities_of, silhouettes
 from xxact_core.evaluation.metrics import (
     accuracy,
     class_mean_accuracy,
@@ -31,7 +32,7 @@ LOGITS = RANDOM.normal(size=(500, 5)) + 1.5 * np.eye(5)[TRUE]
 
 
 def test_metrics_equal_scikit_learns() -> None:
-    chosen, probabilities = LOGITS.argmax(axis=1), softmax(LOGITS)
+    chosen, probabilities = LOGITS.argmax(axis=1), softmax(LOGITS, axis=1)
     assert accuracy(chosen, TRUE) == sklearn_metrics.accuracy_score(TRUE, chosen)
     assert class_mean_accuracy(chosen, TRUE) == pytest.approx(sklearn_metrics.balanced_accuracy_score(TRUE, chosen))
     assert top_k_accuracy(probabilities, TRUE, k=2) == sklearn_metrics.top_k_accuracy_score(TRUE, probabilities, k=2)
@@ -51,12 +52,21 @@ def test_calibration_error_is_zero_for_sure_and_right_and_one_for_sure_and_wrong
     assert expected_calibration_error(sure, (TRUE + 1) % 5) == pytest.approx(1)
 
 
+def predictions_with(logits: np.ndarray) -> Predictions:
+    return Predictions(np.arange(len(logits)), {}, {"crystal_system": logits}, np.zeros((len(logits), 1)))
+
+
 def test_temperature_undoes_a_known_overconfidence() -> None:
-    probabilities = softmax(LOGITS)
+    probabilities = softmax(LOGITS, axis=1)
     drawn = np.array([RANDOM.choice(5, p=row) for row in probabilities])
-    assert fit_temperature(LOGITS * 3, drawn) == pytest.approx(3, rel=0.2)
-    before = expected_calibration_error(softmax(LOGITS * 3), drawn)
-    after = expected_calibration_error(softmax(LOGITS * 3 / fit_temperature(LOGITS * 3, drawn)), drawn)
+    too_sure = predictions_with(LOGITS * 3)
+    everything = np.ones(len(drawn), dtype=bool)
+    temperature = fit_temperature(too_sure, "crystal_system", drawn.astype(float), everything, {})
+    assert temperature == pytest.approx(3, rel=0.2)
+    before, after = (
+        expected_calibration_error(probabilities_of(too_sure, {"crystal_system": value})["crystal_system"], drawn)
+        for value in (1.0, temperature)
+    )
     assert after < before / 2
 
 

@@ -9,6 +9,7 @@ import torch
 
 from xxact_core.checkpoint import make_model
 from xxact_core.errors import RecipeError
+from xxact_core.model.answers import SYSTEM_OF_GROUP, class_probabilities
 from xxact_core.model.attention import Attention, DecoderLayer, EncoderLayer
 from xxact_core.model.config import PRESETS, BlockSizes, ModelConfig, preset
 from xxact_core.model.pattern_tokens import WINDOW_POINTS, WINDOWS, scale_intensity
@@ -157,6 +158,34 @@ def test_config_round_trip(name: str) -> None:
     assert ModelConfig.from_dict(replace(config, intensity="root", tokens="convolution").to_dict()) != replace(
         config, intensity="linear", tokens="windows"
     )
+
+
+def test_system_and_group_never_contradict_each_other() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = {
+        "crystal_system": 3 * torch.randn(50, 7, generator=generator),
+        "space_group": 3 * torch.randn(50, 230, generator=generator),
+    }
+    probabilities = class_probabilities(logits, {"crystal_system": 1.4, "space_group": 0.8})
+    by_groups = torch.zeros(50, 7, dtype=torch.float64)
+    by_groups.index_add_(1, torch.tensor(SYSTEM_OF_GROUP), probabilities["space_group"])
+    torch.testing.assert_close(by_groups, probabilities["crystal_system"])
+    torch.testing.assert_close(by_groups.sum(dim=1), torch.ones(50, dtype=torch.float64))
+
+
+def test_heads_that_agree_are_left_as_they_are() -> None:
+    groups = torch.randn(20, 230, generator=torch.Generator().manual_seed(1)).double()
+    systems = torch.zeros(20, 7, dtype=torch.float64)
+    systems.index_add_(1, torch.tensor(SYSTEM_OF_GROUP), groups.softmax(dim=1))
+    probabilities = class_probabilities({"crystal_system": systems.log(), "space_group": groups}, {})
+    torch.testing.assert_close(probabilities["crystal_system"], systems)
+    torch.testing.assert_close(probabilities["space_group"], groups.softmax(dim=1))
+
+
+def test_single_class_head_is_a_softmax_at_its_temperature() -> None:
+    logits = torch.tensor([[0.0, 2.0, 4.0, 0.0, 0.0, 0.0, 0.0]])
+    probabilities = class_probabilities({"crystal_system": logits}, {"crystal_system": 2.0})
+    torch.testing.assert_close(probabilities["crystal_system"], (logits.double() / 2).softmax(dim=1))
 
 
 def test_impossible_configs_are_refused() -> None:

@@ -13,6 +13,7 @@ from xxact_core.checkpoint import Checkpoint, load_checkpoint
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.element_table import SYMBOLS
 from xxact_core.compositions.formula import composition_to_formula, parse_formula
+from xxact_core.model.answers import class_probabilities
 from xxact_core.objectives.targets import from_z_scores
 from xxact_core.patterns.gridding import put_on_grid
 from xxact_core.patterns.pattern import GriddedPattern, Pattern
@@ -113,7 +114,9 @@ class Predictor:
             )
         outputs = self._outputs(pattern, composition)
         values = {name: self._estimate(name, output) for name, output in outputs.items() if name in self._statistics}
-        ranked = {name: self._ranking(name, output) for name, output in outputs.items() if name not in self._statistics}
+        logits = {name: output for name, output in outputs.items() if name not in self._statistics}
+        probabilities = class_probabilities(logits, self._temperatures)
+        ranked = {name: _ranking(name, values[0].cpu().numpy()) for name, values in probabilities.items()}
         systems = ranked.get("crystal_system", ())
         return Prediction(
             formula=composition_to_formula(composition),
@@ -138,6 +141,10 @@ class Predictor:
         )
 
     @property
+    def _temperatures(self) -> dict[str, float]:
+        return {name: fit["temperature"] for name, fit in self.checkpoint.calibration.items() if "temperature" in fit}
+
+    @property
     def _statistics(self) -> dict[str, tuple[float, float]]:
         return dict(self.checkpoint.statistics)
 
@@ -150,12 +157,6 @@ class Predictor:
             return Estimate(value, TARGETS[name].unit, None, None)
         return Estimate(value, TARGETS[name].unit, max(value - residual, floor), value + residual)
 
-    def _ranking(self, name: str, output: torch.Tensor) -> tuple[RankedLabel, ...]:
-        temperature = self.checkpoint.calibration.get(name, {}).get("temperature", 1.0)
-        probabilities = torch.softmax(output[0].double() / temperature, dim=0).cpu().numpy()
-        order = np.argsort(-probabilities)
-        return tuple(RankedLabel(TARGETS[name].classes[index], float(probabilities[index])) for index in order)
-
     def _remarks(self, composition: Composition, systems: tuple[RankedLabel, ...]) -> list[str]:
         remarks = []
         seen = set(self.checkpoint.about.get("elements", SYMBOLS))
@@ -167,3 +168,8 @@ class Predictor:
                 f"not sure of the crystal system: the most probable one has only {systems[0].probability:.0%}"
             )
         return remarks
+
+
+def _ranking(name: str, probabilities: np.ndarray) -> tuple[RankedLabel, ...]:
+    order = np.argsort(-probabilities)
+    return tuple(RankedLabel(TARGETS[name].classes[index], float(probabilities[index])) for index in order)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy.optimize import minimize_scalar
 
 from xxact_core.dataset.store import StickTable
-from xxact_core.evaluation.evaluate import Predictions, softmax
+from xxact_core.evaluation.evaluate import Predictions, probabilities_of
 
 COVERAGE = 0.9
 """Share of materials whose true value an interval is meant to hold."""
@@ -15,11 +17,13 @@ COVERAGE = 0.9
 def calibrate(predictions: Predictions, table: StickTable) -> dict[str, dict[str, float]]:
     """`temperature` of each class target and `residual_90` of each value target, from validation predictions."""
     fitted: dict[str, dict[str, float]] = {}
-    for name, logits in predictions.logits.items():
+    temperatures: dict[str, float] = {}
+    for name in predictions.logits:  # in the order of the targets: the space group's follows the crystal system's
         true = table.targets[name][predictions.rows]
         known = ~np.isnan(true)
         if known.any():
-            fitted[name] = {"temperature": fit_temperature(logits[known], true[known].astype(int))}
+            temperatures[name] = fit_temperature(predictions, name, true, known, temperatures)
+            fitted[name] = {"temperature": temperatures[name]}
     for name, values in predictions.values.items():
         true = table.targets[name][predictions.rows]
         known = ~np.isnan(true)
@@ -30,12 +34,20 @@ def calibrate(predictions: Predictions, table: StickTable) -> dict[str, dict[str
     return fitted
 
 
-def fit_temperature(logits: np.ndarray, true: np.ndarray) -> float:
-    """The temperature that makes the logits' probabilities most likely. Source: Guo et al. 2017."""
+def fit_temperature(
+    predictions: Predictions,
+    name: str,
+    true: np.ndarray,
+    known: np.ndarray,
+    temperatures: Mapping[str, float],
+) -> float:
+    """The temperature of one class target that makes its `known` classes most likely. Source: Guo et al. 2017."""
+    rows, classes = np.flatnonzero(known), true[known].astype(int)
 
     def loss(log_temperature: float) -> float:
-        probabilities = softmax(logits.astype(np.float64) / np.exp(log_temperature))
-        return float(-np.log(probabilities[np.arange(len(true)), true] + 1e-300).mean())
+        tried = {**temperatures, name: float(np.exp(log_temperature))}
+        probabilities = probabilities_of(predictions, tried)[name]
+        return float(-np.log(probabilities[rows, classes] + 1e-300).mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
 

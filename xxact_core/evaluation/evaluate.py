@@ -17,6 +17,7 @@ from xxact_core.evaluation.metrics import (
     mean_absolute_error,
     top_k_accuracy,
 )
+from xxact_core.model.answers import class_probabilities
 from xxact_core.model.xxact import Xxact
 from xxact_core.objectives.targets import from_z_scores
 from xxact_core.quantities import TARGETS
@@ -86,12 +87,12 @@ def metrics_of(
         metrics |= (
             {f"{name}_mae_mev_per_atom": 1000 * error} if name.startswith("formation") else {f"{name}_mae_ev": error}
         )
-    for name, logits in predictions.logits.items():
+    for name, of_all in probabilities_of(predictions, temperatures or {}).items():
         known = _known(table, name, predictions.rows)
         if not known.any():
             continue
         true = table.targets[name][predictions.rows][known].astype(int)
-        probabilities = softmax(logits[known] / (temperatures or {}).get(name, 1.0))
+        probabilities = of_all[known]
         chosen = probabilities.argmax(axis=1)
         metrics[f"{name}_accuracy"] = accuracy(chosen, true)
         metrics[f"{name}_class_mean_accuracy"] = class_mean_accuracy(chosen, true)
@@ -105,10 +106,10 @@ def _known(table: StickTable, name: str, rows: np.ndarray) -> np.ndarray:
     return known & table.energy_is_exact[rows] if name == "formation_energy_per_atom" else known
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of logits, over the last axis."""
-    exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponents / exponents.sum(axis=-1, keepdims=True)
+def probabilities_of(predictions: Predictions, temperatures: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """Class probabilities, name → shape (rows, classes); see `class_probabilities`."""
+    logits = {name: torch.from_numpy(values) for name, values in predictions.logits.items()}
+    return {name: values.numpy() for name, values in class_probabilities(logits, temperatures).items()}
 
 
 def silhouettes(embedding: np.ndarray, labels: np.ndarray, *, sample: int = 5000, seed: int = 0) -> dict[str, float]:

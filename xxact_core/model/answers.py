@@ -1,0 +1,44 @@
+"""Outputs of the class heads → probabilities, in which crystal system and space group never contradict each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from xxact_core.quantities import CRYSTAL_SYSTEMS, SPACE_GROUP_COUNT, space_group_to_crystal_system
+
+SYSTEM_OF_GROUP = tuple(
+    CRYSTAL_SYSTEMS.index(space_group_to_crystal_system(number)) for number in range(1, SPACE_GROUP_COUNT + 1)
+)
+"""Index of the crystal system of each space group, in the order of the classes."""
+
+
+def class_probabilities(
+    logits: Mapping[str, Float[Tensor, "batch classes"]], temperatures: Mapping[str, float]
+) -> dict[str, Float[Tensor, "batch classes"]]:
+    """Probabilities of every class target, each at its temperature (1 where none is given), in float64.
+
+    A space group lies in one crystal system, so the two heads speak of one thing. Where a model has both, the system's
+    probability is the geometric mean of what they say, and a group's is its system's times its share within it.
+    """
+    scaled = {name: values.double() / temperatures.get(name, 1.0) for name, values in logits.items()}
+    probabilities = {name: values.softmax(dim=1) for name, values in scaled.items()}
+    if not {"crystal_system", "space_group"} <= set(logits):
+        return probabilities
+    system_of = torch.tensor(SYSTEM_OF_GROUP, device=logits["space_group"].device)
+    by_head = logits["crystal_system"].double().log_softmax(dim=1)
+    by_groups = _sum_by_system(logits["space_group"].double(), system_of).log_softmax(dim=1)
+    systems = ((by_head + by_groups) / 2 / temperatures.get("crystal_system", 1.0)).softmax(dim=1)
+    share = (scaled["space_group"] - _sum_by_system(scaled["space_group"], system_of)[:, system_of]).exp()
+    return {**probabilities, "crystal_system": systems, "space_group": systems[:, system_of] * share}
+
+
+def _sum_by_system(
+    logits: Float[Tensor, "batch groups"], system_of: Int[Tensor, " groups"]
+) -> Float[Tensor, "batch systems"]:
+    """Logarithm of the sum of the exponentials of the groups of each system."""
+    columns = [logits[:, system_of == system].logsumexp(dim=1) for system in range(len(CRYSTAL_SYSTEMS))]
+    return torch.stack(columns, dim=1)
