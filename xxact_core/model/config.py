@@ -36,7 +36,8 @@ class ModelConfig:
 
     tokens: `windows` are the paper's 17 windows through one linear map; `convolution` puts a convolution stem before
     them that sees lines at 0.02° before they are cut. intensity: the model reads I/100 (`linear`) or √(I/100) (`root`,
-    which lifts weak lines). composition_to_heads: add the composition's own [CLS] to what the heads read.
+    which lifts weak lines). shortcuts_to_heads: add to what the heads read, the fused [CLS], the composition's own
+    [CLS] and a two-layer readout of the XRD encoder's windows, so that neither has to pass through the fusion.
     """
 
     pattern: BlockSizes
@@ -45,7 +46,7 @@ class ModelConfig:
     tokens: Literal["windows", "convolution"] = "windows"
     intensity: Literal["linear", "root"] = "linear"
     stem_channels: tuple[int, int, int] = (32, 64, 160)
-    composition_to_heads: bool = False
+    shortcuts_to_heads: bool = False
     targets: tuple[str, ...] = tuple(TARGETS)
 
     def __post_init__(self) -> None:
@@ -111,7 +112,7 @@ PRESETS: dict[str, ModelConfig] = {
         fusion=BlockSizes(width=192, depth=2, heads=4, feedforward=384),
         tokens="convolution",
         intensity="root",
-        composition_to_heads=True,
+        shortcuts_to_heads=True,
     ),
 }
 

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xxact_core.model.config import ModelConfig
-from xxact_core.model.pattern_tokens import WINDOW_POINTS
+from xxact_core.model.pattern_tokens import WINDOW_POINTS, WINDOWS
 from xxact_core.quantities import TARGETS
 
 
@@ -19,6 +19,20 @@ class TargetHeads(nn.ModuleDict):
     def forward(self, embedding: Float[Tensor, "batch width"]) -> dict[str, Tensor]:
         """Output of every head, each of shape (batch, outputs)."""
         return {name: head(embedding) for name, head in self.items()}
+
+
+class WindowReadout(nn.Sequential):
+    """All windows of the XRD encoder side by side → one vector: what is where in the pattern, without attention."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        width = config.fusion.width
+        super().__init__(
+            nn.Flatten(1),
+            nn.Linear(WINDOWS * config.pattern.width, 2 * width),
+            nn.ReLU(),
+            nn.Dropout(config.fusion.dropout),
+            nn.Linear(2 * width, width),
+        )
 
 
 class ReconstructionHead(nn.Sequential):

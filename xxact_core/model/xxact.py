@@ -12,7 +12,7 @@ from xxact_core.model.attention import learned_token
 from xxact_core.model.composition_encoder import CompositionEncoder
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.fusion import Fusion
-from xxact_core.model.heads import ReconstructionHead, TargetHeads
+from xxact_core.model.heads import ReconstructionHead, TargetHeads, WindowReadout
 from xxact_core.model.pattern_encoder import PatternEncoder
 from xxact_core.model.pattern_tokens import scale_intensity
 
@@ -42,6 +42,7 @@ class Xxact(nn.Module):
         self.pattern_projection = nn.Linear(config.pattern.width, width)
         self.composition_projection = nn.Linear(config.composition.width, width)
         self.fusion = Fusion(config)
+        self.window_readout = WindowReadout(config) if config.shortcuts_to_heads else None
         self.heads = TargetHeads(config)
         self.reconstruction_head = ReconstructionHead(config)
 
@@ -62,8 +63,9 @@ class Xxact(nn.Module):
         """Fused [CLS] and windows; the embedding of the material is index 0."""
         composition = self.composition_projection(encoded.composition)
         fused = self.fusion(self.pattern_projection(encoded.pattern), composition, encoded.present)
-        if self.config.composition_to_heads:
-            fused = torch.cat([fused[:, :1] + composition[:, :1], fused[:, 1:]], dim=1)
+        if self.window_readout is not None:
+            shortcut = composition[:, 0] + self.window_readout(encoded.pattern[:, 1:])
+            fused = torch.cat([fused[:, :1] + shortcut.unsqueeze(1), fused[:, 1:]], dim=1)
         return fused
 
     def reconstruct(self, fused: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch windows points"]:

@@ -15,6 +15,9 @@ from xxact_core.model.xxact import Xxact
 from xxact_core.training.config import Recipe
 from xxact_core.training.journal import Journal
 
+WHERE_IT_RUNS = ("device", "threads", "validate_every", "validation_rows", "save_every")
+"""Settings that may change when a run is resumed: they decide where it runs and what it reports, not what it learns."""
+
 
 def describe_run(recipe: Recipe, table: StickTable) -> dict[str, Any]:
     """What decides a run: recipe, data digest, seed, and the version of torch."""
@@ -32,7 +35,11 @@ def open_journal(recipe: Recipe, table: StickTable, folder: Path, *, steps: int)
     path, described = folder / "recipe.json", describe_run(recipe, table)
     if path.is_file():
         before = json.loads(path.read_text(encoding="utf-8"))
-        changed = [name for name, value in described["recipe"].items() if before["recipe"].get(name) != value]
+        changed = [
+            name
+            for name, value in described["recipe"].items()
+            if name not in WHERE_IT_RUNS and before["recipe"].get(name) != value
+        ]
         if before["data_digest"] != described["data_digest"]:
             changed.append("data set")
         if changed:
