@@ -1,16 +1,18 @@
 """The shipped checkpoint beside what costs nothing: test metrics on the formula split, and two baselines.
 
-    python benchmarks/shipped_checkpoint.py DATASET                  measure the shipped checkpoint again
-    python benchmarks/shipped_checkpoint.py DATASET --ship RUN       make RUN's model the shipped one, then measure it
-    python benchmarks/shipped_checkpoint.py --quick                  a 600-row data set made on the spot
+    python benchmarks/shipped_checkpoint.py                  measure the shipped checkpoint again
+    python benchmarks/shipped_checkpoint.py --ship RUN       make RUN's model the shipped one, then measure it
+    python benchmarks/shipped_checkpoint.py --quick          a look at it, on a 600-row data set
 
-DATASET is what `xxact build data/materials_project.parquet DATASET` makes. The last line printed is a JSON object.
+The data set is the shipped table's, in the folder `--dataset`, where it is made if it is not there yet. Without --quick
+the tables in docs/results, in the model card and in README are written anew. The last line printed is a JSON object.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import tempfile
 from dataclasses import replace
@@ -28,7 +30,10 @@ from xxact_core.evaluation.baselines import constant_baseline, tree_baseline
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows, silhouettes
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+TABLE = REPOSITORY / "data" / "materials_project.parquet"
 RESULTS = REPOSITORY / "docs" / "results" / "shipped_checkpoint.md"
+PAGES = (REPOSITORY / "README.md", REPOSITORY / "docs" / "model_card.md")
+METRICS = re.compile(r"(<!-- metrics.*? -->\n).*?(<!-- /metrics -->)", re.DOTALL)
 
 ROWS = (
     ("formation_energy_per_atom_mae_mev_per_atom", "formation energy, MAE [meV/atom]", 1),
@@ -102,42 +107,49 @@ def to_table(columns: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def small_dataset(folder: Path) -> Path:
-    """600 materials of the shipped table, for a quick look that everything works."""
-    plan = BuildPlan(source=str(REPOSITORY / "data" / "materials_project.parquet"), limit=600, shard_rows=300)
-    build_dataset(plan, folder / "dataset", workers=2, progress=False)
-    return folder / "dataset"
+def read_or_build(folder: Path, *, quick: bool) -> StickTable:
+    """The data set of the shipped table, made on the first call; of its first 600 materials if `quick`."""
+    plan = BuildPlan(source=str(TABLE), limit=600, shard_rows=300) if quick else BuildPlan(source=str(TABLE))
+    build_dataset(plan, folder, workers=2, progress=not quick)
+    return read_dataset(folder)
+
+
+def write_pages(columns: dict[str, dict[str, float]], table: StickTable) -> None:
+    """The results page, and the table between the marks of README and model card."""
+    about = load_checkpoint().about
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    head = f"# The shipped checkpoint\n\nData digest `{table.digest}`, seed {about['seed']}, recipe "
+    head += f"`{about['recipe']['name']}`, {about['parameters']:,} parameters, {len(table.rows('test')):,} test "
+    head += "materials, split by reduced formula. Made by `benchmarks/shipped_checkpoint.py`.\n\n"
+    RESULTS.write_text(head + to_table(columns) + "\n", encoding="utf-8")
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        filled = METRICS.sub(lambda mark: f"{mark[1]}\n{to_table(columns)}\n\n{mark[2]}", text)
+        page.write_text(filled, encoding="utf-8")
 
 
 def main() -> None:
-    """Measure, compare, print, and write the table unless in a hurry."""
+    """Measure, compare, print, and write the pages unless in a hurry."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", type=Path, nargs="?")
+    parser.add_argument("--dataset", type=Path, default=REPOSITORY / "build" / "materials_project")
     parser.add_argument("--ship", type=Path, metavar="RUN", help="run folder whose model becomes the shipped one")
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
-    if arguments.dataset is None and not arguments.quick:
-        parser.error("name a data set folder, or --quick")
-    with tempfile.TemporaryDirectory() as scratch:
-        table = read_dataset(arguments.dataset or small_dataset(Path(scratch)))
-    checkpoint = load_checkpoint(arguments.ship / "model" if arguments.ship else None)
+    if arguments.quick:
+        with tempfile.TemporaryDirectory() as scratch:
+            table = read_or_build(Path(scratch) / "dataset", quick=True)
+    else:
+        table = read_or_build(arguments.dataset, quick=False)
     compared = baselines(table)
     if arguments.ship:
         # Halved weights are what ships, so they are what is measured.
+        checkpoint = load_checkpoint(arguments.ship / "model")
         ship(checkpoint, {"model": {}, "model_distorted": {}}, compared)
-        measured = measure(load_checkpoint(), table, split="test")
-        ship(checkpoint, measured, compared)
-    else:
-        measured = measure(checkpoint, table, split="test")
-    columns = {**measured, **compared}
+        ship(checkpoint, measure(load_checkpoint(), table, split="test"), compared)
+    columns = {**measure(load_checkpoint(), table, split="test"), **compared}
     print(to_table(columns))
     if not arguments.quick:
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        about = load_checkpoint().about
-        head = f"# The shipped checkpoint\n\nData digest `{table.digest}`, seed {about['seed']}, recipe "
-        head += f"`{about['recipe']['name']}`, {about['parameters']:,} parameters, {len(table.rows('test')):,} test "
-        head += "materials, split by reduced formula. Made by `benchmarks/shipped_checkpoint.py`.\n\n"
-        RESULTS.write_text(head + to_table(columns) + "\n", encoding="utf-8")
+        write_pages(columns, table)
     print(json.dumps(columns))
 
 

@@ -147,7 +147,7 @@ def test_the_examples_come_with_formulas_and_wavelengths() -> None:
     assert store.problems == []
     assert len(keys) >= 12
     assert store.without_wavelength() == []
-    assert store.gridded(store.first_predictable(keys)).covered_fraction > 0.3
+    assert store.gridded(store.first_predictable(keys)).extent > 0.3
     assert store.read_examples()[0] == []
 
 

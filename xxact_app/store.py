@@ -163,7 +163,7 @@ class Store(param.Parameterized):
         """The first of these patterns of which enough was measured for a prediction, or no key."""
         for key in keys:
             try:
-                if self.gridded(key).covered_fraction >= LEAST_COVERAGE:
+                if self.gridded(key).extent >= LEAST_COVERAGE:
                     return key
             except InputError:
                 continue
@@ -278,9 +278,9 @@ class Store(param.Parameterized):
             return Missing("Type the formula of the sample to get a prediction.")
         try:
             composition, gridded = self.composition(formula), self.gridded(sample.key)
-            if gridded.covered_fraction < LEAST_COVERAGE and not session.override_coverage:
-                share = f"{gridded.covered_fraction:.0%} of 5-90° 2θ (Cu Kα)"
-                words = f"Only {share} was measured, less than the {LEAST_COVERAGE:.0%} that a prediction needs."
+            if gridded.extent < LEAST_COVERAGE and not session.override_coverage:
+                share = f"{gridded.extent:.0%} of 5-90° 2θ (Cu Kα)"
+                words = f"Only {share} lies in the scan, less than the {LEAST_COVERAGE:.0%} that a prediction needs."
                 return Missing(words, "coverage")
             settings = (session.background, session.zero_shift, session.smearing, self.wavelength(sample.key))
             prediction = self._kept(

@@ -9,7 +9,7 @@ from xxact_core.errors import PatternError, WavelengthError
 from xxact_core.patterns.background import baseline
 from xxact_core.patterns.conversions import CU_K_ALPHA, WAVELENGTHS, change_wavelength, parse_wavelength
 from xxact_core.patterns.grid import GRID, TwoThetaGrid
-from xxact_core.patterns.pattern import GriddedPattern, Pattern
+from xxact_core.patterns.pattern import GriddedPattern, Pattern, coverage_extent
 
 LARGEST_GAP = 0.15
 """Measured points further apart than this [deg], and than `GAP_STEPS` median steps, leave the gap uncovered."""
@@ -65,7 +65,7 @@ def put_on_grid(
         msg = f"{pattern.name}: covers {reach} at Cu Kα; nothing of it lies on the grid {grid.start:g}-{grid.stop:g}°"
         raise PatternError(msg, code="E_RANGE")
     warnings = [*pattern.warnings, *_notes(coverage, measured=measured, grid=grid)]
-    extent = _extent(coverage)
+    extent = coverage_extent(coverage)
     if extent < LEAST_COVERAGE and not override_coverage:
         msg = (
             f"{pattern.name}: covers {extent:.0%} of {grid.start:g}-{grid.stop:g}° 2θ at Cu Kα; expected at "
@@ -126,12 +126,6 @@ def _resampled(angles: np.ndarray, intensity: np.ndarray, *, grid: TwoThetaGrid)
     heights = np.interp(knots, angles, intensity)
     area = np.append(0, np.cumsum(np.diff(knots) * (heights[1:] + heights[:-1]) / 2))
     return np.diff(area[np.searchsorted(knots, edges)]) / np.diff(edges)
-
-
-def _extent(coverage: np.ndarray) -> float:
-    """Share of the grid from its first to its last covered point: a scan in stretches around its lines is long."""
-    covered = np.flatnonzero(coverage)
-    return float(covered[-1] - covered[0] + 1) / coverage.size
 
 
 def _runs(coverage: np.ndarray) -> list[slice]:

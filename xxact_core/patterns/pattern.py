@@ -156,6 +156,11 @@ class GriddedPattern(_ArrayValue):
         return float(self.coverage.mean())
 
     @property
+    def extent(self) -> float:
+        """Share of the grid from the first to the last measured point (0-1)."""
+        return coverage_extent(self.coverage)
+
+    @property
     def window_coverage(self) -> np.ndarray:
         """Share of each window that was measured, shape (grid.windows,)."""
         return self.coverage.reshape(self.grid.windows, -1).mean(axis=1)
@@ -164,3 +169,9 @@ class GriddedPattern(_ArrayValue):
     def hidden_windows(self) -> np.ndarray:
         """Windows that a model is not shown because hardly anything of them was measured, shape (grid.windows,)."""
         return self.window_coverage < LEAST_WINDOW
+
+
+def coverage_extent(coverage: np.ndarray) -> float:
+    """Share of a grid from its first to its last covered point: a scan in stretches around its lines is a long one."""
+    covered = np.flatnonzero(coverage)
+    return float(covered[-1] - covered[0] + 1) / coverage.size if covered.size else 0.0
