@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from xxact_core.checkpoint import load_checkpoint
+from xxact_core.compositions.formula import parse_formula
 from xxact_core.errors import FormulaError, InputError, PatternError, WavelengthError
 from xxact_core.patterns.gridding import put_on_grid
 from xxact_core.patterns.pattern import Pattern
@@ -69,7 +70,8 @@ def test_prediction_does_not_depend_on_the_scale_of_the_counts(examples: Path, p
     louder = Pattern(pattern.two_theta, 37 * pattern.intensity, wavelength=pattern.wavelength)
     first, second = predictor.predict(pattern, "LaB6"), predictor.predict(louder, "LaB6")
     assert second.band_gap.value == pytest.approx(first.band_gap.value, abs=1e-3)
-    assert second.formula == first.formula == "B6La"
+    assert second.formula == first.formula == "LaB6"
+    assert predictor.predict(pattern, parse_formula("LaB6")).formula == "B6La"
 
 
 def test_gridded_pattern_gives_the_same_answer_as_the_measured_one(examples: Path, predictor: Predictor) -> None:

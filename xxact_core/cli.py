@@ -116,14 +116,14 @@ def predict(
     from xxact_core.patterns.readers import read_pattern  # noqa: PLC0415
     from xxact_core.predict import Predictor  # noqa: PLC0415
 
-    composition = parse_formula(formula)
+    parse_formula(formula)  # a bad formula is told once, not for every file
     length = None if wavelength is None else parse_wavelength(wavelength)
     predictor = Predictor.load(model)
     answers: list[dict[str, Any]] = []
     for file in files:
         try:
             pattern = read_pattern(file, wavelength=length)
-            prediction = predictor.predict(pattern, composition, override_coverage=override_coverage)
+            prediction = predictor.predict(pattern, formula, override_coverage=override_coverage)
             answers.append({"file": str(file), **prediction.to_dict()})
         except (InputError, OSError) as error:
             answers.append({"file": str(file), "formula": formula, "error": str(error)})

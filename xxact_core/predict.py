@@ -48,7 +48,8 @@ class RankedLabel:
 class Prediction:
     """What a material is taken to be; ranked labels come best first, warnings say what was done and what to mind.
 
-    coverage: share of the 5-90° grid that was measured (0-1). formation_energy_per_atom [eV/atom] and band_gap [eV] are
+    formula: as it was asked, or in Hill order where a `Composition` was given. coverage: share of the 5-90° grid that
+    was measured (0-1). formation_energy_per_atom [eV/atom] and band_gap [eV] are
     None where the model was not trained for them; likewise the ranked labels are empty.
     """
 
@@ -107,7 +108,9 @@ class Predictor:
             FormulaError: the formula cannot be read.
         """
         if isinstance(composition, str):
-            composition = parse_formula(composition)
+            formula, composition = composition.strip(), parse_formula(composition)
+        else:
+            formula = composition_to_formula(composition)
         if isinstance(pattern, Pattern):
             pattern = put_on_grid(
                 pattern, wavelength=wavelength, smearing=SMEARING, override_coverage=override_coverage
@@ -119,7 +122,7 @@ class Predictor:
         ranked = {name: _ranking(name, values[0].cpu().numpy()) for name, values in probabilities.items()}
         systems = ranked.get("crystal_system", ())
         return Prediction(
-            formula=composition_to_formula(composition),
+            formula=formula,
             coverage=pattern.covered_fraction,
             formation_energy_per_atom=values.get("formation_energy_per_atom"),
             band_gap=values.get("band_gap"),
