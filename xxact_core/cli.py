@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xxact_core.errors import InputError, RecipeError, shorten
+from xxact_core.errors import InputError, RecipeError, WavelengthError, shorten
 
 app = typer.Typer(
     help="What a material is, from its powder diffractogram and its formula.",
@@ -125,6 +125,9 @@ def predict(
             pattern = read_pattern(file, wavelength=length)
             prediction = predictor.predict(pattern, formula, override_coverage=override_coverage)
             answers.append({"file": str(file), **prediction.to_dict()})
+        except WavelengthError as error:
+            text = f"{error} (--wavelength)"
+            answers.append({"file": str(file), "formula": formula, "error": text})
         except (InputError, OSError) as error:
             answers.append({"file": str(file), "formula": formula, "error": str(error)})
     if as_json:
@@ -194,7 +197,7 @@ def _setting(text: str) -> tuple[str, Any]:
 
 def _answer_to_text(answer: dict[str, Any]) -> str:
     if "error" in answer:
-        return f"{answer['file']}: {answer['error']}"
+        return f"{answer['file']}: {answer['error'].removeprefix(Path(answer['file']).name + ': ')}"
     lines = [f"{answer['file']}  ({answer['formula']}, {answer['coverage']:.0%} of 5-90° measured)"]
     for name, label in (("formation_energy_per_atom", "formation energy"), ("band_gap", "band gap")):
         if (value := answer[name]) is not None:
