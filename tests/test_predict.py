@@ -19,7 +19,8 @@ from xxact_core.patterns.pattern import Pattern
 from xxact_core.patterns.readers import read_pattern
 from xxact_core.predict import SMEARING, Prediction, Predictor
 
-ROWS = list(csv.DictReader((Path(__file__).parents[1] / "data" / "examples" / "examples.csv").open(encoding="utf-8")))
+_TABLE = Path(__file__).parents[1] / "data" / "examples" / "examples.csv"
+ROWS = list(csv.DictReader(_TABLE.read_text(encoding="utf-8").splitlines()))
 
 
 @pytest.fixture(scope="session")
