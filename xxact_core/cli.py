@@ -169,6 +169,9 @@ def serve(
     import subprocess  # noqa: PLC0415 - starts Panel's own command
 
     script = Path(__file__).resolve().parent.parent / "app.py"
+    if not script.is_file():
+        msg = f"the app is served from a checkout of the project, and there is no {script}"
+        raise InputError(msg, code="E_APP")
     command = [
         sys.executable,
         "-m",
@@ -181,6 +184,9 @@ def serve(
         str(port),
         "--warm",
     ]
+    for host in ("127.0.0.1", "localhost"):
+        command += ["--allow-websocket-origin", f"{host}:{port}"]
+    typer.echo(f"XxaCT is on its way to http://127.0.0.1:{port}/app (stop it with Ctrl+C)")
     raise typer.Exit(subprocess.call(command))  # noqa: S603 - fixed command, port checked above
 
 
