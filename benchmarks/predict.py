@@ -53,12 +53,12 @@ def measure(*, repeats: int) -> dict[str, float]:
 
     from xxact_core.patterns.gridding import put_on_grid  # noqa: PLC0415
     from xxact_core.patterns.readers import read_pattern  # noqa: PLC0415
-    from xxact_core.predict import SMEARING, Predictor  # noqa: PLC0415
+    from xxact_core.predict import Predictor  # noqa: PLC0415
 
     torch.set_num_threads(1)
     predictor = Predictor.load()
     pattern = read_pattern(EXAMPLE, wavelength="CuKa")
-    gridded = put_on_grid(pattern, smearing=SMEARING)
+    gridded = put_on_grid(pattern)
     corundum = Structure.from_spacegroup(
         167, Lattice.hexagonal(4.7593, 12.9918), ["Al", "O"], [[0, 0, 0.3522], [0.3063, 0, 0.25]]
     )
@@ -69,7 +69,7 @@ def measure(*, repeats: int) -> dict[str, float]:
         "read_seconds": median_seconds(lambda: read_pattern(EXAMPLE, wavelength="CuKa"), repeats=repeats),
         "predict_measured_seconds": median_seconds(lambda: predictor.predict(pattern, "Al2O3"), repeats=repeats),
         "predict_gridded_seconds": median_seconds(lambda: predictor.predict(gridded, "Al2O3"), repeats=repeats),
-        "grid_seconds": median_seconds(lambda: put_on_grid(pattern, smearing=SMEARING), repeats=repeats),
+        "grid_seconds": median_seconds(lambda: put_on_grid(pattern), repeats=repeats),
         "pymatgen_one_pattern_seconds": median_seconds(lambda: XRDCalculator().get_pattern(corundum), repeats=repeats),
     }
 

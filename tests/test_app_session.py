@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import inspect
+
 from xxact_app.session import MOST_DRAWN_AT_FIRST, Session
-from xxact_core.predict import SMEARING
+from xxact_core.patterns.gridding import put_on_grid
 
 
 def test_saved_choices_come_back_equal() -> None:
@@ -41,5 +43,8 @@ def test_only_the_first_few_are_drawn_without_being_asked() -> None:
     assert "more" in session.hidden
 
 
-def test_the_app_smears_as_the_command_line_does() -> None:
-    assert Session().smearing == SMEARING
+def test_the_app_prepares_a_pattern_as_the_command_line_does() -> None:
+    defaults = {name: parameter.default for name, parameter in inspect.signature(put_on_grid).parameters.items()}
+    session = Session()
+    for name in ("smearing", "zero_shift", "background"):
+        assert getattr(session, name) == defaults[name]

@@ -17,7 +17,7 @@ from xxact_core.errors import FormulaError, InputError, PatternError, Wavelength
 from xxact_core.patterns.gridding import put_on_grid
 from xxact_core.patterns.pattern import Pattern
 from xxact_core.patterns.readers import read_pattern
-from xxact_core.predict import SMEARING, Prediction, Predictor
+from xxact_core.predict import Prediction, Predictor
 
 _TABLE = Path(__file__).parents[1] / "data" / "examples" / "examples.csv"
 ROWS = list(csv.DictReader(_TABLE.read_text(encoding="utf-8").splitlines()))
@@ -77,7 +77,7 @@ def test_prediction_does_not_depend_on_the_scale_of_the_counts(examples: Path, p
 
 def test_gridded_pattern_gives_the_same_answer_as_the_measured_one(examples: Path, predictor: Predictor) -> None:
     pattern = pattern_of(next(row for row in ROWS if row["formula"] == "LaB6"), examples)
-    gridded = put_on_grid(pattern, smearing=SMEARING)
+    gridded = put_on_grid(pattern)
     assert predictor.predict(gridded, "LaB6") == predictor.predict(pattern, "LaB6")
 
 

@@ -33,7 +33,7 @@ class Session(param.Parameterized):
     show_windows = param.Boolean(default=True, doc="Draw the windows that the model reads as tokens.")
 
     background = param.Selector(default="arpls", objects=list(BACKGROUNDS))
-    smearing = param.Number(default=0.05, bounds=(0, LARGEST_SMEARING), doc="Gaussian σ [deg] laid over a measurement.")
+    smearing = param.Number(default=0.0, bounds=(0, LARGEST_SMEARING), doc="Gaussian σ [deg] laid over a measurement.")
     zero_shift = param.Number(
         default=0.0, bounds=(-LARGEST_ZERO_SHIFT, LARGEST_ZERO_SHIFT), doc="Zero shift of the instrument [deg]."
     )

@@ -19,9 +19,6 @@ from xxact_core.patterns.gridding import put_on_grid
 from xxact_core.patterns.pattern import GriddedPattern, Pattern
 from xxact_core.quantities import TARGETS
 
-SMEARING = 0.05
-"""Gaussian σ [deg] laid over a measured pattern before the model reads it: quiets noise, keeps lines apart."""
-
 SURE = 0.5
 """A most probable class below this probability is worded as "not sure"."""
 
@@ -112,9 +109,7 @@ class Predictor:
         else:
             formula = composition_to_formula(composition)
         if isinstance(pattern, Pattern):
-            pattern = put_on_grid(
-                pattern, wavelength=wavelength, smearing=SMEARING, override_coverage=override_coverage
-            )
+            pattern = put_on_grid(pattern, wavelength=wavelength, override_coverage=override_coverage)
         outputs = self._outputs(pattern, composition)
         values = {name: self._estimate(name, output) for name, output in outputs.items() if name in self._statistics}
         logits = {name: output for name, output in outputs.items() if name not in self._statistics}

@@ -45,7 +45,7 @@ def tree_baseline(table: StickTable, *, weakest: float, jobs: int = 1, seed: int
     """
     from sklearn.ensemble import ExtraTreesClassifier  # noqa: PLC0415 - slow to import
 
-    features = np.stack([_first_lines(table, row, weakest=weakest) for row in range(len(table))])
+    features = np.stack([first_lines(table, row, weakest=weakest) for row in range(len(table))])
     systems = table.targets["crystal_system"].astype(int)
     train, test = table.rows("train"), table.rows("test")
     trees = ExtraTreesClassifier(n_estimators=TREES, n_jobs=jobs, random_state=seed)
@@ -57,7 +57,8 @@ def tree_baseline(table: StickTable, *, weakest: float, jobs: int = 1, seed: int
     }
 
 
-def _first_lines(table: StickTable, row: int, *, weakest: float) -> np.ndarray:
+def first_lines(table: StickTable, row: int, *, weakest: float) -> np.ndarray:
+    """The sin θ of the first ten lines above `weakest` [% of the strongest], and their count: shape (11,)."""
     peaks = slice(table.peak_start[row], table.peak_start[row + 1])
     seen = table.two_theta[peaks][table.intensity[peaks] > weakest]
     features = np.zeros(LINES + 1, dtype=np.float32)

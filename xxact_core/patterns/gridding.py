@@ -42,7 +42,8 @@ def put_on_grid(
     the maximum becomes 100. Averaging and smearing come before the cut at 0, so that noise cancels rather than adds.
 
     A diffractometer's lines are narrower (σ about 0.03-0.06°) than the simulated ones (σ = 0.1°):
-    `smearing=0.09` makes them alike and takes out two thirds of the noise.
+    `smearing=0.09` makes them alike for the eye and takes out two thirds of the noise. A trained model is better left
+    without: it has seen narrow lines and white noise, and smeared noise looks like weak lines.
 
     wavelength: of the measurement, in Å or by name (`CuKa`); goes before what the file says.
     background: one of `background.BACKGROUND_METHODS`.
