@@ -192,7 +192,9 @@ def _check_same_plan(plan: BuildPlan, folder: Path) -> None:
     described = json.loads(json.dumps(asdict(plan)))
     if path.is_file():
         before = json.loads(path.read_text(encoding="utf-8"))
-        changed = [name for name in described if before.get(name) != described[name]]
+        changed = [name for name in described if name != "source" and before.get(name) != described[name]]
+        if Path(before.get("source", "")).name != Path(plan.source).name:  # the folder it lies in may be another
+            changed.append("source")
         if changed:
             msg = f"{folder} holds a data set of another plan; it differs in {changed}: choose another folder"
             raise DatasetError(msg, code="E_DATASET")
