@@ -77,8 +77,8 @@ def baselines(table: StickTable) -> dict[str, dict[str, float]]:
     """What a user would have without a model, on the same split."""
     return {
         "constant": constant_baseline(table),
-        "trees_visible_lines": tree_baseline(table, weakest=1.0),
-        "trees_all_sticks": tree_baseline(table, weakest=0.0),
+        "trees_visible_lines": tree_baseline(table, weakest=1.0, jobs=2),
+        "trees_all_sticks": tree_baseline(table, weakest=0.0, jobs=2),
     }
 
 
