@@ -167,7 +167,7 @@ def measure(*, quick: bool) -> dict[str, float | None]:
         chromium = os.environ.get("XXACT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
         if chromium is None:
             return found
-        from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only where there is a browser
+        from playwright.sync_api import sync_playwright
 
         with sync_playwright() as driver:
             browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)

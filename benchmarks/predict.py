@@ -48,12 +48,12 @@ def import_seconds(statement: str, *, repeats: int) -> float:
 
 def measure(*, repeats: int) -> dict[str, float]:
     """Every time in seconds."""
-    from pymatgen.analysis.diffraction.xrd import XRDCalculator  # noqa: PLC0415 - its import is not what is measured
-    from pymatgen.core import Lattice, Structure  # noqa: PLC0415
+    from pymatgen.analysis.diffraction.xrd import XRDCalculator
+    from pymatgen.core import Lattice, Structure
 
-    from xxact_core.patterns.gridding import put_on_grid  # noqa: PLC0415
-    from xxact_core.patterns.readers import read_pattern  # noqa: PLC0415
-    from xxact_core.predict import Predictor  # noqa: PLC0415
+    from xxact_core.patterns.gridding import put_on_grid
+    from xxact_core.patterns.readers import read_pattern
+    from xxact_core.predict import Predictor
 
     torch.set_num_threads(1)
     predictor = Predictor.load()

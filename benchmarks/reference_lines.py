@@ -130,8 +130,8 @@ REFERENCES = (
 
 def reference_sticks(reference: Reference) -> Sticks:
     """Reflections of a reference within the grid, by pymatgen (Cu Kα mean wavelength)."""
-    from pymatgen.analysis.diffraction.xrd import XRDCalculator  # noqa: PLC0415 - the simulator is slow to import
-    from pymatgen.core import Lattice, Structure  # noqa: PLC0415 - likewise
+    from pymatgen.analysis.diffraction.xrd import XRDCalculator
+    from pymatgen.core import Lattice, Structure
 
     structure = Structure.from_spacegroup(
         reference.space_group,

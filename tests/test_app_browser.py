@@ -14,8 +14,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from xxact_core.checkpoint import SHIPPED
-
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 FLAGS = [
@@ -101,8 +99,6 @@ def text_file(name: str, content: bytes) -> dict[str, object]:
 
 
 def test_a_dropped_file_and_a_formula_become_a_prediction(visit: Visit, examples: Path) -> None:
-    if not SHIPPED.is_dir():
-        pytest.skip("no checkpoint in xxact_core/weights")
     visit.drop(examples / "corundum.prn")
     visit.shows("1 of 1 patterns drawn")
     visit.shows("Which radiation was used?")

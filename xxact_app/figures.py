@@ -31,6 +31,7 @@ MOST_TOOLTIPS = 3
 MOST_NAMES = 10
 """Patterns that a legend in the plot has room for; the list and the hover name the others."""
 
+_LEAST_SHOWN = 0.01
 _HOVER = [("", "@name"), ("2θ", "@two_theta{0.000}°"), ("d", "@d{0.0000} Å"), ("I", "@intensity{0,0.[00]}")]
 
 
@@ -227,7 +228,7 @@ def draw_probabilities(
     source.data = {
         "label": list(labels),
         "probability": list(probabilities),
-        "text": [f"{probability:.0%}" if probability >= 0.01 else "< 1%" for probability in probabilities],  # noqa: PLR2004
+        "text": [f"{probability:.0%}" if probability >= _LEAST_SHOWN else "< 1%" for probability in probabilities],
     }
     plot.select_one({"name": "bars"}).glyph.fill_color = colour
     plot.select_one({"name": "values"}).text_color = text_colour

@@ -46,11 +46,11 @@ def serve() -> None:
 def build() -> pmui.Page:
     """The whole app for one visitor."""
     # Imported here, so that a broken installation is told on the page too.
-    from xxact_app.inputs import Inputs  # noqa: PLC0415
-    from xxact_app.session import Session  # noqa: PLC0415
-    from xxact_app.store import Store, warm_up  # noqa: PLC0415
-    from xxact_app.views.pattern import PatternView  # noqa: PLC0415
-    from xxact_app.views.prediction import PredictionView  # noqa: PLC0415
+    from xxact_app.inputs import Inputs
+    from xxact_app.session import Session
+    from xxact_app.store import Store, warm_up
+    from xxact_app.views.pattern import PatternView
+    from xxact_app.views.prediction import PredictionView
 
     session = Session()
     store = Store(session)

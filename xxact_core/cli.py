@@ -42,7 +42,7 @@ def build(
     shard_rows: Annotated[int, typer.Option(help="Structures in a shard.", min=1)] = 4096,
 ) -> None:
     """Make a data set from structures: sticks, compositions, labels and a split."""
-    from xxact_core.dataset.build import ERRORS, BuildPlan, build_dataset  # noqa: PLC0415 - keeps `xxact --help` quick
+    from xxact_core.dataset.build import ERRORS, BuildPlan, build_dataset
 
     plan = BuildPlan(source=str(source), seed=seed, limit=limit, shard_rows=shard_rows)
     counts = build_dataset(plan, dataset, workers=workers)
@@ -60,9 +60,9 @@ def train(
     settings: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: --set epochs=2")] = None,
 ) -> None:
     """Train a model as a recipe says."""
-    from xxact_core.training.config import override  # noqa: PLC0415
-    from xxact_core.training.recipes import recipe_by_name  # noqa: PLC0415
-    from xxact_core.training.run import train as train_run  # noqa: PLC0415
+    from xxact_core.training.config import override
+    from xxact_core.training.recipes import recipe_by_name
+    from xxact_core.training.run import train as train_run
 
     values: dict[str, Any] = {}
     if recipe.endswith(".toml"):
@@ -88,7 +88,7 @@ def evaluate(
     as_json: JsonFlag = False,
 ) -> None:
     """Metrics of a model on a split: errors, accuracies, silhouettes."""
-    from xxact_core.evaluation.report import evaluate_checkpoint  # noqa: PLC0415
+    from xxact_core.evaluation.report import evaluate_checkpoint
 
     metrics = evaluate_checkpoint(model, dataset, split=split, predictions_file=predictions)
     if as_json:
@@ -111,10 +111,10 @@ def predict(
     as_json: JsonFlag = False,
 ) -> None:
     """What each file's material is. Exit code 2 where a file could not be answered."""
-    from xxact_core.compositions.formula import parse_formula  # noqa: PLC0415
-    from xxact_core.patterns.conversions import parse_wavelength  # noqa: PLC0415
-    from xxact_core.patterns.readers import read_pattern  # noqa: PLC0415
-    from xxact_core.predict import Predictor  # noqa: PLC0415
+    from xxact_core.compositions.formula import parse_formula
+    from xxact_core.patterns.conversions import parse_wavelength
+    from xxact_core.patterns.readers import read_pattern
+    from xxact_core.predict import Predictor
 
     parse_formula(formula)  # a bad formula is told once, not for every file
     length = None if wavelength is None else parse_wavelength(wavelength)
@@ -146,7 +146,7 @@ def info(
     as_json: JsonFlag = False,
 ) -> None:
     """What a checkpoint is: recipe, parameters, data digest, test metrics beside baselines."""
-    from xxact_core.checkpoint import SHIPPED, describe_checkpoint  # noqa: PLC0415
+    from xxact_core.checkpoint import SHIPPED, describe_checkpoint
 
     description = describe_checkpoint(SHIPPED if model is None else model)
     about = description["about"]
@@ -166,7 +166,7 @@ def serve(
     port: Annotated[int, typer.Option(help="Of the server on this machine.", min=1, max=65535)] = 5006,
 ) -> None:
     """Serve the app on this machine only (127.0.0.1)."""
-    import subprocess  # noqa: PLC0415 - starts Panel's own command
+    import subprocess
 
     script = Path(__file__).resolve().parent.parent / "app.py"
     if not script.is_file():

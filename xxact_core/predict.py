@@ -17,10 +17,7 @@ from xxact_core.model.answers import class_probabilities
 from xxact_core.objectives.targets import from_z_scores
 from xxact_core.patterns.gridding import put_on_grid
 from xxact_core.patterns.pattern import GriddedPattern, Pattern
-from xxact_core.quantities import TARGETS
-
-SURE = 0.5
-"""A most probable class below this probability is worded as "not sure"."""
+from xxact_core.quantities import SURE, TARGETS
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,10 @@ SPACE_GROUP = Quantity(
 TARGETS = {target.name: target for target in (FORMATION_ENERGY, BAND_GAP, CRYSTAL_SYSTEM, SPACE_GROUP)}
 
 
+SURE = 0.5
+"""A most probable class below this probability is worded as "not sure"."""
+
+
 @dataclass(frozen=True)
 class Axis:
     """A horizontal axis of a diffraction pattern."""

@@ -17,7 +17,7 @@ from xxact_app.store import Answer, InputError, Missing, Store
 from xxact_app.theme import ALERT_STYLE, TEXT_CSS, grid_css, palette
 from xxact_app.views import prediction_text as words
 from xxact_app.views.wavelength import WavelengthForm
-from xxact_core.quantities import CRYSTAL_SYSTEM, SPACE_GROUP, Quantity
+from xxact_core.quantities import CRYSTAL_SYSTEM, SPACE_GROUP, SURE, Quantity
 
 if TYPE_CHECKING:
     from xxact_core.predict import RankedLabel
@@ -159,7 +159,7 @@ class PredictionView:
         labels = [words.label(quantity, item) for item in ranked]
         probabilities = [item.probability for item in ranked]
         colours = palette(dark=self.session.dark)
-        colour = colours.accent if probabilities and probabilities[0] >= words.SURE else colours.uncertain
+        colour = colours.accent if probabilities and probabilities[0] >= SURE else colours.uncertain
         plot, source = self.bars[quantity]
         draw_probabilities(plot, source, labels, probabilities, colour=colour, text_colour=colours.text)
 

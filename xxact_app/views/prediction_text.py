@@ -14,14 +14,11 @@ import numpy as np
 from xxact_app.escaping import safe_message
 from xxact_app.store import HIDDEN, WINDOW_EDGES, Answer
 from xxact_app.views.space_groups import space_group_name
-from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SPACE_GROUP, Quantity
+from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SPACE_GROUP, SURE, Quantity
 
 if TYPE_CHECKING:
     from xxact_core.compositions.composition import Composition
     from xxact_core.predict import Estimate, Prediction, RankedLabel
-
-SURE = 0.5
-"""Below this probability of the best label the app says that it is not sure."""
 
 
 def composition_line(composition: Composition) -> str:

@@ -22,6 +22,7 @@ MOST_DUPLICATES = 0.1
 """Share of repeated angles above which a file is not one scan."""
 
 _UNEVEN_STEPS = 1.5
+_MOST_HUNDREDTHS = 18_000
 _SMALLEST_RANGE = 3.2
 """An axis that ends below this may be in radians (π = 3.14) or in q."""
 
@@ -120,7 +121,11 @@ def _to_two_theta(
 def _check_range(positions: np.ndarray, places: np.ndarray, *, name: str, place: str) -> None:
     low, high = int(np.argmin(positions)), int(np.argmax(positions))
     if positions[high] > 180:  # noqa: PLR2004 - the largest scattering angle
-        looks = "time of flight or channel numbers" if positions[high] > 18000 else "hundredths of a degree or channels"  # noqa: PLR2004
+        looks = (
+            "time of flight or channel numbers"
+            if positions[high] > _MOST_HUNDREDTHS
+            else "hundredths of a degree or channels"
+        )
         msg = (
             f"{name}, {place} {places[high]}: the angle is {positions[high]:g}; expected 2θ within 0-180°. "
             f"The axis looks like {looks}"

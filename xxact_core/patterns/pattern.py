@@ -30,12 +30,13 @@ class _ArrayValue:
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
-        pairs = ((getattr(self, item.name), getattr(other, item.name)) for item in fields(self))  # type: ignore[arg-type]
+        names = [item.name for item in fields(self)]  # type: ignore[arg-type]  # every child is a dataclass
+        pairs = ((getattr(self, name), getattr(other, name)) for name in names)
         return all(
             np.array_equal(mine, theirs) if isinstance(mine, np.ndarray) else mine == theirs for mine, theirs in pairs
         )
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # equal arrays have no cheap hash
 
 
 @dataclass(frozen=True, eq=False)

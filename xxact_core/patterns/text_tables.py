@@ -24,6 +24,7 @@ _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+")
 _LEADING = re.compile(r"[1-9][0-9]{0,2}")
 _GROUP = re.compile(r"0[0-9]{2}(?:[.,][0-9]*)?")
 _SAME_ROWS = 3
+_TWO_COLUMNS = 2
 """So many rows of one width begin the table; fewer are part of the header (counts, ranges, wavelengths)."""
 
 
@@ -137,7 +138,7 @@ def _read_rows(lines: list[str], *, first: int, separator: str, name: str) -> tu
         fields = _split(line[:LONGEST_LINE], separator)
         if len(fields) == width and _numeric(fields):
             rows.append(_Row(index + 1, fields, angle_end=line.index(fields[0]) + len(fields[0])))
-        elif width == 2 and len(fields) == 1 and (touching := _part_touching(line, rows)) is not None:  # noqa: PLR2004
+        elif width == _TWO_COLUMNS and len(fields) == 1 and (touching := _part_touching(line, rows)) is not None:
             rows.append(_Row(index + 1, touching, angle_end=rows[-1].angle_end))
             parted += 1
         elif index == last and index == len(lines) - 1 and not _WORD.search(line):
@@ -189,7 +190,7 @@ def _check_thousands(rows: list[_Row], *, separator: str, name: str) -> None:
 def _grouped_by_separator(rows: list[_Row]) -> _Row | None:
     """A row like `10,02 1 034,5`: a zero in front, behind whole thousands, is a group of a larger number."""
     for row in rows:
-        if len(row.fields) > 2 and _GROUP.fullmatch(row.fields[2]) and _LEADING.fullmatch(row.fields[1]):  # noqa: PLR2004
+        if len(row.fields) > _TWO_COLUMNS and _GROUP.fullmatch(row.fields[2]) and _LEADING.fullmatch(row.fields[1]):
             return row
     return None
 

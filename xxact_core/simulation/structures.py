@@ -80,7 +80,7 @@ def read_cif(path: Path) -> Structure:
     """
     import warnings  # noqa: PLC0415 - with pymatgen, which is loaded only when a CIF is read
 
-    from pymatgen.io.cif import CifParser  # noqa: PLC0415
+    from pymatgen.io.cif import CifParser  # noqa: PLC0415 - slow, and only CIF files need it
 
     try:
         with warnings.catch_warnings():
@@ -132,7 +132,7 @@ def read_table(path: Path, *, start: int = 0, stop: int | None = None) -> Iterat
     Raises:
         StructureError: the table lacks a column that a structure needs.
     """
-    import pyarrow.parquet  # noqa: PLC0415
+    import pyarrow.parquet  # noqa: PLC0415 - only where a table is read
 
     file = pyarrow.parquet.ParquetFile(path)
     missing = [name for name in COLUMNS if name not in file.schema_arrow.names]

