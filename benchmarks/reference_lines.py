@@ -97,6 +97,15 @@ REFERENCES = (
         source="Zigan & Rothbauer, Neues Jb. Miner. Mh. (1967) 137",
     ),
     Reference(
+        name="magnetite",
+        file="magnetite.prn",
+        space_group="Fd-3m",
+        cell=(8.396, 8.396, 8.396, 90, 90, 90),
+        atoms=(("Fe", 0, 0, 0), ("Fe", 0.625, 0.625, 0.625), ("O", 0.3799, 0.3799, 0.3799)),
+        wavelength=CU_K_ALPHA,
+        source="Fleet, Acta Cryst. B37 (1981) 917",
+    ),
+    Reference(
         name="silicon",
         file="silicon.ras",
         space_group="Fd-3m",
