@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,13 +29,17 @@ def space_group_to_crystal_system(number: int) -> str:
 
 @dataclass(frozen=True)
 class Quantity:
-    """A target that a material has: what it is called, in what unit, and of what kind."""
+    """A target that a material has: what it is called, in what unit, and of what kind.
+
+    plausible: lowest and highest value that a label can have; one outside is in another unit or wrong.
+    """
 
     name: str
     label: str
     unit: str
     kind: Literal["value", "class"]
     classes: tuple[str, ...] = ()
+    plausible: tuple[float, float] = (-math.inf, math.inf)
 
     @property
     def width(self) -> int:
@@ -42,14 +47,33 @@ class Quantity:
         return len(self.classes) if self.kind == "class" else 1
 
 
-FORMATION_ENERGY = Quantity("formation_energy_per_atom", "Formation energy", "eV/atom", "value")
-BAND_GAP = Quantity("band_gap", "Band gap", "eV", "value")
+LATTICE_ANGLES = {"alpha": "α", "beta": "β", "gamma": "γ"}
+
+FORMATION_ENERGY = Quantity(
+    "formation_energy_per_atom", "Formation energy", "eV/atom", "value", plausible=(-10.0, 10.0)
+)
+BAND_GAP = Quantity("band_gap", "Band gap", "eV", "value", plausible=(0.0, 25.0))
 CRYSTAL_SYSTEM = Quantity("crystal_system", "Crystal system", "", "class", CRYSTAL_SYSTEMS)
 SPACE_GROUP = Quantity(
     "space_group", "Space group", "", "class", tuple(str(number) for number in range(1, SPACE_GROUP_COUNT + 1))
 )
 
-TARGETS = {target.name: target for target in (FORMATION_ENERGY, BAND_GAP, CRYSTAL_SYSTEM, SPACE_GROUP)}
+DENSITY = Quantity("density", "Density", "g/cm³", "value", plausible=(0.0, 50.0))
+VOLUME_PER_ATOM = Quantity("volume_per_atom", "Volume per atom", "Å³/atom", "value", plausible=(0.0, 1000.0))
+LATTICE = (
+    *(Quantity(f"lattice_{axis}", f"Lattice parameter {axis}", "Å", "value") for axis in "abc"),
+    *(Quantity(f"lattice_{name}", f"Lattice angle {sign}", "°", "value") for name, sign in LATTICE_ANGLES.items()),
+)
+"""Lattice parameters of the conventional cell, which the space group fixes; a primitive cell could be any of many."""
+
+TARGETS = {
+    target.name: target
+    for target in (FORMATION_ENERGY, BAND_GAP, CRYSTAL_SYSTEM, SPACE_GROUP, DENSITY, VOLUME_PER_ATOM, *LATTICE)
+}
+"""Everything that a data set knows of a material and a model can learn."""
+
+PREDICTED = tuple(target.name for target in (FORMATION_ENERGY, BAND_GAP, CRYSTAL_SYSTEM, SPACE_GROUP))
+"""What a prediction answers, and a model learns unless a recipe says otherwise."""
 
 
 SURE = 0.5

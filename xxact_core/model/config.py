@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from xxact_core.errors import RecipeError
-from xxact_core.quantities import TARGETS
+from xxact_core.quantities import PREDICTED, TARGETS
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class ModelConfig:
     intensity: Literal["linear", "root"] = "linear"
     stem_channels: tuple[int, int, int] = (32, 64, 160)
     shortcuts_to_heads: bool = False
-    targets: tuple[str, ...] = tuple(TARGETS)
+    targets: tuple[str, ...] = PREDICTED
 
     def __post_init__(self) -> None:
         """Check what no single part can know."""

@@ -10,7 +10,7 @@ from xxact_core.dataset.distortions import Distortions
 from xxact_core.errors import RecipeError
 from xxact_core.model.config import ModelConfig, preset
 from xxact_core.objectives.masked_patterns import MASK_RATIO
-from xxact_core.quantities import TARGETS
+from xxact_core.quantities import PREDICTED, TARGETS
 
 OBJECTIVES = ("contrastive", "mxm", "targets")
 
@@ -28,7 +28,7 @@ class Recipe:
 
     name: str = "multi-target"
     preset: str = "paper"
-    targets: tuple[str, ...] = tuple(TARGETS)
+    targets: tuple[str, ...] = PREDICTED
     objectives: tuple[str, ...] = ("targets",)
     task_sampling: str = "one"
     mask_ratio: float = MASK_RATIO
