@@ -1,8 +1,9 @@
-"""Sticks from structures: ours beside pymatgen's `XRDCalculator`, same structures, same run, one core.
+"""Sticks from structures: ours beside pymatgen, xrd-rust and gemmi, same structures, same run, one core.
 
     python benchmarks/simulation.py [--quick]
 
-Structures are drawn from the shipped table. The last line printed is a JSON object.
+Structures are drawn from the shipped table. The smear is measured, too (see benchmarks/smearing.py). The last line
+printed is a JSON object.
 """
 
 from __future__ import annotations
@@ -10,20 +11,30 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import gemmi
 import numpy as np
 from pymatgen.analysis.diffraction.xrd import XRDCalculator
 from pymatgen.core import Lattice
 from pymatgen.core import Structure as PymatgenStructure
+from smearing import measure_smearing
+from xrd_rust_calculator import XRDCalculatorRust
 
 from xxact_core.compositions.element_table import SYMBOLS
-from xxact_core.simulation.diffraction import arrays_to_sticks
-from xxact_core.simulation.structures import Structure, read_table, table_rows
+from xxact_core.patterns.conversions import CU_K_ALPHA
+from xxact_core.patterns.pattern import Sticks
+from xxact_core.patterns.smearing import smear
+from xxact_core.simulation.diffraction import MERGE_TOLERANCE, WEAKEST_LINE, arrays_to_sticks
+from xxact_core.simulation.structures import Structure
+from xxact_core.simulation.symmetry import find_symmetry
+from xxact_core.simulation.tables import read_table, table_rows
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TABLE = REPOSITORY / "data" / "materials_project.parquet"
 RESULTS = REPOSITORY / "docs" / "results" / "simulation.md"
+RANGE = (5.0, 90.0)
 
 
 def draw_structures(count: int) -> list[Structure]:
@@ -33,35 +44,123 @@ def draw_structures(count: int) -> list[Structure]:
     return [item for item in drawn if isinstance(item, Structure)]
 
 
+def make_disordered(structure: Structure, *, seed: int) -> Structure:
+    """The structure with one of its elements mixed half and half with another, vacancies included."""
+    generator = np.random.default_rng(seed)
+    present = np.unique(structure.atomic_numbers)
+    mixed = structure.atomic_numbers == generator.choice(present)
+    stranger = int(generator.choice(np.setdiff1d(np.arange(3, 93), present)))
+    share = float(generator.uniform(0.2, 0.8))
+    return Structure(
+        structure.id,
+        structure.cell,
+        np.concatenate([structure.atomic_numbers, np.full(mixed.sum(), stranger)]),
+        np.concatenate([structure.frac_coords, structure.frac_coords[mixed]]),
+        np.concatenate([np.where(mixed, share, 1.0), np.full(mixed.sum(), 0.9 * (1 - share))]),
+    )
+
+
+def to_pymatgen(structure: Structure) -> PymatgenStructure:
+    """The structure as pymatgen has it, partly occupied sites as mixed species."""
+    sites: dict[tuple[float, ...], dict[str, float]] = {}
+    for coords, number, occupancy in zip(
+        structure.frac_coords, structure.atomic_numbers, structure.occupancies, strict=True
+    ):
+        sites.setdefault(tuple(coords), {})[SYMBOLS[number - 1]] = float(occupancy)
+    return PymatgenStructure(Lattice.from_parameters(*structure.cell), list(sites.values()), list(sites))
+
+
+def ours(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
+    """Sticks of this package."""
+    sticks = arrays_to_sticks(
+        cell=structure.cell,
+        atomic_numbers=structure.atomic_numbers,
+        frac_coords=structure.frac_coords,
+        occupancies=None if (structure.occupancies == 1).all() else structure.occupancies,
+        two_theta_range=RANGE,
+    )
+    return sticks.two_theta, sticks.intensity
+
+
+def gemmi_sticks(structure: gemmi.SmallStructure) -> tuple[np.ndarray, np.ndarray]:
+    """Sticks by gemmi: its structure factors, then the same formula and the same merging of lines."""
+    longest, shortest = (CU_K_ALPHA / (2 * np.sin(np.radians(angle / 2))) for angle in RANGE)
+    calculator = gemmi.StructureFactorCalculatorX(structure.cell)
+    hkl = gemmi.make_miller_array(structure.cell, structure.spacegroup, shortest, longest, unique=True)
+    power = np.array([abs(calculator.calculate_sf_from_small_structure(structure, index)) ** 2 for index in hkl])
+    sine = CU_K_ALPHA / 2 * np.sqrt(structure.cell.calculate_1_d2_array(hkl))
+    theta = np.arcsin(np.minimum(sine, 1))
+    intensity = power * (1 + np.cos(2 * theta) ** 2) / (sine**2 * np.cos(theta))
+    two_theta = np.degrees(2 * theta)
+    order = np.argsort(two_theta)
+    two_theta, intensity = two_theta[order], intensity[order]
+    first = np.flatnonzero(np.diff(np.round(two_theta / MERGE_TOLERANCE), prepend=-1))
+    summed = np.add.reduceat(intensity, first)
+    kept = summed > WEAKEST_LINE / 100 * summed.max()
+    return two_theta[first][kept], 100 * summed[kept] / summed.max()
+
+
+def to_gemmi(structure: Structure) -> gemmi.SmallStructure:
+    """The structure as gemmi has it, every atom of the cell written out."""
+    small = gemmi.SmallStructure()
+    small.cell = gemmi.UnitCell(*structure.cell)
+    small.spacegroup = gemmi.SpaceGroup("P 1")
+    for coords, number, occupancy in zip(
+        structure.frac_coords, structure.atomic_numbers, structure.occupancies, strict=True
+    ):
+        site = gemmi.SmallStructure.Site()
+        site.fract = gemmi.Fractional(*coords)
+        site.element = gemmi.Element(int(number))
+        site.occ = float(occupancy)
+        small.add_site(site)
+    small.setup_cell_images()
+    return small
+
+
 def compare(structures: list[Structure]) -> dict[str, float]:
-    """Times of both, their ratio, and the largest difference of any stick."""
-    calculator = XRDCalculator("CuKa")
-    ours, theirs, largest_angle, largest_intensity, unequal = [], [], 0.0, 0.0, 0
+    """Times of all, their ratios, and how far our sticks and gridded patterns are from pymatgen's."""
+    reference, rust = XRDCalculator("CuKa"), XRDCalculatorRust("CuKa")
+    tools: dict[str, tuple[Callable, Callable]] = {
+        "xxact": (lambda structure: structure, ours),
+        "pymatgen": (to_pymatgen, lambda crystal: reference.get_pattern(crystal, two_theta_range=RANGE)),
+        "xrd_rust": (to_pymatgen, lambda crystal: rust.get_pattern(crystal, two_theta_range=RANGE)),
+        "gemmi": (to_gemmi, gemmi_sticks),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in tools}
+    angle, intensity, gridded, unequal, systems, elements = 0.0, 0.0, 0.0, 0, set(), set()
     for structure in structures:
-        species = [SYMBOLS[number - 1] for number in structure.atomic_numbers]
-        crystal = PymatgenStructure(Lattice.from_parameters(*structure.cell), species, structure.frac_coords)
-        began = time.perf_counter()
-        reference = calculator.get_pattern(crystal, two_theta_range=(5, 90))
-        middle = time.perf_counter()
-        sticks = arrays_to_sticks(
-            cell=structure.cell, atomic_numbers=structure.atomic_numbers, frac_coords=structure.frac_coords
-        )
-        theirs.append(middle - began)
-        ours.append(time.perf_counter() - middle)
-        if len(sticks.two_theta) != len(reference.x):
+        answers = {}
+        for name, (convert, simulate) in tools.items():
+            crystal = convert(structure)
+            began = time.perf_counter()
+            answers[name] = simulate(crystal)
+            seconds[name].append(time.perf_counter() - began)
+        theirs = answers["pymatgen"].x, answers["pymatgen"].y
+        mine = answers["xxact"]
+        patterns = [smear(Sticks(*sticks, wavelength=CU_K_ALPHA)).intensity for sticks in (mine, theirs)]
+        gridded = max(gridded, float(np.abs(patterns[0] - patterns[1]).max()))
+        if len(mine[0]) == len(theirs[0]):
+            angle = max(angle, float(np.abs(mine[0] - theirs[0]).max()))
+            intensity = max(intensity, float(np.abs(mine[1] - theirs[1]).max()))
+        else:
             unequal += 1
-            continue
-        largest_angle = max(largest_angle, float(np.abs(sticks.two_theta - reference.x).max()))
-        largest_intensity = max(largest_intensity, float(np.abs(sticks.intensity - reference.y).max()))
+        systems.add(find_symmetry(structure).crystal_system)
+        elements.update(structure.atomic_numbers.tolist())
+    times = {name: np.array(values) for name, values in seconds.items()}
     return {
         "structures": len(structures),
-        "pymatgen_seconds": sum(theirs),
-        "xxact_seconds": sum(ours),
-        "speed_ratio": sum(theirs) / sum(ours),
-        "median_speed_ratio": float(np.median(np.array(theirs) / np.array(ours))),
+        "disordered_structures": sum(bool((structure.occupancies < 1).any()) for structure in structures),
+        "crystal_systems": len(systems),
+        "elements": len(elements),
+        "xxact_milliseconds_mean": 1e3 * float(times["xxact"].mean()),
+        "speedup_sum": float(times["pymatgen"].sum() / times["xxact"].sum()),
+        "speedup_median": float(np.median(times["pymatgen"] / times["xxact"])),
+        "xrd_rust_speedup": float(times["pymatgen"].sum() / times["xrd_rust"].sum()),
+        "gemmi_speedup": float(times["pymatgen"].sum() / times["gemmi"].sum()),
+        "max_deviation": gridded,
         "structures_of_other_stick_count": unequal,
-        "largest_angle_difference_degree": largest_angle,
-        "largest_intensity_difference": largest_intensity,
+        "largest_angle_difference_degree": angle,
+        "largest_intensity_difference": intensity,
     }
 
 
@@ -70,7 +169,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
-    figures = compare(draw_structures(150 if arguments.quick else 2000))
+    structures = draw_structures(100 if arguments.quick else 2000)
+    structures += [make_disordered(structure, seed=seed) for seed, structure in enumerate(structures[::10])]
+    figures = compare(structures) | measure_smearing(quick=arguments.quick)
     table = "| what | |\n|---|---|\n" + "".join(
         f"| {name.replace('_', ' ')} | {value:.4g} |\n" for name, value in figures.items()
     )
@@ -78,7 +179,10 @@ def main() -> None:
     if not arguments.quick:
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
         RESULTS.write_text(
-            f"# Sticks beside pymatgen's\n\nMade by `benchmarks/simulation.py`.\n\n{table}", encoding="utf-8"
+            "# Sticks and patterns beside other tools\n\nMade by `benchmarks/simulation.py`: one core, every structure "
+            "simulated by all tools in turn. Speed-ups are ratios to pymatgen's time in the same run; the time to make "
+            f"pymatgen's and gemmi's structures from arrays is not counted.\n\n{table}",
+            encoding="utf-8",
         )
     print(json.dumps(figures))
 

@@ -11,12 +11,16 @@ from pymatgen.core import Lattice
 from pymatgen.core import Structure as PymatgenStructure
 
 from xxact_core.compositions.element_table import SYMBOLS
-from xxact_core.errors import StructureError
+from xxact_core.errors import DatasetError, StructureError
 from xxact_core.patterns.pattern import Sticks
+from xxact_core.simulation import diffraction
+from xxact_core.simulation.cif_files import read_cif
 from xxact_core.simulation.diffraction import arrays_to_sticks
-from xxact_core.simulation.scattering import load_scattering_parameters
-from xxact_core.simulation.structures import Structure, pymatgen_to_structure, read_cif, read_table, table_rows
+from xxact_core.simulation.lattice import cell_to_reciprocal_metric, cell_volume, hkl_to_two_theta
+from xxact_core.simulation.scattering import load_scattering_parameters, scattering_factors
+from xxact_core.simulation.structures import Structure, pymatgen_to_structure
 from xxact_core.simulation.symmetry import find_symmetry
+from xxact_core.simulation.tables import read_table, table_rows
 
 ROCK_SALT = PymatgenStructure.from_spacegroup(225, Lattice.cubic(5.6402), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 DIAMOND = PymatgenStructure.from_spacegroup(227, Lattice.cubic(5.43102), ["Si"], [[0, 0, 0]])
@@ -65,6 +69,34 @@ def test_sticks_equal_pymatgen_on_real_structures_of_all_crystal_systems(reposit
     assert len(systems) == 7
 
 
+def test_sticks_of_a_large_structure_are_summed_in_parts_to_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    structure = pymatgen_to_structure(MIXED.make_supercell(2, in_place=False), name="supercell")
+    whole = sticks_of(structure)
+    monkeypatch.setattr(diffraction, "BLOCK", 500)
+    parts = sticks_of(structure)
+    np.testing.assert_allclose(parts.two_theta, whole.two_theta, atol=0)
+    np.testing.assert_allclose(parts.intensity, whole.intensity, atol=1e-9)
+
+
+def test_each_line_carries_a_reflection_that_stands_there() -> None:
+    for crystal in (ROCK_SALT, HEXAGONAL):
+        structure = pymatgen_to_structure(crystal, name="test")
+        sticks = sticks_of(structure)
+        metric = cell_to_reciprocal_metric(structure.cell)
+        np.testing.assert_allclose(
+            hkl_to_two_theta(sticks.hkl, metric, wavelength=1.54184), sticks.two_theta, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("cell", [[4, 5, 6, 90, 90, 90], [3, 3, 5, 90, 90, 120], [4, 5, 6, 75, 85, 110]])
+def test_lattice_geometry_equals_pymatgen(cell: list[float]) -> None:
+    lattice = Lattice.from_parameters(*cell)
+    g11, g22, g33, g12, g13, g23 = cell_to_reciprocal_metric(np.array(cell))
+    metric = np.array([[g11, g12, g13], [g12, g22, g23], [g13, g23, g33]])
+    np.testing.assert_allclose(metric, lattice.reciprocal_lattice_crystallographic.metric_tensor, atol=1e-12)
+    assert cell_volume(np.array(cell)) == pytest.approx(lattice.volume)
+
+
 def test_rock_salt_has_only_reflections_of_unmixed_parity() -> None:
     sticks = sticks_of(pymatgen_to_structure(ROCK_SALT, name="NaCl"))
     parity = np.abs(sticks.hkl) % 2
@@ -98,10 +130,18 @@ def test_scattering_factor_at_rest_is_the_number_of_electrons() -> None:
     parameters = load_scattering_parameters()
     known = [number for number in range(1, 119) if not np.isnan(parameters[number]).any()]
     assert len(known) == 98  # pymatgen's 99th is deuterium
-    from xxact_core.simulation.scattering import scattering_factor
+    assert scattering_factors(np.array(known), np.zeros(1))[:, 0].tolist() == known
 
-    for number in known:
-        assert scattering_factor(number, np.zeros(1))[0] == number
+
+def test_scattering_parameters_are_those_of_pymatgen() -> None:
+    from pymatgen.analysis.diffraction.xrd import ATOMIC_SCATTERING_PARAMS
+
+    parameters = load_scattering_parameters()
+    for number, symbol in enumerate(SYMBOLS, start=1):
+        if symbol in ATOMIC_SCATTERING_PARAMS:
+            np.testing.assert_array_equal(parameters[number], ATOMIC_SCATTERING_PARAMS[symbol])
+        else:
+            assert np.isnan(parameters[number]).all()
 
 
 @pytest.mark.parametrize(
@@ -182,5 +222,5 @@ def test_table_without_a_column_is_refused(tmp_path: Path) -> None:
 
     path = tmp_path / "table.parquet"
     pd.DataFrame({"id": ["a"], "a": [3.0]}).to_parquet(path)
-    with pytest.raises(StructureError, match="species"):
+    with pytest.raises(DatasetError, match="species"):
         list(read_table(path))

@@ -27,8 +27,9 @@ from xxact_core.dataset.store import (
     write_shard,
 )
 from xxact_core.errors import DatasetError, StructureError
+from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.quantities import CRYSTAL_SYSTEMS
-from xxact_core.simulation.diffraction import CU_K_ALPHA, arrays_to_sticks
+from xxact_core.simulation.diffraction import arrays_to_sticks
 from xxact_core.simulation.structures import Structure, read_cif, read_table, table_rows
 from xxact_core.simulation.symmetry import SYMPREC, find_symmetry
 

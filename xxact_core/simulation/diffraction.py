@@ -1,19 +1,22 @@
 """Structure → sticks: ideal powder reflections from arrays, equal to pymatgen's `XRDCalculator` and much faster.
 
 The phase exp(2πi(hx + ky + lz)) separates into three factors, so one matrix product per element replaces the sum over
-atoms and reflections; reflections are merged by sorting, without families of Miller indices.
+atoms and reflections. What depends on the angle alone (scattering factors, Lorentz and polarisation) is computed once
+for each shell of equal 1/d. Reflections are merged by sorting, without families of Miller indices.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import numpy as np
 
 from xxact_core.errors import StructureError
+from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.patterns.pattern import Sticks
-from xxact_core.simulation.scattering import scattering_factor
-
-CU_K_ALPHA = 1.54184
-"""Cu Kα wavelength [Å]. Source: pymatgen's `CuKa`, the radiation of XxaCT-NN section 3.3."""
+from xxact_core.simulation.lattice import cell_to_reciprocal_metric, cell_volume
+from xxact_core.simulation.scattering import scattering_factors
 
 MERGE_TOLERANCE = 1e-5
 """Reflections in the same bin of this width [deg 2θ] are one line. Source: pymatgen `TWO_THETA_TOL`."""
@@ -21,16 +24,14 @@ MERGE_TOLERANCE = 1e-5
 WEAKEST_LINE = 1e-3
 """Lines at or below this share of the strongest [%] are dropped. Source: pymatgen `SCALED_INTENSITY_TOL`."""
 
-LARGEST_BOX = 20_000_000
+SHELL_TOLERANCE = 1e-12
+"""Reflections whose 1/d² differs by less [Å⁻²] share their scattering factors; far above rounding, far below a line."""
+
+LARGEST_BOX = 10_000_000
 """Miller indices enumerated at most for one structure; beyond it the cell is refused as unreasonably large."""
 
-
-def metric_tensor(cell: np.ndarray) -> np.ndarray:
-    """Metric tensor [Å²], shape (3, 3), of a cell given as a, b, c [Å] and α, β, γ [deg]."""
-    lengths = np.asarray(cell[:3], dtype=np.float64)
-    cos_alpha, cos_beta, cos_gamma = np.cos(np.radians(np.asarray(cell[3:6], dtype=np.float64)))
-    cosines = np.array([[1, cos_gamma, cos_beta], [cos_gamma, 1, cos_alpha], [cos_beta, cos_alpha, 1]])
-    return np.outer(lengths, lengths) * cosines
+BLOCK = 4_000_000
+"""Numbers held at once in a matrix of phases (32 MB); larger structures are summed a part of their atoms at a time."""
 
 
 def arrays_to_sticks(
@@ -55,90 +56,170 @@ def arrays_to_sticks(
         atomic_numbers: one per atom, shape (atoms,); a mixed site is several atoms.
         frac_coords: fractional coordinates, shape (atoms, 3).
         occupancies: shape (atoms,); all 1 where not given.
-        wavelength: of the radiation [Å].
-        two_theta_range: first and last angle [deg].
+        wavelength: of the radiation [Å], for instance one of `xxact_core.patterns.conversions.WAVELENGTHS`.
+        two_theta_range: first and last angle [deg], within 0-180.
+
+    Returns:
+        Lines in order of 2θ [deg], intensities 0-100, and the Miller indices of one reflection of each line.
 
     Raises:
         StructureError: a cell without volume, no reflection in the range, or an element without scattering factor.
+        ValueError: the range is not within 0-180°, or the wavelength is not positive.
     """
-    metric = metric_tensor(cell)
-    volume_squared = np.linalg.det(metric)
-    if not np.isfinite(metric).all() or volume_squared < 1e-3:  # noqa: PLR2004 - Å⁶, far below any atom
+    low, high = two_theta_range
+    if not (0 <= low < high < 180 and wavelength > 0):  # noqa: PLR2004 - the range of a scattering angle
+        msg = f"2θ from {low:g}° to {high:g}° at {wavelength:g} Å cannot be simulated; expected 0 ≤ low < high < 180"
+        raise ValueError(msg)
+    if not cell_volume(cell) ** 2 >= 1e-3:  # noqa: PLR2004 - Å⁶, far below any atom; NaN is refused, too
         msg = f"the cell {np.round(cell, 4).tolist()} has no volume"
         raise StructureError(msg, code="E_STRUCTURE")
-    if occupancies is None:
-        occupancies = np.ones(len(atomic_numbers))
-    hkl, spacing = _reflections_in_shell(metric, wavelength=wavelength, two_theta_range=two_theta_range)
-    amplitude = _structure_factors(hkl, (spacing / 2) ** 2, atomic_numbers, frac_coords, occupancies)
-    theta = np.arcsin(np.clip(wavelength * spacing / 2, -1, 1))
-    lorentz_polarisation = (1 + np.cos(2 * theta) ** 2) / (np.sin(theta) ** 2 * np.cos(theta))
-    intensity = 2 * np.abs(amplitude) ** 2 * lorentz_polarisation
-    return _merge_lines(np.degrees(2 * theta), intensity, hkl, wavelength=wavelength)
-
-
-def _reflections_in_shell(
-    metric: np.ndarray, *, wavelength: float, two_theta_range: tuple[float, float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Miller indices of one Friedel half, shape (n, 3), and 1/d [1/Å], in order of 1/d, then of falling h, k, l."""
-    low, high = (2 * np.sin(np.radians(angle / 2)) / wavelength for angle in two_theta_range)
-    reciprocal = np.linalg.inv(metric)
-    most = np.floor(high * np.sqrt(np.diag(metric)) + 1e-9).astype(int)
-    if np.prod(2.0 * most + 1) > LARGEST_BOX:
-        msg = f"the cell is so large that more than {LARGEST_BOX:,} reflections would have to be looked at"
-        raise StructureError(msg, code="E_STRUCTURE")
-    h = np.arange(most[0] + 1, dtype=np.float64)[:, None, None]
-    k = np.arange(-most[1], most[1] + 1, dtype=np.float64)[None, :, None]
-    ell = np.arange(-most[2], most[2] + 1, dtype=np.float64)[None, None, :]
-    squared = (reciprocal[0, 0] * h * h + reciprocal[1, 1] * k * k + 2 * reciprocal[0, 1] * h * k) + (
-        reciprocal[2, 2] * ell * ell + (2 * reciprocal[0, 2] * h + 2 * reciprocal[1, 2] * k) * ell
+    most = [int(2 * math.sin(math.radians(high / 2)) / wavelength * length + 1e-9) for length in cell[:3]]
+    places, squared = _reflections_in_shell(cell, most, wavelength=wavelength, two_theta_range=two_theta_range)
+    new_shell = _differs(squared, by=SHELL_TOLERANCE)
+    starts = new_shell.nonzero()[0]
+    shell = squared[starts]
+    shell_of = new_shell.cumsum() - 1
+    amplitude = _structure_factors(
+        places,
+        shell_of,
+        shell,
+        most,
+        atomic_numbers=np.asarray(atomic_numbers),
+        frac_coords=np.asarray(frac_coords, dtype=np.float64),
+        occupancies=occupancies,
     )
-    half = (h > 0) | ((h == 0) & (k > 0)) | ((h == 0) & (k == 0) & (ell > 0))
-    inside = half & (squared <= high**2 + 1e-12) & (squared >= low**2)
-    indices = np.argwhere(inside)
-    if not len(indices):
-        msg = f"no reflection lies between {two_theta_range[0]:g}° and {two_theta_range[1]:g}°"
-        raise StructureError(msg, code="E_STRUCTURE")
-    hkl = indices - np.array([0, most[1], most[2]])
-    spacing = np.sqrt(squared[inside])
-    order = np.lexsort((-hkl[:, 2], -hkl[:, 1], -hkl[:, 0], spacing))
-    return hkl[order], spacing[order]
-
-
-def _structure_factors(
-    hkl: np.ndarray,
-    s_squared: np.ndarray,
-    atomic_numbers: np.ndarray,
-    frac_coords: np.ndarray,
-    occupancies: np.ndarray,
-) -> np.ndarray:
-    """Σ_j o_j f_j exp(2πi h·r_j) for each row of hkl, complex, shape (n,)."""
-    low, high = hkl.min(axis=0), hkl.max(axis=0)
-    plane = (hkl[:, 0] - low[0]) * (high[1] - low[1] + 1) + (hkl[:, 1] - low[1])
-    planes, plane_of = np.unique(plane, return_inverse=True)
-    h, k = np.divmod(planes, high[1] - low[1] + 1)
-    h, k = h + low[0], k + low[1]
-    ell = np.arange(low[2], high[2] + 1)
-    total = np.zeros(len(hkl), dtype=np.complex128)
-    turn = 2j * np.pi
-    for number in np.unique(atomic_numbers):
-        of_element = atomic_numbers == number
-        x, y, z = frac_coords[of_element].astype(np.float64).T
-        in_plane = np.exp(turn * (np.outer(h, x) + np.outer(k, y))) * occupancies[of_element]
-        along = np.exp(turn * np.outer(z, ell))
-        phases = in_plane @ along
-        total += scattering_factor(int(number), s_squared) * phases[plane_of, hkl[:, 2] - low[2]]
-    return total
-
-
-def _merge_lines(two_theta: np.ndarray, intensity: np.ndarray, hkl: np.ndarray, *, wavelength: float) -> Sticks:
-    """Sum reflections that share a bin; the line stands at the smallest angle of its bin, as in pymatgen."""
-    bins = np.round(two_theta / MERGE_TOLERANCE).astype(np.int64)
-    first = np.flatnonzero(np.diff(bins, prepend=bins[0] - 1))
-    summed = np.add.reduceat(intensity, first)
+    amplitude *= amplitude
+    power = np.add.reduceat(amplitude[0] + amplitude[1], starts)
+    sine_squared = shell * (wavelength * wavelength / 4)
+    np.minimum(sine_squared, 1 - 1e-15, out=sine_squared)
+    lorentz_polarisation = (1 + (1 - 2 * sine_squared) ** 2) / (sine_squared * np.sqrt(1 - sine_squared))
+    two_theta = np.degrees(2 * np.arcsin(np.sqrt(sine_squared)))
+    lines = _differs(np.rint(two_theta / MERGE_TOLERANCE), by=0).nonzero()[0]
+    summed = np.add.reduceat(power * lorentz_polarisation, lines)
     strongest = summed.max()
     if not (np.isfinite(strongest) and strongest > 0):
         msg = "the structure scatters nothing in this range"
         raise StructureError(msg, code="E_STRUCTURE")
-    scaled = summed / strongest * 100
+    scaled = summed * (100 / strongest)
     kept = scaled > WEAKEST_LINE
-    return Sticks(two_theta[first][kept], scaled[kept], wavelength=wavelength, hkl=hkl[first][kept])
+    hkl = _place_to_hkl(np.maximum.reduceat(places, starts[lines])[kept], most)
+    # The line stands at the smallest angle of its bin, as in pymatgen.
+    return Sticks(two_theta[lines[kept]], scaled[kept], wavelength=wavelength, hkl=hkl)
+
+
+def _differs(values: np.ndarray, *, by: float) -> np.ndarray:
+    """Which of the rising values lie further than `by` above the one before; the first always does."""
+    new = np.empty(len(values), dtype=np.bool_)
+    new[0] = True
+    np.greater(values[1:] - values[:-1], by, out=new[1:])
+    return new
+
+
+def _reflections_in_shell(
+    cell: np.ndarray, most: list[int], *, wavelength: float, two_theta_range: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places of one Friedel half in the box (l, h, k) with h ≥ 0, shape (n,), and 1/d² [Å⁻²], in order of 1/d²."""
+    low, high = (2 * math.sin(math.radians(angle / 2)) / wavelength for angle in two_theta_range)
+    if math.prod(2 * index + 1 for index in most) > 2 * LARGEST_BOX:
+        msg = f"the cell is so large that more than {LARGEST_BOX:,} reflections would have to be looked at"
+        raise StructureError(msg, code="E_STRUCTURE")
+    g11, g22, g33, g12, g13, g23 = cell_to_reciprocal_metric(cell).tolist()
+    h = np.arange(most[0] + 1.0)[:, None]
+    k = np.arange(-most[1], most[1] + 1.0)
+    ell = np.arange(-most[2], most[2] + 1.0)[:, None, None]
+    box = (2 * g13 * h + 2 * g23 * k) * ell
+    box += (g11 * h * h) + (2 * g12 * h + g22 * k) * k
+    box += g33 * ell * ell
+    box[:, 0, : most[1]] = -1  # Friedel's mates of what is counted already, and 000
+    box[: most[2] + 1, 0, most[1]] = -1
+    flat = box.reshape(-1)
+    places = ((flat <= high * high + 1e-12) & (flat >= low * low)).nonzero()[0]
+    if not len(places):
+        msg = f"no reflection lies between {two_theta_range[0]:g}° and {two_theta_range[1]:g}°"
+        raise StructureError(msg, code="E_STRUCTURE")
+    squared = flat[places]
+    order = squared.argsort()
+    return places[order], squared[order]
+
+
+def _place_to_hkl(places: np.ndarray, most: list[int]) -> np.ndarray:
+    """Miller indices, shape (n, 3), of places in the box (l, h, k)."""
+    row, k = np.divmod(places, 2 * most[1] + 1)
+    ell, h = np.divmod(row, most[0] + 1)
+    return np.stack([h, k - most[1], ell - most[2]], axis=1)
+
+
+def _structure_factors(
+    places: np.ndarray,
+    shell_of: np.ndarray,
+    shell: np.ndarray,
+    most: list[int],
+    *,
+    atomic_numbers: np.ndarray,
+    frac_coords: np.ndarray,
+    occupancies: np.ndarray | None,
+) -> np.ndarray:
+    """Real and imaginary part of Σ_j o_j f_j exp(2πi h·r_j) for each place, shape (2, n)."""
+    order = atomic_numbers.argsort(kind="stable")
+    numbers = atomic_numbers[order]
+    turns = np.exp(2j * np.pi * frac_coords[order].T)
+    weights = None if occupancies is None else occupancies[order]
+    edges = [0, *((numbers[1:] != numbers[:-1]).nonzero()[0] + 1).tolist(), len(numbers)]
+    factors = scattering_factors(numbers[edges[:-1]], shell / 4)
+    total = np.zeros((2, len(places)))
+    for first, last, elements in _atom_blocks(edges, most):
+        parts = [(max(edges[e], first) - first, min(edges[e + 1], last) - first) for e in elements]
+        phases = _phase_sums(
+            turns[:, first:last], parts, most, weights=None if weights is None else weights[first:last]
+        )
+        of_element = factors[elements.start : elements.stop].take(shell_of, axis=1)
+        for part in (0, 1):
+            amplitude = phases[part].take(places, axis=1)
+            amplitude *= of_element
+            total[part] += amplitude.sum(axis=0)
+    return total
+
+
+def _atom_blocks(edges: list[int], most: list[int]) -> Iterator[tuple[int, int, range]]:
+    """Runs of atoms whose phases fit into `BLOCK`, each with the elements in it; nearly always one run of all."""
+    planes = (most[0] + 1) * (2 * most[1] + 1)
+    box, elements, atoms = planes * (2 * most[2] + 1), len(edges) - 1, edges[-1]
+    if 2 * planes * atoms <= BLOCK and 2 * box * elements <= BLOCK:
+        yield 0, atoms, range(elements)
+        return
+    step = max(1, BLOCK // (2 * planes))
+    for element in range(elements):
+        for first in range(edges[element], edges[element + 1], step):
+            yield first, min(first + step, edges[element + 1]), range(element, element + 1)
+
+
+def _phase_sums(
+    turns: np.ndarray, parts: list[tuple[int, int]], most: list[int], *, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Σ_j o_j exp(2πi h·r_j) over each part of the atoms at every place of the box: real and imaginary part.
+
+    turns: exp(2πi r), shape (3, atoms). Each result has the shape (parts, places).
+    """
+    atoms = turns.shape[1]
+    powers = np.empty((max(most) + 1, 3, atoms), dtype=np.complex128)
+    powers[0] = 1
+    powers[1:] = turns
+    np.multiply.accumulate(powers, axis=0, out=powers)
+    along_h = powers[: most[0] + 1, 0] if weights is None else powers[: most[0] + 1, 0] * weights
+    along_k = np.concatenate([powers[most[1] : 0 : -1, 1].conj(), powers[: most[1] + 1, 1]])
+    plane = (along_h[:, None] * along_k).reshape(-1, atoms)
+    planes, ell = len(plane), most[2]
+    in_plane = np.concatenate([plane.real, plane.imag])
+    along_l = np.concatenate([powers[: ell + 1, 2].real, powers[: ell + 1, 2].imag])
+    products = np.empty((len(parts), len(along_l), 2 * planes))
+    for product, (first, last) in zip(products, parts, strict=True):
+        np.matmul(along_l[:, first:last], in_plane[:, first:last].T, out=product)
+    # (x + iy)(c ± is) for +l and -l, from the four real products.
+    real_cos, imag_cos = products[:, : ell + 1, :planes], products[:, : ell + 1, planes:]
+    real_sin, imag_sin = products[:, ell + 1 :, :planes], products[:, ell + 1 :, planes:]
+    real, imag = np.empty((2, len(parts), 2 * ell + 1, planes))
+    np.subtract(real_cos, imag_sin, out=real[:, ell:])
+    np.add(imag_cos, real_sin, out=imag[:, ell:])
+    np.add(real_cos[:, :0:-1], imag_sin[:, :0:-1], out=real[:, :ell])
+    np.subtract(imag_cos[:, :0:-1], real_sin[:, :0:-1], out=imag[:, :ell])
+    return real.reshape(len(parts), -1), imag.reshape(len(parts), -1)

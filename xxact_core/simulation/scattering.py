@@ -31,17 +31,26 @@ def load_scattering_parameters() -> np.ndarray:
     return table
 
 
-def scattering_factor(atomic_number: int, s_squared: np.ndarray) -> np.ndarray:
-    """Scattering factor f(s) = Z - 41.78214 s² Σ a_k exp(-b_k s²), same shape as `s_squared` = (sin θ / λ)² [Å⁻²].
+def scattering_factors(atomic_numbers: np.ndarray, s_squared: np.ndarray) -> np.ndarray:
+    """Scattering factors f(s) = Z - 41.78214 s² Σ a_k exp(-b_k s²) of several elements.
+
+    Args:
+        atomic_numbers: shape (elements,).
+        s_squared: (sin θ / λ)² [Å⁻²], shape (n,).
+
+    Returns:
+        Electrons, shape (elements, n).
 
     Raises:
-        StructureError: no coefficients are known for the element.
+        StructureError: no coefficients are known for an element.
     """
-    coefficients = load_scattering_parameters()[atomic_number]
-    if np.isnan(coefficients).any():
-        msg = f"no x-ray scattering factor is known for {SYMBOLS[atomic_number - 1]} (atomic number {atomic_number})"
+    coefficients = load_scattering_parameters()[atomic_numbers]
+    unknown = np.isnan(coefficients[:, 0, 0])
+    if unknown.any():
+        number = int(atomic_numbers[unknown.argmax()])
+        msg = f"no x-ray scattering factor is known for {SYMBOLS[number - 1]} (atomic number {number})"
         raise StructureError(msg, code="E_ELEMENT")
-    total = np.zeros_like(s_squared)
-    for amplitude, width in coefficients:
-        total += amplitude * np.exp(-width * s_squared)
-    return atomic_number - SCALE * s_squared * total
+    gaussians = np.multiply.outer(-coefficients[:, :, 1], s_squared)
+    np.exp(gaussians, out=gaussians)
+    summed = np.matmul(coefficients[:, None, :, 0], gaussians)[:, 0]
+    return atomic_numbers[:, None] - SCALE * s_squared * summed
