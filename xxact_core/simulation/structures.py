@@ -1,10 +1,10 @@
-"""Structures from files: CIF (through pymatgen) and the Materials Project table (parquet, without it)."""
+"""A crystal structure as arrays, whatever file it came from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -15,8 +15,22 @@ from xxact_core.compositions.element_table import ATOMIC_NUMBERS, SYMBOLS
 from xxact_core.compositions.formula import reduced_formula
 from xxact_core.errors import StructureError, shorten
 
-EXACT_ENERGY_SOURCES = ("unique", "megnet2018")
-"""Formation-energy sources whose label belongs to this very structure. Source: data/README.md."""
+MOST_ATOMS = 5000
+"""Atoms in one cell. Ours: databases go up to about a thousand, and time grows faster than the cell."""
+
+MOST_OCCUPANCY = 1.01
+"""Of one element at one site; round-off may go beyond 1."""
+
+_ISOTOPES = {"D": "H", "T": "H"}
+_MOVED = {"read_cif": "cif_files", "read_table": "tables", "table_rows": "tables"}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - the functions of the table above, which import this module
+    """Readers that have modules of their own."""
+    if name in _MOVED:
+        return getattr(importlib.import_module(f"xxact_core.simulation.{_MOVED[name]}"), name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +60,9 @@ class Structure:
         if numbers.size == 0:
             msg = f"{self.id}: the structure has no atoms"
             raise StructureError(msg, code="E_STRUCTURE")
+        if numbers.size > MOST_ATOMS:
+            msg = f"{self.id}: the cell holds {numbers.size} atoms, more than {MOST_ATOMS}"
+            raise StructureError(msg, code="E_STRUCTURE")
         if cell.shape != (6,) or coords.shape != (numbers.size, 3) or occupancies.shape != numbers.shape:
             msg = f"{self.id}: cell {cell.shape}, coordinates {coords.shape} and occupancies {occupancies.shape} "
             msg += f"do not fit {numbers.size} atoms"
@@ -54,6 +71,10 @@ class Structure:
             if not np.isfinite(array).all():
                 msg = f"{self.id}: the {name} hold a value that is not a finite number"
                 raise StructureError(msg, code="E_STRUCTURE")
+        if (occupancies < 0).any() or (occupancies > MOST_OCCUPANCY).any():
+            msg = f"{self.id}: the occupancies reach from {occupancies.min():g} to {occupancies.max():g}; "
+            msg += "expected are 0 to 1"
+            raise StructureError(msg, code="E_STRUCTURE")
         for name, values in (("cell", cell), ("atomic_numbers", numbers), ("frac_coords", coords)):
             object.__setattr__(self, name, values)
         object.__setattr__(self, "occupancies", occupancies)
@@ -72,24 +93,48 @@ class Structure:
         return reduced_formula(self.composition)
 
 
-def read_cif(path: Path) -> Structure:
-    """First structure of a CIF file.
+def matrix_to_cell(matrix: object) -> np.ndarray:
+    """Lattice vectors as rows [Å], shape (3, 3), to a, b, c [Å], α, β, γ [deg], shape (6,).
 
     Raises:
-        StructureError: the file does not hold a readable structure.
+        StructureError: it is not a 3x3 matrix of finite numbers, or two of its vectors are parallel.
     """
-    import warnings  # noqa: PLC0415 - with pymatgen, which is loaded only when a CIF is read
+    vectors = np.array(matrix, dtype=np.float64)
+    if vectors.shape != (3, 3) or not np.isfinite(vectors).all():
+        msg = "the lattice is not a 3x3 matrix of finite numbers"
+        raise StructureError(msg, code="E_STRUCTURE")
+    lengths = np.linalg.norm(vectors, axis=1)
+    if not lengths.all():
+        msg = "a lattice vector is zero: not periodic in three directions"
+        raise StructureError(msg, code="E_STRUCTURE")
+    cosines = [vectors[i] @ vectors[j] / (lengths[i] * lengths[j]) for i, j in ((1, 2), (0, 2), (0, 1))]
+    return np.concatenate([lengths, np.degrees(np.arccos(np.clip(cosines, -1, 1)))])
 
-    from pymatgen.io.cif import CifParser  # noqa: PLC0415 - slow, and only CIF files need it
 
+def positions_to_frac_coords(positions: object, matrix: object) -> np.ndarray:
+    """Cartesian positions [Å], shape (atoms, 3), in terms of the lattice vectors.
+
+    Raises:
+        StructureError: the lattice vectors span no volume.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            structure = CifParser(path).parse_structures(primitive=False)[0]
-    except Exception as error:  # pymatgen raises whatever its parser meets
-        msg = f"{path.name}: not a readable CIF structure ({shorten(error)})"
-        raise StructureError(msg, code="E_STRUCTURE") from error
-    return pymatgen_to_structure(structure, name=path.stem)
+        return np.linalg.solve(np.array(matrix, dtype=np.float64).T, np.array(positions, dtype=np.float64).T).T
+    except np.linalg.LinAlgError:
+        msg = "the lattice vectors span no volume"
+        raise StructureError(msg, code="E_STRUCTURE") from None
+
+
+def symbol_to_number(symbol: object) -> int:
+    """Atomic number of an element symbol; deuterium and tritium are hydrogen to X-rays.
+
+    Raises:
+        StructureError: there is no such element (E_ELEMENT).
+    """
+    number = ATOMIC_NUMBERS.get(_ISOTOPES.get(symbol, symbol)) if isinstance(symbol, str) else None
+    if number is None:
+        msg = f"{shorten(symbol)!r} is not a chemical element"
+        raise StructureError(msg, code="E_ELEMENT")
+    return number
 
 
 def pymatgen_to_structure(structure: Any, *, name: str) -> Structure:  # noqa: ANN401 - pymatgen is not imported here
@@ -97,11 +142,11 @@ def pymatgen_to_structure(structure: Any, *, name: str) -> Structure:  # noqa: A
     numbers, coords, occupancies = [], [], []
     for site in structure:
         for species, occupancy in site.species.items():
-            symbol = {"D": "H", "T": "H"}.get(species.symbol, species.symbol)
-            if symbol not in ATOMIC_NUMBERS:
-                msg = f"{name}: {shorten(symbol)!r} is not a chemical element"
-                raise StructureError(msg, code="E_ELEMENT")
-            numbers.append(ATOMIC_NUMBERS[symbol])
+            try:
+                numbers.append(symbol_to_number(species.symbol))
+            except StructureError as error:
+                msg = f"{name}: {error}"
+                raise StructureError(msg, code=error.code) from None
             coords.append(site.frac_coords)
             occupancies.append(occupancy)
     return Structure(
@@ -111,65 +156,3 @@ def pymatgen_to_structure(structure: Any, *, name: str) -> Structure:  # noqa: A
         frac_coords=np.array(coords, dtype=np.float64).reshape(-1, 3),
         occupancies=np.array(occupancies, dtype=np.float64),
     )
-
-
-COLUMNS = ("id", "a", "b", "c", "alpha", "beta", "gamma", "species", "frac_coords")
-
-
-def table_rows(path: Path) -> int:
-    """Rows of a structure table (parquet)."""
-    import pyarrow.parquet  # noqa: PLC0415 - only where a table is read
-
-    return pyarrow.parquet.ParquetFile(path).metadata.num_rows
-
-
-def read_table(path: Path, *, start: int = 0, stop: int | None = None) -> Iterator[Structure | tuple[str, str]]:
-    """Structures of a parquet table such as `data/materials_project.parquet`, rows `start` to `stop`.
-
-    Yields:
-        A structure, or (id, reason) for a row that holds none.
-
-    Raises:
-        StructureError: the table lacks a column that a structure needs.
-    """
-    import pyarrow.parquet  # noqa: PLC0415 - only where a table is read
-
-    file = pyarrow.parquet.ParquetFile(path)
-    missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
-    if missing:
-        msg = f"{path.name}: the table lacks the columns {missing}; a structure needs {list(COLUMNS)}"
-        raise StructureError(msg, code="E_STRUCTURE")
-    stop = file.metadata.num_rows if stop is None else stop
-    row = 0
-    for group in range(file.num_row_groups):
-        size = file.metadata.row_group(group).num_rows
-        if row + size > start and row < stop:
-            rows = file.read_row_group(group).slice(max(0, start - row), min(stop, row + size) - max(start, row))
-            for record in rows.to_pylist():
-                yield _record_to_structure(record)
-        row += size
-
-
-def _record_to_structure(record: Mapping[str, Any]) -> Structure | tuple[str, str]:
-    name = str(record["id"])
-    try:
-        species = record["species"]
-        unknown = [symbol for symbol in species if symbol not in ATOMIC_NUMBERS]
-        if unknown:
-            return name, f"{shorten(unknown[0])!r} is not a chemical element"
-        targets = {
-            target: float(record[target])
-            for target in ("formation_energy_per_atom", "band_gap")
-            if record.get(target) is not None and np.isfinite(record[target])
-        }
-        return Structure(
-            id=name,
-            cell=np.array([record[axis] for axis in ("a", "b", "c", "alpha", "beta", "gamma")], dtype=np.float64),
-            atomic_numbers=np.array([ATOMIC_NUMBERS[symbol] for symbol in species], dtype=np.int64),
-            frac_coords=np.array(record["frac_coords"], dtype=np.float64).reshape(-1, 3),
-            occupancies=np.ones(len(species)),
-            targets=targets,
-            energy_is_exact=record.get("formation_energy_source") in EXACT_ENERGY_SOURCES,
-        )
-    except (StructureError, TypeError, ValueError) as error:
-        return name, shorten(error)

@@ -1,0 +1,53 @@
+"""CIF text → structure, through pymatgen."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+from xxact_core.errors import StructureError, shorten
+from xxact_core.simulation.source_files import file_stem, read_unpacked
+from xxact_core.simulation.structures import MOST_ATOMS, Structure, pymatgen_to_structure
+
+MOST_CIF_BYTES = 64 * 2**20
+"""Of one file, unpacked. Ours: a structure of `MOST_ATOMS` atoms takes about one."""
+
+
+def read_cif(path: Path, *, name: str | None = None) -> Structure:
+    """First structure of a CIF file, called `name` or as the file; further data blocks are not read.
+
+    Raises:
+        StructureError: the file does not hold a readable structure.
+    """
+    text = read_unpacked(path, most=MOST_CIF_BYTES).decode("utf-8", errors="replace")
+    return cif_to_structure(text, name=name or file_stem(path.name), file=path.name)
+
+
+def cif_to_structure(text: str, *, name: str, file: str) -> Structure:
+    """First structure in the text of a CIF; `file` is what messages call it.
+
+    Raises:
+        StructureError: the text does not hold a readable structure, or more than `MOST_ATOMS` sites.
+    """
+    from pymatgen.io.cif import CifParser  # noqa: PLC0415 - slow, and only CIF files need it
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            parser = CifParser(io.StringIO(text, newline=None))
+            _check_sites(parser.as_dict())
+            structure = parser.parse_structures(primitive=False)[0]
+    except Exception as error:  # pymatgen raises whatever its parser meets
+        msg = f"{shorten(file)}: not a readable CIF structure ({shorten(error)})"
+        raise StructureError(msg, code="E_STRUCTURE") from error
+    return pymatgen_to_structure(structure, name=name)
+
+
+def _check_sites(blocks: dict[str, dict[str, object]]) -> None:
+    """Refuse before symmetry multiplies the sites, which takes pymatgen their number squared."""
+    for block in blocks.values():
+        sites = block.get("_atom_site_fract_x")
+        if isinstance(sites, list) and len(sites) > MOST_ATOMS:
+            msg = f"{len(sites)} atom sites, more than {MOST_ATOMS}"
+            raise StructureError(msg, code="E_STRUCTURE")

@@ -1,0 +1,179 @@
+"""Parquet table → structures: a row is a material; its columns are numbers, or hold what a JSON record would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xxact_core.errors import DatasetError, StructureError, shorten
+from xxact_core.quantities import FORMATION_ENERGY
+from xxact_core.simulation.labels import ALIASES, LABELLED, Labels, record_to_targets, unit_to_factor
+from xxact_core.simulation.source_files import file_stem
+from xxact_core.simulation.structures import Structure, symbol_to_number
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+EXACT_ENERGY_SOURCES = ("unique", "megnet2018")
+"""Formation-energy sources whose label belongs to this very structure. Source: data/README.md."""
+
+COLUMNS = ("a", "b", "c", "alpha", "beta", "gamma", "species", "frac_coords")
+"""Lattice parameters [Å, deg], element symbols and fractional coordinates: what a structure needs."""
+
+COLUMN_ALIASES = {
+    "species": ("elements_at_sites", "symbols", "species_at_sites"),
+    "frac_coords": ("fractional_coordinates", "frac_coordinates", "scaled_positions"),
+    **{axis: (f"lattice_{axis}", f"cell_{axis}") for axis in ("a", "b", "c")},
+    **{angle: (f"lattice_{angle}", f"cell_{angle}") for angle in ("alpha", "beta", "gamma")},
+}
+"""Other names of the columns, looked for where a table lacks the first."""
+
+_ID_COLUMNS = ("id", "material_id", "mat_id", "jid", "immutable_id")
+_OCCUPANCIES, _ENERGY_SOURCE = "occupancies", "formation_energy_source"
+_BATCH_ROWS = 1024
+
+
+def table_rows(path: Path) -> int:
+    """Rows of a structure table (parquet).
+
+    Raises:
+        DatasetError: the file is no parquet table.
+    """
+    return _open_table(path).metadata.num_rows
+
+
+def check_table(path: Path, labels: Labels) -> Labels:
+    """Labels with the units that the table itself states, once all columns that are needed are there.
+
+    Raises:
+        DatasetError: the table lacks a column that a structure needs or a label names, or states another unit for it.
+    """
+    schema = _open_table(path).schema_arrow
+    _structure_columns(path, schema)
+    columns = dict(labels.columns)
+    for target, quantity in LABELLED.items():
+        named = target in columns
+        names = (columns[target][0],) if named else tuple(name for name in ALIASES[target] if name in schema.names)[:1]
+        for name in names:
+            if name not in schema.names:
+                msg = f"{shorten(path.name)}: no column {shorten(name)!r} for {target}; "
+                msg += f"the table has {shorten(schema.names, limit=400)}"
+                raise DatasetError(msg, code="E_DATASET")
+            stated = _stated_unit(schema.field(name))
+            wanted = columns[target][1] if named else None
+            if stated is None:
+                continue
+            try:
+                factor = unit_to_factor(stated, quantity)
+            except DatasetError as error:
+                msg = f"{shorten(path.name)}: the column {shorten(name)!r} states its unit: {error}"
+                raise DatasetError(msg, code="E_DATASET") from None
+            if wanted is not None and unit_to_factor(wanted, quantity) != factor:
+                msg = f"{shorten(path.name)}: the column {shorten(name)!r} is in {shorten(stated)}, not in {wanted}"
+                raise DatasetError(msg, code="E_DATASET")
+            columns[target] = (name, stated)
+    return Labels(columns)
+
+
+def read_table(
+    path: Path, *, start: int = 0, stop: int | None = None, labels: Labels | None = None, name: str | None = None
+) -> Iterator[Structure | tuple[str, str]]:
+    """Structures of a parquet table such as `data/materials_project.parquet`, rows `start` to `stop`.
+
+    A row without an id is called `name:row`, or as the file where no name is given.
+
+    Yields:
+        A structure, or (id, reason) for a row that holds none.
+
+    Raises:
+        DatasetError: the file is no parquet table, lacks a column that a structure needs, or does not fit the labels.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - only where a table is read
+
+    labels = check_table(path, labels or Labels())
+    file = _open_table(path)
+    stop = file.metadata.num_rows if stop is None else min(stop, file.metadata.num_rows)
+    columns = _structure_columns(path, file.schema_arrow)
+    row = start
+    try:
+        for record in _rows(file, start=start, stop=stop):
+            fallback = f"{name or file_stem(path.name)}:{row}"
+            yield _row_to_structure(record, columns=columns, labels=labels, fallback=fallback)
+            row += 1
+    except (OSError, pa.ArrowException) as error:
+        reason = f"the table cannot be read from here on ({shorten(error)})"
+        yield from ((f"{name or file_stem(path.name)}:{lost}", reason) for lost in range(row, stop))
+
+
+def _open_table(path: Path) -> Any:  # noqa: ANN401 - pyarrow is not imported here
+    import pyarrow as pa  # noqa: PLC0415 - only where a table is read
+    from pyarrow import parquet  # noqa: PLC0415 - likewise
+
+    try:
+        return parquet.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        msg = f"{shorten(path.name)}: not a readable parquet table ({shorten(error)})"
+        raise DatasetError(msg, code="E_DATASET") from error
+
+
+def _structure_columns(path: Path, schema: pa.Schema) -> dict[str, str]:
+    """Name of each column that a structure needs in this table."""
+    names = set(schema.names)
+    found = {
+        column: next((name for name in (column, *COLUMN_ALIASES.get(column, ())) if name in names), None)
+        for column in COLUMNS
+    }
+    missing = [column for column, name in found.items() if name is None]
+    if missing:
+        msg = f"{shorten(path.name)}: the table lacks the columns {missing}; a structure needs {list(COLUMNS)}"
+        raise DatasetError(msg, code="E_DATASET")
+    return {column: name for column, name in found.items() if name is not None}
+
+
+def _stated_unit(column: pa.Field) -> str | None:
+    metadata = column.metadata or {}
+    unit = metadata.get(b"unit", metadata.get(b"units"))
+    return None if unit is None else unit.decode("utf-8", errors="replace").strip()
+
+
+def _rows(file: Any, *, start: int, stop: int) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - pyarrow is not imported here
+    """Rows `start` to `stop`, never more than a batch at once, however large the row groups are."""
+    row = 0
+    for group in range(file.num_row_groups):
+        size = file.metadata.row_group(group).num_rows
+        if row + size > start and row < stop:
+            first = row
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group]):
+                last = first + batch.num_rows
+                if last > start and first < stop:
+                    yield from batch.slice(max(0, start - first), min(stop, last) - max(start, first)).to_pylist()
+                first = last
+                if first >= stop:
+                    return
+        row += size
+
+
+def _row_to_structure(
+    record: Mapping[str, Any], *, columns: Mapping[str, str], labels: Labels, fallback: str
+) -> Structure | tuple[str, str]:
+    given = next((record[column] for column in _ID_COLUMNS if record.get(column) is not None), None)
+    name = fallback if given is None else shorten(given)
+    try:
+        numbers = [symbol_to_number(symbol) for symbol in record[columns["species"]]]
+        occupancies = record.get(_OCCUPANCIES)
+        targets = record_to_targets(record, labels)
+        exact = _ENERGY_SOURCE not in record or record[_ENERGY_SOURCE] in EXACT_ENERGY_SOURCES
+        return Structure(
+            id=name,
+            cell=np.array([record[columns[axis]] for axis in COLUMNS[:6]], dtype=np.float64),
+            atomic_numbers=np.array(numbers, dtype=np.int64),
+            frac_coords=np.array(record[columns["frac_coords"]], dtype=np.float64).reshape(-1, 3),
+            occupancies=np.ones(len(numbers)) if occupancies is None else np.array(occupancies, dtype=np.float64),
+            targets=targets,
+            energy_is_exact=exact and FORMATION_ENERGY.name in targets,
+        )
+    except (StructureError, TypeError, ValueError) as error:
+        return name, shorten(error)
