@@ -1,0 +1,193 @@
+"""Lines of a diffractometer: how wide they are at an angle, what form they have, and the Kα doublet.
+
+The width functions use operators only and take tan θ or cos θ, so that numbers, arrays and tensors go through alike.
+Parameters may be arrays that broadcast, such as a crystallite size for each pattern of a batch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from xxact_core.errors import PatternError, WavelengthError, shorten
+from xxact_core.patterns.conversions import CU_K_ALPHA, WAVELENGTHS, change_wavelength
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Numbers = TypeVar("Numbers", float, np.ndarray, "Tensor")
+
+FWHM_OF_SIGMA = 2 * math.sqrt(2 * math.log(2))
+"""Full width at half maximum of a Gaussian of σ = 1."""
+
+SCHERRER_CONSTANT = 0.9
+"""K of the Scherrer equation for spheres and widths at half maximum. Source: Patterson (1939), Phys. Rev. 56, 978."""
+
+K_ALPHA_SHARES = (2 / 3, 1 / 3)
+"""Parts of Kα1 and Kα2 in the intensity of Kα. Source: International Tables for Crystallography C, section 4.2.2."""
+
+CHECKED_RANGE = (5.0, 90.0)
+"""Angles 2θ [deg] at which a width must be real: those of the shared grid."""
+
+_DEGREES = 180 / math.pi
+
+
+def fwhm_to_sigma(fwhm: Numbers) -> Numbers:
+    """σ = FWHM / 2√(2 ln 2) of a Gaussian; same unit, same shape."""
+    return fwhm / FWHM_OF_SIGMA
+
+
+def sigma_to_fwhm(sigma: Numbers) -> Numbers:
+    """FWHM = 2√(2 ln 2) σ of a Gaussian; same unit, same shape."""
+    return sigma * FWHM_OF_SIGMA
+
+
+def caglioti_fwhm_squared(tan_theta: Numbers, *, u: float | Numbers, v: float | Numbers, w: float | Numbers) -> Numbers:
+    """FWHM² = U tan²θ + V tan θ + W [deg²] of an instrument; shape of `tan_theta`.
+
+    `check_caglioti` says whether it is above 0 everywhere. Source: Caglioti, Paoletti & Ricci (1958), Nucl. Instrum. 3,
+    223-228.
+    """
+    return (u * tan_theta + v) * tan_theta + w
+
+
+def scherrer_fwhm(cos_theta: Numbers, *, size: float | Numbers, wavelength: float = CU_K_ALPHA) -> Numbers:
+    """FWHM = K λ / (L cos θ) [deg 2θ] of crystallites of `size` L [nm] at a wavelength λ [Å]; shape of `cos_theta`.
+
+    Source: Scherrer (1918), Nachr. Ges. Wiss. Göttingen, 98-100; K = 0.9.
+    """
+    return SCHERRER_CONSTANT * wavelength / 10 * _DEGREES / (size * cos_theta)
+
+
+def strain_fwhm(tan_theta: Numbers, *, strain: float | Numbers) -> Numbers:
+    """FWHM = 4 ε tan θ [deg 2θ] of a microstrain ε (relative, no unit); shape of `tan_theta`.
+
+    Source: Stokes & Wilson (1944), Proc. Phys. Soc. 56, 174.
+    """
+    return 4 * _DEGREES * strain * tan_theta
+
+
+def combine_fwhm(first: Numbers, second: Numbers, third: float | Numbers = 0.0) -> Numbers:
+    """Width √(Γ₁² + Γ₂² + Γ₃²) of a line with several causes [deg]; shapes broadcast.
+
+    Exact for Gaussian parts. Widths of Lorentzian parts would add; for those this is a convention.
+    """
+    return (first**2 + second**2 + third**2) ** 0.5
+
+
+def gaussian(distance: np.ndarray, *, fwhm: np.ndarray | float) -> np.ndarray:
+    """exp(-4 ln 2 x² / Γ²): height 1 at x = 0, Γ its full width at half maximum; shapes broadcast."""
+    return np.exp(-4 * math.log(2) * (distance / fwhm) ** 2)
+
+
+def lorentzian(distance: Numbers, *, fwhm: float | Numbers) -> Numbers:
+    """1 / (1 + 4x² / Γ²): height 1 at x = 0, Γ its full width at half maximum; shapes broadcast."""
+    return 1 / (1 + 4 * (distance / fwhm) ** 2)
+
+
+def heights_of_equal_area(intensity: Numbers, *, sigma: Numbers, reference: float | Numbers) -> Numbers:
+    """Heights I σ₀ / σ of lines whose areas shall be as their intensities; shape (peaks,).
+
+    What a crystal scatters into a line is its area: where a line is wider than `reference` σ₀, it is lower. Holds for
+    Gaussians, and for pseudo-Voigt lines that share one η.
+    """
+    return intensity * (reference / sigma)
+
+
+def doublet_wavelengths(anode: str) -> tuple[float, float, float]:
+    """Wavelengths [Å] of Kα1 and Kα2 of an anode ("Cu", "Mo", ...) and their weighted mean Kα.
+
+    Raises:
+        WavelengthError: the anode is not known; the message lists those that are.
+    """
+    known = tuple(name.removesuffix("Ka") for name in WAVELENGTHS if name.endswith("Ka"))
+    if anode not in known:
+        msg = f"anode {shorten(anode, limit=40)!r} is not known; expected one of {', '.join(known)}"
+        raise WavelengthError(msg, code="E_WAVELENGTH")
+    return WAVELENGTHS[f"{anode}Ka1"], WAVELENGTHS[f"{anode}Ka2"], WAVELENGTHS[f"{anode}Ka"]
+
+
+def split_doublet(two_theta: np.ndarray, intensity: np.ndarray, *, anode: str) -> tuple[np.ndarray, np.ndarray]:
+    """Kα lines as Kα1 and Kα2: positions [deg] and heights 2:1, shape (2 peaks,), all Kα1 first.
+
+    Positions belong to the weighted mean wavelength of the anode; NaN where Kα2 cannot be scattered any more.
+
+    Raises:
+        WavelengthError: the anode is not known.
+    """
+    *both, mean = doublet_wavelengths(anode)
+    positions = [change_wavelength(two_theta, measured=mean, wanted=wavelength) for wavelength in both]
+    heights = [np.asarray(intensity, dtype=np.float64) * share for share in K_ALPHA_SHARES]
+    return np.concatenate(positions), np.concatenate(heights)
+
+
+def check_caglioti(u: float, v: float, w: float) -> None:
+    """Refuse U, V, W [deg²] for which FWHM² is not above 0 somewhere between 5° and 90° 2θ.
+
+    Raises:
+        PatternError: the message names the angle at which FWHM² is smallest (E_VALUES).
+    """
+    first, last = (math.tan(math.radians(angle / 2)) for angle in CHECKED_RANGE)
+    turning = min(max(-v / (2 * u), first), last) if u else first
+    lowest = min(first, turning, last, key=lambda tan_theta: caglioti_fwhm_squared(tan_theta, u=u, v=v, w=w))
+    squared = caglioti_fwhm_squared(lowest, u=u, v=v, w=w)
+    if not (math.isfinite(squared) and squared > 0):
+        angle = 2 * math.degrees(math.atan(lowest))
+        msg = (
+            f"U = {u:g}, V = {v:g}, W = {w:g} give FWHM² = {squared:.3g} deg² at 2θ = {angle:.1f}°; "
+            f"expected more than 0 within {CHECKED_RANGE[0]:g}-{CHECKED_RANGE[1]:g}°"
+        )
+        raise PatternError(msg, code="E_VALUES")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineShape:
+    """What makes lines wider or other than one Gaussian; the values set here change nothing.
+
+    caglioti: U, V, W of the instrument [deg²]; None for one width at all angles. crystallite_size: L [nm]. microstrain:
+    ε (relative). lorentzian: share η of the pseudo-Voigt form (0-1). anode: element whose Kα is split into Kα1 and Kα2.
+    equal_area: lines keep their areas rather than their heights where they get wider.
+    """
+
+    caglioti: tuple[float, float, float] | None = None
+    crystallite_size: float = math.inf
+    microstrain: float = 0.0
+    lorentzian: float = 0.0
+    anode: str | None = None
+    equal_area: bool = True
+
+    def __post_init__(self) -> None:
+        """Check that there can be such lines; `PatternError` or `WavelengthError` names the value."""
+        if self.caglioti is not None:
+            check_caglioti(*self.caglioti)
+        if self.anode is not None:
+            doublet_wavelengths(self.anode)
+        possible = [
+            ("crystallite_size", self.crystallite_size, self.crystallite_size > 0, "a size above 0 nm"),
+            ("microstrain", self.microstrain, 0 <= self.microstrain < 1, "a relative change of at least 0, below 1"),
+            ("lorentzian", self.lorentzian, 0 <= self.lorentzian <= 1, "a share of 0 to 1"),
+        ]
+        for name, value, holds, expected in possible:
+            if not holds:
+                msg = f"{name} is {value}; expected {expected}"
+                raise PatternError(msg, code="E_VALUES")
+
+    def sigma(self, two_theta: np.ndarray, *, sigma: float) -> np.ndarray:
+        """Width σ [deg] of lines at `two_theta` [deg], shape (peaks,): parts put together by `combine_fwhm`.
+
+        `sigma` [deg] is the width of the instrument where there is no `caglioti`. Outside of 5-90° the instrument is as
+        wide as at the end of that range.
+        """
+        theta = np.deg2rad(np.asarray(two_theta, dtype=np.float64)) / 2
+        tan_theta, cos_theta = np.tan(theta), np.cos(theta)
+        instrument = np.full_like(theta, sigma_to_fwhm(sigma))
+        if self.caglioti is not None:
+            u, v, w = self.caglioti
+            inside = np.tan(np.deg2rad(np.clip(two_theta, *CHECKED_RANGE)) / 2)
+            instrument = np.sqrt(caglioti_fwhm_squared(inside, u=u, v=v, w=w))
+        size = scherrer_fwhm(cos_theta, size=self.crystallite_size)
+        strain = strain_fwhm(tan_theta, strain=self.microstrain)
+        return fwhm_to_sigma(combine_fwhm(instrument, size, strain))
