@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import re
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
-from typing import IO, cast
+from pathlib import Path, PurePath
 
 from xxact_core.errors import DatasetError, StructureError, shorten
 
@@ -35,7 +35,7 @@ _PACKED = (".gz", ".bz2", ".xz")
 _UNPACKED_ONLY = (".parquet", ".pq", ".zip", ".tgz", ".tbz2", ".txz")
 
 
-def file_kind(path: Path) -> str | None:
+def file_kind(path: PurePath) -> str | None:
     """Kind of file, by its name; None where it is none that holds structures."""
     name = path.name.lower()
     bare = name.removesuffix(next((ending for ending in _PACKED if name.endswith(ending)), ""))
@@ -88,12 +88,12 @@ def files_to_names(files: Sequence[Path], folder: Path) -> dict[Path, str]:
     }
 
 
-def open_unpacked(path: Path) -> IO[bytes]:
+def open_unpacked(path: Path) -> gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile | io.BufferedReader:
     """Bytes of a file, unpacked on the way if it is packed; its first bytes tell, not its name."""
     with path.open("rb") as file:
         first = file.read(6)
     if first.startswith(b"\x1f\x8b"):
-        return cast("IO[bytes]", gzip.open(path, "rb"))
+        return gzip.open(path, "rb")
     if first.startswith(b"BZh"):
         return bz2.open(path, "rb")
     if first.startswith(b"\xfd7zXZ\x00"):

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 
-from xxact_core.errors import DatasetError, StructureError
-from xxact_core.simulation.cif_files import read_cif
+from xxact_core.errors import DatasetError, StructureError, shorten
+from xxact_core.simulation.cif_archives import read_archive
+from xxact_core.simulation.cif_files import cif_to_structure, read_cif
+from xxact_core.simulation.frames import frame_to_structure, read_frames
+from xxact_core.simulation.json_containers import CONTAINERS_IN_WORDS, describe_record, is_record, read_json_records
+from xxact_core.simulation.json_records import record_to_structure
 from xxact_core.simulation.labels import Labels
-from xxact_core.simulation.source_files import files_to_names, list_source_files
+from xxact_core.simulation.source_files import KINDS_IN_WORDS, file_kind, files_to_names, list_source_files
 from xxact_core.simulation.structures import Structure
 from xxact_core.simulation.tables import check_table, read_table, table_rows
+
+Files = Mapping[str, Sequence[Path]]
+
+MOST_TEXT = 128 * 2**20
+"""Characters that travel along with a block: it ends where it has more, however few its rows are."""
+
+_REFERRED = frozenset({"cif", "table"})
+"""Kinds of files that blocks refer to; of all others the content travels along."""
+
+_LOOKED_AT = 100
 
 
 @dataclass(frozen=True)
@@ -22,7 +37,8 @@ class Block:
     start: number of the first item in the source, counted over all its files. rows: items in this block.
     kind: `table` (rows of a file), `cif` (files) or `records` (what was read travels along).
     path: the table, or the folder or file that the items are from.
-    content: table: (name, first row) once; cif: (file, name) each; records: (form, name, text) each.
+    content: table: (name, first row) once; cif: (file, name) each; records: (form, name, text) each, where an `error`
+    has the reason for its text.
     """
 
     start: int
@@ -58,6 +74,8 @@ def list_blocks(source: Path, *, rows: int, limit: int | None = None, labels: La
     files = list_source_files(source)
     for table in files.get("table", ()):
         check_table(table, labels or Labels())
+    if not _REFERRED & set(files):
+        _check_records(source, files)
     return _number_blocks(_all_blocks(source, files, rows=rows), limit=limit)
 
 
@@ -72,10 +90,22 @@ def read_block(block: Block, *, labels: Labels) -> Iterator[Structure | tuple[st
         yield from read_table(Path(block.path), start=first, stop=first + block.rows, labels=labels, name=name)
     else:
         for item in block.content:
-            try:
-                yield read_cif(Path(block.path, str(item[0])), name=str(item[1]))
-            except StructureError as error:
-                yield str(item[1]), str(error)
+            yield _item_to_structure(block, [str(part) for part in item], labels=labels)
+
+
+def _item_to_structure(block: Block, item: list[str], *, labels: Labels) -> Structure | tuple[str, str]:
+    try:
+        if block.kind == "cif":
+            path, name = item
+            return read_cif(Path(block.path, path), name=name)
+        form, name, text = item
+        if form == "json":
+            return record_to_structure(text, fallback=name, labels=labels)
+        if form == "extxyz":
+            return frame_to_structure(text, fallback=name, labels=labels)
+        return cif_to_structure(text, name=name, file=name) if form == "cif" else (name, text)
+    except StructureError as error:
+        return name, str(error)
 
 
 def count_items(source: Path) -> int | None:
@@ -85,14 +115,14 @@ def count_items(source: Path) -> int | None:
         DatasetError: the source does not exist or holds nothing that can be read.
     """
     files = list_source_files(source)
-    if set(files) - {"cif", "table"}:
+    if set(files) - _REFERRED:
         return None
     return len(files.get("cif", ())) + sum(table_rows(table) for table in files.get("table", ()))
 
 
-def _all_blocks(source: Path, files: dict[str, list[Path]], *, rows: int) -> Iterator[Block]:
+def _all_blocks(source: Path, files: Files, *, rows: int) -> Iterator[Block]:
     """Blocks of all kinds, not yet numbered."""
-    folder = source if source.is_dir() else source.parent
+    folder = _folder(source)
     names = files_to_names([path for paths in files.values() for path in paths], folder)
     listed = [(path.relative_to(folder).as_posix(), names[path]) for path in files.get("cif", ())]
     for first in range(0, len(listed), rows):
@@ -103,6 +133,52 @@ def _all_blocks(source: Path, files: dict[str, list[Path]], *, rows: int) -> Ite
         for first in range(0, total, rows):
             size = min(rows, total - first)
             yield Block(start=0, rows=size, kind="table", path=str(table), content=((names[table], first),))
+
+    streams = (
+        _file_records(path, name=names[path] if source.is_dir() or kind != "archive" else "")
+        for kind in files
+        if kind not in _REFERRED
+        for path in files[kind]
+    )
+    yield from _record_blocks(chain.from_iterable(streams), rows=rows, path=str(source))
+
+
+def _folder(source: Path) -> Path:
+    return source if source.is_dir() else source.parent
+
+
+def _file_records(path: Path, *, name: str) -> Iterator[tuple[str, str, str]]:
+    """Records of an archive, a JSON file or frames as (form, name, text)."""
+    kind = file_kind(path)
+    if kind == "archive":
+        return read_archive(path, prefix=f"{name}:" if name else "")
+    return read_json_records(path, name=name) if kind == "json" else read_frames(path, name=name)
+
+
+def _record_blocks(records: Iterator[tuple[str, str, str]], *, rows: int, path: str) -> Iterator[Block]:
+    content: list[tuple[str, str, str]] = []
+    size = 0
+    for record in records:
+        content.append(record)
+        size += len(record[2])
+        if len(content) == rows or size > MOST_TEXT:
+            yield Block(start=0, rows=len(content), kind="records", path=path, content=tuple(content))
+            content, size = [], 0
+    if content:
+        yield Block(start=0, rows=len(content), kind="records", path=path, content=tuple(content))
+
+
+def _check_records(source: Path, files: Files) -> None:
+    """Refuse a source of which nothing at the beginning of any file is a structure."""
+    reason = ""
+    for path in (path for kind, paths in files.items() if kind not in _REFERRED for path in paths):
+        for form, _, text in islice(_file_records(path, name=path.name), _LOOKED_AT):
+            if form in {"cif", "extxyz"} or (form == "json" and is_record(text)):
+                return
+            reason = reason or f"{shorten(path.name)}: " + (text if form == "error" else describe_record(text))
+    msg = f"{source} holds no structure ({reason or 'it is empty'}); "
+    msg += f"structures are read from {KINDS_IN_WORDS}; in JSON: {CONTAINERS_IN_WORDS}"
+    raise DatasetError(msg, code="E_DATASET")
 
 
 def _number_blocks(blocks: Iterator[Block], *, limit: int | None) -> Iterator[Block]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -21,6 +22,7 @@ MOST_ATOMS = 5000
 MOST_OCCUPANCY = 1.01
 """Of one element at one site; round-off may go beyond 1."""
 
+_CHARGED = re.compile(r"([A-Z][a-z]?)[0-9.]*[+-]")
 _ISOTOPES = {"D": "H", "T": "H"}
 _MOVED = {"read_cif": "cif_files", "read_table": "tables", "table_rows": "tables"}
 
@@ -60,9 +62,7 @@ class Structure:
         if numbers.size == 0:
             msg = f"{self.id}: the structure has no atoms"
             raise StructureError(msg, code="E_STRUCTURE")
-        if numbers.size > MOST_ATOMS:
-            msg = f"{self.id}: the cell holds {numbers.size} atoms, more than {MOST_ATOMS}"
-            raise StructureError(msg, code="E_STRUCTURE")
+        check_atom_count(numbers.size)
         if cell.shape != (6,) or coords.shape != (numbers.size, 3) or occupancies.shape != numbers.shape:
             msg = f"{self.id}: cell {cell.shape}, coordinates {coords.shape} and occupancies {occupancies.shape} "
             msg += f"do not fit {numbers.size} atoms"
@@ -91,6 +91,17 @@ class Structure:
     def reduced_formula(self) -> str:
         """Alphabetical reduced formula with all numbers, e.g. `Al2O3`, `K1Mn1O2`."""
         return reduced_formula(self.composition)
+
+
+def check_atom_count(count: int) -> None:
+    """Refuse a cell of more than `MOST_ATOMS` atoms; readers call it before they do any work.
+
+    Raises:
+        StructureError: there are more.
+    """
+    if count > MOST_ATOMS:
+        msg = f"the cell holds {count} atoms, more than {MOST_ATOMS}"
+        raise StructureError(msg, code="E_STRUCTURE")
 
 
 def matrix_to_cell(matrix: object) -> np.ndarray:
@@ -125,12 +136,15 @@ def positions_to_frac_coords(positions: object, matrix: object) -> np.ndarray:
 
 
 def symbol_to_number(symbol: object) -> int:
-    """Atomic number of an element symbol; deuterium and tritium are hydrogen to X-rays.
+    """Atomic number of an element symbol, with or without a charge; deuterium and tritium are hydrogen to X-rays.
 
     Raises:
         StructureError: there is no such element (E_ELEMENT).
     """
-    number = ATOMIC_NUMBERS.get(_ISOTOPES.get(symbol, symbol)) if isinstance(symbol, str) else None
+    text = symbol if isinstance(symbol, str) else ""
+    charged = _CHARGED.fullmatch(text)
+    bare = charged[1] if charged else text
+    number = ATOMIC_NUMBERS.get(_ISOTOPES.get(bare, bare))
     if number is None:
         msg = f"{shorten(symbol)!r} is not a chemical element"
         raise StructureError(msg, code="E_ELEMENT")

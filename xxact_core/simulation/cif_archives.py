@@ -1,0 +1,58 @@
+"""Archive of CIF files → the text of each, one after another, without unpacking anything to the disk."""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from xxact_core.errors import shorten
+from xxact_core.simulation.cif_files import MOST_CIF_BYTES
+from xxact_core.simulation.source_files import UNREADABLE, file_kind, file_stem
+
+_DAMAGE = (*UNREADABLE, zipfile.BadZipFile, tarfile.TarError, NotImplementedError, RuntimeError, ValueError)
+
+
+def read_archive(path: Path, *, prefix: str) -> Iterator[tuple[str, str, str]]:
+    """CIF members in the archive's order as (`cif`, name, text), or (`error`, name, reason) for one too large.
+
+    A member is called as its file, or as its path in the archive where an earlier one has that name, after `prefix`.
+    Other members, archives among them, are passed over. Last comes (`error`, archive, reason) where the
+    archive cannot be read to its end.
+    """
+    taken: set[str] = set()
+    count = 0
+    try:
+        for member, content in _zip_members(path) if path.name.lower().endswith(".zip") else _tar_members(path):
+            stem = file_stem(member)
+            member_name = shorten(prefix + (member if stem in taken else stem))
+            taken.add(stem)
+            count += 1
+            if len(content) > MOST_CIF_BYTES:
+                yield "error", member_name, f"the file is larger than {MOST_CIF_BYTES // 2**20} MB"
+            else:
+                yield "cif", member_name, content.decode("utf-8", errors="replace")
+    except _DAMAGE as error:
+        yield "error", shorten(path.name), f"the file ends in the middle, after {count} records ({shorten(error)})"
+
+
+def _is_cif(member: str) -> bool:
+    return file_kind(PurePosixPath(member)) == "cif" and member.lower().endswith(".cif")
+
+
+def _zip_members(path: Path) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if not entry.is_dir() and _is_cif(entry.filename):
+                with archive.open(entry) as stream:
+                    yield entry.filename, stream.read(MOST_CIF_BYTES + 1)
+
+
+def _tar_members(path: Path) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(path, mode="r|*") as archive:
+        while (entry := archive.next()) is not None:
+            stream = archive.extractfile(entry) if entry.isreg() and _is_cif(entry.name) else None
+            if stream is not None:
+                yield entry.name, stream.read(MOST_CIF_BYTES + 1)
+            archive.members.clear()  # type: ignore[attr-defined]  # it would remember every member that it has passed

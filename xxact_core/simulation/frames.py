@@ -1,0 +1,109 @@
+"""Extended XYZ → structures: frames are cut out of the stream as text, and each is read by ASE."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from xxact_core.errors import StructureError, shorten
+from xxact_core.simulation.json_dialects import numbers_to_arrays
+from xxact_core.simulation.json_records import arrays_to_structure, find_name
+from xxact_core.simulation.labels import Labels
+from xxact_core.simulation.source_files import UNREADABLE, open_unpacked
+from xxact_core.simulation.structures import MOST_ATOMS, Structure
+
+LONGEST_LINE = 2**20
+"""Characters. Ours: the line of labels of a frame takes some thousand."""
+
+_DIRECTIONS = 3
+_SITE_OCCUPANCIES = ("occupancies", "occupancy")
+
+
+def read_frames(path: Path, *, name: str) -> Iterator[tuple[str, str, str]]:
+    """Frames as (`extxyz`, name, text), then (`error`, file, reason) where the file cannot be read to its end.
+
+    A frame is called `name:number`, or `name` where it is alone.
+    """
+    number = 0
+    try:
+        with open_unpacked(path) as stream:
+            lines = io.TextIOWrapper(stream, encoding="utf-8", errors="replace")
+            head = _read_line(lines)
+            while head.strip():
+                frame, size = _read_frame(head, lines)
+                head = _read_line(lines)
+                frame_name = name if number == 0 and not head.strip() else f"{name}:{number}"
+                if size > MOST_ATOMS:
+                    yield "error", frame_name, f"the cell holds {size} atoms, more than {MOST_ATOMS}"
+                else:
+                    yield "extxyz", frame_name, frame
+                number += 1
+    except UNREADABLE as error:
+        reason = f"the file ends in the middle, after {number} records ({shorten(error)})"
+        yield "error", shorten(path.name), reason
+    except StructureError as error:
+        yield "error", shorten(path.name), f"the file is not extended XYZ, after {number} records ({error})"
+
+
+def frame_to_structure(text: str, *, fallback: str, labels: Labels) -> Structure | tuple[str, str]:
+    """The structure of a frame, called as its labels say or else `fallback`; (id, reason) where it holds none.
+
+    A column `occupancies` says how much of each atom is there; a mixed site is several atoms at one place.
+    """
+    name = fallback
+    try:
+        atoms = _parse_frame(text)
+        info = {str(key): value for key, value in atoms.info.items()}
+        name = find_name(info) or fallback
+        periodic = int(np.count_nonzero(atoms.pbc))
+        if periodic != _DIRECTIONS:
+            return name, f"periodic in {periodic} of three directions: not a crystal"
+        occupancies = next((atoms.arrays[column] for column in _SITE_OCCUPANCIES if column in atoms.arrays), None)
+        arrays = numbers_to_arrays(
+            atoms.numbers.astype(np.int64), atoms.positions, np.array(atoms.cell), occupancies=occupancies
+        )
+        return arrays_to_structure(arrays, info, name=name, labels=labels)
+    except StructureError as error:
+        return name, str(error)
+
+
+def _parse_frame(text: str) -> Any:  # noqa: ANN401 - ASE is imported only where a frame is read
+    from ase.io.extxyz import read_xyz  # noqa: PLC0415 - slow, and only these files need it
+
+    try:
+        return next(read_xyz(io.StringIO(text), index=0))
+    except Exception as error:  # ASE raises whatever its parser meets
+        msg = f"not a readable frame ({shorten(error)})"
+        raise StructureError(msg, code="E_STRUCTURE") from error
+
+
+def _read_line(lines: TextIO) -> str:
+    line = lines.readline(LONGEST_LINE)
+    if len(line) == LONGEST_LINE:
+        msg = f"a line of more than {LONGEST_LINE} characters"
+        raise StructureError(msg, code="E_FORMAT")
+    return line
+
+
+def _read_frame(head: str, lines: TextIO) -> tuple[str, int]:
+    """Text and number of atoms of the frame that begins with the line `head`; no text where there are too many."""
+    if not head.strip().isdecimal():
+        msg = f"expected a number of atoms, found {shorten(head.strip(), limit=40)!r}"
+        raise StructureError(msg, code="E_FORMAT")
+    size = int(head) if len(head) < _LONGEST_NUMBER else MOST_ATOMS + 1
+    kept = [head]
+    for _ in range(size + 1):
+        line = _read_line(lines)
+        if not line:
+            msg = "no more lines"
+            raise EOFError(msg)
+        if size <= MOST_ATOMS:
+            kept.append(line)
+    return "".join(kept), size
+
+
+_LONGEST_NUMBER = 20

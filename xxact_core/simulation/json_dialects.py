@@ -1,0 +1,176 @@
+"""A crystal as pymatgen, JARVIS, ASE or OPTIMADE writes it in JSON → arrays; nothing that a file names is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xxact_core.errors import StructureError, shorten
+from xxact_core.simulation.structures import (
+    check_atom_count,
+    matrix_to_cell,
+    positions_to_frac_coords,
+    symbol_to_number,
+)
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class CrystalArrays:
+    """A crystal without name and labels; fields as those of `Structure`."""
+
+    cell: np.ndarray
+    atomic_numbers: np.ndarray
+    frac_coords: np.ndarray
+    occupancies: np.ndarray
+
+
+def structure_dict_to_arrays(crystal: Json) -> CrystalArrays:
+    """A crystal as pymatgen's `Structure.as_dict` writes it, disordered sites included.
+
+    Raises:
+        StructureError: not periodic in three directions, an unknown element, or too many atoms.
+        KeyError, TypeError, ValueError: not of this form.
+    """
+    lattice, sites = crystal["lattice"], crystal["sites"]
+    check_atom_count(len(sites))
+    _check_periodic(lattice.get("pbc"))
+    matrix = lattice.get("matrix")
+    if all("abc" in site for site in sites):
+        places = np.array([site["abc"] for site in sites], dtype=np.float64)
+    else:
+        places = positions_to_frac_coords([site["xyz"] for site in sites], matrix)
+    species = [[(part["element"], part["occu"]) for part in site["species"]] for site in sites]
+    if matrix is None:
+        cell = np.array([lattice[name] for name in ("a", "b", "c", "alpha", "beta", "gamma")], dtype=np.float64)
+    else:
+        cell = matrix_to_cell(matrix)
+    return _sites_to_arrays(cell, places, species)
+
+
+def jarvis_dict_to_arrays(crystal: Json) -> CrystalArrays:
+    """A crystal as `jarvis.core.atoms.Atoms.to_dict` writes it.
+
+    Raises:
+        StructureError: no lattice of three directions, an unknown element, or too many atoms.
+        KeyError, TypeError, ValueError: not of this form.
+    """
+    matrix, places, symbols = crystal["lattice_mat"], crystal["coords"], crystal["elements"]
+    check_atom_count(len(symbols))
+    if crystal.get("cartesian"):
+        places = positions_to_frac_coords(places, matrix)
+    return _sites_to_arrays(matrix_to_cell(matrix), places, [[(str(symbol).strip(), 1.0)] for symbol in symbols])
+
+
+def ase_dict_to_arrays(crystal: Json) -> CrystalArrays:
+    """A crystal as a row of an ASE database in JSON.
+
+    Raises:
+        StructureError: not periodic in three directions, an unknown element, or too many atoms.
+        KeyError, TypeError, ValueError: not of this form.
+    """
+    numbers = _to_array(crystal["numbers"]).astype(np.int64)
+    check_atom_count(numbers.size)
+    _check_periodic(_to_array(crystal["pbc"]) if "pbc" in crystal else None)
+    return numbers_to_arrays(numbers, _to_array(crystal["positions"]), _to_array(crystal["cell"]))
+
+
+def optimade_dict_to_arrays(crystal: Json) -> CrystalArrays:
+    """A crystal as the attributes of an OPTIMADE structure; a vacancy scatters nothing and is left out.
+
+    Source: OPTIMADE 1.2, structures entries.
+
+    Raises:
+        StructureError: not periodic in three directions, an unknown element, missing sites, or too many atoms.
+        KeyError, TypeError, ValueError: not of this form.
+    """
+    names = crystal["species_at_sites"]
+    check_atom_count(len(names))
+    _check_periodic(crystal.get("dimension_types"))
+    if "implicit_atoms" in (crystal.get("structure_features") or ()):
+        msg = "some of its atoms have no position (implicit_atoms)"
+        raise StructureError(msg, code="E_STRUCTURE")
+    species = {name: [(name, 1.0)] for name in names}
+    for kind in crystal.get("species") or ():
+        parts = zip(kind["chemical_symbols"], kind["concentration"], strict=True)
+        species[kind["name"]] = [(symbol, share) for symbol, share in parts if symbol != "vacancy"]
+    matrix = crystal["lattice_vectors"]
+    cell = matrix_to_cell(matrix)
+    places = positions_to_frac_coords(crystal["cartesian_site_positions"], matrix)
+    return _sites_to_arrays(cell, places, [species[name] for name in names])
+
+
+DIALECTS: tuple[tuple[frozenset[str], Callable[[Json], CrystalArrays]], ...] = (
+    (frozenset({"lattice", "sites"}), structure_dict_to_arrays),
+    (frozenset({"lattice_mat", "coords", "elements"}), jarvis_dict_to_arrays),
+    (frozenset({"cell", "numbers", "positions"}), ase_dict_to_arrays),
+    (frozenset({"lattice_vectors", "cartesian_site_positions", "species_at_sites"}), optimade_dict_to_arrays),
+)
+"""What a crystal of each dialect has, and what reads it."""
+
+
+def numbers_to_arrays(
+    numbers: np.ndarray, positions: np.ndarray, matrix: np.ndarray, occupancies: np.ndarray | None = None
+) -> CrystalArrays:
+    """Atoms by number at cartesian positions [Å], shape (atoms, 3), in a cell of lattice vectors [Å], shape (3, 3).
+
+    Raises:
+        StructureError: the lattice spans no volume, or a number is that of no element.
+    """
+    unknown = numbers[(numbers < 1) | (numbers > _LAST_ELEMENT)]
+    if unknown.size:
+        msg = f"{unknown[0]} is the atomic number of no element"
+        raise StructureError(msg, code="E_ELEMENT")
+    return CrystalArrays(
+        matrix_to_cell(matrix),
+        numbers,
+        positions_to_frac_coords(positions, matrix),
+        np.ones(numbers.size) if occupancies is None else np.asarray(occupancies, dtype=np.float64),
+    )
+
+
+_LAST_ELEMENT = 118
+
+
+def _sites_to_arrays(
+    cell: np.ndarray, places: object, species: Sequence[Sequence[tuple[object, float]]]
+) -> CrystalArrays:
+    """Atoms of all sites; each element of a mixed site becomes an atom at its place."""
+    coords = np.array(places, dtype=np.float64).reshape(-1, 3)
+    counts = [len(parts) for parts in species]
+    if len(coords) != len(counts):
+        msg = f"{len(coords)} positions do not fit {len(counts)} sites"
+        raise StructureError(msg, code="E_STRUCTURE")
+    return CrystalArrays(
+        cell,
+        np.array([symbol_to_number(symbol) for parts in species for symbol, _ in parts], dtype=np.int64),
+        np.repeat(coords, counts, axis=0),
+        np.array([share for parts in species for _, share in parts], dtype=np.float64),
+    )
+
+
+def _check_periodic(directions: object) -> None:
+    """Refuse what is known not to be periodic in all three directions."""
+    if directions is None:
+        return
+    count = int(np.count_nonzero(np.array(directions, dtype=bool)))
+    if count != 3:  # noqa: PLR2004 - the directions of space
+        msg = f"periodic in {count} of three directions: not a crystal"
+        raise StructureError(msg, code="E_STRUCTURE")
+
+
+def _to_array(value: object) -> np.ndarray:
+    """An array as ASE writes it: a list, or shape, type and values. Source: ase.io.jsonio."""
+    if isinstance(value, Mapping) and "array" in value:
+        value = value["array"]
+    if isinstance(value, Mapping):
+        if "__ndarray__" not in value:
+            msg = f"an array is missing where {shorten(sorted(value))} stands"
+            raise StructureError(msg, code="E_STRUCTURE")
+        shape, _, flat = value["__ndarray__"]
+        return np.array(flat, dtype=np.float64).reshape(shape)
+    return np.array(value, dtype=np.float64)

@@ -1,0 +1,121 @@
+"""A JSON record → structure with its name and labels, in whichever dialect its crystal is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from xxact_core.errors import StructureError, shorten
+from xxact_core.quantities import FORMATION_ENERGY
+from xxact_core.simulation.cif_files import cif_to_structure
+from xxact_core.simulation.json_dialects import DIALECTS, CrystalArrays
+from xxact_core.simulation.labels import PLACES, Labels, record_to_targets
+from xxact_core.simulation.structures import Structure
+
+NAMES = ("material_id", "mat_id", "jid", "id", "entry_id", "immutable_id", "task_id", "uid")
+"""Members that name a record; the first that is there counts."""
+
+_CRYSTALS = ("structure", "atoms", "attributes", "final_structure")
+"""Members that are the crystal of a record, looked at before all others."""
+
+_NOT_OF_THIS_FORM = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
+"""What reading a record raises that is not what it looks like."""
+
+
+def find_crystal(record: object) -> tuple[Callable[[Any], CrystalArrays], Any] | None:
+    """The crystal of a record and what reads it; None where there is none.
+
+    The record itself may be the crystal; else a member called `structure`, `atoms` or `attributes` comes before any
+    other that looks like one, and the text of a CIF in a member `cif` last.
+
+    Raises:
+        StructureError: a row of a table has not as many values as there are columns.
+    """
+    if not isinstance(record, Mapping):
+        return None
+    record = _row_to_record(record)
+    for candidate in _candidates(record):
+        for needed, to_arrays in DIALECTS:
+            if needed <= candidate.keys():
+                return to_arrays, candidate
+    text = record.get("cif")
+    return (_cif_to_arrays, text) if isinstance(text, str) and text.strip() else None
+
+
+def record_to_structure(text: str, *, fallback: str, labels: Labels) -> Structure | tuple[str, str]:
+    """The structure of a record, called as the record says or else `fallback`; (id, reason) where it holds none."""
+    name = fallback
+    try:
+        record = json.loads(text)
+        crystal = find_crystal(record)
+        if crystal is None:
+            what = f"an object of {shorten(list(record), limit=80)}" if isinstance(record, Mapping) else "no object"
+            return name, f"{what} is no structure of a known dialect"
+        record = _row_to_record(record)
+        name = find_name(record) or fallback
+        to_arrays, content = crystal
+        return arrays_to_structure(to_arrays(content), record, name=name, labels=labels)
+    except StructureError as error:
+        return name, str(error)
+    except _NOT_OF_THIS_FORM as error:
+        return name, f"not a readable structure ({type(error).__name__}: {shorten(error)})"
+
+
+def arrays_to_structure(arrays: CrystalArrays, record: Mapping[str, Any], *, name: str, labels: Labels) -> Structure:
+    """A crystal with its name, and the labels that its record states.
+
+    Raises:
+        StructureError: the arrays do not fit, or a label cannot be true.
+    """
+    targets = record_to_targets(record, labels)
+    return Structure(
+        id=name,
+        cell=arrays.cell,
+        atomic_numbers=arrays.atomic_numbers,
+        frac_coords=arrays.frac_coords,
+        occupancies=arrays.occupancies,
+        targets=targets,
+        energy_is_exact=FORMATION_ENERGY.name in targets,
+    )
+
+
+def find_name(record: Mapping[str, Any]) -> str | None:
+    """What a record, or a part of it, calls itself; None where it does not."""
+    parts = [record, *(part for place in PLACES if isinstance(part := record.get(place), Mapping))]
+    for key in NAMES:
+        for part in parts:
+            name = part.get(key)
+            name = name.get("$oid") if isinstance(name, Mapping) else name  # MongoDB's identifiers
+            if isinstance(name, str | int) and str(name).strip():
+                return shorten(name)
+    return None
+
+
+def _candidates(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What may be the crystal of a record, the likeliest first."""
+    yield record
+    for value in (*(record.get(key) for key in _CRYSTALS), *record.values()):
+        if isinstance(value, Mapping):
+            yield value
+            if isinstance(value.get("attributes"), Mapping):  # OPTIMADE, one structure: data ▸ attributes
+                yield value["attributes"]
+        elif isinstance(value, str) and value.startswith('{"'):  # a column of JSON text in a table
+            parsed = json.loads(value)
+            yield from (parsed,) if isinstance(parsed, Mapping) else ()
+
+
+def _cif_to_arrays(text: str) -> CrystalArrays:
+    structure = cif_to_structure(text, name="cif", file="the text of its CIF")
+    return CrystalArrays(structure.cell, structure.atomic_numbers, structure.frac_coords, structure.occupancies)
+
+
+def _row_to_record(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row of a table and the names of its columns as one record. Source: pandas, orient `split`."""
+    if record.keys() != {"columns", "row"}:
+        return record
+    columns, row = record["columns"], record["row"]
+    if not isinstance(columns, list) or not isinstance(row, list) or len(columns) != len(row):
+        msg = "the row has not as many values as the file names columns"
+        raise StructureError(msg, code="E_STRUCTURE")
+    return dict(zip((str(column) for column in columns), row, strict=True))
