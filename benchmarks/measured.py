@@ -22,7 +22,7 @@ from scipy.signal import find_peaks
 from shipped_checkpoint import read_or_build
 from sklearn.ensemble import ExtraTreesClassifier
 
-from xxact_core.dataset.store import StickTable
+from xxact_core.dataset.table import StickTable
 from xxact_core.errors import InputError
 from xxact_core.evaluation.baselines import LINES, TREES, first_lines
 from xxact_core.patterns.conversions import CU_K_ALPHA, parse_wavelength

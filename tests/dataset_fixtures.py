@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from xxact_core.dataset.build import BuildPlan, build_dataset
-from xxact_core.dataset.store import StickTable, read_dataset
+from xxact_core.dataset.table import StickTable, read_dataset
 
 
 @pytest.fixture(scope="session")

@@ -17,11 +17,10 @@ from xxact_core.dataset.batches import BatchMaker, rows_in_order, shuffled_rows
 from xxact_core.dataset.build import BuildPlan, build_dataset, build_shard
 from xxact_core.dataset.distortions import Distortions
 from xxact_core.dataset.splits import SHARES, formula_to_split
-from xxact_core.dataset.store import StickTable, read_dataset
+from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.dataset.tasks import draw_tasks
 from xxact_core.errors import DatasetError
 from xxact_core.patterns.grid import GRID
-from xxact_core.patterns.pattern import Sticks
 from xxact_core.patterns.smearing import smear
 from xxact_core.quantities import CRYSTAL_SYSTEMS, space_group_to_crystal_system
 
@@ -143,8 +142,7 @@ def test_batch_equals_the_exact_smear_of_the_same_sticks(small_table: StickTable
     rows = np.arange(0, len(small_table), 7)
     batch = BatchMaker(small_table, device=CPU).batch(rows, seed=0)
     for place, row in enumerate(rows):
-        peaks = slice(small_table.peak_start[row], small_table.peak_start[row + 1])
-        sticks = Sticks(small_table.two_theta[peaks], small_table.intensity[peaks], wavelength=1.54184)
+        sticks = small_table.sticks(row)
         exact = smear(sticks, sigma=0.1).intensity
         assert np.abs(exact - batch.intensity[place].numpy()).max() < 0.01
 

@@ -10,7 +10,7 @@ import pytest
 from scipy.special import softmax
 from sklearn import metrics as sklearn_metrics
 
-from xxact_core.dataset.store import StickTable
+from xxact_core.dataset.table import StickTable
 from xxact_core.evaluation.baselines import constant_baseline, tree_baseline
 from xxact_core.evaluation.calibration import conformal_residual, fit_temperature
 from xxact_core.evaluation.evaluate import Predictions, probabilities_of, silhouettes

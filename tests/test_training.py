@@ -19,7 +19,7 @@ import torch
 from xxact_core.checkpoint import load_checkpoint, make_model
 from xxact_core.dataset.batches import BatchMaker
 from xxact_core.dataset.distortions import Distortions
-from xxact_core.dataset.store import StickTable
+from xxact_core.dataset.table import StickTable
 from xxact_core.errors import CheckpointError, RecipeError
 from xxact_core.training.config import OBJECTIVES, Recipe, override
 from xxact_core.training.journal import read_journal

@@ -9,17 +9,16 @@ import pytest
 import torch
 
 from xxact_core.dataset.batches import BatchMaker
-from xxact_core.dataset.store import StickTable
+from xxact_core.dataset.table import StickTable
 from xxact_core.patterns.gridding import put_on_grid
-from xxact_core.patterns.pattern import GriddedPattern, Sticks
+from xxact_core.patterns.pattern import GriddedPattern
 from xxact_core.patterns.readers import read_pattern
 from xxact_core.patterns.smearing import smear
 
 
 def test_file_sticks_and_batch_give_one_pattern_on_one_grid(small_table: StickTable, tmp_path: Path) -> None:
     row = int(small_table.rows("test")[0])
-    peaks = slice(small_table.peak_start[row], small_table.peak_start[row + 1])
-    sticks = Sticks(small_table.two_theta[peaks], small_table.intensity[peaks], wavelength=1.54184)
+    sticks = small_table.sticks(row)
     smeared = smear(sticks)
     path = tmp_path / "scan.xy"
     np.savetxt(path, np.column_stack([smeared.grid.two_theta, smeared.intensity]), fmt="%.4f")

@@ -1,7 +1,9 @@
 """The data set on disk: HDF5 shards that xarray and h5py both open, named with their digests in a manifest.
 
-A shard holds sticks, not patterns, as CF "contiguous ragged arrays": `peak_count(material)` says how many entries of
-`two_theta(peak)` and `intensity(peak)` belong to each material, `element_count(material)` the same for elements.
+A shard holds sticks, not patterns, and of a stick its Miller indices and intensity, not its angle: 2θ follows exactly
+from the cell. Entries of all materials lie one after another, as CF "contiguous ragged arrays": `peak_count(material)`
+says how many of `hkl(index, peak)` and `intensity(peak)` belong to each material; `element_count` and `rotation_count`
+say the same for elements and rotations.
 """
 
 from __future__ import annotations
@@ -18,27 +20,39 @@ import h5netcdf
 import h5py
 import numpy as np
 
-from xxact_core.compositions.element_table import SYMBOLS
 from xxact_core.dataset.splits import SPLITS
 from xxact_core.errors import DatasetError
 from xxact_core.quantities import TARGETS
 
-SCHEMA = "xxact-dataset-1"
+SCHEMA = "xxact-dataset-2"
 MANIFEST = "manifest.json"
+
+INTENSITY_STEP = 100 / 65535
+"""Intensities are stored in these steps: 0.0008 at most of a strongest line of 100 is lost."""
+
+CHUNK = 1 << 18
+"""Entries that are compressed together: large enough to read fast, small enough to read in part."""
+
+CELL = {"a": "angstrom", "b": "angstrom", "c": "angstrom", "alpha": "degree", "beta": "degree", "gamma": "degree"}
+"""The columns of the cell that Miller indices refer to, with their units."""
 
 
 @dataclass(frozen=True)
 class Material:
-    """One row of a data set: sticks, composition and labels.
+    """One row of a data set: sticks, cell, composition and labels.
 
-    two_theta [deg], intensity (0-100): shape (peaks,). atomic_numbers, fractions: shape (elements,).
+    cell: a, b, c [Å], α, β, γ [deg], shape (6,). hkl: shape (peaks, 3). intensity: 0-100, shape (peaks,).
+    rotations: the Laue group modulo inversion, h' = h W, shape (rotations, 3, 3).
+    atomic_numbers, fractions: shape (elements,).
     targets: values of regression quantities by name; class labels as index into the quantity's classes.
     """
 
     id: str
     formula: str
-    two_theta: np.ndarray
+    cell: np.ndarray
+    hkl: np.ndarray
     intensity: np.ndarray
+    rotations: np.ndarray
     atomic_numbers: np.ndarray
     fractions: np.ndarray
     targets: Mapping[str, float]
@@ -51,31 +65,52 @@ def write_shard(path: Path, materials: Sequence[Material], attributes: Mapping[s
 
     The file is written under a temporary name with checksums, flushed to disk, then renamed.
     """
-    part = path.with_suffix(".part")
-    part.unlink(missing_ok=True)
-    with h5netcdf.File(part, "w") as file:
-        file.attrs.update({"Conventions": "CF-1.11", "featureType": "profile", "schema": SCHEMA, **attributes})
-        file.dimensions = {
-            "material": len(materials),
-            "peak": sum(material.two_theta.size for material in materials),
-            "element": sum(material.atomic_numbers.size for material in materials),
-        }
-        _write_rows(file, materials)
-        _write_ragged(file, materials)
-    with part.open("rb+") as written:
-        os.fsync(written.fileno())
-    digest = file_digest(part)
-    part.replace(path)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # another process may be making the same shard
+    try:
+        _write_file(part, materials, attributes)
+        digest = file_digest(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
     fsync_folder(path.parent)
     return digest
 
 
+def _write_file(path: Path, materials: Sequence[Material], attributes: Mapping[str, Any]) -> None:
+    with h5netcdf.File(path, "w") as file:
+        file.attrs.update({"Conventions": "CF-1.11", "featureType": "profile", "schema": SCHEMA, **attributes})
+        file.dimensions = {
+            "material": len(materials),
+            "peak": sum(material.intensity.size for material in materials),
+            "element": sum(material.atomic_numbers.size for material in materials),
+            "rotation": sum(len(material.rotations) for material in materials),
+            "index": 3,
+            "index_2": 3,
+        }
+        _write_rows(file, materials)
+        _write_ragged(file, materials)
+    with path.open("rb+") as written:
+        os.fsync(written.fileno())
+
+
+def intensity_to_code(intensity: np.ndarray) -> np.ndarray:
+    """Intensities 0-100 in steps of `INTENSITY_STEP`, uint16; a line that is there is never rounded away."""
+    return np.clip(np.rint(intensity / INTENSITY_STEP), 1, 65535).astype(np.uint16)
+
+
+def hkl_type(materials: Sequence[Material]) -> np.dtype:
+    """The smallest type that holds all Miller indices: one byte, or two for very large cells."""
+    largest = max(int(np.abs(material.hkl).max(initial=0)) for material in materials)
+    return np.dtype(np.int8 if largest <= np.iinfo(np.int8).max else np.int16)
+
+
 def _write_rows(file: h5netcdf.File, materials: Sequence[Material]) -> None:
-    text = h5py.string_dtype()
     for name, label in (("id", "identifier of the material"), ("formula", "reduced formula")):
-        variable = file.create_variable(name, ("material",), dtype=text)
-        variable[...] = np.array([getattr(material, name) for material in materials], dtype=object)
-        variable.attrs["long_name"] = label
+        _write_text(file, name, [getattr(material, name) for material in materials], label)
+    cells = np.array([material.cell for material in materials])
+    for column, (name, unit) in enumerate(CELL.items()):
+        variable = _write(file, name, ("material",), cells[:, column].copy())
+        variable.attrs.update({"units": unit, "long_name": f"{name} of the cell that hkl refers to"})
     for target in TARGETS.values():
         values = np.array([material.targets.get(target.name, np.nan) for material in materials], dtype=np.float32)
         if target.kind == "value":
@@ -96,29 +131,51 @@ def _write_rows(file: h5netcdf.File, materials: Sequence[Material]) -> None:
 
 
 def _write_ragged(file: h5netcdf.File, materials: Sequence[Material]) -> None:
-    counts = np.array([material.two_theta.size for material in materials], dtype=np.int32)
-    _write(file, "peak_count", ("material",), counts).attrs["sample_dimension"] = "peak"
-    counts = np.array([material.atomic_numbers.size for material in materials], dtype=np.int32)
-    _write(file, "element_count", ("material",), counts).attrs["sample_dimension"] = "element"
-    for name, dimension, dtype, unit, label in (
-        ("two_theta", "peak", np.float32, "degree", "2θ of the reflection"),
-        ("intensity", "peak", np.float32, "1", "intensity, strongest = 100"),
-        ("atomic_number", "element", np.uint8, "1", "atomic number"),
-        ("fraction", "element", np.float32, "1", "atomic fraction"),
-    ):
-        attribute = {"atomic_number": "atomic_numbers", "fraction": "fractions"}.get(name, name)
-        values = np.concatenate([getattr(material, attribute) for material in materials]).astype(dtype)
-        variable = _write(file, name, (dimension,), values)
-        variable.attrs["units"] = unit
-        variable.attrs["long_name"] = label
+    for dimension, attribute in (("peak", "intensity"), ("element", "atomic_numbers"), ("rotation", "rotations")):
+        counts = np.array([len(getattr(material, attribute)) for material in materials], dtype=np.int32)
+        _write(file, f"{dimension}_count", ("material",), counts).attrs["sample_dimension"] = dimension
+    hkl = np.concatenate([material.hkl for material in materials]).T
+    variable = _write(file, "hkl", ("index", "peak"), np.ascontiguousarray(hkl, dtype=hkl_type(materials)))
+    variable.attrs["long_name"] = "Miller indices of a reflection of the line; 2θ = 2 asin(λ/2 √(hᵀ G* h))"
+    codes = intensity_to_code(np.concatenate([material.intensity for material in materials]))
+    variable = _write(file, "intensity", ("peak",), codes)
+    variable.attrs.update({"scale_factor": INTENSITY_STEP, "units": "1", "long_name": "intensity, strongest = 100"})
+    rotations = np.concatenate([material.rotations for material in materials]).astype(np.int8)
+    variable = _write(file, "rotation_matrix", ("rotation", "index", "index_2"), rotations)
+    variable.attrs["long_name"] = "W of h' = h W: equivalent reflections, Friedel's mates left out"
+    numbers = np.concatenate([material.atomic_numbers for material in materials]).astype(np.uint8)
+    _write(file, "atomic_number", ("element",), numbers).attrs["long_name"] = "atomic number"
+    fractions = np.concatenate([material.fractions for material in materials]).astype(np.float32)
+    _write(file, "fraction", ("element",), fractions).attrs.update({"units": "1", "long_name": "atomic fraction"})
+
+
+def _write_text(file: h5netcdf.File, name: str, texts: Sequence[str], label: str) -> None:
+    """Text as rows of bytes, which compress, as strings of HDF5 do not; xarray joins them to text again."""
+    encoded = [text.encode() for text in texts]
+    width = max(1, *map(len, encoded))
+    letters = np.array(encoded, dtype=f"S{width}").view("S1").reshape(len(encoded), width)
+    dimension = f"{name}_length"
+    file.dimensions[dimension] = width
+    variable = _write(file, name, ("material", dimension), letters)
+    variable.attrs.update({"_Encoding": "utf-8", "long_name": label})
+
+
+def read_text(file: h5py.File, name: str) -> np.ndarray:
+    """A column of text of a shard that is open in h5py, shape (materials,), of Python strings."""
+    letters = file[name][...]
+    return np.char.decode(letters.view(f"S{letters.shape[1]}")[:, 0], "utf-8").astype(object)
 
 
 def _write(file: h5netcdf.File, name: str, dimensions: tuple[str, ...], values: np.ndarray) -> h5netcdf.Variable:
+    chunks = tuple(
+        1 if dimension == "index" and "peak" in dimensions else max(1, min(size, CHUNK))
+        for dimension, size in zip(dimensions, values.shape, strict=True)
+    )
     variable = file.create_variable(
         name,
         dimensions,
         dtype=values.dtype,
-        chunks=(min(max(values.size, 1), 1 << 18),),
+        chunks=chunks,
         compression="gzip",
         compression_opts=4,
         shuffle=True,
@@ -166,96 +223,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         msg = f"{folder} is not a finished data set: it holds no {MANIFEST} (make one with `xxact build`)"
         raise DatasetError(msg, code="E_DATASET") from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         msg = f"{path} is not JSON: {error}"
         raise DatasetError(msg, code="E_DATASET") from error
-    if manifest.get("schema") != SCHEMA:
-        msg = f"{path} has the schema {manifest.get('schema')!r}; expected {SCHEMA!r}"
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        found = manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
+        msg = f"{path} has the schema {found!r}; expected {SCHEMA!r}: build the data set again"
         raise DatasetError(msg, code="E_DATASET")
     return manifest
-
-
-@dataclass(frozen=True)
-class StickTable:
-    """A whole data set in memory: flat arrays of all materials, ready to be cut into batches.
-
-    peak_start, element_start: shape (materials + 1,), where each material's entries begin.
-    two_theta [deg], intensity (0-100): shape (peaks,), float32. atomic_number (uint8), fraction: shape (entries,).
-    targets: name → shape (materials,), float32; NaN where unknown, class index for classes.
-    """
-
-    id: np.ndarray
-    formula: np.ndarray
-    split: np.ndarray
-    energy_is_exact: np.ndarray
-    targets: Mapping[str, np.ndarray]
-    peak_start: np.ndarray
-    two_theta: np.ndarray
-    intensity: np.ndarray
-    element_start: np.ndarray
-    atomic_number: np.ndarray
-    fraction: np.ndarray
-    digest: str
-
-    def __len__(self) -> int:
-        """Number of materials."""
-        return len(self.id)
-
-    def rows(self, split: str) -> np.ndarray:
-        """Row numbers of a split, in file order."""
-        if split not in SPLITS:
-            msg = f"{split!r} is not a split; choose from {SPLITS}"
-            raise DatasetError(msg, code="E_DATASET")
-        return np.flatnonzero(self.split == SPLITS.index(split))
-
-    def elements(self, split: str) -> list[str]:
-        """Symbols of the elements that occur in a split, by atomic number."""
-        counts = np.diff(self.element_start)
-        in_split = np.repeat(self.split == SPLITS.index(split), counts)
-        return [SYMBOLS[number - 1] for number in np.unique(self.atomic_number[in_split])]
-
-
-def read_dataset(folder: Path, *, verify: bool = True) -> StickTable:
-    """Read every shard of a data set folder into memory.
-
-    Raises:
-        DatasetError: a shard is missing, or its digest is not the manifest's (when `verify`).
-    """
-    manifest = read_manifest(folder)
-    columns: dict[str, list[np.ndarray]] = {}
-    for shard in manifest["shards"]:
-        path = folder / shard["file"]
-        if not path.is_file():
-            msg = f"the shard {path} is missing"
-            raise DatasetError(msg, code="E_DATASET")
-        if verify and file_digest(path) != shard["sha256"]:
-            msg = f"the shard {path} is damaged: its SHA-256 is not the manifest's; delete it and build again"
-            raise DatasetError(msg, code="E_DATASET")
-        with h5py.File(path, "r") as file:
-            for name in (*_ROW_COLUMNS, *TARGETS, *_RAGGED_COLUMNS):
-                data = file[name]
-                values = data.asstr()[...] if name in {"id", "formula"} else data[...]
-                columns.setdefault(name, []).append(values)
-    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
-    targets = {}
-    for target in TARGETS.values():
-        values = joined[target.name].astype(np.float32)
-        targets[target.name] = np.where(values < 0, np.nan, values) if target.kind == "class" else values
-    return StickTable(
-        id=joined["id"],
-        formula=joined["formula"],
-        split=joined["split"],
-        energy_is_exact=joined["energy_is_exact"].astype(bool),
-        targets=targets,
-        peak_start=np.concatenate([[0], np.cumsum(joined["peak_count"], dtype=np.int64)]),
-        two_theta=joined["two_theta"],
-        intensity=joined["intensity"],
-        element_start=np.concatenate([[0], np.cumsum(joined["element_count"], dtype=np.int64)]),
-        atomic_number=joined["atomic_number"],
-        fraction=joined["fraction"],
-        digest=manifest["digest"],
-    )
-
-
-_ROW_COLUMNS = ("id", "formula", "split", "energy_is_exact", "peak_count", "element_count")
-_RAGGED_COLUMNS = ("two_theta", "intensity", "atomic_number", "fraction")

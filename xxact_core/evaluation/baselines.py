@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from xxact_core.dataset.store import StickTable
-from xxact_core.evaluation.metrics import accuracy, class_mean_accuracy, mean_absolute_error
+from xxact_core.dataset.table import StickTable
+from xxact_core.evaluation.metrics import accuracy, class_mean_accuracy, mean_absolute_error, named_error
 from xxact_core.quantities import PREDICTED, TARGETS
 
 LINES = 10
@@ -25,11 +25,7 @@ def constant_baseline(table: StickTable) -> dict[str, float]:
         if not seen.size or not asked.size:
             continue
         if target.kind == "value":
-            error = mean_absolute_error(np.full_like(asked, seen.mean()), asked)
-            scaled = target.name == "formation_energy_per_atom"
-            metrics[f"{target.name}_mae_mev_per_atom" if scaled else f"{target.name}_mae_ev"] = error * (
-                1000 if scaled else 1
-            )
+            metrics |= named_error(target, mean_absolute_error(np.full_like(asked, seen.mean()), asked))
         else:
             majority = np.full(len(asked), np.bincount(seen.astype(int)).argmax())
             metrics[f"{target.name}_accuracy"] = accuracy(majority, asked.astype(int))
@@ -59,8 +55,8 @@ def tree_baseline(table: StickTable, *, weakest: float, jobs: int = 1, seed: int
 
 def first_lines(table: StickTable, row: int, *, weakest: float) -> np.ndarray:
     """The sin θ of the first ten lines above `weakest` [% of the strongest], and their count: shape (11,)."""
-    peaks = slice(table.peak_start[row], table.peak_start[row + 1])
-    seen = table.two_theta[peaks][table.intensity[peaks] > weakest]
+    sticks = table.sticks(row)
+    seen = sticks.two_theta[sticks.intensity > weakest]
     features = np.zeros(LINES + 1, dtype=np.float32)
     first = np.sin(np.radians(seen[:LINES] / 2))
     features[: len(first)] = first

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from xxact_core.dataset.store import StickTable
+from xxact_core.dataset.table import StickTable
 from xxact_core.evaluation.evaluate import Predictions, probabilities_of
 
 COVERAGE = 0.9

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from xxact_core.dataset.batches import BatchMaker, rows_in_order
-from xxact_core.dataset.store import StickTable
+from xxact_core.dataset.table import StickTable
 from xxact_core.evaluation.metrics import (
     accuracy,
     class_mean_accuracy,
     expected_calibration_error,
     mean_absolute_error,
+    named_error,
     top_k_accuracy,
 )
 from xxact_core.model.answers import class_probabilities
@@ -84,9 +85,7 @@ def metrics_of(
         if not known.any():
             continue
         error = mean_absolute_error(values[known], table.targets[name][predictions.rows][known])
-        metrics |= (
-            {f"{name}_mae_mev_per_atom": 1000 * error} if name.startswith("formation") else {f"{name}_mae_ev": error}
-        )
+        metrics |= named_error(TARGETS[name], error)
     for name, of_all in probabilities_of(predictions, temperatures or {}).items():
         known = _known(table, name, predictions.rows)
         if not known.any():

@@ -5,6 +5,24 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
+from xxact_core.quantities import Quantity
+
+UNITS_IN_NAMES = {
+    "eV/atom": ("mev_per_atom", 1000.0),
+    "eV": ("ev", 1.0),
+    "g/cm³": ("g_per_cm3", 1.0),
+    "Å³/atom": ("angstrom3_per_atom", 1.0),
+    "Å": ("angstrom", 1.0),
+    "°": ("degree", 1.0),
+}
+"""How a unit is written at the end of a metric's name, and the factor from a quantity's unit to it."""
+
+
+def named_error(quantity: Quantity, error: float) -> dict[str, float]:
+    """A mean absolute error under its name, which ends in its unit; energies per atom are in meV."""
+    unit, factor = UNITS_IN_NAMES[quantity.unit]
+    return {f"{quantity.name}_mae_{unit}": factor * error}
+
 
 def mean_absolute_error(predicted: Float[np.ndarray, " n"], true: Float[np.ndarray, " n"]) -> float:
     """Mean of |predicted - true|, in the unit of both; lower is better."""

@@ -10,7 +10,7 @@ import torch
 
 from xxact_core.checkpoint import load_checkpoint
 from xxact_core.dataset.batches import BatchMaker
-from xxact_core.dataset.store import StickTable, read_dataset
+from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import DatasetError
 from xxact_core.evaluation.evaluate import Predictions, metrics_of, predict_rows, silhouettes
 

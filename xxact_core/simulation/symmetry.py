@@ -1,4 +1,4 @@
-"""Structure → space group and crystal system, by spglib through pymatgen."""
+"""Structure → space group, crystal system, rotations and conventional cell, by spglib through pymatgen."""
 
 from __future__ import annotations
 
@@ -16,12 +16,23 @@ SYMPREC = 0.1
 """Tolerance on positions [Å]. Ours; XxaCT-NN does not say which it used, and this is what databases report."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Symmetry:
-    """Space group number (1-230) and crystal system."""
+    """What spglib finds in a structure.
+
+    space_group: number, 1-230. rotations: the Laue group modulo inversion in the basis of the structure's own cell,
+    shape (rotations, 3, 3), int8; as h' = h W they lead from a reflection to all that are equivalent to it.
+    conventional_cell: a, b, c [Å], α, β, γ [deg] of the conventional cell, shape (6,).
+    """
 
     space_group: int
-    crystal_system: str
+    rotations: np.ndarray
+    conventional_cell: np.ndarray
+
+    @property
+    def crystal_system(self) -> str:
+        """One of `xxact_core.quantities.CRYSTAL_SYSTEMS`."""
+        return space_group_to_crystal_system(self.space_group)
 
 
 def find_symmetry(structure: Structure, *, symprec: float = SYMPREC) -> Symmetry:
@@ -43,8 +54,19 @@ def find_symmetry(structure: Structure, *, symprec: float = SYMPREC) -> Symmetry
         crystal = PymatgenStructure(Lattice.from_parameters(*structure.cell), species, coords)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            number = int(SpacegroupAnalyzer(crystal, symprec=symprec).get_space_group_number())
+            found = SpacegroupAnalyzer(crystal, symprec=symprec).get_symmetry_dataset()
     except Exception as error:  # spglib and pymatgen raise many kinds for impossible structures
         msg = f"{structure.id}: no symmetry found ({shorten(error)})"
         raise StructureError(msg, code="E_SYMMETRY") from error
-    return Symmetry(number, space_group_to_crystal_system(number))
+    conventional = Lattice(found.std_lattice)
+    return Symmetry(
+        space_group=int(found.number),
+        rotations=without_inversion(np.asarray(found.rotations)),
+        conventional_cell=np.array(conventional.parameters),
+    )
+
+
+def without_inversion(rotations: np.ndarray) -> np.ndarray:
+    """Each of the integer rotations and rotoinversions once, up to its sign: shape (n, 3, 3) to (m, 3, 3), int8."""
+    proper = rotations * np.rint(np.linalg.det(rotations)).astype(int)[:, None, None]
+    return np.unique(proper, axis=0).astype(np.int8)

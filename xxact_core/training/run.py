@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from xxact_core.checkpoint import Checkpoint
 from xxact_core.dataset.batches import BatchMaker, shuffled_rows
-from xxact_core.dataset.store import StickTable, read_dataset, write_json
+from xxact_core.dataset.store import write_json
+from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import RecipeError
 from xxact_core.evaluation.calibration import calibrate
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from xxact_core.checkpoint import load_checkpoint, make_model
-from xxact_core.dataset.store import StickTable, write_json
+from xxact_core.dataset.store import write_json
+from xxact_core.dataset.table import StickTable
 from xxact_core.errors import RecipeError
 from xxact_core.model.xxact import Xxact
 from xxact_core.training.config import Recipe
