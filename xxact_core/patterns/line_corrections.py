@@ -1,0 +1,94 @@
+"""What a specimen and a diffractometer do to ideal lines: where they come to stand, and how strong they get.
+
+Operators only, as in `line_shapes`, so that numbers, arrays and tensors go through alike.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Numbers = TypeVar("Numbers", float, np.ndarray, "Tensor")
+Arrays = TypeVar("Arrays", np.ndarray, "Tensor")
+
+_DEGREES = 180 / math.pi
+
+
+def displacement_shift(cos_theta: Numbers, *, displacement: float | Numbers, radius: float | Numbers) -> Numbers:
+    """Shift Δ2θ = -2 s cos θ / R [deg] of a specimen that stands s [mm] off the axis of a goniometer of radius R [mm].
+
+    s is above 0 where the specimen lies too low, away from source and detector: its lines move to lower angles.
+    Source: Klug & Alexander (1974), X-ray Diffraction Procedures, 2nd ed., section 5-1.
+    """
+    return -2 * _DEGREES * displacement / radius * cos_theta
+
+
+def lorentz_polarisation(sine_squared: Numbers) -> Numbers:
+    """Factor (1 + cos² 2θ) / (sin²θ cos θ) of powder lines, from sin²θ; no monochromator.
+
+    Source: International Tables for Crystallography C, sections 6.2.2 and 6.2.5.
+    """
+    return (1 + (1 - 2 * sine_squared) ** 2) / (sine_squared * (1 - sine_squared) ** 0.5)
+
+
+def thermal_factor(inverse_d_squared: Numbers, *, b: float | Numbers) -> Numbers:
+    """Factor exp(-2 B sin²θ / λ²) = exp(-B / 2d²) of lines of 1/d² [Å⁻²], B [Å²] alike for all atoms.
+
+    Source: Debye (1913), Ann. Phys. 348, 49-92; Waller (1923), Z. Phys. 17, 398-408.
+    """
+    return math.e ** (-0.5 * b * inverse_d_squared)
+
+
+def march_dollase_factor(cos_squared: Numbers, *, r: float | Numbers) -> Numbers:
+    """Density (r² cos²α + sin²α / r)^(-3/2) of crystallites whose texture axis is tilted by α; 1 for r = 1.
+
+    r below 1: plates, whose normals stand up, as reflection geometry sees them; above 1: needles. Its mean over all
+    directions is 1. A line's factor is the mean over its equivalent reflections.
+
+    Source: March (1932), Z. Kristallogr. 81, 285-297; Dollase (1986), J. Appl. Cryst. 19, 267-272.
+    """
+    return (r**2 * cos_squared + (1 - cos_squared) / r) ** -1.5
+
+
+def entries_to_metric(entries: Arrays) -> Arrays:
+    """The six entries G*₁₁, G*₂₂, G*₃₃, G*₁₂, G*₁₃, G*₂₃ of shape (..., 6) as matrices of shape (..., 3, 3)."""
+    matrices: Arrays = entries[..., [0, 3, 4, 3, 1, 5, 4, 5, 2]].reshape((*entries.shape[:-1], 3, 3))
+    return matrices
+
+
+def strain_to_metric_change(frame: Arrays, strain: Arrays, rotations: Arrays, *, weights: Arrays) -> Arrays:
+    """What a strain adds to a reciprocal metric [Å⁻²], averaged over rotations so that the crystal system stays.
+
+    With G* = L Lᵀ (Miller indices h as rows have the Cartesian vector h L), a strain ε makes it L (1 - ε)² Lᵀ: spacings
+    along a direction of strain grow. The mean of W (change) Wᵀ over the rotations W of the Laue group is what every
+    equivalent reflection sees.
+
+    Args:
+        frame: L, shape (..., 3, 3) [Å⁻¹].
+        strain: ε, symmetric, shape (..., 3, 3).
+        rotations: W of the Laue group, shape (..., rotations, 3, 3); Miller indices turn as h W.
+        weights: of the rotations, adding up to 1, shape (..., rotations).
+
+    Returns:
+        Shape (..., 3, 3).
+    """
+    change = strain @ strain - 2 * strain
+    turned = rotations @ frame[..., None, :, :]
+    mean: Arrays = ((turned @ change[..., None, :, :] @ turned.mT) * weights[..., None, None]).sum(-3)
+    return mean
+
+
+def equivalent_axes(axis: np.ndarray, rotations: np.ndarray) -> np.ndarray:
+    """Normals equivalent to `axis` (h, k, l) that differ by more than their sign, shape (equivalents, 3).
+
+    All of them occur equally often among the rotations (shape (rotations, 3, 3)), so that a mean over these few is the
+    mean over the group.
+    """
+    turned = np.asarray(axis, dtype=np.int64) @ np.asarray(rotations, dtype=np.int64)
+    first = np.take_along_axis(turned, (turned != 0).argmax(axis=1)[:, None], axis=1)
+    return np.unique(turned * np.sign(first), axis=0)
