@@ -11,6 +11,7 @@ from strategies import sticks
 from xxact_core.errors import PatternError
 from xxact_core.patterns.conversions import CU_K_ALPHA, change_wavelength
 from xxact_core.patterns.grid import GRID
+from xxact_core.patterns.line_shapes import LineShape, sigma_to_fwhm, split_doublet
 from xxact_core.patterns.pattern import Sticks
 from xxact_core.patterns.smearing import smear
 
@@ -64,3 +65,40 @@ def test_no_reflection_on_the_grid_is_refused(positions: list[float], heights: l
 def test_a_width_that_is_none_is_refused(sigma: float) -> None:
     with pytest.raises(ValueError, match="sigma"):
         smear(Sticks([40.0], [1.0], CU_K_ALPHA), sigma=sigma)
+
+
+def test_an_instrument_of_constant_width_is_a_sigma() -> None:
+    drawn = Sticks([20.0, 40.0, 80.0], [10.0, 100.0, 30.0], CU_K_ALPHA)
+    shaped = smear(drawn, shape=LineShape(caglioti=(0.0, 0.0, sigma_to_fwhm(0.06) ** 2)))
+    np.testing.assert_allclose(shaped.intensity, smear(drawn, sigma=0.06).intensity, atol=1e-4)
+
+
+def test_small_crystals_keep_areas_and_lower_the_wide_lines_of_high_angles() -> None:
+    drawn = Sticks([20.0, 80.0], [100.0, 100.0], CU_K_ALPHA)
+    low, high = np.split(smear(drawn, shape=LineShape(crystallite_size=10.0)).intensity, [2250])
+    assert high.max() < 0.9 * low.max()
+    assert high.sum() == pytest.approx(low.sum(), rel=1e-3)
+    kept = smear(drawn, shape=LineShape(crystallite_size=10.0, equal_area=False)).intensity[2250:]
+    assert kept.max() == pytest.approx(100, abs=0.1)
+
+
+def test_a_lorentzian_is_half_as_high_where_the_gaussian_is_and_has_its_tails() -> None:
+    stick = Sticks([40.0], [1.0], CU_K_ALPHA)
+    half = round((40.0 + sigma_to_fwhm(0.1) / 2 - GRID.start) / GRID.step)
+    gaussian, mixed, lorentzian = (
+        smear(stick, shape=LineShape(lorentzian=share)).intensity for share in (0.0, 0.5, 1.0)
+    )
+    assert gaussian[half] == pytest.approx(50, abs=3)
+    assert lorentzian[half] == pytest.approx(gaussian[half], abs=0.5)
+    np.testing.assert_allclose(mixed, (gaussian + lorentzian) / 2, atol=1e-4)
+    at_42 = 100 / (1 + (2 * 2.0 / sigma_to_fwhm(0.1)) ** 2)
+    assert lorentzian[round(37 / GRID.step)] == pytest.approx(at_42, rel=1e-4)
+
+
+def test_a_doublet_is_the_sum_of_its_two_lines() -> None:
+    stick = Sticks([80.0], [90.0], CU_K_ALPHA)
+    positions, heights = split_doublet(np.array([80.0]), np.array([90.0]), anode="Cu")
+    two = smear(Sticks(positions, heights, CU_K_ALPHA), sigma=0.04)
+    doublet = smear(stick, sigma=0.04, shape=LineShape(anode="Cu"))
+    np.testing.assert_allclose(doublet.intensity, two.intensity, atol=1e-4)
+    assert doublet.intensity[round((positions[1] - GRID.start) / GRID.step)] == pytest.approx(50, abs=3)

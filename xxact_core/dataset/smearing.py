@@ -103,9 +103,12 @@ def smear_tensors(
     check_shapes(two_theta, intensity, sample, out, sigma=sigma, lorentzian=lorentzian, each_line=each_line)
     waits = two_theta.device.type != "cpu"
     if not waits:
-        _check_values(sample, sigma, batch=len(out))
+        _check_samples(sample, batch=len(out))
     own = slice(None) if each_line else sample
     width = (sigma[own] / GRID.step).float()
+    if not (waits or bool(((width > 0) & width.isfinite()).all())):
+        msg = "sigma holds a width that is not a positive number of degrees 2θ"
+        raise ValueError(msg)
     share = None if lorentzian is None else lorentzian[own].float()
     exact = (two_theta.double() - GRID.start) / GRID.step
     place = exact.nan_to_num().clamp(-FARTHEST, FARTHEST)
@@ -135,7 +138,7 @@ def smear_tensors(
 
 
 def _add_gaussians(padded: Tensor, place: Tensor, height: Tensor, width: Tensor, origin: Tensor, *, reach: int) -> None:
-    centre = place.round().clamp(-reach, GRID.points + reach)
+    centre = place.round().clamp(-reach, GRID.points - 1 + reach)
     offsets = torch.arange(-reach, reach + 1, device=place.device)
     values = (centre - place).float()[:, None] + offsets
     values.square_().mul_((-0.5 / width.square())[:, None]).exp_().mul_(height[:, None])
@@ -174,14 +177,9 @@ def _of_each(of_pattern: Tensor | None, of_line: Tensor | None, sample: Tensor, 
     return of_pattern if of_line is None else of_line
 
 
-def _check_values(sample: Tensor, sigma: Tensor, *, batch: int) -> None:
-    if not len(sample):
-        return
-    if not (int(sample.min()) >= 0 and int(sample.max()) < batch):
+def _check_samples(sample: Tensor, *, batch: int) -> None:
+    if len(sample) and not (int(sample.min()) >= 0 and int(sample.max()) < batch):
         msg = f"sample runs from {int(sample.min())} to {int(sample.max())}; expected patterns 0 to {batch - 1}"
-        raise ValueError(msg)
-    if not bool(((sigma > 0) & sigma.isfinite()).all()):
-        msg = "sigma holds a width that is not a positive number of degrees 2θ"
         raise ValueError(msg)
 
 
