@@ -1,4 +1,4 @@
-"""The command line: xxact build | train | evaluate | predict | info | app."""
+"""The command line: xxact build | dataset | train | evaluate | predict | info | app."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from xxact_core import dataset_commands
 from xxact_core.errors import InputError, RecipeError, WavelengthError, shorten
 
 app = typer.Typer(
@@ -18,6 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(dataset_commands.app, name="dataset")
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -32,21 +34,51 @@ def main() -> None:
 
 
 @app.command()
-def build(
-    source: Annotated[Path, typer.Argument(help="A .parquet table of structures, or a folder of .cif files.")],
+def build(  # noqa: PLR0913 - an argument for each option
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="Structures: CIF files or an archive of them, a .parquet table, extended XYZ, JSON of pymatgen, "
+            "Alexandria, Matbench, JARVIS, ASE or OPTIMADE; a file, or a folder of files."
+        ),
+    ],
     dataset: Annotated[Path, typer.Argument(help="Folder to write the data set to; a rerun goes on where it ended.")],
     *,
+    label: Annotated[
+        list[str] | None, typer.Option(help="A target's field and unit, for instance 'band_gap=gap pbe:eV'.")
+    ] = None,
+    wavelength: Annotated[str, typer.Option(help="In Å, or a name such as CuKa, CoKa, MoKa.")] = "CuKa",
     workers: Annotated[int | None, typer.Option(help="Processes; one a core where not given.", min=1)] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Dask scheduler to do the work: tls://HOST:PORT or tcp://127.0.0.1:PORT.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the split by reduced formula.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Only the first structures.", min=1)] = None,
     shard_rows: Annotated[int, typer.Option(help="Structures in a shard.", min=1)] = 4096,
+    symmetry: Annotated[bool, typer.Option(help="Find crystal system and space group, by spglib.")] = True,
+    symprec: Annotated[float, typer.Option(help="Tolerance of spglib, in Å.", min=1e-6)] = 0.1,
+    timeout: Annotated[float, typer.Option(help="Seconds that one structure may take.", min=0.1)] = 60,
 ) -> None:
     """Make a data set from structures: sticks, compositions, labels and a split."""
-    from xxact_core.dataset.build import ERRORS, BuildPlan, build_dataset
+    from xxact_core.dataset.build import ERRORS, build_dataset
+    from xxact_core.dataset.duplicates import DUPLICATES
+    from xxact_core.dataset.plan import BuildPlan
+    from xxact_core.patterns.conversions import parse_wavelength
 
-    plan = BuildPlan(source=str(source), seed=seed, limit=limit, shard_rows=shard_rows)
-    counts = build_dataset(plan, dataset, workers=workers)
+    plan = BuildPlan(
+        source=str(source),
+        shard_rows=shard_rows,
+        seed=seed,
+        wavelength=parse_wavelength(wavelength),
+        symprec=symprec,
+        symmetry=symmetry,
+        labels=tuple(label or ()),
+        limit=limit,
+    )
+    counts = build_dataset(plan, dataset, workers=workers, scheduler=scheduler, timeout=timeout)
     typer.echo(f"{counts['materials']} materials in {dataset}, {counts['errors']} errors in {dataset / ERRORS}")
+    if counts["duplicates"]:
+        typer.echo(f"{counts['duplicates']} materials are like another: {dataset / DUPLICATES}")
 
 
 @app.command()

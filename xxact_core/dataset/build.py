@@ -25,6 +25,8 @@ from xxact_core.simulation.sources import Block, count_items, list_blocks
 
 ERRORS = "errors.csv"
 
+COUNTS = ("materials", "errors", "duplicates")
+
 BYTES_PER_MATERIAL = 2000
 """What a material takes on disk, generously, to warn of a disk that is too small."""
 
@@ -65,7 +67,7 @@ def build_dataset(
     if (folder / MANIFEST).is_file():
         manifest = read_manifest(folder)
         if all(_is_whole(folder, shard) for shard in manifest["shards"]):
-            return {name: manifest[name] for name in ("materials", "errors", "duplicates")}
+            return {name: manifest[name] for name in COUNTS}
     _warn_of_small_disk(folder, total)
     blocks = list_blocks(source, rows=plan.shard_rows, limit=plan.limit, labels=plan.parsed_labels)
     shards: dict[int, dict[str, Any]] = {}
@@ -131,19 +133,17 @@ def _finish(plan: BuildPlan, folder: Path, shards: list[dict[str, Any]]) -> dict
         msg = f"none of the {rows} structures of {plan.source} could be used; see {folder / ERRORS}"
         raise DatasetError(msg, code="E_DATASET")
     filled = [shard for shard in shards if shard["materials"]]
-    write_manifest(folder, plan.described(), filled, errors=len(errors))
     for leftover in folder.glob("shard-*.part"):
         leftover.unlink(missing_ok=True)
-    manifest = read_manifest(folder)
-    return {name: manifest[name] for name in ("materials", "errors", "duplicates")}
+    return write_manifest(folder, plan.described(), filled, errors=len(errors))
 
 
-def write_manifest(folder: Path, plan: dict[str, Any], shards: list[dict[str, Any]], *, errors: int) -> None:
-    """Name the shards with their digests; with this file the folder becomes a data set."""
+def write_manifest(folder: Path, plan: dict[str, Any], shards: list[dict[str, Any]], *, errors: int) -> dict[str, int]:
+    """Name the shards with their digests; with this file the folder becomes a data set. Returns its counts."""
     duplicates = find_duplicates(folder, shards)
     write_csv(folder / DUPLICATES, ("id", "alike"), duplicates)
     digest = hashlib.sha256("".join(shard["sha256"] for shard in shards).encode()).hexdigest()
-    names = ("file", "start", "materials", "errors", "sha256", "peaks", "hkl_bytes", "splits")
+    left_out = {"error_rows", "rows"}
     manifest = {
         "schema": SCHEMA,
         "digest": digest,
@@ -151,9 +151,10 @@ def write_manifest(folder: Path, plan: dict[str, Any], shards: list[dict[str, An
         "errors": errors,
         "duplicates": len(duplicates),
         "plan": plan,
-        "shards": [{name: shard[name] for name in names} for shard in shards],
+        "shards": [{name: value for name, value in shard.items() if name not in left_out} for shard in shards],
     }
     write_json(folder / MANIFEST, manifest)
+    return {name: manifest[name] for name in COUNTS}
 
 
 def _error_rows(folder: Path, shards: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:

@@ -18,8 +18,8 @@ import numpy as np
 
 from xxact_core.compositions.element_table import ATOMIC_MASSES
 from xxact_core.dataset.plan import BuildPlan
-from xxact_core.dataset.splits import SPLITS, formula_to_split
-from xxact_core.dataset.store import Material, hkl_type, write_json, write_shard
+from xxact_core.dataset.splits import formula_to_split
+from xxact_core.dataset.store import Material, count_entries, write_json, write_shard
 from xxact_core.errors import InputError, StructureError
 from xxact_core.quantities import CRYSTAL_SYSTEMS, LATTICE
 from xxact_core.simulation.diffraction import arrays_to_sticks
@@ -104,13 +104,7 @@ def build_shard(task: ShardTask, *, tell: Callable[[int], None] = lambda _: None
         except StructureError as error:
             errors.append((name, str(error)))
     tell(block.rows)
-    shard = {
-        "start": block.start,
-        "rows": block.rows,
-        "materials": len(materials),
-        "errors": len(errors),
-        **_write(task, materials),
-    }
+    shard = {"start": block.start, "rows": block.rows, "errors": len(errors), **_write(task, materials)}
     write_json(folder / f"{shard_name(block.start)}.json", {**shard, "error_rows": errors})
     return shard
 
@@ -187,16 +181,9 @@ def _write(task: ShardTask, materials: list[Material]) -> dict[str, Any]:
         "spglib": version("spglib") if plan.symmetry else "",
         "xxact": version("xxact"),
     }
-    name = f"{shard_name(task.block.start)}.h5"
-    if not materials:
-        return {"file": name, "sha256": "", "peaks": 0, "hkl_bytes": 1, "splits": dict.fromkeys(SPLITS, 0)}
-    return {
-        "file": name,
-        "sha256": write_shard(Path(task.folder) / name, materials, attributes),
-        "peaks": sum(material.intensity.size for material in materials),
-        "hkl_bytes": hkl_type(materials).itemsize,
-        "splits": {split: sum(material.split == split for material in materials) for split in SPLITS},
-    }
+    path = Path(task.folder) / f"{shard_name(task.block.start)}.h5"
+    digest = write_shard(path, materials, attributes) if materials else ""
+    return {"file": path.name, "sha256": digest, **count_entries(materials)}
 
 
 @contextmanager

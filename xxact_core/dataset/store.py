@@ -93,6 +93,18 @@ def _write_file(path: Path, materials: Sequence[Material], attributes: Mapping[s
         os.fsync(written.fileno())
 
 
+def count_entries(materials: Sequence[Material]) -> dict[str, Any]:
+    """What a manifest says of the size of a shard."""
+    return {
+        "materials": len(materials),
+        "peaks": sum(material.intensity.size for material in materials),
+        "elements": sum(material.atomic_numbers.size for material in materials),
+        "rotations": sum(len(material.rotations) for material in materials),
+        "hkl_bytes": hkl_type(materials).itemsize,
+        "splits": {split: sum(material.split == split for material in materials) for split in SPLITS},
+    }
+
+
 def intensity_to_code(intensity: np.ndarray) -> np.ndarray:
     """Intensities 0-100 in steps of `INTENSITY_STEP`, uint16; a line that is there is never rounded away."""
     return np.clip(np.rint(intensity / INTENSITY_STEP), 1, 65535).astype(np.uint16)
@@ -100,7 +112,7 @@ def intensity_to_code(intensity: np.ndarray) -> np.ndarray:
 
 def hkl_type(materials: Sequence[Material]) -> np.dtype:
     """The smallest type that holds all Miller indices: one byte, or two for very large cells."""
-    largest = max(int(np.abs(material.hkl).max(initial=0)) for material in materials)
+    largest = max((int(np.abs(material.hkl).max(initial=0)) for material in materials), default=0)
     return np.dtype(np.int8 if largest <= np.iinfo(np.int8).max else np.int16)
 
 

@@ -15,7 +15,7 @@ TREES = 300
 def constant_baseline(table: StickTable) -> dict[str, float]:
     """Metrics on the test split of always answering the training mean or the training majority."""
     train, test = table.rows("train"), table.rows("test")
-    metrics = {}
+    metrics: dict[str, float] = {}
     for target in (TARGETS[name] for name in PREDICTED):
         values = table.targets[target.name]
         known = ~np.isnan(values)

@@ -1,0 +1,89 @@
+"""What a data set holds, and whether it is whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from xxact_core.dataset.splits import SPLITS
+from xxact_core.dataset.store import file_digest, read_manifest
+from xxact_core.dataset.table import shard_paths
+from xxact_core.quantities import TARGETS
+
+
+def describe_dataset(folder: Path) -> dict[str, Any]:
+    """Counts, labels, sizes and origin of a data set, from its manifest and the columns of its shards.
+
+    Raises:
+        DatasetError: the folder is no finished data set, or a shard is missing.
+    """
+    manifest = read_manifest(folder)
+    shards, paths = manifest["shards"], shard_paths(folder, manifest)
+    labelled = dict.fromkeys(TARGETS, 0)
+    classes = {name: np.zeros(target.width, dtype=int) for name, target in TARGETS.items() if target.kind == "class"}
+    attributes: dict[str, Any] = {}
+    for path in paths:
+        with h5py.File(path, "r") as file:
+            attributes = {name: np.squeeze(value).tolist() for name, value in file.attrs.items() if name[0] != "_"}
+            for name, target in TARGETS.items():
+                values = file[name][...]
+                known = values[values >= 0] if target.kind == "class" else values[~np.isnan(values)]
+                labelled[name] += known.size
+                if target.kind == "class":
+                    classes[name] += np.bincount(known, minlength=target.width)
+    size = sum(path.stat().st_size for path in paths)
+    systems = zip(TARGETS["crystal_system"].classes, classes["crystal_system"].tolist(), strict=True)
+    return {
+        "materials": manifest["materials"],
+        "errors": manifest["errors"],
+        "duplicates": manifest["duplicates"],
+        "lines_per_material": sum(shard["peaks"] for shard in shards) / manifest["materials"],
+        "bytes_per_material": size / manifest["materials"],
+        "shards": len(shards),
+        "splits": {split: sum(shard["splits"][split] for shard in shards) for split in SPLITS},
+        "labelled": labelled,
+        "crystal_systems": dict(systems),
+        "space_groups": int((classes["space_group"] > 0).sum()),
+        "digest": manifest["digest"],
+        "plan": manifest["plan"],
+        "made_with": {name: attributes[name] for name in ("xxact", "spglib")},
+    }
+
+
+def verify_dataset(folder: Path) -> list[str]:
+    """What is wrong with the files of a data set, one sentence each; nothing for one that is whole.
+
+    Every shard is compared with its digest, then read in full, which checks HDF5's own checksums, and its counts are
+    compared with the manifest's.
+
+    Raises:
+        DatasetError: the folder is no finished data set.
+    """
+    manifest = read_manifest(folder)
+    problems: list[str] = []
+    for shard in manifest["shards"]:
+        path = folder / shard["file"]
+        if not path.is_file():
+            problems.append(f"{path.name} is missing")
+        elif file_digest(path) != shard["sha256"]:
+            problems.append(f"{path.name} is damaged: its SHA-256 is not the manifest's")
+        else:
+            problems += _wrong_counts(path, shard)
+    if sum(shard["materials"] for shard in manifest["shards"]) != manifest["materials"]:
+        problems.append(f"the manifest's shards do not add up to its {manifest['materials']} materials")
+    return problems
+
+
+def _wrong_counts(path: Path, shard: dict[str, Any]) -> list[str]:
+    wrong: list[str] = []
+    with h5py.File(path, "r") as file:
+        sizes = {name: file[name][...].shape for name in file if isinstance(file[name], h5py.Dataset)}
+        for name, size in (("peak", "peaks"), ("element", "elements"), ("rotation", "rotations")):
+            total = int(file[f"{name}_count"][...].sum())
+            stored = {"peak": sizes["intensity"], "element": sizes["fraction"], "rotation": sizes["rotation_matrix"]}
+            if not total == stored[name][0] == shard[size]:
+                wrong.append(f"{path.name}: {total} {size} are counted, {stored[name][0]} stored, {shard[size]} named")
+    return wrong
