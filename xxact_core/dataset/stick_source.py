@@ -1,0 +1,87 @@
+"""Rows of a stick table → their lines and lattices, as tensors on a device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from xxact_core.dataset.store import INTENSITY_STEP
+from xxact_core.dataset.table import StickTable
+from xxact_core.simulation.lattice import cell_to_reciprocal_metric
+
+
+@dataclass(frozen=True)
+class SticksOfRows:
+    """Lines of some materials and what their positions follow from.
+
+    hkl: Miller indices. intensity: strongest 100. sample: the row that each line belongs to, in order.
+    metric: entries of G* as of `cell_to_reciprocal_metric` [Å⁻²]. rotations: W of each Laue group (h' = h W); rows with
+    fewer than the most have their first one again. rotation_count: how many are a row's own.
+    """
+
+    hkl: Float[Tensor, "peaks 3"]
+    intensity: Float[Tensor, " peaks"]
+    sample: Int[Tensor, " peaks"]
+    metric: Float[Tensor, "batch 6"]
+    rotations: Int[Tensor, "batch rotations 3 3"]
+    rotation_count: Int[Tensor, " batch"]
+
+
+class StickSource:
+    """The sticks of a table, near a device: those that lie in memory are taken to it once, others batch by batch."""
+
+    def __init__(self, table: StickTable, *, device: torch.device) -> None:
+        self.table, self.device = table, device
+        self.uploaded: tuple[Tensor, Tensor, Tensor] | None = None
+        if table.resident and device.type != "cpu":
+            # torch cannot index 16-bit numbers without sign on every device: the same bits, with sign.
+            intensity = torch.from_numpy(table.intensity.view(np.int16)).to(device)
+            start = torch.from_numpy(table.peak_start).to(device)
+            self.uploaded = torch.from_numpy(table.hkl).to(device), intensity, start
+
+    def take(self, rows: np.ndarray) -> SticksOfRows:
+        """Lines of these rows, in this order."""
+        if self.uploaded is not None:
+            all_hkl, all_intensity, start = self.uploaded
+            peaks, sample = ragged_index(start, torch.from_numpy(rows).to(self.device))
+            hkl, intensity = all_hkl[peaks], all_intensity[peaks].int() & 0xFFFF
+        else:
+            taken = self.table.take_sticks(rows)
+            hkl = torch.from_numpy(taken.hkl).to(self.device)
+            intensity = torch.from_numpy(taken.intensity.view(np.int16)).to(self.device).int() & 0xFFFF
+            count = torch.from_numpy(np.asarray(taken.count, dtype=np.int64)).to(self.device)
+            sample = torch.repeat_interleave(torch.arange(len(rows), device=self.device), count, output_size=len(hkl))
+        rotations, rotation_count = self._rotations(rows)
+        return SticksOfRows(
+            hkl=hkl.double(),
+            intensity=intensity.float() * INTENSITY_STEP,
+            sample=sample,
+            metric=torch.from_numpy(cell_to_reciprocal_metric(self.table.cell[rows])).to(self.device),
+            rotations=torch.from_numpy(rotations).to(self.device),
+            rotation_count=torch.from_numpy(rotation_count).to(self.device),
+        )
+
+    def _rotations(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rotations of these rows, shape (batch, rotations, 3, 3), and how many each has; the identity where none."""
+        start = self.table.rotation_start[rows]
+        count = self.table.rotation_start[rows + 1] - start
+        place = np.arange(max(int(count.max(initial=0)), 1))
+        if not len(self.table.rotations):
+            identity = np.broadcast_to(np.eye(3, dtype=np.int8), (len(rows), 1, 3, 3))
+            return identity.copy(), np.ones(len(rows), dtype=np.int64)
+        index = np.minimum(start[:, None] + np.where(place < count[:, None], place, 0), len(self.table.rotations) - 1)
+        rotations = self.table.rotations[index]
+        rotations[count == 0] = np.eye(3, dtype=np.int8)
+        return rotations, np.maximum(count, 1)
+
+
+def ragged_index(start: Int[Tensor, " materials_and_end"], rows: Int[Tensor, " batch"]) -> tuple[Tensor, Tensor]:
+    """Flat indices of the entries of these rows, and the place in the batch of each; both of shape (entries,)."""
+    counts = start[rows + 1] - start[rows]
+    sample = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), counts)
+    offset = torch.arange(len(sample), device=rows.device) - (counts.cumsum(0) - counts)[sample]
+    return start[rows][sample] + offset, sample
