@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from xxact_core.errors import DatasetError, StructureError, shorten
-from xxact_core.simulation.json_records import find_crystal
+from xxact_core.errors import DatasetError, shorten
+from xxact_core.simulation.json_records import describe_record, find_crystal
 from xxact_core.simulation.json_text import JsonText
 from xxact_core.simulation.source_files import UNREADABLE, open_unpacked
 
@@ -80,7 +80,7 @@ def _object_records(text: JsonText, *, path: Path, name: str, number: int) -> It
             yield from _listed_records(text, members, path=path, name=name)
         else:
             value = text.take_value()
-            keyed = keyed or (start == "{" and key not in _PARTS and is_record(value))
+            keyed = keyed or (start == "{" and key not in _PARTS and check_record(value) is None)
             if keyed and start == "{":
                 yield f"{name}:{key}" if key.isdigit() else key, value
             else:
@@ -128,23 +128,13 @@ def _read_table_header(path: Path) -> dict[str, str]:
     return members
 
 
-def is_record(text: str) -> bool:
-    """Whether a text is a record that holds a crystal."""
-    try:
-        return find_crystal(json.loads(text)) is not None
-    except (ValueError, RecursionError, StructureError):
-        return False
-
-
-def describe_record(text: str) -> str:
-    """What a record that holds no crystal consists of instead."""
+def check_record(text: str) -> str | None:
+    """Why the text of a record holds no crystal; None where it holds one."""
     try:
         record = json.loads(text)
+        return None if find_crystal(record) is not None else describe_record(record)
     except (ValueError, RecursionError) as error:
         return shorten(error)
-    if isinstance(record, Mapping):
-        return f"an object with the members {shorten(list(record))}"
-    return f"{type(record).__name__} {shorten(record, limit=40)}"
 
 
 def _join(members: Mapping[str, str]) -> str:

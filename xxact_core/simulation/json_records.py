@@ -34,7 +34,7 @@ def find_crystal(record: object) -> tuple[Callable[[Any], CrystalArrays], Any] |
     """
     if not isinstance(record, Mapping):
         return None
-    record = _row_to_record(record)
+    record = _unwrap(record)
     for candidate in _candidates(record):
         for needed, to_arrays in DIALECTS:
             if needed <= candidate.keys():
@@ -45,14 +45,21 @@ def find_crystal(record: object) -> tuple[Callable[[Any], CrystalArrays], Any] |
 
 def record_to_structure(text: str, *, fallback: str, labels: Labels) -> Structure | tuple[str, str]:
     """The structure of a record, called as the record says or else `fallback`; (id, reason) where it holds none."""
-    name = fallback
     try:
         record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return fallback, f"not a readable record ({shorten(error)})"
+    return parsed_to_structure(record, fallback=fallback, labels=labels)
+
+
+def parsed_to_structure(record: object, *, fallback: str, labels: Labels) -> Structure | tuple[str, str]:
+    """As `record_to_structure`, of a record that is no text any more."""
+    name = fallback
+    try:
         crystal = find_crystal(record)
-        if crystal is None:
-            what = f"an object of {shorten(list(record), limit=80)}" if isinstance(record, Mapping) else "no object"
-            return name, f"{what} is no structure of a known dialect"
-        record = _row_to_record(record)
+        if crystal is None or not isinstance(record, Mapping):
+            return name, f"no structure of a known dialect: {describe_record(record)}"
+        record = _unwrap(record)
         name = find_name(record) or fallback
         to_arrays, content = crystal
         return arrays_to_structure(to_arrays(content), record, name=name, labels=labels)
@@ -60,6 +67,13 @@ def record_to_structure(text: str, *, fallback: str, labels: Labels) -> Structur
         return name, str(error)
     except _NOT_OF_THIS_FORM as error:
         return name, f"not a readable structure ({type(error).__name__}: {shorten(error)})"
+
+
+def describe_record(record: object) -> str:
+    """What a record that holds no crystal consists of instead."""
+    if isinstance(record, Mapping):
+        return f"an object with the members {shorten(list(record), limit=100)}"
+    return f"{type(record).__name__} {shorten(record, limit=40)}"
 
 
 def arrays_to_structure(arrays: CrystalArrays, record: Mapping[str, Any], *, name: str, labels: Labels) -> Structure:
@@ -98,8 +112,6 @@ def _candidates(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for value in (*(record.get(key) for key in _CRYSTALS), *record.values()):
         if isinstance(value, Mapping):
             yield value
-            if isinstance(value.get("attributes"), Mapping):  # OPTIMADE, one structure: data ▸ attributes
-                yield value["attributes"]
         elif isinstance(value, str) and value.startswith('{"'):  # a column of JSON text in a table
             parsed = json.loads(value)
             yield from (parsed,) if isinstance(parsed, Mapping) else ()
@@ -110,8 +122,11 @@ def _cif_to_arrays(text: str) -> CrystalArrays:
     return CrystalArrays(structure.cell, structure.atomic_numbers, structure.frac_coords, structure.occupancies)
 
 
-def _row_to_record(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A row of a table and the names of its columns as one record. Source: pandas, orient `split`."""
+def _unwrap(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The record itself: of a row of a table and the names of its columns (pandas), of an answer of one (OPTIMADE)."""
+    data = record.get("data")
+    if isinstance(data, Mapping) and isinstance(data.get("attributes"), Mapping):
+        return data
     if record.keys() != {"columns", "row"}:
         return record
     columns, row = record["columns"], record["row"]

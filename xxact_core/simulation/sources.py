@@ -12,7 +12,7 @@ from xxact_core.errors import DatasetError, StructureError, shorten
 from xxact_core.simulation.cif_archives import read_archive
 from xxact_core.simulation.cif_files import cif_to_structure, read_cif
 from xxact_core.simulation.frames import frame_to_structure, read_frames
-from xxact_core.simulation.json_containers import CONTAINERS_IN_WORDS, describe_record, is_record, read_json_records
+from xxact_core.simulation.json_containers import CONTAINERS_IN_WORDS, check_record, read_json_records
 from xxact_core.simulation.json_records import record_to_structure
 from xxact_core.simulation.labels import Labels
 from xxact_core.simulation.source_files import KINDS_IN_WORDS, file_kind, files_to_names, list_source_files
@@ -173,9 +173,10 @@ def _check_records(source: Path, files: Files) -> None:
     reason = ""
     for path in (path for kind, paths in files.items() if kind not in _REFERRED for path in paths):
         for form, _, text in islice(_file_records(path, name=path.name), _LOOKED_AT):
-            if form in {"cif", "extxyz"} or (form == "json" and is_record(text)):
+            why_not = check_record(text) if form == "json" else text if form == "error" else None
+            if why_not is None:
                 return
-            reason = reason or f"{shorten(path.name)}: " + (text if form == "error" else describe_record(text))
+            reason = reason or f"{shorten(path.name)}: {why_not}"
     msg = f"{source} holds no structure ({reason or 'it is empty'}); "
     msg += f"structures are read from {KINDS_IN_WORDS}; in JSON: {CONTAINERS_IN_WORDS}"
     raise DatasetError(msg, code="E_DATASET")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,15 +23,6 @@ MOST_OCCUPANCY = 1.01
 
 _CHARGED = re.compile(r"([A-Z][a-z]?)[0-9.]*[+-]")
 _ISOTOPES = {"D": "H", "T": "H"}
-_MOVED = {"read_cif": "cif_files", "read_table": "tables", "table_rows": "tables"}
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - the functions of the table above, which import this module
-    """Readers that have modules of their own."""
-    if name in _MOVED:
-        return getattr(importlib.import_module(f"xxact_core.simulation.{_MOVED[name]}"), name)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
 
 
 @dataclass(frozen=True, eq=False)

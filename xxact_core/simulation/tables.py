@@ -10,7 +10,9 @@ import numpy as np
 
 from xxact_core.errors import DatasetError, StructureError, shorten
 from xxact_core.quantities import FORMATION_ENERGY
-from xxact_core.simulation.labels import ALIASES, LABELLED, Labels, record_to_targets, unit_to_factor
+from xxact_core.simulation.json_dialects import DIALECTS
+from xxact_core.simulation.json_records import NAMES, find_name, parsed_to_structure
+from xxact_core.simulation.labels import ALIASES, LABELLED, PLACES, Labels, record_to_targets, unit_to_factor
 from xxact_core.simulation.source_files import file_stem
 from xxact_core.simulation.structures import Structure, symbol_to_number
 
@@ -31,7 +33,7 @@ COLUMN_ALIASES = {
 }
 """Other names of the columns, looked for where a table lacks the first."""
 
-_ID_COLUMNS = ("id", "material_id", "mat_id", "jid", "immutable_id")
+_RECORD_COLUMNS = frozenset({"structure", "atoms", "attributes", "cif"})
 _OCCUPANCIES, _ENERGY_SOURCE = "occupancies", "formation_energy_source"
 _BATCH_ROWS = 1024
 
@@ -58,11 +60,11 @@ def check_table(path: Path, labels: Labels) -> Labels:
         named = target in columns
         names = (columns[target][0],) if named else tuple(name for name in ALIASES[target] if name in schema.names)[:1]
         for name in names:
-            if name not in schema.names:
+            if not {name, name.partition(".")[0]} & set(schema.names):
                 msg = f"{shorten(path.name)}: no column {shorten(name)!r} for {target}; "
                 msg += f"the table has {shorten(schema.names, limit=400)}"
                 raise DatasetError(msg, code="E_DATASET")
-            stated = _stated_unit(schema.field(name))
+            stated = _stated_unit(schema.field(name)) if name in schema.names else None
             wanted = columns[target][1] if named else None
             if stated is None:
                 continue
@@ -99,7 +101,7 @@ def read_table(
     columns = _structure_columns(path, file.schema_arrow)
     row = start
     try:
-        for record in _rows(file, start=start, stop=stop):
+        for record in _rows(file, _columns_to_read(file.schema_arrow, columns, labels), start=start, stop=stop):
             fallback = f"{name or file_stem(path.name)}:{row}"
             yield _row_to_structure(record, columns=columns, labels=labels, fallback=fallback)
             row += 1
@@ -120,17 +122,25 @@ def _open_table(path: Path) -> Any:  # noqa: ANN401 - pyarrow is not imported he
 
 
 def _structure_columns(path: Path, schema: pa.Schema) -> dict[str, str]:
-    """Name of each column that a structure needs in this table."""
+    """Name of each column that a structure needs in this table; nothing where its rows are records."""
     names = set(schema.names)
     found = {
         column: next((name for name in (column, *COLUMN_ALIASES.get(column, ())) if name in names), None)
         for column in COLUMNS
     }
     missing = [column for column, name in found.items() if name is None]
+    if missing and _holds_records(names):
+        return {}
     if missing:
-        msg = f"{shorten(path.name)}: the table lacks the columns {missing}; a structure needs {list(COLUMNS)}"
+        msg = f"{shorten(path.name)}: the table lacks the columns {missing}; a structure needs {list(COLUMNS)}, "
+        msg += f"or one of {sorted(_RECORD_COLUMNS)}, or the columns of OPTIMADE, JARVIS or ASE"
         raise DatasetError(msg, code="E_DATASET")
     return {column: name for column, name in found.items() if name is not None}
+
+
+def _holds_records(names: set[str]) -> bool:
+    """Whether the rows are records as in JSON: columns of a dialect, or one of whole structures."""
+    return bool(names & _RECORD_COLUMNS) or any(needed <= names for needed, _ in DIALECTS)
 
 
 def _stated_unit(column: pa.Field) -> str | None:
@@ -139,14 +149,24 @@ def _stated_unit(column: pa.Field) -> str | None:
     return None if unit is None else unit.decode("utf-8", errors="replace").strip()
 
 
-def _rows(file: Any, *, start: int, stop: int) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - pyarrow is not imported here
+def _columns_to_read(schema: pa.Schema, columns: Mapping[str, str], labels: Labels) -> list[str] | None:
+    """Columns that say something of a structure; all where its rows are records."""
+    if not columns:
+        return None
+    named = {part for name, _ in labels.columns.values() for part in (name, name.partition(".")[0])}
+    aliases = {name for names in ALIASES.values() for name in names}
+    wanted = {*columns.values(), *NAMES, *PLACES, *named, *aliases, _OCCUPANCIES, _ENERGY_SOURCE}
+    return [name for name in schema.names if name in wanted or name.startswith("_")]
+
+
+def _rows(file: Any, columns: list[str] | None, *, start: int, stop: int) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - pyarrow is not imported here
     """Rows `start` to `stop`, never more than a batch at once, however large the row groups are."""
     row = 0
     for group in range(file.num_row_groups):
         size = file.metadata.row_group(group).num_rows
         if row + size > start and row < stop:
             first = row
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group]):
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group], columns=columns):
                 last = first + batch.num_rows
                 if last > start and first < stop:
                     yield from batch.slice(max(0, start - first), min(stop, last) - max(start, first)).to_pylist()
@@ -159,8 +179,9 @@ def _rows(file: Any, *, start: int, stop: int) -> Iterator[dict[str, Any]]:  # n
 def _row_to_structure(
     record: Mapping[str, Any], *, columns: Mapping[str, str], labels: Labels, fallback: str
 ) -> Structure | tuple[str, str]:
-    given = next((record[column] for column in _ID_COLUMNS if record.get(column) is not None), None)
-    name = fallback if given is None else shorten(given)
+    if not columns:
+        return parsed_to_structure(record, fallback=fallback, labels=labels)
+    name = find_name(record) or fallback
     try:
         numbers = [symbol_to_number(symbol) for symbol in record[columns["species"]]]
         occupancies = record.get(_OCCUPANCIES)
