@@ -16,8 +16,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numba.core.typing import Signature
 
-REACH = 5.0
-"""A Gaussian is summed within this many σ; beyond it is below 4e-6 of its height."""
+REACH = 4.7
+"""A Gaussian is summed within this many σ, 48 points at σ = 0.1°; beyond it is below 2e-5 of its height."""
 
 BOX = 64
 """Points of a box of the tails of a Lorentzian."""
@@ -30,8 +30,8 @@ FARTHEST = 1e6
 
 _LANES = 16
 _SQUARINGS = 5
-_LIMIT = np.float32(REACH**2 / 2 / 2**_SQUARINGS)
-# exp(-t) on 0..25/64, from np.polynomial.Chebyshev.interpolate; relative error 2e-7.
+# exp(-t) on 0..25/64, from np.polynomial.Chebyshev.interpolate; relative error 2e-7. Beyond, at 5 σ, t stays there.
+_LIMIT = np.float32(25 / 64)
 _C0, _C1, _C2, _C3, _C4 = tuple(
     np.float32(value) for value in (0.999999874, -0.999983852, 0.499666985, -0.164242623, 0.034328579)
 )
