@@ -269,6 +269,29 @@ def test_a_negative_sample_is_refused(way: str) -> None:
 
 
 @both_ways
+@pytest.mark.parametrize("stranger", [-1, 2])
+def test_a_sample_of_no_pattern_is_refused_beside_shares_of_lines(way: str, stranger: int) -> None:
+    samples = torch.tensor([0, stranger])
+    with pytest.raises(ValueError, match="expected patterns 0 to 1"):
+        smear_by(
+            way, torch.ones(2), torch.ones(2), samples, batch=2, sigma=torch.ones(2), line_lorentzian=torch.ones(2)
+        )
+
+
+def test_a_buffer_with_gaps_or_of_another_type_is_refused() -> None:
+    line = np.array([40.0]), np.ones(1), np.zeros(1, dtype=np.int64)
+    for buffer in (np.empty((1, 2 * GRID.points), dtype=np.float32)[:, ::2], np.empty((1, GRID.points))):
+        with pytest.raises(ValueError, match="expected contiguous float32"):
+            smear_arrays(*line, buffer, sigma=np.array([0.1]))
+
+
+@both_ways
+def test_a_width_beyond_all_bounds_is_a_constant(way: str) -> None:
+    wide = smear_by(way, torch.tensor([40.0]), torch.ones(1), torch.zeros(1).long(), batch=1, sigma=torch.ones(1) * 5e3)
+    torch.testing.assert_close(wide, torch.ones_like(wide), rtol=0, atol=1e-4)
+
+
+@both_ways
 def test_parameters_that_are_learned_give_a_profile_without_a_gradient(way: str) -> None:
     sigma = torch.full((1,), 0.1, requires_grad=True)
     profile = smear_by(way, torch.tensor([40.0]), torch.ones(1), torch.zeros(1).long(), batch=1, sigma=sigma)

@@ -101,19 +101,19 @@ def smear_tensors(
     run, unless torch is told to be deterministic.
     """
     check_shapes(two_theta, intensity, sample, out, sigma=sigma, lorentzian=lorentzian, each_line=each_line)
-    waits = two_theta.device.type != "cpu"
-    if not waits:
+    on_processor = two_theta.device.type == "cpu"
+    if on_processor:
         _check_samples(sample, batch=len(out))
     own = slice(None) if each_line else sample
     width = (sigma[own] / GRID.step).float()
-    if not (waits or bool(((width > 0) & width.isfinite()).all())):
+    if on_processor and not bool(((width > 0) & width.isfinite()).all()):
         msg = "sigma holds a width that is not a positive number of degrees 2θ"
         raise ValueError(msg)
     share = None if lorentzian is None else lorentzian[own].float()
     exact = (two_theta.double() - GRID.start) / GRID.step
     place = exact.nan_to_num().clamp(-FARTHEST, FARTHEST)
     height = torch.where(exact.isfinite(), intensity, 0.0).float()
-    if widest is None or not waits:
+    if widest is None or on_processor:
         widest = float(width.max()) * GRID.step if len(width) else 0.0
     reach = math.ceil(REACH * widest / GRID.step) + 1
     margin = 2 * max(reach, 2 * BOX)
@@ -123,14 +123,14 @@ def smear_tensors(
     if share is not None:
         _add_lorentzians(padded, place, height * share, width, sample, origin, margin=margin)
         height = height * (1 - share)
-    if not waits:  # lines of like width are summed together, each within its reach; a device would have to be asked
+    if on_processor:  # lines of like width are summed together, each within its reach; a device would have to be asked
         order = width.argsort(stable=True)
         place, height, width, origin = place[order], height[order], width[order], origin[order]
     last = len(place)
     while last > 0:
-        if not waits:
+        if on_processor:
             reach = math.ceil(REACH * float(width[last - 1])) + 1
-        first = max(0, last - (_PARALLEL if waits else _CACHED) // (2 * reach + 1))
+        first = max(0, last - max(1, (_CACHED if on_processor else _PARALLEL) // (2 * reach + 1)))
         lines = slice(first, last)
         _add_gaussians(padded, place[lines], height[lines], width[lines], origin[lines], reach=reach)
         last = first
@@ -173,6 +173,8 @@ def _add_lorentzians(
 
 def _of_each(of_pattern: Tensor | None, of_line: Tensor | None, sample: Tensor, *, each_line: bool) -> Tensor | None:
     if of_line is None and of_pattern is not None and each_line:
+        if sample.device.type == "cpu":
+            _check_samples(sample, batch=len(of_pattern))
         return of_pattern[sample]
     return of_pattern if of_line is None else of_line
 

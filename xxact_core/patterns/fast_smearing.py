@@ -49,6 +49,9 @@ def smear_arrays(
     """
     check_shapes(two_theta, intensity, sample, out, sigma=sigma, lorentzian=lorentzian, each_line=each_line, grid=grid)
     order_lines, sum_lines = compile_loops()
+    if out.dtype != np.float32 or not out.flags.c_contiguous:
+        msg = f"out is {out.dtype} with strides {out.strides}; expected contiguous float32"
+        raise ValueError(msg)
     sample = np.ascontiguousarray(sample, dtype=np.int64)
     start, order = order_lines(sample, len(out))
     if start[-1] < len(sample):
