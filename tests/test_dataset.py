@@ -1,4 +1,4 @@
-"""Sticks → file → batches: nothing is lost, nothing is mixed up, and the fast smear equals the exact one."""
+"""The data set: nothing is lost, nothing is mixed up, and what is quantised stays exact enough."""
 
 from __future__ import annotations
 
@@ -10,17 +10,28 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 
-from xxact_core.dataset.build import BuildPlan, build_dataset, build_shard
+from xxact_core.dataset.inspection import describe_dataset, verify_dataset
+from xxact_core.dataset.opening import open_dataset
+from xxact_core.dataset.order import BlockwiseOrder
+from xxact_core.dataset.regrouping import merge_datasets, split_dataset
 from xxact_core.dataset.splits import SHARES, formula_to_split
+from xxact_core.dataset.store import INTENSITY_STEP
 from xxact_core.dataset.table import StickTable, read_dataset
-from xxact_core.dataset.tasks import draw_tasks
 from xxact_core.errors import DatasetError
+from xxact_core.patterns.pattern import Sticks
+from xxact_core.patterns.smearing import smear
 from xxact_core.quantities import CRYSTAL_SYSTEMS, space_group_to_crystal_system
+from xxact_core.simulation.diffraction import arrays_to_sticks
+from xxact_core.simulation.structures import Structure
+from xxact_core.simulation.symmetry import find_symmetry
+from xxact_core.simulation.tables import read_table
 
-CPU = torch.device("cpu")
+
+@pytest.fixture(scope="module")
+def structures(repository: Path) -> list[Structure]:
+    return [*read_table(repository / "data" / "materials_project.parquet", start=0, stop=400)]
 
 
 def test_every_structure_is_a_material_or_an_error(small_dataset: Path, small_table: StickTable) -> None:
@@ -31,18 +42,102 @@ def test_every_structure_is_a_material_or_an_error(small_dataset: Path, small_ta
     assert manifest["materials"] == len(small_table)
 
 
+def test_sticks_come_back_as_they_were_simulated(small_table: StickTable, structures: list[Structure]) -> None:
+    for row in range(0, 400, 23):
+        structure = structures[row]
+        assert small_table.id[row] == structure.id
+        exact = arrays_to_sticks(
+            cell=structure.cell, atomic_numbers=structure.atomic_numbers, frac_coords=structure.frac_coords
+        )
+        stored = small_table.sticks(row)
+        np.testing.assert_allclose(stored.two_theta, exact.two_theta, atol=1e-5)
+        np.testing.assert_allclose(stored.intensity, exact.intensity, atol=INTENSITY_STEP)
+        assert (stored.intensity > 0).all()
+        np.testing.assert_array_equal(stored.hkl, exact.hkl)
+
+
+def test_what_is_rounded_away_costs_a_gridded_pattern_less_than_a_hundredth(
+    small_table: StickTable, structures: list[Structure]
+) -> None:
+    for row in range(0, 400, 7):
+        structure = structures[row]
+        exact = arrays_to_sticks(
+            cell=structure.cell, atomic_numbers=structure.atomic_numbers, frac_coords=structure.frac_coords
+        )
+        difference = smear(small_table.sticks(row)).intensity - smear(exact).intensity
+        assert np.abs(difference).max() < 0.01
+
+
+def test_equivalent_reflections_share_their_angle(small_table: StickTable) -> None:
+    """Rotations of the Laue group lead to reflections of the same d, up to the tolerance symmetry was found with."""
+    seen = 0
+    for row in range(0, 400, 11):
+        rotations = small_table.rotations[small_table.rotation_start[row] : small_table.rotation_start[row + 1]]
+        assert (rotations == np.eye(3)).all(axis=(1, 2)).any()
+        sticks = small_table.sticks(row)
+        equivalent = Structure("s", small_table.cell[row], np.array([1]), np.zeros((1, 3)), np.ones(1))
+        from xxact_core.simulation.lattice import cell_to_reciprocal_metric, hkl_to_two_theta
+
+        metric = cell_to_reciprocal_metric(equivalent.cell)
+        for rotation in rotations:
+            angles = hkl_to_two_theta(sticks.hkl[:20] @ rotation, metric, wavelength=1.54184)
+            np.testing.assert_allclose(angles, sticks.two_theta[:20], atol=0.3)
+            seen += 1
+    assert seen > 100
+
+
+def test_further_targets_follow_from_the_structure(small_table: StickTable, structures: list[Structure]) -> None:
+    from pymatgen.core import Lattice
+    from pymatgen.core import Structure as PymatgenStructure
+
+    from xxact_core.compositions.element_table import SYMBOLS
+
+    for row in range(0, 400, 41):
+        structure = structures[row]
+        species = [SYMBOLS[number - 1] for number in structure.atomic_numbers]
+        crystal = PymatgenStructure(Lattice.from_parameters(*structure.cell), species, structure.frac_coords)
+        assert small_table.targets["density"][row] == pytest.approx(crystal.density, rel=2e-3)
+        assert small_table.targets["volume_per_atom"][row] == pytest.approx(crystal.volume / len(crystal), rel=1e-5)
+        conventional = find_symmetry(structure).conventional_cell
+        names = [f"lattice_{name}" for name in ("a", "b", "c", "alpha", "beta", "gamma")]
+        assert [small_table.targets[name][row] for name in names] == pytest.approx(conventional.tolist(), rel=1e-6)
+        if CRYSTAL_SYSTEMS[int(small_table.targets["crystal_system"][row])] == "cubic":
+            assert conventional[:3] == pytest.approx(conventional[:1].repeat(3), rel=1e-6)
+
+
 def test_shard_opens_in_xarray_and_h5py_with_units_and_attributes(small_dataset: Path) -> None:
-    path = next(small_dataset.glob("*.h5"))
+    path = min(small_dataset.glob("*.h5"))
     with xr.open_dataset(path, engine="h5netcdf") as dataset:
         assert dataset.sizes["peak"] == int(dataset.peak_count.sum())
         assert dataset.sizes["element"] == int(dataset.element_count.sum())
+        assert dataset.sizes["rotation"] == int(dataset.rotation_count.sum())
         assert dataset.peak_count.attrs["sample_dimension"] == "peak"
         assert dataset.formation_energy_per_atom.attrs["units"] == "eV/atom"
         assert dataset.attrs["wavelength"] == pytest.approx(1.54184)
-        assert str(dataset.id[0].item()).startswith("matbench_")
+        assert float(dataset.intensity.max()) == pytest.approx(100)
+        assert str(dataset.id[0].item()) == "matbench_000000"
     with h5py.File(path) as file:
-        assert file["two_theta"].fletcher32
-        assert file["id"].asstr()[0].startswith("matbench_")
+        assert file["hkl"].fletcher32
+        assert file["hkl"].dtype == np.int8
+        assert file["intensity"].dtype == np.uint16
+
+
+def test_data_set_opens_lazily_as_one(small_dataset: Path, small_table: StickTable) -> None:
+    dataset = open_dataset(small_dataset)
+    assert all(variable.chunks for name, variable in dataset.variables.items() if name != "index")
+    assert dataset.sizes["material"] == 400
+    assert set(dataset.coords) == {"id", "formula", "split", "two_theta", "hkl", "index"}
+    assert dataset.two_theta.attrs["units"] == "degree"
+    assert dataset.band_gap.attrs["units"] == "eV"
+    assert dataset.attrs["digest"] == small_table.digest
+    row = 333
+    first = int(dataset.peak_count[:row].sum())
+    lines = dataset.isel(peak=slice(first, first + int(dataset.peak_count[row])))
+    sticks = small_table.sticks(row)
+    np.testing.assert_allclose(lines.two_theta, sticks.two_theta, atol=1e-9)
+    np.testing.assert_allclose(lines.intensity, sticks.intensity, atol=1e-4)
+    np.testing.assert_array_equal(lines.hkl.values.T, sticks.hkl)
+    assert dataset.id.values.tolist() == small_table.id.tolist()
 
 
 def test_labels_agree_with_one_another(small_table: StickTable) -> None:
@@ -72,26 +167,19 @@ def test_split_shares_are_as_stated_and_depend_on_the_seed() -> None:
     assert splits == [formula_to_split(formula, seed=0) for formula in formulas]
 
 
-def test_rerun_makes_a_byte_equal_shard_and_resume_fills_only_the_gap(small_dataset: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "dataset"
-    shutil.copytree(small_dataset, copy)
-    plan = BuildPlan(**json.loads((copy / "plan.json").read_text()) | {"two_theta_range": (5.0, 90.0)})
-    shards = sorted(copy.glob("*.h5"))
-    untouched, lost = shards[0], shards[1]
-    before, time_before = lost.read_bytes(), untouched.stat().st_mtime_ns
-    lost.unlink()
-    (copy / "manifest.json").unlink()
-    (copy / "half.part").write_bytes(b"killed while writing")
-    counts = build_dataset(plan, copy, workers=1, progress=False)
-    assert lost.read_bytes() == before
-    assert untouched.stat().st_mtime_ns == time_before
-    assert counts["materials"] + counts["errors"] == 400
-
-
-def test_another_plan_in_the_same_folder_is_refused(small_dataset: Path) -> None:
-    source = json.loads((small_dataset / "plan.json").read_text())["source"]
-    with pytest.raises(DatasetError, match="seed"):
-        build_dataset(BuildPlan(source=source, seed=99, limit=400, shard_rows=200), small_dataset, progress=False)
+@pytest.mark.parametrize("kept", [1, 8])
+def test_sticks_from_disk_equal_those_in_memory_in_any_order(
+    small_dataset: Path, small_table: StickTable, kept: int
+) -> None:
+    streamed = read_dataset(small_dataset, resident=False, kept=kept)
+    rows = np.random.default_rng(0).permutation(400)[:150]
+    for one, other in ((small_table.take_sticks(rows), streamed.take_sticks(rows)),):
+        np.testing.assert_array_equal(one.count, other.count)
+        np.testing.assert_array_equal(one.hkl, other.hkl)
+        np.testing.assert_array_equal(one.intensity, other.intensity)
+    assert not streamed.resident
+    with pytest.raises(DatasetError, match="take_sticks"):
+        _ = streamed.hkl
 
 
 def test_damaged_shard_is_refused_before_it_is_used(small_dataset: Path, tmp_path: Path) -> None:
@@ -105,44 +193,90 @@ def test_damaged_shard_is_refused_before_it_is_used(small_dataset: Path, tmp_pat
         read_dataset(copy)
 
 
-def test_bad_structures_become_error_rows_with_id_and_reason(tmp_path: Path) -> None:
-    import pandas as pd
-
-    good = {"a": 5.64, "b": 5.64, "c": 5.64, "alpha": 90.0, "beta": 90.0, "gamma": 90.0}
-    rows = [
-        {"id": "good", **good, "species": ["Na", "Cl"], "frac_coords": [0, 0, 0, 0.5, 0.5, 0.5]},
-        {"id": "flat", **good, "c": 0.0, "species": ["Na"], "frac_coords": [0, 0, 0]},
-        {"id": "unknown", **good, "species": ["Xx"], "frac_coords": [0, 0, 0]},
-        {"id": "short", **good, "species": ["Na", "Cl"], "frac_coords": [0, 0, 0]},
-        {"id": "overlap", **good, "species": ["Na", "Cl"], "frac_coords": [0, 0, 0, 0, 0, 1e-9]},
-    ]
-    pd.DataFrame(rows).to_parquet(tmp_path / "table.parquet")
-    folder = tmp_path / "dataset"
-    folder.mkdir()
-    shard = build_shard(BuildPlan(source=str(tmp_path / "table.parquet")), folder, 0)
-    errors = dict(json.loads((folder / "shard-000000000.json").read_text())["error_rows"])
-    assert shard["materials"] + shard["errors"] == 5
-    assert {"flat", "unknown", "short"} <= set(errors)
-    assert "good" not in errors
-    assert all(errors.values())
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"schema": "xxact-dataset-1"}'])
+def test_manifest_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(DatasetError, match=r"manifest\.json"):
+        read_dataset(tmp_path)
 
 
-@pytest.mark.parametrize("source", ["nothing.parquet", "empty"])
-def test_source_without_structures_is_refused(tmp_path: Path, source: str) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DatasetError, match=source):
-        build_dataset(BuildPlan(source=str(tmp_path / source)), tmp_path / "dataset", progress=False)
+def test_every_epoch_is_a_new_permutation_in_blocks_of_whole_shards() -> None:
+    first_row = np.arange(0, 1001, 50)  # 20 shards of 50 rows
+    rows = np.flatnonzero(np.random.default_rng(0).random(1000) < 0.8)
+    order = BlockwiseOrder(rows, first_row, batch_size=32, seed=5, block_rows=200)
+    steps = len(rows) * 2 // 32
+    drawn = np.concatenate([order.step(step) for step in range(steps + 1)])
+    first_epoch, second_epoch = drawn[: len(rows)], drawn[len(rows) : 2 * len(rows)]
+    assert sorted(first_epoch) == sorted(second_epoch) == rows.tolist()
+    assert (first_epoch != second_epoch).mean() > 0.9
+    again = BlockwiseOrder(rows, first_row, batch_size=32, seed=5, block_rows=200)
+    np.testing.assert_array_equal(again.step(17), order.step(17))
+    assert (BlockwiseOrder(rows, first_row, batch_size=32, seed=6, block_rows=200).step(0) != order.step(0)).any()
+    for step in range(len(rows) // 32):
+        assert len(np.unique(order.step(step) // 50)) <= 12, "a batch lies in two blocks of six shards at most"
 
 
-def test_task_sampling_is_uniform_over_the_labels_there_are() -> None:
-    nan = float("nan")
-    targets = {
-        "formation_energy_per_atom": torch.tensor([1.0, nan, 1.0, nan]).repeat(3000),
-        "band_gap": torch.tensor([1.0, 1.0, nan, nan]).repeat(3000),
-    }
-    drawn = draw_tasks(targets, tuple(targets), sampling="one", generator=torch.Generator().manual_seed(0))
-    energy, gap = (drawn[name].view(-1, 4).float().mean(dim=0) for name in targets)
-    assert float(energy[0]) == pytest.approx(0.5, abs=0.05)
-    torch.testing.assert_close(energy + gap, torch.tensor([1.0, 1.0, 1.0, 0.0]))
-    every = draw_tasks(targets, tuple(targets), sampling="all", generator=torch.Generator())
-    assert every["band_gap"].view(-1, 4).float().mean(dim=0).tolist() == [1, 1, 0, 0]
+def test_description_counts_what_is_there(small_dataset: Path, small_table: StickTable) -> None:
+    description = describe_dataset(small_dataset)
+    assert description["materials"] == len(small_table)
+    assert description["splits"]["train"] == len(small_table.rows("train"))
+    assert sum(description["crystal_systems"].values()) == len(small_table)
+    assert description["labelled"]["band_gap"] == int(np.isfinite(small_table.targets["band_gap"]).sum())
+    assert description["lines_per_material"] == pytest.approx(small_table.line_count.mean())
+    assert description["made_with"]["spglib"]
+
+
+def test_parts_of_a_data_set_merge_to_the_same_materials(
+    small_dataset: Path, small_table: StickTable, tmp_path: Path
+) -> None:
+    counts = split_dataset(small_dataset, tmp_path / "parts", by="crystal_system", shard_rows=30)
+    assert sum(counts.values()) == len(small_table)
+    merge_datasets([tmp_path / "parts" / name for name in counts if counts[name]], tmp_path / "merged")
+    assert verify_dataset(tmp_path / "merged") == []
+    merged = read_dataset(tmp_path / "merged")
+    place = {name: row for row, name in enumerate(merged.id)}
+    rows = np.array([place[name] for name in small_table.id])
+    one, other = small_table.take_sticks(np.arange(400)), merged.take_sticks(rows)
+    np.testing.assert_array_equal(one.hkl, other.hkl)
+    np.testing.assert_array_equal(one.intensity, other.intensity)
+    for name, values in small_table.targets.items():
+        np.testing.assert_array_equal(values, merged.targets[name][rows])
+    np.testing.assert_array_equal(small_table.cell, merged.cell[rows])
+    assert (small_table.split == merged.split[rows]).all()
+
+
+def test_data_sets_of_another_split_are_not_merged(small_dataset: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(small_dataset, other)
+    manifest = json.loads((other / "manifest.json").read_text())
+    manifest["plan"]["seed"] = 7
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DatasetError, match="seed"):
+        merge_datasets([small_dataset, other], tmp_path / "merged")
+    with pytest.raises(DatasetError, match="not empty"):
+        merge_datasets([small_dataset], other)
+
+
+def test_materials_that_are_alike_are_named(small_dataset: Path, small_table: StickTable) -> None:
+    with (small_dataset / "duplicates.csv").open() as file:
+        pairs = [(row["id"], row["alike"]) for row in csv.DictReader(file)]
+    place = {name: row for row, name in enumerate(small_table.id)}
+    assert pairs
+    for name, alike in pairs:
+        one, other = place[name], place[alike]
+        assert other < one
+        assert small_table.formula[one] == small_table.formula[other]
+        assert small_table.targets["space_group"][one] == small_table.targets["space_group"][other]
+        assert small_table.targets["lattice_a"][one] == pytest.approx(small_table.targets["lattice_a"][other], rel=0.02)
+
+
+def test_sticks_need_no_symmetry(repository: Path, tmp_path: Path) -> None:
+    from xxact_core.dataset.build import BuildPlan, build_dataset
+
+    table = repository / "data" / "materials_project.parquet"
+    build_dataset(BuildPlan(str(table), limit=20, symmetry=False), tmp_path, workers=1, progress=False)
+    read = read_dataset(tmp_path)
+    assert np.isnan(read.targets["space_group"]).all()
+    assert np.isfinite(read.targets["density"]).all()
+    assert (read.rotations == np.eye(3)).all()
+    assert isinstance(read.sticks(3), Sticks)

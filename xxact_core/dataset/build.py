@@ -80,7 +80,8 @@ def build_dataset(
             if (shard := finished_shard(folder, block)) is not None:
                 shards[block.start] = shard
                 bar.update(block.rows)
-                bar.initial += block.rows  # what was there already says nothing of the time left
+                if progress:
+                    bar.initial += block.rows  # what was there already says nothing of the time left
                 continue
             while len(running) >= crew.count() + 1:  # one in waiting, so that a stream is read no further than needed
                 running = _collect(running, shards, bar)

@@ -25,6 +25,9 @@ from xxact_core.errors import DatasetError, shorten
 MOST_DEATHS = 3
 """Processes that may die at one structure before it is given up."""
 
+COMMAND = (sys.executable, "-m", "xxact_core.dataset.shard")
+"""What makes one shard."""
+
 GRACE = 30.0
 """Seconds beyond a structure's time-out, for starting up, for writing, and for code that signals do not interrupt."""
 
@@ -82,8 +85,8 @@ def _without(task: ShardTask, item: int, reason: str) -> ShardTask:
 
 def _run_once(task: ShardTask) -> tuple[int, dict[str, Any], str]:
     """One process: the item it was at (-1: none yet), what it answered, and otherwise how it ended."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "xxact_core.dataset.shard"],
+    process = subprocess.Popen(  # noqa: S603 - our own module, its task on standard input
+        COMMAND,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
