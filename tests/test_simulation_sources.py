@@ -77,6 +77,15 @@ def test_cif_files_of_one_name_in_several_folders_stay_apart(tmp_path: Path) -> 
     assert [item.id for item in read_source(tmp_path)] == ["a/x.cif", "b/x.cif", "y"]
 
 
+@pytest.mark.parametrize("packing", PACK)
+def test_cif_files_may_be_packed_and_of_another_system(tmp_path: Path, packing: str) -> None:
+    text = "\ufeff" * (packing == ".gz") + cif_text("ZnO").replace("\n", "\r\n")
+    (tmp_path / f"ZnO.CIF{packing}").write_bytes(PACK[packing](text.encode()))
+    (item,) = read_source(tmp_path)
+    assert item.id == "ZnO"
+    assert_same_crystal(item, "ZnO")
+
+
 def test_one_cif_file_is_a_source_and_its_first_structure_counts(tmp_path: Path) -> None:
     path = tmp_path / "two.cif"
     path.write_text(cif_text("ZnO") + cif_text("Si"))

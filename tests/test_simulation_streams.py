@@ -65,6 +65,41 @@ def test_file_that_is_cut_after_its_last_record_is_said_too(tmp_path: Path) -> N
     assert "after 3 records" in last[1]
 
 
+BROKEN_LINES = ["{'single': 'quotes'}", '{"structure": {"lattice', "nothing", '{"a": 1}}', '{"b": [1, 2', "[1, 2", "{}"]
+
+
+@pytest.mark.parametrize("broken", BROKEN_LINES)
+def test_line_that_is_no_json_costs_itself_only(tmp_path: Path, broken: str) -> None:
+    good = json.dumps({"structure": CRYSTALS["Si"].as_dict()})
+    path = tmp_path / "lines.jsonl"
+    path.write_text(f"{good}\n{good}\n{broken}\n\n{good}\n{broken}\n{good}")
+    items = read_source(path)
+    assert [item[0] if isinstance(item, tuple) else item.id for item in items] == [f"lines:{n}" for n in range(6)]
+    assert [n for n, item in enumerate(items) if isinstance(item, tuple)] == [2, 4]
+
+
+def test_objects_over_several_lines_may_follow_one_another(tmp_path: Path) -> None:
+    path = tmp_path / "objects.json"
+    path.write_text("\n".join(json.dumps(CRYSTALS["Si"].as_dict(), indent=2) for _ in range(3)))
+    items = read_source(path)
+    assert [item.id for item in items] == ["objects:0", "objects:1", "objects:2"]
+
+
+@pytest.mark.parametrize("packing", PACK)
+def test_lines_before_a_cut_are_delivered(tmp_path: Path, packing: str) -> None:
+    generator = np.random.default_rng(0)
+    lines = [
+        json.dumps({"structure": CRYSTALS["Si"].as_dict(), "noise": generator.random(300).tolist()}) for _ in range(400)
+    ]
+    packed = PACK[packing]("\n".join(lines).encode())
+    path = tmp_path / f"lines.jsonl{packing}"
+    path.write_bytes(packed[: int(len(packed) * 0.7)])
+    *items, last = read_source(path, rows=50)
+    assert 100 < len(items) < 300
+    assert not any(isinstance(item, tuple) for item in items)
+    assert last[1].startswith(f"the file ends in the middle, after {len(items)} records (")
+
+
 @pytest.mark.parametrize("rows", [1, 2, 7])
 def test_folder_goes_on_after_a_file_that_is_cut(tmp_path: Path, rows: int) -> None:
     text = json.dumps([CRYSTALS["Si"].as_dict()] * 3)
@@ -252,6 +287,20 @@ def test_stream_larger_than_the_memory_that_it_takes(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert rows == records
     assert peak < 10_000_000
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 64, 1021])
+def test_pieces_in_which_a_stream_comes_do_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    listed = write_json(tmp_path / "listed.json", {"n": 12.5e-3, "entries": [alexandria_entry(n) for n in CRYSTALS]})
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text("\n".join(json.dumps({**alexandria_entry(n), "é": "α\\n"}, ensure_ascii=False) for n in CRYSTALS))
+    whole = [list(list_blocks(path, rows=10)) for path in (listed, lines)]
+    monkeypatch.setattr(json_text, "_CHUNK", chunk)
+    assert [list(list_blocks(path, rows=10)) for path in (listed, lines)] == whole
+    for item, name in zip(read_source(lines), CRYSTALS, strict=True):
+        assert_is(item, CRYSTALS[name])
 
 
 def test_limit_stops_reading(tmp_path: Path) -> None:

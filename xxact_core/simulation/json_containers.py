@@ -23,13 +23,14 @@ _PARTS = frozenset({"structure", "atoms", "lattice", "data", "attributes", "key_
 """Members of one record that may themselves look like a record."""
 
 _HEADERS = frozenset({'"info"', '"links"', '"references"', '"files"'})
-"""Types of OPTIMADE's lines that are no structures. Source: OPTIMADE 1.2, JSON Lines."""
+"""Types of OPTIMADE's lines that are no structures."""
 
 
 def read_json_records(path: Path, *, name: str) -> Iterator[tuple[str, str, str]]:
     """Records of a JSON file as (`json`, name, text), then (`error`, file, reason) where it cannot be read to its end.
 
     A record is called `name:number`, `name:key` or, where it is alone, `name`; a word as key or index is a name itself.
+    Of JSON lines each is taken as it is, so that one that is broken costs nothing but itself.
     """
     count = 0
     try:
@@ -54,17 +55,30 @@ def _cut_reason(count: int, reason: str) -> str:
 
 
 def _top_level(text: JsonText, *, path: Path, name: str) -> Iterator[tuple[str, str]]:
-    """Records of one outer value, or of several, which are the lines of a file of JSON lines."""
+    """Records of one outer value, or of several; from the second on, lines are taken whole and read by the worker."""
     number = 0
-    while (character := text.peek()) or number == 0:
-        if character == "[":
-            for index, record in enumerate(text.take_elements()):
-                yield f"{name}:{index}", record
-        elif character == "{":
-            yield from _object_records(text, path=path, name=name, number=number)
+    in_lines = False
+    while text.peek() or number == 0:
+        if in_lines:
+            line = text.take_line()
+            if not _is_header(line):
+                yield f"{name}:{number}", line.strip()
         else:
-            yield f"{name}:{number}", text.take_value()
+            first_line = text.lines
+            yield from _value_records(text, path=path, name=name, number=number)
+            in_lines = number == 0 and text.last_line == first_line
         number += 1
+
+
+def _value_records(text: JsonText, *, path: Path, name: str, number: int) -> Iterator[tuple[str, str]]:
+    character = text.peek()
+    if character == "[":
+        for index, record in enumerate(text.take_elements()):
+            yield f"{name}:{index}", record
+    elif character == "{":
+        yield from _object_records(text, path=path, name=name, number=number)
+    else:
+        yield f"{name}:{number}", text.take_value()
 
 
 def _object_records(text: JsonText, *, path: Path, name: str, number: int) -> Iterator[tuple[str, str]]:
@@ -88,8 +102,7 @@ def _object_records(text: JsonText, *, path: Path, name: str, number: int) -> It
         if text.peek() != "}":
             text.take(",")
     text.take("}")
-    is_header = "x-optimade" in members or members.get("type") in _HEADERS
-    if not (keyed or listed or is_header):
+    if not (keyed or listed or "x-optimade" in members):
         alone = number == 0 and not text.peek()
         yield name if alone else f"{name}:{number}", _join(members)
 
@@ -126,6 +139,17 @@ def _read_table_header(path: Path) -> dict[str, str]:
             if text.peek() != "}":
                 text.take(",")
     return members
+
+
+def _is_header(line: str) -> bool:
+    """Whether a line of OPTIMADE's describes the others. Source: OPTIMADE 1.2, JSON Lines."""
+    if not any(header in line for header in _HEADERS):
+        return False
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(record, Mapping) and f'"{record.get("type")}"' in _HEADERS
 
 
 def check_record(text: str) -> str | None:

@@ -26,6 +26,8 @@ class JsonText:
 
     A standard scanner finds the end of a value and the value itself is thrown away: quicker than building it event by
     event, and unlike strict readers it takes NaN, which Python and ASE write.
+
+    lines: ends of lines that were gone past. last_line: the same, where the last value or character taken ended.
     """
 
     def __init__(self, stream: io.BufferedIOBase) -> None:
@@ -34,14 +36,17 @@ class JsonText:
         self._text = ""
         self._at = 0
         self._ended = False
+        self.lines = self.last_line = 0
         self._failure = "no more text"
 
     def peek(self) -> str:
         """Next character that is not white, not yet taken; empty at the end of the stream."""
         while True:
             while self._at < len(self._text):
-                if self._text[self._at] not in _WHITESPACE:
-                    return self._text[self._at]
+                character = self._text[self._at]
+                if character not in _WHITESPACE:
+                    return character
+                self.lines += character == "\n"
                 self._at += 1
             if not self._fill(_CHUNK):
                 return ""
@@ -56,6 +61,7 @@ class JsonText:
         if found != character:
             self.refuse(f"expected {character!r}, found {found!r}", cut=not found)
         self._at += 1
+        self.last_line = self.lines
 
     def take_value(self) -> str:
         """Text of the next value, and go past it.
@@ -80,6 +86,17 @@ class JsonText:
                 continue
             if len(self._text) - self._at > MOST_VALUE_TEXT:
                 self.refuse(f"a value of more than {MOST_VALUE_TEXT // 2**20} million characters", cut=False)
+
+    def take_line(self) -> str:
+        """Text up to the end of the line, whatever it is, and go past it.
+
+        Raises:
+            DatasetError: the line is too long (E_FORMAT), or cut off (E_TRUNCATED).
+        """
+        while (end := self._text.find("\n", self._at)) < 0 and self._fill(len(self._text) - self._at):
+            if len(self._text) - self._at > MOST_VALUE_TEXT:
+                self.refuse(f"a line of more than {MOST_VALUE_TEXT // 2**20} million characters", cut=False)
+        return self.take_value() if end < 0 else self._cut_out(end + 1 - self._at)
 
     def take_elements(self) -> Iterator[str]:
         """Texts of the elements of an array, one after another, and go past it.
@@ -106,7 +123,9 @@ class JsonText:
 
     def _cut_out(self, length: int) -> str:
         text = self._text[self._at : self._at + length]
+        self.lines += text.count("\n")
         self._at += length
+        self.last_line = self.lines
         return text
 
     def _fill(self, amount: int) -> bool:
