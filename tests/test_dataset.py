@@ -14,7 +14,7 @@ import xarray as xr
 
 from xxact_core.dataset.inspection import describe_dataset, verify_dataset
 from xxact_core.dataset.opening import open_dataset
-from xxact_core.dataset.order import BlockwiseOrder
+from xxact_core.dataset.order import blockwise_order, rows_in_order, shuffled_order
 from xxact_core.dataset.regrouping import merge_datasets, split_dataset
 from xxact_core.dataset.splits import SHARES, formula_to_split
 from xxact_core.dataset.store import INTENSITY_STEP
@@ -203,17 +203,34 @@ def test_manifest_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
 def test_every_epoch_is_a_new_permutation_in_blocks_of_whole_shards() -> None:
     first_row = np.arange(0, 1001, 50)  # 20 shards of 50 rows
     rows = np.flatnonzero(np.random.default_rng(0).random(1000) < 0.8)
-    order = BlockwiseOrder(rows, first_row, batch_size=32, seed=5, block_rows=200)
+    order = blockwise_order(rows, first_row, batch_size=32, seed=5, block_rows=200)
     steps = len(rows) * 2 // 32
     drawn = np.concatenate([order.step(step) for step in range(steps + 1)])
     first_epoch, second_epoch = drawn[: len(rows)], drawn[len(rows) : 2 * len(rows)]
     assert sorted(first_epoch) == sorted(second_epoch) == rows.tolist()
     assert (first_epoch != second_epoch).mean() > 0.9
-    again = BlockwiseOrder(rows, first_row, batch_size=32, seed=5, block_rows=200)
+    again = blockwise_order(rows, first_row, batch_size=32, seed=5, block_rows=200)
     np.testing.assert_array_equal(again.step(17), order.step(17))
-    assert (BlockwiseOrder(rows, first_row, batch_size=32, seed=6, block_rows=200).step(0) != order.step(0)).any()
+    assert (blockwise_order(rows, first_row, batch_size=32, seed=6, block_rows=200).step(0) != order.step(0)).any()
     for step in range(len(rows) // 32):
         assert len(np.unique(order.step(step) // 50)) <= 12, "a batch lies in two blocks of six shards at most"
+
+
+def test_every_epoch_in_memory_is_a_permutation_of_the_rows() -> None:
+    rows = np.arange(100, 137)
+    order = shuffled_order(rows, batch_size=10, seed=4)
+    drawn = np.concatenate([order.step(step) for step in range(37)]).reshape(10, 37)
+    for epoch in drawn:
+        assert sorted(epoch) == rows.tolist()
+    assert not np.array_equal(drawn[0], drawn[1])
+
+
+def test_batch_larger_than_the_data_repeats_it() -> None:
+    assert sorted(shuffled_order(np.arange(3), batch_size=7, seed=0).step(0)[:6]) == [0, 0, 1, 1, 2, 2]
+
+
+def test_rows_in_order_holds_each_row_once() -> None:
+    assert np.concatenate(list(rows_in_order(np.arange(10), batch_size=4))).tolist() == list(range(10))
 
 
 def test_description_counts_what_is_there(small_dataset: Path, small_table: StickTable) -> None:

@@ -18,9 +18,10 @@ import torch
 
 from xxact_core.checkpoint import load_checkpoint, make_model
 from xxact_core.dataset.batches import BatchMaker
-from xxact_core.dataset.distortions import Distortions
 from xxact_core.dataset.table import StickTable
 from xxact_core.errors import CheckpointError, RecipeError
+from xxact_core.patterns.distortion_effects import LimitedRange
+from xxact_core.patterns.distortions import Distortions
 from xxact_core.training.config import OBJECTIVES, Recipe, override
 from xxact_core.training.journal import read_journal
 from xxact_core.training.recipes import RECIPES, recipe_by_name
@@ -40,7 +41,9 @@ def steps_of(folder: Path) -> list[dict]:
 def test_every_parameter_of_an_objective_gets_a_finite_gradient(
     small_table: StickTable, preset_name: str, objectives: tuple[str, ...]
 ) -> None:
-    recipe = replace(QUICK, preset=preset_name, objectives=objectives, distortions=Distortions(limited_range=1.0))
+    recipe = replace(
+        QUICK, preset=preset_name, objectives=objectives, distortions=Distortions(limited_range=LimitedRange(share=1.0))
+    )
     trainee = Trainee(make_model(recipe.model_config(), seed=0), recipe)
     batch = BatchMaker(small_table, device=torch.device("cpu"), distortions=recipe.distortions).batch(
         np.arange(48), seed=0
@@ -226,3 +229,13 @@ def test_recipes_round_trip(name: str) -> None:
 def test_impossible_recipes_are_refused(values: dict, said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         override(Recipe(), values)
+
+
+def test_run_that_reads_its_sticks_from_disk_goes_the_same_way_twice(small_dataset: Path, tmp_path: Path) -> None:
+    recipe = replace(QUICK, streamed=True)
+    losses = []
+    for name in ("one", "other"):
+        train(recipe, small_dataset, tmp_path / name)
+        losses.append([event["loss"] for event in steps_of(tmp_path / name)])
+    assert losses[0] == losses[1]
+    assert (tmp_path / "one" / "model").is_dir()

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from xxact_core.dataset.distortions import Distortions, Drawn, distort_profile, distort_sticks, draw_distortions
 from xxact_core.dataset.ideal_patterns import compile_stick_loops, sticks_to_patterns
+from xxact_core.dataset.laboratory import measure_sticks
 from xxact_core.dataset.smearing import smear_lines
-from xxact_core.dataset.stick_source import SticksOfRows, StickSource, ragged_index
+from xxact_core.dataset.stick_source import StickSource, ragged_index, sticks_to_two_theta
 from xxact_core.dataset.table import StickTable
+from xxact_core.patterns.distortions import Distortions
 from xxact_core.patterns.grid import GRID
-from xxact_core.patterns.pattern import LEAST_WINDOW
 from xxact_core.patterns.smearing import SIGMA
 from xxact_core.simulation.lattice import cell_to_reciprocal_metric
 
 _TOGETHER = 4096
 """Patterns made at once where no loops are compiled: keeps a device busy and fits into its memory."""
+
+_CACHED = 128
+"""Patterns distorted at once on a processor: their arrays stay in its cache."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,9 @@ class BatchMaker:
         distorted = self._draw_distorted(len(rows), generator=generator)
         intensity = torch.empty((len(rows), GRID.points), device=self.device)
         hidden = torch.zeros((len(rows), GRID.windows), dtype=torch.bool, device=self.device)
-        if distorted.any():
+        if self.distortions is not None and distorted.any():
             chosen = torch.from_numpy(np.flatnonzero(distorted)).to(self.device)
-            intensity[chosen], hidden[chosen] = self._distorted(rows[distorted], generator=generator)
+            intensity[chosen], hidden[chosen] = self._distorted(rows[distorted], self.distortions, generator=generator)
         if distorted.any() and not distorted.all():
             chosen = torch.from_numpy(np.flatnonzero(~distorted)).to(self.device)
             intensity[chosen] = self._ideal(rows[~distorted])
@@ -130,22 +132,19 @@ class BatchMaker:
             out[part] *= 100 / out[part].amax(dim=1, keepdim=True).clamp(min=1e-12)
         return out
 
-    def _distorted(self, rows: np.ndarray, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        sticks = self.source.take(rows)
-        drawn = draw_distortions(
-            self.distortions and replace(self.distortions, share=1.0), len(rows), sigma=self.sigma, generator=generator
-        )
-        angles = sticks_to_two_theta(sticks, wavelength=self.table.wavelength)
-        lines = distort_sticks(angles, sticks.intensity, sticks.sample, drawn, generator=generator)
-        profile = scale_to_one(smear_lines(*lines, batch=len(rows), sigma=drawn.sigma))
-        return self._measure(distort_profile(profile, drawn, generator=generator), drawn)
-
-    def _measure(self, profile: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
-        """Cut to the measured range and scale to 100 there; windows hardly measured are hidden."""
-        two_theta = torch.tensor(GRID.two_theta, dtype=torch.float32, device=profile.device)
-        measured = (two_theta >= drawn.first[:, None]) & (two_theta <= drawn.last[:, None])
-        hidden = measured.unflatten(1, (GRID.windows, -1)).float().mean(dim=2) < LEAST_WINDOW
-        return 100 * scale_to_one(profile * measured), hidden
+    def _distorted(
+        self, rows: np.ndarray, distortions: Distortions, *, generator: torch.Generator
+    ) -> tuple[Float[Tensor, "batch points"], Bool[Tensor, "batch windows"]]:
+        """Patterns as a laboratory would measure them, and the windows that it would not."""
+        together = _CACHED if self.device.type == "cpu" else _TOGETHER
+        parts = [
+            measure_sticks(
+                self.source.take(rows[first : first + together]), distortions, sigma=self.sigma, generator=generator
+            )
+            for first in range(0, len(rows), together)
+        ]
+        intensity, hidden = zip(*parts, strict=True)
+        return torch.cat(intensity), torch.cat(hidden)
 
     def _elements(self, index: Tensor) -> tuple[Tensor, Tensor]:
         entries, sample = ragged_index(self.element_start, index)
@@ -157,51 +156,6 @@ class BatchMaker:
         atomic_numbers[sample, slot] = self.atomic_number[entries]
         fractions[sample, slot] = self.fraction[entries]
         return atomic_numbers, fractions
-
-
-def sticks_to_two_theta(sticks: SticksOfRows, *, wavelength: float) -> Float[Tensor, " peaks"]:
-    """Angles 2θ = 2 asin(λ √(hᵀ G* h) / 2) [deg] of lines at a wavelength λ [Å], in double precision."""
-    sine_squared = sticks_to_inverse_d_squared(sticks.hkl, sticks.metric[sticks.sample]) * (wavelength / 2) ** 2
-    return torch.rad2deg(2 * torch.asin(sine_squared.sqrt()))
-
-
-def sticks_to_inverse_d_squared(
-    hkl: Float[Tensor, "peaks 3"], metric: Float[Tensor, "peaks 6"]
-) -> Float[Tensor, " peaks"]:
-    """1/d² = hᵀ G* h [Å⁻²] of lines, each with the metric of its own lattice."""
-    h, k, ell = hkl.unbind(1)
-    g11, g22, g33, g12, g13, g23 = metric.unbind(1)
-    return h * (g11 * h + 2 * (g12 * k + g13 * ell)) + k * (g22 * k + 2 * g23 * ell) + g33 * ell * ell
-
-
-def scale_to_one(profile: Float[Tensor, "batch points"]) -> Float[Tensor, "batch points"]:
-    """Each pattern divided by its maximum; a pattern of zeros stays so."""
-    return profile / profile.amax(dim=1, keepdim=True).clamp(min=1e-12)
-
-
-def shuffled_rows(rows: np.ndarray, *, batch_size: int, seed: int, step: int) -> np.ndarray:
-    """Rows of a training step: every epoch is a new permutation, and a step's rows follow from its number alone."""
-    first = step * batch_size
-    chosen: list[np.ndarray] = []
-    while sum(map(len, chosen)) < batch_size:
-        epoch, start = divmod(first + sum(map(len, chosen)), len(rows))
-        order = _permutation(len(rows), seed, epoch)
-        chosen.append(rows[order[start : start + batch_size - sum(map(len, chosen))]])
-    return np.concatenate(chosen)
-
-
-@lru_cache(maxsize=2)
-def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of an epoch; kept, because drawing it anew for every step would take longer than the step."""
-    order = np.random.default_rng((seed, epoch)).permutation(count)
-    order.setflags(write=False)
-    return order
-
-
-def rows_in_order(rows: np.ndarray, *, batch_size: int) -> Iterator[np.ndarray]:
-    """All rows once, in order, for evaluation."""
-    for start in range(0, len(rows), batch_size):
-        yield rows[start : start + batch_size]
 
 
 def _loops_compile() -> bool:

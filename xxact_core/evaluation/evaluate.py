@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from xxact_core.dataset.batches import BatchMaker, rows_in_order
+from xxact_core.dataset.batches import BatchMaker
+from xxact_core.dataset.order import rows_in_order
 from xxact_core.dataset.table import StickTable
 from xxact_core.evaluation.metrics import (
     accuracy,

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from xxact_core.dataset.distortions import Distortions
 from xxact_core.errors import RecipeError
 from xxact_core.model.config import ModelConfig, preset
 from xxact_core.objectives.masked_patterns import MASK_RATIO
+from xxact_core.patterns.distortions import Distortions
 from xxact_core.quantities import PREDICTED, TARGETS
 
 OBJECTIVES = ("contrastive", "mxm", "targets")
@@ -23,7 +23,8 @@ class Recipe:
     task_sampling: `one` target a material as in the paper, or `all` it has labels for. epochs: may be a fraction.
     start_from: checkpoint folder whose weights a run begins with. freeze: train only the target heads (transfer).
     clip: largest norm of the gradient; the paper clips nothing. distortions: what a laboratory adds, None for ideal
-    patterns. threads: of torch on a CPU.
+    patterns. threads: of torch on a CPU. streamed: read sticks from disk in blocks of shards, where a data set does not
+    fit into memory; materials are then shuffled within blocks.
     """
 
     name: str = "multi-target"
@@ -47,6 +48,7 @@ class Recipe:
     freeze: bool = False
     device: str = "auto"
     threads: int = 1
+    streamed: bool = False
     validate_every: int = 500
     validation_rows: int = 2048
     save_every: int = 500
@@ -78,7 +80,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return asdict(self)
+        return {**asdict(self), "distortions": self.distortions.to_dict() if self.distortions else None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
@@ -102,10 +104,7 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     }
     try:
         if isinstance(distortions := changed.get("distortions"), Mapping):
-            ranges: dict[str, Any] = {
-                name: tuple(value) if isinstance(value, list) else value for name, value in distortions.items()
-            }
-            changed["distortions"] = Distortions(**ranges)
+            changed["distortions"] = Distortions.from_dict(distortions)
         return replace(recipe, **changed)
     except TypeError as error:
         msg = f"recipe {recipe.name!r}: {error}"

@@ -15,9 +15,10 @@ import torch
 from tqdm import tqdm
 
 from xxact_core.checkpoint import Checkpoint
-from xxact_core.dataset.batches import BatchMaker, shuffled_rows
+from xxact_core.dataset.batches import BatchMaker
+from xxact_core.dataset.order import TrainingOrder, blockwise_order, shuffled_order
 from xxact_core.dataset.store import write_json
-from xxact_core.dataset.table import StickTable, read_dataset
+from xxact_core.dataset.table import ShardSticks, StickTable, read_dataset
 from xxact_core.errors import RecipeError
 from xxact_core.evaluation.calibration import calibrate
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows
@@ -46,6 +47,7 @@ class Run:
     trainee: Trainee
     optimiser: torch.optim.Optimizer
     journal: Journal
+    order: TrainingOrder
     distorted: BatchMaker
     ideal: BatchMaker
     steps: int
@@ -93,7 +95,7 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path) -> Run:
     torch.set_num_threads(recipe.threads)
     chosen = recipe.device if recipe.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(chosen)
-    table = read_dataset(dataset)
+    table = read_dataset(dataset, resident=not recipe.streamed)
     materials = len(table.rows("train"))
     if not materials:
         msg = f"the data set {dataset} has no materials in its training split"
@@ -116,6 +118,7 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path) -> Run:
             weight_decay=recipe.weight_decay,
         ),
         journal=journal,
+        order=training_order(table, recipe),
         distorted=BatchMaker(table, device=device, distortions=recipe.distortions),
         ideal=BatchMaker(table, device=device),
         steps=steps,
@@ -128,10 +131,18 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path) -> Run:
     return run
 
 
+def training_order(table: StickTable, recipe: Recipe) -> TrainingOrder:
+    """The order in which the training rows are gone through: all mixed in memory, by blocks of shards from disk."""
+    rows = table.rows("train")
+    if isinstance(table.stored, ShardSticks):
+        return blockwise_order(rows, table.stored.first_row, batch_size=recipe.batch_size, seed=recipe.seed)
+    return shuffled_order(rows, batch_size=recipe.batch_size, seed=recipe.seed)
+
+
 def take_step(run: Run) -> float:
     """One step: batch → losses → gradients → weights; its randomness follows from its number. Returns the loss."""
     recipe, seed = run.recipe, run.recipe.seed * STEP_SEEDS + run.step
-    rows = shuffled_rows(run.table.rows("train"), batch_size=recipe.batch_size, seed=recipe.seed, step=run.step)
+    rows = run.order.step(run.step)
     batch = run.distorted.batch(rows, seed=seed)
     torch.manual_seed(seed)
     generator = torch.Generator(run.device).manual_seed(seed)
