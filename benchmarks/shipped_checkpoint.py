@@ -24,10 +24,10 @@ import torch
 from xxact_core.checkpoint import SHIPPED, Checkpoint, load_checkpoint, save_checkpoint
 from xxact_core.dataset.batches import BatchMaker
 from xxact_core.dataset.build import BuildPlan, build_dataset
-from xxact_core.dataset.distortions import Distortions
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.evaluation.baselines import constant_baseline, tree_baseline
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows, silhouettes
+from xxact_core.patterns.distortions import Distortions
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TABLE = REPOSITORY / "data" / "materials_project.parquet"

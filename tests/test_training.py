@@ -239,3 +239,37 @@ def test_run_that_reads_its_sticks_from_disk_goes_the_same_way_twice(small_datas
         losses.append([event["loss"] for event in steps_of(tmp_path / name)])
     assert losses[0] == losses[1]
     assert (tmp_path / "one" / "model").is_dir()
+
+
+ELSEWHERE = """
+import sys
+from importlib.abc import MetaPathFinder
+
+LEFT_OUT = {"numba", "pymatgen", "spglib", "h5netcdf", "dask", "distributed", "pyarrow", "tqdm", "typer", "ase", "ijson"}
+LEFT_OUT |= {"panel", "bokeh", "holoviews", "param", "geddes", "pybaselines", "beartype", "platformdirs", "psutil"}
+
+class Missing(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in LEFT_OUT:
+            raise ModuleNotFoundError(f"no module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from xxact_core.training.recipes import recipe_by_name
+from xxact_core.training.run import train
+from xxact_core.patterns.distortions import Distortions
+
+warnings.simplefilter("ignore")
+recipe = replace(recipe_by_name("tiny"), epochs=0.1, batch_size=16, validation_rows=16, distortions=Distortions())
+train(recipe, Path(sys.argv[1]), Path(sys.argv[2]))
+print("trained")
+"""
+
+
+def test_training_needs_no_more_than_torch_and_the_common_libraries(small_dataset: Path, tmp_path: Path) -> None:
+    """A machine with an accelerator has neither pymatgen nor numba nor what reads structures and draws pages."""
+    command = [sys.executable, "-c", ELSEWHERE, str(small_dataset), str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.stdout.strip() == "trained", done.stderr

@@ -85,3 +85,18 @@ def ragged_index(start: Int[Tensor, " materials_and_end"], rows: Int[Tensor, " b
     sample = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), counts)
     offset = torch.arange(len(sample), device=rows.device) - (counts.cumsum(0) - counts)[sample]
     return start[rows][sample] + offset, sample
+
+
+def sticks_to_two_theta(sticks: SticksOfRows, *, wavelength: float) -> Float[Tensor, " peaks"]:
+    """Angles 2θ = 2 asin(λ √(hᵀ G* h) / 2) [deg] of lines at a wavelength λ [Å], in double precision."""
+    squared = hkl_to_inverse_d_squared(sticks.hkl, sticks.metric[sticks.sample])
+    return torch.rad2deg(2 * torch.asin(squared.sqrt() * (wavelength / 2)))
+
+
+def hkl_to_inverse_d_squared(
+    hkl: Float[Tensor, "peaks 3"], metric: Float[Tensor, "peaks 6"]
+) -> Float[Tensor, " peaks"]:
+    """1/d² = hᵀ G* h [Å⁻²] of lines, each with the metric of its own lattice."""
+    h, k, ell = hkl.unbind(1)
+    g11, g22, g33, g12, g13, g23 = metric.unbind(1)
+    return h * (g11 * h + 2 * (g12 * k + g13 * ell)) + k * (g22 * k + 2 * g23 * ell) + g33 * ell * ell

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from xxact_core.dataset.distortions import Distortions
 from xxact_core.errors import RecipeError
+from xxact_core.patterns.distortions import Distortions
 from xxact_core.training.config import Recipe
 
 RECIPES: dict[str, Recipe] = {

@@ -1,0 +1,196 @@
+"""Sticks of a batch → the lines that a laboratory sees: where they stand, how strong and how wide they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from xxact_core.dataset.laboratory_draws import Drawn
+from xxact_core.dataset.stick_source import SticksOfRows, hkl_to_inverse_d_squared, ragged_index
+from xxact_core.patterns.conversions import CU_K_ALPHA
+from xxact_core.patterns.line_corrections import (
+    displacement_shift,
+    entries_to_metric,
+    lorentz_polarisation,
+    march_dollase_factor,
+    strain_to_metric_change,
+    thermal_factor,
+)
+from xxact_core.patterns.line_shapes import (
+    K_ALPHA_SHARES,
+    caglioti_fwhm_squared,
+    combine_fwhm,
+    fwhm_to_sigma,
+    heights_of_equal_area,
+    scherrer_fwhm,
+    sigma_to_fwhm,
+    strain_fwhm,
+)
+
+_BEYOND = 1e3
+"""Above twice any Miller index of a texture axis."""
+
+_FARTHEST = 0.999
+"""Lines at sin θ above this (2θ above 174°) are left out: no goniometer goes there, and 1 / cos θ has no end."""
+
+
+@dataclass(frozen=True)
+class Reflections:
+    """Reflections of a batch before any instrument: 1/d² [Å⁻²], intensity (areas), and the pattern of each."""
+
+    inverse_d_squared: Float[Tensor, " peaks"]
+    intensity: Float[Tensor, " peaks"]
+    sample: Int[Tensor, " peaks"]
+
+
+@dataclass(frozen=True)
+class InstrumentLines:
+    """Lines as smeared: 2θ at Cu Kα [deg] (NaN: cannot be seen), height, pattern, and width σ [deg] of each."""
+
+    two_theta: Float[Tensor, " peaks"]
+    height: Float[Tensor, " peaks"]
+    sample: Int[Tensor, " peaks"]
+    sigma: Float[Tensor, " peaks"]
+
+
+def sticks_to_reflections(sticks: SticksOfRows, drawn: Drawn, *, generator: torch.Generator) -> Reflections:
+    """What the specimen scatters: the lattice strained, crystallites textured, atoms moving, another phase mixed in."""
+    metric = _strain_lattice(sticks, drawn, generator=generator)
+    sample = sticks.sample
+    inverse_d_squared = hkl_to_inverse_d_squared(sticks.hkl, metric[sample])
+    intensity = sticks.intensity.double()
+    if drawn.present["texture"].any():
+        intensity = intensity * _texture_factor(replace(sticks, metric=metric), inverse_d_squared, drawn)
+    if drawn.present["thermal_motion"].any():
+        intensity = intensity * thermal_factor(inverse_d_squared, b=drawn.values["thermal_motion", "b"][sample])
+    if drawn.present["graininess"].any():
+        normal = torch.randn(len(sample), generator=generator, device=sample.device)
+        intensity = intensity * torch.exp(drawn.values["graininess", "spread"][sample] * normal)
+    reflections = Reflections(inverse_d_squared, intensity, sample)
+    return _add_impurities(reflections, sticks, drawn) if drawn.present["impurity"].any() else reflections
+
+
+def _strain_lattice(sticks: SticksOfRows, drawn: Drawn, *, generator: torch.Generator) -> Float[Tensor, "batch 6"]:
+    if not drawn.present["strain"].any():
+        return sticks.metric
+    batch, device = len(sticks.metric), sticks.metric.device
+    metric = entries_to_metric(sticks.metric)
+    normal = torch.randn((batch, 3, 3), generator=generator, device=device, dtype=torch.float64)
+    strain = (normal + normal.mT) / 2 * drawn.values["strain", "anisotropic"][:, None, None]
+    strain += torch.eye(3, device=device) * drawn.values["strain", "isotropic"][:, None, None]
+    own = torch.arange(sticks.rotations.shape[1], device=device) < sticks.rotation_count[:, None]
+    weights = own / sticks.rotation_count[:, None]
+    frame = torch.linalg.cholesky_ex(metric).L
+    metric = metric + strain_to_metric_change(frame, strain, sticks.rotations.double(), weights=weights)
+    return metric.flatten(1)[:, [0, 4, 8, 1, 2, 5]]
+
+
+def _texture_factor(sticks: SticksOfRows, inverse_d_squared: Tensor, drawn: Drawn) -> Float[Tensor, " peaks"]:
+    """Mean of the March-Dollase factor over the axes equivalent to each pattern's; 1 where there is no texture."""
+    turned = torch.einsum("bi,brij->brj", drawn.axis.double(), sticks.rotations.double())
+    # Equivalent axes have one code, whatever their sign; repeated ones are left out, for all occur equally often.
+    codes = (turned * torch.tensor([_BEYOND**2, _BEYOND, 1.0], device=turned.device)).sum(dim=2).abs()
+    codes, order = codes.sort(dim=1)
+    new = torch.ones_like(codes, dtype=torch.bool)
+    new[:, 1:] = codes[:, 1:] != codes[:, :-1]
+    new &= drawn.present["texture"][:, None]
+    turned = turned.gather(1, order[:, :, None].expand_as(turned))[new]
+    count = new.sum(dim=1)
+    start = torch.nn.functional.pad(count.cumsum(0), (1, 0))
+    pattern = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
+    metric = entries_to_metric(sticks.metric)[pattern]
+    facing = (turned[:, None, :] @ metric).squeeze(1)
+    facing = facing / (facing * turned).sum(dim=1, keepdim=True).sqrt()
+    axes, line = ragged_index(start, sticks.sample)
+    projected = (sticks.hkl[line] * facing[axes]).sum(dim=1)
+    cos_squared = (projected.square() / inverse_d_squared[line]).clamp(max=1.0)
+    factor = march_dollase_factor(cos_squared, r=drawn.values["texture", "r"][sticks.sample[line]])
+    total = torch.zeros_like(inverse_d_squared).index_add_(0, line, factor)
+    return torch.where(drawn.present["texture"][sticks.sample], total / count.clamp(min=1)[sticks.sample], 1.0)
+
+
+def _add_impurities(reflections: Reflections, sticks: SticksOfRows, drawn: Drawn) -> Reflections:
+    """Lines of another material of the batch, unstrained and untextured.
+
+    Of the batch, so that it comes from the same split, and from a place on disk that was read anyway.
+    """
+    start = torch.nn.functional.pad(torch.bincount(sticks.sample, minlength=len(drawn.partner)).cumsum(0), (1, 0))
+    impure = drawn.present["impurity"].nonzero().squeeze(1)
+    entries, place = ragged_index(start, drawn.partner[impure])
+    sample = impure[place]
+    squared = hkl_to_inverse_d_squared(sticks.hkl[entries], sticks.metric[drawn.partner][sample])
+    intensity = sticks.intensity[entries] * drawn.values["impurity", "weight"][sample]
+    return Reflections(
+        torch.cat([reflections.inverse_d_squared, squared]),
+        torch.cat([reflections.intensity, intensity]),
+        torch.cat([reflections.sample, sample]),
+    )
+
+
+def reflections_to_lines(reflections: Reflections, drawn: Drawn, *, sigma: float) -> InstrumentLines:
+    """What the diffractometer makes of them, moved to Cu Kα through q as measured patterns are.
+
+    `sigma` [deg] is the width that lines have where no instrument was drawn, and of which heights keep the area.
+    """
+    sample, intensity = reflections.sample, reflections.intensity
+    sine = reflections.inverse_d_squared.sqrt() / 2
+    first, second, mean = drawn.wavelengths.unbind(1)
+    other = drawn.present["other_radiation"]
+    if other.any():
+        there, here = ((sine * wavelength).clamp(max=_FARTHEST) ** 2 for wavelength in (mean[sample], CU_K_ALPHA))
+        ratio = lorentz_polarisation(there) / lorentz_polarisation(here)
+        intensity = torch.where(other[sample], intensity * ratio, intensity)
+    doubled = drawn.present["doublet"][sample]
+    if doubled.any():
+        shares = torch.where(doubled, K_ALPHA_SHARES[0], 1.0)
+        sine = torch.cat([sine * first[sample], (sine * second[sample])[doubled]])
+        intensity = torch.cat([intensity * shares, intensity[doubled] * K_ALPHA_SHARES[1]])
+        sample = torch.cat([sample, sample[doubled]])
+    else:
+        sine = sine * mean[sample]
+    sine = torch.where(sine < _FARTHEST, sine, torch.nan)
+    theta = torch.asin(sine)
+    width = _line_sigma(theta, sample, drawn, sigma=sigma)
+    height = heights_of_equal_area(intensity, sigma=width, reference=sigma)
+    two_theta = torch.rad2deg(2 * theta) + drawn.values["zero_shift", "shift"][sample]
+    two_theta += displacement_shift(
+        torch.cos(theta),
+        displacement=drawn.values["displacement", "displacement"][sample],
+        radius=drawn.values["displacement", "radius"][sample],
+    )
+    if other.any():
+        moved, stretched = angle_at_copper(two_theta, wavelength=mean[sample])
+        two_theta = torch.where(other[sample], moved, two_theta)
+        width = torch.where(other[sample], width * stretched, width)
+    # A line that cannot be seen has no width either; its place stays NaN.
+    return InstrumentLines(two_theta, height.float(), sample, width.nan_to_num(sigma).float())
+
+
+def angle_at_copper(two_theta: Tensor, *, wavelength: Tensor) -> tuple[Tensor, Tensor]:
+    """Angle 2θ at Cu Kα [deg] of what stands at `two_theta` [deg] at a wavelength [Å], and d2θ(Cu) / d2θ there.
+
+    NaN where Cu Kα cannot reach it. The same as `patterns.conversions.change_wavelength`, on tensors.
+    """
+    theta = torch.deg2rad(two_theta) / 2
+    ratio = CU_K_ALPHA / wavelength
+    sine = torch.sin(theta) * ratio
+    sine = torch.where(sine.abs() < _FARTHEST, sine, torch.nan)
+    return torch.rad2deg(2 * torch.asin(sine)), ratio * torch.cos(theta) / (1 - sine**2).sqrt()
+
+
+def _line_sigma(theta: Tensor, sample: Tensor, drawn: Drawn, *, sigma: float) -> Float[Tensor, " peaks"]:
+    """Width σ of each line at the angle at which it was measured [deg]: instrument, crystallite size, microstrain."""
+    tan_theta, cos_theta = torch.tan(theta), torch.cos(theta)
+    present = drawn.present["instrument_width"]
+    fwhm = torch.where(present, drawn.values["instrument_width", "fwhm"], sigma_to_fwhm(sigma))
+    u = drawn.values["instrument_width", "u"]
+    v = -2 * drawn.values["instrument_width", "dip"] * u.sqrt() * fwhm
+    instrument = caglioti_fwhm_squared(tan_theta, u=u[sample], v=v[sample], w=fwhm[sample] ** 2).sqrt()
+    # K λ / L: a wavelength of each pattern's own is a size of its own.
+    size = drawn.values["crystallite_size", "size"] * CU_K_ALPHA / drawn.wavelengths[:, 2]
+    grains = scherrer_fwhm(cos_theta, size=size[sample])
+    strain = strain_fwhm(tan_theta, strain=drawn.values["microstrain", "strain"][sample])
+    return fwhm_to_sigma(combine_fwhm(instrument, grains, strain))
