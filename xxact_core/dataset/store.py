@@ -14,15 +14,17 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5netcdf
 import h5py
 import numpy as np
 
 from xxact_core.dataset.splits import SPLITS
 from xxact_core.errors import DatasetError
 from xxact_core.quantities import TARGETS
+
+if TYPE_CHECKING:
+    import h5netcdf
 
 SCHEMA = "xxact-dataset-2"
 MANIFEST = "manifest.json"
@@ -77,6 +79,8 @@ def write_shard(path: Path, materials: Sequence[Material], attributes: Mapping[s
 
 
 def _write_file(path: Path, materials: Sequence[Material], attributes: Mapping[str, Any]) -> None:
+    import h5netcdf  # noqa: PLC0415 - only writing needs it; a machine that trains does without
+
     with h5netcdf.File(path, "w") as file:
         file.attrs.update({"Conventions": "CF-1.11", "featureType": "profile", "schema": SCHEMA, **attributes})
         file.dimensions = {

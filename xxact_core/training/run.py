@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from xxact_core.checkpoint import Checkpoint
 from xxact_core.dataset.batches import BatchMaker
@@ -68,12 +67,9 @@ def train(recipe: Recipe, dataset: Path, folder: Path, *, progress: bool = False
         FloatingPointError: the loss is not a number; the last good snapshot is kept.
     """
     run = open_run(recipe, dataset, folder)
-    bar = tqdm(total=run.steps, initial=run.step, unit="step", disable=not progress)
-    with bar, _stopped_by_sigterm(run):
+    with _progress_bar(run, shown=progress) as show, _stopped_by_sigterm(run):
         while run.step < run.steps and not run.stop_requested:
-            loss = take_step(run)
-            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-            bar.update()
+            show(take_step(run))
             last = run.step == run.steps or run.stop_requested
             if last or run.step % recipe.validate_every == 0:
                 validate(run)
@@ -226,6 +222,23 @@ def write_status(run: Run, state: str) -> None:
         "seconds_left": (run.steps - run.step) / steps_a_second if steps_a_second else None,
     }
     write_json(run.folder / "status.json", content)
+
+
+@contextmanager
+def _progress_bar(run: Run, *, shown: bool) -> Iterator[Callable[[float], None]]:
+    """What shows the loss of each step."""
+    if not shown:
+        yield lambda _: None
+        return
+    from tqdm import tqdm  # noqa: PLC0415 - only people at a terminal need it; a machine that trains does without
+
+    with tqdm(total=run.steps, initial=run.step, unit="step") as bar:
+
+        def show(loss: float) -> None:
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            bar.update()
+
+        yield show
 
 
 @contextmanager
