@@ -18,6 +18,7 @@ from xxact_core.simulation.cif_files import read_cif
 from xxact_core.simulation.diffraction import arrays_to_sticks
 from xxact_core.simulation.lattice import cell_to_reciprocal_metric, cell_volume, hkl_to_two_theta
 from xxact_core.simulation.scattering import load_scattering_parameters, scattering_factors
+from xxact_core.simulation.stick_pool import structures_to_sticks
 from xxact_core.simulation.structures import Structure, pymatgen_to_structure
 from xxact_core.simulation.symmetry import find_symmetry
 from xxact_core.simulation.tables import read_table, table_rows
@@ -76,6 +77,18 @@ def test_sticks_of_a_large_structure_are_summed_in_parts_to_the_same_result(monk
     parts = sticks_of(structure)
     np.testing.assert_allclose(parts.two_theta, whole.two_theta, atol=0)
     np.testing.assert_allclose(parts.intensity, whole.intensity, atol=1e-9)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_many_structures_give_their_sticks_in_order_and_bad_ones_their_reason(repository: Path, processes: int) -> None:
+    structures = [*read_table(repository / "data" / "materials_project.parquet", start=0, stop=150)]
+    structures[7] = Structure("flat", [4, 4, 0, 90, 90, 90], [11], np.zeros((1, 3)), np.ones(1))
+    answers = list(structures_to_sticks(structures, processes=processes, wavelength=0.71073))
+    assert len(answers) == 150
+    assert isinstance(answers[7], StructureError)
+    assert "no volume" in str(answers[7])
+    for row in (0, 6, 8, 149):
+        assert answers[row] == sticks_of(structures[row], wavelength=0.71073)
 
 
 def test_each_line_carries_a_reflection_that_stands_there() -> None:
