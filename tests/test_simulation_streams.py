@@ -195,6 +195,23 @@ def test_frame_with_too_many_atoms_is_passed_over(tmp_path: Path) -> None:
     assert good.atomic_numbers.tolist() == [84]
 
 
+@pytest.mark.parametrize(
+    ("properties", "reason"),
+    [
+        ("species:S:1:pos:R:4000000000", "4000000001 numbers an atom"),
+        ("species:S:1:pos:R:x", "not a readable frame"),
+        ("species:S:1", "no positions"),
+        ("species:S:1:pos:R:3:forces:R:3", "not a readable frame"),
+    ],
+)
+def test_frame_of_impossible_columns_becomes_an_error_row(tmp_path: Path, properties: str, reason: str) -> None:
+    path = tmp_path / "frame.xyz"
+    path.write_text(f'1\nLattice="3 0 0 0 3 0 0 0 3" Properties={properties}\nPo 0 0 0\n')
+    ((name, found),) = read_source(path)
+    assert name == "frame"
+    assert reason in found
+
+
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tar.bz2", ".tar.xz"])
 def test_members_before_a_cut_of_an_archive_are_delivered(tmp_path: Path, suffix: str) -> None:
     generator = np.random.default_rng(0)
@@ -262,6 +279,14 @@ def test_damaged_row_group_costs_its_rows_only_their_reason(tmp_path: Path) -> N
     errors = [item for item in items if isinstance(item, tuple)]
     assert errors
     assert all("cannot be read" in reason for _, reason in errors)
+
+
+def test_table_that_was_exchanged_after_listing_is_refused(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "table.parquet", list(CRYSTALS))
+    blocks = list(list_blocks(path, rows=4))
+    write_table(path, ["Si", "NaCl"])
+    with pytest.raises(DatasetError, match="2 of the 4 rows that were listed"):
+        list(read_block(blocks[0], labels=Labels()))
 
 
 # --------------------------------------------------------------------------------------------------------------- size

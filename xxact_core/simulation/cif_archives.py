@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -11,7 +12,18 @@ from xxact_core.errors import shorten
 from xxact_core.simulation.cif_files import MOST_CIF_BYTES
 from xxact_core.simulation.source_files import UNREADABLE, file_kind, file_stem
 
-_DAMAGE = (*UNREADABLE, zipfile.BadZipFile, tarfile.TarError, NotImplementedError, RuntimeError, ValueError)
+_DAMAGE = (
+    *UNREADABLE,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    struct.error,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    OverflowError,
+)
+"""What the readers of archives raise where one is damaged, encrypted or packed in an unknown way."""
 
 
 def read_archive(path: Path, *, prefix: str) -> Iterator[tuple[str, str, str]]:
@@ -44,7 +56,7 @@ def _is_cif(member: str) -> bool:
 def _zip_members(path: Path) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
-            if not entry.is_dir() and _is_cif(entry.filename):
+            if _is_cif(entry.filename):
                 with archive.open(entry) as stream:
                     yield entry.filename, stream.read(MOST_CIF_BYTES + 1)
 

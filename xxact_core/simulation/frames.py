@@ -19,6 +19,9 @@ from xxact_core.simulation.structures import MOST_ATOMS, Structure
 LONGEST_LINE = 2**20
 """Characters. Ours: the line of labels of a frame takes some thousand."""
 
+MOST_COLUMNS = 1000
+"""Numbers of one atom. Ours: positions, forces, charges and the like take some tens."""
+
 _DIRECTIONS = 3
 _SITE_OCCUPANCIES = ("occupancies", "occupancy")
 
@@ -72,13 +75,30 @@ def frame_to_structure(text: str, *, fallback: str, labels: Labels) -> Structure
 
 
 def _parse_frame(text: str) -> Any:  # noqa: ANN401 - ASE is imported only where a frame is read
-    from ase.io.extxyz import read_xyz  # noqa: PLC0415 - slow, and only these files need it
+    from ase.io.extxyz import key_val_str_to_dict, read_xyz  # noqa: PLC0415 - slow, and only these files need it
+
+    def parse_labels(line: str) -> dict[str, Any]:
+        labels = key_val_str_to_dict(line)
+        _check_columns(str(labels.get("Properties", "")))
+        return labels
 
     try:
-        return next(read_xyz(io.StringIO(text), index=0))
+        return next(read_xyz(io.StringIO(text), index=0, properties_parser=parse_labels))
     except Exception as error:  # ASE raises whatever its parser meets
         msg = f"not a readable frame ({shorten(error)})"
         raise StructureError(msg, code="E_STRUCTURE") from error
+
+
+def _check_columns(properties: str) -> None:
+    """Refuse what ASE would make room for (a column of billions of numbers) or make up (positions)."""
+    fields = properties.split(":")
+    if properties and not {"pos", "positions"} & set(fields[::3]):
+        msg = f"no positions among {shorten(fields[::3])}"
+        raise StructureError(msg, code="E_FORMAT")
+    columns = sum(int(count) for count in fields[2::3])
+    if columns > MOST_COLUMNS:
+        msg = f"{columns} numbers an atom, more than {MOST_COLUMNS}"
+        raise StructureError(msg, code="E_FORMAT")
 
 
 def _read_line(lines: TextIO) -> str:

@@ -87,7 +87,13 @@ def read_block(block: Block, *, labels: Labels) -> Iterator[Structure | tuple[st
     """
     if block.kind == "table":
         name, first = str(block.content[0][0]), int(block.content[0][1])
-        yield from read_table(Path(block.path), start=first, stop=first + block.rows, labels=labels, name=name)
+        rows = 0
+        for row in read_table(Path(block.path), start=first, stop=first + block.rows, labels=labels, name=name):
+            rows += 1
+            yield row
+        if rows != block.rows:
+            msg = f"{block.path}: {rows} of the {block.rows} rows that were listed are there; was the table exchanged?"
+            raise DatasetError(msg, code="E_DATASET")
     else:
         for item in block.content:
             yield _item_to_structure(block, [str(part) for part in item], labels=labels)

@@ -34,6 +34,9 @@ COLUMN_ALIASES = {
 """Other names of the columns, looked for where a table lacks the first."""
 
 _RECORD_COLUMNS = frozenset({"structure", "atoms", "attributes", "cif"})
+_DAMAGE = (OSError, ValueError, LookupError, OverflowError)
+"""What pyarrow raises besides its own errors where a file is damaged, e.g. for a name that is no text."""
+
 _OCCUPANCIES, _ENERGY_SOURCE = "occupancies", "formation_energy_source"
 _BATCH_ROWS = 1024
 
@@ -105,8 +108,11 @@ def read_table(
             fallback = f"{name or file_stem(path.name)}:{row}"
             yield _row_to_structure(record, columns=columns, labels=labels, fallback=fallback)
             row += 1
-    except (OSError, pa.ArrowException) as error:
+    except (*_DAMAGE, pa.ArrowException) as error:
         reason = f"the table cannot be read from here on ({shorten(error)})"
+    else:
+        reason = "the table ends before this row, which its head promises"
+    if row < stop:
         yield from ((f"{name or file_stem(path.name)}:{lost}", reason) for lost in range(row, stop))
 
 
@@ -115,10 +121,15 @@ def _open_table(path: Path) -> Any:  # noqa: ANN401 - pyarrow is not imported he
     from pyarrow import parquet  # noqa: PLC0415 - likewise
 
     try:
-        return parquet.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
+        file = parquet.ParquetFile(path)
+    except (*_DAMAGE, pa.ArrowException) as error:
         msg = f"{shorten(path.name)}: not a readable parquet table ({shorten(error)})"
         raise DatasetError(msg, code="E_DATASET") from error
+    rows = sum(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
+    if rows != file.metadata.num_rows:
+        msg = f"{shorten(path.name)}: not a readable parquet table ({file.metadata.num_rows} rows, {rows} in groups)"
+        raise DatasetError(msg, code="E_DATASET")
+    return file
 
 
 def _structure_columns(path: Path, schema: pa.Schema) -> dict[str, str]:
