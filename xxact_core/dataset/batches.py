@@ -122,7 +122,7 @@ class BatchMaker:
             return out
         for first in range(0, len(rows), _TOGETHER):
             part = slice(first, first + _TOGETHER)
-            sticks = self.source.take(rows[part])
+            sticks = self.source.take(rows[part], symmetry=False)
             angles = sticks_to_two_theta(sticks, wavelength=self.table.wavelength)
             sigma = torch.full((len(sticks.metric),), self.sigma, device=self.device)
             smear_lines(

@@ -43,8 +43,8 @@ class StickSource:
             start = torch.from_numpy(table.peak_start).to(device)
             self.uploaded = torch.from_numpy(table.hkl).to(device), intensity, start
 
-    def take(self, rows: np.ndarray) -> SticksOfRows:
-        """Lines of these rows, in this order."""
+    def take(self, rows: np.ndarray, *, symmetry: bool = True) -> SticksOfRows:
+        """Lines of these rows, in this order; with their rotations where `symmetry`, else with the identity alone."""
         if self.uploaded is not None:
             all_hkl, all_intensity, start = self.uploaded
             peaks, sample = ragged_index(start, torch.from_numpy(rows).to(self.device))
@@ -55,7 +55,7 @@ class StickSource:
             intensity = torch.from_numpy(taken.intensity.view(np.int16)).to(self.device).int() & 0xFFFF
             count = torch.from_numpy(np.asarray(taken.count, dtype=np.int64)).to(self.device)
             sample = torch.repeat_interleave(torch.arange(len(rows), device=self.device), count, output_size=len(hkl))
-        rotations, rotation_count = self._rotations(rows)
+        rotations, rotation_count = self._rotations(rows) if symmetry else _identities(len(rows))
         return SticksOfRows(
             hkl=hkl.double(),
             intensity=intensity.float() * INTENSITY_STEP,
@@ -71,12 +71,15 @@ class StickSource:
         count = self.table.rotation_start[rows + 1] - start
         place = np.arange(max(int(count.max(initial=0)), 1))
         if not len(self.table.rotations):
-            identity = np.broadcast_to(np.eye(3, dtype=np.int8), (len(rows), 1, 3, 3))
-            return identity.copy(), np.ones(len(rows), dtype=np.int64)
+            return _identities(len(rows))
         index = np.minimum(start[:, None] + np.where(place < count[:, None], place, 0), len(self.table.rotations) - 1)
         rotations = self.table.rotations[index]
         rotations[count == 0] = np.eye(3, dtype=np.int8)
         return rotations, np.maximum(count, 1)
+
+
+def _identities(batch: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.tile(np.eye(3, dtype=np.int8), (batch, 1, 1, 1)), np.ones(batch, dtype=np.int64)
 
 
 def ragged_index(start: Int[Tensor, " materials_and_end"], rows: Int[Tensor, " batch"]) -> tuple[Tensor, Tensor]:
