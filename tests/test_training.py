@@ -245,7 +245,7 @@ ELSEWHERE = """
 import sys
 
 for name in (
-    "numba pymatgen spglib h5netcdf dask distributed pyarrow tqdm typer ase ijson panel bokeh holoviews param geddes "
+    "numba pymatgen spglib h5netcdf dask distributed pyarrow tqdm typer ase panel bokeh holoviews param geddes "
     "pybaselines beartype platformdirs psutil"
 ).split():
     sys.modules[name] = None
