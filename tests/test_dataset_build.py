@@ -336,8 +336,13 @@ def test_another_plan_in_the_same_folder_is_refused(plan: BuildPlan, whole: Path
         build_dataset(replace(plan, seed=99), whole, progress=False)
 
 
+def test_data_set_within_its_own_source_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="own source"):
+        build_dataset(BuildPlan(source=str(tmp_path)), tmp_path / "dataset", progress=False)
+
+
 @pytest.mark.parametrize("source", ["nothing.parquet", "empty"])
 def test_source_without_structures_is_refused(tmp_path: Path, source: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match=source):
-        build_dataset(BuildPlan(source=str(tmp_path / source)), tmp_path / "dataset", progress=False)
+        build_dataset(BuildPlan(source=str(tmp_path / source)), tmp_path / "made" / "dataset", progress=False)

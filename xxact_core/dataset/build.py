@@ -19,7 +19,7 @@ from xxact_core.dataset.duplicates import DUPLICATES, find_duplicates
 from xxact_core.dataset.plan import BuildPlan, keep_plan
 from xxact_core.dataset.shard import TIMEOUT, ShardTask, shard_name
 from xxact_core.dataset.store import MANIFEST, SCHEMA, file_digest, fsync_folder, read_manifest, write_json
-from xxact_core.dataset.workers import make_shard, open_workers
+from xxact_core.dataset.workers import check_scheduler, make_shard, open_workers
 from xxact_core.errors import DatasetError
 from xxact_core.simulation.sources import Block, count_items, list_blocks
 
@@ -59,7 +59,12 @@ def build_dataset(
             shard cannot be written; what is finished stays, and the same call goes on from there.
     """
     plan.parsed_labels  # noqa: B018 - a label that cannot be understood is told before anything else
+    if scheduler is not None:
+        check_scheduler(scheduler)
     source = Path(plan.source).resolve()
+    if folder.resolve().is_relative_to(source):
+        msg = f"the data set {folder} would lie in its own source {plan.source}: choose a folder outside"
+        raise DatasetError(msg, code="E_DATASET")
     known = count_items(source)
     total = known if known is None or plan.limit is None else min(known, plan.limit)
     folder.mkdir(parents=True, exist_ok=True)
