@@ -152,19 +152,19 @@ def reflections_to_lines(reflections: Reflections, drawn: Drawn, *, sigma: float
     else:
         sine = sine * mean[sample]
     sine = torch.where(sine < _FARTHEST, sine, torch.nan)
-    theta = torch.asin(sine)
-    width = _line_sigma(theta, sample, drawn, sigma=sigma)
+    cos_theta = (1 - sine**2).sqrt()
+    width = _line_sigma(sine / cos_theta, cos_theta, sample, drawn, sigma=sigma)
     height = heights_of_equal_area(intensity, sigma=width, reference=sigma)
-    two_theta = torch.rad2deg(2 * theta) + drawn.values["zero_shift", "shift"][sample]
+    two_theta = torch.rad2deg(2 * torch.asin(sine)) + drawn.values["zero_shift", "shift"][sample]
     two_theta += displacement_shift(
-        torch.cos(theta),
+        cos_theta,
         displacement=drawn.values["displacement", "displacement"][sample],
         radius=drawn.values["displacement", "radius"][sample],
     )
     if other.any():
-        moved, stretched = angle_at_copper(two_theta, wavelength=mean[sample])
-        two_theta = torch.where(other[sample], moved, two_theta)
-        width = torch.where(other[sample], width * stretched, width)
+        chosen = other[sample].nonzero().squeeze(1)
+        two_theta[chosen], stretched = angle_at_copper(two_theta[chosen], wavelength=mean[sample[chosen]])
+        width[chosen] *= stretched
     # A line that cannot be seen has no width either; its place stays NaN.
     return InstrumentLines(two_theta, height.float(), sample, width.nan_to_num(sigma).float())
 
@@ -181,9 +181,10 @@ def angle_at_copper(two_theta: Tensor, *, wavelength: Tensor) -> tuple[Tensor, T
     return torch.rad2deg(2 * torch.asin(sine)), ratio * torch.cos(theta) / (1 - sine**2).sqrt()
 
 
-def _line_sigma(theta: Tensor, sample: Tensor, drawn: Drawn, *, sigma: float) -> Float[Tensor, " peaks"]:
+def _line_sigma(
+    tan_theta: Tensor, cos_theta: Tensor, sample: Tensor, drawn: Drawn, *, sigma: float
+) -> Float[Tensor, " peaks"]:
     """Width σ of each line at the angle at which it was measured [deg]: instrument, crystallite size, microstrain."""
-    tan_theta, cos_theta = torch.tan(theta), torch.cos(theta)
     present = drawn.present["instrument_width"]
     fwhm = torch.where(present, drawn.values["instrument_width", "fwhm"], sigma_to_fwhm(sigma))
     u = drawn.values["instrument_width", "u"]

@@ -115,8 +115,8 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path) -> Run:
         ),
         journal=journal,
         order=training_order(table, recipe),
-        distorted=BatchMaker(table, device=device, distortions=recipe.distortions),
-        ideal=BatchMaker(table, device=device),
+        distorted=BatchMaker(table, device=device, distortions=recipe.distortions, threads=recipe.threads),
+        ideal=BatchMaker(table, device=device, threads=recipe.threads),
         steps=steps,
     )
     if (snapshot := newest_snapshot(folder, journal)) is not None:
