@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from xxact_core.dataset import ideal_patterns
+from xxact_core.dataset import batches, smearing
 from xxact_core.dataset.batches import BatchMaker
 from xxact_core.dataset.laboratory import measure_sticks
 from xxact_core.dataset.laboratory_draws import draw_effects
 from xxact_core.dataset.laboratory_lines import reflections_to_lines, sticks_to_reflections
 from xxact_core.dataset.laboratory_profiles import FEW_COUNTS, count_photons, draw_background
-from xxact_core.dataset.stick_source import SticksOfRows, StickSource, sticks_to_two_theta
+from xxact_core.dataset.stick_source import SticksOfRows, StickSource, sticks_to_two_theta, upload_sticks
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.patterns.conversions import CU_K_ALPHA, WAVELENGTHS, change_wavelength
 from xxact_core.patterns.distortion_effects import (
@@ -92,25 +91,38 @@ def test_batch_equals_the_exact_smear_of_the_same_sticks(small_table: StickTable
     assert not batch.hidden.any()
 
 
-def test_tensors_make_the_same_patterns_where_nothing_is_compiled(
+def test_tensors_make_the_same_patterns_where_nothing_can_be_compiled(
     small_table: StickTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = np.arange(40)
     compiled = BatchMaker(small_table, device=CPU).batch(rows, seed=0)
-    maker = BatchMaker(small_table, device=CPU)
-    maker.compiled = False
-    torch.testing.assert_close(maker.batch(rows, seed=0).intensity, compiled.intensity, atol=5e-3, rtol=0)
-    load = builtins.__import__
 
-    def without_numba(name: str, *arguments: object, **named: object) -> object:
-        if name == "numba":
-            raise ImportError(name)
-        return load(name, *arguments, **named)
+    def missing() -> None:
+        msg = "No module named 'numba'"
+        raise ImportError(msg)
 
-    monkeypatch.setattr(builtins, "__import__", without_numba)
-    monkeypatch.setattr(ideal_patterns, "compile_stick_loops", ideal_patterns.compile_stick_loops.__wrapped__)
-    with pytest.raises(ImportError):
-        ideal_patterns.compile_stick_loops()
+    monkeypatch.setattr(batches, "compile_stick_loops", missing)
+    monkeypatch.setattr(smearing, "compile_loops", missing)
+    with pytest.warns(UserWarning, match="numba"):
+        plain = BatchMaker(small_table, device=CPU).batch(rows, seed=0)
+    torch.testing.assert_close(plain.intensity, compiled.intensity, atol=5e-3, rtol=0)
+
+
+def test_sticks_that_were_uploaded_are_those_of_the_table(small_table: StickTable) -> None:
+    rows = np.array([7, 0, 399])
+    source = StickSource(small_table, device=CPU)
+    taken = source.take(rows)
+    source.uploaded = upload_sticks(small_table, device=CPU)
+    uploaded = source.take(rows)
+    for name in ("hkl", "intensity", "sample", "metric", "rotations", "rotation_count"):
+        assert torch.equal(getattr(taken, name), getattr(uploaded, name)), name
+    assert float(taken.intensity.max()) == pytest.approx(100)
+
+
+def test_sticks_of_another_wavelength_stand_where_copper_shows_them(small_table: StickTable) -> None:
+    table = replace(small_table, wavelength=WAVELENGTHS["MoKa"])
+    made_now = BatchMaker(table, device=CPU).batch(np.array([3]), seed=0).intensity[0].numpy()
+    np.testing.assert_allclose(made_now, smear(table.sticks(3)).intensity, atol=0.01)
 
 
 def test_threads_share_the_work_without_changing_it(small_table: StickTable) -> None:
@@ -123,11 +135,11 @@ def test_sticks_from_disk_make_the_patterns_of_those_in_memory(small_dataset: Pa
     streamed = read_dataset(small_dataset, resident=False)
     rows = np.array([3, 399, 0, 201, 17])
     for distortions in (None, Distortions(share=1.0)):
-        batches = [
+        made_of_both = [
             BatchMaker(table, device=CPU, distortions=distortions).batch(rows, seed=2).intensity
             for table in (streamed, small_table)
         ]
-        assert torch.equal(*batches)
+        assert torch.equal(*made_of_both)
 
 
 def test_batch_holds_its_own_rows_whatever_the_order(small_table: StickTable) -> None:

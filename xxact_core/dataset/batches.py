@@ -15,6 +15,7 @@ from xxact_core.dataset.laboratory import measure_sticks
 from xxact_core.dataset.smearing import smear_lines
 from xxact_core.dataset.stick_source import StickSource, ragged_index, sticks_to_two_theta
 from xxact_core.dataset.table import StickTable
+from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.patterns.distortions import Distortions
 from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.smearing import SIGMA
@@ -103,7 +104,7 @@ class BatchMaker:
         return drawn.cpu().numpy()
 
     def _ideal(self, rows: np.ndarray, *, out: Tensor | None = None) -> Float[Tensor, "batch points"]:
-        """Patterns of Gaussian lines at their calculated places, written to `out` where it is given."""
+        """Patterns of Gaussian lines at their places at Cu Kα, written to `out` where it is given."""
         if out is None:
             out = torch.empty((len(rows), GRID.points), device=self.device)
         if self.compiled:
@@ -114,16 +115,15 @@ class BatchMaker:
                 taken = self.table.take_sticks(rows)
                 hkl, intensity, rows = taken.hkl, taken.intensity, np.arange(len(rows))
                 start = np.concatenate([[0], np.cumsum(taken.count, dtype=np.int64)])
-            wavelength, threads = self.table.wavelength, self.threads
             sticks_to_patterns(
                 hkl, intensity, start, rows, metric, out.numpy(),
-                wavelength=wavelength, sigma=self.sigma, threads=threads,
+                wavelength=CU_K_ALPHA, sigma=self.sigma, threads=self.threads,
             )  # fmt: skip
             return out
         for first in range(0, len(rows), _TOGETHER):
             part = slice(first, first + _TOGETHER)
             sticks = self.source.take(rows[part], symmetry=False)
-            angles = sticks_to_two_theta(sticks, wavelength=self.table.wavelength)
+            angles = sticks_to_two_theta(sticks, wavelength=CU_K_ALPHA)
             sigma = torch.full((len(sticks.metric),), self.sigma, device=self.device)
             smear_lines(
                 angles, sticks.intensity, sticks.sample,

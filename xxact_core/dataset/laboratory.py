@@ -35,7 +35,7 @@ def measure_sticks(
     """
     drawn = draw_effects(distortions, len(sticks.metric), generator=generator)
     reflections = sticks_to_reflections(sticks, drawn, generator=generator)
-    lines = reflections_to_lines(reflections, drawn, sigma=sigma)
+    lines = reflections_to_lines(reflections, drawn, sigma=sigma, wavelength=sticks.wavelength)
     profile = smear_lines(
         lines.two_theta,
         lines.height,

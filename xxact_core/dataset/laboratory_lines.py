@@ -130,17 +130,20 @@ def _add_impurities(reflections: Reflections, sticks: SticksOfRows, drawn: Drawn
     )
 
 
-def reflections_to_lines(reflections: Reflections, drawn: Drawn, *, sigma: float) -> InstrumentLines:
+def reflections_to_lines(
+    reflections: Reflections, drawn: Drawn, *, sigma: float, wavelength: float = CU_K_ALPHA
+) -> InstrumentLines:
     """What the diffractometer makes of them, moved to Cu Kα through q as measured patterns are.
 
     `sigma` [deg] is the width that lines have where no instrument was drawn, and of which heights keep the area.
+    `wavelength` [Å] is the one that intensities were calculated for.
     """
     sample, intensity = reflections.sample, reflections.intensity
     sine = reflections.inverse_d_squared.sqrt() / 2
     first, second, mean = drawn.wavelengths.unbind(1)
     other = drawn.present["other_radiation"]
     if other.any():
-        there, here = ((sine * wavelength).clamp(max=_FARTHEST) ** 2 for wavelength in (mean[sample], CU_K_ALPHA))
+        there, here = ((sine * length).clamp(max=_FARTHEST) ** 2 for length in (mean[sample], wavelength))
         ratio = lorentz_polarisation(there) / lorentz_polarisation(here)
         intensity = torch.where(other[sample], intensity * ratio, intensity)
     doubled = drawn.present["doublet"][sample]

@@ -20,7 +20,8 @@ class SticksOfRows:
 
     hkl: Miller indices. intensity: strongest 100. sample: the row that each line belongs to, in order.
     metric: entries of G* as of `cell_to_reciprocal_metric` [Å⁻²]. rotations: W of each Laue group (h' = h W); rows with
-    fewer than the most have their first one again. rotation_count: how many are a row's own.
+    fewer than the most have their first one again. rotation_count: how many are a row's own. wavelength: that the
+    intensities were calculated for [Å].
     """
 
     hkl: Float[Tensor, "peaks 3"]
@@ -29,6 +30,16 @@ class SticksOfRows:
     metric: Float[Tensor, "batch 6"]
     rotations: Int[Tensor, "batch rotations 3 3"]
     rotation_count: Int[Tensor, " batch"]
+    wavelength: float
+
+
+def upload_sticks(table: StickTable, *, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Miller indices, intensities and starts of all materials on a device.
+
+    torch cannot index 16-bit numbers without sign on every device: intensities have the same bits, with sign.
+    """
+    intensity = torch.from_numpy(table.intensity.view(np.int16)).to(device)
+    return torch.from_numpy(table.hkl).to(device), intensity, torch.from_numpy(table.peak_start).to(device)
 
 
 class StickSource:
@@ -36,12 +47,7 @@ class StickSource:
 
     def __init__(self, table: StickTable, *, device: torch.device) -> None:
         self.table, self.device = table, device
-        self.uploaded: tuple[Tensor, Tensor, Tensor] | None = None
-        if table.resident and device.type != "cpu":
-            # torch cannot index 16-bit numbers without sign on every device: the same bits, with sign.
-            intensity = torch.from_numpy(table.intensity.view(np.int16)).to(device)
-            start = torch.from_numpy(table.peak_start).to(device)
-            self.uploaded = torch.from_numpy(table.hkl).to(device), intensity, start
+        self.uploaded = upload_sticks(table, device=device) if table.resident and device.type != "cpu" else None
 
     def take(self, rows: np.ndarray, *, symmetry: bool = True) -> SticksOfRows:
         """Lines of these rows, in this order; with their rotations where `symmetry`, else with the identity alone."""
@@ -63,6 +69,7 @@ class StickSource:
             metric=torch.from_numpy(cell_to_reciprocal_metric(self.table.cell[rows])).to(self.device),
             rotations=torch.from_numpy(rotations).to(self.device),
             rotation_count=torch.from_numpy(rotation_count).to(self.device),
+            wavelength=self.table.wavelength,
         )
 
     def _rotations(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
