@@ -21,7 +21,7 @@ import psutil
 
 from xxact_core.dataset.build import BuildPlan, build_dataset
 from xxact_core.dataset.inspection import describe_dataset, verify_dataset
-from xxact_core.simulation.sources import count_items
+from xxact_core.structures.sources import count_items
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TABLE = REPOSITORY / "data" / "materials_project.parquet"

@@ -27,9 +27,9 @@ from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.patterns.pattern import Sticks
 from xxact_core.patterns.smearing import smear
 from xxact_core.simulation.diffraction import MERGE_TOLERANCE, WEAKEST_LINE, arrays_to_sticks
-from xxact_core.simulation.structures import Structure
 from xxact_core.simulation.symmetry import find_symmetry
-from xxact_core.simulation.tables import read_table, table_rows
+from xxact_core.structures.structure import Structure
+from xxact_core.structures.tables import read_table, table_rows
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TABLE = REPOSITORY / "data" / "materials_project.parquet"

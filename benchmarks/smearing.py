@@ -22,8 +22,8 @@ from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.pattern import Sticks
 from xxact_core.patterns.smearing import SIGMA, sum_lines
 from xxact_core.simulation.diffraction import arrays_to_sticks
-from xxact_core.simulation.structures import Structure
-from xxact_core.simulation.tables import read_table, table_rows
+from xxact_core.structures.structure import Structure
+from xxact_core.structures.tables import read_table, table_rows
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TABLE = REPOSITORY / "data" / "materials_project.parquet"

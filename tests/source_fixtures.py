@@ -19,9 +19,9 @@ from pymatgen.core import Element, Lattice
 from pymatgen.core import Structure as PymatgenStructure
 from pymatgen.entries.computed_entries import ComputedStructureEntry
 
-from xxact_core.simulation.labels import Labels
-from xxact_core.simulation.sources import list_blocks, read_block
-from xxact_core.simulation.structures import Structure
+from xxact_core.structures.labels import Labels
+from xxact_core.structures.sources import list_blocks, read_block
+from xxact_core.structures.structure import Structure
 
 CRYSTALS = {
     "NaCl": PymatgenStructure.from_spacegroup(225, Lattice.cubic(5.6402), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]),

@@ -24,9 +24,9 @@ from xxact_core.patterns.pattern import Sticks
 from xxact_core.patterns.smearing import smear
 from xxact_core.quantities import CRYSTAL_SYSTEMS, space_group_to_crystal_system
 from xxact_core.simulation.diffraction import arrays_to_sticks
-from xxact_core.simulation.structures import Structure
 from xxact_core.simulation.symmetry import find_symmetry
-from xxact_core.simulation.tables import read_table
+from xxact_core.structures.structure import Structure
+from xxact_core.structures.tables import read_table
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from xxact_core.dataset.shard import ShardTask, build_shard, time_limit
 from xxact_core.dataset.table import read_dataset
 from xxact_core.dataset.workers import check_scheduler, make_shard
 from xxact_core.errors import DatasetError, StructureError
-from xxact_core.simulation.sources import list_blocks
+from xxact_core.structures.sources import list_blocks
 
 CELL = {"a": 5.64, "b": 5.64, "c": 5.64, "alpha": 90.0, "beta": 90.0, "gamma": 90.0}
 ROCK_SALT = {**CELL, "species": ["Na", "Cl"], "frac_coords": [0, 0, 0, 0.5, 0.5, 0.5]}

@@ -14,14 +14,14 @@ from xxact_core.compositions.element_table import SYMBOLS
 from xxact_core.errors import DatasetError, StructureError
 from xxact_core.patterns.pattern import Sticks
 from xxact_core.simulation import diffraction
-from xxact_core.simulation.cif_files import read_cif
 from xxact_core.simulation.diffraction import arrays_to_sticks
 from xxact_core.simulation.lattice import cell_to_reciprocal_metric, cell_volume, hkl_to_two_theta
 from xxact_core.simulation.scattering import load_scattering_parameters, scattering_factors
 from xxact_core.simulation.stick_pool import structures_to_sticks
-from xxact_core.simulation.structures import Structure, pymatgen_to_structure
 from xxact_core.simulation.symmetry import find_symmetry
-from xxact_core.simulation.tables import read_table, table_rows
+from xxact_core.structures.cif_files import read_cif
+from xxact_core.structures.structure import Structure, pymatgen_to_structure
+from xxact_core.structures.tables import read_table, table_rows
 
 ROCK_SALT = PymatgenStructure.from_spacegroup(225, Lattice.cubic(5.6402), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 DIAMOND = PymatgenStructure.from_spacegroup(227, Lattice.cubic(5.43102), ["Si"], [[0, 0, 0]])

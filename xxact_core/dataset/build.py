@@ -21,7 +21,7 @@ from xxact_core.dataset.shard import TIMEOUT, ShardTask, shard_name
 from xxact_core.dataset.store import MANIFEST, SCHEMA, file_digest, fsync_folder, read_manifest, write_json
 from xxact_core.dataset.workers import check_scheduler, make_shard, open_workers
 from xxact_core.errors import DatasetError
-from xxact_core.simulation.sources import Block, count_items, list_blocks
+from xxact_core.structures.sources import Block, count_items, list_blocks
 
 ERRORS = "errors.csv"
 

@@ -35,7 +35,9 @@ def open_dataset(folder: Path) -> xr.Dataset:
     shards, paths = manifest["shards"], shard_paths(folder, manifest)
     variables: dict[str, Any] = {}
     with h5py.File(paths[0], "r") as file:
-        attributes = {name: np.squeeze(value).tolist() for name, value in file.attrs.items() if not name.startswith("_")}
+        attributes = {
+            name: np.squeeze(value).tolist() for name, value in file.attrs.items() if not name.startswith("_")
+        }
         names = [name for name in file if file[name].attrs.get("CLASS") != b"DIMENSION_SCALE"]
         for name in [*names, "two_theta"]:
             like = file[name] if name in file else file["intensity"]

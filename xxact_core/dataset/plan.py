@@ -9,8 +9,8 @@ from pathlib import Path
 from xxact_core.dataset.store import write_json
 from xxact_core.errors import DatasetError
 from xxact_core.patterns.conversions import CU_K_ALPHA
-from xxact_core.simulation.labels import Labels, parse_labels
 from xxact_core.simulation.symmetry import SYMPREC
+from xxact_core.structures.labels import Labels, parse_labels
 
 PLAN = "plan.json"
 
@@ -19,7 +19,7 @@ PLAN = "plan.json"
 class BuildPlan:
     """What a data set is made from and how; part of its manifest, so that a rerun goes on only with the same plan.
 
-    source: file or folder that `xxact_core.simulation.sources` reads. labels: texts as `parse_labels` takes them.
+    source: file or folder that `xxact_core.structures.sources` reads. labels: texts as `parse_labels` takes them.
     wavelength [Å], two_theta_range [deg]: of the sticks. symprec: tolerance of spglib [Å]. symmetry: off where only
     sticks are wanted; symmetry labels are then missing. limit: only the first structures. seed: of the split.
     """

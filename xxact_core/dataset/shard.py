@@ -24,9 +24,9 @@ from xxact_core.errors import InputError, StructureError
 from xxact_core.quantities import CRYSTAL_SYSTEMS, LATTICE
 from xxact_core.simulation.diffraction import arrays_to_sticks
 from xxact_core.simulation.lattice import cell_volume
-from xxact_core.simulation.sources import Block, read_block
-from xxact_core.simulation.structures import Structure
 from xxact_core.simulation.symmetry import find_symmetry
+from xxact_core.structures.sources import Block, read_block
+from xxact_core.structures.structure import Structure
 
 AVOGADRO = 0.602214076
 """Å³ mol/cm³, so that g/mol / Å³ becomes g/cm³. Source: SI (2019)."""

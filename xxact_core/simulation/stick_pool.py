@@ -12,7 +12,7 @@ from xxact_core.errors import StructureError
 from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.patterns.pattern import Sticks
 from xxact_core.simulation.diffraction import arrays_to_sticks
-from xxact_core.simulation.structures import Structure
+from xxact_core.structures.structure import Structure
 
 TOGETHER = 64
 """Structures that travel to a process at once: long enough not to wait, short enough to share the work evenly."""

@@ -10,7 +10,7 @@ import numpy as np
 from xxact_core.compositions.element_table import SYMBOLS
 from xxact_core.errors import StructureError, shorten
 from xxact_core.quantities import space_group_to_crystal_system
-from xxact_core.simulation.structures import Structure
+from xxact_core.structures.structure import Structure
 
 SYMPREC = 0.1
 """Tolerance on positions [Å]. Ours; XxaCT-NN does not say which it used, and this is what databases report."""

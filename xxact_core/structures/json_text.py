@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from xxact_core.errors import DatasetError, shorten
-from xxact_core.simulation.source_files import UNREADABLE
+from xxact_core.structures.source_files import UNREADABLE
 
 MOST_VALUE_TEXT = 64 * 2**20
 """Characters of one value. Ours: a structure of thousands of atoms takes about one million."""

@@ -25,10 +25,10 @@ from source_fixtures import (
 )
 
 from xxact_core.errors import DatasetError
-from xxact_core.simulation import cif_archives, cif_files, json_text, sources
-from xxact_core.simulation.labels import Labels
-from xxact_core.simulation.sources import list_blocks, read_block
-from xxact_core.simulation.structures import MOST_ATOMS
+from xxact_core.structures import cif_archives, cif_files, json_text, sources
+from xxact_core.structures.labels import Labels
+from xxact_core.structures.sources import list_blocks, read_block
+from xxact_core.structures.structure import MOST_ATOMS
 
 
 def alexandria_text(*, records: int) -> bytes:

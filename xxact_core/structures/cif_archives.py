@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from xxact_core.errors import shorten
-from xxact_core.simulation.cif_files import MOST_CIF_BYTES
-from xxact_core.simulation.source_files import UNREADABLE, file_kind, file_stem
+from xxact_core.structures.cif_files import MOST_CIF_BYTES
+from xxact_core.structures.source_files import UNREADABLE, file_kind, file_stem
 
 _DAMAGE = (
     *UNREADABLE,

@@ -10,11 +10,11 @@ from typing import Any, TextIO
 import numpy as np
 
 from xxact_core.errors import StructureError, shorten
-from xxact_core.simulation.json_dialects import numbers_to_arrays
-from xxact_core.simulation.json_records import arrays_to_structure, find_name
-from xxact_core.simulation.labels import Labels
-from xxact_core.simulation.source_files import UNREADABLE, open_unpacked
-from xxact_core.simulation.structures import MOST_ATOMS, Structure
+from xxact_core.structures.json_dialects import numbers_to_arrays
+from xxact_core.structures.json_records import arrays_to_structure, find_name
+from xxact_core.structures.labels import Labels
+from xxact_core.structures.source_files import UNREADABLE, open_unpacked
+from xxact_core.structures.structure import MOST_ATOMS, Structure
 
 LONGEST_LINE = 2**20
 """Characters. Ours: the line of labels of a frame takes some thousand."""

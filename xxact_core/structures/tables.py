@@ -10,11 +10,11 @@ import numpy as np
 
 from xxact_core.errors import DatasetError, StructureError, shorten
 from xxact_core.quantities import FORMATION_ENERGY
-from xxact_core.simulation.json_dialects import DIALECTS
-from xxact_core.simulation.json_records import NAMES, find_name, parsed_to_structure
-from xxact_core.simulation.labels import ALIASES, LABELLED, PLACES, Labels, record_to_targets, unit_to_factor
-from xxact_core.simulation.source_files import file_stem
-from xxact_core.simulation.structures import Structure, symbol_to_number
+from xxact_core.structures.json_dialects import DIALECTS
+from xxact_core.structures.json_records import NAMES, find_name, parsed_to_structure
+from xxact_core.structures.labels import ALIASES, LABELLED, PLACES, Labels, record_to_targets, unit_to_factor
+from xxact_core.structures.source_files import file_stem
+from xxact_core.structures.structure import Structure, symbol_to_number
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,8 +7,8 @@ import warnings
 from pathlib import Path
 
 from xxact_core.errors import StructureError, shorten
-from xxact_core.simulation.source_files import file_stem, read_unpacked
-from xxact_core.simulation.structures import MOST_ATOMS, Structure, pymatgen_to_structure
+from xxact_core.structures.source_files import file_stem, read_unpacked
+from xxact_core.structures.structure import MOST_ATOMS, Structure, pymatgen_to_structure
 
 MOST_CIF_BYTES = 64 * 2**20
 """Of one file, unpacked. Ours: a structure of `MOST_ATOMS` atoms takes about one."""

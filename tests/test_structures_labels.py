@@ -11,8 +11,8 @@ import pytest
 from source_fixtures import CRYSTALS, read_source, write_json, write_table
 
 from xxact_core.errors import DatasetError, StructureError
-from xxact_core.simulation.labels import Labels, parse_labels, record_to_targets
-from xxact_core.simulation.sources import list_blocks
+from xxact_core.structures.labels import Labels, parse_labels, record_to_targets
+from xxact_core.structures.sources import list_blocks
 
 ENERGY = "formation_energy_per_atom"
 

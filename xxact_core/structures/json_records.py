@@ -8,10 +8,10 @@ from typing import Any
 
 from xxact_core.errors import StructureError, shorten
 from xxact_core.quantities import FORMATION_ENERGY
-from xxact_core.simulation.cif_files import cif_to_structure
-from xxact_core.simulation.json_dialects import DIALECTS, CrystalArrays
-from xxact_core.simulation.labels import PLACES, Labels, record_to_targets
-from xxact_core.simulation.structures import Structure
+from xxact_core.structures.cif_files import cif_to_structure
+from xxact_core.structures.json_dialects import DIALECTS, CrystalArrays
+from xxact_core.structures.labels import PLACES, Labels, record_to_targets
+from xxact_core.structures.structure import Structure
 
 NAMES = ("material_id", "mat_id", "jid", "id", "entry_id", "immutable_id", "task_id", "uid")
 """Members that name a record; the first that is there counts."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from xxact_core.errors import DatasetError, shorten
-from xxact_core.simulation.json_records import describe_record, find_crystal
-from xxact_core.simulation.json_text import JsonText
-from xxact_core.simulation.source_files import UNREADABLE, open_unpacked
+from xxact_core.structures.json_records import describe_record, find_crystal
+from xxact_core.structures.json_text import JsonText
+from xxact_core.structures.source_files import UNREADABLE, open_unpacked
 
 LISTS = ("entries", "data", "structures", "documents", "results", "records", "response")
 """Members of an outer object that list records: of Alexandria, pandas, OPTIMADE and others."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from xxact_core.errors import StructureError, shorten
-from xxact_core.simulation.structures import (
+from xxact_core.structures.structure import (
     check_atom_count,
     matrix_to_cell,
     positions_to_frac_coords,

@@ -36,9 +36,9 @@ from source_fixtures import (
 )
 
 from xxact_core.errors import DatasetError
-from xxact_core.simulation.json_dialects import structure_dict_to_arrays
-from xxact_core.simulation.sources import count_items, list_blocks
-from xxact_core.simulation.structures import MOST_ATOMS, Structure, pymatgen_to_structure
+from xxact_core.structures.json_dialects import structure_dict_to_arrays
+from xxact_core.structures.sources import count_items, list_blocks
+from xxact_core.structures.structure import MOST_ATOMS, Structure, pymatgen_to_structure
 
 
 def assert_all(items: list[Any], ids: list[str], *, labelled: bool = True, names: list[str] | None = None) -> None:

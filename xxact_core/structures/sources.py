@@ -9,15 +9,15 @@ from itertools import chain, islice
 from pathlib import Path
 
 from xxact_core.errors import DatasetError, StructureError, shorten
-from xxact_core.simulation.cif_archives import read_archive
-from xxact_core.simulation.cif_files import cif_to_structure, read_cif
-from xxact_core.simulation.frames import frame_to_structure, read_frames
-from xxact_core.simulation.json_containers import CONTAINERS_IN_WORDS, check_record, read_json_records
-from xxact_core.simulation.json_records import record_to_structure
-from xxact_core.simulation.labels import Labels
-from xxact_core.simulation.source_files import KINDS_IN_WORDS, file_kind, files_to_names, list_source_files
-from xxact_core.simulation.structures import Structure
-from xxact_core.simulation.tables import check_table, read_table, table_rows
+from xxact_core.structures.cif_archives import read_archive
+from xxact_core.structures.cif_files import cif_to_structure, read_cif
+from xxact_core.structures.frames import frame_to_structure, read_frames
+from xxact_core.structures.json_containers import CONTAINERS_IN_WORDS, check_record, read_json_records
+from xxact_core.structures.json_records import record_to_structure
+from xxact_core.structures.labels import Labels
+from xxact_core.structures.source_files import KINDS_IN_WORDS, file_kind, files_to_names, list_source_files
+from xxact_core.structures.structure import Structure
+from xxact_core.structures.tables import check_table, read_table, table_rows
 
 Files = Mapping[str, Sequence[Path]]
 

@@ -1,0 +1,1 @@
+"""File → structure: whatever kind of file it is."""
