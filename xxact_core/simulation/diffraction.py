@@ -30,6 +30,9 @@ SHELL_TOLERANCE = 1e-12
 LARGEST_BOX = 10_000_000
 """Miller indices enumerated at most for one structure; beyond it the cell is refused as unreasonably large."""
 
+FAST_MEMORY = 60_000
+"""Numbers that sums over elements may take together (0.5 MB): more leaves the fast memory of a processor."""
+
 BLOCK = 4_000_000
 """Numbers held at once in a matrix of phases (32 MB); larger structures are summed a part of their atoms at a time."""
 
@@ -181,10 +184,10 @@ def _structure_factors(
 
 
 def _atom_blocks(edges: list[int], most: list[int]) -> Iterator[tuple[int, int, range]]:
-    """Runs of atoms whose phases fit into `BLOCK`, each with the elements in it; nearly always one run of all."""
+    """Runs of atoms, each with the elements in it: all at once where that is little, else element by element."""
     planes = (most[0] + 1) * (2 * most[1] + 1)
     box, elements, atoms = planes * (2 * most[2] + 1), len(edges) - 1, edges[-1]
-    if 2 * planes * atoms <= BLOCK and 2 * box * elements <= BLOCK:
+    if 2 * planes * atoms <= BLOCK and 2 * box * elements <= FAST_MEMORY:
         yield 0, atoms, range(elements)
         return
     step = max(1, BLOCK // (2 * planes))
