@@ -181,7 +181,9 @@ def main() -> None:
             plan = BuildPlan(source=str(TABLE), limit=600 if arguments.quick else 20_000, shard_rows=500)
             build_dataset(plan, folder, workers=2, progress=False)
         figures = measure(folder, quick=arguments.quick)
-    table = "| what | |\n|---|---|\n" + "".join(f"| {SAID[name]} | {figures[name]:,.4g} |\n" for name in SAID)
+    table = "| what | |\n|---|---|\n" + "".join(
+        f"| {SAID[name]} | {figures[name]:{',.0f' if figures[name] >= 1000 else '.4g'}} |\n" for name in SAID
+    )
     print(table)
     if not arguments.quick:
         RESULTS.parent.mkdir(parents=True, exist_ok=True)

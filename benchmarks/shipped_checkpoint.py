@@ -145,10 +145,11 @@ def main() -> None:
         # Halved weights are what ships, so they are what is measured.
         checkpoint = load_checkpoint(arguments.ship / "model")
         ship(checkpoint, {"model": {}, "model_distorted": {}}, compared)
-        ship(checkpoint, measure(load_checkpoint(), table, split="test"), compared)
-    columns = {**measure(load_checkpoint(), table, split="test"), **compared}
+    measured = measure(load_checkpoint(), table, split="test")
+    columns = {**measured, **compared}
     print(to_table(columns))
     if not arguments.quick:
+        ship(load_checkpoint(), measured, compared)
         write_pages(columns, table)
     print(json.dumps(columns))
 

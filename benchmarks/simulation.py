@@ -184,7 +184,8 @@ def main() -> None:
     structures += [make_disordered(structure, seed=seed) for seed, structure in enumerate(structures[::10])]
     figures = compare(structures) | measure_smearing(quick=arguments.quick)
     table = "| what | |\n|---|---|\n" + "".join(
-        f"| {name.replace('_', ' ')} | {value:.4g} |\n" for name, value in figures.items()
+        f"| {name.replace('_', ' ')} | {value:{',.0f' if value >= 1000 else '.4g'}} |\n"
+        for name, value in figures.items()
     )
     print(table)
     if not arguments.quick:

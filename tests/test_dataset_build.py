@@ -325,6 +325,11 @@ def test_scheduler_that_is_not_there_is_told(plan: BuildPlan, tmp_path: Path, mo
         build_dataset(plan, tmp_path / "dataset", scheduler="tcp://127.0.0.1:9", progress=False)
 
 
+def test_scheduler_over_tls_needs_certificates(plan: BuildPlan, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="ca-file"):
+        build_dataset(plan, tmp_path / "dataset", scheduler="tls://127.0.0.1:9", progress=False)
+
+
 def test_label_that_is_none_is_told_before_anything_is_made(plan: BuildPlan, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="colour"):
         build_dataset(replace(plan, labels=("colour=red",)), tmp_path / "dataset", progress=False)

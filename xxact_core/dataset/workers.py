@@ -153,8 +153,12 @@ def open_workers(*, workers: int, scheduler: str | None) -> Iterator[Workers]:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
         return
-    from distributed import Client  # noqa: PLC0415 - slow to import, and only clusters need it
+    from distributed import Client, Security  # noqa: PLC0415 - slow to import, and only clusters need it
 
+    if scheduler.startswith("tls:") and Security().get_connection_args("client")["ssl_context"] is None:
+        msg = f"{scheduler} needs certificates: set distributed.comm.tls (ca-file, client.cert, client.key) in "
+        msg += "Dask's configuration"
+        raise DatasetError(msg, code="E_SCHEDULER")
     try:
         client = Client(scheduler, timeout=CONNECT_TIMEOUT, set_as_default=False)
     except (OSError, TypeError, ValueError) as error:  # refused, or tls without certificates
