@@ -40,8 +40,8 @@ CPU = torch.device("cpu")
 SAID = {
     "materials": "materials of the data set",
     "lines_per_material": "lines of a material, mean",
-    "bytes_per_material": "bytes of a material in memory: lines, lattice, symmetry, composition, labels",
-    "bytes_per_material_on_disk": "bytes of a material on disk",
+    "bytes_per_material_in_memory": "bytes of a material in memory: lines, lattice, symmetry, composition, labels",
+    "bytes_per_material": "bytes of a material on disk",
     "samples_per_second": "ideal patterns a second, from memory",
     "samples_per_processor_second": "the same, a second of the processor's work (others may use it, too)",
     "samples_per_second_two_threads": "the same, two threads",
@@ -150,8 +150,8 @@ def measure(folder: Path, *, quick: bool) -> dict[str, float]:
     figures = {
         "materials": len(table),
         "lines_per_material": float(table.line_count.mean()),
-        "bytes_per_material": bytes_in_memory(table) / len(table),
-        "bytes_per_material_on_disk": sum(path.stat().st_size for path in folder.glob("*.h5")) / len(table),
+        "bytes_per_material_in_memory": bytes_in_memory(table) / len(table),
+        "bytes_per_material": sum(path.stat().st_size for path in folder.glob("*.h5")) / len(table),
         "samples_per_second": speed.per_second,
         "samples_per_processor_second": speed.per_processor_second,
         "samples": speed.patterns,
