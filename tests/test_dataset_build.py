@@ -18,14 +18,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from xxact_core.dataset import shard as shard_module
 from xxact_core.dataset import workers
 from xxact_core.dataset.build import BuildPlan, build_dataset
 from xxact_core.dataset.inspection import verify_dataset
 from xxact_core.dataset.shard import ShardTask, build_shard, time_limit
+from xxact_core.dataset.store import Material
 from xxact_core.dataset.table import read_dataset
 from xxact_core.dataset.workers import check_scheduler, make_shard
 from xxact_core.errors import DatasetError, StructureError
 from xxact_core.structures.sources import list_blocks
+from xxact_core.structures.structure import Structure
 
 CELL = {"a": 5.64, "b": 5.64, "c": 5.64, "alpha": 90.0, "beta": 90.0, "gamma": 90.0}
 ROCK_SALT = {**CELL, "species": ["Na", "Cl"], "frac_coords": [0, 0, 0, 0.5, 0.5, 0.5]}
@@ -183,24 +186,23 @@ def test_json_cut_off_in_the_middle_gives_what_stands_before_the_cut(tmp_path: P
     assert "alexandria_000.json.bz2" in next(iter(errors_of(tmp_path / "dataset")))
 
 
-def test_structure_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
-    grid = [[x / 16, y / 16, z / 16] for x in range(16) for y in range(16) for z in range(16)]
-    big = dict.fromkeys("abc", 40.0) | dict.fromkeys(("alpha", "beta", "gamma"), 90.0)
-    rows = [
-        {"id": "small", **ROCK_SALT},
-        {"id": "big", **big, "species": ["Na"] * len(grid), "frac_coords": [value for site in grid for value in site]},
-    ]
-    task = ShardTask(
-        BuildPlan(source=str(write_rows(tmp_path / "table.parquet", rows)), symmetry=False),
-        str(tmp_path),
-        next(list_blocks(tmp_path / "table.parquet", rows=10)),
-        timeout=0.3,
-    )
+def test_structure_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = shard_module.structure_to_material
+
+    def patient(structure: Structure, plan: BuildPlan) -> Material:
+        if structure.id == "slow":
+            signal.pause()
+        return honest(structure, plan)
+
+    monkeypatch.setattr(shard_module, "structure_to_material", patient)
+    source = write_rows(tmp_path / "table.parquet", [{"id": name, **ROCK_SALT} for name in ("one", "slow", "other")])
+    block = next(list_blocks(source, rows=10))
+    task = ShardTask(BuildPlan(source=str(source), symmetry=False), str(tmp_path), block, timeout=1.5)
     shard = build_shard(task)
-    assert (shard["materials"], shard["errors"]) == (1, 1)
+    assert (shard["materials"], shard["errors"]) == (2, 1)
     [(name, reason)] = json.loads((tmp_path / "shard-000000000.json").read_text())["error_rows"]
-    assert name == "big"
-    assert "0.3 s" in reason
+    assert name == "slow"
+    assert "1.5 s" in reason
 
 
 def test_time_limit_ends_with_its_block() -> None:
