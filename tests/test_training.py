@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,15 +18,17 @@ import pytest
 import torch
 
 from xxact_core.checkpoint import load_checkpoint, make_model
-from xxact_core.dataset.batches import BatchMaker
+from xxact_core.dataset.batches import Batch, BatchMaker
 from xxact_core.dataset.table import StickTable
 from xxact_core.errors import CheckpointError, RecipeError
 from xxact_core.patterns.distortion_effects import LimitedRange
 from xxact_core.patterns.distortions import Distortions
+from xxact_core.training import gradients
 from xxact_core.training.config import OBJECTIVES, Recipe, override
+from xxact_core.training.gradients import gradients_of
 from xxact_core.training.journal import read_journal
 from xxact_core.training.recipes import RECIPES, recipe_by_name
-from xxact_core.training.run import target_statistics, train
+from xxact_core.training.run import open_run, target_statistics, train
 from xxact_core.training.schedule import learning_rate
 from xxact_core.training.step import Trainee, batch_losses
 
@@ -167,6 +170,57 @@ def test_damaged_snapshot_is_set_aside_and_the_one_before_used(small_dataset: Pa
         (path / "manifest.json").unlink(missing_ok=True)
     with pytest.raises(CheckpointError, match="damaged"):
         train(QUICK, small_dataset, folder)
+
+
+def test_batch_in_pieces_gives_the_gradients_of_the_whole(small_dataset: Path, tmp_path: Path) -> None:
+    """Without dropout, for every piece would draw its own."""
+    still = {name: {"dropout": 0.0} for name in ("pattern", "composition", "fusion")}
+    recipe = replace(QUICK, model_settings=still, objectives=("targets", "mxm"), task_sampling="all")
+    found = []
+    for size in (None, 5):
+        run = open_run(replace(recipe, micro_batch=size), small_dataset, tmp_path / str(size))
+        batch = run.distorted.batch(run.order.step(0), seed=0)
+        losses, _ = gradients_of(run.trainee, batch, run.recipe, run.statistics, micro_batch=size, seed=0)
+        found.append(({name: p.grad for name, p in run.trainee.named_parameters() if p.grad is not None}, losses))
+    (whole, losses), (pieces, same) = found
+    assert same == pytest.approx(losses, rel=1e-5)
+    for name, gradient in whole.items():
+        torch.testing.assert_close(pieces[name], gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_exhausted_memory_halves_the_pieces_and_not_the_batch(
+    small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = gradients.batch_losses
+
+    def greedy(trainee: Trainee, batch: Batch, *arguments: object, **named: object) -> dict[str, torch.Tensor]:
+        if len(batch) > 4:
+            raise torch.OutOfMemoryError
+        return honest(trainee, batch, *arguments, **named)
+
+    monkeypatch.setattr(gradients, "batch_losses", greedy)
+    train(QUICK, small_dataset, tmp_path / "run")
+    events = read_journal(tmp_path / "run" / "journal.jsonl")
+    assert [event["micro_batch"] for event in events if event["event"] == "out of memory"] == [4]
+    monkeypatch.setattr(gradients, "batch_losses", lambda *_, **__: (_ for _ in ()).throw(torch.OutOfMemoryError()))
+    with pytest.raises(RecipeError, match="memory"):
+        train(QUICK, small_dataset, tmp_path / "other")
+
+
+def test_moving_average_of_the_weights_is_what_is_saved_and_survives_a_resume(
+    small_dataset: Path, tmp_path: Path
+) -> None:
+    recipe = replace(QUICK, average=0.5, epochs=0.5)
+    whole = train(recipe, small_dataset, tmp_path / "whole")
+    plain = train(replace(recipe, average=None), small_dataset, tmp_path / "plain")
+    averaged, last = (load_checkpoint(folder).model.state_dict() for folder in (whole, plain))
+    assert any(not torch.equal(averaged[name], last[name]) for name in averaged)
+    shutil.copytree(tmp_path / "whole", tmp_path / "resumed")
+    shutil.rmtree(tmp_path / "resumed" / "model")
+    newest = max((tmp_path / "resumed" / "checkpoints").iterdir(), key=lambda path: int(path.name.split("-")[1]))
+    shutil.rmtree(newest)
+    again = load_checkpoint(train(recipe, small_dataset, tmp_path / "resumed")).model.state_dict()
+    assert all(torch.equal(averaged[name], again[name]) for name in averaged)
 
 
 def test_diverging_run_stops_at_once(small_dataset: Path, tmp_path: Path) -> None:

@@ -19,12 +19,14 @@ OBJECTIVES = ("contrastive", "mxm", "targets")
 class Recipe:
     """How a model is trained. Values not said otherwise are the paper's (XxaCT-NN sections 3.2 and 3.4).
 
-    preset: name of the model, its targets replaced by `targets`. objectives: any of `OBJECTIVES`, their losses added.
-    task_sampling: `one` target a material as in the paper, or `all` it has labels for. epochs: may be a fraction.
-    start_from: checkpoint folder whose weights a run begins with. freeze: train only the target heads (transfer).
-    clip: largest norm of the gradient; the paper clips nothing. distortions: what a laboratory adds, None for ideal
-    patterns. threads: of torch on a CPU. streamed: read sticks from disk in blocks of shards, where a data set does not
-    fit into memory; materials are then shuffled within blocks.
+    preset: name of the model, its targets replaced by `targets` and its parts by `model_settings`. objectives: any of
+    `OBJECTIVES`, their losses added. task_sampling: `one` target a material as in the paper, or `all` that it has.
+    epochs: may be a fraction. start_from: checkpoint folder whose weights a run begins with. freeze: train only the
+    target heads (transfer). clip: largest norm of the gradient; the paper clips nothing. micro_batch: materials that
+    pass through the model at a time, gradients being summed over a batch; None for all at once. average: share that an
+    exponential moving average of the weights keeps at each step, e.g. 0.999; the average is what is validated and
+    saved. distortions: what a laboratory adds, None for ideal patterns. threads: of torch on a CPU. streamed: read
+    sticks from disk in blocks of shards, where a data set does not fit into memory.
     """
 
     name: str = "multi-target"
@@ -36,6 +38,8 @@ class Recipe:
     distortions: Distortions | None = None
     epochs: float = 50
     batch_size: int = 32_768
+    micro_batch: int | None = None
+    average: float | None = None
     peak_rate: float = 5e-4
     first_rate: float = 1e-6
     last_rate: float = 1e-7
@@ -67,6 +71,12 @@ class Recipe:
             (self.freeze and self.objectives != ("targets",), "freeze goes with the objective 'targets' only"),
             (self.validate_every < 1 or self.save_every < 1, "validate_every and save_every: at least 1 step"),
             ("contrastive" in self.objectives and self.batch_size == 1, "contrastive: a batch of at least 2"),
+            (self.micro_batch is not None and self.micro_batch < 1, "micro_batch: at least 1, or none"),
+            (
+                self.micro_batch and "contrastive" in self.objectives,
+                "no micro_batch: a batch is contrastive's negatives",
+            ),
+            (self.average is not None and not 0 < self.average < 1, "average: between 0 and 1, or none"),
         ]
         for wrong, expected in problems:
             if wrong:
@@ -76,7 +86,12 @@ class Recipe:
 
     def model_config(self) -> ModelConfig:
         """The model that the recipe trains."""
-        return replace(preset(self.preset), **{**self.model_settings, "targets": tuple(self.targets)})
+        base = preset(self.preset).to_dict()
+        settings = {
+            name: {**base[name], **value} if isinstance(value, Mapping) and name in base else value
+            for name, value in self.model_settings.items()
+        }
+        return ModelConfig.from_dict({**base, **settings, "targets": tuple(self.targets)})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

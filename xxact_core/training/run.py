@@ -24,11 +24,12 @@ from xxact_core.evaluation.evaluate import metrics_of, predict_rows
 from xxact_core.model.xxact import count_parameters
 from xxact_core.quantities import TARGETS
 from xxact_core.training.config import Recipe
+from xxact_core.training.gradients import gradients_of
 from xxact_core.training.journal import Journal
 from xxact_core.training.schedule import learning_rate
 from xxact_core.training.snapshots import finish_run, load_snapshot, newest_snapshot, save_snapshot
 from xxact_core.training.start import describe_run, first_model, open_journal
-from xxact_core.training.step import Trainee, batch_losses
+from xxact_core.training.step import Trainee
 
 STEP_SEEDS = 1_000_003
 """A prime apart, so that no two runs of small seeds share the seed of a step."""
@@ -50,6 +51,7 @@ class Run:
     distorted: BatchMaker
     ideal: BatchMaker
     steps: int
+    micro_batch: int | None = None
     step: int = 0
     first_step: int = 0
     stop_requested: bool = False
@@ -118,6 +120,7 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path) -> Run:
         distorted=BatchMaker(table, device=device, distortions=recipe.distortions, threads=recipe.threads),
         ideal=BatchMaker(table, device=device, threads=recipe.threads),
         steps=steps,
+        micro_batch=recipe.micro_batch,
     )
     if (snapshot := newest_snapshot(folder, journal)) is not None:
         run.step = run.first_step = load_snapshot(snapshot, trainee, run.optimiser)
@@ -138,44 +141,39 @@ def training_order(table: StickTable, recipe: Recipe) -> TrainingOrder:
 def take_step(run: Run) -> float:
     """One step: batch → losses → gradients → weights; its randomness follows from its number. Returns the loss."""
     recipe, seed = run.recipe, run.recipe.seed * STEP_SEEDS + run.step
-    rows = run.order.step(run.step)
-    batch = run.distorted.batch(rows, seed=seed)
-    torch.manual_seed(seed)
-    generator = torch.Generator(run.device).manual_seed(seed)
-    with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=run.device.type == "cuda"):
-        losses = batch_losses(run.trainee, batch, recipe, run.statistics, generator=generator)
-    loss = torch.stack(list(losses.values())).sum()
-    values = {name: float(value.detach()) for name, value in losses.items()}
-    if not math.isfinite(float(loss.detach())):
+    batch = run.distorted.batch(run.order.step(run.step), seed=seed)
+    before = run.micro_batch
+    values, run.micro_batch = gradients_of(run.trainee, batch, recipe, run.statistics, micro_batch=before, seed=seed)
+    if run.micro_batch != before:
+        run.journal.write("out of memory", step=run.step, micro_batch=run.micro_batch)
+    loss = sum(values.values())
+    if not math.isfinite(loss):
         run.journal.write("diverged", step=run.step, losses={name: str(value) for name, value in values.items()})
         write_status(run, "diverged")
-        msg = f"the loss is {float(loss.detach())} at step {run.step}; the last good snapshot stays in {run.folder}"
+        msg = f"the loss is {loss} at step {run.step}; the last good snapshot stays in {run.folder}"
         raise FloatingPointError(msg)
     rate = learning_rate(run.step, steps=run.steps, recipe=recipe)
     for group in run.optimiser.param_groups:
         group["lr"] = rate
-    run.optimiser.zero_grad(set_to_none=True)
-    loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(run.trainee.parameters(), recipe.clip or math.inf)
     run.optimiser.step()
+    run.trainee.follow(step=run.step)
     run.step += 1
-    run.journal.write(
-        "step", step=run.step, loss=sum(values.values()), losses=values, learning_rate=rate, gradient_norm=float(norm)
-    )
-    return sum(values.values())
+    run.journal.write("step", step=run.step, loss=loss, losses=values, learning_rate=rate, gradient_norm=float(norm))
+    return loss
 
 
 def validate(run: Run) -> None:
     """Write the metrics on ideal patterns of the validation split into the journal, for recipes that train targets."""
     rows = run.table.rows("validation")[: run.recipe.validation_rows]
     if "targets" in run.recipe.objectives and len(rows):
-        predictions = predict_rows(run.trainee.model, run.ideal, rows, run.statistics)
+        predictions = predict_rows(run.trainee.answering, run.ideal, rows, run.statistics)
         run.journal.write("validation", step=run.step, metrics=metrics_of(predictions, run.table))
 
 
 def finished_checkpoint(run: Run) -> Checkpoint:
     """The trained model with its calibration, fitted on validation patterns as a laboratory would measure them."""
-    model, rows, calibration = run.trainee.model.eval(), run.table.rows("validation"), {}
+    model, rows, calibration = run.trainee.answering.eval(), run.table.rows("validation"), {}
     if "targets" in run.recipe.objectives and len(rows):
         distortions = run.recipe.distortions and replace(run.recipe.distortions, share=1.0)
         maker = BatchMaker(run.table, device=run.device, distortions=distortions)

@@ -16,7 +16,7 @@ from xxact_core.model.xxact import Xxact
 from xxact_core.training.config import Recipe
 from xxact_core.training.journal import Journal
 
-WHERE_IT_RUNS = ("device", "threads", "validate_every", "validation_rows", "save_every")
+WHERE_IT_RUNS = ("device", "threads", "micro_batch", "validate_every", "validation_rows", "save_every")
 """Settings that may change when a run is resumed: they decide where it runs and what it reports, not what it learns."""
 
 

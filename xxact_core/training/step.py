@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import torch
@@ -18,7 +19,7 @@ from xxact_core.training.config import Recipe
 
 
 class Trainee(nn.Module):
-    """A model and what its objectives learn besides (the contrastive temperature)."""
+    """A model and what is learned besides it: the contrastive temperature, and a moving average of the weights."""
 
     def __init__(self, model: Xxact, recipe: Recipe) -> None:
         super().__init__()
@@ -27,13 +28,37 @@ class Trainee(nn.Module):
         if recipe.freeze:
             self.model.requires_grad_(requires_grad=False)
             self.model.heads.requires_grad_()
+        self.average = copy.deepcopy(model).requires_grad_(requires_grad=False).eval() if recipe.average else None
+        self.kept = recipe.average or 0.0
 
     def train(self, mode: bool = True) -> Trainee:  # noqa: FBT001, FBT002 - torch's signature
         """Training mode; a frozen model stays in evaluation mode, without dropout and with fixed batch statistics."""
         super().train(mode)
         if not any(parameter.requires_grad for parameter in self.model.fusion.parameters()):
             self.model.eval()
+        if self.average is not None:
+            self.average.eval()
         return self
+
+    @property
+    def answering(self) -> Xxact:
+        """The model that is validated and saved: the moving average where there is one."""
+        return self.model if self.average is None else self.average
+
+    @torch.no_grad()
+    def follow(self, *, step: int) -> None:
+        """Let the average follow the weights after a step; faster in the beginning, when it knows nothing yet.
+
+        Source: Polyak & Juditsky 1992; the warm-up (1 + t) / (10 + t) is that of TensorFlow's ExponentialMovingAverage.
+        """
+        if self.average is None:
+            return
+        kept = min(self.kept, (1 + step) / (10 + step))
+        for mean, value in zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - kept)
+            else:
+                mean.copy_(value)
 
 
 def batch_losses(
