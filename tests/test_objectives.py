@@ -50,7 +50,7 @@ def test_every_pattern_has_a_masked_window_and_only_visible_ones_are_masked() ->
     visible[0] = False
     visible[1] = False
     visible[1, 3] = True
-    masked = draw_mask(visible, generator=generator())
+    masked = draw_mask(visible, torch.rand(2000, 17, generator=generator(1)))
     assert not bool((masked & ~visible).any())
     assert bool(masked[1:].any(dim=1)[visible[1:].any(dim=1)].all())
     assert not bool(masked[0].any())
@@ -58,9 +58,9 @@ def test_every_pattern_has_a_masked_window_and_only_visible_ones_are_masked() ->
 
 
 def test_mask_ratio_is_met_where_it_is_above_one_window() -> None:
-    masked = draw_mask(torch.ones(4000, 17, dtype=torch.bool), ratio=0.4, generator=generator())
+    masked = draw_mask(torch.ones(4000, 17, dtype=torch.bool), torch.rand(4000, 17, generator=generator()), ratio=0.4)
     assert float(masked.float().mean()) == pytest.approx(0.4, abs=0.01)
-    small = draw_mask(torch.ones(4000, 17, dtype=torch.bool), generator=generator())
+    small = draw_mask(torch.ones(4000, 17, dtype=torch.bool), torch.rand(4000, 17, generator=generator()))
     # 1 - 0.95^17 have at least one of their own, the others get one.
     expected = 0.05 + 0.95**17 / 17
     assert float(small.float().mean()) == pytest.approx(expected, abs=0.003)

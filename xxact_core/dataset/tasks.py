@@ -12,18 +12,18 @@ from torch import Tensor
 def draw_tasks(
     targets: Mapping[str, Float[Tensor, " batch"]],
     names: Sequence[str],
+    lottery: Float[Tensor, "batch tasks"],
     *,
     sampling: str,
-    generator: torch.Generator,
 ) -> dict[str, Bool[Tensor, " batch"]]:
     """For each target which materials of the batch train it; a material without any label trains none.
 
     `sampling` is `one` (Source: XxaCT-NN section 3.4, uniform task sampling) or `all` labels that there are.
+    `lottery` holds even random numbers (0-1); drawn for a whole batch, it is the same however the batch is cut.
     """
     labelled = torch.stack([~torch.isnan(targets[name]) for name in names], dim=1)
     if sampling == "all":
         return dict(zip(names, labelled.unbind(1), strict=True))
-    lottery = torch.rand(labelled.shape, generator=generator, device=labelled.device)
     winner = lottery.masked_fill(~labelled, -1.0).argmax(dim=1)
     drawn = torch.nn.functional.one_hot(winner, len(names)).bool() & labelled
     return dict(zip(names, drawn.unbind(1), strict=True))

@@ -11,14 +11,15 @@ MASK_RATIO = 0.05
 
 
 def draw_mask(
-    visible: Bool[Tensor, "batch windows"], *, ratio: float = MASK_RATIO, generator: torch.Generator
+    visible: Bool[Tensor, "batch windows"], lottery: Float[Tensor, "batch windows"], *, ratio: float = MASK_RATIO
 ) -> Bool[Tensor, "batch windows"]:
     """Windows to hide: each `visible` one with probability `ratio`, and at least one in every pattern that has one.
+
+    `lottery` holds even random numbers (0-1); drawn for a whole batch, it is the same however the batch is cut.
 
     5 % of 17 windows is less than one: independent draws alone would leave 41.8 % of the patterns without a masked
     window, for which the paper's equation 3 is 0/0.
     """
-    lottery = torch.rand(visible.shape, generator=generator, device=visible.device)
     drawn = visible & (lottery < ratio)
     first = torch.nn.functional.one_hot(lottery.masked_fill(~visible, 2.0).argmin(dim=1), visible.shape[1]).bool()
     return torch.where(drawn.any(dim=1, keepdim=True), drawn, first & visible)

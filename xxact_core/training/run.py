@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from xxact_core.checkpoint import Checkpoint
 from xxact_core.dataset.batches import BatchMaker
@@ -24,6 +26,7 @@ from xxact_core.evaluation.evaluate import metrics_of, predict_rows
 from xxact_core.model.xxact import count_parameters
 from xxact_core.quantities import TARGETS
 from xxact_core.training.config import Recipe
+from xxact_core.training.distributed import ALONE, Ranks, any_asks, as_the_leader_says, joined, local_device
 from xxact_core.training.gradients import gradients_of
 from xxact_core.training.journal import Journal
 from xxact_core.training.schedule import learning_rate
@@ -33,6 +36,9 @@ from xxact_core.training.step import Trainee
 
 STEP_SEEDS = 1_000_003
 """A prime apart, so that no two runs of small seeds share the seed of a step."""
+
+RANK_SEEDS = 7_368_787
+"""Another prime apart, so that processes distort their patterns each in their own way."""
 
 
 @dataclass
@@ -52,6 +58,7 @@ class Run:
     ideal: BatchMaker
     steps: int
     micro_batch: int | None = None
+    ranks: Ranks = ALONE
     step: int = 0
     first_step: int = 0
     stop_requested: bool = False
@@ -68,31 +75,44 @@ def train(recipe: Recipe, dataset: Path, folder: Path, *, progress: bool = False
         RecipeError: the folder holds a run of another recipe or data set, or the data has no label to train on.
         FloatingPointError: the loss is not a number; the last good snapshot is kept.
     """
-    run = open_run(recipe, dataset, folder)
-    with _progress_bar(run, shown=progress) as show, _stopped_by_sigterm(run):
-        while run.step < run.steps and not run.stop_requested:
-            show(take_step(run))
-            last = run.step == run.steps or run.stop_requested
-            if last or run.step % recipe.validate_every == 0:
-                validate(run)
-                write_status(run, "running")
-            if last or run.step % recipe.save_every == 0:
-                save_snapshot(folder, run.trainee, run.optimiser, step=run.step)
-                run.journal.write("saved", step=run.step)
-    if run.step < run.steps:
-        write_status(run, "cancelled")
-        return folder / "checkpoints" / f"step-{run.step}"
-    final = finish_run(folder, finished_checkpoint(run))
-    run.journal.write("finished", step=run.step)
-    write_status(run, "finished")
-    return final
-
-
-def open_run(recipe: Recipe, dataset: Path, folder: Path) -> Run:
-    """Everything a run needs, at its first step or where its newest snapshot left it."""
-    torch.set_num_threads(recipe.threads)
     chosen = recipe.device if recipe.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(chosen)
+    device = local_device(chosen)
+    with joined(device) as ranks:
+        run = open_run(recipe, dataset, folder, device=device, ranks=ranks)
+        with _progress_bar(run, shown=progress and ranks.leads) as show, _stopped_by_sigterm(run):
+            while run.step < run.steps and not run.stop_requested:
+                show(take_step(run))
+                run.stop_requested = any_asks(run.stop_requested, device=device)
+                if ranks.leads:
+                    keep_records(run)
+        if ranks.leads and run.step == run.steps:
+            finish_run(folder, finished_checkpoint(run))
+            run.journal.write("finished", step=run.step)
+        write_status(run, "finished" if run.step == run.steps else "cancelled")
+    return folder / "model" if run.step == run.steps else folder / "checkpoints" / f"step-{run.step}"
+
+
+def keep_records(run: Run) -> None:
+    """Validate and save when it is time, and always after the last step."""
+    last = run.step == run.steps or run.stop_requested
+    if last or run.step % run.recipe.validate_every == 0:
+        validate(run)
+        write_status(run, "running")
+    if last or run.step % run.recipe.save_every == 0:
+        save_snapshot(run.folder, run.trainee, run.optimiser, step=run.step)
+        run.journal.write("saved", step=run.step)
+
+
+def open_run(recipe: Recipe, dataset: Path, folder: Path, *, device: torch.device, ranks: Ranks = ALONE) -> Run:
+    """Everything a run needs, at its first step or where its newest snapshot left it.
+
+    Raises:
+        RecipeError: see `train`.
+    """
+    torch.set_num_threads(recipe.threads)
+    if recipe.batch_size % ranks.world and "contrastive" in recipe.objectives:
+        msg = f"contrastive: a batch of {recipe.batch_size} cannot be shared evenly by {ranks.world} processes"
+        raise RecipeError(msg, code="E_RECIPE")
     table = read_dataset(dataset, resident=not recipe.streamed)
     materials = len(table.rows("train"))
     if not materials:
@@ -100,8 +120,10 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path) -> Run:
         raise RecipeError(msg, code="E_RECIPE")
     statistics = target_statistics(table, recipe)
     steps = max(1, round(recipe.epochs * materials / recipe.batch_size))
-    journal = open_journal(recipe, table, folder, steps=steps)
+    journal = open_journal(recipe, table, folder, steps=steps) if ranks.leads else Journal(Path(os.devnull))
     trainee = Trainee(first_model(recipe), recipe).to(device)
+    if ranks.world > 1 and device.type == "cuda":
+        trainee = nn.SyncBatchNorm.convert_sync_batchnorm(trainee)
     run = Run(
         recipe=recipe,
         folder=folder,
@@ -121,10 +143,13 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path) -> Run:
         ideal=BatchMaker(table, device=device, threads=recipe.threads),
         steps=steps,
         micro_batch=recipe.micro_batch,
+        ranks=ranks,
     )
-    if (snapshot := newest_snapshot(folder, journal)) is not None:
+    snapshot = as_the_leader_says(newest_snapshot(folder, journal) if ranks.leads else None)
+    if snapshot is not None:
         run.step = run.first_step = load_snapshot(snapshot, trainee, run.optimiser)
-        journal.forget_after(run.step)
+        if ranks.leads:
+            journal.forget_after(run.step)
         journal.write("resumed", step=run.step)
     write_status(run, "running")
     return run
@@ -141,9 +166,12 @@ def training_order(table: StickTable, recipe: Recipe) -> TrainingOrder:
 def take_step(run: Run) -> float:
     """One step: batch → losses → gradients → weights; its randomness follows from its number. Returns the loss."""
     recipe, seed = run.recipe, run.recipe.seed * STEP_SEEDS + run.step
-    batch = run.distorted.batch(run.order.step(run.step), seed=seed)
+    rows = run.order.step(run.step)[run.ranks.part(recipe.batch_size)]
+    batch = run.distorted.batch(rows, seed=seed + RANK_SEEDS * run.ranks.rank)
     before = run.micro_batch
-    values, run.micro_batch = gradients_of(run.trainee, batch, recipe, run.statistics, micro_batch=before, seed=seed)
+    values, run.micro_batch = gradients_of(
+        run.trainee, batch, recipe, run.statistics, micro_batch=before, seed=seed, ranks=run.ranks
+    )
     if run.micro_batch != before:
         run.journal.write("out of memory", step=run.step, micro_batch=run.micro_batch)
     loss = sum(values.values())
@@ -210,6 +238,8 @@ def target_statistics(table: StickTable, recipe: Recipe) -> dict[str, tuple[floa
 
 def write_status(run: Run, state: str) -> None:
     """Replace status.json: state, step, rate and time left, for whoever watches the run folder."""
+    if not run.ranks.leads:
+        return
     seconds = max(time.monotonic() - run.began, 1e-9)
     steps_a_second = (run.step - run.first_step) / seconds
     content = {

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from xxact_core.dataset.batches import Batch
@@ -15,7 +17,30 @@ from xxact_core.model.xxact import Xxact
 from xxact_core.objectives.contrastive import ContrastiveLoss
 from xxact_core.objectives.masked_patterns import draw_mask, reconstruction_loss
 from xxact_core.objectives.targets import target_losses, to_z_scores
+from xxact_core.patterns.grid import GRID
 from xxact_core.training.config import Recipe
+from xxact_core.training.distributed import gather
+
+
+@dataclass(frozen=True)
+class Lottery:
+    """The random numbers (0-1) that decide which windows of a batch are masked and which targets are trained."""
+
+    masks: Float[Tensor, "batch windows"]
+    tasks: Float[Tensor, "batch tasks"]
+
+    def part(self, chosen: slice) -> Lottery:
+        """Those of some of the materials."""
+        return Lottery(self.masks[chosen], self.tasks[chosen])
+
+
+def draw_lottery(batch: int, recipe: Recipe, *, generator: torch.Generator) -> Lottery:
+    """Random numbers for a whole batch, so that nothing depends on how it is cut into pieces."""
+    masks, tasks = (
+        torch.rand((batch, columns), generator=generator, device=generator.device)
+        for columns in (GRID.windows, len(recipe.targets))
+    )
+    return Lottery(masks, tasks)
 
 
 class Trainee(nn.Module):
@@ -66,17 +91,16 @@ def batch_losses(
     batch: Batch,
     recipe: Recipe,
     statistics: Mapping[str, tuple[float, float]],
-    *,
-    generator: torch.Generator,
+    lottery: Lottery,
 ) -> dict[str, Tensor]:
     """The loss of every objective (and target) of the recipe on one batch; their sum is what is minimised."""
     model, losses = trainee.model, {}
     masked = torch.zeros_like(batch.hidden)
     if "mxm" in recipe.objectives:
-        masked = draw_mask(~batch.hidden, ratio=recipe.mask_ratio, generator=generator)
+        masked = draw_mask(~batch.hidden, lottery.masks, ratio=recipe.mask_ratio)
     encoded = model.encode(batch.intensity, batch.hidden | masked, batch.atomic_numbers, batch.fractions)
     if trainee.contrastive is not None:
-        losses["contrastive"] = trainee.contrastive(encoded.pattern[:, 0], encoded.composition[:, 0])
+        losses["contrastive"] = trainee.contrastive(gather(encoded.pattern[:, 0]), gather(encoded.composition[:, 0]))
     if "mxm" in recipe.objectives or "targets" in recipe.objectives:
         fused = model.fuse(encoded)
     if "mxm" in recipe.objectives:
@@ -84,6 +108,6 @@ def batch_losses(
         losses["mxm"] = reconstruction_loss(model.reconstruct(fused), scaled, masked)
     if "targets" in recipe.objectives:
         names = model.config.targets
-        chosen = draw_tasks(batch.targets, names, sampling=recipe.task_sampling, generator=generator)
+        chosen = draw_tasks(batch.targets, names, lottery.tasks, sampling=recipe.task_sampling)
         losses |= target_losses(model.heads(fused[:, 0]), to_z_scores(batch.targets, statistics), chosen)
     return losses
