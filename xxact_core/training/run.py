@@ -166,6 +166,7 @@ def training_order(table: StickTable, recipe: Recipe) -> TrainingOrder:
 def take_step(run: Run) -> float:
     """One step: batch → losses → gradients → weights; its randomness follows from its number. Returns the loss."""
     recipe, seed = run.recipe, run.recipe.seed * STEP_SEEDS + run.step
+    began = time.monotonic()
     rows = run.order.step(run.step)[run.ranks.part(recipe.batch_size)]
     batch = run.distorted.batch(rows, seed=seed + RANK_SEEDS * run.ranks.rank)
     before = run.micro_batch
@@ -187,7 +188,15 @@ def take_step(run: Run) -> float:
     run.optimiser.step()
     run.trainee.follow(step=run.step)
     run.step += 1
-    run.journal.write("step", step=run.step, loss=loss, losses=values, learning_rate=rate, gradient_norm=float(norm))
+    run.journal.write(
+        "step",
+        step=run.step,
+        loss=loss,
+        losses=values,
+        learning_rate=rate,
+        gradient_norm=float(norm),
+        samples_per_second=recipe.batch_size / (time.monotonic() - began),
+    )
     return loss
 
 
