@@ -72,7 +72,10 @@ class Recipe:
             if wrong:
                 msg = f"recipe {self.name!r} cannot be run; expected {expected}"
                 raise RecipeError(msg, code="E_RECIPE")
-        self.model_config()
+        if (kind := self.model_config().kind) != "xxact" and set(self.objectives) != {"targets"}:
+            msg = f"recipe {self.name!r} cannot be run; objectives of a model of the kind {kind!r}: 'targets' only, "
+            msg += f"not {self.objectives}, which need two encoders and their fusion"
+            raise RecipeError(msg, code="E_RECIPE")
 
     def model_config(self) -> ModelConfig:
         """The model that the recipe trains."""

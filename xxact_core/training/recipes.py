@@ -32,6 +32,11 @@ RECIPES: dict[str, Recipe] = {
             threads=2,
             clip=1.0,
         ),
+        # What XxaCT-NN is held against. Epochs of the FCNs: its table 3; of the others it says nothing.
+        Recipe(name="crabnet", preset="crabnet"),
+        Recipe(name="xrd-transformer", preset="xrd-transformer"),
+        Recipe(name="fcn", preset="fcn", epochs=100),
+        Recipe(name="fcn-mlp", preset="fcn-mlp", epochs=100),
         # A lesson: seconds a hundred steps on a laptop.
         Recipe(
             name="tiny",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from xxact_core.dataset.batches import Batch
 from xxact_core.dataset.tasks import draw_tasks
+from xxact_core.model.model import Model
 from xxact_core.model.pattern_tokens import scale_intensity
 from xxact_core.model.xxact import Xxact
 from xxact_core.objectives.contrastive import ContrastiveLoss
@@ -20,18 +21,19 @@ from xxact_core.training.config import Recipe
 class Trainee(nn.Module):
     """A model and what its objectives learn besides (the contrastive temperature)."""
 
-    def __init__(self, model: Xxact, recipe: Recipe) -> None:
+    def __init__(self, model: Model, recipe: Recipe) -> None:
         super().__init__()
         self.model = model
         self.contrastive = ContrastiveLoss() if "contrastive" in recipe.objectives else None
-        if recipe.freeze:
+        self.frozen = recipe.freeze
+        if self.frozen:
             self.model.requires_grad_(requires_grad=False)
             self.model.heads.requires_grad_()
 
     def train(self, mode: bool = True) -> Trainee:  # noqa: FBT001, FBT002 - torch's signature
         """Training mode; a frozen model stays in evaluation mode, without dropout and with fixed batch statistics."""
         super().train(mode)
-        if not any(parameter.requires_grad for parameter in self.model.fusion.parameters()):
+        if self.frozen:
             self.model.eval()
         return self
 
@@ -46,6 +48,10 @@ def batch_losses(
 ) -> dict[str, Tensor]:
     """The loss of every objective (and target) of the recipe on one batch; their sum is what is minimised."""
     model, losses = trainee.model, {}
+    if set(recipe.objectives) == {"targets"}:
+        embedding = model.embed(batch.intensity, batch.hidden, batch.atomic_numbers, batch.fractions)
+        return _supervised_losses(model, embedding, batch, recipe, statistics, generator=generator)
+    assert isinstance(model, Xxact), "recipes refuse these objectives for other kinds of model"
     masked = torch.zeros_like(batch.hidden)
     if "mxm" in recipe.objectives:
         masked = draw_mask(~batch.hidden, ratio=recipe.mask_ratio, generator=generator)
@@ -58,7 +64,18 @@ def batch_losses(
         scaled = scale_intensity(batch.intensity, intensity_scale=model.config.intensity)
         losses["mxm"] = reconstruction_loss(model.reconstruct(fused), scaled, masked)
     if "targets" in recipe.objectives:
-        names = model.config.targets
-        chosen = draw_tasks(batch.targets, names, sampling=recipe.task_sampling, generator=generator)
-        losses |= target_losses(model.heads(fused[:, 0]), to_z_scores(batch.targets, statistics), chosen)
+        losses |= _supervised_losses(model, fused[:, 0], batch, recipe, statistics, generator=generator)
     return losses
+
+
+def _supervised_losses(
+    model: Model,
+    embedding: Tensor,
+    batch: Batch,
+    recipe: Recipe,
+    statistics: Mapping[str, tuple[float, float]],
+    *,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    chosen = draw_tasks(batch.targets, model.config.targets, sampling=recipe.task_sampling, generator=generator)
+    return target_losses(model.heads(embedding), to_z_scores(batch.targets, statistics), chosen)
