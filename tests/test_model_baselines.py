@@ -267,6 +267,14 @@ def test_transfer_trains_the_head_of_a_baseline_only(small_dataset: Path, tmp_pa
     assert not torch.equal(fresh["heads.band_gap.weight"], after["heads.band_gap.weight"])
 
 
+@pytest.mark.parametrize("name", [name for name, config in PRESETS.items() if config.kind != "xxact"])
+def test_every_baseline_has_a_recipe_of_its_own_name(name: str) -> None:
+    recipe = recipe_by_name(name)
+    assert recipe.model_config() == PRESETS[name]
+    single = override(recipe, {"targets": ["band_gap"]})
+    assert single.model_config().targets == ("band_gap",)
+
+
 def test_weights_of_one_kind_are_no_start_for_another(small_dataset: Path, tmp_path: Path) -> None:
     start = tmp_path / "start"
     start.mkdir()
