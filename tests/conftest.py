@@ -15,9 +15,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # Shapes in signatures are checked at every call, under pytest only. It must stand before the modules are imported.
 # Not in config.py: settings come from people, and have checks and messages of their own.
 SHAPED = [
-    f"xxact_core.{path.parent.name}.{path.stem}"
+    ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
     for folder in ("model", "objectives")
-    for path in (REPOSITORY / "xxact_core" / folder).glob("*.py")
+    for path in (REPOSITORY / "xxact_core" / folder).rglob("*.py")
     if path.stem not in {"__init__", "config"}
 ]
 jaxtyping.install_import_hook(SHAPED, "beartype.beartype")

@@ -16,7 +16,7 @@ from xxact_core.model.pattern_tokens import WINDOW_POINTS, WINDOWS, scale_intens
 from xxact_core.model.xxact import Xxact, count_parameters
 from xxact_core.patterns.grid import GRID
 
-SMALL_PRESETS = [name for name in PRESETS if name != "paper"]
+SMALL_PRESETS = [name for name, config in PRESETS.items() if config.kind == "xxact" and name != "paper"]
 
 
 def inputs(batch: int = 3) -> dict[str, torch.Tensor]:
@@ -198,6 +198,10 @@ def test_impossible_configs_are_refused() -> None:
         replace(tiny, tokens="words")
     with pytest.raises(RecipeError, match="colour"):
         replace(tiny, targets=("colour",))
+    with pytest.raises(RecipeError, match="crabnet"):
+        replace(tiny, kind="crab")
+    with pytest.raises(RecipeError, match="no fusion"):
+        replace(PRESETS["compact"], kind="crabnet")
     with pytest.raises(RecipeError, match="heigth"):
         ModelConfig.from_dict(tiny.to_dict() | {"heigth": 1})
     with pytest.raises(RecipeError, match="compact"):

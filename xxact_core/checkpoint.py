@@ -18,7 +18,8 @@ from torch import Tensor
 from xxact_core.compositions.element_features import load_element_features
 from xxact_core.errors import CheckpointError, RecipeError, shorten
 from xxact_core.model.config import ModelConfig
-from xxact_core.model.xxact import Xxact
+from xxact_core.model.kinds import config_to_model
+from xxact_core.model.model import Model
 
 SCHEMA = "xxact-checkpoint-1"
 WEIGHTS = "model.safetensors"
@@ -35,17 +36,17 @@ class Checkpoint:
     value target in its unit. about: recipe, data digest, seed, parameter count, versions, metrics.
     """
 
-    model: Xxact
+    model: Model
     statistics: Mapping[str, tuple[float, float]]
     calibration: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
-def make_model(config: ModelConfig, *, seed: int) -> Xxact:
+def make_model(config: ModelConfig, *, seed: int) -> Model:
     """A new model with random weights that follow from the seed; the caller's random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Xxact(config, torch.tensor(load_element_features(), dtype=torch.float32))
+        return config_to_model(config, torch.tensor(load_element_features(), dtype=torch.float32))
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, dtype: torch.dtype = torch.float32) -> None:
@@ -118,7 +119,7 @@ def load_checkpoint(folder: Path | None = None, *, device: str | torch.device = 
     )
 
 
-def load_weights(model: Xxact, weights: Mapping[str, Tensor]) -> None:
+def load_weights(model: Model, weights: Mapping[str, Tensor]) -> None:
     """Put weights into a model of the same make.
 
     Raises:

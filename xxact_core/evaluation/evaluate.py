@@ -20,7 +20,7 @@ from xxact_core.evaluation.metrics import (
     top_k_accuracy,
 )
 from xxact_core.model.answers import class_probabilities
-from xxact_core.model.xxact import Xxact
+from xxact_core.model.model import Model
 from xxact_core.objectives.targets import from_z_scores
 from xxact_core.quantities import TARGETS
 
@@ -30,7 +30,7 @@ class Predictions:
     """What a model says of some rows of a data set.
 
     values: name → shape (rows,), in the target's unit. logits: name → shape (rows, classes).
-    embedding: fused [CLS], shape (rows, width).
+    embedding: what the model's heads read (of XxaCT the fused [CLS]), shape (rows, width).
     """
 
     rows: np.ndarray
@@ -41,7 +41,7 @@ class Predictions:
 
 @torch.inference_mode()
 def predict_rows(
-    model: Xxact,
+    model: Model,
     maker: BatchMaker,
     rows: np.ndarray,
     statistics: Mapping[str, tuple[float, float]],
@@ -55,21 +55,20 @@ def predict_rows(
     parts: dict[str, list[np.ndarray]] = {}
     for number, chosen in enumerate(rows_in_order(rows, batch_size=batch_size)):
         batch = maker.batch(chosen, seed=seed + number)
-        encoded = model.encode(batch.intensity, batch.hidden, batch.atomic_numbers, batch.fractions)
-        fused = model.fuse(encoded)[:, 0]
-        parts.setdefault("embedding", []).append(fused.float().cpu().numpy())
-        for name, output in model.heads(fused).items():
+        embedding = model.embed(batch.intensity, batch.hidden, batch.atomic_numbers, batch.fractions)
+        parts.setdefault("embedding", []).append(embedding.float().cpu().numpy())
+        for name, output in model.heads(embedding).items():
             value = from_z_scores(output, statistics[name]) if name in statistics else output
             parts.setdefault(name, []).append(value.float().cpu().numpy())
     model.train(was_training)
     joined = {name: np.concatenate(values) for name, values in parts.items()}
-    embedding = joined.pop("embedding")
+    embeddings = joined.pop("embedding")
     classes = {name for name in joined if TARGETS[name].kind == "class"}
     return Predictions(
         rows=rows,
         values={name: values for name, values in joined.items() if name not in classes},
         logits={name: values for name, values in joined.items() if name in classes},
-        embedding=embedding,
+        embedding=embeddings,
     )
 
 

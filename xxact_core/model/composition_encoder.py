@@ -16,17 +16,20 @@ LOG_SCALE = 0.0025
 
 
 class CompositionEncoder(nn.Module):
-    """CrabNet's encoder with a learned [CLS] in front.
+    """CrabNet's encoder.
 
     Fixed element features → linear map; two sinusoidal encodings of the fraction (linear in the first half of the
     width, logarithmic in the second) with learned scales; post-norm transformer layers.
+    led_by_cls: with a learned [CLS] in front; CrabNet alone does without.
 
     Source: Wang et al. 2021, npj Comput. Mater. 7, 77; 9,560,067 parameters in the paper's size. The [CLS] is ours:
     CrabNet has none and XxaCT-NN needs one for its contrastive objective. The fraction codes are scaled by 2^(1 - s);
     CrabNet writes 2^((1 - s)²), whose gradient is exactly 0 at its starting value s = 1.
     """
 
-    def __init__(self, config: ModelConfig, element_features: Float[Tensor, "elements features"]) -> None:
+    def __init__(
+        self, config: ModelConfig, element_features: Float[Tensor, "elements features"], *, led_by_cls: bool = True
+    ) -> None:
         super().__init__()
         self.element_features: Tensor
         self.fraction_codes: Tensor
@@ -38,13 +41,13 @@ class CompositionEncoder(nn.Module):
         self.element_scale = nn.Parameter(torch.ones(()))
         self.linear_scale = nn.Parameter(torch.ones(()))
         self.log_scale = nn.Parameter(torch.ones(()))
-        self.cls = learned_token(sizes.width)
+        self.cls = learned_token(sizes.width) if led_by_cls else None
         self.layers = nn.ModuleList(EncoderLayer(sizes) for _ in range(sizes.depth))
 
     def forward(
         self, atomic_numbers: Int[Tensor, "batch elements"], fractions: Float[Tensor, "batch elements"]
     ) -> tuple[Float[Tensor, "batch elements_and_cls width"], Bool[Tensor, "batch elements_and_cls"]]:
-        """[CLS] and element embeddings, and which of them are present (a slot of fraction 0 is empty)."""
+        """[CLS], where there is one, and elements; and which of them are present (a slot of fraction 0 is empty)."""
         elements = self.embed(self.element_features[atomic_numbers]) * 2**self.element_scale
         logarithmic = (LOG_SCALE * torch.log2(fractions.clamp(min=1e-9)) ** 2).clamp(max=1.0)
         codes = torch.cat(
@@ -55,8 +58,10 @@ class CompositionEncoder(nn.Module):
             dim=-1,
         )
         tokens = elements + codes
-        tokens = torch.cat([self.cls.to(tokens.dtype).expand(len(tokens), 1, -1), tokens], dim=1)
-        present = torch.cat([fractions.new_ones(len(fractions), 1), fractions], dim=1) > 0
+        present = fractions > 0
+        if self.cls is not None:
+            tokens = torch.cat([self.cls.to(tokens.dtype).expand(len(tokens), 1, -1), tokens], dim=1)
+            present = torch.cat([present.new_ones(len(present), 1), present], dim=1)
         for layer in self.layers:
             tokens = layer(tokens, present)
         return tokens, present

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
 
 from xxact_core.errors import RecipeError
 from xxact_core.quantities import PREDICTED, TARGETS
+
+Kind = Literal["xxact", "crabnet", "xrd-transformer", "fcn", "fcn-mlp"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class BlockSizes:
 class ModelConfig:
     """A complete model.
 
+    kind: XxaCT (`xxact`), or a baseline of the paper: `crabnet` reads the composition, `xrd-transformer` and `fcn` the
+    pattern, `fcn-mlp` both. A kind takes the sizes of the parts that it has; those of FCN and FCN+MLP are fixed.
     tokens: `windows` are the paper's 17 windows through one linear map; `convolution` puts a convolution stem before
     them that sees lines at 0.02° before they are cut. intensity: the model reads I/100 (`linear`) or √(I/100) (`root`,
     which lifts weak lines). shortcuts_to_heads: add to what the heads read, the fused [CLS], the composition's own
@@ -43,6 +47,7 @@ class ModelConfig:
     pattern: BlockSizes
     composition: BlockSizes
     fusion: BlockSizes
+    kind: Kind = "xxact"
     tokens: Literal["windows", "convolution"] = "windows"
     intensity: Literal["linear", "root"] = "linear"
     stem_channels: tuple[int, int, int] = (32, 64, 160)
@@ -56,12 +61,16 @@ class ModelConfig:
             msg += f"{self.composition.width}"
             raise RecipeError(msg, code="E_RECIPE")
         for name, value, choices in (
+            ("kind", self.kind, get_args(Kind)),
             ("tokens", self.tokens, ("windows", "convolution")),
             ("intensity", self.intensity, ("linear", "root")),
         ):
             if value not in choices:
                 msg = f"{name} is {value!r}; choose from {choices}"
                 raise RecipeError(msg, code="E_RECIPE")
+        if self.shortcuts_to_heads and self.kind != "xxact":
+            msg = f"shortcuts_to_heads goes with the kind 'xxact', not {self.kind!r}: there is no fusion to pass by"
+            raise RecipeError(msg, code="E_RECIPE")
         unknown = [name for name in self.targets if name not in TARGETS]
         if unknown or not self.targets:
             msg = f"targets {unknown or '()'} are not known; choose from {tuple(TARGETS)}"
@@ -86,19 +95,22 @@ class ModelConfig:
         return cls(**{**rest, **parts})
 
 
+_PAPER = ModelConfig(
+    pattern=BlockSizes(width=512, depth=3, heads=4, feedforward=1024),
+    composition=BlockSizes(width=512, depth=3, heads=4, feedforward=2048),
+    fusion=BlockSizes(width=768, depth=12, heads=12, feedforward=2048),
+)
+_SMALL = ModelConfig(
+    pattern=BlockSizes(width=192, depth=2, heads=4, feedforward=384),
+    composition=BlockSizes(width=192, depth=2, heads=4, feedforward=768),
+    fusion=BlockSizes(width=256, depth=3, heads=8, feedforward=512),
+)
+
 PRESETS: dict[str, ModelConfig] = {
     # XxaCT-NN section 3.1 and CrabNet: about 112 M parameters.
-    "paper": ModelConfig(
-        pattern=BlockSizes(width=512, depth=3, heads=4, feedforward=1024),
-        composition=BlockSizes(width=512, depth=3, heads=4, feedforward=2048),
-        fusion=BlockSizes(width=768, depth=12, heads=12, feedforward=2048),
-    ),
+    "paper": _PAPER,
     # The same text at about a thirtieth of the size, for a small GPU or a patient CPU.
-    "small": ModelConfig(
-        pattern=BlockSizes(width=192, depth=2, heads=4, feedforward=384),
-        composition=BlockSizes(width=192, depth=2, heads=4, feedforward=768),
-        fusion=BlockSizes(width=256, depth=3, heads=8, feedforward=512),
-    ),
+    "small": _SMALL,
     # The same text for tests and lessons: seconds on a CPU.
     "tiny": ModelConfig(
         pattern=BlockSizes(width=32, depth=1, heads=2, feedforward=64),
@@ -114,6 +126,13 @@ PRESETS: dict[str, ModelConfig] = {
         intensity="root",
         shortcuts_to_heads=True,
     ),
+    # What XxaCT-NN is held against, in the paper's sizes and, of what has a size to choose, in those of `small`.
+    "crabnet": replace(_PAPER, kind="crabnet"),
+    "crabnet-small": replace(_SMALL, kind="crabnet"),
+    "xrd-transformer": replace(_PAPER, kind="xrd-transformer"),
+    "xrd-transformer-small": replace(_SMALL, kind="xrd-transformer"),
+    "fcn": replace(_PAPER, kind="fcn"),
+    "fcn-mlp": replace(_PAPER, kind="fcn-mlp"),
 }
 
 

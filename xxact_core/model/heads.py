@@ -1,4 +1,4 @@
-"""The heads: fused embedding → targets, and fused windows → the intensities that were hidden."""
+"""The heads: embedding → targets, and fused windows → the intensities that were hidden."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from xxact_core.quantities import TARGETS
 
 
 class TargetHeads(nn.ModuleDict):
-    """One linear map for each target: a z-score for a value, logits for classes. Source: XxaCT-NN section 3.4."""
+    """One linear map for each target: a z-score for a value, logits for classes. Source: XxaCT-NN section 3.4.
 
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__({name: nn.Linear(config.fusion.width, TARGETS[name].width) for name in config.targets})
+    width: of the embedding that they read.
+    """
+
+    def __init__(self, config: ModelConfig, *, width: int) -> None:
+        super().__init__({name: nn.Linear(width, TARGETS[name].width) for name in config.targets})
 
     def forward(self, embedding: Float[Tensor, "batch width"]) -> dict[str, Tensor]:
         """Output of every head, each of shape (batch, outputs)."""

@@ -13,6 +13,7 @@ from xxact_core.model.composition_encoder import CompositionEncoder
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.fusion import Fusion
 from xxact_core.model.heads import ReconstructionHead, TargetHeads, WindowReadout
+from xxact_core.model.model import Model
 from xxact_core.model.pattern_encoder import PatternEncoder
 from xxact_core.model.pattern_tokens import scale_intensity
 
@@ -26,7 +27,7 @@ class Encoded:
     present: Bool[Tensor, "batch elements"]
 
 
-class Xxact(nn.Module):
+class Xxact(Model):
     """The model of XxaCT-NN: XRD encoder, CrabNet composition encoder, cross-attention fusion, one head a target.
 
     The objectives stand outside: they take what `encode`, `fuse`, `heads` and `reconstruct` return.
@@ -43,7 +44,7 @@ class Xxact(nn.Module):
         self.composition_projection = nn.Linear(config.composition.width, width)
         self.fusion = Fusion(config)
         self.window_readout = WindowReadout(config) if config.shortcuts_to_heads else None
-        self.heads = TargetHeads(config)
+        self.heads = TargetHeads(config, width=width)
         self.reconstruction_head = ReconstructionHead(config)
 
     def encode(
@@ -72,16 +73,15 @@ class Xxact(nn.Module):
         """Intensities of every window on the scale that the model reads (see `scale_intensity`)."""
         return self.reconstruction_head(fused[:, 1:])
 
-    def forward(
+    def embed(
         self,
         intensity: Float[Tensor, "batch points"],
         hidden: Bool[Tensor, "batch windows"],
         atomic_numbers: Int[Tensor, "batch elements"],
         fractions: Float[Tensor, "batch elements"],
-    ) -> dict[str, Tensor]:
-        """Output of every target head: z-scores (batch, 1) or logits (batch, classes)."""
-        fused = self.fuse(self.encode(intensity, hidden, atomic_numbers, fractions))
-        return self.heads(fused[:, 0])
+    ) -> Float[Tensor, "batch width"]:
+        """The fused [CLS]."""
+        return self.fuse(self.encode(intensity, hidden, atomic_numbers, fractions))[:, 0]
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from xxact_core.errors import RecipeError
-from xxact_core.model.config import ModelConfig, preset
+from xxact_core.model.config import BlockSizes, ModelConfig, preset
 from xxact_core.objectives.masked_patterns import MASK_RATIO
 from xxact_core.patterns.distortions import Distortions
 from xxact_core.quantities import PREDICTED, TARGETS
@@ -82,15 +82,18 @@ class Recipe:
             if wrong:
                 msg = f"recipe {self.name!r} cannot be run; expected {expected}"
                 raise RecipeError(msg, code="E_RECIPE")
-        self.model_config()
+        if (kind := self.model_config().kind) != "xxact" and set(self.objectives) != {"targets"}:
+            msg = f"recipe {self.name!r} cannot be run; objectives of a model of the kind {kind!r}: 'targets' only, "
+            msg += f"not {self.objectives}, which need two encoders and their fusion"
+            raise RecipeError(msg, code="E_RECIPE")
 
     def model_config(self) -> ModelConfig:
         """The model that the recipe trains."""
         base = preset(self.preset).to_dict()
-        settings = {
-            name: {**base[name], **value} if isinstance(value, Mapping) and name in base else value
-            for name, value in self.model_settings.items()
-        }
+        settings = dict(self.model_settings)
+        for name, value in settings.items():
+            part = asdict(value) if isinstance(value, BlockSizes) else value
+            settings[name] = {**base[name], **part} if isinstance(part, Mapping) and name in base else part
         return ModelConfig.from_dict({**base, **settings, "targets": tuple(self.targets)})
 
     def to_dict(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from xxact_core.checkpoint import load_checkpoint, make_model
 from xxact_core.dataset.store import write_json
 from xxact_core.dataset.table import StickTable
 from xxact_core.errors import RecipeError
-from xxact_core.model.xxact import Xxact
+from xxact_core.model.model import Model
 from xxact_core.training.config import Recipe
 from xxact_core.training.journal import Journal
 
@@ -54,7 +54,7 @@ def open_journal(recipe: Recipe, table: StickTable, folder: Path, *, steps: int)
     return journal
 
 
-def first_model(recipe: Recipe) -> Xxact:
+def first_model(recipe: Recipe) -> Model:
     """A model with random weights, or with those of the recipe's `start_from`; heads of new targets stay random.
 
     Raises:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from xxact_core.dataset.batches import Batch
 from xxact_core.dataset.tasks import draw_tasks
+from xxact_core.model.model import Model
 from xxact_core.model.pattern_tokens import scale_intensity
 from xxact_core.model.xxact import Xxact
 from xxact_core.objectives.contrastive import ContrastiveLoss
@@ -46,11 +47,12 @@ def draw_lottery(batch: int, recipe: Recipe, *, generator: torch.Generator) -> L
 class Trainee(nn.Module):
     """A model and what is learned besides it: the contrastive temperature, and a moving average of the weights."""
 
-    def __init__(self, model: Xxact, recipe: Recipe) -> None:
+    def __init__(self, model: Model, recipe: Recipe) -> None:
         super().__init__()
         self.model = model
         self.contrastive = ContrastiveLoss() if "contrastive" in recipe.objectives else None
-        if recipe.freeze:
+        self.frozen = recipe.freeze
+        if self.frozen:
             self.model.requires_grad_(requires_grad=False)
             self.model.heads.requires_grad_()
         self.average = copy.deepcopy(model).requires_grad_(requires_grad=False).eval() if recipe.average else None
@@ -59,14 +61,14 @@ class Trainee(nn.Module):
     def train(self, mode: bool = True) -> Trainee:  # noqa: FBT001, FBT002 - torch's signature
         """Training mode; a frozen model stays in evaluation mode, without dropout and with fixed batch statistics."""
         super().train(mode)
-        if not any(parameter.requires_grad for parameter in self.model.fusion.parameters()):
+        if self.frozen:
             self.model.eval()
         if self.average is not None:
             self.average.eval()
         return self
 
     @property
-    def answering(self) -> Xxact:
+    def answering(self) -> Model:
         """The model that is validated and saved: the moving average where there is one."""
         return self.model if self.average is None else self.average
 
@@ -95,6 +97,10 @@ def batch_losses(
 ) -> dict[str, Tensor]:
     """The loss of every objective (and target) of the recipe on one batch; their sum is what is minimised."""
     model, losses = trainee.model, {}
+    if set(recipe.objectives) == {"targets"}:
+        embedding = model.embed(batch.intensity, batch.hidden, batch.atomic_numbers, batch.fractions)
+        return _supervised_losses(model, embedding, batch, recipe, statistics, lottery)
+    assert isinstance(model, Xxact), "recipes refuse these objectives for other kinds of model"
     masked = torch.zeros_like(batch.hidden)
     if "mxm" in recipe.objectives:
         masked = draw_mask(~batch.hidden, lottery.masks, ratio=recipe.mask_ratio)
@@ -107,7 +113,17 @@ def batch_losses(
         scaled = scale_intensity(batch.intensity, intensity_scale=model.config.intensity)
         losses["mxm"] = reconstruction_loss(model.reconstruct(fused), scaled, masked)
     if "targets" in recipe.objectives:
-        names = model.config.targets
-        chosen = draw_tasks(batch.targets, names, lottery.tasks, sampling=recipe.task_sampling)
-        losses |= target_losses(model.heads(fused[:, 0]), to_z_scores(batch.targets, statistics), chosen)
+        losses |= _supervised_losses(model, fused[:, 0], batch, recipe, statistics, lottery)
     return losses
+
+
+def _supervised_losses(
+    model: Model,
+    embedding: Tensor,
+    batch: Batch,
+    recipe: Recipe,
+    statistics: Mapping[str, tuple[float, float]],
+    lottery: Lottery,
+) -> dict[str, Tensor]:
+    chosen = draw_tasks(batch.targets, model.config.targets, lottery.tasks, sampling=recipe.task_sampling)
+    return target_losses(model.heads(embedding), to_z_scores(batch.targets, statistics), chosen)

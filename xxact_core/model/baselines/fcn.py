@@ -1,0 +1,84 @@
+"""FCN: from the pattern alone, by convolutions that halve it until one point is left."""
+
+from __future__ import annotations
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from xxact_core.model.config import ModelConfig
+from xxact_core.model.heads import TargetHeads
+from xxact_core.model.model import Model
+from xxact_core.model.pattern_tokens import hide_windows, scale_intensity
+
+CHANNELS = (16, 16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 512)
+SLOPE = 0.3
+"""Filters of the twelve blocks, and slope of LeakyReLU below zero. Source: Lee et al. 2022 ("Powder X-Ray Diffraction
+Pattern Is All You Need"), which XxaCT-NN appendix A.2 adapts."""
+
+DROPOUT, LAST_DROPOUT = 0.2, 0.4
+READOUT_WIDTH, SPACE_GROUP_READOUT_WIDTH = 64, 256
+
+
+class Fcn(Model):
+    """Twelve convolution blocks, then two convolutions on the point that is left, the second of which is the head.
+
+    The first of these has 64 filters, and 256 where the space group is a target. There is no activation between the
+    two. Both are kept as convolutions of the published widths, so the outer taps of the first only ever see padding.
+
+    Source: Lee et al. 2022, adapted to 4250 points: the twelve halvings leave one point, so the original's thirteenth
+    goes. For one value target 1,672,593 parameters (a space group as the only target: 2,026,742).
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = SPACE_GROUP_READOUT_WIDTH if "space_group" in config.targets else READOUT_WIDTH
+        self.blocks = ConvolutionBlocks(dropout=DROPOUT, last_dropout=LAST_DROPOUT)
+        self.readout = nn.Conv1d(CHANNELS[-1], width, kernel_size=3, padding=1)
+        self.dropout = nn.Dropout(LAST_DROPOUT)
+        self.heads = TargetHeads(config, width=width)
+        draw_weights(self.readout)
+
+    def embed(
+        self,
+        intensity: Float[Tensor, "batch points"],
+        hidden: Bool[Tensor, "batch windows"],
+        atomic_numbers: Int[Tensor, "batch elements"],  # noqa: ARG002 - all kinds are called alike
+        fractions: Float[Tensor, "batch elements"],  # noqa: ARG002 - all kinds are called alike
+    ) -> Float[Tensor, "batch width"]:
+        """What is left of the pattern; windows that were not measured are taken for empty."""
+        scaled = scale_intensity(intensity, intensity_scale=self.config.intensity)
+        return self.dropout(self.readout(self.blocks(hide_windows(scaled, hidden)))).flatten(1)
+
+
+class ConvolutionBlocks(nn.Sequential):
+    """Twelve times convolution over three points, LeakyReLU, the larger of two neighbours, dropout.
+
+    4250 points become 2125, 1062, 531, 265, 132, 66, 33, 16, 8, 4, 2, 1: a point without a neighbour is dropped.
+    """
+
+    def __init__(self, *, dropout: float, last_dropout: float) -> None:
+        before = (1, *CHANNELS[:-1])
+        super().__init__()
+        for number, (channels_in, channels_out) in enumerate(zip(before, CHANNELS, strict=True), start=1):
+            self.append(nn.Conv1d(channels_in, channels_out, kernel_size=3, padding=1))
+            self.append(nn.LeakyReLU(SLOPE))
+            self.append(nn.MaxPool1d(2))
+            self.append(nn.Dropout(last_dropout if number == len(CHANNELS) else dropout))
+        draw_weights(self)
+
+    def forward(self, scaled: Float[Tensor, "batch points"]) -> Float[Tensor, "batch channels one"]:
+        """The channels of the one point that is left."""
+        return super().forward(scaled.unsqueeze(1))
+
+
+def draw_weights(module: nn.Module) -> None:
+    """Glorot-uniform weights and zero biases, the start of the original.
+
+    Source: default of Keras, in which the original is written. torch's default draws weights so small that after twelve
+    blocks hardly anything of the pattern is left at the start.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv1d | nn.Linear) and part.bias is not None:
+            nn.init.xavier_uniform_(part.weight)
+            nn.init.zeros_(part.bias)

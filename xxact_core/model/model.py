@@ -1,0 +1,42 @@
+"""What a model of any kind can do: make an embedding of a material, and answer from it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from xxact_core.model.config import ModelConfig
+from xxact_core.model.heads import TargetHeads
+
+
+class Model(nn.Module, ABC):
+    """Pattern and composition → embedding → one linear head a target.
+
+    A kind that lacks one of the inputs takes it and does not look at it, so that all are trained, evaluated and asked
+    by the same text. The kinds and their classes are in `xxact_core.model.kinds`.
+    """
+
+    config: ModelConfig
+    heads: TargetHeads
+
+    @abstractmethod
+    def embed(
+        self,
+        intensity: Float[Tensor, "batch points"],
+        hidden: Bool[Tensor, "batch windows"],
+        atomic_numbers: Int[Tensor, "batch elements"],
+        fractions: Float[Tensor, "batch elements"],
+    ) -> Float[Tensor, "batch width"]:
+        """What the heads read; `hidden` windows (masked or not measured) are not seen."""
+
+    def forward(
+        self,
+        intensity: Float[Tensor, "batch points"],
+        hidden: Bool[Tensor, "batch windows"],
+        atomic_numbers: Int[Tensor, "batch elements"],
+        fractions: Float[Tensor, "batch elements"],
+    ) -> dict[str, Tensor]:
+        """Output of every target head: z-scores (batch, 1) or logits (batch, classes)."""
+        return self.heads(self.embed(intensity, hidden, atomic_numbers, fractions))
