@@ -10,7 +10,10 @@ import pytest
 from scipy.special import softmax
 from sklearn import metrics as sklearn_metrics
 
+from xxact_core.checkpoint import load_checkpoint
+from xxact_core.dataset.splits import with_split
 from xxact_core.dataset.table import StickTable
+from xxact_core.errors import DatasetError
 from xxact_core.evaluation.baselines import constant_baseline, tree_baseline
 from xxact_core.evaluation.calibration import conformal_residual, fit_temperature
 from xxact_core.evaluation.evaluate import Predictions, probabilities_of, silhouettes
@@ -88,6 +91,21 @@ def test_constant_baseline_is_the_training_mean_and_majority(small_table: StickT
 def test_trees_beat_the_majority(small_table: StickTable) -> None:
     trees, constant = tree_baseline(small_table, weakest=1.0), constant_baseline(small_table)
     assert trees["crystal_system_accuracy"] > constant["crystal_system_accuracy"]
+
+
+def test_run_by_prototype_is_evaluated_by_prototype_and_by_nothing_else(
+    small_dataset: Path, small_table: StickTable, tmp_path: Path
+) -> None:
+    recipe = override(recipe_by_name("tiny"), {"epochs": 0.1, "split": "prototype"})
+    model = train(recipe, small_dataset, tmp_path / "run")
+    table, path = with_split(small_table, by="prototype"), tmp_path / "predictions.h5"
+    evaluate_checkpoint(model, small_dataset, predictions_file=path)
+    with h5py.File(path) as file:
+        assert file["row"][...].tolist() == table.rows("test").tolist()
+    about = load_checkpoint(model).about
+    assert about["training_materials"] == len(table.rows("train")) != len(small_table.rows("train"))
+    with pytest.raises(DatasetError, match="were in its training"):
+        evaluate_checkpoint(model, small_dataset, split_by="formula")
 
 
 def test_evaluate_writes_every_prediction_to_a_file(

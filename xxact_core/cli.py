@@ -116,13 +116,16 @@ def evaluate(
     dataset: Annotated[Path, typer.Argument(help="A data set folder.")],
     *,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    split_by: Annotated[
+        str | None, typer.Option(help="formula or prototype; as in the model's training where not given.")
+    ] = None,
     predictions: Annotated[Path | None, typer.Option(help="Also write every prediction to this .h5 file.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Metrics of a model on a split: errors, accuracies, silhouettes."""
     from xxact_core.evaluation.report import evaluate_checkpoint
 
-    metrics = evaluate_checkpoint(model, dataset, split=split, predictions_file=predictions)
+    metrics = evaluate_checkpoint(model, dataset, split=split, split_by=split_by, predictions_file=predictions)
     if as_json:
         typer.echo(json.dumps(metrics))
     else:

@@ -8,23 +8,33 @@ import h5py
 import numpy as np
 import torch
 
-from xxact_core.checkpoint import load_checkpoint
+from xxact_core.checkpoint import Checkpoint, load_checkpoint
 from xxact_core.dataset.batches import BatchMaker
+from xxact_core.dataset.splits import with_split
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import DatasetError
 from xxact_core.evaluation.evaluate import Predictions, metrics_of, predict_rows, silhouettes
 
 
 def evaluate_checkpoint(
-    model_folder: Path, dataset: Path, *, split: str = "test", predictions_file: Path | None = None
+    model_folder: Path,
+    dataset: Path,
+    *,
+    split: str = "test",
+    split_by: str | None = None,
+    predictions_file: Path | None = None,
 ) -> dict[str, float]:
     """Metrics of a checkpoint on ideal patterns of a split; see `metrics_of` for their names and units.
 
+    The split goes by what it went by in the checkpoint's training, or by `split_by` (`formula` or `prototype`).
+
     Raises:
-        CheckpointError: the checkpoint cannot be used. DatasetError: the data set cannot, or the split is empty.
+        CheckpointError: the checkpoint cannot be used.
+        DatasetError: the data set cannot, the split is empty, or it goes by something else than in training, so that
+            the model would be asked what it was taught.
     """
     checkpoint = load_checkpoint(model_folder)
-    table = read_dataset(dataset)
+    table = with_split(read_dataset(dataset), by=_honest_grouping(checkpoint, split=split, asked=split_by))
     rows = table.rows(split)
     if not len(rows):
         msg = f"the data set {dataset} has no materials in its split {split!r}"
@@ -40,6 +50,14 @@ def evaluate_checkpoint(
     if predictions_file is not None:
         write_predictions(predictions_file, predictions, table)
     return metrics
+
+
+def _honest_grouping(checkpoint: Checkpoint, *, split: str, asked: str | None) -> str:
+    trained = str(checkpoint.about.get("recipe", {}).get("split", "formula"))
+    if asked is None or asked == trained or split == "train":
+        return asked or trained
+    msg = f"the model was trained on a split by {trained}: materials of a {split} split by {asked} were in its training"
+    raise DatasetError(msg, code="E_DATASET")
 
 
 def write_predictions(path: Path, predictions: Predictions, table: StickTable) -> None:

@@ -16,6 +16,7 @@ import torch
 from xxact_core.checkpoint import Checkpoint
 from xxact_core.dataset.batches import BatchMaker
 from xxact_core.dataset.order import TrainingOrder, blockwise_order, shuffled_order
+from xxact_core.dataset.splits import with_split
 from xxact_core.dataset.store import write_json
 from xxact_core.dataset.table import ShardSticks, StickTable, read_dataset
 from xxact_core.errors import RecipeError
@@ -91,7 +92,7 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path) -> Run:
     torch.set_num_threads(recipe.threads)
     chosen = recipe.device if recipe.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(chosen)
-    table = read_dataset(dataset, resident=not recipe.streamed)
+    table = with_split(read_dataset(dataset, resident=not recipe.streamed), by=recipe.split)
     materials = len(table.rows("train"))
     if not materials:
         msg = f"the data set {dataset} has no materials in its training split"
