@@ -8,15 +8,18 @@ import h5py
 import numpy as np
 import pytest
 from scipy.special import softmax
+from scipy.stats import sem
 from sklearn import metrics as sklearn_metrics
 
 from xxact_core.checkpoint import load_checkpoint
 from xxact_core.dataset.splits import with_split
 from xxact_core.dataset.table import StickTable
-from xxact_core.errors import DatasetError
+from xxact_core.errors import DatasetError, InputError
 from xxact_core.evaluation.baselines import constant_baseline, tree_baseline
 from xxact_core.evaluation.calibration import conformal_residual, fit_temperature
-from xxact_core.evaluation.evaluate import Predictions, probabilities_of, silhouettes
+from xxact_core.evaluation.evaluate import silhouettes
+from xxact_core.evaluation.intervals import class_mean_interval, mean_interval, mean_over_runs
+from xxact_core.evaluation.labelled import Predictions, probabilities_of
 from xxact_core.evaluation.metrics import (
     accuracy,
     class_mean_accuracy,
@@ -79,6 +82,43 @@ def test_conformal_interval_covers_nine_of_ten_new_values() -> None:
     assert (np.abs(errors[10_000:]) <= half_width).mean() == pytest.approx(0.9, abs=0.015)
 
 
+@pytest.mark.parametrize("draw", ["errors", "right"])
+def test_bootstrap_interval_holds_the_true_mean_in_nineteen_of_twenty_samples(draw: str) -> None:
+    random, held = np.random.default_rng(1), []
+    for sample in range(400):
+        values = np.abs(random.normal(size=300)) if draw == "errors" else random.random(300) < 0.8
+        low, high = mean_interval(values, seed=sample, resamples=300)
+        held.append(low <= (np.sqrt(2 / np.pi) if draw == "errors" else 0.8) <= high)
+    assert np.mean(held) == pytest.approx(0.95, abs=0.03)
+
+
+def test_class_mean_interval_is_that_of_resampled_materials() -> None:
+    right = LOGITS.argmax(axis=1) == TRUE
+    random = np.random.default_rng(2)
+    means = []
+    for _ in range(2000):
+        drawn = random.integers(len(TRUE), size=len(TRUE))
+        means.append(class_mean_accuracy(np.where(right, TRUE, -1)[drawn], TRUE[drawn]))
+    interval = class_mean_interval(right, TRUE, seed=0, resamples=2000)
+    np.testing.assert_allclose(interval, np.quantile(means, [0.025, 0.975]), atol=0.006)
+    assert interval[0] < right.mean() < interval[1]
+    assert interval == class_mean_interval(right, TRUE, seed=0, resamples=2000)
+
+
+def test_class_that_a_resample_lacks_does_not_count_in_it() -> None:
+    classes = np.array([0] * 50 + [1])
+    assert class_mean_interval(np.ones(51, dtype=bool), classes, seed=0) == (1.0, 1.0)
+
+
+def test_runs_give_mean_and_standard_error_and_one_run_none() -> None:
+    summary = mean_over_runs([{"a": 1.0, "b": 5.0}, {"a": 2.0, "b": 5.0}, {"a": 3.0, "c": 1.0, "b": 5.0}])
+    assert summary["a"] == (pytest.approx(2.0), pytest.approx(sem([1.0, 2.0, 3.0])))
+    assert summary["b"] == (5.0, 0.0)
+    assert set(summary) == {"a", "b"}
+    with pytest.raises(InputError, match="two or more"):
+        mean_over_runs([{"a": 1.0}])
+
+
 def test_constant_baseline_is_the_training_mean_and_majority(small_table: StickTable) -> None:
     metrics = constant_baseline(small_table)
     train_rows, test_rows = small_table.rows("train"), small_table.rows("test")
@@ -113,13 +153,18 @@ def test_evaluate_writes_every_prediction_to_a_file(
 ) -> None:
     model = train(override(recipe_by_name("tiny"), {"epochs": 0.2}), small_dataset, tmp_path / "run")
     path = tmp_path / "predictions.h5"
-    metrics = evaluate_checkpoint(model, small_dataset, split="test", predictions_file=path)
+    report = evaluate_checkpoint(model, small_dataset, split="test", predictions_file=path)
+    metrics = report.metrics
     rows = small_table.rows("test")
     with h5py.File(path) as file:
         assert file["row"][...].tolist() == rows.tolist()
         chosen = file["predicted/crystal_system"][...].argmax(axis=1)
         assert accuracy(chosen, file["true/crystal_system"][...]) == metrics["crystal_system_accuracy"]
         assert file["id"].asstr()[0] == small_table.id[rows[0]]
+    low, high = report.intervals["crystal_system_accuracy"]
+    assert 0 <= low <= metrics["crystal_system_accuracy"] <= high <= 1
+    energy = "formation_energy_per_atom_mae_mev_per_atom"
+    assert report.intervals[energy][0] < metrics[energy] < report.intervals[energy][1]
     exact = small_table.energy_is_exact[rows]
     assert 0 < exact.sum() < len(rows)
     assert metrics["formation_energy_per_atom_mae_mev_per_atom"] > 0

@@ -122,15 +122,16 @@ def evaluate(
     predictions: Annotated[Path | None, typer.Option(help="Also write every prediction to this .h5 file.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Metrics of a model on a split: errors, accuracies, silhouettes."""
+    """Metrics of a model on a split: errors, accuracies, silhouettes; in brackets 95 % intervals over materials."""
     from xxact_core.evaluation.report import evaluate_checkpoint
 
-    metrics = evaluate_checkpoint(model, dataset, split=split, split_by=split_by, predictions_file=predictions)
+    report = evaluate_checkpoint(model, dataset, split=split, split_by=split_by, predictions_file=predictions)
     if as_json:
-        typer.echo(json.dumps(metrics))
-    else:
-        for name, value in metrics.items():
-            typer.echo(f"{name:50s} {value:10.4f}")
+        typer.echo(json.dumps(report.to_dict()))
+        return
+    for name, value in report.metrics.items():
+        low, high = report.intervals.get(name, (None, None))
+        typer.echo(f"{name:50s} {value:10.4f}" + ("" if low is None else f"  ({low:.4f} to {high:.4f})"))
 
 
 @app.command()

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from xxact_core.dataset.table import StickTable
-from xxact_core.evaluation.evaluate import Predictions, probabilities_of
+from xxact_core.evaluation.labelled import Predictions, probabilities_of
 
 COVERAGE = 0.9
 """Share of materials whose true value an interval is meant to hold."""

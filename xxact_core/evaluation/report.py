@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -13,7 +16,22 @@ from xxact_core.dataset.batches import BatchMaker
 from xxact_core.dataset.splits import with_split
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import DatasetError
-from xxact_core.evaluation.evaluate import Predictions, metrics_of, predict_rows, silhouettes
+from xxact_core.evaluation.evaluate import metrics_of, predict_rows, silhouettes
+from xxact_core.evaluation.intervals import Interval, intervals_of
+from xxact_core.evaluation.labelled import Predictions, predictions_to_labelled
+
+
+@dataclass(frozen=True)
+class Report:
+    """Metrics of a model on a split, and of some a 95 % interval under the same name; units as in `metrics_of`."""
+
+    metrics: Mapping[str, float]
+    intervals: Mapping[str, Interval]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: each metric, and beside it `NAME_interval_95` where it has one."""
+        beside = {f"{name}_interval_95": list(interval) for name, interval in self.intervals.items()}
+        return dict(sorted((dict(self.metrics) | beside).items()))
 
 
 def evaluate_checkpoint(
@@ -23,7 +41,7 @@ def evaluate_checkpoint(
     split: str = "test",
     split_by: str | None = None,
     predictions_file: Path | None = None,
-) -> dict[str, float]:
+) -> Report:
     """Metrics of a checkpoint on ideal patterns of a split; see `metrics_of` for their names and units.
 
     The split goes by what it went by in the checkpoint's training, or by `split_by` (`formula` or `prototype`).
@@ -49,7 +67,8 @@ def evaluate_checkpoint(
         metrics |= {f"silhouette_{name}": score for name, score in scores.items()}
     if predictions_file is not None:
         write_predictions(predictions_file, predictions, table)
-    return metrics
+    labelled = predictions_to_labelled(predictions, table, temperatures=temperatures)
+    return Report(metrics, intervals_of(labelled))
 
 
 def _honest_grouping(checkpoint: Checkpoint, *, split: str, asked: str | None) -> str:
