@@ -8,7 +8,7 @@ import numpy as np
 
 from xxact_core.errors import InputError
 from xxact_core.evaluation.labelled import Labelled
-from xxact_core.evaluation.metrics import UNITS_IN_NAMES, named_error
+from xxact_core.evaluation.metrics import UNITS_IN_NAMES
 from xxact_core.quantities import TARGETS
 
 RESAMPLES = 1000
@@ -28,9 +28,8 @@ def intervals_of(labelled: Labelled, *, seed: int = 0) -> dict[str, Interval]:
     """
     intervals: dict[str, Interval] = {}
     for name, (predicted, true) in labelled.values.items():
-        low, high = mean_interval(np.abs(predicted - true), seed=seed)
-        ((metric, lowest),) = named_error(TARGETS[name], low).items()
-        intervals[metric] = (lowest, UNITS_IN_NAMES[TARGETS[name].unit][1] * high)
+        unit, factor = UNITS_IN_NAMES[TARGETS[name].unit]
+        intervals[f"{name}_mae_{unit}"] = mean_interval(factor * np.abs(predicted - true), seed=seed)
     for name, (probabilities, true) in labelled.probabilities.items():
         right = probabilities.argmax(axis=1) == true
         intervals[f"{name}_accuracy"] = mean_interval(right, seed=seed)
@@ -91,7 +90,5 @@ def mean_over_runs(runs: Sequence[Mapping[str, float]]) -> dict[str, tuple[float
         raise InputError(msg, code="E_RUNS")
     names = [name for name in runs[0] if all(name in run for run in runs)]
     values = np.array([[run[name] for name in names] for run in runs])
-    errors = values.std(axis=0, ddof=1) / np.sqrt(len(runs))
-    return {
-        name: (float(mean), float(error)) for name, mean, error in zip(names, values.mean(axis=0), errors, strict=True)
-    }
+    means, errors = values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(runs))
+    return {name: (float(means[place]), float(errors[place])) for place, name in enumerate(names)}

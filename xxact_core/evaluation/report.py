@@ -30,8 +30,12 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: each metric, and beside it `NAME_interval_95` where it has one."""
-        beside = {f"{name}_interval_95": list(interval) for name, interval in self.intervals.items()}
-        return dict(sorted((dict(self.metrics) | beside).items()))
+        plain: dict[str, Any] = {}
+        for name, value in self.metrics.items():
+            plain[name] = value
+            if name in self.intervals:
+                plain[f"{name}_interval_95"] = list(self.intervals[name])
+        return plain
 
 
 def evaluate_checkpoint(
