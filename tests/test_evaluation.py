@@ -16,10 +16,15 @@ from xxact_core.dataset.splits import with_split
 from xxact_core.dataset.table import StickTable
 from xxact_core.errors import DatasetError, InputError
 from xxact_core.evaluation.baselines import constant_baseline, tree_baseline
-from xxact_core.evaluation.calibration import conformal_residual, fit_temperature
+from xxact_core.evaluation.calibration import (
+    conformal_residual,
+    conformal_threshold,
+    coverage_metrics,
+    fit_temperature,
+)
 from xxact_core.evaluation.evaluate import silhouettes
 from xxact_core.evaluation.intervals import class_mean_interval, mean_interval, mean_over_runs
-from xxact_core.evaluation.labelled import Predictions, probabilities_of
+from xxact_core.evaluation.labelled import Labelled, Predictions, probabilities_of
 from xxact_core.evaluation.metrics import (
     accuracy,
     class_mean_accuracy,
@@ -28,6 +33,7 @@ from xxact_core.evaluation.metrics import (
     top_k_accuracy,
 )
 from xxact_core.evaluation.report import evaluate_checkpoint
+from xxact_core.reliability import class_sets
 from xxact_core.training.config import override
 from xxact_core.training.recipes import recipe_by_name
 from xxact_core.training.run import train
@@ -80,6 +86,30 @@ def test_conformal_interval_covers_nine_of_ten_new_values() -> None:
     errors = RANDOM.standard_cauchy(20_000)
     half_width = conformal_residual(errors[:10_000], np.zeros(10_000))
     assert (np.abs(errors[10_000:]) <= half_width).mean() == pytest.approx(0.9, abs=0.015)
+
+
+def test_conformal_sets_hold_nine_of_ten_new_classes_even_of_a_model_too_sure_of_itself() -> None:
+    random = np.random.default_rng(3)
+    true = random.integers(0, 5, 20_000)
+    probabilities = softmax(3 * (random.normal(size=(20_000, 5)) + 1.5 * np.eye(5)[true]), axis=1)
+    threshold = conformal_threshold(probabilities[:10_000], true[:10_000])
+    labelled = Labelled({}, {"crystal_system": (probabilities[10_000:], true[10_000:])})
+    metrics = coverage_metrics(labelled, {"crystal_system": {"set_threshold_90": threshold}})
+    assert metrics["crystal_system_set_coverage"] == pytest.approx(0.9, abs=0.01)
+    assert 1 < metrics["crystal_system_set_size"] < 3
+    assert coverage_metrics(labelled, {"crystal_system": {"temperature": 1.0}}) == {}
+
+
+def test_set_holds_the_threshold_itself_and_is_never_empty() -> None:
+    sets = class_sets(np.array([[0.5, 0.3, 0.2], [0.29, 0.36, 0.35]]), 0.3)
+    assert sets.tolist() == [[True, True, False], [False, True, True]]
+    assert class_sets(np.array([[0.4, 0.35, 0.25]]), 0.9).tolist() == [[True, False, False]]
+
+
+def test_too_few_materials_to_say_anything_make_sets_of_all_classes() -> None:
+    probabilities = np.full((8, 5), 0.2)
+    assert conformal_threshold(probabilities, np.zeros(8, dtype=int)) == 0.0
+    assert conformal_threshold(probabilities[[0] * 9], np.zeros(9, dtype=int)) == 0.2
 
 
 @pytest.mark.parametrize("draw", ["errors", "right"])
@@ -165,6 +195,9 @@ def test_evaluate_writes_every_prediction_to_a_file(
     assert 0 <= low <= metrics["crystal_system_accuracy"] <= high <= 1
     energy = "formation_energy_per_atom_mae_mev_per_atom"
     assert report.intervals[energy][0] < metrics[energy] < report.intervals[energy][1]
+    assert set(metrics) >= {"band_gap_interval_coverage", "space_group_set_coverage"}
+    assert metrics["crystal_system_set_coverage"] > 0.7
+    assert 1 <= metrics["crystal_system_set_size"] <= 7
     exact = small_table.energy_is_exact[rows]
     assert 0 < exact.sum() < len(rows)
     assert metrics["formation_energy_per_atom_mae_mev_per_atom"] > 0

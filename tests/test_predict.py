@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,30 @@ def test_shipped_checkpoint_says_what_it_is() -> None:
     assert tests["crystal_system_accuracy"] > baselines["trees_visible_lines"]["crystal_system_accuracy"]
     for name in ("formation_energy_per_atom_mae_mev_per_atom", "band_gap_mae_ev"):
         assert tests[name] < baselines["constant"][name]
+
+
+def with_sets(predictor: Predictor, threshold: float) -> Predictor:
+    calibration = {
+        name: {**fit, **({"set_threshold_90": threshold} if "temperature" in fit else {})}
+        for name, fit in predictor.checkpoint.calibration.items()
+    }
+    return Predictor(replace(predictor.checkpoint, calibration=calibration), device=predictor.device)
+
+
+def test_set_of_labels_is_told_where_the_checkpoint_knows_it_and_changes_nothing_else(predictor: Predictor) -> None:
+    pattern = long_scan(wavelength=1.54184)
+    plain, told = predictor.predict(pattern, "Si"), with_sets(predictor, 0.05).predict(pattern, "Si")
+    expected = tuple(entry.label for entry in told.space_group if entry.probability >= 0.05)
+    assert told.space_group_set == expected
+    assert 0 < len(expected) < 20
+    assert told.crystal_system_set is not None
+    assert told.crystal_system_set[0] == told.crystal_system[0].label
+    assert replace(told, crystal_system_set=None, space_group_set=None) == replace(
+        plain, crystal_system_set=None, space_group_set=None
+    )
+    assert set(told.to_dict()) >= {"crystal_system_set", "space_group_set"}
+    without = replace(plain, crystal_system_set=None, space_group_set=None).to_dict()
+    assert not set(without) & {"crystal_system_set", "space_group_set"}
 
 
 def test_command_line_prints_the_promised_json(examples: Path) -> None:

@@ -21,6 +21,8 @@ app = typer.Typer(
 )
 app.add_typer(dataset_commands.app, name="dataset")
 
+SHOWN_OF_A_SET = 8
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -248,6 +250,9 @@ def _answer_to_text(answer: dict[str, Any]) -> str:
     for name, label in (("crystal_system", "crystal system"), ("space_group", "space group")):
         ranked = ", ".join(f"{entry['label']} {entry['probability']:.0%}" for entry in answer[name][:3])
         lines.append(f"  {label:18s}{ranked}")
+        if (names := answer.get(f"{name}_set")) is not None:
+            shown = ", ".join(names[:SHOWN_OF_A_SET]) + (" ..." if len(names) > SHOWN_OF_A_SET else "")
+            lines.append(f"  {'':18s}9 of 10 times among {len(names)}: {shown}")
     lines += [f"  note: {warning}" for warning in answer["warnings"]]
     return "\n".join(lines)
 

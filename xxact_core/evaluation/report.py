@@ -16,6 +16,7 @@ from xxact_core.dataset.batches import BatchMaker
 from xxact_core.dataset.splits import with_split
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import DatasetError
+from xxact_core.evaluation.calibration import coverage_metrics
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows, silhouettes
 from xxact_core.evaluation.intervals import Interval, intervals_of
 from xxact_core.evaluation.labelled import Predictions, predictions_to_labelled
@@ -72,6 +73,7 @@ def evaluate_checkpoint(
     if predictions_file is not None:
         write_predictions(predictions_file, predictions, table)
     labelled = predictions_to_labelled(predictions, table, temperatures=temperatures)
+    metrics |= coverage_metrics(labelled, checkpoint.calibration)
     return Report(metrics, intervals_of(labelled))
 
 
