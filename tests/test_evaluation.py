@@ -65,7 +65,9 @@ def test_calibration_error_is_zero_for_sure_and_right_and_one_for_sure_and_wrong
 
 
 def predictions_with(logits: np.ndarray) -> Predictions:
-    return Predictions(np.arange(len(logits)), {}, {"crystal_system": logits}, np.zeros((len(logits), 1)))
+    return Predictions(
+        np.arange(len(logits)), {}, {"crystal_system": logits}, np.zeros((len(logits), 1)), np.zeros((len(logits), 1))
+    )
 
 
 def test_temperature_undoes_a_known_overconfidence() -> None:

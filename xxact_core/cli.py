@@ -189,7 +189,8 @@ def info(
     description = describe_checkpoint(SHIPPED if model is None else model)
     about = description["about"]
     if as_json:
-        typer.echo(json.dumps({**about, "model": description["model"], "calibration": description["calibration"]}))
+        calibration = {name: fit for name, fit in description["calibration"].items() if name != "domain"}  # long
+        typer.echo(json.dumps({**about, "model": description["model"], "calibration": calibration}))
         return
     typer.echo(f"recipe {about['recipe']['name']}, {about.get('parameters', 0):,} parameters, seed {about['seed']}")
     typer.echo(f"data digest {about['data_digest']}")

@@ -18,7 +18,7 @@ from xxact_core.objectives.targets import from_z_scores
 from xxact_core.patterns.gridding import put_on_grid
 from xxact_core.patterns.pattern import GriddedPattern, Pattern
 from xxact_core.quantities import SURE, TARGETS
-from xxact_core.reliability import class_sets
+from xxact_core.reliability import Domain, class_sets, pattern_traits
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,8 @@ class Predictor:
     def __init__(self, checkpoint: Checkpoint, *, device: torch.device) -> None:
         self.checkpoint = checkpoint
         self.device = device
+        stored = checkpoint.calibration.get("domain")
+        self._domain = None if stored is None else Domain.from_dict(stored)
 
     @classmethod
     def load(cls, folder: Path | str | None = None, *, device: str = "cpu") -> Predictor:
@@ -113,7 +115,7 @@ class Predictor:
             formula = composition_to_formula(composition)
         if isinstance(pattern, Pattern):
             pattern = put_on_grid(pattern, wavelength=wavelength, override_coverage=override_coverage)
-        outputs = self._outputs(pattern, composition)
+        outputs, traits = self._outputs(pattern, composition)
         values = {name: self._estimate(name, output) for name, output in outputs.items() if name in self._statistics}
         logits = {name: output for name, output in outputs.items() if name not in self._statistics}
         probabilities = class_probabilities(logits, self._temperatures)
@@ -127,22 +129,24 @@ class Predictor:
             band_gap=values.get("band_gap"),
             crystal_system=systems,
             space_group=ranked.get("space_group", ()),
-            warnings=(*pattern.warnings, *self._remarks(composition, systems)),
+            warnings=(*pattern.warnings, *self._remarks(composition, systems, traits)),
             crystal_system_set=sets.get("crystal_system"),
             space_group_set=sets.get("space_group"),
         )
 
     @torch.inference_mode()
-    def _outputs(self, pattern: GriddedPattern, composition: Composition) -> dict[str, torch.Tensor]:
+    def _outputs(self, pattern: GriddedPattern, composition: Composition) -> tuple[dict[str, torch.Tensor], np.ndarray]:
         def row(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
             return torch.tensor(values, dtype=dtype, device=self.device).unsqueeze(0)
 
-        return self.checkpoint.model(
+        model = self.checkpoint.model
+        encoded = model.encode(
             row(pattern.intensity, torch.float32),
             row(pattern.hidden_windows, torch.bool),
             row(composition.atomic_numbers, torch.long),
             row(composition.fractions, torch.float32),
         )
+        return model.heads(model.fuse(encoded)[:, 0]), pattern_traits(encoded.pattern).cpu().numpy()
 
     @property
     def _temperatures(self) -> dict[str, float]:
@@ -168,8 +172,13 @@ class Predictor:
         (in_set,) = class_sets(np.array([[entry.probability for entry in ranked]]), threshold)
         return tuple(entry.label for entry, held in zip(ranked, in_set, strict=True) if held)
 
-    def _remarks(self, composition: Composition, systems: tuple[RankedLabel, ...]) -> list[str]:
+    def _remarks(self, composition: Composition, systems: tuple[RankedLabel, ...], traits: np.ndarray) -> list[str]:
         remarks = []
+        if (domain := self._domain) is not None and (distance := domain.distance(traits)[0]) > domain.limit:
+            remarks.append(
+                "the pattern is unlike those that the model learned from "
+                f"(distance {distance:.0f}, usual up to {domain.limit:.0f}): the answer may mean nothing"
+            )
         seen = set(self.checkpoint.about.get("elements", SYMBOLS))
         unseen = [symbol for symbol in composition.symbols if symbol not in seen]
         if unseen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -15,13 +16,13 @@ COVERAGE = 0.9
 """Share of materials whose true value an interval, or true class a set, is meant to hold."""
 
 
-def calibrate(predictions: Predictions, table: StickTable) -> dict[str, dict[str, float]]:
+def calibrate(predictions: Predictions, table: StickTable) -> dict[str, dict[str, Any]]:
     """What validation predictions tell of each target.
 
     Classes: `temperature` and `set_threshold_90`, the probability from which on a class belongs to the set that holds
     the true one in nine of ten materials. Values: `residual_90`, the half-width of such an interval.
     """
-    fitted: dict[str, dict[str, float]] = {}
+    fitted: dict[str, dict[str, Any]] = {}
     temperatures: dict[str, float] = {}
     for name in predictions.logits:  # in the order of the targets: the space group's follows the crystal system's
         true = table.targets[name][predictions.rows]
@@ -83,7 +84,7 @@ def conformal_threshold(probabilities: np.ndarray, true: np.ndarray, *, coverage
     return float(of_true[rank]) if rank < len(of_true) else 0.0
 
 
-def coverage_metrics(labelled: Labelled, calibration: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+def coverage_metrics(labelled: Labelled, calibration: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """Share of materials (0-1) whose truth the calibrated intervals and sets hold, and the mean size of the sets.
 
     Names: `NAME_interval_coverage`, `NAME_set_coverage`, `NAME_set_size` [classes]; only of what is calibrated.

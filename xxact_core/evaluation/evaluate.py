@@ -22,6 +22,7 @@ from xxact_core.evaluation.metrics import (
 from xxact_core.model.xxact import Xxact
 from xxact_core.objectives.targets import from_z_scores
 from xxact_core.quantities import TARGETS
+from xxact_core.reliability import pattern_traits
 
 
 @torch.inference_mode()
@@ -43,18 +44,20 @@ def predict_rows(
         encoded = model.encode(batch.intensity, batch.hidden, batch.atomic_numbers, batch.fractions)
         fused = model.fuse(encoded)[:, 0]
         parts.setdefault("embedding", []).append(fused.float().cpu().numpy())
+        parts.setdefault("traits", []).append(pattern_traits(encoded.pattern).float().cpu().numpy())
         for name, output in model.heads(fused).items():
             value = from_z_scores(output, statistics[name]) if name in statistics else output
             parts.setdefault(name, []).append(value.float().cpu().numpy())
     model.train(was_training)
     joined = {name: np.concatenate(values) for name, values in parts.items()}
-    embedding = joined.pop("embedding")
+    embedding, traits = joined.pop("embedding"), joined.pop("traits")
     classes = {name for name in joined if TARGETS[name].kind == "class"}
     return Predictions(
         rows=rows,
         values={name: values for name, values in joined.items() if name not in classes},
         logits={name: values for name, values in joined.items() if name in classes},
         embedding=embedding,
+        traits=traits,
     )
 
 

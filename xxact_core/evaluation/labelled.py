@@ -17,13 +17,15 @@ class Predictions:
     """What a model says of some rows of a data set.
 
     values: name → shape (rows,), in the target's unit. logits: name → shape (rows, classes).
-    embedding: fused [CLS], shape (rows, width).
+    embedding: fused [CLS], shape (rows, width). traits: of the encoded pattern, shape (rows, traits); see
+    `pattern_traits`.
     """
 
     rows: np.ndarray
     values: Mapping[str, np.ndarray]
     logits: Mapping[str, np.ndarray]
     embedding: np.ndarray
+    traits: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from xxact_core.dataset.table import ShardSticks, StickTable, read_dataset
 from xxact_core.errors import RecipeError
 from xxact_core.evaluation.calibration import calibrate
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows
-from xxact_core.model.xxact import count_parameters
+from xxact_core.model.xxact import Xxact, count_parameters
 from xxact_core.quantities import TARGETS
+from xxact_core.reliability import Domain, fit_domain
 from xxact_core.training.config import Recipe
 from xxact_core.training.journal import Journal
 from xxact_core.training.schedule import learning_rate
@@ -33,6 +34,10 @@ from xxact_core.training.step import Trainee, batch_losses
 
 STEP_SEEDS = 1_000_003
 """A prime apart, so that no two runs of small seeds share the seed of a step."""
+
+
+DOMAIN_ROWS = 5000
+"""Training patterns, and as many of validation at most, that decide what is like them: a minute on one processor."""
 
 
 @dataclass
@@ -181,6 +186,7 @@ def finished_checkpoint(run: Run) -> Checkpoint:
         distortions = run.recipe.distortions and replace(run.recipe.distortions, share=1.0)
         maker = BatchMaker(run.table, device=run.device, distortions=distortions)
         calibration = calibrate(predict_rows(model, maker, rows, run.statistics), run.table)
+        calibration["domain"] = training_domain(run, model).to_dict()
     about = {
         **describe_run(run.recipe, run.table),
         "parameters": count_parameters(model),
@@ -188,6 +194,16 @@ def finished_checkpoint(run: Run) -> Checkpoint:
         "elements": run.table.elements("train"),
     }
     return Checkpoint(model, run.statistics, calibration, about)
+
+
+def training_domain(run: Run, model: Xxact) -> Domain:
+    """What patterns the model has learned from, from up to `DOMAIN_ROWS` of them, with a limit from validation."""
+    random = np.random.default_rng(run.recipe.seed)
+    traits = []
+    for split in ("train", "validation"):
+        chosen = np.sort(random.permutation(run.table.rows(split))[:DOMAIN_ROWS])
+        traits.append(predict_rows(model, run.distorted, chosen, run.statistics, seed=run.recipe.seed).traits)
+    return fit_domain(*traits)
 
 
 def target_statistics(table: StickTable, recipe: Recipe) -> dict[str, tuple[float, float]]:
