@@ -190,6 +190,7 @@ def test_command_line_answers_the_good_file_and_names_the_bad_one(examples: Path
         (("build", "nowhere.parquet", "data"), "nowhere.parquet"),
         (("evaluate", "nowhere", "nowhere"), "nowhere"),
         (("info", "--model", "nowhere"), "nowhere"),
+        (("tables", "nowhere.h5"), "nowhere"),
     ],
 )
 def test_bad_input_ends_in_one_line_and_exit_code_2(
@@ -226,6 +227,21 @@ def test_a_data_set_a_run_and_its_evaluation_from_the_command_line(repository: P
     settings = ("--set", "epochs=1", "--set", "batch_size=16")
     trained = xxact("train", tmp_path / "data", tmp_path / "run", "--recipe", "tiny", *settings)
     assert trained.returncode == 0, trained.stderr
-    evaluated = xxact("evaluate", tmp_path / "run" / "model", tmp_path / "data", "--split", "train", "--json")
+    evaluated = xxact(
+        "evaluate",
+        tmp_path / "run" / "model",
+        tmp_path / "data",
+        "--split",
+        "train",
+        "--json",
+        "--predictions",
+        tmp_path / "predictions.h5",
+    )
     assert evaluated.returncode == 0, evaluated.stderr
-    assert 0 <= json.loads(evaluated.stdout)["crystal_system_accuracy"] <= 1
+    metrics = json.loads(evaluated.stdout)
+    low, high = metrics["crystal_system_accuracy_interval_95"]
+    assert 0 <= low <= metrics["crystal_system_accuracy"] <= high <= 1
+    tables = xxact("tables", tmp_path / "predictions.h5", "--json")
+    assert tables.returncode == 0, tables.stderr
+    (of_all,) = [row for row in json.loads(tables.stdout) if row["crystal_system"] == "all materials"]
+    assert of_all["accuracy"] == metrics["crystal_system_accuracy"]

@@ -1,4 +1,4 @@
-"""The command line: xxact build | dataset | train | evaluate | predict | info | app."""
+"""The command line: xxact build | dataset | train | evaluate | tables | predict | info | app."""
 
 from __future__ import annotations
 
@@ -134,6 +134,22 @@ def evaluate(
     for name, value in report.metrics.items():
         low, high = report.intervals.get(name, (None, None))
         typer.echo(f"{name:50s} {value:10.4f}" + ("" if low is None else f"  ({low:.4f} to {high:.4f})"))
+
+
+@app.command()
+def tables(
+    files: Annotated[
+        list[Path], typer.Argument(help="Of `xxact evaluate --predictions`; several are runs of several seeds.")
+    ],
+    *,
+    as_json: JsonFlag = False,
+) -> None:
+    """Accuracy and silhouette of each crystal system, as CSV; of several files the means with standard errors."""
+    from xxact_core.evaluation.tables import read_system_answers, rows_to_csv, runs_to_rows, systems_to_rows
+
+    runs = [systems_to_rows(read_system_answers(file)) for file in files]
+    rows = runs[0] if len(runs) == 1 else runs_to_rows(runs)
+    typer.echo(json.dumps(rows) if as_json else rows_to_csv(rows), nl=as_json)
 
 
 @app.command()

@@ -71,7 +71,7 @@ def evaluate_checkpoint(
         scores = silhouettes(predictions.embedding[~np.isnan(systems)], systems[~np.isnan(systems)])
         metrics |= {f"silhouette_{name}": score for name, score in scores.items()}
     if predictions_file is not None:
-        write_predictions(predictions_file, predictions, table)
+        write_predictions(predictions_file, predictions, table, temperatures=temperatures)
     labelled = predictions_to_labelled(predictions, table, temperatures=temperatures)
     metrics |= coverage_metrics(labelled, checkpoint.calibration)
     return Report(metrics, intervals_of(labelled))
@@ -85,8 +85,10 @@ def _honest_grouping(checkpoint: Checkpoint, *, split: str, asked: str | None) -
     raise DatasetError(msg, code="E_DATASET")
 
 
-def write_predictions(path: Path, predictions: Predictions, table: StickTable) -> None:
-    """Every prediction beside its truth, as HDF5: id, split row, values, logits, embedding."""
+def write_predictions(
+    path: Path, predictions: Predictions, table: StickTable, *, temperatures: Mapping[str, float]
+) -> None:
+    """Every prediction beside its truth, as HDF5: id, row, values, logits, embedding, and the temperature of logits."""
     with h5py.File(path, "w") as file:
         file["id"] = table.id[predictions.rows].astype(h5py.string_dtype())
         file["row"] = predictions.rows
@@ -94,3 +96,5 @@ def write_predictions(path: Path, predictions: Predictions, table: StickTable) -
         for name, values in {**predictions.values, **predictions.logits}.items():
             file[f"predicted/{name}"] = values
             file[f"true/{name}"] = table.targets[name][predictions.rows]
+            if name in temperatures:
+                file[f"predicted/{name}"].attrs["temperature"] = temperatures[name]
