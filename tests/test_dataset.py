@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -16,7 +17,15 @@ from xxact_core.dataset.inspection import describe_dataset, verify_dataset
 from xxact_core.dataset.opening import open_dataset
 from xxact_core.dataset.order import blockwise_order, rows_in_order, shuffled_order
 from xxact_core.dataset.regrouping import merge_datasets, split_dataset
-from xxact_core.dataset.splits import SHARES, formula_to_split
+from xxact_core.dataset.splits import (
+    SHARES,
+    SPLITS,
+    anonymous_formula,
+    formula_to_split,
+    prototype_splits,
+    prototypes,
+    with_split,
+)
 from xxact_core.dataset.store import INTENSITY_STEP
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import DatasetError
@@ -165,6 +174,50 @@ def test_split_shares_are_as_stated_and_depend_on_the_seed() -> None:
         assert splits.count(name) / len(splits) == pytest.approx(share, abs=0.02)
     assert splits != [formula_to_split(formula, seed=1) for formula in formulas]
     assert splits == [formula_to_split(formula, seed=0) for formula in formulas]
+
+
+@pytest.mark.parametrize(
+    ("formula", "anonymous"),
+    [("Cl1Na1", "AB"), ("Al2Mg1O4", "AB2C4"), ("Fe1O2Si10", "AB2C10"), ("Fe0.123457O1", "A0.123457B"), ("Si1", "A")],
+)
+def test_anonymous_formula_keeps_the_amounts_only(formula: str, anonymous: str) -> None:
+    assert anonymous_formula(formula) == anonymous
+
+
+def test_no_prototype_is_in_two_splits(small_table: StickTable) -> None:
+    table = with_split(small_table, by="prototype")
+    sides: dict[str, set[int]] = {}
+    for name, side in zip(prototypes(table), table.split, strict=True):
+        sides.setdefault(name, set()).add(int(side))
+    assert len(sides) < len(table)
+    assert all(len(side) == 1 for side in sides.values())
+    assert sum(len(table.rows(name)) for name in SPLITS) == len(table)
+
+
+def test_prototype_shares_are_as_stated_and_depend_on_the_seed(small_table: StickTable) -> None:
+    formulas = np.array([f"Na{n + 1}O{2 * n + 3}" for n in range(4000)], dtype=object)
+    many = replace(
+        small_table,
+        id=formulas,
+        formula=formulas,
+        split=np.zeros(4000, dtype=np.int8),
+        targets={"space_group": np.where(np.arange(4000) % 7 == 0, np.nan, np.arange(4000) % 230)},
+    )
+    splits = prototype_splits(many, seed=0)
+    np.testing.assert_allclose(np.bincount(splits) / 4000, SHARES, atol=0.02)
+    assert (splits == prototype_splits(many, seed=0)).all()
+    assert (splits != prototype_splits(many, seed=1)).any()
+
+
+def test_prototype_of_a_material_without_a_space_group_is_its_anonymous_formula(small_table: StickTable) -> None:
+    unknown = replace(small_table, targets={"space_group": np.full(len(small_table), np.nan)})
+    assert prototypes(unknown).tolist() == [anonymous_formula(formula) for formula in small_table.formula]
+
+
+def test_split_by_formula_is_the_stored_one_and_another_name_is_refused(small_table: StickTable) -> None:
+    assert with_split(small_table, by="formula") is small_table
+    with pytest.raises(DatasetError, match="prototype"):
+        with_split(small_table, by="colour")
 
 
 @pytest.mark.parametrize("kept", [1, 8])

@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,30 @@ def test_shipped_checkpoint_says_what_it_is() -> None:
         assert tests[name] < baselines["constant"][name]
 
 
+def with_sets(predictor: Predictor, threshold: float) -> Predictor:
+    calibration = {
+        name: {**fit, **({"set_threshold_90": threshold} if "temperature" in fit else {})}
+        for name, fit in predictor.checkpoint.calibration.items()
+    }
+    return Predictor(replace(predictor.checkpoint, calibration=calibration), device=predictor.device)
+
+
+def test_set_of_labels_is_told_where_the_checkpoint_knows_it_and_changes_nothing_else(predictor: Predictor) -> None:
+    pattern = long_scan(wavelength=1.54184)
+    plain, told = predictor.predict(pattern, "Si"), with_sets(predictor, 0.05).predict(pattern, "Si")
+    expected = tuple(entry.label for entry in told.space_group if entry.probability >= 0.05)
+    assert told.space_group_set == expected
+    assert 0 < len(expected) < 20
+    assert told.crystal_system_set is not None
+    assert told.crystal_system_set[0] == told.crystal_system[0].label
+    assert replace(told, crystal_system_set=None, space_group_set=None) == replace(
+        plain, crystal_system_set=None, space_group_set=None
+    )
+    assert set(told.to_dict()) >= {"crystal_system_set", "space_group_set"}
+    without = replace(plain, crystal_system_set=None, space_group_set=None).to_dict()
+    assert not set(without) & {"crystal_system_set", "space_group_set"}
+
+
 def test_command_line_prints_the_promised_json(examples: Path) -> None:
     row = next(row for row in ROWS if row["formula"] == "LaB6")
     result = xxact("predict", examples / row["file"], "--formula", "LaB6", "--wavelength", "CuKa", "--json")
@@ -165,6 +190,7 @@ def test_command_line_answers_the_good_file_and_names_the_bad_one(examples: Path
         (("build", "nowhere.parquet", "data"), "nowhere.parquet"),
         (("evaluate", "nowhere", "nowhere"), "nowhere"),
         (("info", "--model", "nowhere"), "nowhere"),
+        (("tables", "nowhere.h5"), "nowhere"),
     ],
 )
 def test_bad_input_ends_in_one_line_and_exit_code_2(
@@ -201,6 +227,21 @@ def test_a_data_set_a_run_and_its_evaluation_from_the_command_line(repository: P
     settings = ("--set", "epochs=1", "--set", "batch_size=16")
     trained = xxact("train", tmp_path / "data", tmp_path / "run", "--recipe", "tiny", *settings)
     assert trained.returncode == 0, trained.stderr
-    evaluated = xxact("evaluate", tmp_path / "run" / "model", tmp_path / "data", "--split", "train", "--json")
+    evaluated = xxact(
+        "evaluate",
+        tmp_path / "run" / "model",
+        tmp_path / "data",
+        "--split",
+        "train",
+        "--json",
+        "--predictions",
+        tmp_path / "predictions.h5",
+    )
     assert evaluated.returncode == 0, evaluated.stderr
-    assert 0 <= json.loads(evaluated.stdout)["crystal_system_accuracy"] <= 1
+    metrics = json.loads(evaluated.stdout)
+    low, high = metrics["crystal_system_accuracy_interval_95"]
+    assert 0 <= low <= metrics["crystal_system_accuracy"] <= high <= 1
+    tables = xxact("tables", tmp_path / "predictions.h5", "--json")
+    assert tables.returncode == 0, tables.stderr
+    (of_all,) = [row for row in json.loads(tables.stdout) if row["crystal_system"] == "all materials"]
+    assert of_all["accuracy"] == metrics["crystal_system_accuracy"]

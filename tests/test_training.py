@@ -283,6 +283,7 @@ def test_recipes_round_trip(name: str) -> None:
         ({"batch_size": 0}, "batch_size"),
         ({"preset": "huge"}, "compact"),
         ({"task_sampling": "some"}, "task_sampling"),
+        ({"split": "colour"}, "prototype"),
         ({"distortions": {"wobble": 1}}, "wobble"),
         ({"epochs": "many"}, "recipe"),
     ],

@@ -32,13 +32,14 @@ class Checkpoint:
     """A model with what is needed to use it.
 
     statistics: (mean, standard deviation) of each value target in its unit, from the training split.
-    calibration: what was fitted on the validation split: `temperature` of each class target, `residual_90` of each
-    value target in its unit. about: recipe, data digest, seed, parameter count, versions, metrics.
+    calibration: what was fitted on the validation split: `temperature` and, where it is known, `set_threshold_90` of
+    each class target, `residual_90` of each value target in its unit, `domain` of the patterns (see
+    `xxact_core.reliability`). about: recipe, data digest, seed, parameter count, versions, metrics.
     """
 
     model: Model
     statistics: Mapping[str, tuple[float, float]]
-    calibration: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    calibration: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
 
 

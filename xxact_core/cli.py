@@ -1,4 +1,4 @@
-"""The command line: xxact build | dataset | train | evaluate | predict | info | app."""
+"""The command line: xxact build | dataset | train | evaluate | tables | predict | info | app."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(dataset_commands.app, name="dataset")
+
+SHOWN_OF_A_SET = 8
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -116,18 +118,38 @@ def evaluate(
     dataset: Annotated[Path, typer.Argument(help="A data set folder.")],
     *,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    split_by: Annotated[
+        str | None, typer.Option(help="formula or prototype; as in the model's training where not given.")
+    ] = None,
     predictions: Annotated[Path | None, typer.Option(help="Also write every prediction to this .h5 file.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Metrics of a model on a split: errors, accuracies, silhouettes."""
+    """Metrics of a model on a split: errors, accuracies, silhouettes; in brackets 95 % intervals over materials."""
     from xxact_core.evaluation.report import evaluate_checkpoint
 
-    metrics = evaluate_checkpoint(model, dataset, split=split, predictions_file=predictions)
+    report = evaluate_checkpoint(model, dataset, split=split, split_by=split_by, predictions_file=predictions)
     if as_json:
-        typer.echo(json.dumps(metrics))
-    else:
-        for name, value in metrics.items():
-            typer.echo(f"{name:50s} {value:10.4f}")
+        typer.echo(json.dumps(report.to_dict()))
+        return
+    for name, value in report.metrics.items():
+        low, high = report.intervals.get(name, (None, None))
+        typer.echo(f"{name:50s} {value:10.4f}" + ("" if low is None else f"  ({low:.4f} to {high:.4f})"))
+
+
+@app.command()
+def tables(
+    files: Annotated[
+        list[Path], typer.Argument(help="Of `xxact evaluate --predictions`; several are runs of several seeds.")
+    ],
+    *,
+    as_json: JsonFlag = False,
+) -> None:
+    """Accuracy and silhouette of each crystal system, as CSV; of several files the means with standard errors."""
+    from xxact_core.evaluation.tables import read_system_answers, rows_to_csv, runs_to_rows, systems_to_rows
+
+    runs = [systems_to_rows(read_system_answers(file)) for file in files]
+    rows = runs[0] if len(runs) == 1 else runs_to_rows(runs)
+    typer.echo(json.dumps(rows) if as_json else rows_to_csv(rows), nl=as_json)
 
 
 @app.command()
@@ -183,7 +205,8 @@ def info(
     description = describe_checkpoint(SHIPPED if model is None else model)
     about = description["about"]
     if as_json:
-        typer.echo(json.dumps({**about, "model": description["model"], "calibration": description["calibration"]}))
+        calibration = {name: fit for name, fit in description["calibration"].items() if name != "domain"}  # long
+        typer.echo(json.dumps({**about, "model": description["model"], "calibration": calibration}))
         return
     typer.echo(f"recipe {about['recipe']['name']}, {about.get('parameters', 0):,} parameters, seed {about['seed']}")
     typer.echo(f"data digest {about['data_digest']}")
@@ -244,6 +267,9 @@ def _answer_to_text(answer: dict[str, Any]) -> str:
     for name, label in (("crystal_system", "crystal system"), ("space_group", "space group")):
         ranked = ", ".join(f"{entry['label']} {entry['probability']:.0%}" for entry in answer[name][:3])
         lines.append(f"  {label:18s}{ranked}")
+        if (names := answer.get(f"{name}_set")) is not None:
+            shown = ", ".join(names[:SHOWN_OF_A_SET]) + (" ..." if len(names) > SHOWN_OF_A_SET else "")
+            lines.append(f"  {'':18s}9 of 10 times among {len(names)}: {shown}")
     lines += [f"  note: {warning}" for warning in answer["warnings"]]
     return "\n".join(lines)
 

@@ -18,6 +18,7 @@ from xxact_core.objectives.targets import from_z_scores
 from xxact_core.patterns.gridding import put_on_grid
 from xxact_core.patterns.pattern import GriddedPattern, Pattern
 from xxact_core.quantities import SURE, TARGETS
+from xxact_core.reliability import Domain, class_sets, pattern_traits
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,9 @@ class Prediction:
 
     formula: as it was asked, or in Hill order where a `Composition` was given. coverage: share of the 5-90° grid that
     was measured (0-1). formation_energy_per_atom [eV/atom] and band_gap [eV] are
-    None where the model was not trained for them; likewise the ranked labels are empty.
+    None where the model was not trained for them; likewise the ranked labels are empty. crystal_system_set and
+    space_group_set: the labels, best first, among which the true one is for nine of ten materials (on simulated
+    validation patterns); None where the checkpoint was made without.
     """
 
     formula: str
@@ -54,10 +57,13 @@ class Prediction:
     crystal_system: tuple[RankedLabel, ...]
     space_group: tuple[RankedLabel, ...]
     warnings: tuple[str, ...] = ()
+    crystal_system_set: tuple[str, ...] | None = None
+    space_group_set: tuple[str, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+        """Plain values for JSON; sets of labels only where they are known."""
+        plain = asdict(self)
+        return {name: value for name, value in plain.items() if value is not None or not name.endswith("_set")}
 
 
 class Predictor:
@@ -66,6 +72,8 @@ class Predictor:
     def __init__(self, checkpoint: Checkpoint, *, device: torch.device) -> None:
         self.checkpoint = checkpoint
         self.device = device
+        stored = checkpoint.calibration.get("domain")
+        self._domain = None if stored is None else Domain.from_dict(stored)
 
     @classmethod
     def load(cls, folder: Path | str | None = None, *, device: str = "cpu") -> Predictor:
@@ -107,11 +115,12 @@ class Predictor:
             formula = composition_to_formula(composition)
         if isinstance(pattern, Pattern):
             pattern = put_on_grid(pattern, wavelength=wavelength, override_coverage=override_coverage)
-        outputs = self._outputs(pattern, composition)
+        outputs, traits = self._outputs(pattern, composition)
         values = {name: self._estimate(name, output) for name, output in outputs.items() if name in self._statistics}
         logits = {name: output for name, output in outputs.items() if name not in self._statistics}
         probabilities = class_probabilities(logits, self._temperatures)
         ranked = {name: _ranking(name, values[0].cpu().numpy()) for name, values in probabilities.items()}
+        sets = {name: self._set(name, labels) for name, labels in ranked.items()}
         systems = ranked.get("crystal_system", ())
         return Prediction(
             formula=formula,
@@ -120,20 +129,26 @@ class Predictor:
             band_gap=values.get("band_gap"),
             crystal_system=systems,
             space_group=ranked.get("space_group", ()),
-            warnings=(*pattern.warnings, *self._remarks(composition, systems)),
+            warnings=(*pattern.warnings, *self._remarks(composition, systems, traits)),
+            crystal_system_set=sets.get("crystal_system"),
+            space_group_set=sets.get("space_group"),
         )
 
     @torch.inference_mode()
-    def _outputs(self, pattern: GriddedPattern, composition: Composition) -> dict[str, torch.Tensor]:
+    def _outputs(
+        self, pattern: GriddedPattern, composition: Composition
+    ) -> tuple[dict[str, torch.Tensor], np.ndarray | None]:
         def row(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
             return torch.tensor(values, dtype=dtype, device=self.device).unsqueeze(0)
 
-        return self.checkpoint.model(
+        model = self.checkpoint.model
+        embedding, tokens = model.observe(
             row(pattern.intensity, torch.float32),
             row(pattern.hidden_windows, torch.bool),
             row(composition.atomic_numbers, torch.long),
             row(composition.fractions, torch.float32),
         )
+        return model.heads(embedding), None if tokens is None else pattern_traits(tokens).cpu().numpy()
 
     @property
     def _temperatures(self) -> dict[str, float]:
@@ -152,8 +167,23 @@ class Predictor:
             return Estimate(value, TARGETS[name].unit, None, None)
         return Estimate(value, TARGETS[name].unit, max(value - residual, floor), value + residual)
 
-    def _remarks(self, composition: Composition, systems: tuple[RankedLabel, ...]) -> list[str]:
+    def _set(self, name: str, ranked: tuple[RankedLabel, ...]) -> tuple[str, ...] | None:
+        threshold = self.checkpoint.calibration.get(name, {}).get("set_threshold_90")
+        if threshold is None:
+            return None
+        (in_set,) = class_sets(np.array([[entry.probability for entry in ranked]]), threshold)
+        return tuple(entry.label for entry, held in zip(ranked, in_set, strict=True) if held)
+
+    def _remarks(
+        self, composition: Composition, systems: tuple[RankedLabel, ...], traits: np.ndarray | None
+    ) -> list[str]:
         remarks = []
+        domain = self._domain
+        if domain is not None and traits is not None and (distance := domain.distance(traits)[0]) > domain.limit:
+            remarks.append(
+                "the pattern is unlike those that the model learned from "
+                f"(distance {distance:.0f}, usual up to {domain.limit:.0f}): the answer may mean nothing"
+            )
         seen = set(self.checkpoint.about.get("elements", SYMBOLS))
         unseen = [symbol for symbol in composition.symbols if symbol not in seen]
         if unseen:

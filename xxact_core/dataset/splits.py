@@ -1,12 +1,27 @@
-"""Train, validation and test: by reduced formula, so that no composition is in two of them."""
+"""Train, validation and test: by reduced formula or by prototype, so that no group of materials is in two of them."""
 
 from __future__ import annotations
 
 import hashlib
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xxact_core.errors import DatasetError
+
+if TYPE_CHECKING:
+    from xxact_core.dataset.table import StickTable
 
 SPLITS = ("train", "validation", "test")
 SHARES = (0.85, 0.05, 0.10)
 """Shares of the formulas. XxaCT-NN section 3.3 splits rows, not formulas: 90 % and 10 %, no validation."""
+
+GROUPINGS = ("formula", "prototype")
+"""What a split keeps together: a formula with all its polymorphs, or a structure type with all its compounds."""
+
+_AMOUNT = re.compile(r"[A-Z][a-z]?([0-9.e+-]+)")
 
 
 def formula_to_split(reduced_formula: str, *, seed: int) -> str:
@@ -14,3 +29,43 @@ def formula_to_split(reduced_formula: str, *, seed: int) -> str:
     digest = hashlib.sha256(f"{seed}:{reduced_formula}".encode()).digest()
     position = int.from_bytes(digest[:8], "big") / 2**64
     return SPLITS[0] if position < SHARES[0] else SPLITS[1] if position < SHARES[0] + SHARES[1] else SPLITS[2]
+
+
+def anonymous_formula(reduced_formula: str) -> str:
+    """A reduced formula without its elements: amounts in rising order, with letters; Al2Mg1O4 → AB2C4."""
+    amounts = sorted(_AMOUNT.findall(reduced_formula), key=float)
+    return "".join(chr(ord("A") + place) + ("" if amount == "1" else amount) for place, amount in enumerate(amounts))
+
+
+def prototypes(table: StickTable) -> np.ndarray:
+    """Anonymous formula and space group of every material, such as `AB-225`; shape (materials,).
+
+    Where the space group is unknown it is the anonymous formula alone. One name may stand for several structure types,
+    never the other way round: the Wyckoff positions, which would tell them apart, are not in a data set.
+    """
+    kinds, kind_of = np.unique(np.asarray(table.formula, dtype=str), return_inverse=True)
+    anonymous = np.array([anonymous_formula(kind) for kind in kinds], dtype=object)[kind_of]
+    groups = ["" if np.isnan(group) else f"-{int(group) + 1}" for group in table.targets["space_group"]]
+    return anonymous + np.array(groups, dtype=object)
+
+
+def prototype_splits(table: StickTable, *, seed: int) -> np.ndarray:
+    """Split of every material as an index of `SPLITS`, all materials of a prototype in the same; shape (materials,).
+
+    Shares are of the prototypes; of the materials they are near `SHARES` only where no prototype has a large part.
+    """
+    names, name_of = np.unique(prototypes(table).astype(str), return_inverse=True)
+    codes = [SPLITS.index(formula_to_split(name, seed=seed)) for name in names]
+    return np.array(codes, dtype=table.split.dtype)[name_of]
+
+
+def with_split(table: StickTable, *, by: str, seed: int = 0) -> StickTable:
+    """The same materials with another split: by `formula`, as the data set was built, or by `prototype`.
+
+    Raises:
+        DatasetError: `by` is neither.
+    """
+    if by not in GROUPINGS:
+        msg = f"{by!r} is not what a split can go by; choose from {GROUPINGS}"
+        raise DatasetError(msg, code="E_DATASET")
+    return table if by == "formula" else replace(table, split=prototype_splits(table, seed=seed))

@@ -2,29 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import torch
 
-from xxact_core.checkpoint import load_checkpoint
+from xxact_core.checkpoint import Checkpoint, load_checkpoint
 from xxact_core.dataset.batches import BatchMaker
+from xxact_core.dataset.splits import with_split
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import DatasetError
-from xxact_core.evaluation.evaluate import Predictions, metrics_of, predict_rows, silhouettes
+from xxact_core.evaluation.calibration import coverage_metrics
+from xxact_core.evaluation.evaluate import metrics_of, predict_rows, silhouettes
+from xxact_core.evaluation.intervals import Interval, intervals_of
+from xxact_core.evaluation.labelled import Predictions, predictions_to_labelled
+
+
+@dataclass(frozen=True)
+class Report:
+    """Metrics of a model on a split, and of some a 95 % interval under the same name; units as in `metrics_of`."""
+
+    metrics: Mapping[str, float]
+    intervals: Mapping[str, Interval]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: each metric, and beside it `NAME_interval_95` where it has one."""
+        plain: dict[str, Any] = {}
+        for name, value in self.metrics.items():
+            plain[name] = value
+            if name in self.intervals:
+                plain[f"{name}_interval_95"] = list(self.intervals[name])
+        return plain
 
 
 def evaluate_checkpoint(
-    model_folder: Path, dataset: Path, *, split: str = "test", predictions_file: Path | None = None
-) -> dict[str, float]:
+    model_folder: Path,
+    dataset: Path,
+    *,
+    split: str = "test",
+    split_by: str | None = None,
+    predictions_file: Path | None = None,
+) -> Report:
     """Metrics of a checkpoint on ideal patterns of a split; see `metrics_of` for their names and units.
 
+    The split goes by what it went by in the checkpoint's training, or by `split_by` (`formula` or `prototype`).
+
     Raises:
-        CheckpointError: the checkpoint cannot be used. DatasetError: the data set cannot, or the split is empty.
+        CheckpointError: the checkpoint cannot be used.
+        DatasetError: the data set cannot, the split is empty, or it goes by something else than in training, so that
+            the model would be asked what it was taught.
     """
     checkpoint = load_checkpoint(model_folder)
-    table = read_dataset(dataset)
+    table = with_split(read_dataset(dataset), by=_honest_grouping(checkpoint, split=split, asked=split_by))
     rows = table.rows(split)
     if not len(rows):
         msg = f"the data set {dataset} has no materials in its split {split!r}"
@@ -38,12 +71,24 @@ def evaluate_checkpoint(
         scores = silhouettes(predictions.embedding[~np.isnan(systems)], systems[~np.isnan(systems)])
         metrics |= {f"silhouette_{name}": score for name, score in scores.items()}
     if predictions_file is not None:
-        write_predictions(predictions_file, predictions, table)
-    return metrics
+        write_predictions(predictions_file, predictions, table, temperatures=temperatures)
+    labelled = predictions_to_labelled(predictions, table, temperatures=temperatures)
+    metrics |= coverage_metrics(labelled, checkpoint.calibration)
+    return Report(metrics, intervals_of(labelled))
 
 
-def write_predictions(path: Path, predictions: Predictions, table: StickTable) -> None:
-    """Every prediction beside its truth, as HDF5: id, split row, values, logits, embedding."""
+def _honest_grouping(checkpoint: Checkpoint, *, split: str, asked: str | None) -> str:
+    trained = str(checkpoint.about.get("recipe", {}).get("split", "formula"))
+    if asked is None or asked == trained or split == "train":
+        return asked or trained
+    msg = f"the model was trained on a split by {trained}: materials of a {split} split by {asked} were in its training"
+    raise DatasetError(msg, code="E_DATASET")
+
+
+def write_predictions(
+    path: Path, predictions: Predictions, table: StickTable, *, temperatures: Mapping[str, float]
+) -> None:
+    """Every prediction beside its truth, as HDF5: id, row, values, logits, embedding, and the temperature of logits."""
     with h5py.File(path, "w") as file:
         file["id"] = table.id[predictions.rows].astype(h5py.string_dtype())
         file["row"] = predictions.rows
@@ -51,3 +96,5 @@ def write_predictions(path: Path, predictions: Predictions, table: StickTable) -
         for name, values in {**predictions.values, **predictions.logits}.items():
             file[f"predicted/{name}"] = values
             file[f"true/{name}"] = table.targets[name][predictions.rows]
+            if name in temperatures:
+                file[f"predicted/{name}"].attrs["temperature"] = temperatures[name]

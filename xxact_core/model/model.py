@@ -31,6 +31,16 @@ class Model(nn.Module, ABC):
     ) -> Float[Tensor, "batch width"]:
         """What the heads read; `hidden` windows (masked or not measured) are not seen."""
 
+    def observe(
+        self,
+        intensity: Float[Tensor, "batch points"],
+        hidden: Bool[Tensor, "batch windows"],
+        atomic_numbers: Int[Tensor, "batch elements"],
+        fractions: Float[Tensor, "batch elements"],
+    ) -> tuple[Float[Tensor, "batch width"], Float[Tensor, "batch tokens token_width"] | None]:
+        """What the heads read, and the encoded pattern that it is from, index 0 its [CLS]; None where there is none."""
+        return self.embed(intensity, hidden, atomic_numbers, fractions), None
+
     def forward(
         self,
         intensity: Float[Tensor, "batch points"],

@@ -81,7 +81,18 @@ class Xxact(Model):
         fractions: Float[Tensor, "batch elements"],
     ) -> Float[Tensor, "batch width"]:
         """The fused [CLS]."""
-        return self.fuse(self.encode(intensity, hidden, atomic_numbers, fractions))[:, 0]
+        return self.observe(intensity, hidden, atomic_numbers, fractions)[0]
+
+    def observe(
+        self,
+        intensity: Float[Tensor, "batch points"],
+        hidden: Bool[Tensor, "batch windows"],
+        atomic_numbers: Int[Tensor, "batch elements"],
+        fractions: Float[Tensor, "batch elements"],
+    ) -> tuple[Float[Tensor, "batch width"], Float[Tensor, "batch tokens token_width"]]:
+        """The fused [CLS], and [CLS] and windows of the encoded pattern."""
+        encoded = self.encode(intensity, hidden, atomic_numbers, fractions)
+        return self.fuse(encoded)[:, 0], encoded.pattern
 
 
 def count_parameters(module: nn.Module) -> int:

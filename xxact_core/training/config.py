@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from xxact_core.dataset.splits import GROUPINGS
 from xxact_core.errors import RecipeError
 from xxact_core.model.config import BlockSizes, ModelConfig, preset
 from xxact_core.objectives.masked_patterns import MASK_RATIO
@@ -26,7 +27,9 @@ class Recipe:
     pass through the model at a time, gradients being summed over a batch; None for all at once. average: share that an
     exponential moving average of the weights keeps at each step, e.g. 0.999; the average is what is validated and
     saved. distortions: what a laboratory adds, None for ideal patterns. threads: of torch on a CPU. streamed: read
-    sticks from disk in blocks of shards, where a data set does not fit into memory.
+    sticks from disk in blocks of shards, where a data set does not fit into memory. split: what no two of training,
+    validation and test share, a `formula` (as the data set was built) or a `prototype` (see
+    `xxact_core.dataset.splits`).
     """
 
     name: str = "multi-target"
@@ -53,6 +56,7 @@ class Recipe:
     device: str = "auto"
     threads: int = 1
     streamed: bool = False
+    split: str = "formula"
     validate_every: int = 500
     validation_rows: int = 2048
     save_every: int = 500
@@ -64,6 +68,7 @@ class Recipe:
             (not self.objectives or set(self.objectives) - set(OBJECTIVES), f"objectives: any of {OBJECTIVES}"),
             (not self.targets or set(self.targets) - set(TARGETS), f"targets: any of {tuple(TARGETS)}"),
             (self.task_sampling not in {"one", "all"}, "task_sampling: 'one' or 'all'"),
+            (self.split not in GROUPINGS, f"split: any of {GROUPINGS}"),
             (not 0 < self.mask_ratio < 1, "mask_ratio: between 0 and 1"),
             (self.epochs <= 0 or self.batch_size < 1, "epochs above 0 and batch_size at least 1"),
             (not 0 <= self.warm_up < 1, "warm_up: a share of the run, 0 to 1"),

@@ -8,30 +8,29 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from xxact_core.checkpoint import Checkpoint
 from xxact_core.dataset.batches import BatchMaker
 from xxact_core.dataset.order import TrainingOrder, blockwise_order, shuffled_order
+from xxact_core.dataset.splits import with_split
 from xxact_core.dataset.store import write_json
 from xxact_core.dataset.table import ShardSticks, StickTable, read_dataset
 from xxact_core.errors import RecipeError
-from xxact_core.evaluation.calibration import calibrate
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows
-from xxact_core.model.xxact import count_parameters
 from xxact_core.quantities import TARGETS
 from xxact_core.training.config import Recipe
 from xxact_core.training.distributed import ALONE, Ranks, any_asks, as_the_leader_says, joined, local_device
+from xxact_core.training.finish import finished_checkpoint
 from xxact_core.training.gradients import gradients_of
 from xxact_core.training.journal import Journal
 from xxact_core.training.schedule import learning_rate
 from xxact_core.training.snapshots import finish_run, load_snapshot, newest_snapshot, save_snapshot
-from xxact_core.training.start import describe_run, first_model, open_journal
+from xxact_core.training.start import first_model, open_journal
 from xxact_core.training.step import Trainee
 
 STEP_SEEDS = 1_000_003
@@ -86,7 +85,9 @@ def train(recipe: Recipe, dataset: Path, folder: Path, *, progress: bool = False
                 if ranks.leads:
                     keep_records(run)
         if ranks.leads and run.step == run.steps:
-            finish_run(folder, finished_checkpoint(run))
+            finish_run(
+                folder, finished_checkpoint(run.trainee.answering, run.table, recipe, run.statistics, device=device)
+            )
             run.journal.write("finished", step=run.step)
         write_status(run, "finished" if run.step == run.steps else "cancelled")
     return folder / "model" if run.step == run.steps else folder / "checkpoints" / f"step-{run.step}"
@@ -113,7 +114,7 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path, *, device: torch.devic
     if recipe.batch_size % ranks.world and "contrastive" in recipe.objectives:
         msg = f"contrastive: a batch of {recipe.batch_size} cannot be shared evenly by {ranks.world} processes"
         raise RecipeError(msg, code="E_RECIPE")
-    table = read_dataset(dataset, resident=not recipe.streamed)
+    table = with_split(read_dataset(dataset, resident=not recipe.streamed), by=recipe.split)
     materials = len(table.rows("train"))
     if not materials:
         msg = f"the data set {dataset} has no materials in its training split"
@@ -206,22 +207,6 @@ def validate(run: Run) -> None:
     if "targets" in run.recipe.objectives and len(rows):
         predictions = predict_rows(run.trainee.answering, run.ideal, rows, run.statistics)
         run.journal.write("validation", step=run.step, metrics=metrics_of(predictions, run.table))
-
-
-def finished_checkpoint(run: Run) -> Checkpoint:
-    """The trained model with its calibration, fitted on validation patterns as a laboratory would measure them."""
-    model, rows, calibration = run.trainee.answering.eval(), run.table.rows("validation"), {}
-    if "targets" in run.recipe.objectives and len(rows):
-        distortions = run.recipe.distortions and replace(run.recipe.distortions, share=1.0)
-        maker = BatchMaker(run.table, device=run.device, distortions=distortions)
-        calibration = calibrate(predict_rows(model, maker, rows, run.statistics), run.table)
-    about = {
-        **describe_run(run.recipe, run.table),
-        "parameters": count_parameters(model),
-        "training_materials": len(run.table.rows("train")),
-        "elements": run.table.elements("train"),
-    }
-    return Checkpoint(model, run.statistics, calibration, about)
 
 
 def target_statistics(table: StickTable, recipe: Recipe) -> dict[str, tuple[float, float]]:

@@ -1,0 +1,121 @@
+"""Predictions files → tables by crystal system; no model is run again."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+
+from xxact_core.errors import DatasetError, shorten
+from xxact_core.evaluation.evaluate import silhouettes
+from xxact_core.evaluation.intervals import class_mean_interval, mean_interval, mean_over_runs
+from xxact_core.evaluation.metrics import accuracy, class_mean_accuracy
+from xxact_core.model.answers import class_probabilities
+from xxact_core.quantities import CRYSTAL_SYSTEMS, TARGETS
+
+OF_ALL = "all materials"
+OF_CLASSES = "mean of systems"
+
+Row = dict[str, str | float]
+
+
+@dataclass(frozen=True)
+class SystemAnswers:
+    """What a predictions file says of crystal systems, over the materials that have one.
+
+    true, chosen: index of the crystal system, shape (materials,). embedding: fused [CLS], shape (materials, width).
+    """
+
+    true: np.ndarray
+    chosen: np.ndarray
+    embedding: np.ndarray
+
+
+def read_system_answers(path: Path) -> SystemAnswers:
+    """The crystal systems of a file that `write_predictions` made, at its temperatures.
+
+    Raises:
+        DatasetError: there is no such file, it is not HDF5, or it holds no crystal system.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            names = [name for name in file["predicted"] if TARGETS[name].kind == "class"]
+            logits = {name: torch.from_numpy(file[f"predicted/{name}"][...]) for name in names}
+            temperatures = {name: float(file[f"predicted/{name}"].attrs.get("temperature", 1.0)) for name in names}
+            true, embedding = file["true/crystal_system"][...], file["embedding"][...]
+            chosen = class_probabilities(logits, temperatures)["crystal_system"].argmax(dim=1).numpy()
+    except (OSError, KeyError) as error:
+        msg = f"{path} is no file of predictions with crystal systems: {shorten(error)}"
+        raise DatasetError(msg, code="E_PREDICTIONS") from error
+    known = ~np.isnan(true)
+    if not known.any():
+        msg = f"{path} holds no material whose crystal system is known"
+        raise DatasetError(msg, code="E_PREDICTIONS")
+    return SystemAnswers(true[known].astype(int), chosen[known], embedding[known])
+
+
+def systems_to_rows(answers: SystemAnswers) -> list[Row]:
+    """A row for each crystal system that occurs, one for all materials and one for the mean of the systems.
+
+    Columns: materials, accuracy (0-1) with its 95 % interval, silhouette (-1 to 1; empty where all materials are of one
+    system). Source: XxaCT-NN tables 4 and 5, whose "mean" of accuracies is over materials, not over systems.
+    """
+    true, right = answers.true, answers.chosen == answers.true
+    groups = {CRYSTAL_SYSTEMS[system]: true == system for system in np.unique(true)}
+    scores = silhouettes(answers.embedding, true) if len(groups) > 1 else {}
+    rows = [
+        _row(name, int(members.sum()), float(right[members].mean()), mean_interval(right[members], seed=0), scores)
+        for name, members in groups.items()
+    ]
+    of_systems = [scores[name] for name in groups if name in scores]
+    means = {OF_ALL: scores["mean"], OF_CLASSES: float(np.mean(of_systems))} if of_systems else {}
+    of_classes = class_mean_accuracy(answers.chosen, true)
+    return [
+        *rows,
+        _row(OF_ALL, len(true), accuracy(answers.chosen, true), mean_interval(right, seed=0), means),
+        _row(OF_CLASSES, len(true), of_classes, class_mean_interval(right, true, seed=0), means),
+    ]
+
+
+def runs_to_rows(runs: Sequence[list[Row]]) -> list[Row]:
+    """The same table over several runs that differ in their seed: each number a mean beside its standard error.
+
+    Raises:
+        InputError: there are fewer than two runs.
+    """
+    flat: list[dict[str, float]] = []
+    for run in runs:
+        numbers = {f"{row['crystal_system']}/{name}": row[name] for row in run for name in ("accuracy", "silhouette")}
+        flat.append({key: float(number) for key, number in numbers.items() if number != ""})
+    rows: dict[str, Row] = {}
+    for key, (mean, error) in mean_over_runs(flat).items():
+        system, name = key.split("/")
+        row = rows.setdefault(system, {"crystal_system": system})
+        row |= {name: mean, f"{name}_standard_error": error}
+    return list(rows.values())
+
+
+def rows_to_csv(rows: Sequence[Row]) -> str:
+    """The table as CSV, with the names of the columns in its first line."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _row(name: str, materials: int, share: float, interval: tuple[float, float], scores: dict[str, float]) -> Row:
+    return {
+        "crystal_system": name,
+        "materials": materials,
+        "accuracy": share,
+        "accuracy_low": interval[0],
+        "accuracy_high": interval[1],
+        "silhouette": scores.get(name, ""),
+    }

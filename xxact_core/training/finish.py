@@ -1,0 +1,57 @@
+"""A trained model → the checkpoint that answers: calibrated, and knowing what it has learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from xxact_core.checkpoint import Checkpoint
+from xxact_core.dataset.batches import BatchMaker
+from xxact_core.dataset.table import StickTable
+from xxact_core.evaluation.calibration import calibrate
+from xxact_core.evaluation.evaluate import predict_rows
+from xxact_core.model.model import Model
+from xxact_core.model.xxact import count_parameters
+from xxact_core.reliability import fit_domain
+from xxact_core.training.config import Recipe
+from xxact_core.training.start import describe_run
+
+DOMAIN_ROWS = 5000
+"""Training patterns, and as many of validation at most, that decide what is like them: a minute on one processor."""
+
+
+def finished_checkpoint(
+    model: Model,
+    table: StickTable,
+    recipe: Recipe,
+    statistics: Mapping[str, tuple[float, float]],
+    *,
+    device: torch.device,
+) -> Checkpoint:
+    """The trained model with its calibration, fitted on validation patterns as a laboratory would measure them."""
+    model, rows = model.eval(), table.rows("validation")
+    calibration: dict[str, dict[str, Any]] = {}
+    if "targets" in recipe.objectives and len(rows):
+        distortions = recipe.distortions and replace(recipe.distortions, share=1.0)
+        maker = BatchMaker(table, device=device, distortions=distortions)
+        calibration = {**calibrate(predict_rows(model, maker, rows, statistics), table)}
+        seen = BatchMaker(table, device=device, distortions=recipe.distortions)
+        random = np.random.default_rng(recipe.seed)
+        traits = []
+        for split in ("train", "validation"):
+            chosen = np.sort(random.permutation(table.rows(split))[:DOMAIN_ROWS])
+            traits.append(predict_rows(model, seen, chosen, statistics, seed=recipe.seed).traits)
+        training, validation = traits
+        if training is not None and validation is not None:
+            calibration["domain"] = fit_domain(training, validation).to_dict()
+    about = {
+        **describe_run(recipe, table),
+        "parameters": count_parameters(model),
+        "training_materials": len(table.rows("train")),
+        "elements": table.elements("train"),
+    }
+    return Checkpoint(model, statistics, calibration, about)
