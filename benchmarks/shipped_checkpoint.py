@@ -18,7 +18,6 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from xxact_core.checkpoint import SHIPPED, Checkpoint, load_checkpoint, save_checkpoint
@@ -26,7 +25,9 @@ from xxact_core.dataset.batches import BatchMaker
 from xxact_core.dataset.build import BuildPlan, build_dataset
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.evaluation.baselines import constant_baseline, tree_baseline
+from xxact_core.evaluation.calibration import coverage_metrics
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows, silhouettes
+from xxact_core.evaluation.labelled import predictions_to_labelled
 from xxact_core.patterns.distortions import Distortions
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -62,11 +63,8 @@ def measure(checkpoint: Checkpoint, table: StickTable, *, split: str) -> dict[st
         maker = BatchMaker(table, device=torch.device("cpu"), distortions=distortions)
         predictions = predict_rows(checkpoint.model, maker, rows, checkpoint.statistics)
         metrics = metrics_of(predictions, table, temperatures=temperatures)
-        for name, values in predictions.values.items():
-            true = table.targets[name][rows]
-            known = ~np.isnan(true) & (table.energy_is_exact[rows] | (name == "band_gap"))
-            held = np.abs(values - true)[known] <= checkpoint.calibration[name]["residual_90"]
-            metrics[f"{name}_interval_coverage"] = float(held.mean())
+        labelled = predictions_to_labelled(predictions, table, temperatures=temperatures)
+        metrics |= coverage_metrics(labelled, checkpoint.calibration)
         scores = silhouettes(predictions.embedding, table.targets["crystal_system"][rows])
         metrics |= {f"silhouette_{name}": score for name, score in scores.items()}
         measured[title] = metrics

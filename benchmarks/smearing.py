@@ -79,7 +79,7 @@ def largest_error(profile: torch.Tensor, exact: np.ndarray) -> float:
     return float((scale * np.abs(profile.double().numpy() - exact)).max())
 
 
-def measure_smearing(quick: bool) -> dict[str, float]:  # noqa: FBT001 - in a hurry or not
+def measure_smearing(*, quick: bool) -> dict[str, float]:
     """Speeds on one core and errors on the scale 0-100; σ = 0.1° for speeds where nothing else is said."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -166,7 +166,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
-    figures = measure_smearing(arguments.quick)
+    figures = measure_smearing(quick=arguments.quick)
     table = "| what | | to reach |\n|---|---|---|\n"
     for name, value in figures.items():
         bound = f"≥ {AT_LEAST[name]:,}" if name in AT_LEAST else f"≤ {AT_MOST[name]}" if name in AT_MOST else ""

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from texture_reference import equivalent_axes
 
 from xxact_core.dataset import batches, smearing
 from xxact_core.dataset.batches import BatchMaker
@@ -39,7 +40,7 @@ from xxact_core.patterns.distortion_effects import (
 )
 from xxact_core.patterns.distortions import EFFECTS, Distortions
 from xxact_core.patterns.grid import GRID
-from xxact_core.patterns.line_corrections import entries_to_metric, equivalent_axes, march_dollase_factor
+from xxact_core.patterns.line_corrections import entries_to_metric, march_dollase_factor
 from xxact_core.patterns.line_shapes import LineShape
 from xxact_core.patterns.smearing import smear, sum_lines
 from xxact_core.quantities import CRYSTAL_SYSTEMS

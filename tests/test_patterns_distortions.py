@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from texture_reference import equivalent_axes
 
 from xxact_core.errors import RecipeError, WavelengthError
 from xxact_core.patterns.distortion_effects import (
@@ -24,7 +25,6 @@ from xxact_core.patterns.distortions import EFFECTS, Distortions
 from xxact_core.patterns.line_corrections import (
     displacement_shift,
     entries_to_metric,
-    equivalent_axes,
     lorentz_polarisation,
     march_dollase_factor,
     strain_to_metric_change,
@@ -208,7 +208,7 @@ def test_an_unknown_anode_is_refused_with_the_known_ones() -> None:
 
 def test_an_effect_in_the_place_of_another_is_refused() -> None:
     with pytest.raises(RecipeError, match="Background"):
-        Distortions(background=CountingNoise())  # type: ignore[arg-type] - what the test is about
+        Distortions(background=CountingNoise())
 
 
 def test_every_effect_has_a_setting_and_every_range_a_limit() -> None:

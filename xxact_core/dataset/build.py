@@ -58,7 +58,7 @@ def build_dataset(
         DatasetError: the source does not exist or holds nothing, the folder holds a data set of another plan, or a
             shard cannot be written; what is finished stays, and the same call goes on from there.
     """
-    plan.parsed_labels  # noqa: B018 - a label that cannot be understood is told before anything else
+    labels = plan.parsed_labels  # one that cannot be understood is told before anything else
     if scheduler is not None:
         check_scheduler(scheduler)
     source = Path(plan.source).resolve()
@@ -74,7 +74,7 @@ def build_dataset(
         if all(_is_whole(folder, shard) for shard in manifest["shards"]):
             return {name: manifest[name] for name in COUNTS}
     _warn_of_small_disk(folder, total)
-    blocks = list_blocks(source, rows=plan.shard_rows, limit=plan.limit, labels=plan.parsed_labels)
+    blocks = list_blocks(source, rows=plan.shard_rows, limit=plan.limit, labels=labels)
     shards: dict[int, dict[str, Any]] = {}
     with (
         tqdm(total=total, unit="structure", disable=not progress, smoothing=0.05) as bar,

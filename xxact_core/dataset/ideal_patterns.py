@@ -132,8 +132,8 @@ def _place_lines(  # noqa: PLR0917 - compiled functions take arguments by place
         g11, g22, g33 = metric[row, 0], metric[row, 1], metric[row, 2]
         g12, g13, g23 = 2 * metric[row, 3], 2 * metric[row, 4], 2 * metric[row, 5]
         for peak in range(start[rows[row]], start[rows[row] + 1]):
-            h, k, l = float(hkl[peak, 0]), float(hkl[peak, 1]), float(hkl[peak, 2])  # noqa: E741 - their name
-            squared = h * (g11 * h + g12 * k + g13 * l) + k * (g22 * k + g23 * l) + g33 * l * l
+            h, k, ell = float(hkl[peak, 0]), float(hkl[peak, 1]), float(hkl[peak, 2])
+            squared = h * (g11 * h + g12 * k + g13 * ell) + k * (g22 * k + g23 * ell) + g33 * ell * ell
             two_theta[line] = math.degrees(2 * math.asin(math.sqrt(squared)))
             height[line] = intensity[peak] * INTENSITY_STEP
             line += 1

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from xxact_core.quantities import CRYSTAL_SYSTEMS, LATTICE
 from xxact_core.simulation.diffraction import arrays_to_sticks
 from xxact_core.simulation.lattice import cell_volume
 from xxact_core.simulation.symmetry import find_symmetry
+from xxact_core.structures.labels import Labels
 from xxact_core.structures.sources import Block, read_block
 from xxact_core.structures.structure import Structure
 
@@ -161,11 +163,15 @@ def _items(block: Block, plan: BuildPlan) -> Iterator[tuple[str, Callable[[], St
     labels = plan.parsed_labels
     if block.kind == "table":
         for item in read_block(block, labels=labels):
-            yield item.id if isinstance(item, Structure) else item[0], lambda item=item: item  # type: ignore[misc]  # a default binds it
+            yield item.id if isinstance(item, Structure) else item[0], partial(next, iter([item]))
         return
     for number, content in enumerate(block.content):
         single = replace(block, start=block.start + number, rows=1, content=(content,))
-        yield str(content[1]), lambda single=single: next(read_block(single, labels=labels))  # type: ignore[misc]  # likewise
+        yield str(content[1]), partial(_first_of, single, labels)
+
+
+def _first_of(block: Block, labels: Labels) -> Structure | tuple[str, str]:
+    return next(read_block(block, labels=labels))
 
 
 def _write(task: ShardTask, materials: list[Material]) -> dict[str, Any]:
