@@ -11,6 +11,9 @@ from xxact_core.quantities import PREDICTED, TARGETS
 
 Kind = Literal["xxact", "crabnet", "xrd-transformer", "fcn", "fcn-mlp"]
 
+MOST_PEAKS = 512
+"""More lines than a pattern shows apart."""
+
 
 @dataclass(frozen=True)
 class BlockSizes:
@@ -39,8 +42,9 @@ class ModelConfig:
     kind: XxaCT (`xxact`), or a baseline of the paper: `crabnet` reads the composition, `xrd-transformer` and `fcn` the
     pattern, `fcn-mlp` both. A kind takes the sizes of the parts that it has; those of FCN and FCN+MLP are fixed.
     tokens: `windows` are the paper's 17 windows through one linear map; `convolution` puts a convolution stem before
-    them that sees lines at 0.02° before they are cut. intensity: the model reads I/100 (`linear`) or √(I/100) (`root`,
-    which lifts weak lines). shortcuts_to_heads: add to what the heads read, the fused [CLS], the composition's own
+    them that sees lines at 0.02° before they are cut. tokens_per_window: 1, or finer tokens, 5 a window. peaks: so many
+    of the strongest lines are tokens of their own beside the windows. intensity: the model reads I/100 (`linear`),
+    √(I/100) (`root`, which lifts weak lines) or √ and logarithm side by side (`both`). shortcuts_to_heads: add to what the heads read, the fused [CLS], the composition's own
     [CLS] and a two-layer readout of the XRD encoder's windows, so that neither has to pass through the fusion.
     """
 
@@ -49,7 +53,9 @@ class ModelConfig:
     fusion: BlockSizes
     kind: Kind = "xxact"
     tokens: Literal["windows", "convolution"] = "windows"
-    intensity: Literal["linear", "root"] = "linear"
+    tokens_per_window: int = 1
+    peaks: int = 0
+    intensity: Literal["linear", "root", "both"] = "linear"
     stem_channels: tuple[int, int, int] = (32, 64, 160)
     shortcuts_to_heads: bool = False
     targets: tuple[str, ...] = PREDICTED
@@ -63,11 +69,15 @@ class ModelConfig:
         for name, value, choices in (
             ("kind", self.kind, get_args(Kind)),
             ("tokens", self.tokens, ("windows", "convolution")),
-            ("intensity", self.intensity, ("linear", "root")),
+            ("tokens_per_window", self.tokens_per_window, (1, 5)),
+            ("intensity", self.intensity, ("linear", "root", "both")),
         ):
             if value not in choices:
                 msg = f"{name} is {value!r}; choose from {choices}"
                 raise RecipeError(msg, code="E_RECIPE")
+        if not 0 <= self.peaks <= MOST_PEAKS:
+            msg = f"peaks is {self.peaks}; expected 0 to {MOST_PEAKS}"
+            raise RecipeError(msg, code="E_RECIPE")
         if self.shortcuts_to_heads and self.kind != "xxact":
             msg = f"shortcuts_to_heads goes with the kind 'xxact', not {self.kind!r}: there is no fusion to pass by"
             raise RecipeError(msg, code="E_RECIPE")

@@ -31,7 +31,7 @@ class WindowReadout(nn.Sequential):
         width = config.fusion.width
         super().__init__(
             nn.Flatten(1),
-            nn.Linear(WINDOWS * config.pattern.width, 2 * width),
+            nn.Linear(WINDOWS * config.tokens_per_window * config.pattern.width, 2 * width),
             nn.ReLU(),
             nn.Dropout(config.fusion.dropout),
             nn.Linear(2 * width, width),
@@ -42,4 +42,7 @@ class ReconstructionHead(nn.Sequential):
     """Intensities of each window, ReLU(Linear), on the scale that the model reads. Source: XxaCT-NN section 3.2."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__(nn.Linear(config.fusion.width, WINDOW_POINTS), nn.ReLU())
+        points = WINDOW_POINTS // config.tokens_per_window
+        super().__init__(
+            nn.Linear(config.fusion.width, points), nn.ReLU(), nn.Flatten(1), nn.Unflatten(1, (WINDOWS, WINDOW_POINTS))
+        )

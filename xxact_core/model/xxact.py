@@ -15,7 +15,6 @@ from xxact_core.model.fusion import Fusion
 from xxact_core.model.heads import ReconstructionHead, TargetHeads, WindowReadout
 from xxact_core.model.model import Model
 from xxact_core.model.pattern_encoder import PatternEncoder
-from xxact_core.model.pattern_tokens import scale_intensity
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,7 @@ class Xxact(Model):
         fractions: Float[Tensor, "batch elements"],
     ) -> Encoded:
         """Both encoders, each on its own; `hidden` windows (masked or not measured) are not seen."""
-        scaled = scale_intensity(intensity, intensity_scale=self.config.intensity)
-        pattern = self.pattern_encoder(scaled, hidden, self.mask_token)
+        pattern = self.pattern_encoder(intensity, hidden, self.mask_token)
         composition, present = self.composition_encoder(atomic_numbers, fractions)
         return Encoded(pattern, composition, present)
 

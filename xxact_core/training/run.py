@@ -28,6 +28,7 @@ from xxact_core.training.distributed import ALONE, Ranks, any_asks, as_the_leade
 from xxact_core.training.finish import finished_checkpoint
 from xxact_core.training.gradients import gradients_of
 from xxact_core.training.journal import Journal
+from xxact_core.training.optimiser import Optimisers, make_optimiser
 from xxact_core.training.schedule import learning_rate
 from xxact_core.training.snapshots import finish_run, load_snapshot, newest_snapshot, save_snapshot
 from xxact_core.training.start import first_model, open_journal
@@ -50,7 +51,7 @@ class Run:
     table: StickTable
     statistics: dict[str, tuple[float, float]]
     trainee: Trainee
-    optimiser: torch.optim.Optimizer
+    optimiser: Optimisers
     journal: Journal
     order: TrainingOrder
     distorted: BatchMaker
@@ -132,12 +133,7 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path, *, device: torch.devic
         table=table,
         statistics=statistics,
         trainee=trainee.train(),
-        optimiser=torch.optim.AdamW(
-            [parameter for parameter in trainee.parameters() if parameter.requires_grad],
-            lr=recipe.first_rate,
-            betas=recipe.betas,
-            weight_decay=recipe.weight_decay,
-        ),
+        optimiser=make_optimiser(trainee, recipe),
         journal=journal,
         order=training_order(table, recipe),
         distorted=BatchMaker(table, device=device, distortions=recipe.distortions, threads=recipe.threads),
@@ -183,8 +179,7 @@ def take_step(run: Run) -> float:
         msg = f"the loss is {loss} at step {run.step}; the last good snapshot stays in {run.folder}"
         raise FloatingPointError(msg)
     rate = learning_rate(run.step, steps=run.steps, recipe=recipe)
-    for group in run.optimiser.param_groups:
-        group["lr"] = rate
+    run.optimiser.set_rate(rate)
     norm = torch.nn.utils.clip_grad_norm_(run.trainee.parameters(), recipe.clip or math.inf)
     run.optimiser.step()
     run.trainee.follow(step=run.step)

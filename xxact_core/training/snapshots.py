@@ -16,13 +16,14 @@ from xxact_core.checkpoint import Checkpoint, save_checkpoint
 from xxact_core.dataset.store import file_digest, fsync_folder, write_json
 from xxact_core.errors import CheckpointError
 from xxact_core.training.journal import Journal
+from xxact_core.training.optimiser import Optimisers
 from xxact_core.training.step import Trainee
 
 KEPT = 2
 FILES = ("model.safetensors", "state.pt")
 
 
-def save_snapshot(folder: Path, trainee: Trainee, optimiser: torch.optim.Optimizer, *, step: int) -> Path:
+def save_snapshot(folder: Path, trainee: Trainee, optimiser: Optimisers, *, step: int) -> Path:
     """Write checkpoints/step-N with weights, optimiser and a manifest of digests; older ones but one are deleted."""
     final = folder / "checkpoints" / f"step-{step}"
     part = final.with_suffix(".part")
@@ -69,7 +70,7 @@ def newest_snapshot(folder: Path, journal: Journal) -> Path | None:
     return None
 
 
-def load_snapshot(path: Path, trainee: Trainee, optimiser: torch.optim.Optimizer) -> int:
+def load_snapshot(path: Path, trainee: Trainee, optimiser: Optimisers) -> int:
     """Put a snapshot into a run; returns its step."""
     trainee.load_state_dict(load_tensors((path / FILES[0]).read_bytes()))
     optimiser.load_state_dict(torch.load(path / FILES[1], weights_only=True))
