@@ -44,8 +44,9 @@ class ModelConfig:
     tokens: `windows` are the paper's 17 windows through one linear map; `convolution` puts a convolution stem before
     them that sees lines at 0.02° before they are cut. tokens_per_window: 1, or finer tokens, 5 a window. peaks: so many
     of the strongest lines are tokens of their own beside the windows. intensity: the model reads I/100 (`linear`),
-    √(I/100) (`root`, which lifts weak lines) or √ and logarithm side by side (`both`). shortcuts_to_heads: add to what the heads read, the fused [CLS], the composition's own
-    [CLS] and a two-layer readout of the XRD encoder's windows, so that neither has to pass through the fusion.
+    √(I/100) (`root`, which lifts weak lines) or √ and logarithm side by side (`both`). shortcuts_to_heads: add to what
+    the heads read, the fused [CLS], the composition's own [CLS] and a two-layer readout of the XRD encoder's windows,
+    so that neither has to pass through the fusion.
     """
 
     pattern: BlockSizes

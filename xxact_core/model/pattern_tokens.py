@@ -26,7 +26,7 @@ def scale_intensity(intensity: Float[Tensor, "batch points"], *, intensity_scale
 
 def intensity_channels(
     scaled: Float[Tensor, "batch points"], *, intensity_scale: str
-) -> Float[Tensor, "batch c points"]:
+) -> Float[Tensor, "batch channels points"]:
     """The pattern as the tokens take it: one channel, or with `both` √I and beside it log(1 + I / faintest), 0-1.
 
     A line of 0.01 % of the strongest is 0.01 on the scale of √I and 0.21 on the other; such lines tell apart systems
@@ -51,7 +51,7 @@ class WindowTokens(nn.Module):
         self.points = WINDOW_POINTS // config.tokens_per_window
         self.embed = nn.Linear(count_channels(config) * self.points, config.pattern.width)
 
-    def forward(self, channels: Float[Tensor, "batch c points"]) -> Float[Tensor, "batch tokens width"]:
+    def forward(self, channels: Float[Tensor, "batch channels points"]) -> Float[Tensor, "batch tokens width"]:
         """Tokens of a pattern, `tokens_per_window` a window."""
         return self.embed(channels.unflatten(2, (-1, self.points)).transpose(1, 2).flatten(2))
 
@@ -76,7 +76,7 @@ class ConvolutionTokens(nn.Module):
             nn.Conv1d(third, config.pattern.width, kernel_size=5, stride=stride, padding=(5 - stride) // 2),
         )
 
-    def forward(self, channels: Float[Tensor, "batch c points"]) -> Float[Tensor, "batch tokens width"]:
+    def forward(self, channels: Float[Tensor, "batch channels points"]) -> Float[Tensor, "batch tokens width"]:
         """Tokens of a pattern, `tokens_per_window` a window."""
         return self.stem(channels).transpose(1, 2)
 

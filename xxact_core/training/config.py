@@ -27,14 +27,14 @@ class Recipe:
     `OBJECTIVES`, their losses added. task_sampling: `one` target a material as in the paper, or `all` that it has.
     contrastive_loss: over a batch (`softmax`, the paper's) or pair by pair (`sigmoid`, SigLIP). hide_pattern,
     hide_composition: shares of the materials of which the model is not shown one of the two, so that it learns to do
-    without. epochs: may be a fraction. start_from: checkpoint folder whose weights a run begins with. freeze: train only the
-    target heads (transfer). optimiser: `adamw`, or `muon` for what is a matrix inside the
-    model and AdamW for the rest (see `xxact_core.training.optimiser`); matrix_rate: learning rate of muon's matrices as
-    a multiple of that of the rest. precision: `bfloat16` is what autocast multiplies in; `auto` does so on a GPU only,
-    because many processors are slower with it. clip: largest norm of the gradient; the paper clips nothing. micro_batch: materials that
-    pass through the model at a time, gradients being summed over a batch; None for all at once. average: share that an
-    exponential moving average of the weights keeps at each step, e.g. 0.999; the average is what is validated and
-    saved. distortions: what a laboratory adds, None for ideal patterns. threads: of torch on a CPU. streamed: read
+    without. epochs: may be a fraction. start_from: checkpoint folder whose weights a run begins with. freeze: train
+    only the target heads (transfer). optimiser: `adamw`, or `muon` for what is a matrix inside the model and AdamW for
+    the rest (see `xxact_core.training.optimiser`); matrix_rate: learning rate of muon's matrices as a multiple of that
+    of the rest. precision: `bfloat16` is what autocast multiplies in; `auto` does so on a GPU only, because many
+    processors are slower with it. clip: largest norm of the gradient; the paper clips nothing. micro_batch: materials
+    that pass through the model at a time, gradients being summed over a batch; None for all at once. average: share
+    that an exponential moving average of the weights keeps at each step, e.g. 0.999; the average is what is validated
+    and saved. distortions: what a laboratory adds, None for ideal patterns. threads: of torch on a CPU. streamed: read
     sticks from disk in blocks of shards, where a data set does not fit into memory. split: what no two of training,
     validation and test share, a `formula` (as the data set was built) or a `prototype` (see
     `xxact_core.dataset.splits`).

@@ -25,7 +25,7 @@ from xxact_core.training.distributed import gather
 
 @dataclass(frozen=True)
 class Lottery:
-    """The random numbers (0-1) that decide which windows of a batch are masked, which targets trained, what is hidden."""
+    """The random numbers (0-1) that decide what of a batch is masked, hidden and trained."""
 
     masks: Float[Tensor, "batch windows"]
     tasks: Float[Tensor, "batch tasks"]
