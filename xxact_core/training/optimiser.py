@@ -10,7 +10,7 @@ from torch import nn
 
 from xxact_core.training.config import Recipe
 
-_OUTSIDE = ("heads", "positions", "reconstruction_head", "window_readout")
+_OUTSIDE = ("heads", "positions", "reconstruction_head")
 """Parts whose matrices are no maps from features to features: what Muon's authors leave to AdamW."""
 
 
