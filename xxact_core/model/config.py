@@ -128,13 +128,13 @@ PRESETS: dict[str, ModelConfig] = {
         composition=BlockSizes(width=32, depth=1, heads=2, feedforward=64),
         fusion=BlockSizes(width=32, depth=1, heads=2, feedforward=64),
     ),
-    # For about 100,000 materials and a laptop: a convolution stem, √-intensity, and the composition led to the heads.
+    # For about 100,000 materials and a laptop: a convolution stem, weak lines lifted, the composition led to the heads.
     "compact": ModelConfig(
-        pattern=BlockSizes(width=192, depth=1, heads=4, feedforward=384),
-        composition=BlockSizes(width=192, depth=2, heads=4, feedforward=384),
-        fusion=BlockSizes(width=192, depth=2, heads=4, feedforward=384),
+        pattern=BlockSizes(width=192, depth=1, heads=4, feedforward=384, dropout=0.0),
+        composition=BlockSizes(width=192, depth=2, heads=4, feedforward=384, dropout=0.1),
+        fusion=BlockSizes(width=192, depth=2, heads=4, feedforward=384, dropout=0.05),
         tokens="convolution",
-        intensity="root",
+        intensity="both",
         shortcuts_to_heads=True,
     ),
     # What XxaCT-NN is held against, in the paper's sizes and, of what has a size to choose, in those of `small`.
