@@ -28,8 +28,8 @@ _COMPACT = Recipe(
     clip=1.0,
 )
 
-_NOTHING_HIDDEN = {"hide_pattern": 0.0, "hide_composition": 0.0}
-"""For models that look at one of the two only."""
+# The same for models that look at one of the two inputs only.
+_NOTHING_HIDDEN = replace(_COMPACT, hide_pattern=0.0, hide_composition=0.0)
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -48,8 +48,8 @@ RECIPES: dict[str, Recipe] = {
         Recipe(name="fcn", preset="fcn", epochs=100),
         Recipe(name="fcn-mlp", preset="fcn-mlp", epochs=100),
         # The same in a small size, trained as the checkpoint that ships.
-        replace(_COMPACT, name="crabnet-small", preset="crabnet-small", **_NOTHING_HIDDEN),
-        replace(_COMPACT, name="xrd-transformer-small", preset="xrd-transformer-small", **_NOTHING_HIDDEN),
+        replace(_NOTHING_HIDDEN, name="crabnet-small", preset="crabnet-small"),
+        replace(_NOTHING_HIDDEN, name="xrd-transformer-small", preset="xrd-transformer-small"),
         # A lesson: seconds a hundred steps on a laptop.
         Recipe(
             name="tiny",
