@@ -372,7 +372,6 @@ def test_checkpoints_that_cannot_be_used_are_refused(
     trained: Path,
     dataset: Path,
     tmp_path: Path,
-    examples: Path,
     xxact: Xxact,
 ) -> None:
     folder = Path(shutil.copytree(trained / "model", tmp_path / "model"))
