@@ -21,7 +21,7 @@ from xxact_core.model.pattern_tokens import (
     intensity_channels,
     scale_intensity,
 )
-from xxact_core.model.peak_tokens import ANGLE_STEP, FIRST_ANGLE, PeakTokens, find_peaks
+from xxact_core.model.peak_tokens import PeakTokens, find_peaks
 from xxact_core.model.xxact import Xxact
 from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.smearing import sum_lines
@@ -59,21 +59,17 @@ def shown(intensity: torch.Tensor, hidden: torch.Tensor) -> dict[str, torch.Tens
     }
 
 
-def test_peak_tokens_and_grid_say_the_same_of_the_axis() -> None:
-    assert (GRID.start, GRID.step) == (FIRST_ANGLE, ANGLE_STEP)
-
-
 @given(two_theta=st.floats(6, 89), height=st.floats(1, 100))
 def test_single_line_is_found_where_it_is(two_theta: float, height: float) -> None:
     peaks = find_peaks(lines((two_theta, height)), nothing_hidden(1), count=3)
-    assert FIRST_ANGLE + ANGLE_STEP * float(peaks.place[0, 0]) == pytest.approx(two_theta, abs=5e-4)
+    assert GRID.start + GRID.step * float(peaks.place[0, 0]) == pytest.approx(two_theta, abs=5e-4)
     assert peaks.present[0].tolist() == [True, False, False]
     assert float(peaks.height[0, 0]) == 1.0
 
 
 def test_lines_come_strongest_first_and_the_faintest_are_left_out() -> None:
     peaks = find_peaks(lines((20, 50), (30, 100), (40, 1), (60, 0.005)), nothing_hidden(1), count=6)
-    found = FIRST_ANGLE + ANGLE_STEP * peaks.place[0, peaks.present[0]]
+    found = GRID.start + GRID.step * peaks.place[0, peaks.present[0]]
     torch.testing.assert_close(found, torch.tensor([30.0, 20.0, 40.0]), atol=1e-3, rtol=0)
     torch.testing.assert_close(peaks.height[0, :3], torch.tensor([1.0, 0.5, 0.01]), atol=1e-3, rtol=0)
 
@@ -83,7 +79,7 @@ def test_line_cut_by_a_hidden_window_is_no_line() -> None:
     hidden = nothing_hidden(1)
     hidden[0, 2] = True
     peaks = find_peaks(lines((edge - 0.01, 100), (30, 10)), hidden, count=4)
-    found = FIRST_ANGLE + ANGLE_STEP * peaks.place[0, peaks.present[0]]
+    found = GRID.start + GRID.step * peaks.place[0, peaks.present[0]]
     torch.testing.assert_close(found, torch.tensor([30.0]), atol=1e-3, rtol=0)
 
 

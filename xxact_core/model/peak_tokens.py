@@ -12,9 +12,7 @@ from torch.nn import functional
 
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.pattern_tokens import WINDOW_POINTS
-
-FIRST_ANGLE, ANGLE_STEP = 5.0, 0.02
-"""2θ of the first point and its distance to the next [deg]; `xxact_core.patterns.grid.GRID` says the same."""
+from xxact_core.patterns.grid import GRID
 
 WEAKEST = 1e-4
 """Share of the strongest line below which a maximum is no line."""
@@ -74,7 +72,7 @@ class PeakTokens(nn.Module):
     ) -> tuple[Float[Tensor, "batch peaks width"], Bool[Tensor, "batch peaks"]]:
         """Tokens of the lines, and which of them are there."""
         peaks = find_peaks(intensity, hidden, count=self.count)
-        sine = torch.sin(torch.deg2rad((FIRST_ANGLE + ANGLE_STEP * peaks.place) / 2))
+        sine = torch.sin(torch.deg2rad((GRID.start + GRID.step * peaks.place) / 2))
         phases = torch.cat(
             [sine.log().unsqueeze(-1) * self.waves, 2 * sine.square().unsqueeze(-1) * self.waves], dim=-1
         )

@@ -12,11 +12,15 @@ from xxact_core.model.config import BlockSizes, ModelConfig, preset
 from xxact_core.objectives.masked_patterns import MASK_RATIO
 from xxact_core.patterns.distortions import Distortions
 from xxact_core.quantities import PREDICTED, TARGETS
+from xxact_core.setting_types import check_types
 
 OBJECTIVES = ("contrastive", "mxm", "targets")
 OPTIMISERS = ("adamw", "muon")
 CONTRASTIVE_LOSSES = ("softmax", "sigmoid")
 PRECISIONS = ("auto", "float32", "bfloat16")
+
+FROM_A_MODEL = ""
+"""`start_from` of a recipe that needs a trained model to begin with, which only who runs it can name."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,13 @@ class Recipe:
                 "no micro_batch: a batch is contrastive's negatives",
             ),
             (self.average is not None and not 0 < self.average < 1, "average: between 0 and 1, or none"),
+            (self.clip is not None and self.clip <= 0, "clip: above 0, or none"),
+            (self.seed < 0 or self.threads < 1, "seed at least 0 and threads at least 1"),
+            (
+                not all(0 <= beta < 1 for beta in self.betas) or self.weight_decay < 0,
+                "betas in [0, 1), weight_decay ≥ 0",
+            ),
+            (self.device.partition(":")[0] not in {"auto", "cpu", "cuda"}, "device: 'auto', 'cpu' or 'cuda'"),
         ]
         for wrong, expected in problems:
             if wrong:
@@ -154,6 +165,9 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     try:
         if isinstance(distortions := changed.get("distortions"), Mapping):
             changed["distortions"] = Distortions.from_dict(distortions)
+        elif distortions is False:  # TOML has no null
+            changed["distortions"] = None
+        check_types(f"recipe {recipe.name!r}", Recipe, changed)
         return replace(recipe, **changed)
     except TypeError as error:
         msg = f"recipe {recipe.name!r}: {error}"

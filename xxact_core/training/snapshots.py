@@ -14,7 +14,7 @@ from safetensors.torch import save as save_tensors
 
 from xxact_core.checkpoint import Checkpoint, save_checkpoint
 from xxact_core.dataset.store import file_digest, fsync_folder, write_json
-from xxact_core.errors import CheckpointError
+from xxact_core.errors import CheckpointError, shorten
 from xxact_core.training.journal import Journal
 from xxact_core.training.optimiser import Optimisers
 from xxact_core.training.step import Trainee
@@ -71,9 +71,17 @@ def newest_snapshot(folder: Path, journal: Journal) -> Path | None:
 
 
 def load_snapshot(path: Path, trainee: Trainee, optimiser: Optimisers) -> int:
-    """Put a snapshot into a run; returns its step."""
-    trainee.load_state_dict(load_tensors((path / FILES[0]).read_bytes()))
-    optimiser.load_state_dict(torch.load(path / FILES[1], weights_only=True))
+    """Put a snapshot into a run; returns its step.
+
+    Raises:
+        CheckpointError: it is of a model of another make.
+    """
+    try:
+        trainee.load_state_dict(load_tensors((path / FILES[0]).read_bytes()))
+        optimiser.load_state_dict(torch.load(path / FILES[1], weights_only=True))
+    except (RuntimeError, ValueError, KeyError) as error:  # torch's own types for other names, shapes and groups
+        msg = f"the snapshot {path} is of a model of another make: {shorten(error)}"
+        raise CheckpointError(msg, code="E_CHECKPOINT") from error
     return int(json.loads((path / "manifest.json").read_text(encoding="utf-8"))["step"])
 
 
