@@ -6,12 +6,15 @@ CrabNet uses and which reproduces the paper's parameter counts.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from xxact_core.model.config import BlockSizes
+from xxact_core.model.dropout import Dropout
 
 
 class Attention(nn.Module):
@@ -20,7 +23,7 @@ class Attention(nn.Module):
     def __init__(self, *, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
@@ -39,8 +42,14 @@ class Attention(nn.Module):
         key, value = self.key_value(tokens if context is None else context).chunk(2, dim=-1)
         query, key, value = (self._split(part) for part in (self.query(tokens), key, value))
         mask = None if present is None else present[:, None, None, :]
-        dropout = self.dropout if self.training else 0.0
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+        dropout = self.dropout.p if self.training else 0.0
+        if dropout and query.device.type == "cpu":
+            # With dropout torch has no fast attention for a processor: this is what it would do, with quicker masks.
+            scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+            scores = scores if mask is None else scores.masked_fill(~mask, -math.inf)
+            mixed = self.dropout(scores.softmax(dim=-1)) @ value
+        else:
+            mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, part: Tensor) -> Tensor:
@@ -51,7 +60,7 @@ class FeedForward(nn.Sequential):
     """Linear, ReLU, dropout, Linear."""
 
     def __init__(self, *, width: int, feedforward: int, dropout: float) -> None:
-        super().__init__(nn.Linear(width, feedforward), nn.ReLU(), nn.Dropout(dropout), nn.Linear(feedforward, width))
+        super().__init__(nn.Linear(width, feedforward), nn.ReLU(), Dropout(dropout), nn.Linear(feedforward, width))
 
 
 class EncoderLayer(nn.Module):
@@ -64,7 +73,7 @@ class EncoderLayer(nn.Module):
         self.feedforward = FeedForward(width=width, feedforward=sizes.feedforward, dropout=dropout)
         self.attention_norm = nn.LayerNorm(width)
         self.feedforward_norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, tokens: Float[Tensor, "batch tokens width"], present: Bool[Tensor, "batch tokens"] | None = None
@@ -86,16 +95,19 @@ class DecoderLayer(nn.Module):
         self.self_norm = nn.LayerNorm(width)
         self.cross_norm = nn.LayerNorm(width)
         self.feedforward_norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,
         tokens: Float[Tensor, "batch tokens width"],
         context: Float[Tensor, "batch elements width"],
         present: Bool[Tensor, "batch elements"],
-    ) -> Float[Tensor, "batch tokens width"]:
-        """Tokens that have looked at one another, then at the context where it is `present`."""
-        tokens = self.self_norm(tokens + self.dropout(self.self_attention(tokens)))
+        *,
+        cls_only: bool = False,
+    ) -> Float[Tensor, "batch asked width"]:
+        """Tokens, or the first of them alone, that have looked at one another, then at the context."""
+        asked = tokens[:, :1] if cls_only else tokens
+        tokens = self.self_norm(asked + self.dropout(self.self_attention(asked, tokens)))
         tokens = self.cross_norm(tokens + self.dropout(self.cross_attention(tokens, context, present)))
         return self.feedforward_norm(tokens + self.dropout(self.feedforward(tokens)))
 

@@ -24,8 +24,10 @@ class Fusion(nn.Module):
         pattern: Float[Tensor, "batch tokens width"],
         composition: Float[Tensor, "batch elements width"],
         present: Bool[Tensor, "batch elements"],
-    ) -> Float[Tensor, "batch tokens width"]:
-        """Pattern tokens that know the composition."""
+        *,
+        cls_only: bool = False,
+    ) -> Float[Tensor, "batch asked width"]:
+        """Pattern tokens that know the composition; `cls_only`, the last layer spares itself all but the first."""
         for layer in self.layers:
-            pattern = layer(pattern, composition, present)
+            pattern = layer(pattern, composition, present, cls_only=cls_only and layer is self.layers[-1])
         return pattern

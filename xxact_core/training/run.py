@@ -28,6 +28,7 @@ from xxact_core.training.distributed import ALONE, Ranks, any_asks, as_the_leade
 from xxact_core.training.finish import finished_checkpoint
 from xxact_core.training.gradients import gradients_of
 from xxact_core.training.journal import Journal
+from xxact_core.training.layers import run_compiled, run_recomputed
 from xxact_core.training.schedule import learning_rate
 from xxact_core.training.snapshots import finish_run, load_snapshot, newest_snapshot, save_snapshot
 from xxact_core.training.start import first_model, open_journal
@@ -125,6 +126,10 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path, *, device: torch.devic
     trainee = Trainee(first_model(recipe), recipe).to(device)
     if ranks.world > 1 and device.type == "cuda":
         trainee = nn.SyncBatchNorm.convert_sync_batchnorm(trainee)
+    if recipe.compiled:
+        run_compiled(trainee.model)
+    if recipe.recompute:
+        run_recomputed(trainee.model)
     run = Run(
         recipe=recipe,
         folder=folder,
@@ -137,6 +142,7 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path, *, device: torch.devic
             lr=recipe.first_rate,
             betas=recipe.betas,
             weight_decay=recipe.weight_decay,
+            fused=True,
         ),
         journal=journal,
         order=training_order(table, recipe),
