@@ -274,8 +274,8 @@ def main() -> None:
     if not arguments.quick:
         machine = f"{platform.machine()}, torch {torch.__version__}, one thread"
         RESULTS.write_text(
-            "# Training beside a plain loop\n\nMade by `benchmarks/training.py`, which says what the plain loop is. Preset "
-            f"`small`, batches of 128, seconds of the processor's work for this process.\n\n{table}\n"
+            "# Training beside a plain loop\n\nMade by `benchmarks/training.py`, which says what the plain loop is. "
+            f"Preset `small`, batches of 128, seconds of the processor's work for this process.\n\n{table}\n"
             f"{datetime.now(UTC):%Y-%m-%d}, commit {commit()}, {machine}, data digest `{digest}`, seed 0.\n",
             encoding="utf-8",
         )

@@ -39,8 +39,14 @@ class Attention(nn.Module):
         present: Bool[Tensor, "batch elements"] | None = None,
     ) -> Float[Tensor, "batch tokens width"]:
         """Attend from `tokens` to `context` where it is `present`."""
-        key, value = self.key_value(tokens if context is None else context).chunk(2, dim=-1)
-        query, key, value = (self._split(part) for part in (self.query(tokens), key, value))
+        if context is None:  # one product of matrices instead of two
+            weight, bias = (
+                torch.cat([getattr(part, name) for part in (self.query, self.key_value)]) for name in ("weight", "bias")
+            )
+            query, key, value = self._split(functional.linear(tokens, weight, bias), parts=3)
+        else:
+            (query,) = self._split(self.query(tokens), parts=1)
+            key, value = self._split(self.key_value(context), parts=2)
         mask = None if present is None else present[:, None, None, :]
         dropout = self.dropout.p if self.training else 0.0
         if dropout and query.device.type == "cpu":
@@ -52,8 +58,9 @@ class Attention(nn.Module):
             mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
-    def _split(self, part: Tensor) -> Tensor:
-        return part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+    def _split(self, packed: Tensor, *, parts: int) -> tuple[Tensor, ...]:
+        """Queries, keys or values that lie side by side, each of shape (batch, heads, tokens, width of a head)."""
+        return packed.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 class FeedForward(nn.Sequential):
