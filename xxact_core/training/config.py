@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from xxact_core.dataset.splits import GROUPINGS
-from xxact_core.errors import RecipeError
+from xxact_core.errors import RecipeError, shorten
 from xxact_core.model.config import BlockSizes, ModelConfig, preset
 from xxact_core.objectives.masked_patterns import MASK_RATIO
 from xxact_core.patterns.distortions import Distortions
@@ -29,7 +30,8 @@ class Recipe:
     saved. distortions: what a laboratory adds, None for ideal patterns. threads: of torch on a CPU. streamed: read
     sticks from disk in blocks of shards, where a data set does not fit into memory. split: what no two of training,
     validation and test share, a `formula` (as the data set was built) or a `prototype` (see
-    `xxact_core.dataset.splits`).
+    `xxact_core.dataset.splits`). training_rows: learn from so many materials of the training split only, drawn by the
+    seed, fewer being part of more; None for all.
     """
 
     name: str = "multi-target"
@@ -57,6 +59,7 @@ class Recipe:
     threads: int = 1
     streamed: bool = False
     split: str = "formula"
+    training_rows: int | None = None
     validate_every: int = 500
     validation_rows: int = 2048
     save_every: int = 500
@@ -81,6 +84,7 @@ class Recipe:
                 self.micro_batch and "contrastive" in self.objectives,
                 "no micro_batch: a batch is contrastive's negatives",
             ),
+            (self.training_rows is not None and self.training_rows < 1, "training_rows: at least 1, or none"),
             (self.average is not None and not 0 < self.average < 1, "average: between 0 and 1, or none"),
         ]
         for wrong, expected in problems:
@@ -132,3 +136,22 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     except TypeError as error:
         msg = f"recipe {recipe.name!r}: {error}"
         raise RecipeError(msg, code="E_RECIPE") from error
+
+
+def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
+    """Settings as people write them, `NAME=VALUE`: a value is JSON, or else the text itself.
+
+    Raises:
+        RecipeError: a text has no equals sign.
+    """
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator:
+            msg = f"--set takes NAME=VALUE, not {shorten(text)!r}"
+            raise RecipeError(msg, code="E_RECIPE")
+        try:
+            values[name] = json.loads(value)
+        except json.JSONDecodeError:
+            values[name] = value
+    return values
