@@ -200,7 +200,7 @@ def draw_convergence(data: FigureData) -> Drawing:
             in_first_row = metric == MAE
             drawn.append(
                 hv.Overlay(parts).opts(
-                    title=strategy, frame_width=200, frame_height=210, logy=in_first_row,
+                    title=strategy, frame_width=195, frame_height=210, border=12, logy=in_first_row,
                     **({"yticks": _LOG_TICKS} if in_first_row else {}),
                     show_legend=in_first_row and strategy == pretrained[0], legend_position="right", **_AXES,
                 )
