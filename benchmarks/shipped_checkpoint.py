@@ -1,8 +1,13 @@
-"""The shipped checkpoint beside what costs nothing: test metrics on the formula split, and two baselines.
+"""The shipped checkpoint beside what it is held against: test metrics on the formula split.
 
-    python benchmarks/shipped_checkpoint.py                  measure the shipped checkpoint again
-    python benchmarks/shipped_checkpoint.py --ship RUN       make RUN's model the shipped one, then measure it
-    python benchmarks/shipped_checkpoint.py --quick          a look at it, on a 600-row data set
+    python benchmarks/shipped_checkpoint.py                      measure the shipped checkpoint again
+    python benchmarks/shipped_checkpoint.py --ship RUN           make RUN's model the shipped one, then measure it
+    python benchmarks/shipped_checkpoint.py --baseline NAME=RUN  measure RUN's model, too, and keep it as a baseline
+    python benchmarks/shipped_checkpoint.py --quick              a look at it, on a 600-row data set
+
+--baseline may be given several times. Baselines that were measured before on the same data set are kept with the
+checkpoint, so that each has to be measured only once; what costs nothing (the training mean, trees on calculated lines)
+is measured anew where it is missing.
 
 The data set is the shipped table's, in the folder `--dataset`, where it is made if it is not there yet. Without --quick
 the tables in docs/results, in the model card and in README are written anew. The last line printed is a JSON object.
@@ -24,10 +29,12 @@ from xxact_core.checkpoint import SHIPPED, Checkpoint, load_checkpoint, save_che
 from xxact_core.dataset.batches import BatchMaker
 from xxact_core.dataset.build import BuildPlan, build_dataset
 from xxact_core.dataset.table import StickTable, read_dataset
+from xxact_core.errors import InputError
 from xxact_core.evaluation.baselines import constant_baseline, tree_baseline
 from xxact_core.evaluation.calibration import coverage_metrics
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows, silhouettes
 from xxact_core.evaluation.labelled import predictions_to_labelled
+from xxact_core.evaluation.provenance import provenance, provenance_to_line
 from xxact_core.patterns.distortions import Distortions
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -43,6 +50,7 @@ ROWS = (
     ("crystal_system_class_mean_accuracy", "crystal system, class-mean accuracy", 3),
     ("space_group_accuracy", "space group, accuracy", 3),
     ("space_group_class_mean_accuracy", "space group, class-mean accuracy", 3),
+    ("crystal_system_calibration_error", "crystal system, calibration error", 3),
 )
 COLUMNS = {
     "model": "this model",
@@ -53,40 +61,63 @@ COLUMNS = {
 }
 
 
-def measure(checkpoint: Checkpoint, table: StickTable, *, split: str) -> dict[str, dict[str, float]]:
-    """Metrics of the model on ideal and on distorted patterns of a split, with coverage of its intervals."""
-    torch.set_num_threads(1)
-    rows = table.rows(split)
+def measure(checkpoint: Checkpoint, table: StickTable, *, distortions: Distortions | None = None) -> dict[str, float]:
+    """Metrics of a model on the test split, on ideal patterns or distorted ones, with coverage of its intervals."""
+    rows = table.rows("test")
     temperatures = {name: fit["temperature"] for name, fit in checkpoint.calibration.items() if "temperature" in fit}
-    measured = {}
-    for title, distortions in (("model", None), ("model_distorted", replace(Distortions(), share=1.0))):
-        maker = BatchMaker(table, device=torch.device("cpu"), distortions=distortions)
-        predictions = predict_rows(checkpoint.model, maker, rows, checkpoint.statistics)
-        metrics = metrics_of(predictions, table, temperatures=temperatures)
-        labelled = predictions_to_labelled(predictions, table, temperatures=temperatures)
-        metrics |= coverage_metrics(labelled, checkpoint.calibration)
-        scores = silhouettes(predictions.embedding, table.targets["crystal_system"][rows])
-        metrics |= {f"silhouette_{name}": score for name, score in scores.items()}
-        measured[title] = metrics
+    maker = BatchMaker(table, device=torch.device("cpu"), distortions=distortions)
+    predictions = predict_rows(checkpoint.model, maker, rows, checkpoint.statistics)
+    metrics = metrics_of(predictions, table, temperatures=temperatures)
+    labelled = predictions_to_labelled(predictions, table, temperatures=temperatures)
+    metrics |= coverage_metrics(labelled, checkpoint.calibration)
+    scores = silhouettes(predictions.embedding, table.targets["crystal_system"][rows])
+    return metrics | {f"silhouette_{name}": score for name, score in scores.items()}
+
+
+def measure_both(checkpoint: Checkpoint, table: StickTable) -> dict[str, dict[str, float]]:
+    """The same on ideal patterns, and with every pattern distorted."""
+    distorted = replace(Distortions(), share=1.0)
+    return {"model": measure(checkpoint, table), "model_distorted": measure(checkpoint, table, distortions=distorted)}
+
+
+def baselines(table: StickTable, runs: dict[str, Path], kept: dict[str, dict]) -> dict[str, dict[str, float]]:
+    """What a user would have without the model, on the same split; `kept` need not be measured again.
+
+    Raises:
+        InputError: a run was trained on another data set or split, so that it may know the test materials.
+    """
+    costs_nothing = {
+        "constant": constant_baseline,
+        "trees_visible_lines": lambda table: tree_baseline(table, weakest=1.0, jobs=2),
+        "trees_all_sticks": lambda table: tree_baseline(table, weakest=0.0, jobs=2),
+    }
+    measured = {name: kept[name] if name in kept else of(table) for name, of in costs_nothing.items()} | kept
+    for name, run in runs.items():
+        checkpoint = load_checkpoint(run / "model")
+        about = checkpoint.about
+        if about["data_digest"] != table.digest or about["recipe"]["split"] != "formula":
+            msg = f"{run} was trained on {about['data_digest'][:12]} split by {about['recipe']['split']}; "
+            msg += f"expected {table.digest[:12]} split by formula"
+            raise InputError(msg)
+        measured[name] = measure(checkpoint, table)
     return measured
 
 
-def baselines(table: StickTable) -> dict[str, dict[str, float]]:
-    """What a user would have without a model, on the same split."""
-    return {
-        "constant": constant_baseline(table),
-        "trees_visible_lines": tree_baseline(table, weakest=1.0, jobs=2),
-        "trees_all_sticks": tree_baseline(table, weakest=0.0, jobs=2),
-    }
+def kept_baselines(table: StickTable) -> dict[str, dict[str, float]]:
+    """What the shipped checkpoint knows of baselines, where it was measured on this data set."""
+    about = load_checkpoint().about
+    measured_on = about.get("measured", about).get("data_digest")
+    return dict(about.get("baselines", {})) if measured_on == table.digest else {}
 
 
-def ship(checkpoint: Checkpoint, measured: dict, compared: dict) -> None:
+def ship(checkpoint: Checkpoint, measured: dict, compared: dict, *, digest: str) -> None:
     """Write a checkpoint to the package in half precision, with its metrics."""
     about = {
         **checkpoint.about,
         "test_metrics": measured["model"],
         "test_metrics_distorted": measured["model_distorted"],
         "baselines": compared,
+        "measured": provenance(table_digest=digest, seeds=[checkpoint.about["seed"]]),
     }
     shutil.rmtree(SHIPPED, ignore_errors=True)
     SHIPPED.mkdir(parents=True)
@@ -96,7 +127,7 @@ def ship(checkpoint: Checkpoint, measured: dict, compared: dict) -> None:
 def to_table(columns: dict[str, dict[str, float]]) -> str:
     """A Markdown table of the metrics that a user compares."""
     lines = [
-        "| test split | " + " | ".join(COLUMNS[name] for name in columns) + " |",
+        "| test split | " + " | ".join(COLUMNS.get(name, name) for name in columns) + " |",
         "|---" * (len(columns) + 1) + "|",
     ]
     for name, label, digits in ROWS:
@@ -116,8 +147,8 @@ def write_pages(columns: dict[str, dict[str, float]], table: StickTable) -> None
     """The results page, and the table between the marks of README and model card."""
     about = load_checkpoint().about
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    head = f"# The shipped checkpoint\n\nData digest `{table.digest}`, seed {about['seed']}, recipe "
-    head += f"`{about['recipe']['name']}`, {about['parameters']:,} parameters, {len(table.rows('test')):,} test "
+    head = f"# The shipped checkpoint\n\n{provenance_to_line(about['measured'])}\n\n"
+    head += f"Recipe `{about['recipe']['name']}`, {about['parameters']:,} parameters, {len(table.rows('test')):,} test "
     head += "materials, split by reduced formula. Made by `benchmarks/shipped_checkpoint.py`.\n\n"
     RESULTS.write_text(head + to_table(columns) + "\n", encoding="utf-8")
     for page in PAGES:
@@ -131,25 +162,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", type=Path, default=REPOSITORY / "build" / "materials_project")
     parser.add_argument("--ship", type=Path, metavar="RUN", help="run folder whose model becomes the shipped one")
+    parser.add_argument("--baseline", type=named_run, metavar="NAME=RUN", action="append", default=[])
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
+    torch.set_num_threads(1)
     if arguments.quick:
         with tempfile.TemporaryDirectory() as scratch:
             table = read_or_build(Path(scratch) / "dataset", quick=True)
     else:
         table = read_or_build(arguments.dataset, quick=False)
-    compared = baselines(table)
+    compared = baselines(table, dict(arguments.baseline), kept_baselines(table))
     if arguments.ship:
         # Halved weights are what ships, so they are what is measured.
-        checkpoint = load_checkpoint(arguments.ship / "model")
-        ship(checkpoint, {"model": {}, "model_distorted": {}}, compared)
-    measured = measure(load_checkpoint(), table, split="test")
+        ship(
+            load_checkpoint(arguments.ship / "model"),
+            {"model": {}, "model_distorted": {}},
+            compared,
+            digest=table.digest,
+        )
+    measured = measure_both(load_checkpoint(), table)
     columns = {**measured, **compared}
     print(to_table(columns))
     if not arguments.quick:
-        ship(load_checkpoint(), measured, compared)
+        ship(load_checkpoint(), measured, compared, digest=table.digest)
         write_pages(columns, table)
     print(json.dumps(columns))
+
+
+def named_run(text: str) -> tuple[str, Path]:
+    """NAME=RUN of the command line."""
+    name, separator, run = text.partition("=")
+    if not separator:
+        msg = f"expected NAME=RUN, not {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return name, Path(run)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from xxact_app.session import Session
 from xxact_app.store import Store
 from xxact_core.compositions.composition import Composition
 from xxact_core.patterns.pattern import GriddedPattern
-from xxact_core.predict import Estimate, Prediction, RankedLabel
+from xxact_core.predict import Estimate, Prediction, Predictor, RankedLabel
 from xxact_core.quantities import CRYSTAL_SYSTEMS
 
 
@@ -44,7 +44,9 @@ def scan_file(*, first: float = 10.0, last: float = 80.0, peak: float = 30.0, wa
     return ("\n".join([*header, *rows]) + "\n").encode()
 
 
-def loaded(*names: str, predictor: FakePredictor | None = None, **scan: float) -> tuple[Session, Store]:
+def loaded(
+    *names: str, predictor: FakePredictor | Predictor | None = None, **scan: float | str
+) -> tuple[Session, Store]:
     """A session with scans of these names, without wavelengths."""
     session = Session()
     store = Store(session, predictor=lambda: predictor or FakePredictor())

@@ -1,14 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import get_args
+
 import numpy as np
 import pytest
+import torch
 from app_fixtures import FakePredictor, loaded, scan_file
 
 from xxact_app import samples
 from xxact_app.escaping import plain_markdown, safe_text
 from xxact_app.session import Session
 from xxact_app.store import Answer, Missing, Store, WavelengthError
+from xxact_app.views.prediction_text import numbers, to_csv, verdict
+from xxact_core.checkpoint import Checkpoint, make_model
 from xxact_core.errors import CheckpointError
+from xxact_core.model.config import PRESETS, Kind
+from xxact_core.predict import Predictor
+from xxact_core.quantities import PREDICTED
 
 
 def test_equal_names_are_both_kept_under_names_of_their_own() -> None:
@@ -137,6 +146,22 @@ def test_without_a_model_the_app_says_so() -> None:
     answer = store.answer()
     assert isinstance(answer, Missing)
     assert answer.text == "The model cannot be loaded. no checkpoint in ‹weights›"
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_a_model_of_every_kind_answers_what_it_knows(kind: Kind) -> None:
+    targets = ("crystal_system",) if kind == "extra-trees" else PREDICTED
+    model = make_model(replace(PRESETS["tiny"], kind=kind, targets=targets), seed=0).eval()
+    statistics = {} if kind == "extra-trees" else {"formation_energy_per_atom": (-1.0, 1.0), "band_gap": (1.0, 1.0)}
+    predictor = Predictor(Checkpoint(model, statistics), device=torch.device("cpu"))
+    session, store = loaded("scan.xy", predictor=predictor, wavelength="1.54184")
+    session.set_formula("LaB6")
+    answer = store.answer()
+    assert isinstance(answer, Answer)
+    assert len(answer.prediction.crystal_system) == 7
+    assert (answer.prediction.band_gap is None) == (kind == "extra-trees")
+    said = verdict(answer) + numbers(answer.prediction) + to_csv(answer).decode()
+    assert ("does not predict it" in said) == (kind == "extra-trees")
 
 
 def test_the_examples_come_with_formulas_and_wavelengths() -> None:

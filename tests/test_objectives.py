@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from xxact_core.objectives.contrastive import ContrastiveLoss
+from xxact_core.objectives.contrastive import ContrastiveLoss, SigmoidContrastiveLoss
 from xxact_core.objectives.masked_patterns import draw_mask, reconstruction_loss
 from xxact_core.objectives.targets import from_z_scores, target_losses, to_z_scores
 
@@ -43,6 +43,22 @@ def test_temperature_starts_at_the_papers_and_is_learned() -> None:
     assert float(loss.temperature.detach()) == pytest.approx(0.07)
     loss(torch.randn(5, 6, generator=generator()), torch.randn(5, 6, generator=generator(1))).backward()
     assert float(loss.log_inverse_temperature.grad.abs()) > 0
+
+
+def test_sigmoid_loss_is_the_sum_of_the_logistic_losses_of_all_pairs() -> None:
+    pattern, composition = torch.randn(5, 6, generator=generator()), torch.randn(5, 6, generator=generator(1))
+    wanted = 0.0
+    for row, left in enumerate(functional.normalize(pattern, dim=1)):
+        for column, right in enumerate(functional.normalize(composition, dim=1)):
+            score = 10 * float(left @ right) - 10
+            wanted += math.log1p(math.exp(-score if row == column else score)) / 5
+    assert float(SigmoidContrastiveLoss()(pattern, composition).detach()) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_sigmoid_loss_learns_its_scale_and_bias() -> None:
+    loss = SigmoidContrastiveLoss()
+    loss(torch.randn(5, 6, generator=generator()), torch.randn(5, 6, generator=generator(1))).backward()
+    assert all(float(value.grad.abs()) > 0 for value in loss.parameters())
 
 
 def test_every_pattern_has_a_masked_window_and_only_visible_ones_are_masked() -> None:

@@ -74,8 +74,8 @@ def test_every_experiment_is_a_recipe_in_every_size(small_table: StickTable, tmp
         assert recipe.seed == 1
         assert recipe.freeze == experiment.name.endswith("-to-band-gap")
         assert recipe.mask_ratio == MASK_RATIO
-        kinds = ("xxact", "crabnet", "xrd-transformer", "fcn-mlp", "fcn")
-        model = next((kind for kind in kinds if experiment.name.startswith(f"{kind}-")), "xxact")
+        kinds = ("xxact", "crabnet", "xrd-transformer", "fcn-mlp", "fcn", "extra-trees")
+        model = next((kind for kind in kinds if f"{experiment.name}-".startswith(f"{kind}-")), "xxact")
         assert recipe.model_config().kind == model
 
 
@@ -232,6 +232,19 @@ def test_table_as_csv_json_and_markdown_says_the_same(runs: Path, tmp_path: Path
     result = CliRunner().invoke(app, ["paper", "table", "2", str(runs), "--output", str(output)])
     assert result.exit_code == 0
     assert output.read_text() == page
+
+
+def test_trees_stand_in_table_1_like_any_model(small_dataset: Path, tmp_path: Path) -> None:
+    command = ["paper", "run", str(small_dataset), str(tmp_path), "--table", "1", "--only", "extra-*", "--size", "tiny"]
+    result = CliRunner().invoke(app, command)
+    assert (result.exit_code, result.stdout) == (0, "extra-trees, seed 0: made\n")
+    logits, systems = predicted_and_true(tmp_path, "extra-trees", 0, "crystal_system")
+    (entry,) = [
+        row
+        for row in table_to_rows(folder_to_table(1, tmp_path))
+        if (row["experiment"], row["metric"]) == ("extra-trees", ACCURACY)
+    ]
+    assert entry["value"] == pytest.approx(100 * (logits.argmax(axis=1) == systems).mean())
 
 
 def test_reference_on_other_splits_is_a_row_without_a_run_of_ours() -> None:

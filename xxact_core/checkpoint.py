@@ -21,7 +21,9 @@ from xxact_core.model.config import ModelConfig
 from xxact_core.model.kinds import config_to_model
 from xxact_core.model.model import Model
 
-SCHEMA = "xxact-checkpoint-1"
+SCHEMA_NAME, SCHEMA_NUMBER = "xxact-checkpoint", 1
+SCHEMA = f"{SCHEMA_NAME}-{SCHEMA_NUMBER}"
+PARTS = ("model", "statistics", "calibration", "about")
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "checkpoint.json"
 SHIPPED = Path(__file__).parent / "weights" / "compact"
@@ -41,6 +43,11 @@ class Checkpoint:
     statistics: Mapping[str, tuple[float, float]]
     calibration: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def answers(self) -> bool:
+        """Whether its heads were trained; after pretraining without targets they are as random as they were made."""
+        return "targets" in self.about.get("recipe", {}).get("objectives", ("targets",))
 
 
 def make_model(config: ModelConfig, *, seed: int) -> Model:
@@ -73,7 +80,7 @@ def describe_checkpoint(folder: Path) -> dict[str, Any]:
     """The description of a checkpoint, without its weights.
 
     Raises:
-        CheckpointError: it is missing, not JSON, or of another schema.
+        CheckpointError: it is missing, not JSON, of another schema, incomplete, or made by a newer version.
     """
     path = folder / DESCRIPTION
     try:
@@ -81,11 +88,21 @@ def describe_checkpoint(folder: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError) as error:
         msg = f"{folder} is no checkpoint: it holds no {DESCRIPTION}"
         raise CheckpointError(msg, code="E_CHECKPOINT") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         msg = f"{path} is not JSON: {shorten(error)}"
         raise CheckpointError(msg, code="E_CHECKPOINT") from error
-    if not isinstance(description, dict) or description.get("schema") != SCHEMA:
+    schema = description.get("schema") if isinstance(description, dict) else None
+    name, _, number = str(schema).rpartition("-")
+    if name == SCHEMA_NAME and number.isdecimal() and int(number) > SCHEMA_NUMBER:
+        msg = f"{folder} was made by a newer version of XxaCT: it has the schema {shorten(schema)!r}, and this version "
+        msg += f"reads {SCHEMA!r}"
+        raise CheckpointError(msg, code="E_CHECKPOINT")
+    if schema != SCHEMA:
         msg = f"{path} is not of the schema {SCHEMA!r}"
+        raise CheckpointError(msg, code="E_CHECKPOINT")
+    missing = [part for part in PARTS if not isinstance(description.get(part), dict)]
+    if missing:
+        msg = f"{path} is damaged: it lacks {missing}"
         raise CheckpointError(msg, code="E_CHECKPOINT")
     return description
 
@@ -115,8 +132,8 @@ def load_checkpoint(folder: Path | None = None, *, device: str | torch.device = 
     return Checkpoint(
         model=model.to(device).eval(),
         statistics={name: (values[0], values[1]) for name, values in description["statistics"].items()},
-        calibration=description.get("calibration", {}),
-        about=description.get("about", {}),
+        calibration=description["calibration"],
+        about=description["about"],
     )
 
 

@@ -103,7 +103,7 @@ def train(
     if recipe.endswith(".toml"):
         try:
             values = tomllib.loads(Path(recipe).read_text(encoding="utf-8"))
-        except (OSError, tomllib.TOMLDecodeError) as error:
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             msg = f"{recipe} cannot be read as TOML: {shorten(error)}"
             raise RecipeError(msg, code="E_RECIPE") from error
         recipe = str(values.pop("recipe", "compact"))
@@ -125,7 +125,10 @@ def evaluate(
     predictions: Annotated[Path | None, typer.Option(help="Also write every prediction to this .h5 file.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Metrics of a model on a split: errors, accuracies, silhouettes; in brackets 95 % intervals over materials."""
+    """Metrics of a model on a split: errors, accuracies, silhouettes; in brackets 95 % intervals over materials.
+
+    Of a model that was pretrained without targets, silhouettes alone.
+    """
     from xxact_core.evaluation.report import evaluate_checkpoint
 
     report = evaluate_checkpoint(model, dataset, split=split, split_by=split_by, predictions_file=predictions)
@@ -202,18 +205,23 @@ def info(
 ) -> None:
     """What a checkpoint is: recipe, parameters, data digest, test metrics beside baselines."""
     from xxact_core.checkpoint import SHIPPED, describe_checkpoint
+    from xxact_core.evaluation.summary import columns_to_text, summarise
 
     description = describe_checkpoint(SHIPPED if model is None else model)
     about = description["about"]
+    columns = {name: summarise(metrics) for name, metrics in about.get("baselines", {}).items()}
+    measured = summarise(about.get("test_metrics", {}))
     if as_json:
         calibration = {name: fit for name, fit in description["calibration"].items() if name != "domain"}  # long
-        typer.echo(json.dumps({**about, "model": description["model"], "calibration": calibration}))
+        told = {**about, **measured, "baselines": columns, "model": description["model"], "calibration": calibration}
+        typer.echo(json.dumps(told))
         return
-    typer.echo(f"recipe {about['recipe']['name']}, {about.get('parameters', 0):,} parameters, seed {about['seed']}")
+    typer.echo(f"recipe {about['recipe']['name']}, {about['parameters']:,} parameters, seed {about['seed']}")
     typer.echo(f"data digest {about['data_digest']}")
-    for title in ("test_metrics", "baselines"):
-        typer.echo(f"{title}:")
-        typer.echo(json.dumps(about.get(title, {}), indent=1))
+    if "test_metrics" in about:
+        typer.echo(columns_to_text({"this model": measured, **columns}))
+    else:
+        typer.echo("not measured on the test split: xxact evaluate does so")
 
 
 @app.command(name="app")
@@ -255,6 +263,8 @@ def _answer_to_text(answer: dict[str, Any]) -> str:
             interval = "" if value["low"] is None else f"  ({value['low']:.2f} to {value['high']:.2f})"
             lines.append(f"  {label:18s}{value['value']:.2f} {value['unit']}{interval}")
     for name, label in (("crystal_system", "crystal system"), ("space_group", "space group")):
+        if not answer[name]:  # the model was not trained for it
+            continue
         ranked = ", ".join(f"{entry['label']} {entry['probability']:.0%}" for entry in answer[name][:3])
         lines.append(f"  {label:18s}{ranked}")
         if (names := answer.get(f"{name}_set")) is not None:

@@ -13,6 +13,7 @@ from xxact_core.checkpoint import Checkpoint, load_checkpoint
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.element_table import SYMBOLS
 from xxact_core.compositions.formula import composition_to_formula, parse_formula
+from xxact_core.errors import CheckpointError
 from xxact_core.model.answers import class_probabilities
 from xxact_core.objectives.targets import from_z_scores
 from xxact_core.patterns.gridding import put_on_grid
@@ -70,6 +71,9 @@ class Predictor:
     """A trained model, ready to be asked; loading takes about a second, a prediction some milliseconds."""
 
     def __init__(self, checkpoint: Checkpoint, *, device: torch.device) -> None:
+        if not checkpoint.answers:
+            msg = "the model was pretrained only and knows no answers; train it on with the recipe fine-tune"
+            raise CheckpointError(msg, code="E_CHECKPOINT")
         self.checkpoint = checkpoint
         self.device = device
         stored = checkpoint.calibration.get("domain")
@@ -80,7 +84,7 @@ class Predictor:
         """The model of a checkpoint folder, or the one that ships.
 
         Raises:
-            CheckpointError: the folder holds no whole checkpoint.
+            CheckpointError: the folder holds no whole checkpoint, or one that was pretrained only.
         """
         path = None if folder is None else Path(folder)
         return cls(load_checkpoint(path, device=device), device=torch.device(device))

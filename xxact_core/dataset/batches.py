@@ -90,29 +90,34 @@ class BatchMaker:
     def batch(self, rows: np.ndarray, *, seed: int) -> Batch:
         """The batch of these rows; the same seed draws the same distortions."""
         rows = np.asarray(rows, dtype=np.int64)
-        index = torch.from_numpy(rows).to(self.device)
-        generator = torch.Generator(self.device).manual_seed(seed)
-        distorted = self._draw_distorted(len(rows), generator=generator)
+        index = self._near(rows)
+        # Drawn by the processor, which has to know: a device would have to be waited for.
+        host = torch.Generator().manual_seed(seed)
+        distorted = self._draw_distorted(len(rows), generator=host)
+        generator = host if self.device.type == "cpu" else torch.Generator(self.device).manual_seed(seed)
         intensity = torch.empty((len(rows), GRID.points), device=self.device)
         hidden = torch.zeros((len(rows), GRID.windows), dtype=torch.bool, device=self.device)
         if self.distortions is not None and distorted.any():
-            chosen = torch.from_numpy(np.flatnonzero(distorted)).to(self.device)
+            chosen = self._near(np.flatnonzero(distorted))
             intensity[chosen], hidden[chosen] = self._distorted(rows[distorted], self.distortions, generator=generator)
         if distorted.any() and not distorted.all():
-            chosen = torch.from_numpy(np.flatnonzero(~distorted)).to(self.device)
+            chosen = self._near(np.flatnonzero(~distorted))
             intensity[chosen] = self._ideal(rows[~distorted])
         elif len(rows) and not distorted.any():
             self._ideal(rows, out=intensity)
-        atomic_numbers, fractions = self._elements(index)
+        atomic_numbers, fractions = self._elements(rows, index)
         targets = {name: values[index] for name, values in self.targets.items()}
         return Batch(intensity, hidden, atomic_numbers, fractions, targets, index)
+
+    def _near(self, numbers: np.ndarray) -> Tensor:
+        """Numbers of the processor, on their way to the device: the processor does not wait until they are there."""
+        return torch.from_numpy(numbers).to(self.device, non_blocking=True)
 
     def _draw_distorted(self, batch: int, *, generator: torch.Generator) -> np.ndarray:
         """Which patterns of a batch a laboratory touches, shape (batch,)."""
         if self.distortions is None:
             return np.zeros(batch, dtype=np.bool_)
-        drawn = torch.rand(batch, generator=generator, device=self.device) < self.distortions.share
-        return drawn.cpu().numpy()
+        return (torch.rand(batch, generator=generator) < self.distortions.share).numpy()
 
     def _ideal(self, rows: np.ndarray, *, out: Tensor | None = None) -> Float[Tensor, "batch points"]:
         """Patterns of Gaussian lines at their places at Cu Kα, written to `out` where it is given."""
@@ -157,11 +162,12 @@ class BatchMaker:
         intensity, hidden = zip(*parts, strict=True)
         return torch.cat(intensity), torch.cat(hidden)
 
-    def _elements(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        entries, sample = ragged_index(self.element_start, index)
+    def _elements(self, rows: np.ndarray, index: Tensor) -> tuple[Tensor, Tensor]:
+        most = self.table.element_start[rows + 1] - self.table.element_start[rows]
+        entries, sample = ragged_index(self.element_start, index, total=int(most.sum()))
         counts = self.element_start[index + 1] - self.element_start[index]
         slot = torch.arange(len(entries), device=self.device) - (counts.cumsum(0) - counts)[sample]
-        shape = (len(index), int(counts.max()))
+        shape = (len(index), int(most.max()))
         atomic_numbers = torch.zeros(shape, dtype=torch.long, device=self.device)
         fractions = torch.zeros(shape, device=self.device)
         atomic_numbers[sample, slot] = self.atomic_number[entries]

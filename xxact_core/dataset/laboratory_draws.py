@@ -30,12 +30,14 @@ _WITHOUT = {
 class Drawn:
     """One draw for a batch: which effects each pattern has, and how strong they are.
 
-    present: by name of the effect; values: by name of effect and range, in the units of `patterns.distortion_effects`.
+    present: by name of the effect. occurring: those that any pattern has, known without asking a device again.
+    values: by name of effect and range, in the units of `patterns.distortion_effects`.
     axis: plane of the texture. partner: the row of the batch that is the impurity. wavelengths: Kα1, Kα2 and their mean
     [Å]; without a doublet both are the mean.
     """
 
     present: Mapping[str, Bool[Tensor, " batch"]]
+    occurring: frozenset[str]
     values: Mapping[tuple[str, str], Float[Tensor, " batch"]]
     axis: Int[Tensor, "batch 3"]
     partner: Int[Tensor, " batch"]
@@ -66,11 +68,18 @@ def draw_effects(distortions: Distortions, batch: int, *, generator: torch.Gener
     step = torch.randint(1, max(batch, 2), (batch,), generator=generator, device=device)
     return Drawn(
         present=present,
+        occurring=_occurring(present),
         values=values,
         axis=_draw_axis(distortions, batch, generator=generator),
         partner=(torch.arange(batch, device=device) + step) % batch,
         wavelengths=_draw_wavelengths(distortions, present, batch, generator=generator),
     )
+
+
+def _occurring(present: Mapping[str, Tensor]) -> frozenset[str]:
+    """The effects that any pattern has; a device is asked once for all of them."""
+    told = torch.stack(list(present.values())).any(dim=1).tolist()
+    return frozenset(name for name, occurs in zip(present, told, strict=True) if occurs)
 
 
 def _draw_axis(distortions: Distortions, batch: int, *, generator: torch.Generator) -> Int[Tensor, "batch 3"]:

@@ -62,19 +62,19 @@ def sticks_to_reflections(sticks: SticksOfRows, drawn: Drawn, *, generator: torc
     sample = sticks.sample
     inverse_d_squared = hkl_to_inverse_d_squared(sticks.hkl, metric[sample])
     intensity = sticks.intensity.double()
-    if drawn.present["texture"].any():
+    if "texture" in drawn.occurring:
         intensity = intensity * _texture_factor(replace(sticks, metric=metric), inverse_d_squared, drawn)
-    if drawn.present["thermal_motion"].any():
+    if "thermal_motion" in drawn.occurring:
         intensity = intensity * thermal_factor(inverse_d_squared, b=drawn.values["thermal_motion", "b"][sample])
-    if drawn.present["graininess"].any():
+    if "graininess" in drawn.occurring:
         normal = torch.randn(len(sample), generator=generator, device=sample.device)
         intensity = intensity * torch.exp(drawn.values["graininess", "spread"][sample] * normal)
     reflections = Reflections(inverse_d_squared, intensity, sample)
-    return _add_impurities(reflections, sticks, drawn) if drawn.present["impurity"].any() else reflections
+    return _add_impurities(reflections, sticks, drawn) if "impurity" in drawn.occurring else reflections
 
 
 def _strain_lattice(sticks: SticksOfRows, drawn: Drawn, *, generator: torch.Generator) -> Float[Tensor, "batch 6"]:
-    if not drawn.present["strain"].any():
+    if "strain" not in drawn.occurring:
         return sticks.metric
     batch, device = len(sticks.metric), sticks.metric.device
     metric = entries_to_metric(sticks.metric)
@@ -142,16 +142,17 @@ def reflections_to_lines(
     sine = reflections.inverse_d_squared.sqrt() / 2
     first, second, mean = drawn.wavelengths.unbind(1)
     other = drawn.present["other_radiation"]
-    if other.any():
+    if "other_radiation" in drawn.occurring:
         there, here = ((sine * length).clamp(max=_FARTHEST) ** 2 for length in (mean[sample], wavelength))
         ratio = lorentz_polarisation(there) / lorentz_polarisation(here)
         intensity = torch.where(other[sample], intensity * ratio, intensity)
     doubled = drawn.present["doublet"][sample]
-    if doubled.any():
+    if "doublet" in drawn.occurring:
         shares = torch.where(doubled, K_ALPHA_SHARES[0], 1.0)
-        sine = torch.cat([sine * first[sample], (sine * second[sample])[doubled]])
-        intensity = torch.cat([intensity * shares, intensity[doubled] * K_ALPHA_SHARES[1]])
-        sample = torch.cat([sample, sample[doubled]])
+        again = doubled.nonzero().squeeze(1)
+        sine = torch.cat([sine * first[sample], (sine * second[sample])[again]])
+        intensity = torch.cat([intensity * shares, intensity[again] * K_ALPHA_SHARES[1]])
+        sample = torch.cat([sample, sample[again]])
     else:
         sine = sine * mean[sample]
     sine = torch.where(sine < _FARTHEST, sine, torch.nan)
@@ -164,7 +165,7 @@ def reflections_to_lines(
         displacement=drawn.values["displacement", "displacement"][sample],
         radius=drawn.values["displacement", "radius"][sample],
     )
-    if other.any():
+    if "other_radiation" in drawn.occurring:
         chosen = other[sample].nonzero().squeeze(1)
         two_theta[chosen], stretched = angle_at_copper(two_theta[chosen], wavelength=mean[sample[chosen]])
         width[chosen] *= stretched

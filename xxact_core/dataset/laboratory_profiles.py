@@ -62,11 +62,11 @@ def count_photons(
     generator: torch.Generator,
 ) -> Float[Tensor, "batch points"]:
     """The profile (strongest line 1) as counted over its background, which is then subtracted but for what remains."""
-    if background is None and not drawn.present["counting_noise"].any():
+    if background is None and "counting_noise" not in drawn.occurring:
         return profile
     expected = profile if background is None else profile + background
     observed = expected
-    if drawn.present["counting_noise"].any():
+    if "counting_noise" in drawn.occurring:
         counts = drawn.values["counting_noise", "counts"].float()[:, None]
         noise = torch.randn(profile.shape, generator=generator, device=profile.device)
         observed = noise.mul_((expected / counts).sqrt_()).add_(expected)

@@ -11,14 +11,20 @@ from torch import Tensor
 
 from xxact_core.patterns.fast_smearing import box_nodes, check_shapes, smear_arrays
 from xxact_core.patterns.grid import GRID
-from xxact_core.patterns.line_shapes import lorentzian as lorentzian_of
 from xxact_core.patterns.line_shapes import sigma_to_fwhm
 from xxact_core.patterns.line_sums import BOX, FARTHEST, NODES, REACH, compile_loops
 
 _CACHED, _PARALLEL = 2**18, 2**26
 """Values computed at once: what a processor's cache holds, and what keeps a device busy and fits into its memory."""
 
+_RUNS = 32
+"""Runs of lines of like width that are summed one after another: with 32, most are summed hardly farther than they
+reach, while wide lines, which are few, would otherwise make all others ten times as wide."""
+
 _BOXES = math.ceil(GRID.points / BOX)
+
+_BESIDE = 3
+"""Boxes beside the grid on either side, so that a line there has its own, too, and no box has to be looked for."""
 
 
 def smear_lines(
@@ -113,28 +119,45 @@ def smear_tensors(
     exact = (two_theta.double() - GRID.start) / GRID.step
     place = exact.nan_to_num().clamp(-FARTHEST, FARTHEST)
     height = torch.where(exact.isfinite(), intensity, 0.0).float()
+    order: Tensor | slice = slice(None)
     if widest is None or on_processor:
-        widest = float(width.max()) * GRID.step if len(width) else 0.0
-    reach = math.ceil(REACH * widest / GRID.step) + 1
-    margin = 2 * max(reach, 2 * BOX)
+        order = width.argsort(stable=True)
+        pieces = _pieces_of_like_width(width[order])
+    else:
+        pieces = [(0, len(place), _reach_of(widest / GRID.step))]
+    margin = 2 * max(2 * BOX, *(reach for _, _, reach in pieces))
     # A margin on both sides takes what falls off the grid, so that no index has to be checked.
     padded = torch.zeros((len(out), GRID.points + 2 * margin), device=out.device)
     origin = sample * padded.shape[1] + margin
     if share is not None:
         _add_lorentzians(padded, place, height * share, width, sample, origin, margin=margin)
         height = height * (1 - share)
-    if on_processor:  # lines of like width are summed together, each within its reach; a device would have to be asked
-        order = width.argsort(stable=True)
-        place, height, width, origin = place[order], height[order], width[order], origin[order]
-    last = len(place)
-    while last > 0:
-        if on_processor:
-            reach = math.ceil(REACH * float(width[last - 1])) + 1
-        first = max(0, last - max(1, (_CACHED if on_processor else _PARALLEL) // (2 * reach + 1)))
-        lines = slice(first, last)
-        _add_gaussians(padded, place[lines], height[lines], width[lines], origin[lines], reach=reach)
-        last = first
+    place, height, width, origin = place[order], height[order], width[order], origin[order]
+    for first, last, reach in pieces:
+        together = max(1, (_CACHED if on_processor else _PARALLEL) // (2 * reach + 1))
+        for start in range(first, last, together):
+            lines = slice(start, min(start + together, last))
+            _add_gaussians(padded, place[lines], height[lines], width[lines], origin[lines], reach=reach)
     out.copy_(padded[:, margin : margin + GRID.points])
+
+
+def _reach_of(width: float) -> int:
+    """Points that a Gaussian reaches to either side; width in grid steps."""
+    return math.ceil(REACH * width) + 1
+
+
+def _pieces_of_like_width(width: Tensor) -> list[tuple[int, int, int]]:
+    """Where runs of lines of like width begin and end, and how far the widest of each reaches; widths in rising order.
+
+    A line is summed over what the widest of its run reaches. A device is asked once.
+    """
+    lasts = [len(width) * (number + 1) // _RUNS for number in range(_RUNS)]
+    widest = torch.stack([width[last - 1] for last in lasts]).tolist() if len(width) else [0.0] * _RUNS
+    return [
+        (first, last, _reach_of(wide))
+        for first, last, wide in zip([0, *lasts[:-1]], lasts, widest, strict=True)
+        if last > first
+    ] or [(0, 0, 1)]
 
 
 def _add_gaussians(padded: Tensor, place: Tensor, height: Tensor, width: Tensor, origin: Tensor, *, reach: int) -> None:
@@ -151,24 +174,31 @@ def _add_lorentzians(
 ) -> None:
     """Point by point in the box of each line and the two beside it, elsewhere at the nodes of the boxes."""
     nodes, weights = (torch.as_tensor(array, dtype=torch.float32, device=place.device) for array in box_nodes())
-    box_of_node = torch.arange(_BOXES, device=place.device).repeat_interleave(NODES)
-    node_places = box_of_node * BOX + nodes.repeat(_BOXES)
+    box_of_node = torch.arange(-_BESIDE, _BOXES + _BESIDE, device=place.device).repeat_interleave(NODES)
+    node_places = box_of_node * BOX + nodes.repeat(_BOXES + 2 * _BESIDE)
+    three_boxes = torch.arange(3 * NODES, device=place.device)
     points = torch.arange(3 * BOX, device=place.device)
-    tails = torch.zeros((len(padded), _BOXES * NODES), device=place.device)
+    tails = torch.zeros((len(padded), len(node_places)), device=place.device)
     box = (place / BOX).floor().clamp(-2, _BOXES + 1).long()
     begin = (box - 1) * BOX
     fwhm = sigma_to_fwhm(width)
     count = (_CACHED if place.device.type == "cpu" else _PARALLEL) // len(node_places)
     for first in range(0, len(place), count):
         lines = slice(first, first + count)
-        distance = node_places - place[lines, None].float()
-        far = lorentzian_of(distance, fwhm=fwhm[lines, None]).mul_(height[lines, None])
-        tails.index_add_(0, sample[lines], far.masked_fill_((box_of_node - box[lines, None]).abs() <= 1, 0.0))
-        distance = (begin - place)[lines, None].float() + points
-        near = lorentzian_of(distance, fwhm=fwhm[lines, None]).mul_(height[lines, None])
+        form = {"fwhm": fwhm[lines, None], "height": height[lines, None]}
+        far = _lorentzian_(node_places - place[lines, None].float(), **form)
+        around = ((box[lines] - 1 + _BESIDE) * NODES)[:, None] + three_boxes
+        tails.index_add_(0, sample[lines], far.scatter_(1, around, 0.0))
+        near = _lorentzian_((begin - place)[lines, None].float() + points, **form)
         index = (origin + begin)[lines, None] + points
         padded.view(-1).scatter_add_(0, index.view(-1), near.view(-1))
-    padded[:, margin : margin + _BOXES * BOX] += (tails.view(-1, _BOXES, NODES) @ weights).view(len(padded), -1)
+    tails = tails.view(len(padded), -1, NODES)[:, _BESIDE:-_BESIDE]
+    padded[:, margin : margin + _BOXES * BOX] += (tails @ weights).view(len(padded), -1)
+
+
+def _lorentzian_(distance: Tensor, *, fwhm: Tensor, height: Tensor) -> Tensor:
+    """`patterns.line_shapes.lorentzian` times a height, in the memory of the distances: half of what a device moves."""
+    return torch.div(height, distance.mul_(2 / fwhm).square_().add_(1), out=distance)
 
 
 def _of_each(of_pattern: Tensor | None, of_line: Tensor | None, sample: Tensor, *, each_line: bool) -> Tensor | None:

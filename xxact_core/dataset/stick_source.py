@@ -53,24 +53,29 @@ class StickSource:
         """Lines of these rows, in this order; with their rotations where `symmetry`, else with the identity alone."""
         if self.uploaded is not None:
             all_hkl, all_intensity, start = self.uploaded
-            peaks, sample = ragged_index(start, torch.from_numpy(rows).to(self.device))
+            total = int((self.table.peak_start[rows + 1] - self.table.peak_start[rows]).sum())
+            peaks, sample = ragged_index(start, self._near(rows), total=total)
             hkl, intensity = all_hkl[peaks], all_intensity[peaks].int() & 0xFFFF
         else:
             taken = self.table.take_sticks(rows)
-            hkl = torch.from_numpy(taken.hkl).to(self.device)
-            intensity = torch.from_numpy(taken.intensity.view(np.int16)).to(self.device).int() & 0xFFFF
-            count = torch.from_numpy(np.asarray(taken.count, dtype=np.int64)).to(self.device)
+            hkl = self._near(taken.hkl)
+            intensity = self._near(taken.intensity.view(np.int16)).int() & 0xFFFF
+            count = self._near(np.asarray(taken.count, dtype=np.int64))
             sample = torch.repeat_interleave(torch.arange(len(rows), device=self.device), count, output_size=len(hkl))
         rotations, rotation_count = self._rotations(rows) if symmetry else _identities(len(rows))
         return SticksOfRows(
             hkl=hkl.double(),
             intensity=intensity.float() * INTENSITY_STEP,
             sample=sample,
-            metric=torch.from_numpy(cell_to_reciprocal_metric(self.table.cell[rows])).to(self.device),
-            rotations=torch.from_numpy(rotations).to(self.device),
-            rotation_count=torch.from_numpy(rotation_count).to(self.device),
+            metric=self._near(cell_to_reciprocal_metric(self.table.cell[rows])),
+            rotations=self._near(rotations),
+            rotation_count=self._near(rotation_count),
             wavelength=self.table.wavelength,
         )
+
+    def _near(self, numbers: np.ndarray) -> Tensor:
+        """Numbers of the processor, on their way to the device: the processor does not wait until they are there."""
+        return torch.from_numpy(numbers).to(self.device, non_blocking=True)
 
     def _rotations(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rotations of these rows, shape (batch, rotations, 3, 3), and how many each has; the identity where none."""
@@ -89,10 +94,15 @@ def _identities(batch: int) -> tuple[np.ndarray, np.ndarray]:
     return np.tile(np.eye(3, dtype=np.int8), (batch, 1, 1, 1)), np.ones(batch, dtype=np.int64)
 
 
-def ragged_index(start: Int[Tensor, " materials_and_end"], rows: Int[Tensor, " batch"]) -> tuple[Tensor, Tensor]:
-    """Flat indices of the entries of these rows, and the place in the batch of each; both of shape (entries,)."""
+def ragged_index(
+    start: Int[Tensor, " materials_and_end"], rows: Int[Tensor, " batch"], *, total: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Flat indices of the entries of these rows, and the place in the batch of each; both of shape (entries,).
+
+    `total` entries, where it is known how many they are; else a device is waited for.
+    """
     counts = start[rows + 1] - start[rows]
-    sample = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), counts)
+    sample = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), counts, output_size=total)
     offset = torch.arange(len(sample), device=rows.device) - (counts.cumsum(0) - counts)[sample]
     return start[rows][sample] + offset, sample
 

@@ -236,7 +236,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         msg = f"{folder} is not a finished data set: it holds no {MANIFEST} (make one with `xxact build`)"
         raise DatasetError(msg, code="E_DATASET") from error
     except ValueError as error:

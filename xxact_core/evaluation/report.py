@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ def evaluate_checkpoint(
 ) -> Report:
     """Metrics of a checkpoint on ideal patterns of a split; see `metrics_of` for their names and units.
 
+    A model that was pretrained without targets has no answers to judge: of it the silhouettes alone are told.
+
     The split goes by what it went by in the checkpoint's training, or by `split_by` (`formula` or `prototype`).
 
     Raises:
@@ -65,6 +67,8 @@ def evaluate_checkpoint(
         raise DatasetError(msg, code="E_DATASET")
     maker = BatchMaker(table, device=torch.device(device))
     predictions = predict_rows(checkpoint.model, maker, rows, checkpoint.statistics)
+    if not checkpoint.answers:
+        predictions = replace(predictions, values={}, logits={})
     temperatures = {name: fit["temperature"] for name, fit in checkpoint.calibration.items() if "temperature" in fit}
     metrics = metrics_of(predictions, table, temperatures=temperatures)
     systems = table.targets["crystal_system"][rows]

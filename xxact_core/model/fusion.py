@@ -24,8 +24,11 @@ class Fusion(nn.Module):
         pattern: Float[Tensor, "batch tokens width"],
         composition: Float[Tensor, "batch elements width"],
         present: Bool[Tensor, "batch elements"],
-    ) -> Float[Tensor, "batch tokens width"]:
-        """Pattern tokens that know the composition."""
-        for layer in self.layers:
+        *,
+        asked: int | None = None,
+    ) -> Float[Tensor, "batch asked width"]:
+        """Pattern tokens that know the composition; only the first `asked` where the others are not needed after."""
+        *layers, last = self.layers
+        for layer in layers:
             pattern = layer(pattern, composition, present)
-        return pattern
+        return last(pattern, composition, present, asked=asked)

@@ -25,13 +25,17 @@ class TargetHeads(nn.ModuleDict):
 
 
 class WindowReadout(nn.Sequential):
-    """All windows of the XRD encoder side by side → one vector: what is where in the pattern, without attention."""
+    """All windows of the XRD encoder side by side → one vector: what is where in the pattern, without attention.
+
+    Each token is first made three times narrower, or most of the model's weights would be here.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
-        width = config.fusion.width
+        width, narrow = config.fusion.width, config.pattern.width // 3
         super().__init__(
+            nn.Linear(config.pattern.width, narrow),
             nn.Flatten(1),
-            nn.Linear(WINDOWS * config.pattern.width, 2 * width),
+            nn.Linear(WINDOWS * config.tokens_per_window * narrow, 2 * width),
             nn.ReLU(),
             nn.Dropout(config.fusion.dropout),
             nn.Linear(2 * width, width),
@@ -42,4 +46,7 @@ class ReconstructionHead(nn.Sequential):
     """Intensities of each window, ReLU(Linear), on the scale that the model reads. Source: XxaCT-NN section 3.2."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__(nn.Linear(config.fusion.width, WINDOW_POINTS), nn.ReLU())
+        points = WINDOW_POINTS // config.tokens_per_window
+        super().__init__(
+            nn.Linear(config.fusion.width, points), nn.ReLU(), nn.Flatten(1), nn.Unflatten(1, (WINDOWS, WINDOW_POINTS))
+        )

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xxact_core.model.baselines.crabnet import CrabNet
+from xxact_core.model.baselines.extra_trees import ExtraTrees
 from xxact_core.model.baselines.fcn import Fcn
 from xxact_core.model.baselines.fcn_mlp import FcnMlp
 from xxact_core.model.baselines.xrd_transformer import XrdTransformer
@@ -27,3 +28,5 @@ def config_to_model(config: ModelConfig, element_features: Float[Tensor, "elemen
             return Fcn(config)
         case "fcn-mlp":
             return FcnMlp(config)
+        case "extra-trees":
+            return ExtraTrees(config)

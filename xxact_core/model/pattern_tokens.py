@@ -1,7 +1,10 @@
-"""Gridded pattern → tokens: 17 windows of 250 points, each a vector."""
+"""Gridded pattern → tokens: 17 windows of 250 points, each one vector or several."""
 
 from __future__ import annotations
 
+import math
+
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -11,45 +14,71 @@ WINDOWS = 17
 WINDOW_POINTS = 250
 """Source: XxaCT-NN section 3.1. `xxact_core.patterns.grid.GRID` is the same cut; a test holds the two together."""
 
+FAINTEST = 1e-5
+"""Share of the strongest line from which on the logarithm lifts a line: a data set stores intensities that finely."""
+
 
 def scale_intensity(intensity: Float[Tensor, "batch points"], *, intensity_scale: str) -> Float[Tensor, "batch points"]:
     """Intensities (0-100) as the model reads them (0-1): I/100, or √(I/100) where weak lines shall count."""
     fraction = intensity / 100
-    return fraction.clamp(min=0).sqrt() if intensity_scale == "root" else fraction
+    return fraction if intensity_scale == "linear" else fraction.clamp(min=0).sqrt()
 
 
-class WindowTokens(nn.Linear):
-    """The paper's tokens: each window of 250 points through one linear map."""
+def intensity_channels(
+    scaled: Float[Tensor, "batch points"], *, intensity_scale: str
+) -> Float[Tensor, "batch channels points"]:
+    """The pattern as the tokens take it: one channel, or with `both` √I and beside it log(1 + I / faintest), 0-1.
+
+    A line of 0.01 % of the strongest is 0.01 on the scale of √I and 0.21 on the other; such lines tell apart systems
+    and groups that share their strong ones.
+    """
+    if intensity_scale != "both":
+        return scaled.unsqueeze(1)
+    logarithm = torch.log1p(scaled.square() / FAINTEST) / math.log1p(1 / FAINTEST)
+    return torch.stack([scaled, logarithm], dim=1)
+
+
+def count_channels(config: ModelConfig) -> int:
+    """Channels that `intensity_channels` makes."""
+    return 2 if config.intensity == "both" else 1
+
+
+class WindowTokens(nn.Module):
+    """The paper's tokens: each window of 250 points, or each of its parts, through one linear map."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__(WINDOW_POINTS, config.pattern.width)
+        super().__init__()
+        self.points = WINDOW_POINTS // config.tokens_per_window
+        self.embed = nn.Linear(count_channels(config) * self.points, config.pattern.width)
 
-    def forward(self, scaled: Float[Tensor, "batch points"]) -> Float[Tensor, "batch tokens width"]:
-        """Tokens of a pattern, one a window."""
-        return super().forward(scaled.unflatten(1, (WINDOWS, WINDOW_POINTS)))
+    def forward(self, channels: Float[Tensor, "batch channels points"]) -> Float[Tensor, "batch tokens width"]:
+        """Tokens of a pattern, `tokens_per_window` a window."""
+        return self.embed(channels.unflatten(2, (-1, self.points)).transpose(1, 2).flatten(2))
 
 
 class ConvolutionTokens(nn.Module):
     """Tokens after a convolution stem: lines are seen where they lie, at 0.02°, before windows are cut.
 
-    Strides 5 · 2 · 5 · 5 = 250 points, so that token i still belongs to window i.
+    Strides 5 · 2 · 5 · 5 = 250 points, so that token i still belongs to window i; with five tokens a window the last
+    stride is left out.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         first, second, third = config.stem_channels
+        stride = 5 // config.tokens_per_window
         self.stem = nn.Sequential(
-            _Convolution(1, first, kernel=15, stride=5),
+            _Convolution(count_channels(config), first, kernel=15, stride=5),
             _Convolution(first, second, kernel=5, stride=2),
             _ResidualConvolution(second, kernel=5),
             _Convolution(second, third, kernel=5, stride=5),
             _ResidualConvolution(third, kernel=3),
-            nn.Conv1d(third, config.pattern.width, kernel_size=5, stride=5),
+            nn.Conv1d(third, config.pattern.width, kernel_size=5, stride=stride, padding=(5 - stride) // 2),
         )
 
-    def forward(self, scaled: Float[Tensor, "batch points"]) -> Float[Tensor, "batch tokens width"]:
-        """Tokens of a pattern, one a window."""
-        return self.stem(scaled.unsqueeze(1)).transpose(1, 2)
+    def forward(self, channels: Float[Tensor, "batch channels points"]) -> Float[Tensor, "batch tokens width"]:
+        """Tokens of a pattern, `tokens_per_window` a window."""
+        return self.stem(channels).transpose(1, 2)
 
 
 class _Convolution(nn.Sequential):
@@ -73,7 +102,7 @@ class _ResidualConvolution(nn.Module):
 
 
 def hide_windows(
-    scaled: Float[Tensor, "batch points"], hidden: Bool[Tensor, "batch tokens"]
+    scaled: Float[Tensor, "batch points"], hidden: Bool[Tensor, "batch windows"]
 ) -> Float[Tensor, "batch points"]:
     """The pattern with its hidden windows emptied, so that nothing of them reaches a neighbouring token."""
     return scaled.masked_fill(hidden.repeat_interleave(WINDOW_POINTS, dim=1), 0.0)

@@ -15,7 +15,6 @@ from xxact_core.model.fusion import Fusion
 from xxact_core.model.heads import ReconstructionHead, TargetHeads, WindowReadout
 from xxact_core.model.model import Model
 from xxact_core.model.pattern_encoder import PatternEncoder
-from xxact_core.model.pattern_tokens import scale_intensity
 
 
 @dataclass(frozen=True)
@@ -55,15 +54,14 @@ class Xxact(Model):
         fractions: Float[Tensor, "batch elements"],
     ) -> Encoded:
         """Both encoders, each on its own; `hidden` windows (masked or not measured) are not seen."""
-        scaled = scale_intensity(intensity, intensity_scale=self.config.intensity)
-        pattern = self.pattern_encoder(scaled, hidden, self.mask_token)
+        pattern = self.pattern_encoder(intensity, hidden, self.mask_token)
         composition, present = self.composition_encoder(atomic_numbers, fractions)
         return Encoded(pattern, composition, present)
 
-    def fuse(self, encoded: Encoded) -> Float[Tensor, "batch tokens width"]:
-        """Fused [CLS] and windows; the embedding of the material is index 0."""
+    def fuse(self, encoded: Encoded, *, asked: int | None = None) -> Float[Tensor, "batch asked width"]:
+        """Fused [CLS] and windows, or the first `asked` of them; the embedding of the material is index 0."""
         composition = self.composition_projection(encoded.composition)
-        fused = self.fusion(self.pattern_projection(encoded.pattern), composition, encoded.present)
+        fused = self.fusion(self.pattern_projection(encoded.pattern), composition, encoded.present, asked=asked)
         if self.window_readout is not None:
             shortcut = composition[:, 0] + self.window_readout(encoded.pattern[:, 1:])
             fused = torch.cat([fused[:, :1] + shortcut.unsqueeze(1), fused[:, 1:]], dim=1)
@@ -92,7 +90,7 @@ class Xxact(Model):
     ) -> tuple[Float[Tensor, "batch width"], Float[Tensor, "batch tokens token_width"]]:
         """The fused [CLS], and [CLS] and windows of the encoded pattern."""
         encoded = self.encode(intensity, hidden, atomic_numbers, fractions)
-        return self.fuse(encoded)[:, 0], encoded.pattern
+        return self.fuse(encoded, asked=1)[:, 0], encoded.pattern
 
 
 def count_parameters(module: nn.Module) -> int:

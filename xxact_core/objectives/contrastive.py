@@ -14,6 +14,13 @@ SMALLEST_TEMPERATURE = 0.01
 """Source: CLIP, Radford et al. 2021, section 2.5, which XxaCT-NN follows."""
 
 
+START_BIAS = -10.0
+"""Nearly all pairs are of two materials; so the loss begins there. Source: SigLIP, Zhai et al. 2023, section 3.2."""
+
+START_SCALE = 10.0
+"""Of the cosine similarities. Source: as above."""
+
+
 class ContrastiveLoss(nn.Module):
     """Symmetric InfoNCE on cosine similarities, with a learned temperature. Source: XxaCT-NN equations 1 and 2."""
 
@@ -34,3 +41,24 @@ class ContrastiveLoss(nn.Module):
         logits = pattern @ composition.T / self.temperature
         own = torch.arange(len(logits), device=logits.device)
         return (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
+
+
+class SigmoidContrastiveLoss(nn.Module):
+    """Every pair of a pattern and a composition judged by itself: one material, or two; with learned scale and bias.
+
+    Source: SigLIP, Zhai et al. 2023, "Sigmoid loss for language image pre-training", algorithm 1.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_inverse_temperature = nn.Parameter(torch.tensor(math.log(START_SCALE)))
+        self.bias = nn.Parameter(torch.tensor(START_BIAS))
+
+    def forward(
+        self, pattern: Float[Tensor, "batch width"], composition: Float[Tensor, "batch width"]
+    ) -> Float[Tensor, ""]:
+        """Mean over the materials of the logistic losses of all their pairs; row i of both is one material."""
+        pattern, composition = (functional.normalize(part.float(), dim=-1) for part in (pattern, composition))
+        logits = pattern @ composition.T * self.log_inverse_temperature.exp() + self.bias
+        one_material = 2 * torch.eye(len(logits), device=logits.device) - 1
+        return -functional.logsigmoid(one_material * logits).sum() / len(logits)

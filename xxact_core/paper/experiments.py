@@ -58,6 +58,7 @@ def _experiments() -> Iterable[Experiment]:
     for model in ("crabnet", "xrd-transformer"):
         for target, name in ((ENERGY, "formation-energy"), (SYSTEM, "crystal-system")):
             yield Experiment(f"{model}-{name}", model, (target,))
+    yield Experiment("extra-trees", "extra-trees", (SYSTEM,))  # ours: what peak positions alone say
     for before in (
         "xxact-formation-energy",
         "xxact-crystal-system",

@@ -13,8 +13,15 @@ from xxact_core.model.config import BlockSizes, ModelConfig, preset
 from xxact_core.objectives.masked_patterns import MASK_RATIO
 from xxact_core.patterns.distortions import Distortions
 from xxact_core.quantities import PREDICTED, TARGETS
+from xxact_core.setting_types import check_types
 
 OBJECTIVES = ("contrastive", "mxm", "targets")
+OPTIMISERS = ("adamw", "muon")
+CONTRASTIVE_LOSSES = ("softmax", "sigmoid")
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+FROM_A_MODEL = ""
+"""`start_from` of a recipe that needs a trained model to begin with, which only who runs it can name."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +30,16 @@ class Recipe:
 
     preset: name of the model, its targets replaced by `targets` and its parts by `model_settings`. objectives: any of
     `OBJECTIVES`, their losses added. task_sampling: `one` target a material as in the paper, or `all` that it has.
-    epochs: may be a fraction. start_from: checkpoint folder whose weights a run begins with. freeze: train only the
-    target heads (transfer). clip: largest norm of the gradient; the paper clips nothing. micro_batch: materials that
-    pass through the model at a time, gradients being summed over a batch; None for all at once. average: share that an
-    exponential moving average of the weights keeps at each step, e.g. 0.999; the average is what is validated and
-    saved. distortions: what a laboratory adds, None for ideal patterns. threads: of torch on a CPU. streamed: read
+    contrastive_loss: over a batch (`softmax`, the paper's) or pair by pair (`sigmoid`, SigLIP). hide_pattern,
+    hide_composition: shares of the materials of which the model is not shown one of the two, so that it learns to do
+    without. epochs: may be a fraction. start_from: checkpoint folder whose weights a run begins with. freeze: train
+    only the target heads (transfer). optimiser: `adamw`, or `muon` for what is a matrix inside the model and AdamW for
+    the rest (see `xxact_core.training.optimiser`); matrix_rate: learning rate of muon's matrices as a multiple of that
+    of the rest. precision: `bfloat16` is what autocast multiplies in; `auto` does so on a GPU only, because many
+    processors are slower with it. clip: largest norm of the gradient; the paper clips nothing. micro_batch: materials
+    that pass through the model at a time, gradients being summed over a batch; None for all at once. average: share
+    that an exponential moving average of the weights keeps at each step, e.g. 0.999; the average is what is validated
+    and saved. distortions: what a laboratory adds, None for ideal patterns. threads: of torch on a CPU. streamed: read
     sticks from disk in blocks of shards, where a data set does not fit into memory. split: what no two of training,
     validation and test share, a `formula` (as the data set was built) or a `prototype` (see
     `xxact_core.dataset.splits`). training_rows: learn from so many materials of the training split only, drawn by the
@@ -40,11 +52,16 @@ class Recipe:
     objectives: tuple[str, ...] = ("targets",)
     task_sampling: str = "one"
     mask_ratio: float = MASK_RATIO
+    contrastive_loss: str = "softmax"
+    hide_pattern: float = 0.0
+    hide_composition: float = 0.0
     distortions: Distortions | None = None
     epochs: float = 50
     batch_size: int = 32_768
     micro_batch: int | None = None
     average: float | None = None
+    optimiser: str = "adamw"
+    matrix_rate: float = 3.0
     peak_rate: float = 5e-4
     first_rate: float = 1e-6
     last_rate: float = 1e-7
@@ -56,6 +73,7 @@ class Recipe:
     start_from: str | None = None
     freeze: bool = False
     device: str = "auto"
+    precision: str = "auto"
     threads: int = 1
     streamed: bool = False
     split: str = "formula"
@@ -72,6 +90,14 @@ class Recipe:
             (not self.targets or set(self.targets) - set(TARGETS), f"targets: any of {tuple(TARGETS)}"),
             (self.task_sampling not in {"one", "all"}, "task_sampling: 'one' or 'all'"),
             (self.split not in GROUPINGS, f"split: any of {GROUPINGS}"),
+            (self.optimiser not in OPTIMISERS, f"optimiser: any of {OPTIMISERS}"),
+            (self.contrastive_loss not in CONTRASTIVE_LOSSES, f"contrastive_loss: any of {CONTRASTIVE_LOSSES}"),
+            (self.precision not in PRECISIONS, f"precision: any of {PRECISIONS}"),
+            (
+                min(self.hide_pattern, self.hide_composition) < 0 or self.hide_pattern + self.hide_composition > 1,
+                "hide_pattern and hide_composition: shares, together at most 1",
+            ),
+            (self.matrix_rate <= 0, "matrix_rate: above 0"),
             (not 0 < self.mask_ratio < 1, "mask_ratio: between 0 and 1"),
             (self.epochs <= 0 or self.batch_size < 1, "epochs above 0 and batch_size at least 1"),
             (not 0 <= self.warm_up < 1, "warm_up: a share of the run, 0 to 1"),
@@ -86,6 +112,13 @@ class Recipe:
             ),
             (self.training_rows is not None and self.training_rows < 1, "training_rows: at least 1, or none"),
             (self.average is not None and not 0 < self.average < 1, "average: between 0 and 1, or none"),
+            (self.clip is not None and self.clip <= 0, "clip: above 0, or none"),
+            (self.seed < 0 or self.threads < 1, "seed at least 0 and threads at least 1"),
+            (
+                not all(0 <= beta < 1 for beta in self.betas) or self.weight_decay < 0,
+                "betas in [0, 1), weight_decay ≥ 0",
+            ),
+            (self.device.partition(":")[0] not in {"auto", "cpu", "cuda"}, "device: 'auto', 'cpu' or 'cuda'"),
         ]
         for wrong, expected in problems:
             if wrong:
@@ -94,6 +127,10 @@ class Recipe:
         if (kind := self.model_config().kind) != "xxact" and set(self.objectives) != {"targets"}:
             msg = f"recipe {self.name!r} cannot be run; objectives of a model of the kind {kind!r}: 'targets' only, "
             msg += f"not {self.objectives}, which need two encoders and their fusion"
+            raise RecipeError(msg, code="E_RECIPE")
+        if kind != "xxact" and (self.hide_pattern or self.hide_composition):
+            msg = f"recipe {self.name!r} cannot be run; a model of the kind {kind!r} has nothing else to look at than "
+            msg += "what hide_pattern and hide_composition would hide"
             raise RecipeError(msg, code="E_RECIPE")
 
     def model_config(self) -> ModelConfig:
@@ -132,6 +169,9 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     try:
         if isinstance(distortions := changed.get("distortions"), Mapping):
             changed["distortions"] = Distortions.from_dict(distortions)
+        elif distortions is False:  # TOML has no null
+            changed["distortions"] = None
+        check_types(f"recipe {recipe.name!r}", Recipe, changed)
         return replace(recipe, **changed)
     except TypeError as error:
         msg = f"recipe {recipe.name!r}: {error}"

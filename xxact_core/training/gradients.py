@@ -71,7 +71,7 @@ def accumulate(
     for first in range(0, len(batch), size):
         piece = slice(first, first + size)
         part = batch.part(piece)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=in_half_precision(recipe, device)):
             losses = batch_losses(trainee, part, recipe, statistics, lottery.part(piece))
         share = len(part) / whole
         (torch.stack(list(losses.values())).sum() * share).backward()
@@ -80,3 +80,8 @@ def accumulate(
     add_up(parameter.grad for parameter in trainee.parameters() if parameter.grad is not None)
     add_up(totals.values())
     return {name: float(value) for name, value in totals.items()}
+
+
+def in_half_precision(recipe: Recipe, device: torch.device) -> bool:
+    """Whether products are taken in bfloat16."""
+    return recipe.precision == "bfloat16" or (recipe.precision == "auto" and device.type == "cuda")

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -22,16 +21,18 @@ from xxact_core.dataset.store import write_json
 from xxact_core.dataset.table import ShardSticks, StickTable, read_dataset
 from xxact_core.errors import RecipeError
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows
-from xxact_core.quantities import TARGETS
 from xxact_core.training.config import Recipe
 from xxact_core.training.distributed import ALONE, Ranks, any_asks, as_the_leader_says, joined, local_device
 from xxact_core.training.finish import finished_checkpoint
 from xxact_core.training.gradients import gradients_of
 from xxact_core.training.journal import Journal
+from xxact_core.training.labels import check_materials, target_statistics
+from xxact_core.training.optimiser import Optimisers, make_optimiser
 from xxact_core.training.schedule import learning_rate
 from xxact_core.training.snapshots import finish_run, load_snapshot, newest_snapshot, save_snapshot
 from xxact_core.training.start import first_model, open_journal
 from xxact_core.training.step import Trainee
+from xxact_core.training.trees import grow_trees
 
 STEP_SEEDS = 1_000_003
 """A prime apart, so that no two runs of small seeds share the seed of a step."""
@@ -50,7 +51,7 @@ class Run:
     table: StickTable
     statistics: dict[str, tuple[float, float]]
     trainee: Trainee
-    optimiser: torch.optim.Optimizer
+    optimiser: Optimisers
     journal: Journal
     order: TrainingOrder
     distorted: BatchMaker
@@ -77,6 +78,8 @@ def train(recipe: Recipe, dataset: Path, folder: Path, *, progress: bool = False
     chosen = recipe.device if recipe.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     device = local_device(chosen)
     with joined(device) as ranks:
+        if recipe.model_config().kind == "extra-trees":
+            return grow_trees(recipe, dataset, folder) if ranks.leads else folder / "model"
         run = open_run(recipe, dataset, folder, device=device, ranks=ranks)
         with _progress_bar(run, shown=progress and ranks.leads) as show, _stopped_by_sigterm(run):
             while run.step < run.steps and not run.stop_requested:
@@ -116,14 +119,11 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path, *, device: torch.devic
         raise RecipeError(msg, code="E_RECIPE")
     table = with_split(read_dataset(dataset, resident=not recipe.streamed), by=recipe.split)
     table = with_training_rows(table, rows=recipe.training_rows, seed=recipe.seed)
-    materials = len(table.rows("train"))
-    if not materials:
-        msg = f"the data set {dataset} has no materials in its training split"
-        raise RecipeError(msg, code="E_RECIPE")
+    materials = check_materials(table, recipe)
     statistics = target_statistics(table, recipe)
     steps = max(1, round(recipe.epochs * materials / recipe.batch_size))
-    journal = open_journal(recipe, table, folder, steps=steps) if ranks.leads else Journal(Path(os.devnull))
     trainee = Trainee(first_model(recipe), recipe).to(device)
+    journal = open_journal(recipe, table, folder, steps=steps) if ranks.leads else Journal(Path(os.devnull))
     if ranks.world > 1 and device.type == "cuda":
         trainee = nn.SyncBatchNorm.convert_sync_batchnorm(trainee)
     run = Run(
@@ -133,12 +133,7 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path, *, device: torch.devic
         table=table,
         statistics=statistics,
         trainee=trainee.train(),
-        optimiser=torch.optim.AdamW(
-            [parameter for parameter in trainee.parameters() if parameter.requires_grad],
-            lr=recipe.first_rate,
-            betas=recipe.betas,
-            weight_decay=recipe.weight_decay,
-        ),
+        optimiser=make_optimiser(trainee, recipe),
         journal=journal,
         order=training_order(table, recipe),
         distorted=BatchMaker(table, device=device, distortions=recipe.distortions, threads=recipe.threads),
@@ -184,8 +179,7 @@ def take_step(run: Run) -> float:
         msg = f"the loss is {loss} at step {run.step}; the last good snapshot stays in {run.folder}"
         raise FloatingPointError(msg)
     rate = learning_rate(run.step, steps=run.steps, recipe=recipe)
-    for group in run.optimiser.param_groups:
-        group["lr"] = rate
+    run.optimiser.set_rate(rate)
     norm = torch.nn.utils.clip_grad_norm_(run.trainee.parameters(), recipe.clip or math.inf)
     run.optimiser.step()
     run.trainee.follow(step=run.step)
@@ -208,27 +202,6 @@ def validate(run: Run) -> None:
     if "targets" in run.recipe.objectives and len(rows):
         predictions = predict_rows(run.trainee.answering, run.ideal, rows, run.statistics)
         run.journal.write("validation", step=run.step, metrics=metrics_of(predictions, run.table))
-
-
-def target_statistics(table: StickTable, recipe: Recipe) -> dict[str, tuple[float, float]]:
-    """Mean and standard deviation of every value target over the labelled training rows, in its unit.
-
-    Raises:
-        RecipeError: a target of the recipe has no label at all, or does not vary.
-    """
-    rows, statistics = table.rows("train"), {}
-    for name in recipe.targets:
-        values = table.targets[name][rows]
-        values = values[~np.isnan(values)].astype(np.float64)
-        if "targets" in recipe.objectives and not values.size:
-            msg = f"no training material has a {name}; leave it out of the targets"
-            raise RecipeError(msg, code="E_RECIPE")
-        if TARGETS[name].kind == "value" and values.size:
-            if values.std() == 0:
-                msg = f"{name} is {values[0]} for every training material: there is nothing to learn"
-                raise RecipeError(msg, code="E_RECIPE")
-            statistics[name] = (float(values.mean()), float(values.std()))
-    return statistics
 
 
 def write_status(run: Run, state: str) -> None:

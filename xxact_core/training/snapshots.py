@@ -14,15 +14,16 @@ from safetensors.torch import save as save_tensors
 
 from xxact_core.checkpoint import Checkpoint, save_checkpoint
 from xxact_core.dataset.store import file_digest, fsync_folder, write_json
-from xxact_core.errors import CheckpointError
+from xxact_core.errors import CheckpointError, shorten
 from xxact_core.training.journal import Journal
+from xxact_core.training.optimiser import Optimisers
 from xxact_core.training.step import Trainee
 
 KEPT = 2
 FILES = ("model.safetensors", "state.pt")
 
 
-def save_snapshot(folder: Path, trainee: Trainee, optimiser: torch.optim.Optimizer, *, step: int) -> Path:
+def save_snapshot(folder: Path, trainee: Trainee, optimiser: Optimisers, *, step: int) -> Path:
     """Write checkpoints/step-N with weights, optimiser and a manifest of digests; older ones but one are deleted."""
     final = folder / "checkpoints" / f"step-{step}"
     part = final.with_suffix(".part")
@@ -69,10 +70,18 @@ def newest_snapshot(folder: Path, journal: Journal) -> Path | None:
     return None
 
 
-def load_snapshot(path: Path, trainee: Trainee, optimiser: torch.optim.Optimizer) -> int:
-    """Put a snapshot into a run; returns its step."""
-    trainee.load_state_dict(load_tensors((path / FILES[0]).read_bytes()))
-    optimiser.load_state_dict(torch.load(path / FILES[1], weights_only=True))
+def load_snapshot(path: Path, trainee: Trainee, optimiser: Optimisers) -> int:
+    """Put a snapshot into a run; returns its step.
+
+    Raises:
+        CheckpointError: it is of a model of another make.
+    """
+    try:
+        trainee.load_state_dict(load_tensors((path / FILES[0]).read_bytes()))
+        optimiser.load_state_dict(torch.load(path / FILES[1], weights_only=True))
+    except (RuntimeError, ValueError, KeyError) as error:  # torch's own types for other names, shapes and groups
+        msg = f"the snapshot {path} is of a model of another make: {shorten(error)}"
+        raise CheckpointError(msg, code="E_CHECKPOINT") from error
     return int(json.loads((path / "manifest.json").read_text(encoding="utf-8"))["step"])
 
 

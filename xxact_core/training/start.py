@@ -11,9 +11,9 @@ import torch
 from xxact_core.checkpoint import load_checkpoint, make_model
 from xxact_core.dataset.store import write_json
 from xxact_core.dataset.table import StickTable
-from xxact_core.errors import RecipeError
+from xxact_core.errors import RecipeError, shorten
 from xxact_core.model.model import Model
-from xxact_core.training.config import Recipe
+from xxact_core.training.config import FROM_A_MODEL, Recipe
 from xxact_core.training.journal import Journal
 
 WHERE_IT_RUNS = ("device", "threads", "micro_batch", "validate_every", "validation_rows", "save_every")
@@ -30,9 +30,13 @@ def open_journal(recipe: Recipe, table: StickTable, folder: Path, *, steps: int)
     """Make the run folder with its recipe.json, or check that it holds this very run.
 
     Raises:
-        RecipeError: the folder holds a run of another recipe or data set.
+        RecipeError: the folder holds a run of another recipe or data set, or cannot be a folder.
     """
-    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    try:
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        msg = f"{folder} cannot be a run folder: {shorten(error.strerror)}; choose another path"
+        raise RecipeError(msg, code="E_RECIPE") from error
     path, described = folder / "recipe.json", describe_run(recipe, table)
     if path.is_file():
         check_same_run(described, folder)
@@ -67,8 +71,11 @@ def first_model(recipe: Recipe) -> Model:
     """A model with random weights, or with those of the recipe's `start_from`; heads of new targets stay random.
 
     Raises:
-        RecipeError: that checkpoint is a model of another make.
+        RecipeError: that checkpoint is a model of another make, or the recipe needs one and names none.
     """
+    if recipe.start_from == FROM_A_MODEL or (recipe.freeze and recipe.start_from is None):
+        msg = f"recipe {recipe.name!r} begins with a trained model: name its folder, for instance start_from=RUN/model"
+        raise RecipeError(msg, code="E_RECIPE")
     model = make_model(recipe.model_config(), seed=recipe.seed)
     if recipe.start_from is None:
         return model

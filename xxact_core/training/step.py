@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -15,7 +15,7 @@ from xxact_core.dataset.tasks import draw_tasks
 from xxact_core.model.model import Model
 from xxact_core.model.pattern_tokens import scale_intensity
 from xxact_core.model.xxact import Xxact
-from xxact_core.objectives.contrastive import ContrastiveLoss
+from xxact_core.objectives.contrastive import ContrastiveLoss, SigmoidContrastiveLoss
 from xxact_core.objectives.masked_patterns import draw_mask, reconstruction_loss
 from xxact_core.objectives.targets import target_losses, to_z_scores
 from xxact_core.patterns.grid import GRID
@@ -25,23 +25,34 @@ from xxact_core.training.distributed import gather
 
 @dataclass(frozen=True)
 class Lottery:
-    """The random numbers (0-1) that decide which windows of a batch are masked and which targets are trained."""
+    """The random numbers (0-1) that decide what of a batch is masked, hidden and trained."""
 
     masks: Float[Tensor, "batch windows"]
     tasks: Float[Tensor, "batch tasks"]
+    inputs: Float[Tensor, "batch one"]
 
     def part(self, chosen: slice) -> Lottery:
         """Those of some of the materials."""
-        return Lottery(self.masks[chosen], self.tasks[chosen])
+        return Lottery(self.masks[chosen], self.tasks[chosen], self.inputs[chosen])
 
 
 def draw_lottery(batch: int, recipe: Recipe, *, generator: torch.Generator) -> Lottery:
     """Random numbers for a whole batch, so that nothing depends on how it is cut into pieces."""
-    masks, tasks = (
-        torch.rand((batch, columns), generator=generator, device=generator.device)
-        for columns in (GRID.windows, len(recipe.targets))
+    return Lottery(
+        *(
+            torch.rand((batch, columns), generator=generator, device=generator.device)
+            for columns in (GRID.windows, len(recipe.targets), 1)
+        )
     )
-    return Lottery(masks, tasks)
+
+
+def hide_inputs(batch: Batch, recipe: Recipe, lottery: Lottery) -> Batch:
+    """The batch without the pattern of some materials and the composition of others, as the recipe's shares say."""
+    if not recipe.hide_pattern and not recipe.hide_composition:
+        return batch
+    pattern = lottery.inputs < recipe.hide_pattern
+    composition = lottery.inputs > 1 - recipe.hide_composition
+    return replace(batch, hidden=batch.hidden | pattern, fractions=batch.fractions.masked_fill(composition, 0.0))
 
 
 class Trainee(nn.Module):
@@ -50,7 +61,8 @@ class Trainee(nn.Module):
     def __init__(self, model: Model, recipe: Recipe) -> None:
         super().__init__()
         self.model = model
-        self.contrastive = ContrastiveLoss() if "contrastive" in recipe.objectives else None
+        contrastive = ContrastiveLoss if recipe.contrastive_loss == "softmax" else SigmoidContrastiveLoss
+        self.contrastive = contrastive() if "contrastive" in recipe.objectives else None
         self.frozen = recipe.freeze
         if self.frozen:
             self.model.requires_grad_(requires_grad=False)
@@ -97,6 +109,7 @@ def batch_losses(
 ) -> dict[str, Tensor]:
     """The loss of every objective (and target) of the recipe on one batch; their sum is what is minimised."""
     model, losses = trainee.model, {}
+    batch = hide_inputs(batch, recipe, lottery)
     if set(recipe.objectives) == {"targets"}:
         embedding = model.embed(batch.intensity, batch.hidden, batch.atomic_numbers, batch.fractions)
         return _supervised_losses(model, embedding, batch, recipe, statistics, lottery)

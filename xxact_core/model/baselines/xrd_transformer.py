@@ -10,7 +10,6 @@ from xxact_core.model.config import ModelConfig
 from xxact_core.model.heads import TargetHeads
 from xxact_core.model.model import Model
 from xxact_core.model.pattern_encoder import PatternEncoder
-from xxact_core.model.pattern_tokens import scale_intensity
 
 
 class XrdTransformer(Model):
@@ -36,5 +35,4 @@ class XrdTransformer(Model):
         fractions: Float[Tensor, "batch elements"],  # noqa: ARG002 - all kinds are called alike
     ) -> Float[Tensor, "batch width"]:
         """The encoder's [CLS]."""
-        scaled = scale_intensity(intensity, intensity_scale=self.config.intensity)
-        return self.pattern_encoder(scaled, hidden, self.mask_token)[:, 0]
+        return self.pattern_encoder(intensity, hidden, self.mask_token)[:, 0]

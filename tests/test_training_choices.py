@@ -1,0 +1,127 @@
+"""What a recipe may choose besides the paper's: the optimiser, what is hidden, how exactly is multiplied."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from xxact_core.checkpoint import load_checkpoint, make_model
+from xxact_core.dataset.batches import BatchMaker
+from xxact_core.dataset.table import StickTable
+from xxact_core.errors import RecipeError
+from xxact_core.model.config import preset
+from xxact_core.training.gradients import in_half_precision
+from xxact_core.training.journal import read_journal
+from xxact_core.training.optimiser import make_optimiser
+from xxact_core.training.recipes import recipe_by_name
+from xxact_core.training.run import train
+from xxact_core.training.step import Trainee, draw_lottery, hide_inputs
+
+QUICK = replace(recipe_by_name("tiny"), epochs=0.25, batch_size=16, validate_every=100, save_every=2)
+MUON = replace(QUICK, optimiser="muon", average=0.9, hide_pattern=0.2, hide_composition=0.2)
+CPU = torch.device("cpu")
+
+
+def losses_of(folder: Path) -> list[float]:
+    return [event["loss"] for event in read_journal(folder / "journal.jsonl") if event["event"] == "step"]
+
+
+def test_muon_takes_the_matrices_inside_the_model_and_adamw_the_rest() -> None:
+    trainee = Trainee(make_model(preset("compact"), seed=0), MUON)
+    adamw, muon = (optimiser for optimiser, _ in make_optimiser(trainee, replace(MUON, preset="compact")).parts)
+    taken = {id(value) for group in muon.param_groups for value in group["params"]}
+    rest = {id(value) for group in adamw.param_groups for value in group["params"]}
+    names = {name: value for name, value in trainee.named_parameters() if value.requires_grad}
+    assert {id(value) for value in names.values()} == taken | rest
+    assert not taken & rest
+    assert id(names["model.fusion.layers.0.self_attention.query.weight"]) in taken
+    assert id(names["model.heads.space_group.weight"]) in rest
+    assert id(names["model.pattern_encoder.positions"]) in rest
+    assert all(value.ndim == 2 for value in names.values() if id(value) in taken)
+
+
+def test_step_of_muon_is_as_large_in_every_direction() -> None:
+    weight = torch.nn.Linear(24, 16)
+    optimiser = make_optimiser(weight, replace(MUON, weight_decay=0.0, matrix_rate=1.0))
+    optimiser.set_rate(0.1)
+    before = weight.weight.detach().clone()
+    slope = torch.randn(16, 24, generator=torch.Generator().manual_seed(0))
+    ((weight.weight * slope).sum() + weight.bias.sum()).backward()
+    optimiser.step()
+    scales = torch.linalg.svdvals(before - weight.weight.detach())
+    assert float(scales.max() / scales.min()) < 2  # five Newton-Schulz steps bring all into 0.7 to 1.2
+    # Liu et al.: 0.2 √max(rows, columns) makes the mean square of the entries that of AdamW's step.
+    assert float(scales.median()) == pytest.approx(0.1 * 0.2 * 24**0.5, rel=0.3)
+
+
+def test_killed_run_with_two_optimisers_resumes_to_the_same_bits(small_dataset: Path, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    train(MUON, small_dataset, whole)
+    shutil.copytree(whole, killed)
+    shutil.rmtree(killed / "model")
+    newest = max(killed.glob("checkpoints/step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+    shutil.rmtree(newest)
+    train(MUON, small_dataset, killed)
+    assert losses_of(killed) == losses_of(whole)
+    first, second = (load_checkpoint(folder / "model").model.state_dict() for folder in (whole, killed))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_inputs_are_hidden_as_often_as_said_and_never_both(small_table: StickTable) -> None:
+    batch = BatchMaker(small_table, device=CPU).batch(np.arange(400) % len(small_table), seed=0)
+    recipe = replace(QUICK, hide_pattern=0.3, hide_composition=0.2)
+    shown = hide_inputs(batch, recipe, draw_lottery(400, recipe, generator=torch.Generator().manual_seed(1)))
+    no_pattern, no_composition = shown.hidden.all(dim=1), (shown.fractions == 0).all(dim=1)
+    assert float(no_pattern.float().mean()) == pytest.approx(0.3, abs=0.06)
+    assert float(no_composition.float().mean()) == pytest.approx(0.2, abs=0.06)
+    assert not bool((no_pattern & no_composition).any())
+    assert torch.equal(shown.fractions[~no_composition], batch.fractions[~no_composition])
+
+
+def test_material_without_pattern_or_composition_is_answered_by_the_other(small_table: StickTable) -> None:
+    model = make_model(preset("tiny"), seed=0).eval()
+    batch = BatchMaker(small_table, device=CPU).batch(np.arange(4), seed=0)
+    nothing = torch.zeros_like(batch.fractions)
+    first = model(batch.intensity, batch.hidden, batch.atomic_numbers, nothing)
+    other_elements = model(batch.intensity, batch.hidden, batch.atomic_numbers.flip(0), nothing)
+    for name, output in first.items():
+        assert bool(torch.isfinite(output).all())
+        torch.testing.assert_close(output, other_elements[name])
+
+
+def test_bfloat16_is_for_devices_unless_asked_for() -> None:
+    assert not in_half_precision(QUICK, CPU)
+    assert in_half_precision(QUICK, torch.device("cuda"))
+    assert in_half_precision(replace(QUICK, precision="bfloat16"), CPU)
+    assert not in_half_precision(replace(QUICK, precision="float32"), torch.device("cuda"))
+
+
+def test_bfloat16_follows_float32_to_its_accuracy(small_dataset: Path, tmp_path: Path) -> None:
+    curves = {}
+    for precision in ("float32", "bfloat16"):
+        train(replace(QUICK, precision=precision), small_dataset, tmp_path / precision)
+        curves[precision] = losses_of(tmp_path / precision)
+    assert curves["float32"] != curves["bfloat16"]
+    assert curves["float32"] == pytest.approx(curves["bfloat16"], rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"optimiser": "sgd"}, "optimiser"),
+        ({"contrastive_loss": "triplet"}, "contrastive_loss"),
+        ({"precision": "float64"}, "precision"),
+        ({"matrix_rate": 0.0}, "matrix_rate"),
+        ({"hide_pattern": 0.6, "hide_composition": 0.6}, "hide_pattern"),
+        ({"hide_pattern": -0.1}, "hide_pattern"),
+        ({"preset": "crabnet-small", "hide_composition": 0.1}, "crabnet"),
+    ],
+)
+def test_impossible_choices_are_refused(change: dict, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        replace(QUICK, **change)

@@ -1,0 +1,51 @@
+"""Settings that people write, in TOML, JSON or on the command line, against the types that a dataclass declares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from xxact_core.errors import RecipeError, shorten
+
+
+def check_types(owner: str, declared_by: type, values: Mapping[str, Any]) -> None:
+    """Compare values with the types of the fields of the same names.
+
+    Raises:
+        RecipeError: a value is of another type, or a number is not finite; the message names `owner`, setting, value
+            and what was expected.
+    """
+    declared = get_type_hints(declared_by)
+    for name, value in values.items():
+        if not _fits(value, declared[name]):
+            msg = f"{owner}: {name} is {shorten(repr(value))}; expected {_in_words(declared[name])}"
+            raise RecipeError(msg, code="E_RECIPE")
+
+
+def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401 - a type as it is written
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if origin is Literal:
+        return value in parts
+    if origin is tuple and isinstance(value, tuple):
+        kinds = (parts[0],) * len(value) if parts[-1] is ... else parts
+        return len(value) == len(kinds) and all(map(_fits, value, kinds))
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, origin or kind) and (kind is not int or not isinstance(value, bool))
+
+
+def _in_words(kind: Any) -> str:  # noqa: ANN401 - a type as it is written
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return " or ".join(map(_in_words, parts))
+    if origin is Literal:
+        return f"one of {parts}"
+    if origin is tuple:
+        number = "" if parts[-1] is ... else f"{len(parts)} times "
+        return f"a list: {number}{_in_words(parts[0])}"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "nothing"}
+    return words.get(kind, "a table of settings")
