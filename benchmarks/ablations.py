@@ -76,6 +76,12 @@ class Ablation:
         model = {**reference.model_settings, **self.model}
         return override(reference, {**self.settings, "name": self.name, "model_settings": model})
 
+    def pretraining_recipe(self, reference: Recipe = REFERENCE) -> Recipe | None:
+        """What comes before, where anything does."""
+        if self.pretraining is None:
+            return None
+        return override(self.recipe(reference), {**self.pretraining, "name": f"{self.name}-pretraining"})
+
 
 def _pretrained(name: str, what: str, **changes: object) -> Ablation:
     return Ablation(name, what, settings=HALF, pretraining={**HALF, **changes})
@@ -152,9 +158,8 @@ def judge(checkpoint: Checkpoint, table: StickTable, *, rows: int) -> dict[str, 
 
 def run_ablation(ablation: Ablation, dataset: Path, runs: Path, *, reference: Recipe = REFERENCE) -> Path:
     """Train one ablation, after its pretraining where it has one; goes on where it was interrupted."""
-    recipe = ablation.recipe(reference)
-    if ablation.pretraining is not None:
-        before = override(recipe, {**ablation.pretraining, "name": f"{ablation.name}-pretraining"})
+    recipe, before = ablation.recipe(reference), ablation.pretraining_recipe(reference)
+    if before is not None:
         recipe = replace(recipe, start_from=str(train(before, dataset, runs / before.name)))
     return train(recipe, dataset, runs / ablation.name)
 

@@ -11,8 +11,6 @@ import pytest
 
 from xxact_core.checkpoint import load_checkpoint
 from xxact_core.dataset.table import StickTable
-from xxact_core.model.config import PRESETS
-from xxact_core.training.config import Recipe
 from xxact_core.training.recipes import recipe_by_name
 
 QUICK = ("batch_size=32", "validation_rows=16")
@@ -50,14 +48,14 @@ def test_a_pretraining_and_what_comes_after_it_are_trained_once(
     small_dataset: Path, tmp_path: Path, run_script: Script
 ) -> None:
     command = ("paper_tables", small_dataset, tmp_path / "runs", "--size", "tiny", "--epochs", 0.1, "--seconds", 250)
-    command += ("--only", "mxm-then-targets", "pretrain-mxm", "--set", *QUICK, "--output", tmp_path)
+    command += ("--only", "xxact-mxm", "pretrain-mxm", "--set", *QUICK, "--output", tmp_path)
     table = run_script(*command)
-    assert [row.split("|")[1].strip() for row in table[-2:]] == ["pretrain-mxm-seed0", "mxm-then-targets-seed0"]
+    assert [row.split("|")[1].strip() for row in table[-2:]] == ["pretrain-mxm-seed0", "xxact-mxm-seed0"]
     pretrained, tuned = read_lines(tmp_path / "paper_tables.jsonl")
     assert set(pretrained["metrics"]) == {"silhouette_mean"}
     assert 0 <= tuned["metrics"]["crystal_system_accuracy"] <= 1
     assert tuned["metrics"] != tuned["metrics_distorted"]
-    began_with = json.loads((tmp_path / "runs" / "mxm-then-targets-seed0" / "recipe.json").read_text())["recipe"]
+    began_with = json.loads((tmp_path / "runs" / "xxact-mxm-seed0" / "recipe.json").read_text())["recipe"]
     assert began_with["start_from"] == str((tmp_path / "runs" / "pretrain-mxm-seed0" / "model").resolve())
 
     again = run_script(*command)
@@ -126,16 +124,24 @@ def test_nothing_is_begun_that_cannot_end(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-def test_every_experiment_is_a_recipe_that_can_be_run_in_every_size() -> None:
-    from benchmarks.gpu.paper_tables import EXPERIMENTS, SIZES, experiment_to_job
+@pytest.mark.parametrize("size", ["paper", "small", "tiny"])
+def test_every_experiment_is_a_recipe_that_can_be_run_in_every_size(small_dataset: Path, size: str) -> None:
+    from benchmarks.gpu.paper_tables import experiments_to_jobs
 
-    names = [experiment.name for experiment in EXPERIMENTS]
-    for size in SIZES:
-        for experiment in EXPERIMENTS:
-            job = experiment_to_job(experiment, epochs=2, size=size)
-            assert isinstance(job.recipe, Recipe)
-            assert job.recipe.preset in PRESETS
-            assert job.after is None or names.index(job.after) < names.index(job.name)
+    jobs = experiments_to_jobs(small_dataset, Path("runs"), epochs=2, size=size)
+    names = [job.name for job in jobs]
+    assert len(names) == len(set(names))
+    assert all(job.after is None or names.index(job.after) < names.index(job.name) for job in jobs)
+    assert {job.recipe.preset for job in jobs} == {size}
+
+
+def test_every_ablation_comes_after_its_pretraining() -> None:
+    from benchmarks.gpu.ablations import ablations_to_jobs
+
+    names = [job.name for job in ablations_to_jobs()]
+    pairs = {job.name: job.after for job in ablations_to_jobs() if job.after is not None}
+    assert pairs["mxm-40"] == "mxm-40-pretraining"
+    assert all(names.index(before) < names.index(name) for name, before in pairs.items())
 
 
 def test_the_larger_model_that_ships_is_at_most_sixteen_megabytes() -> None:

@@ -1,4 +1,4 @@
-"""The command line: xxact build | dataset | train | journal | evaluate | tables | predict | info | app."""
+"""The command line: xxact build | dataset | train | journal | evaluate | tables | paper | predict | info | app."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xxact_core import dataset_commands
+from xxact_core import dataset_commands, paper_commands
 from xxact_core.errors import InputError, RecipeError, WavelengthError, shorten
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(dataset_commands.app, name="dataset")
+app.add_typer(paper_commands.app, name="paper")
 
 SHOWN_OF_A_SET = 8
 
@@ -94,7 +95,7 @@ def train(
     settings: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: --set epochs=2")] = None,
 ) -> None:
     """Train a model as a recipe says."""
-    from xxact_core.training.config import override
+    from xxact_core.training.config import override, parse_settings
     from xxact_core.training.recipes import recipe_by_name
     from xxact_core.training.run import train as train_run
 
@@ -106,7 +107,7 @@ def train(
             msg = f"{recipe} cannot be read as TOML: {shorten(error)}"
             raise RecipeError(msg, code="E_RECIPE") from error
         recipe = str(values.pop("recipe", "compact"))
-    values |= dict(_setting(text) for text in settings or [])
+    values |= parse_settings(settings or [])
     folder = train_run(override(recipe_by_name(recipe), values), dataset, run, progress=True)
     finished = folder.name == "model"
     typer.echo(f"model in {folder}" if finished else f"stopped; the same command goes on from {folder}")
@@ -267,17 +268,6 @@ def serve(
         command += ["--allow-websocket-origin", f"{host}:{port}"]
     typer.echo(f"XxaCT is on its way to http://127.0.0.1:{port}/app (stop it with Ctrl+C)")
     raise typer.Exit(subprocess.call(command))  # noqa: S603 - fixed command, port checked above
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    name, separator, value = text.partition("=")
-    if not separator:
-        msg = f"--set takes NAME=VALUE, not {shorten(text)!r}"
-        raise RecipeError(msg, code="E_RECIPE")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
 
 
 def _answer_to_text(answer: dict[str, Any]) -> str:

@@ -12,6 +12,12 @@ CRYSTAL_SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "tri
 Source: International Tables for Crystallography A; trigonal space groups (143-167) are a system of their own.
 """
 
+CRYSTAL_SYSTEM_COLOURS = ("#5F5F5F", "#0072B2", "#3B9BD0", "#009E73", "#C98500", "#D55E00", "#B5488A")
+"""A colour for each crystal system, told apart with every common colour vision.
+
+Source: Okabe and Ito (2008); its yellow, unreadable on white, is darkened, its black is a grey.
+"""
+
 SPACE_GROUP_COUNT = 230
 
 CRYSTAL_SYSTEM_LAST_GROUP = (2, 15, 74, 142, 167, 194, 230)

@@ -8,17 +8,24 @@ in `benchmarks/ablations.py`. The last lines printed are a table, a line a run.
 
 from __future__ import annotations
 
-from benchmarks.ablations import ABLATIONS, REFERENCE
+from collections.abc import Iterator
 
+from benchmarks.ablations import ABLATIONS
 from benchmarks.gpu.many_runs import Job, argument_parser, run_experiment
-from xxact_core.training.config import override
+
+
+def ablations_to_jobs() -> Iterator[Job]:
+    """Every change, after its pretraining where it has one."""
+    for ablation in ABLATIONS:
+        before = ablation.pretraining_recipe()
+        if before is not None:
+            yield Job(before.name, before)
+        yield Job(ablation.name, ablation.recipe(), None if before is None else before.name)
 
 
 def main() -> None:
     """Run the reference, then every change."""
-    jobs = [Job("reference", REFERENCE)]
-    jobs += [Job(ablation.name, override(REFERENCE, ablation.overrides)) for ablation in ABLATIONS]
-    run_experiment(jobs, argument_parser(__doc__).parse_args(), name="ablations")
+    run_experiment(list(ablations_to_jobs()), argument_parser(__doc__).parse_args(), name="ablations")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,9 @@ SPLITS = ("train", "validation", "test")
 SHARES = (0.85, 0.05, 0.10)
 """Shares of the formulas. XxaCT-NN section 3.3 splits rows, not formulas: 90 % and 10 %, no validation."""
 
+IN_NO_SPLIT = -1
+"""Stands for a material that was left out, where others have the index of their split."""
+
 GROUPINGS = ("formula", "prototype")
 """What a split keeps together: a formula with all its polymorphs, or a structure type with all its compounds."""
 
@@ -69,3 +72,22 @@ def with_split(table: StickTable, *, by: str, seed: int = 0) -> StickTable:
         msg = f"{by!r} is not what a split can go by; choose from {GROUPINGS}"
         raise DatasetError(msg, code="E_DATASET")
     return table if by == "formula" else replace(table, split=prototype_splits(table, seed=seed))
+
+
+def with_training_rows(table: StickTable, *, rows: int | None, seed: int) -> StickTable:
+    """The same data set with only `rows` of its training materials, the others in no split at all; all where None.
+
+    They are the first of a permutation that follows from the seed, so that of one seed fewer are part of more.
+
+    Raises:
+        DatasetError: there are not so many.
+    """
+    if rows is None:
+        return table
+    train = table.rows("train")
+    if rows > len(train):
+        msg = f"{rows} training materials are asked for; the data set has {len(train)}"
+        raise DatasetError(msg, code="E_DATASET")
+    split = table.split.copy()
+    split[np.random.default_rng(seed).permutation(train)[rows:]] = IN_NO_SPLIT
+    return replace(table, split=split)

@@ -10,7 +10,7 @@ import torch
 from xxact_core.dataset.batches import BatchMaker
 from xxact_core.dataset.order import rows_in_order
 from xxact_core.dataset.table import StickTable
-from xxact_core.evaluation.labelled import Predictions, predictions_to_labelled
+from xxact_core.evaluation.labelled import Labelled, Predictions, predictions_to_labelled
 from xxact_core.evaluation.metrics import (
     accuracy,
     class_mean_accuracy,
@@ -68,7 +68,11 @@ def metrics_of(
 
     Names end in their unit where they have one: `_mev_per_atom`, `_ev`; accuracies are shares (0-1).
     """
-    labelled = predictions_to_labelled(predictions, table, temperatures=temperatures or {})
+    return labelled_to_metrics(predictions_to_labelled(predictions, table, temperatures=temperatures or {}))
+
+
+def labelled_to_metrics(labelled: Labelled) -> dict[str, float]:
+    """The metrics of answers beside the truth, under the names of `metrics_of`."""
     metrics: dict[str, float] = {}
     for name, (predicted, true) in labelled.values.items():
         metrics |= named_error(TARGETS[name], mean_absolute_error(predicted, true))

@@ -19,7 +19,7 @@ from xxact_core.errors import DatasetError
 from xxact_core.evaluation.calibration import coverage_metrics
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows, silhouettes
 from xxact_core.evaluation.intervals import Interval, intervals_of
-from xxact_core.evaluation.labelled import Predictions, predictions_to_labelled
+from xxact_core.evaluation.labelled import Predictions, labelled_rows, predictions_to_labelled
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ def evaluate_checkpoint(
     split: str = "test",
     split_by: str | None = None,
     predictions_file: Path | None = None,
+    device: str = "cpu",
 ) -> Report:
     """Metrics of a checkpoint on ideal patterns of a split; see `metrics_of` for their names and units.
 
@@ -58,13 +59,13 @@ def evaluate_checkpoint(
         DatasetError: the data set cannot, the split is empty, or it goes by something else than in training, so that
             the model would be asked what it was taught.
     """
-    checkpoint = load_checkpoint(model_folder)
+    checkpoint = load_checkpoint(model_folder, device=device)
     table = with_split(read_dataset(dataset), by=_honest_grouping(checkpoint, split=split, asked=split_by))
     rows = table.rows(split)
     if not len(rows):
         msg = f"the data set {dataset} has no materials in its split {split!r}"
         raise DatasetError(msg, code="E_DATASET")
-    maker = BatchMaker(table, device=torch.device("cpu"))
+    maker = BatchMaker(table, device=torch.device(device))
     predictions = predict_rows(checkpoint.model, maker, rows, checkpoint.statistics)
     if not checkpoint.answers:
         predictions = replace(predictions, values={}, logits={})
@@ -93,13 +94,17 @@ def _honest_grouping(checkpoint: Checkpoint, *, split: str, asked: str | None) -
 def write_predictions(
     path: Path, predictions: Predictions, table: StickTable, *, temperatures: Mapping[str, float]
 ) -> None:
-    """Every prediction beside its truth, as HDF5: id, row, values, logits, embedding, and the temperature of logits."""
+    """Every prediction beside its truth, as HDF5: id, row, values, logits, embedding, and the temperature of logits.
+
+    The truth is NaN where there is none that counts: see `labelled_rows`.
+    """
     with h5py.File(path, "w") as file:
         file["id"] = table.id[predictions.rows].astype(h5py.string_dtype())
         file["row"] = predictions.rows
         file["embedding"] = predictions.embedding.astype(np.float32)
         for name, values in {**predictions.values, **predictions.logits}.items():
             file[f"predicted/{name}"] = values
-            file[f"true/{name}"] = table.targets[name][predictions.rows]
+            counts = labelled_rows(table, name, predictions.rows)
+            file[f"true/{name}"] = np.where(counts, table.targets[name][predictions.rows], np.nan)
             if name in temperatures:
                 file[f"predicted/{name}"].attrs["temperature"] = temperatures[name]

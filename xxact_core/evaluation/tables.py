@@ -15,6 +15,7 @@ import torch
 from xxact_core.errors import DatasetError, shorten
 from xxact_core.evaluation.evaluate import silhouettes
 from xxact_core.evaluation.intervals import class_mean_interval, mean_interval, mean_over_runs
+from xxact_core.evaluation.labelled import Labelled
 from xxact_core.evaluation.metrics import accuracy, class_mean_accuracy
 from xxact_core.model.answers import class_probabilities
 from xxact_core.quantities import CRYSTAL_SYSTEMS, TARGETS
@@ -45,11 +46,8 @@ def read_system_answers(path: Path) -> SystemAnswers:
     """
     try:
         with h5py.File(path, "r") as file:
-            names = [name for name in file["predicted"] if TARGETS[name].kind == "class"]
-            logits = {name: torch.from_numpy(file[f"predicted/{name}"][...]) for name in names}
-            temperatures = {name: float(file[f"predicted/{name}"].attrs.get("temperature", 1.0)) for name in names}
             true, embedding = file["true/crystal_system"][...], file["embedding"][...]
-            chosen = class_probabilities(logits, temperatures)["crystal_system"].argmax(dim=1).numpy()
+            chosen = _probabilities(file)["crystal_system"].argmax(axis=1)
     except (OSError, KeyError) as error:
         msg = f"{path} is no file of predictions with crystal systems: {shorten(error)}"
         raise DatasetError(msg, code="E_PREDICTIONS") from error
@@ -58,6 +56,38 @@ def read_system_answers(path: Path) -> SystemAnswers:
         msg = f"{path} holds no material whose crystal system is known"
         raise DatasetError(msg, code="E_PREDICTIONS")
     return SystemAnswers(true[known].astype(int), chosen[known], embedding[known])
+
+
+def read_labelled(path: Path) -> Labelled:
+    """The answers of a file that `write_predictions` made beside the truth that counts, at its temperatures.
+
+    Raises:
+        DatasetError: there is no such file, or it is not HDF5 with predictions.
+    """
+    values: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    probabilities: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    try:
+        with h5py.File(path, "r") as file:
+            of_classes = _probabilities(file)
+            for name in file["predicted"]:
+                true = file[f"true/{name}"][...]
+                known = ~np.isnan(true)
+                if name in of_classes and known.any():
+                    probabilities[name] = (of_classes[name][known], true[known].astype(int))
+                elif known.any():
+                    values[name] = (file[f"predicted/{name}"][...][known], true[known])
+    except (OSError, KeyError) as error:
+        msg = f"{path} is no file of predictions: {shorten(error)}"
+        raise DatasetError(msg, code="E_PREDICTIONS") from error
+    return Labelled(values, probabilities)
+
+
+def _probabilities(file: h5py.File) -> dict[str, np.ndarray]:
+    """Class probabilities, name → shape (rows, classes)."""
+    names = [name for name in file["predicted"] if TARGETS[name].kind == "class"]
+    logits = {name: torch.from_numpy(file[f"predicted/{name}"][...]) for name in names}
+    temperatures = {name: float(file[f"predicted/{name}"].attrs.get("temperature", 1.0)) for name in names}
+    return {name: values.numpy() for name, values in class_probabilities(logits, temperatures).items()}
 
 
 def systems_to_rows(answers: SystemAnswers) -> list[Row]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from xxact_core.dataset.splits import GROUPINGS
-from xxact_core.errors import RecipeError
+from xxact_core.errors import RecipeError, shorten
 from xxact_core.model.config import BlockSizes, ModelConfig, preset
 from xxact_core.objectives.masked_patterns import MASK_RATIO
 from xxact_core.patterns.distortions import Distortions
@@ -42,7 +43,8 @@ class Recipe:
     e.g. 0.999; the average is what is validated and saved. distortions: what a laboratory adds, None for ideal
     patterns. threads: of torch on a CPU. streamed: read sticks from disk in blocks of shards, where a data set does not
     fit into memory. split: what no two of training, validation and test share, a `formula` (as the data set was built)
-    or a `prototype` (see `xxact_core.dataset.splits`).
+    or a `prototype` (see `xxact_core.dataset.splits`). training_rows: learn from so many materials of the training
+    split only, drawn by the seed, fewer being part of more; None for all.
     """
 
     name: str = "multi-target"
@@ -78,6 +80,7 @@ class Recipe:
     threads: int = 1
     streamed: bool = False
     split: str = "formula"
+    training_rows: int | None = None
     validate_every: int = 500
     validation_rows: int = 2048
     save_every: int = 500
@@ -110,6 +113,7 @@ class Recipe:
             (self.validate_every < 1 or self.save_every < 1, "validate_every and save_every: at least 1 step"),
             ("contrastive" in self.objectives and self.batch_size == 1, "contrastive: a batch of at least 2"),
             (self.micro_batch is not None and self.micro_batch < 1, "micro_batch: at least 1, or none"),
+            (self.training_rows is not None and self.training_rows < 1, "training_rows: at least 1, or none"),
             (self.average is not None and not 0 < self.average < 1, "average: between 0 and 1, or none"),
             (self.clip is not None and self.clip <= 0, "clip: above 0, or none"),
             (self.seed < 0 or self.threads < 1, "seed at least 0 and threads at least 1"),
@@ -175,3 +179,22 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     except TypeError as error:
         msg = f"recipe {recipe.name!r}: {error}"
         raise RecipeError(msg, code="E_RECIPE") from error
+
+
+def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
+    """Settings as people write them, `NAME=VALUE`: a value is JSON, or else the text itself.
+
+    Raises:
+        RecipeError: a text has no equals sign.
+    """
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator:
+            msg = f"--set takes NAME=VALUE, not {shorten(text)!r}"
+            raise RecipeError(msg, code="E_RECIPE")
+        try:
+            values[name] = json.loads(value)
+        except json.JSONDecodeError:
+            values[name] = value
+    return values

@@ -16,7 +16,7 @@ from torch import nn
 
 from xxact_core.dataset.batches import BatchMaker
 from xxact_core.dataset.order import TrainingOrder, blockwise_order, shuffled_order
-from xxact_core.dataset.splits import with_split
+from xxact_core.dataset.splits import with_split, with_training_rows
 from xxact_core.dataset.store import write_json
 from xxact_core.dataset.table import ShardSticks, StickTable, read_dataset
 from xxact_core.errors import RecipeError
@@ -119,6 +119,7 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path, *, device: torch.devic
         msg = f"contrastive: a batch of {recipe.batch_size} cannot be shared evenly by {ranks.world} processes"
         raise RecipeError(msg, code="E_RECIPE")
     table = with_split(read_dataset(dataset, resident=not recipe.streamed), by=recipe.split)
+    table = with_training_rows(table, rows=recipe.training_rows, seed=recipe.seed)
     materials = check_materials(table, recipe)
     statistics = target_statistics(table, recipe)
     steps = max(1, round(recipe.epochs * materials / recipe.batch_size))

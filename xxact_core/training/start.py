@@ -41,23 +41,32 @@ def open_journal(recipe: Recipe, table: StickTable, folder: Path, *, steps: int)
         raise RecipeError(msg, code="E_RECIPE") from error
     path, described = folder / "recipe.json", describe_run(recipe, table)
     if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        changed = [
-            name
-            for name, value in described["recipe"].items()
-            if name not in WHERE_IT_RUNS and before["recipe"].get(name) != value
-        ]
-        if before["data_digest"] != described["data_digest"]:
-            changed.append("data set")
-        if changed:
-            msg = f"{folder} holds another run; it differs in {changed}: choose another folder"
-            raise RecipeError(msg, code="E_RECIPE")
+        check_same_run(described, folder)
     else:
         write_json(path, described)
     journal = Journal(folder / "journal.jsonl")
     if not journal.path.exists():
         journal.write("started", step=0, steps=steps, materials=len(table.rows("train")))
     return journal
+
+
+def check_same_run(described: dict[str, Any], folder: Path) -> None:
+    """See that a run folder holds the run of this description.
+
+    Raises:
+        RecipeError: it holds a run of another recipe or data set.
+    """
+    before = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+    changed = [
+        name
+        for name, value in described["recipe"].items()
+        if name not in WHERE_IT_RUNS and before["recipe"].get(name) != value
+    ]
+    if before["data_digest"] != described["data_digest"]:
+        changed.append("data set")
+    if changed:
+        msg = f"{folder} holds another run; it differs in {changed}: choose another folder"
+        raise RecipeError(msg, code="E_RECIPE")
 
 
 def first_model(recipe: Recipe) -> Model:

@@ -14,7 +14,7 @@ from torch import Tensor
 from xxact_core.checkpoint import make_model
 from xxact_core.dataset.batches import BatchMaker
 from xxact_core.dataset.order import rows_in_order
-from xxact_core.dataset.splits import with_split
+from xxact_core.dataset.splits import with_split, with_training_rows
 from xxact_core.dataset.store import write_json
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import RecipeError
@@ -55,6 +55,7 @@ def grow_trees(recipe: Recipe, dataset: Path, folder: Path) -> Path:
     config = recipe.model_config()
     make_model(config, seed=recipe.seed)  # refuses other targets than one class
     table = with_split(read_dataset(dataset, resident=not recipe.streamed), by=recipe.split)
+    table = with_training_rows(table, rows=recipe.training_rows, seed=recipe.seed)
     check_materials(table, replace(recipe, batch_size=1))
     statistics = target_statistics(table, recipe)
     journal = open_journal(recipe, table, folder, steps=1)

@@ -1,0 +1,160 @@
+"""Data set or folder of runs → what a figure of the paper shows, as rows; no model is run again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xxact_core.dataset.splits import with_split
+from xxact_core.dataset.table import StickTable, read_dataset
+from xxact_core.errors import InputError
+from xxact_core.evaluation.convergence import run_length, validation_curve
+from xxact_core.evaluation.distributions import crystal_system_counts, element_counts
+from xxact_core.evaluation.embeddings import embedding_to_components, read_embeddings
+from xxact_core.evaluation.evaluate import silhouettes
+from xxact_core.evaluation.scaling import FEWEST, PowerLaw, fit_power_law
+from xxact_core.paper.experiments import EMBEDDINGS, SHARES, STRATEGIES, scaling_name
+from xxact_core.paper.layouts import ACCURACY, MAE, PAPER_LAWS, figure_runs
+from xxact_core.paper.measures import read_events, run_to_measures
+from xxact_core.paper.runs import PREDICTIONS
+from xxact_core.paper.tables import finished_runs, runs_to_about
+from xxact_core.quantities import CRYSTAL_SYSTEMS
+
+MOST_POINTS = 2000
+"""Materials drawn in one panel of figure 2; more of them hide one another."""
+
+MODELS = {"crabnet": "CrabNet (composition)", "xxact": "XxaCT-NN (pattern, composition)"}
+PARTS = ("train", "test")
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class FigureData:
+    """What a figure shows, one row a mark, and what is known of it as a whole."""
+
+    number: int
+    title: str
+    rows: Rows
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def figure_data(number: int, source: Path, *, split: str = "formula") -> FigureData:
+    """The data of a figure: of 4 and 5 from a data set with its split, of the others from a folder of runs.
+
+    Raises:
+        InputError: the paper has no such plot, or the folder holds none of its runs.
+    """
+    runs = figure_runs(number)
+    if not runs:
+        table = with_split(read_dataset(source, resident=False), by=split)
+        about = {"data_digest": table.digest, "split": split}
+        if number == 4:  # noqa: PLR2004 - its number in the paper
+            return FigureData(4, "Crystal systems in training and test", crystal_system_rows(table), about)
+        return FigureData(5, "Materials that contain an element, in training and test", element_rows(table), about)
+    places = {name: finished_runs(source, name) for name in runs}
+    if not any(places.values()):
+        msg = f"{source} holds no finished run of figure {number}; make them with xxact paper run --figure {number}"
+        raise InputError(msg, code="E_PAPER")
+    title, make = _MADE_FROM_RUNS[number]
+    rows, more = make(source)
+    return FigureData(number, title, rows, {**runs_to_about(places), **more})
+
+
+def crystal_system_rows(table: StickTable) -> Rows:
+    """Materials of each crystal system in training and test, and their share of the split [%]."""
+    rows = []
+    for split in PARTS:
+        counts = crystal_system_counts(table, split)
+        total = max(1, sum(counts.values()))
+        rows += [
+            {"split": split, "crystal_system": system, "materials": count, "share": 100 * count / total}
+            for system, count in counts.items()
+        ]
+    return rows
+
+
+def element_rows(table: StickTable) -> Rows:
+    """Materials of training and test that contain each element."""
+    return [
+        {"split": split, "element": symbol, "materials": count}
+        for split in PARTS
+        for symbol, count in element_counts(table, split).items()
+    ]
+
+
+def embedding_rows(folder: Path) -> tuple[Rows, dict[str, Any]]:
+    """Two principal components of the embedding of test materials, of the first seed of each model.
+
+    The components are those of all materials; rows are of a seeded sample. Beside them the variance that they hold and
+    the mean silhouette over materials.
+    """
+    rows: Rows = []
+    variance, means = {}, {}
+    for panel, name in EMBEDDINGS.items():
+        for place in list(finished_runs(folder, name).values())[:1]:
+            found = read_embeddings(place / PREDICTIONS)
+            components, shares = embedding_to_components(found.embedding)
+            variance[panel] = shares.tolist()
+            means[panel] = silhouettes(found.embedding, found.crystal_system)["mean"]
+            for row in np.sort(np.random.default_rng(0).permutation(len(components))[:MOST_POINTS]):
+                rows.append(
+                    {
+                        "panel": panel,
+                        "id": str(found.id[row]),
+                        "crystal_system": CRYSTAL_SYSTEMS[found.crystal_system[row]],
+                        "component_1": float(components[row, 0]),
+                        "component_2": float(components[row, 1]),
+                    }
+                )
+    return rows, {"variance": variance, "silhouette": means}
+
+
+def scaling_rows(folder: Path) -> tuple[Rows, dict[str, Any]]:
+    """Error of the formation energy on the test split [meV/atom] after training with more and more materials."""
+    rows: Rows = []
+    for model, label in MODELS.items():
+        for share in SHARES:
+            for seed, place in finished_runs(folder, scaling_name(model, share)).items():
+                started = next(event for event in read_events(place) if event["event"] == "started")
+                mae = run_to_measures(place, by_system=False)[MAE]
+                rows.append({"model": label, "materials": started["materials"], "seed": seed, "mae": mae.value})
+    laws = {label: asdict(law) for label, law in scaling_laws(rows).items()}
+    paper = {MODELS[model]: {"factor": law[0], "exponent": law[1]} for model, law in PAPER_LAWS.items()}
+    return rows, {"laws": laws, "laws_of_the_paper": paper}
+
+
+def scaling_laws(rows: Rows) -> dict[str, PowerLaw]:
+    """The power law of each model that has enough sizes; factors in meV/atom at a million materials."""
+    laws = {}
+    for label in MODELS.values():
+        of_model = [row for row in rows if row["model"] == label]
+        materials = np.array([row["materials"] for row in of_model], dtype=float)
+        if len(np.unique(materials)) >= FEWEST:
+            laws[label] = fit_power_law(materials, np.array([row["mae"] for row in of_model]))
+    return laws
+
+
+def convergence_rows(folder: Path) -> tuple[Rows, dict[str, Any]]:
+    """Validated metrics along the training: error [meV/atom] and accuracy [%], by share of the training [%]."""
+    rows: Rows = []
+    for strategy, name in STRATEGIES.items():
+        for seed, place in finished_runs(folder, name).items():
+            events = read_events(place)
+            for metric, factor in ((MAE, 1), (ACCURACY, 100)):
+                for step, value in zip(*validation_curve(events, metric), strict=True):
+                    share = 100 * float(step) / run_length(events)
+                    row = {"strategy": strategy, "seed": seed, "metric": metric, "step": int(step), "share": share}
+                    rows.append({**row, "value": factor * float(value)})
+    return rows, {}
+
+
+_MADE_FROM_RUNS: dict[int, tuple[str, Callable[[Path], tuple[Rows, dict[str, Any]]]]] = {
+    2: ("Embeddings of test materials, by crystal system", embedding_rows),
+    3: ("Error against the size of the training data", scaling_rows),
+    6: ("Convergence with and without pretraining", convergence_rows),
+}

@@ -1,0 +1,181 @@
+"""Experiments × data set → run folders, each with its finished model and its predictions; what is there is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from xxact_core.checkpoint import DESCRIPTION
+from xxact_core.dataset.splits import with_split
+from xxact_core.dataset.store import write_json
+from xxact_core.dataset.table import StickTable, read_dataset
+from xxact_core.errors import InputError, RecipeError
+from xxact_core.evaluation.provenance import provenance
+from xxact_core.evaluation.report import evaluate_checkpoint
+from xxact_core.paper.experiments import EXPERIMENTS, Experiment, in_order
+from xxact_core.training.config import Recipe, override
+from xxact_core.training.recipes import recipe_by_name
+from xxact_core.training.run import train
+from xxact_core.training.start import check_same_run, describe_run
+
+SIZES: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "small": {"batch_size": 128, "epochs": 8, "peak_rate": 8e-4, "first_rate": 1e-5, "last_rate": 1e-6, "clip": 1.0},
+    "tiny": {"batch_size": 32, "epochs": 3, "peak_rate": 2e-3},
+}
+"""Presets of the model, and what trains one of that size: the paper's settings, or a CPU's."""
+
+VALIDATIONS = 40
+"""Validations along a run: table 2 looks at its twentieth part."""
+
+PREDICTIONS, ORIGIN = "predictions.h5", "provenance.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one experiment: `kept`, `made` or `stopped`."""
+
+    name: str
+    seed: int
+    state: str
+
+
+def run_folder(folder: Path, name: str, seed: int) -> Path:
+    """Where the run of an experiment with a seed lies."""
+    return folder / f"{name}-seed{seed}"
+
+
+def run_experiments(
+    names: Iterable[str],
+    dataset: Path,
+    folder: Path,
+    *,
+    size: str,
+    seeds: int,
+    settings: Mapping[str, Any],
+    progress: bool = False,
+) -> Iterator[Outcome]:
+    """Train and evaluate these experiments and those that they start from, seed after seed.
+
+    settings: of recipes, for all runs alike; `epochs` are those of a supervised run, of which the others take their
+    multiple. A name `PATTERN:NAME`, for instance `pretrain-*:epochs`, is a setting of some experiments, as it is.
+
+    Raises:
+        InputError: an experiment, a size or a setting does not exist, or the folder holds other runs than these.
+    """
+    if size not in SIZES:
+        msg = f"there is no size {size!r}; choose from {tuple(SIZES)}"
+        raise InputError(msg, code="E_PAPER")
+    for name in settings:
+        pattern = name.rpartition(":")[0]
+        if pattern and not any(fnmatchcase(experiment, pattern) for experiment in EXPERIMENTS):
+            msg = f"the setting {name!r} is of no experiment; they are {tuple(EXPERIMENTS)}"
+            raise InputError(msg, code="E_PAPER")
+    table = read_dataset(dataset, resident=False)
+    for seed in range(seeds):
+        for experiment in in_order(names):
+            recipe = experiment_to_recipe(experiment, table, folder, size=size, seed=seed, settings=settings)
+            place = run_folder(folder, experiment.name, seed)
+            outcome = finish_experiment(recipe, table, dataset, place, size=size, progress=progress)
+            yield Outcome(experiment.name, seed, outcome)
+            if outcome == "stopped":
+                return
+
+
+def experiment_to_recipe(
+    experiment: Experiment,
+    table: StickTable,
+    folder: Path,
+    *,
+    size: str,
+    seed: int,
+    settings: Mapping[str, Any],
+) -> Recipe:
+    """The recipe of an experiment in a size: the kind of model is the recipe's, or the one that it starts from.
+
+    Raises:
+        RecipeError: a setting is unknown or impossible.
+    """
+    common = {**SIZES[size], **{name: value for name, value in settings.items() if ":" not in name}}
+    own = {
+        name.rpartition(":")[2]: value
+        for name, value in settings.items()
+        if ":" in name and fnmatchcase(experiment.name, name.rpartition(":")[0])
+    }
+    base = recipe_by_name(experiment.recipe)
+    values: dict[str, Any] = {
+        **common,
+        "preset": size,
+        "epochs": experiment.length * _number(common.get("epochs", Recipe().epochs), "epochs"),
+        **own,
+        "seed": seed,
+    }
+    kind = recipe_by_name(_first(experiment).recipe).model_config().kind
+    if kind != "xxact":
+        values["model_settings"] = {**values.get("model_settings", {}), "kind": kind}
+    if experiment.targets:
+        values["targets"] = experiment.targets
+    if experiment.start_from is not None:
+        values["start_from"] = str(run_folder(folder.resolve(), experiment.start_from, seed) / "model")
+    recipe = override(base, values)
+    materials = len(with_split(table, by=recipe.split).rows("train"))
+    if experiment.share < 1:
+        materials = max(1, round(experiment.share * materials))
+        recipe = override(recipe, {"training_rows": materials})
+    if "validate_every" not in values:
+        steps = recipe.epochs * materials / recipe.batch_size
+        recipe = override(recipe, {"validate_every": max(1, round(steps / VALIDATIONS))})
+    return recipe
+
+
+def finish_experiment(
+    recipe: Recipe, table: StickTable, dataset: Path, place: Path, *, size: str, progress: bool = False
+) -> str:
+    """Train, then write the predictions of the test split, unless that is done already: the state of an `Outcome`.
+
+    Raises:
+        RecipeError: the folder holds another run.
+    """
+    model, predictions = place / "model", place / PREDICTIONS
+    trained, supervised = (model / DESCRIPTION).is_file(), "targets" in recipe.objectives
+    if trained:
+        check_same_run(describe_run(recipe, table), place)
+        if predictions.is_file() or not supervised:
+            return "kept"
+    elif train(recipe, dataset, place, progress=progress) != model:
+        return "stopped"
+    device = recipe.device if recipe.device != "auto" else _best_device()
+    if supervised:
+        part = predictions.with_name(f"{PREDICTIONS}.part")
+        evaluate_checkpoint(model, dataset, predictions_file=part, device=device)
+        part.replace(predictions)
+    about = provenance(table_digest=table.digest, seeds=[recipe.seed])
+    write_json(place / ORIGIN, {**about, "size": size, "split": recipe.split, "device": device})
+    return "made"
+
+
+def read_origin(place: Path) -> dict[str, Any] | None:
+    """What is known of how a run came to be; None where it is not finished."""
+    path = place / ORIGIN
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _first(experiment: Experiment) -> Experiment:
+    return experiment if experiment.start_from is None else _first(EXPERIMENTS[experiment.start_from])
+
+
+def _best_device() -> str:
+    import torch  # noqa: PLC0415 - slow to import
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _number(value: object, name: str) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        msg = f"{name} is {value!r}; expected a number"
+        raise RecipeError(msg, code="E_RECIPE")
+    return value

@@ -1,0 +1,112 @@
+"""Folder of runs → a table of the paper: our numbers beside its own, and what made them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xxact_core.evaluation.convergence import metric_at_share, steps_to_threshold
+from xxact_core.paper.experiments import STRATEGIES
+from xxact_core.paper.layouts import ACCURACY, MAE, THRESHOLD_PART, Cell, layout, steps_to
+from xxact_core.paper.measures import Measure, is_share, read_events, run_to_measures, runs_to_measure
+from xxact_core.paper.runs import PREDICTIONS, read_origin
+
+BY_SYSTEM = (4, 5)
+WITH_THRESHOLDS = 2
+
+Measures = dict[str, dict[int, dict[str, Measure]]]
+"""Experiment → seed → name of a number → the number."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A filled place of a table; without a measure its runs are missing, or never got so far."""
+
+    cell: Cell
+    measure: Measure | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the paper with our numbers.
+
+    about: plain values that say what made them; `missing` names the experiments that have no finished run.
+    """
+
+    number: int
+    title: str
+    entries: tuple[Entry, ...]
+    notes: tuple[str, ...]
+    about: Mapping[str, Any]
+
+
+def folder_to_table(number: int, folder: Path) -> Table:
+    """A table from the runs in a folder, which `run_experiments` made.
+
+    Raises:
+        InputError: the paper has no such table, or a file of predictions is damaged.
+    """
+    plan = layout(number)
+    places = {name: finished_runs(folder, name) for name in plan.runs}
+    found: Measures = {
+        name: {seed: run_to_measures(place, by_system=number in BY_SYSTEM) for seed, place in of_seeds.items()}
+        for name, of_seeds in places.items()
+    }
+    notes = plan.notes
+    if number == WITH_THRESHOLDS:
+        notes += add_steps_to_thresholds(found, places)
+    entries = tuple(Entry(cell, _fill(cell, found)) for cell in plan.cells)
+    return Table(number, plan.title, entries, notes, runs_to_about(places))
+
+
+def finished_runs(folder: Path, name: str) -> dict[int, Path]:
+    """The finished runs of an experiment by seed."""
+    prefix = f"{name}-seed"
+    seeds = [(path.name.removeprefix(prefix), path) for path in folder.glob(f"{prefix}*")]
+    return {int(seed): path for seed, path in sorted(seeds) if seed.isdigit() and (path / PREDICTIONS).is_file()}
+
+
+def add_steps_to_thresholds(found: Measures, places: Mapping[str, Mapping[int, Path]]) -> tuple[str, ...]:
+    """Give each run the steps that it takes to what the run without pretraining has reached at a share of its own.
+
+    The threshold is one for all: the mean over the seeds of that run. Returns a note for each threshold.
+    """
+    notes = []
+    events = {name: {seed: read_events(place) for seed, place in of_seeds.items()} for name, of_seeds in places.items()}
+    baseline = events.get(next(iter(STRATEGIES.values())), {})
+    for metric in (MAE, ACCURACY):
+        reached = [metric_at_share(of_run, metric, THRESHOLD_PART) for of_run in baseline.values()]
+        values = [value for value in reached if value is not None]
+        if not values:
+            continue
+        threshold = sum(values) / len(values)
+        notes.append(f"Threshold of {metric}: {threshold * (100 if is_share(metric) else 1):.4g}.")
+        for name, of_seeds in events.items():
+            for seed, of_run in of_seeds.items():
+                if (steps := steps_to_threshold(of_run, metric, threshold)) is not None:
+                    found[name][seed][steps_to(metric)] = Measure(steps)
+    return tuple(notes)
+
+
+def runs_to_about(places: Mapping[str, Mapping[int, Path]]) -> dict[str, Any]:
+    """What the runs of a table have in common, or each value that occurs; seeds of each experiment; what is missing."""
+    origins = [origin for of_seeds in places.values() for place in of_seeds.values() if (origin := read_origin(place))]
+    keys = ("date", "commit", "data_digest", "hardware", "size", "split", "versions")
+    return {
+        **{key: _each_once([origin[key] for origin in origins]) for key in keys},
+        "seeds": {name: sorted(of_seeds) for name, of_seeds in places.items() if of_seeds},
+        "missing": [name for name, of_seeds in places.items() if not of_seeds],
+    }
+
+
+def _fill(cell: Cell, found: Measures) -> Measure | None:
+    if cell.run is None:
+        return None
+    of_seeds = found[cell.run].values()
+    return runs_to_measure([measures[cell.metric] for measures in of_seeds if cell.metric in measures])
+
+
+def _each_once(values: Sequence[object]) -> list[object]:
+    return [value for place, value in enumerate(values) if value not in values[:place]]

@@ -1,0 +1,123 @@
+"""A table or the data of a figure → Markdown, CSV or JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from xxact_core.errors import InputError
+from xxact_core.paper.measures import Measure
+from xxact_core.paper.tables import Table
+
+MISSING = "missing"
+NOTHING = ""
+
+
+def table_to_markdown(table: Table) -> str:
+    """A page: title, the table with a column of the paper's beside each of ours that it has, notes, what made it."""
+    rows = list(dict.fromkeys(entry.cell.row for entry in table.entries))
+    columns = list(dict.fromkeys(entry.cell.column for entry in table.entries))
+    of_paper = {entry.cell.column for entry in table.entries if entry.cell.paper is not None}
+    head = ["", *(name for column in columns for name in [column, "paper"][: 1 + (column in of_paper)])]
+    cells = {(entry.cell.row, entry.cell.column): entry for entry in table.entries}
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
+    for row in rows:
+        line = [row]
+        for column in columns:
+            entry = cells.get((row, column))
+            ours = NOTHING if entry is None or entry.cell.run is None else _measure_to_text(entry.measure)
+            paper = NOTHING if entry is None or entry.cell.paper is None else f"{entry.cell.paper:g}"
+            line += [ours, paper] if column in of_paper else [ours]
+        lines.append(line)
+    text = [f"# Table {table.number}: {table.title}", ""]
+    text += ["| " + " | ".join(line) + " |" for line in lines]
+    text += [
+        "",
+        "In brackets 95 % over test materials, of one run; after ± the standard error over seeds.",
+        *table.notes,
+    ]
+    text += ["", *(f"- {name.replace('_', ' ')}: {_plain(value)}" for name, value in table.about.items() if value)]
+    return "\n".join(text) + "\n"
+
+
+def table_to_rows(table: Table) -> list[dict[str, Any]]:
+    """A row for each place of the table; values that are not there are None."""
+    rows = []
+    for entry in table.entries:
+        cell, measure = entry.cell, entry.measure
+        rows.append(
+            {
+                "row": cell.row,
+                "column": cell.column,
+                "value": measure and measure.value,
+                "low": measure and measure.low,
+                "high": measure and measure.high,
+                "standard_error": measure and measure.standard_error,
+                "runs": measure.runs if measure else 0,
+                "paper": cell.paper,
+                "experiment": cell.run,
+                "metric": cell.metric or None,
+            }
+        )
+    return rows
+
+
+def rows_to_text(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any], *, suffix: str) -> str:
+    """Rows of one kind as `.json`, with what made them, or as `.csv`, with that in lines that begin with #.
+
+    Raises:
+        InputError: the suffix is another one.
+    """
+    if suffix == ".json":
+        return json.dumps({"about": about, "rows": rows}, ensure_ascii=False, indent=1) + "\n"
+    if suffix != ".csv":
+        msg = f"a file that ends in {suffix!r} is not made; choose from .csv, .json, .md"
+        raise InputError(msg, code="E_PAPER")
+    text = io.StringIO()
+    for name, value in about.items():
+        text.write(f"# {name}: {_plain(value)}\n")
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def table_to_text(table: Table, *, suffix: str) -> str:
+    """A table as `.md`, `.csv` or `.json`.
+
+    Raises:
+        InputError: the suffix is another one.
+    """
+    if suffix == ".md":
+        return table_to_markdown(table)
+    about = {"table": table.number, "title": table.title, "notes": list(table.notes), **table.about}
+    return rows_to_text(table_to_rows(table), about, suffix=suffix)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, and the folder that it lies in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _measure_to_text(measure: Measure | None) -> str:
+    if measure is None:
+        return MISSING
+    if measure.standard_error is not None:
+        return f"{_number(measure.value)} ± {_number(measure.standard_error)}"
+    if measure.low is not None and measure.high is not None:
+        return f"{_number(measure.value)} ({_number(measure.low)} to {_number(measure.high)})"
+    return _number(measure.value)
+
+
+def _number(value: float) -> str:
+    return f"{value:.{min(3, max(0, 3 - int(math.log10(abs(value)))))}f}" if value else "0"
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
