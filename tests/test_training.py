@@ -29,7 +29,7 @@ from xxact_core.training.distributed import ALONE, Ranks
 from xxact_core.training.gradients import gradients_of
 from xxact_core.training.journal import read_journal
 from xxact_core.training.recipes import RECIPES, recipe_by_name
-from xxact_core.training.run import open_run, target_statistics, train
+from xxact_core.training.run import open_run, target_statistics, train, write_status
 from xxact_core.training.schedule import learning_rate
 from xxact_core.training.step import Lottery, Trainee, batch_losses, draw_lottery
 
@@ -268,6 +268,16 @@ def test_moving_average_of_the_weights_is_what_is_saved_and_survives_a_resume(
     shutil.rmtree(newest)
     again = load_checkpoint(train(recipe, small_dataset, tmp_path / "resumed")).model.state_dict()
     assert all(torch.equal(averaged[name], again[name]) for name in averaged)
+
+
+def test_rates_after_a_resume_count_what_was_done_since(small_dataset: Path, tmp_path: Path) -> None:
+    train(QUICK, small_dataset, tmp_path)
+    run = open_run(QUICK, small_dataset, tmp_path, device=torch.device("cpu"))
+    run.steps, run.step, run.began = run.steps + 5, run.step + 2, time.monotonic() - 10
+    write_status(run, "running")
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert status["samples_per_second"] == pytest.approx(2 * QUICK.batch_size / 10, rel=0.1)
+    assert status["seconds_left"] == pytest.approx(3 * 10 / 2, rel=0.1)
 
 
 def test_diverging_run_stops_at_once(small_dataset: Path, tmp_path: Path) -> None:

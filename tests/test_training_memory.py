@@ -170,5 +170,5 @@ def test_compiled_layers_give_the_same_gradients(small_dataset: Path, tmp_path: 
     """In a process of its own, where shapes are not checked. Traced and differentiated by torch.compile, but run by
     torch's own operations: to make kernels takes a minute more and is torch's affair."""
     command = [sys.executable, "-c", COMPILED, str(small_dataset), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.stdout.strip() == "the same True", done.stderr
