@@ -335,3 +335,25 @@ def test_ideal_lines_are_what_the_reference_sums(small_table: StickTable) -> Non
     direct = sum_lines(sticks.two_theta, sticks.intensity, np.full(len(sticks.two_theta), 0.1))
     made_now = BatchMaker(small_table, device=CPU).batch(np.array([0]), seed=0).intensity[0].numpy()
     np.testing.assert_allclose(made_now, 100 * direct / direct.max(), atol=0.01)
+
+
+@pytest.mark.gpu
+def test_a_device_is_not_waited_for_when_ideal_batches_are_made(small_table: StickTable) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    maker, rows = BatchMaker(small_table, device=torch.device("cuda")), np.arange(64)
+    maker.batch(rows, seed=0)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        maker.batch(rows, seed=0)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_processor_says_which_patterns_are_distorted_whatever_makes_them(small_table: StickTable) -> None:
+    """The draw is that of the seed alone, so that a device and a processor distort the same patterns."""
+    rows = np.arange(64)
+    ideal = BatchMaker(small_table, device=CPU).batch(rows, seed=3).intensity
+    mixed = BatchMaker(small_table, device=CPU, distortions=Distortions(share=0.4)).batch(rows, seed=3).intensity
+    drawn = torch.rand(64, generator=torch.Generator().manual_seed(3)) < 0.4
+    assert torch.equal((ideal != mixed).any(dim=1), drawn)

@@ -127,6 +127,12 @@ def test_fraction_of_an_element_matters(model: Xxact) -> None:
     torch.testing.assert_close(before[1], after[1])
 
 
+def test_fused_cls_alone_is_the_first_of_all_fused_tokens(model: Xxact) -> None:
+    values = inputs()
+    encoded = model.encode(**values)
+    torch.testing.assert_close(model.fuse(encoded, cls_only=True), model.fuse(encoded)[:, :1], rtol=1e-5, atol=1e-6)
+
+
 def test_reconstruction_has_the_shape_of_the_windows_and_is_not_negative(model: Xxact) -> None:
     data = inputs()
     rebuilt = model.reconstruct(model.fuse(model.encode(**data)))

@@ -133,7 +133,7 @@ def test_reconstruction_is_one_of_the_windows_whatever_the_tokens(model: Xxact) 
 
 def test_first_of_the_fused_tokens_is_the_same_when_asked_alone(model: Xxact) -> None:
     encoded = model.encode(**shown(100 * torch.rand(2, GRID.points), nothing_hidden(2)))
-    torch.testing.assert_close(model.fuse(encoded, asked=1), model.fuse(encoded)[:, :1], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model.fuse(encoded, cls_only=True), model.fuse(encoded)[:, :1], atol=1e-5, rtol=1e-5)
 
 
 def test_every_parameter_of_a_variant_gets_a_finite_gradient(model: Xxact) -> None:

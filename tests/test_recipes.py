@@ -14,6 +14,7 @@ import pytest
 from xxact_core import cli
 from xxact_core.checkpoint import DESCRIPTION, WEIGHTS
 from xxact_core.dataset.build import BuildPlan, build_dataset
+from xxact_core.dataset.splits import SPLITS
 from xxact_core.dataset.store import file_digest
 from xxact_core.model.config import BlockSizes
 from xxact_core.training.recipes import RECIPES
@@ -156,6 +157,18 @@ def test_any_target_of_a_data_set_can_be_learned_by_its_name(
     metrics = json.loads(xxact("evaluate", tmp_path / "run" / "model", dataset, "--json").out)
     for target in targets:
         assert any(name.startswith(target) for name in metrics)
+
+
+def test_a_split_of_hardly_any_material_is_evaluated(
+    trained: Path, structures: Path, tmp_path: Path, xxact: Xxact
+) -> None:
+    few = built(structures, tmp_path / "few", limit=12)
+    with h5py.File(next(few.glob("*.h5"))) as file:
+        splits = file["split"][...].tolist()
+    name = min(("train", "validation", "test"), key=lambda name: splits.count(SPLITS.index(name)) or 99)
+    ended = xxact("evaluate", trained / "model", few, "--split", name, "--json")
+    assert ended.code == 0, ended.error
+    assert json.loads(ended.out)["band_gap_mae_ev"] >= 0
 
 
 def test_a_model_that_was_pretrained_only_predicts_nothing(pretrained: Path, examples: Path, xxact: Xxact) -> None:

@@ -1,4 +1,4 @@
-"""The command line: xxact build | dataset | train | evaluate | tables | paper | predict | info | app."""
+"""The command line: xxact build | dataset | train | journal | evaluate | tables | paper | predict | info | app."""
 
 from __future__ import annotations
 
@@ -111,6 +111,22 @@ def train(
     folder = train_run(override(recipe_by_name(recipe), values), dataset, run, progress=True)
     finished = folder.name == "model"
     typer.echo(f"model in {folder}" if finished else f"stopped; the same command goes on from {folder}")
+
+
+@app.command()
+def journal(
+    run: Annotated[Path, typer.Argument(help="A run folder of `xxact train`.")],
+    *,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Also write the curves to this folder, for TensorBoard to show.")
+    ] = None,
+) -> None:
+    """How far a training is: step, speed, time left, loss, validation."""
+    from xxact_core.training.curves import describe_progress, journal_to_curves
+
+    typer.echo(describe_progress(run))
+    if tensorboard is not None:
+        typer.echo(f"{journal_to_curves(run, tensorboard)} points in {tensorboard}")
 
 
 @app.command()

@@ -72,8 +72,9 @@ def evaluate_checkpoint(
     temperatures = {name: fit["temperature"] for name, fit in checkpoint.calibration.items() if "temperature" in fit}
     metrics = metrics_of(predictions, table, temperatures=temperatures)
     systems = table.targets["crystal_system"][rows]
-    if len(np.unique(systems[~np.isnan(systems)])) > 1:
-        scores = silhouettes(predictions.embedding[~np.isnan(systems)], systems[~np.isnan(systems)])
+    known = ~np.isnan(systems)
+    if 1 < len(np.unique(systems[known])) < known.sum():  # else there is nothing near or nothing far
+        scores = silhouettes(predictions.embedding[known], systems[known])
         metrics |= {f"silhouette_{name}": score for name, score in scores.items()}
     if predictions_file is not None:
         write_predictions(predictions_file, predictions, table, temperatures=temperatures)

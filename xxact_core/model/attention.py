@@ -6,28 +6,28 @@ CrabNet uses and which reproduces the paper's parameter counts.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import math
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from xxact_core.model.config import BlockSizes
+from xxact_core.model.dropout import Dropout
 
 
 class Attention(nn.Module):
     """Multi-head attention from queries to a context; the context is the queries themselves where none is given.
 
-    On a processor it is written out: torch's fused kernel, meant for long sequences, takes seven times as long for the
-    18 tokens of a pattern.
+    On a processor it is written out: for the 18 tokens of a pattern torch's fused kernel, meant for long sequences, is
+    no faster in float32, slower in bfloat16, and not there at all with dropout.
     """
 
     def __init__(self, *, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
@@ -43,23 +43,34 @@ class Attention(nn.Module):
         present: Bool[Tensor, "batch elements"] | None = None,
     ) -> Float[Tensor, "batch tokens width"]:
         """Attend from `tokens` to `context` where it is `present`."""
-        key, value = self.key_value(tokens if context is None else context).chunk(2, dim=-1)
-        query, key, value = (self._split(part) for part in (self.query(tokens), key, value))
+        if context is None:  # one product of matrices instead of two
+            weight, bias = (
+                torch.cat([getattr(part, name) for part in (self.query, self.key_value)]) for name in ("weight", "bias")
+            )
+            query, key, value = self._split(functional.linear(tokens, weight, bias), parts=3)
+        else:
+            (query,) = self._split(self.query(tokens), parts=1)
+            key, value = self._split(self.key_value(context), parts=2)
         mask = None if present is None else present[:, None, None, :]
-        dropout = self.dropout if self.training else 0.0
-        with nullcontext() if query.is_cuda else sdpa_kernel(SDPBackend.MATH):
+        if query.device.type == "cpu":
+            scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+            scores = scores if mask is None else scores.masked_fill(~mask, -math.inf)
+            mixed = self.dropout(scores.softmax(dim=-1)) @ value
+        else:
+            dropout = self.dropout.p if self.training else 0.0
             mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
-    def _split(self, part: Tensor) -> Tensor:
-        return part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+    def _split(self, packed: Tensor, *, parts: int) -> tuple[Tensor, ...]:
+        """Queries, keys or values that lie side by side, each of shape (batch, heads, tokens, width of a head)."""
+        return packed.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 class FeedForward(nn.Sequential):
     """Linear, ReLU, dropout, Linear."""
 
     def __init__(self, *, width: int, feedforward: int, dropout: float) -> None:
-        super().__init__(nn.Linear(width, feedforward), nn.ReLU(), nn.Dropout(dropout), nn.Linear(feedforward, width))
+        super().__init__(nn.Linear(width, feedforward), nn.ReLU(), Dropout(dropout), nn.Linear(feedforward, width))
 
 
 class EncoderLayer(nn.Module):
@@ -72,7 +83,7 @@ class EncoderLayer(nn.Module):
         self.feedforward = FeedForward(width=width, feedforward=sizes.feedforward, dropout=dropout)
         self.attention_norm = nn.LayerNorm(width)
         self.feedforward_norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, tokens: Float[Tensor, "batch tokens width"], present: Bool[Tensor, "batch tokens"] | None = None
@@ -94,7 +105,7 @@ class DecoderLayer(nn.Module):
         self.self_norm = nn.LayerNorm(width)
         self.cross_norm = nn.LayerNorm(width)
         self.feedforward_norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,
@@ -102,11 +113,11 @@ class DecoderLayer(nn.Module):
         context: Float[Tensor, "batch elements width"],
         present: Bool[Tensor, "batch elements"],
         *,
-        asked: int | None = None,
+        cls_only: bool = False,
     ) -> Float[Tensor, "batch asked width"]:
-        """Tokens, or the first `asked` of them, that have looked at all, then at the context where it is `present`."""
-        first = tokens[:, :asked]
-        tokens = self.self_norm(first + self.dropout(self.self_attention(first, tokens)))
+        """Tokens, or the first of them alone, that have looked at one another, then at the context."""
+        asked = tokens[:, :1] if cls_only else tokens
+        tokens = self.self_norm(asked + self.dropout(self.self_attention(asked, tokens)))
         tokens = self.cross_norm(tokens + self.dropout(self.cross_attention(tokens, context, present)))
         return self.feedforward_norm(tokens + self.dropout(self.feedforward(tokens)))
 

@@ -25,10 +25,9 @@ class Fusion(nn.Module):
         composition: Float[Tensor, "batch elements width"],
         present: Bool[Tensor, "batch elements"],
         *,
-        asked: int | None = None,
+        cls_only: bool = False,
     ) -> Float[Tensor, "batch asked width"]:
-        """Pattern tokens that know the composition; only the first `asked` where the others are not needed after."""
-        *layers, last = self.layers
-        for layer in layers:
-            pattern = layer(pattern, composition, present)
-        return last(pattern, composition, present, asked=asked)
+        """Pattern tokens that know the composition; `cls_only`, the last layer spares itself all but the first."""
+        for layer in self.layers:
+            pattern = layer(pattern, composition, present, cls_only=cls_only and layer is self.layers[-1])
+        return pattern

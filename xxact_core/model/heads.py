@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xxact_core.model.config import ModelConfig
+from xxact_core.model.dropout import Dropout
 from xxact_core.model.pattern_tokens import WINDOW_POINTS, WINDOWS
 from xxact_core.quantities import TARGETS
 
@@ -37,7 +38,7 @@ class WindowReadout(nn.Sequential):
             nn.Flatten(1),
             nn.Linear(WINDOWS * config.tokens_per_window * narrow, 2 * width),
             nn.ReLU(),
-            nn.Dropout(config.fusion.dropout),
+            Dropout(config.fusion.dropout),
             nn.Linear(2 * width, width),
         )
 

@@ -58,10 +58,11 @@ class Xxact(Model):
         composition, present = self.composition_encoder(atomic_numbers, fractions)
         return Encoded(pattern, composition, present)
 
-    def fuse(self, encoded: Encoded, *, asked: int | None = None) -> Float[Tensor, "batch asked width"]:
-        """Fused [CLS] and windows, or the first `asked` of them; the embedding of the material is index 0."""
+    def fuse(self, encoded: Encoded, *, cls_only: bool = False) -> Float[Tensor, "batch asked width"]:
+        """Fused [CLS] and windows, or the [CLS] alone; the embedding of the material is index 0."""
         composition = self.composition_projection(encoded.composition)
-        fused = self.fusion(self.pattern_projection(encoded.pattern), composition, encoded.present, asked=asked)
+        pattern = self.pattern_projection(encoded.pattern)
+        fused = self.fusion(pattern, composition, encoded.present, cls_only=cls_only)
         if self.window_readout is not None:
             shortcut = composition[:, 0] + self.window_readout(encoded.pattern[:, 1:])
             fused = torch.cat([fused[:, :1] + shortcut.unsqueeze(1), fused[:, 1:]], dim=1)
@@ -90,7 +91,7 @@ class Xxact(Model):
     ) -> tuple[Float[Tensor, "batch width"], Float[Tensor, "batch tokens token_width"]]:
         """The fused [CLS], and [CLS] and windows of the encoded pattern."""
         encoded = self.encode(intensity, hidden, atomic_numbers, fractions)
-        return self.fuse(encoded, asked=1)[:, 0], encoded.pattern
+        return self.fuse(encoded, cls_only=True)[:, 0], encoded.pattern
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -24,12 +24,13 @@ def target_losses(
     """
     losses = {}
     for name, mask in chosen.items():
-        output, wanted = outputs[name][mask].float(), truth[name][mask]
+        # Weighed with 0 rather than left out: how many are left out is what a device would have to be asked.
+        output, wanted = outputs[name].float(), torch.where(mask, truth[name], 0.0)
         if TARGETS[name].kind == "class":
-            loss = functional.cross_entropy(output, wanted.long(), reduction="sum")
+            each = functional.cross_entropy(output, wanted.long(), reduction="none")
         else:
-            loss = functional.mse_loss(output.squeeze(1), wanted, reduction="sum")
-        losses[name] = loss / len(mask)
+            each = functional.mse_loss(output.squeeze(1), wanted, reduction="none")
+        losses[name] = torch.where(mask, each, 0.0).sum() / len(mask)
     return losses
 
 

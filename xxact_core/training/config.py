@@ -37,13 +37,14 @@ class Recipe:
     the rest (see `xxact_core.training.optimiser`); matrix_rate: learning rate of muon's matrices as a multiple of that
     of the rest. precision: `bfloat16` is what autocast multiplies in; `auto` does so on a GPU only, because many
     processors are slower with it. clip: largest norm of the gradient; the paper clips nothing. micro_batch: materials
-    that pass through the model at a time, gradients being summed over a batch; None for all at once. average: share
-    that an exponential moving average of the weights keeps at each step, e.g. 0.999; the average is what is validated
-    and saved. distortions: what a laboratory adds, None for ideal patterns. threads: of torch on a CPU. streamed: read
-    sticks from disk in blocks of shards, where a data set does not fit into memory. split: what no two of training,
-    validation and test share, a `formula` (as the data set was built) or a `prototype` (see
-    `xxact_core.dataset.splits`). training_rows: learn from so many materials of the training split only, drawn by the
-    seed, fewer being part of more; None for all.
+    that pass through the model at a time, gradients being summed over a batch; None for all at once. recompute: keep
+    little of the transformer layers and compute it again for the gradients, which takes less memory and more time.
+    compiled: by torch.compile. average: share that an exponential moving average of the weights keeps at each step,
+    e.g. 0.999; the average is what is validated and saved. distortions: what a laboratory adds, None for ideal
+    patterns. threads: of torch on a CPU. streamed: read sticks from disk in blocks of shards, where a data set does not
+    fit into memory. split: what no two of training, validation and test share, a `formula` (as the data set was built)
+    or a `prototype` (see `xxact_core.dataset.splits`). training_rows: learn from so many training materials
+    only, drawn by the seed, fewer being part of more; None for all.
     """
 
     name: str = "multi-target"
@@ -59,6 +60,8 @@ class Recipe:
     epochs: float = 50
     batch_size: int = 32_768
     micro_batch: int | None = None
+    recompute: bool = False
+    compiled: bool = False
     average: float | None = None
     optimiser: str = "adamw"
     matrix_rate: float = 3.0
@@ -97,6 +100,10 @@ class Recipe:
                 min(self.hide_pattern, self.hide_composition) < 0 or self.hide_pattern + self.hide_composition > 1,
                 "hide_pattern and hide_composition: shares, together at most 1",
             ),
+            (
+                "contrastive" in self.objectives and bool(self.hide_pattern or self.hide_composition),
+                "no hide_pattern or hide_composition with contrastive: there would be nothing to align",
+            ),
             (self.matrix_rate <= 0, "matrix_rate: above 0"),
             (not 0 < self.mask_ratio < 1, "mask_ratio: between 0 and 1"),
             (self.epochs <= 0 or self.batch_size < 1, "epochs above 0 and batch_size at least 1"),
@@ -106,10 +113,6 @@ class Recipe:
             (self.validate_every < 1 or self.save_every < 1, "validate_every and save_every: at least 1 step"),
             ("contrastive" in self.objectives and self.batch_size == 1, "contrastive: a batch of at least 2"),
             (self.micro_batch is not None and self.micro_batch < 1, "micro_batch: at least 1, or none"),
-            (
-                self.micro_batch and "contrastive" in self.objectives,
-                "no micro_batch: a batch is contrastive's negatives",
-            ),
             (self.training_rows is not None and self.training_rows < 1, "training_rows: at least 1, or none"),
             (self.average is not None and not 0 < self.average < 1, "average: between 0 and 1, or none"),
             (self.clip is not None and self.clip <= 0, "clip: above 0, or none"),

@@ -9,9 +9,13 @@ from torch import Tensor
 
 from xxact_core.dataset.batches import Batch
 from xxact_core.errors import RecipeError
+from xxact_core.training.alignment import align, leading_tokens
 from xxact_core.training.config import Recipe
 from xxact_core.training.distributed import Ranks, add_up
-from xxact_core.training.step import Trainee, batch_losses, draw_lottery
+from xxact_core.training.step import Lottery, Trainee, batch_losses, draw_lottery, encode_batch, hide_inputs
+
+PIECE_SEEDS = 15_485_863
+"""A prime apart, so that every piece of a batch has random numbers of its own, the same each time it is computed."""
 
 
 def gradients_of(
@@ -30,15 +34,15 @@ def gradients_of(
         The loss of every objective, and the size of a piece that fitted: `micro_batch`, or less.
 
     Raises:
-        RecipeError: the memory does not suffice for one material, or the batch cannot be cut: the objective needs it in
-            one piece, or other processes wait for theirs.
+        RecipeError: the memory does not suffice for one material, or the batch cannot be cut while other processes wait
+            for theirs.
     """
     while True:
         size = micro_batch or len(batch)
         try:
             losses = accumulate(trainee, batch, recipe, statistics, size=size, seed=seed, ranks=ranks)
         except torch.OutOfMemoryError as error:
-            if size == 1 or "contrastive" in recipe.objectives or ranks.world > 1:
+            if size == 1 or ranks.world > 1:
                 msg = f"{batch.intensity.device} has not enough memory for {size} materials at a time; "
                 msg += "choose a smaller micro_batch or batch_size"
                 raise RecipeError(msg, code="E_MEMORY") from error
@@ -62,17 +66,22 @@ def accumulate(
     Every loss is a mean over materials, so a piece counts by its share of the whole batch, and the result does not
     depend on how the batch is cut, nor among how many processes, but for rounding, dropout and batch normalisation.
     """
-    device = batch.intensity.device
-    torch.manual_seed(seed + ranks.rank)
-    whole = recipe.batch_size
+    device, whole = batch.intensity.device, recipe.batch_size
     lottery = draw_lottery(whole, recipe, generator=torch.Generator(device).manual_seed(seed)).part(ranks.part(whole))
+    batch, half = hide_inputs(batch, recipe, lottery), in_half_precision(recipe, device)
     trainee.zero_grad(set_to_none=True)
+    pieces = [slice(first, first + size) for first in range(0, len(batch), size)]
     totals: dict[str, Tensor] = {}
-    for first in range(0, len(batch), size):
-        piece = slice(first, first + size)
-        part = batch.part(piece)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=in_half_precision(recipe, device)):
-            losses = batch_losses(trainee, part, recipe, statistics, lottery.part(piece))
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+        alignment = None
+        if trainee.contrastive is not None and len(pieces) > 1:
+            pattern, composition = _leading_tokens(trainee, batch, recipe, lottery, pieces, seed=seed + ranks.rank)
+            alignment = align(trainee.contrastive, pattern, composition, share=len(batch) / whole)
+    for piece in pieces:
+        part, pull = batch.part(piece), None if alignment is None else alignment.part(piece)
+        torch.manual_seed(seed + ranks.rank + PIECE_SEEDS * piece.start)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+            losses = batch_losses(trainee, part, recipe, statistics, lottery.part(piece), alignment=pull)
         share = len(part) / whole
         (torch.stack(list(losses.values())).sum() * share).backward()
         for name, value in losses.items():
@@ -85,3 +94,23 @@ def accumulate(
 def in_half_precision(recipe: Recipe, device: torch.device) -> bool:
     """Whether products are taken in bfloat16."""
     return recipe.precision == "bfloat16" or (recipe.precision == "auto" and device.type == "cuda")
+
+
+def _leading_tokens(
+    trainee: Trainee, batch: Batch, recipe: Recipe, lottery: Lottery, pieces: list[slice], *, seed: int
+) -> tuple[Tensor, Tensor]:
+    """The [CLS] of patterns and compositions of a batch, encoded in pieces as each will be when its turn comes.
+
+    Gradients are at hand though nobody asks for them: without, compiled layers would draw other random numbers. What
+    batch normalisation counts, it counts when the piece's turn comes.
+    """
+    counted = [buffer.clone() for buffer in trainee.model.buffers()]
+    leading = []
+    for piece in pieces:
+        torch.manual_seed(seed + PIECE_SEEDS * piece.start)
+        leading.append(leading_tokens(encode_batch(trainee.model, batch.part(piece), recipe, lottery.part(piece))[0]))
+    with torch.no_grad():
+        for buffer, before in zip(trainee.model.buffers(), counted, strict=True):
+            buffer.copy_(before)
+    pattern, composition = zip(*leading, strict=True)
+    return torch.cat(pattern), torch.cat(composition)

@@ -27,6 +27,7 @@ from xxact_core.training.finish import finished_checkpoint
 from xxact_core.training.gradients import gradients_of
 from xxact_core.training.journal import Journal
 from xxact_core.training.labels import check_materials, target_statistics
+from xxact_core.training.layers import run_compiled, run_recomputed
 from xxact_core.training.optimiser import Optimisers, make_optimiser
 from xxact_core.training.schedule import learning_rate
 from xxact_core.training.snapshots import finish_run, load_snapshot, newest_snapshot, save_snapshot
@@ -126,6 +127,10 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path, *, device: torch.devic
     journal = open_journal(recipe, table, folder, steps=steps) if ranks.leads else Journal(Path(os.devnull))
     if ranks.world > 1 and device.type == "cuda":
         trainee = nn.SyncBatchNorm.convert_sync_batchnorm(trainee)
+    if recipe.compiled:
+        run_compiled(trainee.model)
+    if recipe.recompute:
+        run_recomputed(trainee.model)
     run = Run(
         recipe=recipe,
         folder=folder,

@@ -16,7 +16,9 @@ from xxact_core.model.model import Model
 from xxact_core.training.config import FROM_A_MODEL, Recipe
 from xxact_core.training.journal import Journal
 
-WHERE_IT_RUNS = ("device", "threads", "micro_batch", "validate_every", "validation_rows", "save_every")
+WHERE_IT_RUNS = (
+    "device", "threads", "micro_batch", "recompute", "compiled", "validate_every", "validation_rows", "save_every",
+)  # fmt: skip
 """Settings that may change when a run is resumed: they decide where it runs and what it reports, not what it learns."""
 
 

@@ -7,18 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from xxact_core.dataset.batches import Batch
 from xxact_core.dataset.tasks import draw_tasks
 from xxact_core.model.model import Model
 from xxact_core.model.pattern_tokens import scale_intensity
-from xxact_core.model.xxact import Xxact
+from xxact_core.model.xxact import Encoded, Xxact
 from xxact_core.objectives.contrastive import ContrastiveLoss, SigmoidContrastiveLoss
 from xxact_core.objectives.masked_patterns import draw_mask, reconstruction_loss
 from xxact_core.objectives.targets import target_losses, to_z_scores
 from xxact_core.patterns.grid import GRID
+from xxact_core.training.alignment import Alignment
 from xxact_core.training.config import Recipe
 from xxact_core.training.distributed import gather
 
@@ -100,28 +101,42 @@ class Trainee(nn.Module):
                 mean.copy_(value)
 
 
+def encode_batch(
+    model: Model, batch: Batch, recipe: Recipe, lottery: Lottery
+) -> tuple[Encoded, Bool[Tensor, "batch windows"]]:
+    """What both encoders make of a batch, and the windows that were masked for that."""
+    assert isinstance(model, Xxact), "recipes refuse objectives that need encodings for other kinds of model"
+    masked = torch.zeros_like(batch.hidden)
+    if "mxm" in recipe.objectives:
+        masked = draw_mask(~batch.hidden, lottery.masks, ratio=recipe.mask_ratio)
+    return model.encode(batch.intensity, batch.hidden | masked, batch.atomic_numbers, batch.fractions), masked
+
+
 def batch_losses(
     trainee: Trainee,
     batch: Batch,
     recipe: Recipe,
     statistics: Mapping[str, tuple[float, float]],
     lottery: Lottery,
+    *,
+    alignment: Alignment | None = None,
 ) -> dict[str, Tensor]:
-    """The loss of every objective (and target) of the recipe on one batch; their sum is what is minimised."""
+    """The loss of every objective (and target) of the recipe on one batch; their sum is what is minimised.
+
+    alignment: of a batch that this one is a piece of; without it, a batch is aligned by itself.
+    """
     model, losses = trainee.model, {}
-    batch = hide_inputs(batch, recipe, lottery)
     if set(recipe.objectives) == {"targets"}:
         embedding = model.embed(batch.intensity, batch.hidden, batch.atomic_numbers, batch.fractions)
         return _supervised_losses(model, embedding, batch, recipe, statistics, lottery)
     assert isinstance(model, Xxact), "recipes refuse these objectives for other kinds of model"
-    masked = torch.zeros_like(batch.hidden)
-    if "mxm" in recipe.objectives:
-        masked = draw_mask(~batch.hidden, lottery.masks, ratio=recipe.mask_ratio)
-    encoded = model.encode(batch.intensity, batch.hidden | masked, batch.atomic_numbers, batch.fractions)
-    if trainee.contrastive is not None:
+    encoded, masked = encode_batch(model, batch, recipe, lottery)
+    if alignment is not None:
+        losses["contrastive"] = alignment.loss_of(encoded)
+    elif trainee.contrastive is not None:
         losses["contrastive"] = trainee.contrastive(gather(encoded.pattern[:, 0]), gather(encoded.composition[:, 0]))
     if "mxm" in recipe.objectives or "targets" in recipe.objectives:
-        fused = model.fuse(encoded)
+        fused = model.fuse(encoded, cls_only="mxm" not in recipe.objectives)
     if "mxm" in recipe.objectives:
         scaled = scale_intensity(batch.intensity, intensity_scale=model.config.intensity)
         losses["mxm"] = reconstruction_loss(model.reconstruct(fused), scaled, masked)

@@ -61,6 +61,7 @@ def grow_trees(recipe: Recipe, dataset: Path, folder: Path) -> Path:
     journal = open_journal(recipe, table, folder, steps=1)
     if (folder / "model").is_dir():
         return folder / "model"
+    journal.forget_after(0)  # of a run that was stopped on its way: it begins again
     began = time.monotonic()
     write_json(folder / "status.json", _status("running", step=0, rate=None))
     lines, classes = training_lines(table, recipe)

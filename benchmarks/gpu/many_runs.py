@@ -1,0 +1,162 @@
+"""Many trainings within a time: in order, some side by side on one GPU, those that are done skipped."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu.one_run import read_result
+from xxact_core.training.config import Recipe, override
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+SHORTEST = 30.0
+"""Seconds that must be left to begin a training: reading data takes several."""
+
+RESERVE = 20.0
+"""Seconds at the end for a snapshot, or for calibrating and measuring what is done."""
+
+COLUMNS = {
+    "formation_energy_per_atom_mae_mev_per_atom": "energy, MAE [meV/atom]",
+    "band_gap_mae_ev": "band gap, MAE [eV]",
+    "crystal_system_accuracy": "crystal system",
+    "space_group_accuracy": "space group",
+    "silhouette_mean": "silhouette",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: its folder's name, what is trained, and the name of the job whose model it begins with."""
+
+    name: str
+    recipe: Recipe
+    after: str | None = None
+
+    def with_seed(self, seed: int) -> Job:
+        """The same with another seed, after the job of that seed."""
+        after = None if self.after is None else f"{self.after}-seed{seed}"
+        return Job(f"{self.name}-seed{seed}", replace(self.recipe, seed=seed), after)
+
+
+def run_jobs(
+    jobs: Sequence[Job], dataset: Path, folder: Path, *, seconds: float, together: int
+) -> dict[str, dict[str, Any] | None]:
+    """Run what is not done, `together` at a time, until the time is up; returns the results there are, by name.
+
+    A training that fails leaves `error.txt` in its folder, is said and not tried again in this call.
+    """
+    deadline = time.monotonic() + seconds
+    begun: set[str] = set()
+    with ThreadPoolExecutor(together) as pool:
+        running: set[Future[None]] = set()
+        while True:
+            for job in jobs:
+                ready = job.after is None or read_result(folder / job.after) is not None
+                left = deadline - time.monotonic()
+                if ready and job.name not in begun and len(running) < together and left > SHORTEST + RESERVE:
+                    begun.add(job.name)
+                    if read_result(folder / job.name) is None:
+                        running.add(pool.submit(_run, job, dataset, folder, deadline=deadline))
+            if not running:
+                return {job.name: read_result(folder / job.name) for job in jobs}
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+
+
+def _run(job: Job, dataset: Path, folder: Path, *, deadline: float) -> None:
+    """One training in a process of its own, so that it shares nothing with its neighbours but the GPU."""
+    recipe = job.recipe
+    if job.after is not None:
+        recipe = replace(recipe, start_from=str((folder / job.after / "model").resolve()))
+    own = folder / job.name
+    own.mkdir(parents=True, exist_ok=True)
+    seconds = deadline - RESERVE - time.monotonic()
+    command = [sys.executable, "-m", "benchmarks.gpu.one_run", str(dataset.resolve()), str(own.resolve())]
+    done = subprocess.run(
+        [*command, "--seconds", str(seconds)],
+        input=json.dumps(recipe.to_dict()),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        (own / "error.txt").write_text(done.stderr, encoding="utf-8")
+        print(f"{job.name} failed: {done.stderr.strip().splitlines()[-1:]}", flush=True)
+        return
+    result = read_result(own)
+    print(f"{job.name}: {'unfinished' if result is None else 'done'}", flush=True)
+
+
+def results_to_table(results: Mapping[str, dict[str, Any] | None]) -> str:
+    """A Markdown table, a line a run: metrics on ideal patterns and, in brackets, on distorted ones."""
+    lines = ["| run | " + " | ".join(COLUMNS.values()) + " | samples/s |", "|---" * (len(COLUMNS) + 2) + "|"]
+    for name, result in results.items():
+        if result is None:
+            lines.append(f"| {name} | " + " | ".join([""] * len(COLUMNS)) + " | unfinished |")
+            continue
+        pairs = [(result["metrics"].get(column), result["metrics_distorted"].get(column)) for column in COLUMNS]
+        cells = ["" if ideal is None else f"{ideal:.4g} ({distorted:.4g})" for ideal, distorted in pairs]
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {result['samples_per_second']:,.0f} |")
+    return "\n".join(lines)
+
+
+def argument_parser(description: str) -> argparse.ArgumentParser:
+    """What all experiments are asked: where data and runs are, and how long they may take."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("folder", type=Path, help="of the runs; what is done there is not done again")
+    parser.add_argument("--seconds", type=float, default=500.0)
+    parser.add_argument("--together", type=int, default=1, help="trainings side by side on the GPU")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--only", nargs="*", help="names of runs, without their seeds")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of every recipe, as JSON")
+    parser.add_argument("--commit", default="unknown", help="of the code; written to the results")
+    parser.add_argument("--output", type=Path, default=Path(os.environ.get("OUT", "build/gpu")))
+    return parser
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Settings `NAME=VALUE`; a value is JSON, or else text."""
+    settings = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            settings[name] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[name] = value
+    return settings
+
+
+def run_experiment(jobs: Sequence[Job], arguments: argparse.Namespace, *, name: str) -> None:
+    """Run jobs with every seed, write a line of JSON a run and the table to the output folder, print the table last."""
+    settings = parse_settings(arguments.set)
+    chosen = [
+        replace(job, recipe=override(job.recipe, settings))
+        for job in jobs
+        if not arguments.only or job.name in arguments.only
+    ]
+    seeded = [job.with_seed(seed) for seed in range(arguments.seeds) for job in chosen]
+    results = run_jobs(
+        seeded, arguments.dataset, arguments.folder, seconds=arguments.seconds, together=arguments.together
+    )
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    done = [
+        {"name": run, "commit": arguments.commit, **result} for run, result in results.items() if result is not None
+    ]
+    text = "".join(json.dumps(result, ensure_ascii=False) + "\n" for result in done)
+    (arguments.output / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    table = results_to_table(results)
+    (arguments.output / f"{name}.md").write_text(table + "\n", encoding="utf-8")
+    print(table)

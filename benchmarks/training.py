@@ -1,0 +1,286 @@
+"""How fast the preset `small` trains on one thread of a processor, beside a loop as one would write it with torch.
+
+    python benchmarks/training.py            about two minutes on an idle core, writes docs/results/training.md
+    python benchmarks/training.py --quick    about half a minute
+
+The plain loop has torch's own `nn.TransformerEncoder` and `nn.TransformerDecoder` of the same sizes, a `Dataset` that
+reads one pattern at a time, smeared beforehand, from HDF5 (float32, neither chunked nor compressed), a `DataLoader` and
+`AdamW` as it comes. Both begin with the same weights, see the same materials in the same order, and change places every
+few steps. Seconds are those that the processor worked for this process, so that others on the machine do not count. The
+last line printed is a JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import platform
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from xxact_core.dataset.batches import BatchMaker
+from xxact_core.dataset.build import BuildPlan, build_dataset
+from xxact_core.dataset.table import StickTable
+from xxact_core.model.attention import Attention, DecoderLayer
+from xxact_core.model.config import BlockSizes
+from xxact_core.model.xxact import Xxact, count_parameters
+from xxact_core.objectives.targets import target_losses, to_z_scores
+from xxact_core.patterns.grid import GRID
+from xxact_core.training.config import Recipe
+from xxact_core.training.recipes import recipe_by_name
+from xxact_core.training.run import Run, open_run, take_step
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+RESULTS = REPOSITORY / "docs" / "results" / "training.md"
+TABLE = REPOSITORY / "data" / "materials_project.parquet"
+CPU = torch.device("cpu")
+AT_LEAST = {"speedup_over_plain_loop": 1.5}
+AT_MOST = {"loss_difference": 1e-4}
+SAID = {
+    "samples_per_second": "materials a second",
+    "plain_samples_per_second": "materials a second of the plain loop",
+    "speedup_over_plain_loop": "ratio of the two, median over neighbouring blocks of steps",
+    "loss_difference": "mean absolute difference of the two losses, without dropout",
+    "last_loss": "the loss at the last of those steps",
+    "parameters": "parameters",
+    "plain_parameters": "parameters of the plain loop's model",
+    "compared_steps": "steps of which losses are compared",
+    "timed_steps": "steps timed, of each",
+}
+
+
+class PatternFile(Dataset):
+    """Patterns in an HDF5 file, one row a read; what else there is of a material lies in memory."""
+
+    def __init__(self, file: Path, table: StickTable, place: dict[int, int]) -> None:
+        self.patterns = h5py.File(file)["intensity"]
+        self.table, self.place = table, place
+
+    def __getitem__(self, row: int) -> tuple[Tensor, Tensor, Tensor, dict[str, float]]:
+        """Pattern, elements, fractions and targets of a row of the data set."""
+        elements = slice(*self.table.element_start[row : row + 2])
+        return (
+            torch.from_numpy(self.patterns[self.place[row]]),
+            torch.from_numpy(self.table.atomic_number[elements].astype(np.int64)),
+            torch.from_numpy(self.table.fraction[elements]),
+            {name: float(values[row]) for name, values in self.table.targets.items()},
+        )
+
+
+def pad(materials: list) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+    """Materials → a batch, compositions as long as its longest."""
+    patterns, numbers, fractions, targets = zip(*materials, strict=True)
+    return (
+        torch.stack(patterns),
+        nn.utils.rnn.pad_sequence(numbers, batch_first=True),
+        nn.utils.rnn.pad_sequence(fractions, batch_first=True),
+        {name: torch.tensor([of_one[name] for of_one in targets]) for name in targets[0]},
+    )
+
+
+class TorchEncoder(nn.Module):
+    """torch's encoder in the place of our layers, with their weights."""
+
+    def __init__(self, layers: nn.ModuleList, sizes: BlockSizes) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(
+            sizes.width, sizes.heads, sizes.feedforward, sizes.dropout, batch_first=True
+        )  # fmt: skip
+        self.stack = nn.TransformerEncoder(layer, sizes.depth, enable_nested_tensor=False)
+        for theirs, ours in zip(self.stack.layers, layers, strict=True):
+            copy_attention(ours.attention, theirs.self_attn)
+            copy_rest(ours, theirs, [ours.attention_norm, ours.feedforward_norm])
+
+    def forward(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
+        """As our layers are called."""
+        return self.stack(tokens, src_key_padding_mask=None if present is None else ~present)
+
+
+class TorchDecoder(nn.Module):
+    """torch's decoder in the place of our layers, with their weights."""
+
+    def __init__(self, layers: nn.ModuleList, sizes: BlockSizes) -> None:
+        super().__init__()
+        layer = nn.TransformerDecoderLayer(
+            sizes.width, sizes.heads, sizes.feedforward, sizes.dropout, batch_first=True
+        )  # fmt: skip
+        self.stack = nn.TransformerDecoder(layer, sizes.depth)
+        for theirs, ours in zip(self.stack.layers, layers, strict=True):
+            copy_attention(ours.self_attention, theirs.self_attn)
+            copy_attention(ours.cross_attention, theirs.multihead_attn)
+            copy_rest(ours, theirs, [ours.self_norm, ours.cross_norm, ours.feedforward_norm])
+
+    def forward(self, tokens: Tensor, context: Tensor, present: Tensor, *, cls_only: bool) -> Tensor:  # noqa: ARG002 - torch's decoder gives all tokens
+        """As our layers are called."""
+        return self.stack(tokens, context, memory_key_padding_mask=~present)
+
+
+@torch.no_grad()
+def copy_attention(ours: Attention, theirs: nn.MultiheadAttention) -> None:
+    """Our weights into torch's packing."""
+    theirs.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key_value.weight]))
+    theirs.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.key_value.bias]))
+    theirs.out_proj.load_state_dict(ours.out.state_dict())
+
+
+def copy_rest(ours: nn.Module, theirs: nn.Module, norms: list[nn.LayerNorm]) -> None:
+    """Feed-forward and norms into torch's layer."""
+    theirs.linear1.load_state_dict(ours.feedforward[0].state_dict())
+    theirs.linear2.load_state_dict(ours.feedforward[3].state_dict())
+    for number, norm in enumerate(norms, start=1):
+        getattr(theirs, f"norm{number}").load_state_dict(norm.state_dict())
+
+
+def plain_model(ours: Xxact) -> Xxact:
+    """A copy of a model whose transformers are torch's own."""
+    model, config = copy.deepcopy(ours), ours.config
+    model.pattern_encoder.layers = nn.ModuleList([TorchEncoder(ours.pattern_encoder.layers, config.pattern)])
+    model.composition_encoder.layers = nn.ModuleList(
+        [TorchEncoder(ours.composition_encoder.layers, config.composition)]
+    )  # fmt: skip
+    assert isinstance(ours.fusion.layers[0], DecoderLayer)
+    model.fusion.layers = nn.ModuleList([TorchDecoder(ours.fusion.layers, config.fusion)])
+    return model.train()
+
+
+def plain_loop(run: Run, file: Path, place: dict[int, int], *, steps: int) -> Iterator[float]:
+    """The losses of a loop as one would write it, a step each time it is asked."""
+    model = plain_model(run.trainee.model)
+    recipe, names = run.recipe, model.config.targets
+    loader = DataLoader(
+        PatternFile(file, run.table, place),
+        batch_sampler=[run.order.step(step).tolist() for step in range(steps)],
+        collate_fn=pad,
+    )
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=recipe.peak_rate, betas=recipe.betas, weight_decay=recipe.weight_decay
+    )  # fmt: skip
+    for intensity, atomic_numbers, fractions, targets in loader:
+        hidden = torch.zeros(len(intensity), GRID.windows, dtype=torch.bool)
+        outputs = model(intensity, hidden, atomic_numbers, fractions)
+        known = {name: ~targets[name].isnan() if targets[name].is_floating_point() else targets[name] >= 0
+                 for name in names}  # fmt: skip
+        loss = sum(target_losses(outputs, to_z_scores(targets, run.statistics), known).values())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        yield float(loss.detach())
+
+
+def write_patterns(run: Run, file: Path, *, steps: int) -> dict[int, int]:
+    """All patterns of so many steps into an HDF5 file; where each row of the data set went."""
+    rows = np.unique(np.concatenate([run.order.step(step) for step in range(steps)]))
+    maker = BatchMaker(run.table, device=CPU)
+    with h5py.File(file, "w") as target:
+        patterns = target.create_dataset("intensity", (len(rows), GRID.points), dtype=np.float32)
+        for first in range(0, len(rows), 512):
+            patterns[first : first + 512] = maker.batch(rows[first : first + 512], seed=0).intensity.numpy()
+    return {int(row): number for number, row in enumerate(rows)}
+
+
+def seconds_of(step: Callable[[], float], *, steps: int) -> float:
+    """Processor seconds of some steps."""
+    began = time.process_time()
+    for _ in range(steps):
+        step()
+    return time.process_time() - began
+
+
+def recipe_for(*, dropout: float) -> Recipe:
+    """The preset `small` trained as `compact` is, at one rate and on ideal patterns."""
+    base, still = recipe_by_name("compact"), {"dropout": dropout}
+    return replace(
+        base, name="benchmark", preset="small", distortions=None, threads=1, clip=None, epochs=10,
+        peak_rate=3e-4, first_rate=3e-4, last_rate=3e-4,
+        model_settings={"pattern": still, "composition": still, "fusion": still},
+    )  # fmt: skip
+
+
+def measure(dataset: Path, scratch: Path, *, quick: bool) -> tuple[dict[str, float], str]:
+    """All figures, and the digest of the data."""
+    compared, blocks, steps = (4, 2, 3) if quick else (12, 6, 5)
+    run = open_run(recipe_for(dropout=0.0), dataset, scratch / "equal", device=CPU)
+    place = write_patterns(run, scratch / "equal.h5", steps=compared)
+    theirs = list(plain_loop(run, scratch / "equal.h5", place, steps=compared))
+    ours = [take_step(run) for _ in range(compared)]
+    run = open_run(recipe_for(dropout=0.1), dataset, scratch / "timed", device=CPU)
+    parameters = count_parameters(run.trainee.model), count_parameters(plain_model(run.trainee.model))
+    place = write_patterns(run, scratch / "timed.h5", steps=2 + blocks * steps)
+    plain = plain_loop(run, scratch / "timed.h5", place, steps=2 + blocks * steps)
+    for _ in range(2):  # not timed: memory is taken, loops are compiled
+        next(plain)
+        take_step(run)
+    spent = [
+        (seconds_of(lambda: take_step(run), steps=steps), seconds_of(lambda: next(plain), steps=steps))
+        for _ in range(blocks)
+    ]
+    materials = steps * run.recipe.batch_size
+    figures = {
+        "samples_per_second": statistics.median(materials / mine for mine, _ in spent),
+        "plain_samples_per_second": statistics.median(materials / other for _, other in spent),
+        "speedup_over_plain_loop": statistics.median(other / mine for mine, other in spent),
+        "loss_difference": float(np.abs(np.subtract(ours, theirs)).mean()),
+        "last_loss": ours[-1],
+        "parameters": parameters[0],
+        "plain_parameters": parameters[1],
+        "compared_steps": compared,
+        "timed_steps": blocks * steps,
+    }
+    return figures, run.table.digest
+
+
+def commit() -> str:
+    """The commit of the checkout, where git knows it."""
+    git = shutil.which("git")
+    done = git and subprocess.run([git, "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True, check=False)
+    return done.stdout.decode()[:12] if done else "unknown"
+
+
+def main() -> None:
+    """Measure, print, and write the table unless in a hurry."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", type=Path, default=REPOSITORY / "build" / "materials_project")
+    parser.add_argument("--quick", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        scratch, dataset = Path(name), arguments.dataset
+        if not (dataset / "manifest.json").is_file():
+            dataset = scratch / "dataset"
+            build_dataset(BuildPlan(source=str(TABLE), limit=2000), dataset, workers=2, progress=False)
+        figures, digest = measure(dataset, scratch, quick=arguments.quick)
+    goals = {key: f"≥ {value}" for key, value in AT_LEAST.items()} | {
+        key: f"≤ {value:g}" for key, value in AT_MOST.items()
+    }
+    table = "| what | | to reach |\n|---|---|---|\n" + "".join(
+        f"| {SAID[key]} | {figures[key]:{',.0f' if figures[key] >= 1000 else '.3g'}} | {goals.get(key, '')} |\n"
+        for key in SAID
+    )
+    print(table)
+    if not arguments.quick:
+        machine = f"{platform.machine()}, torch {torch.__version__}, one thread"
+        RESULTS.write_text(
+            "# Training beside a plain loop\n\nMade by `benchmarks/training.py`, which says what the plain loop is. "
+            f"Preset `small`, batches of 128, seconds of the processor's work for this process.\n\n{table}\n"
+            f"{datetime.now(UTC):%Y-%m-%d}, commit {commit()}, {machine}, data digest `{digest}`, seed 0.\n",
+            encoding="utf-8",
+        )
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

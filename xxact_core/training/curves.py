@@ -1,0 +1,83 @@
+"""The journal of a run → what a person wants to know of it, and curves for TensorBoard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from xxact_core.errors import InputError
+from xxact_core.training.journal import read_journal
+
+SUFFIX = ".xxact"
+"""End of the name of a file of curves; those of an earlier export are replaced."""
+
+
+def read_run(run: Path) -> list[dict[str, Any]]:
+    """The journal of a run folder.
+
+    Raises:
+        InputError: the folder has none.
+    """
+    if not (path := run / "journal.jsonl").is_file():
+        msg = f"{run} is no run folder of `xxact train`: it has no {path.name}"
+        raise InputError(msg, code="E_RUN")
+    return read_journal(path)
+
+
+def describe_progress(run: Path) -> str:
+    """How far a run is, how fast, how long it will take, and its latest loss and validation; a line each.
+
+    Raises:
+        InputError: see `read_run`.
+    """
+    last = {event["event"]: event for event in read_run(run)}
+    status = json.loads((run / "status.json").read_text(encoding="utf-8"))
+    text = f"{status['state']}: step {status['step']} of {status['steps']}, "
+    text += f"{status['samples_per_second']:.0f} materials a second"
+    if status["seconds_left"]:
+        text += f", {timedelta(seconds=round(status['seconds_left']))} left"
+    if (step := last.get("step")) is not None:
+        text += f"\nstep {step['step']}: loss {step['loss']:.4g}, learning rate {step['learning_rate']:.3g}, "
+        text += f"gradient norm {step['gradient_norm']:.3g}"
+    if (validation := last.get("validation")) is not None:
+        text += f"\nvalidation at step {validation['step']}:"
+        text += "".join(f"\n  {name:44s}{value:10.4f}" for name, value in validation["metrics"].items())
+    return text
+
+
+def journal_to_curves(run: Path, folder: Path) -> int:
+    """Write every number of a journal over its step, for TensorBoard; how many there were.
+
+    Losses, learning rate, norm of the gradients and speed of each step, and the metrics of each validation.
+
+    Raises:
+        InputError: see `read_run`, or the package tensorboard is not installed.
+    """
+    events = read_run(run)
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an optional package
+    except ImportError as error:
+        msg = "curves for TensorBoard need the package tensorboard, which is not installed: pip install "
+        msg += "'xxact[tensorboard]'"
+        raise InputError(msg, code="E_TENSORBOARD") from error
+    for old in folder.glob(f"events.out.tfevents.*{SUFFIX}"):
+        old.unlink()
+    count = 0
+    with SummaryWriter(str(folder), filename_suffix=SUFFIX) as writer:
+        for event in events:
+            for name, value in _numbers(event):
+                writer.add_scalar(name, value, event["step"])
+                count += 1
+    return count
+
+
+def _numbers(event: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """What may be drawn of an event, with its name."""
+    if event["event"] == "validation":
+        yield from ((f"validation/{name}", value) for name, value in event["metrics"].items())
+    elif event["event"] == "step":
+        yield from ((name, event[name]) for name in ("loss", "learning_rate", "gradient_norm", "samples_per_second"))
+        yield from ((f"losses/{name}", value) for name, value in event["losses"].items())
