@@ -25,7 +25,7 @@ from pathlib import Path
 
 import torch
 
-from xxact_core.checkpoint import SHIPPED, Checkpoint, load_checkpoint, save_checkpoint
+from xxact_core.checkpoint import SHIPPED, Checkpoint, describe_checkpoint, load_checkpoint, save_checkpoint
 from xxact_core.dataset.batches import BatchMaker
 from xxact_core.dataset.build import BuildPlan, build_dataset
 from xxact_core.dataset.table import StickTable, read_dataset
@@ -105,7 +105,7 @@ def baselines(table: StickTable, runs: dict[str, Path], kept: dict[str, dict]) -
 
 def kept_baselines(table: StickTable) -> dict[str, dict[str, float]]:
     """What the shipped checkpoint knows of baselines, where it was measured on this data set."""
-    about = load_checkpoint().about
+    about = describe_checkpoint(SHIPPED)["about"]
     measured_on = about.get("measured", about).get("data_digest")
     return dict(about.get("baselines", {})) if measured_on == table.digest else {}
 

@@ -88,7 +88,7 @@ def accumulate(
             totals[name] = totals.get(name, torch.zeros_like(value)) + share * value.detach()
     add_up(parameter.grad for parameter in trainee.parameters() if parameter.grad is not None)
     add_up(totals.values())
-    return {name: float(value) for name, value in totals.items()}
+    return dict(zip(totals, torch.stack(list(totals.values())).tolist(), strict=True))  # a device is waited for once
 
 
 def in_half_precision(recipe: Recipe, device: torch.device) -> bool:
