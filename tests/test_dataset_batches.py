@@ -357,3 +357,31 @@ def test_a_processor_says_which_patterns_are_distorted_whatever_makes_them(small
     mixed = BatchMaker(small_table, device=CPU, distortions=Distortions(share=0.4)).batch(rows, seed=3).intensity
     drawn = torch.rand(64, generator=torch.Generator().manual_seed(3)) < 0.4
     assert torch.equal((ideal != mixed).any(dim=1), drawn)
+
+
+def test_relatives_keep_their_symmetry_and_little_else(small_table: StickTable) -> None:
+    cpu = torch.device("cpu")
+    rows = np.flatnonzero(small_table.targets["crystal_system"] == CRYSTAL_SYSTEMS.index("cubic"))
+    assert len(rows)
+    ideal = BatchMaker(small_table, device=cpu)
+    related = BatchMaker(small_table, device=cpu, relatives=Strain(isotropic=(0.01, 0.01), anisotropic=(0.03, 0.03)))
+    metric = entries_to_metric(related._lattices(rows, generator=torch.Generator().manual_seed(0)))
+    before = entries_to_metric(torch.from_numpy(cell_to_reciprocal_metric(small_table.cell[rows])))
+    # A cubic lattice stays cubic: of all strains only its size is left.
+    scale = metric[:, 0, 0] / before[:, 0, 0]
+    torch.testing.assert_close(metric, before * scale[:, None, None])
+    assert not torch.allclose(scale, torch.ones_like(scale), atol=1e-3)
+    everything = np.arange(len(small_table))
+    same, other, again = (maker.batch(everything, seed=1).intensity for maker in (ideal, related, related))
+    assert float((same - other).abs().amax(dim=1).min()) > 1
+    assert torch.equal(other, again)
+
+
+def test_share_of_the_patterns_are_of_relatives(small_table: StickTable) -> None:
+    cpu, rows = torch.device("cpu"), np.arange(300) % len(small_table)
+    some = Strain(share=0.3, isotropic=(0.01, 0.02), anisotropic=(0.01, 0.02))
+    same, other = (
+        BatchMaker(small_table, device=cpu, relatives=relatives).batch(rows, seed=0).intensity
+        for relatives in (None, some)
+    )
+    assert float((same != other).any(dim=1).float().mean()) == pytest.approx(0.3, abs=0.1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,10 +12,12 @@ from torch import Tensor
 
 from xxact_core.dataset.ideal_patterns import compile_stick_loops, sticks_to_patterns
 from xxact_core.dataset.laboratory import measure_sticks
+from xxact_core.dataset.laboratory_lines import strain_lattices
 from xxact_core.dataset.smearing import smear_lines
 from xxact_core.dataset.stick_source import StickSource, ragged_index, sticks_to_two_theta
 from xxact_core.dataset.table import StickTable
 from xxact_core.patterns.conversions import CU_K_ALPHA
+from xxact_core.patterns.distortion_effects import Strain
 from xxact_core.patterns.distortions import Distortions
 from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.smearing import SIGMA
@@ -62,7 +64,8 @@ class Batch:
 class BatchMaker:
     """A stick table near a device, from which batches are cut by row number.
 
-    distortions: what a laboratory adds; None for ideal patterns. sigma: Gaussian width of ideal lines [deg].
+    distortions: what a laboratory adds; None for ideal patterns. relatives: of the others, a share is of relatives, the
+    same structure on a lattice that is strained within its crystal system. sigma: Gaussian width of ideal lines [deg].
     threads: processors that make ideal patterns, where they are made on a processor.
     """
 
@@ -72,12 +75,14 @@ class BatchMaker:
         *,
         device: torch.device,
         distortions: Distortions | None = None,
+        relatives: Strain | None = None,
         sigma: float = SIGMA,
         threads: int = 1,
     ) -> None:
         self.table = table
         self.device = device
         self.distortions = distortions
+        self.relatives = relatives
         self.sigma = sigma
         self.threads = threads
         self.source = StickSource(table, device=device)
@@ -102,9 +107,9 @@ class BatchMaker:
             intensity[chosen], hidden[chosen] = self._distorted(rows[distorted], self.distortions, generator=generator)
         if distorted.any() and not distorted.all():
             chosen = self._near(np.flatnonzero(~distorted))
-            intensity[chosen] = self._ideal(rows[~distorted])
+            intensity[chosen] = self._ideal(rows[~distorted], generator=generator)
         elif len(rows) and not distorted.any():
-            self._ideal(rows, out=intensity)
+            self._ideal(rows, generator=generator, out=intensity)
         atomic_numbers, fractions = self._elements(rows, index)
         targets = {name: values[index] for name, values in self.targets.items()}
         return Batch(intensity, hidden, atomic_numbers, fractions, targets, index)
@@ -119,12 +124,29 @@ class BatchMaker:
             return np.zeros(batch, dtype=np.bool_)
         return (torch.rand(batch, generator=generator) < self.distortions.share).numpy()
 
-    def _ideal(self, rows: np.ndarray, *, out: Tensor | None = None) -> Float[Tensor, "batch points"]:
+    def _lattices(self, rows: np.ndarray, *, generator: torch.Generator) -> Float[Tensor, "batch 6"]:
+        """Entries of G* of these rows [Å⁻²], of the materials themselves or of relatives."""
+        metric = self._near(cell_to_reciprocal_metric(self.table.cell[rows]))
+        if self.relatives is None:
+            return metric
+        even = torch.rand((3, len(rows)), generator=generator, device=self.device, dtype=torch.float64)
+        limits = (self.relatives.isotropic, self.relatives.anisotropic)
+        drawn = even[0] < self.relatives.share
+        isotropic, anisotropic = (
+            torch.where(drawn, low + (high - low) * place, 0.0)
+            for place, (low, high) in zip(even[1:], limits, strict=True)
+        )
+        rotations, count = self.source.rotations(rows)
+        return strain_lattices(metric, rotations, count, isotropic, anisotropic, generator=generator)
+
+    def _ideal(
+        self, rows: np.ndarray, *, generator: torch.Generator, out: Tensor | None = None
+    ) -> Float[Tensor, "batch points"]:
         """Patterns of Gaussian lines at their places at Cu Kα, written to `out` where it is given."""
         if out is None:
             out = torch.empty((len(rows), GRID.points), device=self.device)
         if self.compiled:
-            metric = cell_to_reciprocal_metric(self.table.cell[rows])
+            metric = self._lattices(rows, generator=generator).numpy()
             if self.table.resident:
                 hkl, intensity, start = self.table.hkl, self.table.intensity, self.table.peak_start
             else:
@@ -139,6 +161,7 @@ class BatchMaker:
         for first in range(0, len(rows), _TOGETHER):
             part = slice(first, first + _TOGETHER)
             sticks = self.source.take(rows[part], symmetry=False)
+            sticks = replace(sticks, metric=self._lattices(rows[part], generator=generator))
             angles = sticks_to_two_theta(sticks, wavelength=CU_K_ALPHA)
             sigma = torch.full((len(sticks.metric),), self.sigma, device=self.device)
             smear_lines(

@@ -76,16 +76,35 @@ def sticks_to_reflections(sticks: SticksOfRows, drawn: Drawn, *, generator: torc
 def _strain_lattice(sticks: SticksOfRows, drawn: Drawn, *, generator: torch.Generator) -> Float[Tensor, "batch 6"]:
     if "strain" not in drawn.occurring:
         return sticks.metric
-    batch, device = len(sticks.metric), sticks.metric.device
-    metric = entries_to_metric(sticks.metric)
+    isotropic, anisotropic = drawn.values["strain", "isotropic"], drawn.values["strain", "anisotropic"]
+    return strain_lattices(
+        sticks.metric, sticks.rotations, sticks.rotation_count, isotropic, anisotropic, generator=generator
+    )
+
+
+def strain_lattices(
+    metric: Float[Tensor, "batch 6"],
+    rotations: Int[Tensor, "batch rotations 3 3"],
+    rotation_count: Int[Tensor, " batch"],
+    isotropic: Float[Tensor, " batch"],
+    anisotropic: Float[Tensor, " batch"],
+    *,
+    generator: torch.Generator,
+) -> Float[Tensor, "batch 6"]:
+    """Lattices strained at random within their crystal systems: entries of G* [Å⁻²], as `metric`.
+
+    isotropic: relative change of all spacings; anisotropic: standard deviation of the entries of the strain besides.
+    """
+    batch, device = len(metric), metric.device
+    whole = entries_to_metric(metric)
     normal = torch.randn((batch, 3, 3), generator=generator, device=device, dtype=torch.float64)
-    strain = (normal + normal.mT) / 2 * drawn.values["strain", "anisotropic"][:, None, None]
-    strain += torch.eye(3, device=device) * drawn.values["strain", "isotropic"][:, None, None]
-    own = torch.arange(sticks.rotations.shape[1], device=device) < sticks.rotation_count[:, None]
-    weights = own / sticks.rotation_count[:, None]
-    frame = torch.linalg.cholesky_ex(metric).L
-    metric = metric + strain_to_metric_change(frame, strain, sticks.rotations.double(), weights=weights)
-    return metric.flatten(1)[:, [0, 4, 8, 1, 2, 5]]
+    strain = (normal + normal.mT) / 2 * anisotropic[:, None, None]
+    strain += torch.eye(3, device=device) * isotropic[:, None, None]
+    own = torch.arange(rotations.shape[1], device=device) < rotation_count[:, None]
+    frame = torch.linalg.cholesky_ex(whole).L
+    weights = own / rotation_count[:, None]
+    whole = whole + strain_to_metric_change(frame, strain, rotations.double(), weights=weights)
+    return whole.flatten(1)[:, [0, 4, 8, 1, 2, 5]]
 
 
 def _texture_factor(sticks: SticksOfRows, inverse_d_squared: Tensor, drawn: Drawn) -> Float[Tensor, " peaks"]:

@@ -62,14 +62,14 @@ class StickSource:
             intensity = self._near(taken.intensity.view(np.int16)).int() & 0xFFFF
             count = self._near(np.asarray(taken.count, dtype=np.int64))
             sample = torch.repeat_interleave(torch.arange(len(rows), device=self.device), count, output_size=len(hkl))
-        rotations, rotation_count = self._rotations(rows) if symmetry else _identities(len(rows))
+        rotations, rotation_count = self.rotations(rows) if symmetry else self._both_near(_identities(len(rows)))
         return SticksOfRows(
             hkl=hkl.double(),
             intensity=intensity.float() * INTENSITY_STEP,
             sample=sample,
             metric=self._near(cell_to_reciprocal_metric(self.table.cell[rows])),
-            rotations=self._near(rotations),
-            rotation_count=self._near(rotation_count),
+            rotations=rotations,
+            rotation_count=rotation_count,
             wavelength=self.table.wavelength,
         )
 
@@ -77,8 +77,14 @@ class StickSource:
         """Numbers of the processor, on their way to the device: the processor does not wait until they are there."""
         return torch.from_numpy(numbers).to(self.device, non_blocking=True)
 
+    def _both_near(self, numbers: tuple[np.ndarray, np.ndarray]) -> tuple[Tensor, Tensor]:
+        return self._near(numbers[0]), self._near(numbers[1])
+
+    def rotations(self, rows: np.ndarray) -> tuple[Int[Tensor, "batch rotations 3 3"], Int[Tensor, " batch"]]:
+        """Rotations of these rows, and how many each has; the identity where none."""
+        return self._both_near(self._rotations(rows))
+
     def _rotations(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rotations of these rows, shape (batch, rotations, 3, 3), and how many each has; the identity where none."""
         start = self.table.rotation_start[rows]
         count = self.table.rotation_start[rows + 1] - start
         place = np.arange(max(int(count.max(initial=0)), 1))

@@ -161,9 +161,9 @@ PRESETS: dict[str, ModelConfig] = {
     ),
     # For about 100,000 materials and a laptop: a convolution stem, weak lines lifted, the composition led to the heads.
     "compact": ModelConfig(
-        pattern=BlockSizes(width=192, depth=1, heads=4, feedforward=384, dropout=0.0),
+        pattern=BlockSizes(width=192, depth=1, heads=4, feedforward=384, dropout=0.1),
         composition=BlockSizes(width=192, depth=2, heads=4, feedforward=384, dropout=0.1),
-        fusion=BlockSizes(width=192, depth=2, heads=4, feedforward=384, dropout=0.05),
+        fusion=BlockSizes(width=192, depth=2, heads=4, feedforward=384, dropout=0.1),
         tokens="convolution",
         intensity="both",
         shortcuts_to_heads=True,

@@ -11,6 +11,7 @@ from xxact_core.dataset.splits import GROUPINGS
 from xxact_core.errors import RecipeError, shorten
 from xxact_core.model.config import BlockSizes, ModelConfig, preset
 from xxact_core.objectives.masked_patterns import MASK_RATIO
+from xxact_core.patterns.distortion_effects import Strain
 from xxact_core.patterns.distortions import Distortions
 from xxact_core.quantities import PREDICTED, TARGETS
 from xxact_core.setting_types import check_types
@@ -41,10 +42,12 @@ class Recipe:
     little of the transformer layers and compute it again for the gradients, which takes less memory and more time.
     compiled: by torch.compile. average: share that an exponential moving average of the weights keeps at each step,
     e.g. 0.999; the average is what is validated and saved. distortions: what a laboratory adds, None for ideal
-    patterns. threads: of torch on a CPU. streamed: read sticks from disk in blocks of shards, where a data set does not
-    fit into memory. split: what no two of training, validation and test share, a `formula` (as the data set was built)
-    or a `prototype` (see `xxact_core.dataset.splits`). training_rows: learn from so many materials of the training
-    split only, drawn by the seed, fewer being part of more; None for all.
+    patterns. relatives: patterns that are not distorted are, as often as its share says, those of the same structure on
+    a lattice strained within its crystal system, so that the symmetry is learned and not the material. threads: of
+    torch on a CPU. streamed: read sticks from disk in blocks of shards, where a data set does not fit into memory.
+    split: what no two of training, validation and test share, a `formula` (as the data set was built) or a `prototype`
+    (see `xxact_core.dataset.splits`). training_rows: learn from so many materials of the training split only, drawn by
+    the seed, fewer being part of more; None for all.
     """
 
     name: str = "multi-target"
@@ -57,6 +60,7 @@ class Recipe:
     hide_pattern: float = 0.0
     hide_composition: float = 0.0
     distortions: Distortions | None = None
+    relatives: Strain | None = None
     epochs: float = 50
     batch_size: int = 32_768
     micro_batch: int | None = None
@@ -147,7 +151,11 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {**asdict(self), "distortions": self.distortions.to_dict() if self.distortions else None}
+        return {
+            **asdict(self),
+            "distortions": self.distortions.to_dict() if self.distortions else None,
+            "relatives": self.relatives.to_dict() if self.relatives else None,
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
@@ -174,6 +182,10 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
             changed["distortions"] = Distortions.from_dict(distortions)
         elif distortions is False:  # TOML has no null
             changed["distortions"] = None
+        if isinstance(relatives := changed.get("relatives"), Mapping):
+            changed["relatives"] = Strain(**relatives)
+        elif relatives is False:
+            changed["relatives"] = None
         check_types(f"recipe {recipe.name!r}", Recipe, changed)
         return replace(recipe, **changed)
     except TypeError as error:

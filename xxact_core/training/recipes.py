@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from xxact_core.errors import RecipeError
+from xxact_core.patterns.distortion_effects import Strain
 from xxact_core.patterns.distortions import Distortions
 from xxact_core.training.config import FROM_A_MODEL, Recipe
 
@@ -18,6 +19,7 @@ _COMPACT = Recipe(
     preset="compact",
     task_sampling="all",
     distortions=Distortions(),
+    relatives=Strain(share=0.7, isotropic=(-0.02, 0.02), anisotropic=(0.0, 0.03)),
     epochs=15.5,
     batch_size=128,
     optimiser="muon",
