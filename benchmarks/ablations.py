@@ -52,6 +52,7 @@ REFERENCE = override(
         "average": None,
         "hide_pattern": 0.0,
         "hide_composition": 0.0,
+        "relatives": None,
         "validation_rows": 2048,
         "validate_every": 100,
         "save_every": 1000,
@@ -90,6 +91,7 @@ def _pretrained(name: str, what: str, **changes: object) -> Ablation:
 HALF = {"epochs": REFERENCE.epochs / 2}
 DROPOUT = {part: {"dropout": 0.1} for part in WITHOUT_DROPOUT}
 HIDDEN = {"hide_pattern": 0.1, "hide_composition": 0.1}
+RELATIVES = {"relatives": recipe_by_name("compact").relatives}
 
 ABLATIONS = (
     Ablation("reference", "compact's sizes, AdamW, √I, convolution stem, composition led past the fusion"),
@@ -105,6 +107,7 @@ ABLATIONS = (
     Ablation("average", "moving average of the weights, 0.99", settings={"average": 0.99}),
     Ablation("hidden-inputs", "no composition for 10 %, no pattern for 10 %", settings=HIDDEN),
     Ablation("ideal-only", "no distortions", settings={"distortions": None}),
+    Ablation("relatives", "seven in ten ideal patterns of a strained lattice", settings=RELATIVES),
     Ablation("one-target", "one target a material as in the paper, not all", settings={"task_sampling": "one"}),
     Ablation("extra-targets", "lattice, volume and density learned besides", settings={"targets": tuple(TARGETS)}),
     Ablation("half-scratch", "half the supervised steps: what pretraining is held against", settings=HALF),
