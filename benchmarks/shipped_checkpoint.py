@@ -43,6 +43,9 @@ RESULTS = REPOSITORY / "docs" / "results" / "shipped_checkpoint.md"
 PAGES = (REPOSITORY / "README.md", REPOSITORY / "docs" / "model_card.md")
 METRICS = re.compile(r"(<!-- metrics.*? -->\n).*?(<!-- /metrics -->)", re.DOTALL)
 
+LARGEST = 16_000_000
+"""Bytes of a checkpoint that ships."""
+
 ROWS = (
     ("formation_energy_per_atom_mae_mev_per_atom", "formation energy, MAE [meV/atom]", 1),
     ("band_gap_mae_ev", "band gap, MAE [eV]", 3),
@@ -119,9 +122,16 @@ def ship(checkpoint: Checkpoint, measured: dict, compared: dict, *, digest: str)
         "baselines": compared,
         "measured": provenance(table_digest=digest, seeds=[checkpoint.about["seed"]]),
     }
+    part = SHIPPED.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    save_checkpoint(part, replace(checkpoint, about=about), dtype=torch.bfloat16)
+    size = sum(file.stat().st_size for file in part.iterdir())
+    if size > LARGEST:
+        msg = f"{part} takes {size:,} bytes; what ships takes {LARGEST:,} at most"
+        raise InputError(msg)
     shutil.rmtree(SHIPPED, ignore_errors=True)
-    SHIPPED.mkdir(parents=True)
-    save_checkpoint(SHIPPED, replace(checkpoint, about=about), dtype=torch.bfloat16)
+    part.replace(SHIPPED)
 
 
 def to_table(columns: dict[str, dict[str, float]]) -> str:

@@ -45,6 +45,15 @@ def test_temperature_starts_at_the_papers_and_is_learned() -> None:
     assert float(loss.log_inverse_temperature.grad.abs()) > 0
 
 
+@torch.no_grad()
+def test_contrastive_loss_is_exact_under_autocast() -> None:
+    pattern, composition = torch.randn(32, 16, generator=generator()), torch.randn(32, 16, generator=generator(1))
+    for loss in (ContrastiveLoss(), SigmoidContrastiveLoss()):
+        wanted = loss(pattern, composition)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(loss(pattern, composition), wanted)
+
+
 def test_sigmoid_loss_is_the_sum_of_the_logistic_losses_of_all_pairs() -> None:
     pattern, composition = torch.randn(5, 6, generator=generator()), torch.randn(5, 6, generator=generator(1))
     wanted = 0.0
@@ -91,9 +100,11 @@ def test_reconstruction_loss_is_the_mean_over_masked_windows_of_each_pattern() -
     rebuilt[0, 2] = 100.0  # not masked: must not count
     masked = torch.zeros(2, 17, dtype=torch.bool)
     masked[0, :2] = True
-    assert float(reconstruction_loss(rebuilt, truth, masked)) == pytest.approx((1 + 9) / 2)
+    assert float(reconstruction_loss(rebuilt, truth, masked)) == pytest.approx((1 + 9) / 4)  # the second has none
     masked[1, 5] = True
     assert float(reconstruction_loss(rebuilt, truth, masked)) == pytest.approx((1 + 9) / 4)
+    pieces = [reconstruction_loss(rebuilt[row], truth[row], masked[row]) for row in (slice(1), slice(1, 2))]
+    assert float(sum(pieces) / 2) == pytest.approx((1 + 9) / 4)
     assert float(reconstruction_loss(rebuilt, truth, torch.zeros_like(masked))) == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from xxact_core.checkpoint import load_checkpoint, make_model
 from xxact_core.dataset.batches import BatchMaker
 from xxact_core.dataset.table import StickTable
 from xxact_core.errors import RecipeError
 from xxact_core.model.config import preset
+from xxact_core.model.xxact import count_parameters
+from xxact_core.patterns.distortion_effects import Strain
+from xxact_core.training import run as run_module
 from xxact_core.training.gradients import in_half_precision
 from xxact_core.training.journal import read_journal
 from xxact_core.training.optimiser import make_optimiser
@@ -110,6 +115,49 @@ def test_bfloat16_follows_float32_to_its_accuracy(small_dataset: Path, tmp_path:
     assert curves["float32"] == pytest.approx(curves["bfloat16"], rel=0.02)
 
 
+def test_gradient_that_is_no_number_stops_the_run_before_it_is_taken(
+    small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = run_module.gradients_of
+
+    def spoilt(trainee: Trainee, *arguments: object, **rest: object) -> object:
+        answer = honest(trainee, *arguments, **rest)
+        if rest["seed"] == 3:
+            next(value for value in trainee.parameters() if value.grad is not None).grad[:] = math.inf
+        return answer
+
+    monkeypatch.setattr(run_module, "gradients_of", spoilt)
+    with pytest.raises(FloatingPointError, match="gradient inf|gradient nan"):
+        train(replace(QUICK, clip=None), small_dataset, tmp_path / "run")
+    snapshots = sorted((tmp_path / "run" / "checkpoints").glob("step-*/model.safetensors"))
+    assert [path.parent.name for path in snapshots] == ["step-2"]
+    assert all(bool(value.isfinite().all()) for value in load_file(snapshots[0]).values() if value.is_floating_point())
+    monkeypatch.undo()
+    assert train(replace(QUICK, clip=None), small_dataset, tmp_path / "run").name == "model"
+
+
+def test_run_killed_before_its_first_snapshot_leaves_no_trace_in_the_journal(
+    small_dataset: Path, tmp_path: Path
+) -> None:
+    train(QUICK, small_dataset, tmp_path / "whole")
+    (tmp_path / "killed").mkdir()
+    shutil.copy(tmp_path / "whole" / "recipe.json", tmp_path / "killed")
+    lines = (tmp_path / "whole" / "journal.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "killed" / "journal.jsonl").write_text("".join(lines[:2]) + lines[2][:20], encoding="utf-8")
+    train(QUICK, small_dataset, tmp_path / "killed")
+    assert losses_of(tmp_path / "killed") == losses_of(tmp_path / "whole")
+
+
+def test_parameters_of_an_averaged_or_frozen_model_are_all_counted(small_dataset: Path, tmp_path: Path) -> None:
+    plain, averaged = (
+        train(QUICK, small_dataset, tmp_path / "plain"),
+        train(replace(QUICK, average=0.9), small_dataset, tmp_path / "averaged"),
+    )
+    frozen = train(replace(QUICK, start_from=str(plain), freeze=True), small_dataset, tmp_path / "frozen")
+    counts = {load_checkpoint(folder).about["parameters"] for folder in (plain, averaged, frozen)}
+    assert counts == {count_parameters(make_model(QUICK.model_config(), seed=0))}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -119,6 +167,8 @@ def test_bfloat16_follows_float32_to_its_accuracy(small_dataset: Path, tmp_path:
         ({"matrix_rate": 0.0}, "matrix_rate"),
         ({"hide_pattern": 0.6, "hide_composition": 0.6}, "hide_pattern"),
         ({"hide_pattern": -0.1}, "hide_pattern"),
+        ({"relatives": Strain(), "targets": ("density",)}, "relatives"),
+        ({"objectives": ("contrastive",), "hide_pattern": 0.1}, "hide_pattern"),
         ({"preset": "crabnet-small", "hide_composition": 0.1}, "crabnet"),
     ],
 )

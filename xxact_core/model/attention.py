@@ -116,8 +116,8 @@ class DecoderLayer(nn.Module):
         cls_only: bool = False,
     ) -> Float[Tensor, "batch asked width"]:
         """Tokens, or the first of them alone, that have looked at one another, then at the context."""
-        asked = tokens[:, :1] if cls_only else tokens
-        tokens = self.self_norm(asked + self.dropout(self.self_attention(asked, tokens)))
+        asked, all_tokens = (tokens[:, :1], tokens) if cls_only else (tokens, None)
+        tokens = self.self_norm(asked + self.dropout(self.self_attention(asked, all_tokens)))
         tokens = self.cross_norm(tokens + self.dropout(self.cross_attention(tokens, context, present)))
         return self.feedforward_norm(tokens + self.dropout(self.feedforward(tokens)))
 

@@ -21,6 +21,14 @@ START_SCALE = 10.0
 """Of the cosine similarities. Source: as above."""
 
 
+def cosine_similarities(
+    left: Float[Tensor, "batch width"], right: Float[Tensor, "batch width"]
+) -> Float[Tensor, "batch others"]:
+    """Cosine of each of the left with each of the right, in float32: a small temperature would magnify roundings."""
+    with torch.autocast(left.device.type, enabled=False):
+        return functional.normalize(left.float(), dim=-1) @ functional.normalize(right.float(), dim=-1).T
+
+
 class ContrastiveLoss(nn.Module):
     """Symmetric InfoNCE on cosine similarities, with a learned temperature. Source: XxaCT-NN equations 1 and 2."""
 
@@ -37,8 +45,7 @@ class ContrastiveLoss(nn.Module):
         self, pattern: Float[Tensor, "batch width"], composition: Float[Tensor, "batch width"]
     ) -> Float[Tensor, ""]:
         """Mean cross-entropy of composition → pattern and pattern → composition; row i of both is one material."""
-        pattern, composition = (functional.normalize(part.float(), dim=-1) for part in (pattern, composition))
-        logits = pattern @ composition.T / self.temperature
+        logits = cosine_similarities(pattern, composition) / self.temperature
         own = torch.arange(len(logits), device=logits.device)
         return (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
 
@@ -58,7 +65,6 @@ class SigmoidContrastiveLoss(nn.Module):
         self, pattern: Float[Tensor, "batch width"], composition: Float[Tensor, "batch width"]
     ) -> Float[Tensor, ""]:
         """Mean over the materials of the logistic losses of all their pairs; row i of both is one material."""
-        pattern, composition = (functional.normalize(part.float(), dim=-1) for part in (pattern, composition))
-        logits = pattern @ composition.T * self.log_inverse_temperature.exp() + self.bias
+        logits = cosine_similarities(pattern, composition) * self.log_inverse_temperature.exp() + self.bias
         one_material = 2 * torch.eye(len(logits), device=logits.device) - 1
         return -functional.logsigmoid(one_material * logits).sum() / len(logits)

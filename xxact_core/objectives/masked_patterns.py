@@ -30,12 +30,12 @@ def reconstruction_loss(
     scaled: Float[Tensor, "batch all_points"],
     masked: Bool[Tensor, "batch windows"],
 ) -> Float[Tensor, ""]:
-    """Mean squared error over the masked windows of each pattern, then over the patterns that have any.
+    """Mean squared error over the masked windows of each pattern, then over the patterns; 0 for one without any.
 
-    Source: XxaCT-NN equation 3. `scaled` are the true intensities on the scale that the model reads.
+    Every pattern weighs the same, so that a batch may be cut in pieces. Source: XxaCT-NN equation 3. `scaled` are the true intensities on the scale that the model reads.
     """
     truth = scaled.unflatten(1, (masked.shape[1], -1))
     error = (reconstructed.float() - truth).square().mean(dim=2)
     count = masked.sum(dim=1)
     per_pattern = (error * masked).sum(dim=1) / count.clamp(min=1)
-    return per_pattern.sum() / (count > 0).sum().clamp(min=1)
+    return per_pattern.mean()

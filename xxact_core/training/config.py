@@ -13,7 +13,7 @@ from xxact_core.model.config import BlockSizes, ModelConfig, preset
 from xxact_core.objectives.masked_patterns import MASK_RATIO
 from xxact_core.patterns.distortion_effects import Strain
 from xxact_core.patterns.distortions import Distortions
-from xxact_core.quantities import PREDICTED, TARGETS
+from xxact_core.quantities import DENSITY, LATTICE, PREDICTED, TARGETS, VOLUME_PER_ATOM
 from xxact_core.setting_types import check_types
 
 OBJECTIVES = ("contrastive", "mxm", "targets")
@@ -23,6 +23,9 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 FROM_A_MODEL = ""
 """`start_from` of a recipe that needs a trained model to begin with, which only who runs it can name."""
+
+SHAPED_BY_LATTICE = {target.name for target in (DENSITY, VOLUME_PER_ATOM, *LATTICE)}
+"""Targets that a strain changes in proportion; formation energy and band gap follow it weakly."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,10 @@ class Recipe:
             (
                 "contrastive" in self.objectives and bool(self.hide_pattern or self.hide_composition),
                 "no hide_pattern or hide_composition with contrastive: there would be nothing to align",
+            ),
+            (
+                self.relatives is not None and bool(set(self.targets) & SHAPED_BY_LATTICE),
+                f"no relatives with targets of the lattice itself, {sorted(SHAPED_BY_LATTICE)}: theirs are others",
             ),
             (self.matrix_rate <= 0, "matrix_rate: above 0"),
             (not 0 < self.mask_ratio < 1, "mask_ratio: between 0 and 1"),

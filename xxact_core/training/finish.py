@@ -15,7 +15,6 @@ from xxact_core.dataset.table import StickTable
 from xxact_core.evaluation.calibration import calibrate
 from xxact_core.evaluation.evaluate import predict_rows
 from xxact_core.model.model import Model
-from xxact_core.model.xxact import count_parameters
 from xxact_core.reliability import fit_domain
 from xxact_core.training.config import Recipe
 from xxact_core.training.start import describe_run
@@ -50,7 +49,7 @@ def finished_checkpoint(
             calibration["domain"] = fit_domain(training, validation).to_dict()
     about = {
         **describe_run(recipe, table),
-        "parameters": count_parameters(model),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "training_materials": len(table.rows("train")),
         "elements": table.elements("train"),
     }

@@ -14,8 +14,9 @@ from xxact_core.training.config import Recipe
 from xxact_core.training.distributed import Ranks, add_up
 from xxact_core.training.step import Lottery, Trainee, batch_losses, draw_lottery, encode_batch, hide_inputs
 
-PIECE_SEEDS = 15_485_863
-"""A prime apart, so that every piece of a batch has random numbers of its own, the same each time it is computed."""
+PIECE_SEEDS, LOTTERY_SEEDS, DROPOUT_SEEDS = 15_485_863, 32_452_843, 49_979_687
+"""Primes apart, so that each use of a step, and each piece of a batch, has random numbers of its own: the same each time
+it is computed, and none those of the distortions."""
 
 
 def gradients_of(
@@ -67,7 +68,9 @@ def accumulate(
     depend on how the batch is cut, nor among how many processes, but for rounding, dropout and batch normalisation.
     """
     device, whole = batch.intensity.device, recipe.batch_size
-    lottery = draw_lottery(whole, recipe, generator=torch.Generator(device).manual_seed(seed)).part(ranks.part(whole))
+    dropout_seed = seed + DROPOUT_SEEDS * (1 + ranks.rank)
+    chance = torch.Generator(device).manual_seed(seed + LOTTERY_SEEDS)
+    lottery = draw_lottery(whole, recipe, generator=chance).part(ranks.part(whole))
     batch, half = hide_inputs(batch, recipe, lottery), in_half_precision(recipe, device)
     trainee.zero_grad(set_to_none=True)
     pieces = [slice(first, first + size) for first in range(0, len(batch), size)]
@@ -75,11 +78,11 @@ def accumulate(
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
         alignment = None
         if trainee.contrastive is not None and len(pieces) > 1:
-            pattern, composition = _leading_tokens(trainee, batch, recipe, lottery, pieces, seed=seed + ranks.rank)
+            pattern, composition = _leading_tokens(trainee, batch, recipe, lottery, pieces, seed=dropout_seed)
             alignment = align(trainee.contrastive, pattern, composition, share=len(batch) / whole)
     for piece in pieces:
         part, pull = batch.part(piece), None if alignment is None else alignment.part(piece)
-        torch.manual_seed(seed + ranks.rank + PIECE_SEEDS * piece.start)
+        torch.manual_seed(dropout_seed + PIECE_SEEDS * piece.start)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
             losses = batch_losses(trainee, part, recipe, statistics, lottery.part(piece), alignment=pull)
         share = len(part) / whole

@@ -156,8 +156,9 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path, *, device: torch.devic
     snapshot = as_the_leader_says(newest_snapshot(folder, journal) if ranks.leads else None)
     if snapshot is not None:
         run.step = run.first_step = load_snapshot(snapshot, trainee, run.optimiser)
-        if ranks.leads:
-            journal.forget_after(run.step)
+    if ranks.leads:
+        journal.forget_after(run.step)
+    if snapshot is not None:
         journal.write("resumed", step=run.step)
     write_status(run, "running")
     return run
@@ -184,14 +185,15 @@ def take_step(run: Run) -> float:
     if run.micro_batch != before:
         run.journal.write("out of memory", step=run.step, micro_batch=run.micro_batch)
     loss = sum(values.values())
-    if not math.isfinite(loss):
+    norm = float(torch.nn.utils.clip_grad_norm_(run.trainee.parameters(), recipe.clip or math.inf))
+    if not (math.isfinite(loss) and math.isfinite(norm)):
         run.journal.write("diverged", step=run.step, losses={name: str(value) for name, value in values.items()})
         write_status(run, "diverged")
-        msg = f"the loss is {loss} at step {run.step}; the last good snapshot stays in {run.folder}"
+        msg = f"the loss is {loss} and the norm of its gradient {norm} at step {run.step}; the last good snapshot "
+        msg += f"stays in {run.folder}"
         raise FloatingPointError(msg)
     rate = learning_rate(run.step, steps=run.steps, recipe=recipe)
     run.optimiser.set_rate(rate)
-    norm = torch.nn.utils.clip_grad_norm_(run.trainee.parameters(), recipe.clip or math.inf)
     run.optimiser.step()
     run.trainee.follow(step=run.step)
     run.step += 1
@@ -201,7 +203,7 @@ def take_step(run: Run) -> float:
         loss=loss,
         losses=values,
         learning_rate=rate,
-        gradient_norm=float(norm),
+        gradient_norm=norm,
         samples_per_second=recipe.batch_size / (time.monotonic() - began),
     )
     return loss

@@ -78,7 +78,7 @@ def load_snapshot(path: Path, trainee: Trainee, optimiser: Optimisers) -> int:
     """
     try:
         trainee.load_state_dict(load_tensors((path / FILES[0]).read_bytes()))
-        optimiser.load_state_dict(torch.load(path / FILES[1], weights_only=True))
+        optimiser.load_state_dict(torch.load(path / FILES[1], weights_only=True, map_location="cpu"))
     except (RuntimeError, ValueError, KeyError) as error:  # torch's own types for other names, shapes and groups
         msg = f"the snapshot {path} is of a model of another make: {shorten(error)}"
         raise CheckpointError(msg, code="E_CHECKPOINT") from error

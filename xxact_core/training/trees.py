@@ -49,8 +49,9 @@ def grow_trees(recipe: Recipe, dataset: Path, folder: Path) -> Path:
         RecipeError: the folder holds another run, the data has nothing to learn, or the recipe asks for what trees
             cannot do.
     """
-    if recipe.start_from is not None or recipe.freeze or recipe.average is not None:
-        msg = f"recipe {recipe.name!r}: trees are grown anew; start_from, freeze and average are for other models"
+    if recipe.start_from is not None or recipe.freeze or recipe.average is not None or recipe.relatives is not None:
+        msg = f"recipe {recipe.name!r}: trees are grown anew, on the materials themselves; start_from, freeze, average "
+        msg += "and relatives are for other models"
         raise RecipeError(msg, code="E_RECIPE")
     config = recipe.model_config()
     make_model(config, seed=recipe.seed)  # refuses other targets than one class
