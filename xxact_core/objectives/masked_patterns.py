@@ -32,7 +32,8 @@ def reconstruction_loss(
 ) -> Float[Tensor, ""]:
     """Mean squared error over the masked windows of each pattern, then over the patterns; 0 for one without any.
 
-    Every pattern weighs the same, so that a batch may be cut in pieces. Source: XxaCT-NN equation 3. `scaled` are the true intensities on the scale that the model reads.
+    Every pattern weighs the same, so that a batch may be cut in pieces. Source: XxaCT-NN equation 3. `scaled` are the
+    true intensities on the scale that the model reads.
     """
     truth = scaled.unflatten(1, (masked.shape[1], -1))
     error = (reconstructed.float() - truth).square().mean(dim=2)
