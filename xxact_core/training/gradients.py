@@ -15,8 +15,8 @@ from xxact_core.training.distributed import Ranks, add_up
 from xxact_core.training.step import Lottery, Trainee, batch_losses, draw_lottery, encode_batch, hide_inputs
 
 PIECE_SEEDS, LOTTERY_SEEDS, DROPOUT_SEEDS = 15_485_863, 32_452_843, 49_979_687
-"""Primes apart, so that each use of a step, and each piece of a batch, has random numbers of its own, the same each time
-it is computed, and none of them those of the distortions."""
+"""Primes apart, so that each use of a step, and each piece of a batch, has random numbers of its own, the same each
+time it is computed, and none of them those of the distortions."""
 
 
 def gradients_of(
