@@ -40,6 +40,12 @@ def test_summary_has_the_metrics_that_there_are_and_says_what_is_not_known() -> 
     assert set(summarise({}).values()) == {None}
 
 
+def test_calibration_is_judged_on_the_patterns_that_it_was_made_for() -> None:
+    distorted = {"crystal_system_calibration_error": 0.01, "band_gap_interval_coverage": 0.9, "band_gap_mae_ev": 2.0}
+    told = summarise(METRICS | {"band_gap_mae_ev": 0.5}, distorted)
+    assert (told["calibration_error"], told["coverage_90"], told["band_gap_mae_ev"]) == (0.01, 0.9, 0.5)
+
+
 def test_table_has_a_line_a_metric_and_a_dash_where_nothing_is_known() -> None:
     head, *lines = columns_to_text({"model": summarise(METRICS), "constant": summarise({})}).splitlines()
     assert head.split() == ["model", "constant"]
@@ -51,7 +57,8 @@ def test_table_has_a_line_a_metric_and_a_dash_where_nothing_is_known() -> None:
 def test_info_tells_the_shipped_models_summary_beside_that_of_each_baseline() -> None:
     command = [sys.executable, "-m", "xxact_core.cli", "info"]
     told = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
-    assert {name: told[name] for name in SUMMARY} == summarise(load_checkpoint().about["test_metrics"])
+    about = load_checkpoint().about
+    assert {name: told[name] for name in SUMMARY} == summarise(about["test_metrics"], about["test_metrics_distorted"])
     assert told["crystal_system_accuracy"] > told["baselines"]["constant"]["crystal_system_accuracy"]
     assert all(set(baseline) == set(SUMMARY) for baseline in told["baselines"].values())
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -226,7 +226,7 @@ def info(
     description = describe_checkpoint(SHIPPED if model is None else model)
     about = description["about"]
     columns = {name: summarise(metrics) for name, metrics in about.get("baselines", {}).items()}
-    measured = summarise(about.get("test_metrics", {}))
+    measured = summarise(about.get("test_metrics", {}), about.get("test_metrics_distorted"))
     if as_json:
         calibration = {name: fit for name, fit in description["calibration"].items() if name != "domain"}  # long
         told = {**about, **measured, "baselines": columns, "model": description["model"], "calibration": calibration}

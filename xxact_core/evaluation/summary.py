@@ -23,10 +23,16 @@ NARROWEST = 7
 """Characters of the narrowest column: a value has no more."""
 
 
-def summarise(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    """The summary of the metrics of a split, None where a model does not say it or it was not measured."""
-    held = [value for name, value in metrics.items() if name.endswith(("_interval_coverage", "_set_coverage"))]
-    known = {**metrics, "coverage_90": sum(held) / len(held)} if held else metrics
+def summarise(metrics: Mapping[str, float], distorted: Mapping[str, float] | None = None) -> dict[str, float | None]:
+    """The summary of the metrics of a split, None where a model does not say it or it was not measured.
+
+    distorted: metrics on distorted patterns, where they were measured: `calibration_error` and `coverage_90` are then
+    those, because such patterns are what a model is calibrated for. On ideal ones its sets and intervals hold more.
+    """
+    calibrated = metrics if distorted is None else distorted
+    held = [value for name, value in calibrated.items() if name.endswith(("_interval_coverage", "_set_coverage"))]
+    error = SUMMARY["calibration_error"][0]
+    known = {**metrics, error: calibrated.get(error), "coverage_90": sum(held) / len(held) if held else None}
     return {short: known.get(name) for short, (name, _, _) in SUMMARY.items()}
 
 
