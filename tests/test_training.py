@@ -331,6 +331,7 @@ def test_recipes_round_trip(name: str) -> None:
         ({"targets": ["colour"]}, "targets"),
         ({"mask_ratio": 0}, "mask_ratio"),
         ({"batch_size": 0}, "batch_size"),
+        ({"validation_rows": -5}, "validation_rows"),
         ({"preset": "huge"}, "compact"),
         ({"task_sampling": "some"}, "task_sampling"),
         ({"split": "colour"}, "prototype"),
