@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 from xxact_core.dataset.splits import with_training_rows
 from xxact_core.dataset.table import StickTable
 from xxact_core.errors import DatasetError, InputError
-from xxact_core.evaluation.convergence import metric_at_share, steps_to_threshold, validation_curve
+from xxact_core.evaluation.convergence import lower_is_better, metric_at_share, steps_to_threshold, validation_curve
 from xxact_core.evaluation.distributions import crystal_system_counts, element_counts, element_place
 from xxact_core.evaluation.embeddings import embedding_to_components
 from xxact_core.evaluation.scaling import fit_power_law
@@ -37,6 +37,11 @@ def test_threshold_is_passed_downwards_by_an_error_and_upwards_by_an_accuracy() 
     assert steps_to_threshold(EVENTS, ACCURACY, 0.6) == 20
     assert steps_to_threshold(EVENTS, MAE, 25) == 100
     assert steps_to_threshold(EVENTS, MAE, 24.9) is None
+
+
+def test_errors_of_values_and_of_probabilities_are_better_when_lower() -> None:
+    assert all(map(lower_is_better, (MAE, "density_mae_g_per_cm3", "space_group_calibration_error")))
+    assert not any(map(lower_is_better, (ACCURACY, "space_group_class_mean_accuracy", "space_group_top_3_accuracy")))
 
 
 def test_smoothed_metric_passes_later_where_one_validation_was_lucky() -> None:

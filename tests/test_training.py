@@ -24,16 +24,22 @@ from xxact_core.errors import CheckpointError, RecipeError
 from xxact_core.patterns.distortion_effects import LimitedRange
 from xxact_core.patterns.distortions import Distortions
 from xxact_core.training import gradients
+from xxact_core.training import run as run_module
 from xxact_core.training.config import OBJECTIVES, Recipe, override
 from xxact_core.training.distributed import ALONE, Ranks
 from xxact_core.training.gradients import gradients_of
 from xxact_core.training.journal import read_journal
 from xxact_core.training.recipes import RECIPES, recipe_by_name
-from xxact_core.training.run import open_run, target_statistics, train, write_status
+from xxact_core.training.run import Run, open_run, target_statistics, train, write_status
 from xxact_core.training.schedule import learning_rate
 from xxact_core.training.step import Lottery, Trainee, batch_losses, draw_lottery
 
 QUICK = replace(recipe_by_name("tiny"), epochs=0.25, batch_size=16, validate_every=3, save_every=2, validation_rows=16)
+
+
+def part_that_counts(name: str, gradient: torch.Tensor) -> torch.Tensor:
+    """All but that of the bias of keys: it shifts every score of a query alike, which softmax does not see."""
+    return gradient.chunk(2)[1] if name.endswith("key_value.bias") else gradient
 
 
 def lottery_for(batch: Batch, recipe: Recipe) -> Lottery:
@@ -80,9 +86,7 @@ def test_every_parameter_of_an_objective_gets_a_finite_gradient(
             continue
         assert parameter.grad is not None, name
         assert bool(torch.isfinite(parameter.grad).all()), name
-        # The keys' bias shifts every score of a query alike, which softmax does not see.
-        if "key_value.bias" not in name:
-            assert float(parameter.grad.abs().sum()) > 0, name
+        assert float(part_that_counts(name, parameter.grad).abs().sum()) > 0, name
 
 
 LEARNED = [name for name, recipe in RECIPES.items() if recipe.model_config().kind != "extra-trees"]
@@ -111,7 +115,7 @@ def test_every_trained_parameter_of_a_recipe_gets_a_finite_gradient(small_table:
             continue
         assert parameter.grad is not None, parameter_name
         assert bool(torch.isfinite(parameter.grad).all()), parameter_name
-        assert float(parameter.grad.abs().sum()) > 0, parameter_name
+        assert float(part_that_counts(parameter_name, parameter.grad).abs().sum()) > 0, parameter_name
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -193,6 +197,35 @@ def test_sigterm_leaves_a_snapshot_and_the_run_goes_on(small_dataset: Path, tmp_
     status = json.loads((folder / "status.json").read_text())
     assert status["state"] == "cancelled"
     assert (folder / "checkpoints" / f"step-{status['step']}" / "manifest.json").is_file()
+
+
+def test_ctrl_c_ends_a_run_after_its_step_and_a_second_one_at_once(
+    small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = run_module.take_step
+
+    def interrupted(run: Run) -> float:
+        loss = honest(run)
+        for _ in range(presses):
+            signal.raise_signal(signal.SIGINT)
+        return loss
+
+    monkeypatch.setattr(run_module, "take_step", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        presses = 1
+        snapshot = train(QUICK, small_dataset, tmp_path / "once")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        presses = 2
+        with pytest.raises(KeyboardInterrupt):
+            train(QUICK, small_dataset, tmp_path / "twice")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert snapshot == tmp_path / "once" / "checkpoints" / "step-1"
+    assert (snapshot / "manifest.json").is_file()
+    assert json.loads((tmp_path / "once" / "status.json").read_text())["state"] == "cancelled"
+    assert not list((tmp_path / "twice" / "checkpoints").iterdir())
 
 
 def test_damaged_snapshot_is_set_aside_and_the_one_before_used(small_dataset: Path, tmp_path: Path) -> None:
@@ -278,6 +311,7 @@ def test_rates_after_a_resume_count_what_was_done_since(small_dataset: Path, tmp
     status = json.loads((tmp_path / "status.json").read_text())
     assert status["samples_per_second"] == pytest.approx(2 * QUICK.batch_size / 10, rel=0.1)
     assert status["seconds_left"] == pytest.approx(3 * 10 / 2, rel=0.1)
+    assert [event["seconds_left"] > 0 for event in steps_of(tmp_path)] == [True] * (run.steps - 6) + [False]
 
 
 def test_diverging_run_stops_at_once(small_dataset: Path, tmp_path: Path) -> None:
@@ -331,6 +365,7 @@ def test_recipes_round_trip(name: str) -> None:
         ({"targets": ["colour"]}, "targets"),
         ({"mask_ratio": 0}, "mask_ratio"),
         ({"batch_size": 0}, "batch_size"),
+        ({"validation_rows": -5}, "validation_rows"),
         ({"preset": "huge"}, "compact"),
         ({"task_sampling": "some"}, "task_sampling"),
         ({"split": "colour"}, "prototype"),
@@ -383,36 +418,67 @@ def test_training_needs_no_more_than_torch_and_the_common_libraries(small_datase
     assert done.stdout.strip() == "trained", done.stderr
 
 
+SMALL_SECOND = """
+import json, os, sys
+from pathlib import Path
+
+import torch
+
+from xxact_core.training import gradients
+from xxact_core.training.config import Recipe
+from xxact_core.training.run import train
+
+honest, room = gradients.batch_losses, int(sys.argv[4])
+
+def greedy(trainee, batch, *arguments, **named):
+    if os.environ["RANK"] == "1" and len(batch) > room:
+        raise torch.OutOfMemoryError
+    return honest(trainee, batch, *arguments, **named)
+
+gradients.batch_losses = greedy
+train(Recipe.from_dict(json.loads(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]))
+"""
+
+
 @pytest.mark.parametrize(
-    ("objectives", "pieces"),
-    [(("targets", "mxm"), None), (("contrastive", "targets"), None), (("contrastive", "mxm", "targets"), 3)],
+    ("objectives", "pieces", "room"),
+    [(("targets", "mxm"), None, 4), (("contrastive", "targets"), None, 8), (("contrastive", "mxm", "targets"), 3, 8)],
 )
 def test_two_processes_go_the_way_of_one(
-    small_dataset: Path, tmp_path: Path, objectives: tuple[str, ...], pieces: int | None
+    small_dataset: Path, tmp_path: Path, objectives: tuple[str, ...], pieces: int | None, room: int
 ) -> None:
-    """Under torchrun, with gloo; without dropout and distortions, which every process draws for itself."""
+    """Under torchrun, with gloo; without dropout and distortions, which every process draws for itself.
+
+    room: materials that fit into the memory of the second; where that is less than its part, both cut theirs.
+    """
     still = {name: {"dropout": 0.0} for name in ("pattern", "composition", "fusion")}
     recipe = replace(QUICK, model_settings=still, objectives=objectives, task_sampling="one", epochs=0.3)
     train(recipe, small_dataset, tmp_path / "one")
     code = tmp_path / "script.py"
-    code.write_text(
-        "import json, sys\nfrom pathlib import Path\nfrom xxact_core.training.config import Recipe\n"
-        "from xxact_core.training.run import train\n"
-        "train(Recipe.from_dict(json.loads(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]))\n"
-    )
+    code.write_text(SMALL_SECOND)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", str(code)]
     command += [json.dumps(replace(recipe, micro_batch=pieces).to_dict())]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, str(small_dataset), str(tmp_path / "two")], env=environment, check=True, timeout=300)
+    command += [str(small_dataset), str(tmp_path / "two"), str(room)]
+    subprocess.run(command, env=environment, check=True, timeout=300)
     one, two = ([event["loss"] for event in steps_of(tmp_path / name)] for name in ("one", "two"))
     assert len(one) == len(two) > 4
     assert two == pytest.approx(one, abs=1e-5)
+    halved = [
+        e["micro_batch"] for e in read_journal(tmp_path / "two" / "journal.jsonl") if e["event"] == "out of memory"
+    ]
+    assert halved == ([4] if room == 4 else [])
     weights = [load_checkpoint(tmp_path / name / "model").model.state_dict() for name in ("one", "two")]
     for name, value in weights[0].items():
         # Adam makes much of the rounding of a gradient that ought to be 0, as is that of every bias of keys.
         if "key_value.bias" not in name:
             torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-3)
+
+
+def test_batch_of_fewer_materials_than_processes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="a batch of 2 cannot be shared by 3 processes"):
+        open_run(replace(QUICK, batch_size=2), tmp_path, tmp_path, device=torch.device("cpu"), ranks=Ranks(0, 3))
 
 
 def test_parts_of_a_batch_are_all_of_it() -> None:

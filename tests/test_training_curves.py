@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from xxact_core.errors import InputError
+from xxact_core.training import trees
 from xxact_core.training.curves import describe_progress, journal_to_curves
 from xxact_core.training.journal import read_journal
 from xxact_core.training.recipes import recipe_by_name
@@ -29,6 +31,20 @@ def test_progress_is_told_in_words(run: Path) -> None:
     assert text.startswith("finished: step ")
     assert "learning rate" in text
     assert "crystal_system_accuracy" in text
+
+
+def test_progress_is_told_of_a_run_that_is_only_opened(run: Path, tmp_path: Path) -> None:
+    shutil.copy(run / "journal.jsonl", tmp_path)
+    assert describe_progress(tmp_path).startswith("opened only")
+
+
+def test_progress_is_told_while_trees_grow(
+    small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trees, "grown_model", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe_by_name("extra-trees"), small_dataset, tmp_path)
+    assert describe_progress(tmp_path) == "running: step 0 of 1"
 
 
 def test_folder_without_a_journal_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ Events = Sequence[Mapping[str, Any]]
 
 def lower_is_better(metric: str) -> bool:
     """Whether a metric of that name is an error; the others are shares of right answers."""
-    return "_mae_" in metric
+    return "_mae_" in metric or metric.endswith("_calibration_error")
 
 
 def validation_curve(events: Events, metric: str) -> tuple[np.ndarray, np.ndarray]:

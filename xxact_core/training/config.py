@@ -122,6 +122,7 @@ class Recipe:
             (min(self.peak_rate, self.first_rate, self.last_rate) < 0, "learning rates: at least 0"),
             (self.freeze and self.objectives != ("targets",), "freeze goes with the objective 'targets' only"),
             (self.validate_every < 1 or self.save_every < 1, "validate_every and save_every: at least 1 step"),
+            (self.validation_rows < 0, "validation_rows: at least 0"),
             ("contrastive" in self.objectives and self.batch_size == 1, "contrastive: a batch of at least 2"),
             (self.micro_batch is not None and self.micro_batch < 1, "micro_batch: at least 1, or none"),
             (self.training_rows is not None and self.training_rows < 1, "training_rows: at least 1, or none"),

@@ -34,11 +34,14 @@ def describe_progress(run: Path) -> str:
         InputError: see `read_run`.
     """
     last = {event["event"]: event for event in read_run(run)}
-    status = json.loads((run / "status.json").read_text(encoding="utf-8"))
-    text = f"{status['state']}: step {status['step']} of {status['steps']}, "
-    text += f"{status['samples_per_second']:.0f} materials a second"
-    if status["seconds_left"]:
-        text += f", {timedelta(seconds=round(status['seconds_left']))} left"
+    text = "opened only, for it has no status.json yet"
+    if (path := run / "status.json").is_file():
+        status = json.loads(path.read_text(encoding="utf-8"))
+        text = f"{status['state']}: step {status['step']} of {status['steps']}"
+        if status["samples_per_second"]:  # neither before the first step nor while trees grow
+            text += f", {status['samples_per_second']:.0f} materials a second"
+        if status["seconds_left"]:
+            text += f", {timedelta(seconds=round(status['seconds_left']))} left"
     if (step := last.get("step")) is not None:
         text += f"\nstep {step['step']}: loss {step['loss']:.4g}, learning rate {step['learning_rate']:.3g}, "
         text += f"gradient norm {step['gradient_norm']:.3g}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xxact_core.dataset.batches import Batch
 from xxact_core.errors import RecipeError
 from xxact_core.training.alignment import align, leading_tokens
 from xxact_core.training.config import Recipe
-from xxact_core.training.distributed import Ranks, add_up
+from xxact_core.training.distributed import Ranks, add_up, any_asks
 from xxact_core.training.step import Lottery, Trainee, batch_losses, draw_lottery, encode_batch, hide_inputs
 
 PIECE_SEEDS, LOTTERY_SEEDS, DROPOUT_SEEDS = 15_485_863, 32_452_843, 49_979_687
@@ -29,27 +29,38 @@ def gradients_of(
     seed: int,
     ranks: Ranks,
 ) -> tuple[dict[str, float], int | None]:
-    """Leave the gradients of a batch in the weights; pieces are halved until one fits into the memory.
+    """Leave the gradients of a batch in the weights; pieces are halved until one fits into the memory of all processes.
 
     Returns:
         The loss of every objective, and the size of a piece that fitted: `micro_batch`, or less.
 
     Raises:
-        RecipeError: the memory does not suffice for one material, or the batch cannot be cut while other processes wait
-            for theirs.
+        RecipeError: the memory does not suffice for one material, or the processes talk while a piece is on its way, so
+            that one cannot begin again while others wait for its answer.
     """
+    largest = -(-recipe.batch_size // ranks.world)
     while True:
-        size = micro_batch or len(batch)
+        size, exhausted = min(micro_batch or largest, largest), False
         try:
-            losses = accumulate(trainee, batch, recipe, statistics, size=size, seed=seed, ranks=ranks)
+            totals = accumulate(trainee, batch, recipe, statistics, size=size, seed=seed, ranks=ranks)
         except torch.OutOfMemoryError as error:
-            if size == 1 or ranks.world > 1:
+            if size == 1 or (ranks.world > 1 and _talks_on_the_way(trainee)):
                 msg = f"{batch.intensity.device} has not enough memory for {size} materials at a time; "
                 msg += "choose a smaller micro_batch or batch_size"
                 raise RecipeError(msg, code="E_MEMORY") from error
-            micro_batch = (min(size, len(batch)) + 1) // 2
-        else:
-            return losses, micro_batch
+            exhausted = True
+        if not any_asks(exhausted, device=batch.intensity.device):
+            break
+        micro_batch = (size + 1) // 2
+    add_up(parameter.grad for parameter in trainee.parameters() if parameter.grad is not None)
+    add_up(totals.values())
+    losses = torch.stack(list(totals.values())).tolist()  # a device is waited for once
+    return dict(zip(totals, losses, strict=True)), micro_batch
+
+
+def _talks_on_the_way(trainee: Trainee) -> bool:
+    """Whether processes wait for one another inside the model or a loss, and not only when they add up gradients."""
+    return trainee.contrastive is not None or any(isinstance(part, nn.SyncBatchNorm) for part in trainee.modules())
 
 
 def accumulate(
@@ -61,11 +72,11 @@ def accumulate(
     size: int,
     seed: int,
     ranks: Ranks,
-) -> dict[str, float]:
+) -> dict[str, Tensor]:
     """Gradients and losses of a batch, `size` materials at a time; `batch` is this process's part of it.
 
-    Every loss is a mean over materials, so a piece counts by its share of the whole batch, and the result does not
-    depend on how the batch is cut, nor among how many processes, but for rounding, dropout and batch normalisation.
+    Every loss is a mean over materials, so a piece counts by its share of the whole batch, and the sum over processes
+    does not depend on how the batch is cut, nor among how many, but for rounding, dropout and batch normalisation.
     """
     device, whole = batch.intensity.device, recipe.batch_size
     dropout_seed = seed + DROPOUT_SEEDS * (1 + ranks.rank)
@@ -89,9 +100,7 @@ def accumulate(
         (torch.stack(list(losses.values())).sum() * share).backward()
         for name, value in losses.items():
             totals[name] = totals.get(name, torch.zeros_like(value)) + share * value.detach()
-    add_up(parameter.grad for parameter in trainee.parameters() if parameter.grad is not None)
-    add_up(totals.values())
-    return dict(zip(totals, torch.stack(list(totals.values())).tolist(), strict=True))  # a device is waited for once
+    return totals
 
 
 def in_half_precision(recipe: Recipe, device: torch.device) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,6 +63,7 @@ class Run:
     ranks: Ranks = ALONE
     step: int = 0
     first_step: int = 0
+    asked_to_stop: bool = False
     stop_requested: bool = False
     began: float = field(default_factory=time.monotonic)
 
@@ -70,7 +72,7 @@ def train(recipe: Recipe, dataset: Path, folder: Path, *, progress: bool = False
     """Train a model as a recipe says, going on from the newest whole snapshot in the run folder where there is one.
 
     Returns:
-        The folder of the finished checkpoint, or of the last snapshot where the run was stopped by SIGTERM.
+        The folder of the finished checkpoint, or of the last snapshot where the run was stopped by Ctrl+C or SIGTERM.
 
     Raises:
         RecipeError: the folder holds a run of another recipe or data set, or the data has no label to train on.
@@ -82,10 +84,10 @@ def train(recipe: Recipe, dataset: Path, folder: Path, *, progress: bool = False
         if recipe.model_config().kind == "extra-trees":
             return grow_trees(recipe, dataset, folder) if ranks.leads else folder / "model"
         run = open_run(recipe, dataset, folder, device=device, ranks=ranks)
-        with _progress_bar(run, shown=progress and ranks.leads) as show, _stopped_by_sigterm(run):
+        with _progress_bar(run, shown=progress and ranks.leads) as show, _stopped_by_signals(run):
             while run.step < run.steps and not run.stop_requested:
                 show(take_step(run))
-                run.stop_requested = any_asks(run.stop_requested, device=device)
+                run.stop_requested = any_asks(run.asked_to_stop, device=device)
                 if ranks.leads:
                     keep_records(run)
         if ranks.leads and run.step == run.steps:
@@ -115,6 +117,9 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path, *, device: torch.devic
         RecipeError: see `train`.
     """
     torch.set_num_threads(recipe.threads)
+    if recipe.batch_size < ranks.world:
+        msg = f"a batch of {recipe.batch_size} cannot be shared by {ranks.world} processes: choose a larger batch_size"
+        raise RecipeError(msg, code="E_RECIPE")
     if recipe.batch_size % ranks.world and "contrastive" in recipe.objectives:
         msg = f"contrastive: a batch of {recipe.batch_size} cannot be shared evenly by {ranks.world} processes"
         raise RecipeError(msg, code="E_RECIPE")
@@ -205,6 +210,7 @@ def take_step(run: Run) -> float:
         learning_rate=rate,
         gradient_norm=norm,
         samples_per_second=recipe.batch_size / (time.monotonic() - began),
+        seconds_left=seconds_left(run),
     )
     return loss
 
@@ -215,6 +221,12 @@ def validate(run: Run) -> None:
     if "targets" in run.recipe.objectives and len(rows):
         predictions = predict_rows(run.trainee.answering, run.ideal, rows, run.statistics)
         run.journal.write("validation", step=run.step, metrics=metrics_of(predictions, run.table))
+
+
+def seconds_left(run: Run) -> float | None:
+    """How long [s] the rest takes at the speed since the run was opened, validations included; None before a step."""
+    taken = run.step - run.first_step
+    return (run.steps - run.step) * (time.monotonic() - run.began) / taken if taken else None
 
 
 def write_status(run: Run, state: str) -> None:
@@ -228,7 +240,7 @@ def write_status(run: Run, state: str) -> None:
         "step": run.step,
         "steps": run.steps,
         "samples_per_second": steps_a_second * run.recipe.batch_size,
-        "seconds_left": (run.steps - run.step) / steps_a_second if steps_a_second else None,
+        "seconds_left": seconds_left(run),
     }
     write_json(run.folder / "status.json", content)
 
@@ -251,16 +263,25 @@ def _progress_bar(run: Run, *, shown: bool) -> Iterator[Callable[[float], None]]
 
 
 @contextmanager
-def _stopped_by_sigterm(run: Run) -> Iterator[None]:
-    def stop(*_: object) -> None:
-        run.stop_requested = True
+def _stopped_by_signals(run: Run) -> Iterator[None]:
+    """Ctrl+C and SIGTERM end a run after its step, with a snapshot; a second Ctrl+C ends it at once.
 
-    try:
-        before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not in the main thread, where signals do not arrive
+    Not a second SIGTERM: where several processes train, schedulers and torchrun send one each.
+    """
+
+    def stop(number: int, _: object) -> None:
+        run.asked_to_stop = True
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, before[signal.SIGINT])
+
+    if threading.current_thread() is not threading.main_thread():  # where signals do not arrive
         yield
         return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        for number in before:
+            signal.signal(number, stop)
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
