@@ -73,11 +73,7 @@ def run_experiments(
     if size not in SIZES:
         msg = f"there is no size {size!r}; choose from {tuple(SIZES)}"
         raise InputError(msg, code="E_PAPER")
-    for name in settings:
-        pattern = name.rpartition(":")[0]
-        if pattern and not any(fnmatchcase(experiment, pattern) for experiment in EXPERIMENTS):
-            msg = f"the setting {name!r} is of no experiment; they are {tuple(EXPERIMENTS)}"
-            raise InputError(msg, code="E_PAPER")
+    check_settings(settings)
     table = read_dataset(dataset, resident=False)
     for seed in range(seeds):
         for experiment in in_order(names):
@@ -87,6 +83,22 @@ def run_experiments(
             yield Outcome(experiment.name, seed, outcome)
             if outcome == "stopped":
                 return
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """See that settings of experiments, as `run_experiments` takes them, can have an effect.
+
+    Raises:
+        InputError: one is of no experiment, or of what an experiment decides itself.
+    """
+    for name in settings:
+        pattern, _, setting = name.rpartition(":")
+        if pattern and not any(fnmatchcase(experiment, pattern) for experiment in EXPERIMENTS):
+            msg = f"the setting {name!r} is of no experiment; they are {tuple(EXPERIMENTS)}"
+            raise InputError(msg, code="E_PAPER")
+        if setting in DECIDED:
+            msg = f"{setting} cannot be set: an experiment decides {DECIDED} itself, with its size and its seed"
+            raise InputError(msg, code="E_PAPER")
 
 
 def experiment_to_recipe(
@@ -103,11 +115,8 @@ def experiment_to_recipe(
     Trees have no sizes, so that theirs are always those of their recipe.
 
     Raises:
-        RecipeError: a setting is unknown, impossible, or not for the asking.
+        RecipeError: a setting is unknown or impossible.
     """
-    if decided := sorted({name.rpartition(":")[2] for name in settings}.intersection(DECIDED)):
-        msg = f"{decided} cannot be set: the experiment decides them, with its size and seed"
-        raise RecipeError(msg, code="E_RECIPE")
     common = {**SIZES[size], **{name: value for name, value in settings.items() if ":" not in name}}
     own = {
         name.rpartition(":")[2]: value
