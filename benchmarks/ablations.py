@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -195,16 +196,14 @@ def check_kept(kept: Mapping[str, Any], recipes: Sequence[Recipe], runs: Path, *
 
 
 def measured(ablation: Ablation, dataset: Path, runs: Path, *, reference: Recipe = REFERENCE, rows: int) -> dict:
-    """Metrics and cost of an ablation, kept beside its run so that they are measured once; goes on where it stopped.
-
-    Raises:
-        RecipeError: `runs` holds an ablation of this name that is another one.
-    """
+    """Metrics and cost of an ablation, kept beside its run so that they are measured once; refused if of another."""
     path, recipes = runs / f"{ablation.name}.json", trainings(ablation, runs, reference=reference)
     table = with_split(read_dataset(dataset), by=reference.split)
     if not path.is_file():
-        folder = [train(recipe, dataset, runs / recipe.name) for recipe in recipes][-1]
-        checkpoint = load_checkpoint(folder)
+        for recipe in recipes:
+            if train(recipe, dataset, runs / recipe.name) != runs / recipe.name / "model":
+                sys.exit(f"{recipe.name} was stopped; called again, it goes on")
+        checkpoint = load_checkpoint(runs / ablation.name / "model")
         steps = [event for event in read_journal(runs / ablation.name / "journal.jsonl") if event["event"] == "step"]
         row = {
             "rows": rows,
