@@ -1,7 +1,7 @@
 """What each idea is worth: one change at a time against one reference recipe, everything else and the budget alike.
 
     python benchmarks/ablations.py                    all, about an hour on one core, writes docs/results/ablations.md
-    python benchmarks/ablations.py --only muon peaks  some; finished ones are not run again
+    python benchmarks/ablations.py --only muon peaks  some; finished ones of the same recipe and data are not run again
     python benchmarks/ablations.py --quick            three of them for a few steps, on 600 materials
 
 Each run is trained on the training split of the shipped table's data set, in a folder of its own below `--runs`, and
@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,21 +24,27 @@ import torch
 
 from xxact_core.checkpoint import Checkpoint, load_checkpoint
 from xxact_core.dataset.batches import Batch, BatchMaker
-from xxact_core.dataset.build import BuildPlan, build_dataset
+from xxact_core.dataset.plan import BuildPlan
+from xxact_core.dataset.splits import with_split
 from xxact_core.dataset.table import StickTable, read_dataset
+from xxact_core.errors import RecipeError
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows
-from xxact_core.evaluation.provenance import provenance, provenance_to_line
+from xxact_core.evaluation.provenance import UNKNOWN, provenance, provenance_to_line
 from xxact_core.patterns.distortions import Distortions
 from xxact_core.patterns.grid import GRID
 from xxact_core.quantities import TARGETS
-from xxact_core.training.config import Recipe, override
+from xxact_core.training.config import Recipe, override, parse_settings
 from xxact_core.training.journal import read_journal
 from xxact_core.training.recipes import recipe_by_name
 from xxact_core.training.run import train
+from xxact_core.training.start import WHERE_IT_RUNS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TABLE = REPOSITORY / "data" / "materials_project.parquet"
 RESULTS = REPOSITORY / "docs" / "results" / "ablations.md"
+
+ROWS = 5397
+"""Materials of the validation split that are judged: all."""
 
 WITHOUT_DROPOUT = {part: {"dropout": 0.0} for part in ("pattern", "composition", "fusion")}
 
@@ -64,18 +71,24 @@ REFERENCE = override(
 
 @dataclass(frozen=True)
 class Ablation:
-    """One change. `model` and `settings` change the reference; `pretraining` comes before where it is given."""
+    """One change. `model` and `settings` change the reference.
+
+    pretraining: comes before where it is given, with these settings besides. length: epochs of each of the two, as a
+    multiple of the reference's, so that a half after a half has the reference's budget.
+    """
 
     name: str
     what: str
     model: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     pretraining: Mapping[str, Any] | None = None
+    length: float = 1
 
     def recipe(self, reference: Recipe = REFERENCE) -> Recipe:
         """The reference with this change."""
         model = {**reference.model_settings, **self.model}
-        return override(reference, {**self.settings, "name": self.name, "model_settings": model})
+        own = {"name": self.name, "epochs": self.length * reference.epochs, "model_settings": model}
+        return override(reference, {**self.settings, **own})
 
     def pretraining_recipe(self, reference: Recipe = REFERENCE) -> Recipe | None:
         """What comes before, where anything does."""
@@ -85,10 +98,9 @@ class Ablation:
 
 
 def _pretrained(name: str, what: str, **changes: object) -> Ablation:
-    return Ablation(name, what, settings=HALF, pretraining={**HALF, **changes})
+    return Ablation(name, what, pretraining=changes, length=1 / 2)
 
 
-HALF = {"epochs": REFERENCE.epochs / 2}
 DROPOUT = {part: {"dropout": 0.1} for part in WITHOUT_DROPOUT}
 HIDDEN = {"hide_pattern": 0.1, "hide_composition": 0.1}
 RELATIVES = {"relatives": recipe_by_name("compact").relatives}
@@ -110,7 +122,7 @@ ABLATIONS = (
     Ablation("relatives", "seven in ten ideal patterns of a strained lattice", settings=RELATIVES),
     Ablation("one-target", "one target a material as in the paper, not all", settings={"task_sampling": "one"}),
     Ablation("extra-targets", "lattice, volume and density learned besides", settings={"targets": tuple(TARGETS)}),
-    Ablation("half-scratch", "half the supervised steps: what pretraining is held against", settings=HALF),
+    Ablation("half-scratch", "half the supervised steps: what pretraining is held against", length=1 / 2),
     _pretrained("mxm-5", "MXM, 5 % of the windows masked, then half the steps", objectives=("mxm",), mask_ratio=0.05),
     _pretrained("mxm-15", "the same, 15 %", objectives=("mxm",), mask_ratio=0.15),
     _pretrained("mxm-40", "the same, 40 %", objectives=("mxm",), mask_ratio=0.40),
@@ -159,28 +171,51 @@ def judge(checkpoint: Checkpoint, table: StickTable, *, rows: int) -> dict[str, 
     return judged
 
 
-def run_ablation(ablation: Ablation, dataset: Path, runs: Path, *, reference: Recipe = REFERENCE) -> Path:
-    """Train one ablation, after its pretraining where it has one; goes on where it was interrupted."""
+def trainings(ablation: Ablation, runs: Path, *, reference: Recipe = REFERENCE) -> list[Recipe]:
+    """What an ablation trains, in order, each in the folder of its name below `runs`."""
     recipe, before = ablation.recipe(reference), ablation.pretraining_recipe(reference)
-    if before is not None:
-        recipe = replace(recipe, start_from=str(train(before, dataset, runs / before.name)))
-    return train(recipe, dataset, runs / ablation.name)
+    if before is None:
+        return [recipe]
+    return [before, replace(recipe, start_from=str(runs / before.name / "model"))]
+
+
+def check_kept(kept: Mapping[str, Any], recipes: Sequence[Recipe], runs: Path, *, digest: str, rows: int) -> None:
+    """See that a result is of these trainings, of this data and of so many materials; refuse it where it is of others.
+
+    Settings that are younger than a run count as what they are by default.
+    """
+    for recipe in recipes:
+        about = json.loads((runs / recipe.name / "recipe.json").read_text(encoding="utf-8"))
+        both = (Recipe.from_dict(about["recipe"]), recipe)
+        before, wanted = (json.loads(json.dumps(each.to_dict())) for each in both)
+        changed = [name for name, value in wanted.items() if name not in WHERE_IT_RUNS and before[name] != value]
+        changed += ["data set"] * (about["data_digest"] != digest) + ["rows"] * (kept.get("rows", ROWS) != rows)
+        if changed:
+            msg = f"{runs / recipe.name} is another ablation's; it differs in {changed}: choose other --runs"
+            raise RecipeError(msg, code="E_RECIPE")
 
 
 def measured(ablation: Ablation, dataset: Path, runs: Path, *, reference: Recipe = REFERENCE, rows: int) -> dict:
-    """Metrics and cost of an ablation, kept beside its run so that they are measured once."""
-    path = runs / f"{ablation.name}.json"
+    """Metrics and cost of an ablation, kept beside its run so that they are measured once; refused if of another."""
+    path, recipes = runs / f"{ablation.name}.json", trainings(ablation, runs, reference=reference)
+    table = with_split(read_dataset(dataset), by=reference.split)
     if not path.is_file():
-        folder = run_ablation(ablation, dataset, runs, reference=reference)
-        checkpoint = load_checkpoint(folder)
+        for recipe in recipes:
+            if train(recipe, dataset, runs / recipe.name) != runs / recipe.name / "model":
+                sys.exit(f"{recipe.name} was stopped; called again, it goes on")
+        checkpoint = load_checkpoint(runs / ablation.name / "model")
         steps = [event for event in read_journal(runs / ablation.name / "journal.jsonl") if event["event"] == "step"]
         row = {
+            "rows": rows,
+            **provenance(table_digest=table.digest, seeds=[reference.seed]),
             "parameters": checkpoint.about["parameters"],
             "samples_per_second": float(np.median([step["samples_per_second"] for step in steps])),
-            **judge(checkpoint, read_dataset(dataset), rows=rows),
+            **judge(checkpoint, table, rows=rows),
         }
         path.write_text(json.dumps(row), encoding="utf-8")
-    return json.loads(path.read_text(encoding="utf-8"))
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    check_kept(kept, recipes, runs, digest=table.digest, rows=rows)
+    return kept
 
 
 COLUMNS = (
@@ -196,7 +231,7 @@ COLUMNS = (
 )
 
 
-def to_table(rows: Mapping[str, Mapping[str, float]]) -> str:
+def to_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """A Markdown table, one ablation a line, in the order of the list."""
     lines = ["| change | " + " | ".join(title for _, title, _, _ in COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
     for ablation in ABLATIONS:
@@ -206,10 +241,13 @@ def to_table(rows: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def write_page(rows: Mapping[str, Mapping[str, float]], reference: Recipe, dataset: Path, *, judged: int) -> None:
-    """The page of results."""
+def write_page(rows: Mapping[str, Mapping[str, Any]], reference: Recipe, dataset: Path, *, judged: int) -> None:
+    """The page of results, with every date, commit and machine that made one of them."""
     stated = provenance(table_digest=read_dataset(dataset).digest, seeds=[reference.seed])
-    recipe = json.dumps(reference.to_dict() | {"distortions": "as in compact"}, sort_keys=True)
+    made = ("date", "commit", "hardware")
+    stated |= {name: ", ".join(sorted({row.get(name, UNKNOWN) for row in rows.values()})) for name in made}
+    usual = reference.distortions == recipe_by_name("compact").distortions
+    recipe = json.dumps(reference.to_dict() | ({"distortions": "as in compact"} if usual else {}), sort_keys=True)
     text = f"""# Ablations
 
 {provenance_to_line(stated)}
@@ -232,35 +270,28 @@ def main() -> None:
     parser.add_argument("--dataset", type=Path, default=REPOSITORY / "build" / "materials_project")
     parser.add_argument("--runs", type=Path, default=REPOSITORY / "build" / "ablations")
     parser.add_argument("--only", nargs="+", choices=[ablation.name for ablation in ABLATIONS], metavar="NAME")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=JSON", help="change the reference")
-    parser.add_argument("--rows", type=int, default=5397, help="of the validation split that are judged")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="of the reference")
+    parser.add_argument("--rows", type=int, default=ROWS, help="of the validation split that are judged")
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
-    if arguments.quick:
-        with tempfile.TemporaryDirectory() as scratch:
-            dataset = Path(scratch) / "dataset"
-            build_dataset(BuildPlan(source=str(TABLE), limit=600, shard_rows=300), dataset, workers=2, progress=False)
-            reference = override(REFERENCE, {"epochs": 0.5, "batch_size": 32, "validation_rows": 20})
-            chosen = [ablation for ablation in ABLATIONS if ablation.name in {"reference", "muon", "mxm-40"}]
-            rows = {
-                ablation.name: measured(ablation, dataset, Path(scratch), reference=reference, rows=20)
-                for ablation in chosen
-            }
-        print(to_table(rows))
-        print(json.dumps(rows))
-        return
-    build_dataset(BuildPlan(source=str(TABLE)), arguments.dataset, workers=2)
-    changed = dict(text.partition("=")[::2] for text in arguments.set)
-    reference = override(REFERENCE, {name: json.loads(value) for name, value in changed.items()})
-    rows = {}
-    for ablation in ABLATIONS:
-        path = arguments.runs / f"{ablation.name}.json"
-        if path.is_file() or not arguments.only or ablation.name in arguments.only:
-            rows[ablation.name] = measured(
-                ablation, arguments.dataset, arguments.runs, reference=reference, rows=arguments.rows
-            )
-            print(to_table(rows), flush=True)
-    write_page(rows, reference, arguments.dataset, judged=arguments.rows)
+    from xxact_core.dataset.build import build_dataset  # here, for the changes are read where it cannot be imported
+
+    plan, reference, rows = BuildPlan(source=str(TABLE)), override(REFERENCE, parse_settings(arguments.set)), {}
+    with tempfile.TemporaryDirectory() as scratch:
+        if arguments.quick:
+            plan = replace(plan, limit=600, shard_rows=300)
+            reference = override(reference, {"batch_size": 32, "validation_rows": 20})
+            arguments.dataset, arguments.runs = Path(scratch) / "dataset", Path(scratch) / "runs"
+            arguments.only, arguments.rows = ["reference", "muon", "mxm-40"], 20
+        build_dataset(plan, arguments.dataset, workers=2, progress=not arguments.quick)
+        for ablation in ABLATIONS:
+            kept = (arguments.runs / f"{ablation.name}.json").is_file()
+            if kept or not arguments.only or ablation.name in arguments.only:
+                places = arguments.dataset, arguments.runs
+                rows[ablation.name] = measured(ablation, *places, reference=reference, rows=arguments.rows)
+                print(to_table(rows), flush=True)
+        if not arguments.quick:
+            write_page(rows, reference, arguments.dataset, judged=arguments.rows)
     print(json.dumps(rows))
 
 

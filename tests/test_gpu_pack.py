@@ -37,6 +37,16 @@ def run_bare(repository: Path, module: str, *arguments: object) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def test_every_script_but_the_packer_begins_with_only_what_training_needs(repository: Path) -> None:
+    scripts = sorted(path.stem for path in (repository / "benchmarks" / "gpu").glob("*.py") if path.stem != "pack")
+    lines = [*ONLY_WHAT_TRAINING_NEEDS.strip().splitlines()[:3], *(f"import benchmarks.gpu.{name}" for name in scripts)]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", "\n".join(lines)],
+        cwd=repository, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture(scope="module")
 def packed(small_dataset: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pack") / "small.pack"

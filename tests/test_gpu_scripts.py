@@ -11,7 +11,12 @@ import pytest
 
 from xxact_core.checkpoint import load_checkpoint
 from xxact_core.dataset.table import StickTable
+from xxact_core.errors import RecipeError
+from xxact_core.evaluation.report import evaluate_checkpoint
+from xxact_core.paper.layouts import ACCURACY
+from xxact_core.paper.runs import VALIDATIONS
 from xxact_core.training.recipes import recipe_by_name
+from xxact_core.training.start import describe_run
 
 QUICK = ("batch_size=32", "validation_rows=16")
 
@@ -47,8 +52,8 @@ def read_lines(path: Path) -> list[dict]:
 def test_a_pretraining_and_what_comes_after_it_are_trained_once(
     small_dataset: Path, tmp_path: Path, run_script: Script
 ) -> None:
-    command = ("paper_tables", small_dataset, tmp_path / "runs", "--size", "tiny", "--epochs", 0.1, "--seconds", 250)
-    command += ("--only", "xxact-mxm", "pretrain-mxm", "--set", *QUICK, "--output", tmp_path)
+    command = ("paper_tables", small_dataset, tmp_path / "runs", "--size", "tiny", "--seconds", 250)
+    command += ("--only", "xxact-mxm", "pretrain-mxm", "--set", "epochs=0.1", *QUICK, "--output", tmp_path)
     table = run_script(*command)
     assert [row.split("|")[1].strip() for row in table[-2:]] == ["pretrain-mxm-seed0", "xxact-mxm-seed0"]
     pretrained, tuned = read_lines(tmp_path / "paper_tables.jsonl")
@@ -61,6 +66,14 @@ def test_a_pretraining_and_what_comes_after_it_are_trained_once(
     again = run_script(*command)
     assert again == table[-4:], "what is done is not done again"
     assert read_lines(tmp_path / "paper_tables.jsonl") == [pretrained, tuned]
+    (test,) = [
+        row["value"]
+        for row in json.loads((tmp_path / "table2.json").read_text())["rows"]
+        if (row["experiment"], row["metric"]) == ("xxact-mxm", ACCURACY)
+    ]
+    assert test == pytest.approx(100 * tuned["metrics"][ACCURACY]), "the paper's table shows another run"
+    with pytest.raises(RecipeError, match="epochs"):
+        run_script(*("epochs=0.2" if part == "epochs=0.1" else part for part in command))
 
 
 SHIP = ("--recipe", "tiny", "--set", *QUICK, "model_settings={}", "average=0.9", "threads=1", "distortions=null")
@@ -125,23 +138,73 @@ def test_nothing_is_begun_that_cannot_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", ["paper", "small", "tiny"])
-def test_every_experiment_is_a_recipe_that_can_be_run_in_every_size(small_dataset: Path, size: str) -> None:
+def test_every_experiment_is_a_recipe_that_can_be_run_in_every_size(
+    small_dataset: Path, small_table: StickTable, size: str
+) -> None:
     from benchmarks.gpu.paper_tables import experiments_to_jobs
 
-    jobs = experiments_to_jobs(small_dataset, Path("runs"), epochs=2, size=size)
+    jobs = experiments_to_jobs(small_dataset, Path("runs"), size=size, settings={"epochs": 2, "batch_size": 4})
+    materials = len(small_table.rows("train"))
     names = [job.name for job in jobs]
     assert len(names) == len(set(names))
     assert all(job.after is None or names.index(job.after) < names.index(job.name) for job in jobs)
-    assert {job.recipe.preset for job in jobs} == {size}
+    assert {job.recipe.preset for job in jobs if job.name != "extra-trees"} == {size}
+    (whole,) = (job.recipe for job in jobs if job.name == "xxact-multi-target")
+    assert whole.validate_every == pytest.approx(2 * materials / 4 / VALIDATIONS, abs=0.5), "of the batches as set"
 
 
-def test_every_ablation_comes_after_its_pretraining() -> None:
+def test_every_ablation_has_the_budget_of_the_reference() -> None:
     from benchmarks.gpu.ablations import ablations_to_jobs
 
-    names = [job.name for job in ablations_to_jobs()]
-    pairs = {job.name: job.after for job in ablations_to_jobs() if job.after is not None}
-    assert pairs["mxm-40"] == "mxm-40-pretraining"
-    assert all(names.index(before) < names.index(name) for name, before in pairs.items())
+    jobs = {job.name: job for job in ablations_to_jobs({"epochs": 15, "optimiser": "muon"})}
+    names = list(jobs)
+    assert jobs["mxm-40"].after == "mxm-40-pretraining"
+    for name, job in jobs.items():
+        if job.after is not None:
+            assert names.index(job.after) < names.index(name)
+            assert job.recipe.epochs + jobs[job.after].recipe.epochs == 15
+            assert jobs[job.after].recipe.objectives != job.recipe.objectives
+        elif not name.endswith("-pretraining"):
+            assert job.recipe.epochs == (7.5 if name == "half-scratch" else 15)
+    assert jobs["mxm-40"].recipe.epochs == jobs["half-scratch"].recipe.epochs, "what it is held against"
+    assert {job.recipe.optimiser for job in jobs.values()} == {"muon"}
+    (named,) = (job.recipe for job in ablations_to_jobs({"average": 0.9}) if job.name == "average")
+    assert named.average == 0.99, "a setting took away the change under test"
+    with pytest.raises(RecipeError, match="seed"):
+        list(ablations_to_jobs({"seed": 3}))
+
+
+def test_ablations_are_judged_on_the_validation_split(
+    small_dataset: Path, small_table: StickTable, tmp_path: Path, run_script: Script
+) -> None:
+    place = (small_dataset, tmp_path / "runs", "--only", "reference", "--seconds", 250, "--output", tmp_path)
+    run_script("ablations", *place, "--set", "preset=tiny", "model_settings={}", "epochs=0.1", *QUICK)
+    (result,) = read_lines(tmp_path / "ablations.jsonl")
+    assert result["judged_on"] == "validation"
+    model = tmp_path / "runs" / "reference-seed0" / "model"
+    alone = evaluate_checkpoint(model, small_dataset, split="validation").metrics
+    assert result["metrics"][ACCURACY] == pytest.approx(alone[ACCURACY])
+    assert len(small_table.rows("validation")) != len(small_table.rows("test"))
+
+
+def test_a_kept_ablation_is_refused_for_another_recipe_or_data_set(small_table: StickTable, tmp_path: Path) -> None:
+    from benchmarks.ablations import ABLATIONS, REFERENCE, ROWS, check_kept, trainings
+    from xxact_core.training.config import override
+
+    (ablation,) = (each for each in ABLATIONS if each.name == "mxm-40")
+    recipes = trainings(ablation, tmp_path)
+    for recipe in recipes:
+        about = describe_run(recipe, small_table)
+        del about["recipe"]["compiled"]  # of before that could be set
+        (tmp_path / recipe.name).mkdir()
+        (tmp_path / recipe.name / "recipe.json").write_text(json.dumps(about))
+    digest = small_table.digest
+    check_kept({}, recipes, tmp_path, digest=digest, rows=ROWS)
+    longer = trainings(ablation, tmp_path, reference=override(REFERENCE, {"epochs": 20}))
+    others = ((longer, digest, ROWS, "epochs"), (recipes, "other", ROWS, "data"), (recipes, digest, 20, "rows"))
+    for asked, of_data, rows, named in others:
+        with pytest.raises(RecipeError, match=named):
+            check_kept({"rows": ROWS}, asked, tmp_path, digest=of_data, rows=rows)
 
 
 def test_the_larger_model_that_ships_is_at_most_sixteen_megabytes() -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -16,7 +17,7 @@ from sklearn.metrics import recall_score
 from typer.testing import CliRunner
 
 from xxact_core.cli import app
-from xxact_core.dataset.table import StickTable
+from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import InputError, RecipeError
 from xxact_core.evaluation.tables import OF_ALL, OF_CLASSES
 from xxact_core.model.config import PRESETS
@@ -24,9 +25,10 @@ from xxact_core.objectives.masked_patterns import MASK_RATIO
 from xxact_core.paper.drawings import draw, write_page
 from xxact_core.paper.experiments import EXPERIMENTS, SHARES, in_order
 from xxact_core.paper.figures import FigureData, figure_data
-from xxact_core.paper.layouts import ACCURACY, FIGURES, MAE, TABLES, figure_runs, layout
+from xxact_core.paper.layouts import ACCURACY, FIGURES, MAE, TABLES, Cell, figure_runs, layout
+from xxact_core.paper.measures import Measure
 from xxact_core.paper.runs import SIZES, experiment_to_recipe, run_experiments, run_folder
-from xxact_core.paper.tables import Table, folder_to_table
+from xxact_core.paper.tables import Entry, Table, folder_to_table
 from xxact_core.paper.texts import table_to_rows, table_to_text
 from xxact_core.quantities import CRYSTAL_SYSTEM_COLOURS, CRYSTAL_SYSTEMS
 from xxact_core.training.recipes import RECIPES
@@ -69,7 +71,7 @@ def test_every_table_and_figure_is_made_of_known_experiments_in_an_order_that_ca
 def test_every_experiment_is_a_recipe_in_every_size(small_table: StickTable, tmp_path: Path, size: str) -> None:
     for experiment in EXPERIMENTS.values():
         recipe = experiment_to_recipe(experiment, small_table, tmp_path, size=size, seed=1, settings={"epochs": 10})
-        assert recipe.preset == size
+        assert recipe.preset == ("extra-trees" if experiment.name == "extra-trees" else size)
         assert recipe.epochs == 10 * experiment.length
         assert recipe.seed == 1
         assert recipe.freeze == experiment.name.endswith("-to-band-gap")
@@ -77,6 +79,7 @@ def test_every_experiment_is_a_recipe_in_every_size(small_table: StickTable, tmp
         kinds = ("xxact", "crabnet", "xrd-transformer", "fcn-mlp", "fcn", "extra-trees")
         model = next((kind for kind in kinds if f"{experiment.name}-".startswith(f"{kind}-")), "xxact")
         assert recipe.model_config().kind == model
+        assert model != "extra-trees" or recipe.model_config().forest == PRESETS["extra-trees"].forest
 
 
 def test_baselines_have_the_sizes_of_their_presets(small_table: StickTable, tmp_path: Path) -> None:
@@ -96,8 +99,9 @@ def test_settings_of_some_experiments_do_not_touch_the_others(small_table: Stick
         for name in ("pretrain-mxm", "xxact-mxm", "fcn-crystal-system-200")
     }
     assert epochs == {"pretrain-mxm": 3, "xxact-mxm": 4, "fcn-crystal-system-200": 16}
-    with pytest.raises(InputError, match="of no experiment"):
-        list(run_experiments(NAMES, tmp_path, tmp_path, size="tiny", seeds=1, settings={"crabnett*:epochs": 1}))
+    for setting, said in (("crabnett*:epochs", "of no experiment"), ("seed", "itself"), ("fcn*:preset", "itself")):
+        with pytest.raises(InputError, match=said):
+            list(run_experiments(NAMES, tmp_path, tmp_path, size="tiny", seeds=1, settings={setting: 1}))
 
 
 def test_scaling_trains_on_parts_of_the_training_split(small_table: StickTable, tmp_path: Path) -> None:
@@ -116,6 +120,21 @@ def test_finished_runs_are_kept_and_another_recipe_is_refused(runs: Path, small_
     assert (runs / "xxact-mxm-seed0" / "predictions.h5").stat().st_mtime_ns == before
     with pytest.raises(RecipeError, match="epochs"):
         list(run_experiments(NAMES, small_dataset, runs, size="tiny", seeds=1, settings={**SETTINGS, "epochs": 2}))
+
+
+def test_a_run_that_lost_its_origin_gets_one_again(runs: Path, small_dataset: Path, tmp_path: Path) -> None:
+    place = tmp_path / "pretrain-mxm-seed0"
+    shutil.copytree(runs / "pretrain-mxm-seed0", place)
+    (place / "provenance.json").unlink()
+    states = [
+        outcome.state
+        for _ in range(2)
+        for outcome in run_experiments(
+            ["pretrain-mxm"], small_dataset, tmp_path, size="tiny", seeds=1, settings=SETTINGS
+        )
+    ]
+    assert states == ["made", "kept"]
+    assert (place / "provenance.json").is_file()
 
 
 def test_only_lost_predictions_are_made_again(runs: Path, small_dataset: Path, tmp_path: Path) -> None:
@@ -166,9 +185,28 @@ def test_table_2_reads_the_journals(runs: Path) -> None:
     ]
     expected = np.mean([np.interp(0.25 * steps, *np.transpose(curve)) for curve in curves])
     assert early["value"] == pytest.approx(expected)
-    took = row_of(table, row, "steps to threshold, Ef MAE [meV/atom]")["value"]
-    assert took is None or 1 <= took <= steps
+    threshold = expected
+    took = []
+    for curve in curves:
+        numbers, values = np.transpose(curve)
+        means = [values[place - 2 : place + 1].mean() for place in range(2, len(values))]
+        took += [step for step, mean in zip(numbers[2:], means, strict=True) if mean <= threshold][:1]
+    assert took, "nothing to see: no seed got so far"
+    entry = row_of(table, row, "steps to threshold, Ef MAE [meV/atom]")
+    assert entry["value"] == pytest.approx(np.mean(took))
+    assert (entry["runs"], entry["seeds"]) == (len(took), SEEDS)
     assert any(MAE in note for note in table.notes)
+
+
+def test_a_threshold_that_not_every_seed_reaches_is_said_to_be_of_those_that_do() -> None:
+    cell = Cell("a row", "steps", "xxact-mxm", "steps")
+    entries = (
+        Entry(cell, Measure(120), 3),
+        Entry(replace(cell, column="of all"), Measure(7, runs=3, standard_error=1), 3),
+        Entry(replace(cell, column="of none"), None, 3),
+    )
+    page = table_to_text(Table(2, "steps", entries, (), {}), suffix=".md")
+    assert "| 120.0, 1 of 3 seeds | 7.000 ± 1.000 | none of 3 seeds |" in page
 
 
 def test_missing_runs_are_missing_and_no_failure(runs: Path, tmp_path: Path) -> None:
@@ -207,6 +245,7 @@ def test_table_says_what_made_it(runs: Path, small_table: StickTable) -> None:
     about = folder_to_table(2, runs).about
     assert about["data_digest"] == [small_table.digest]
     assert about["size"] == ["tiny"]
+    assert (about["epochs"], about["batch_size"]) == ([1], [64])
     assert about["split"] == ["formula"]
     assert about["seeds"] == {name: [0, 1] for name in NAMES}
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", about["date"][0])
@@ -298,6 +337,22 @@ def test_scaling_figure_names_the_law_of_its_points() -> None:
     labels = [element.label for element in drawing]
     assert any("140 · D^-0.046" in label for label in labels)
     assert any("70 · D^-0.335" in label for label in labels)
+
+
+def test_scaling_figure_shows_the_test_errors_of_its_runs(small_dataset: Path, tmp_path: Path) -> None:
+    names = [f"crabnet-multi-target{part}" for part in ("-4th", "-2th", "")]
+    settings = {**SETTINGS, "batch_size": 16}
+    list(run_experiments(names, small_dataset, tmp_path, size="tiny", seeds=1, settings=settings))
+    data = figure_data(3, tmp_path)
+    materials = len(read_dataset(small_dataset, resident=False).rows("train"))
+    assert [row["materials"] for row in data.rows] == [round(materials / 4), round(materials / 2), materials]
+    for name, row in zip(names, data.rows, strict=True):
+        predicted, true = predicted_and_true(tmp_path, name, 0, "formation_energy_per_atom")
+        assert row["mae"] == pytest.approx(1000 * np.abs(predicted - true).mean())
+    x, y = (np.log([row[name] for row in data.rows]) for name in ("materials", "mae"))
+    (law,) = data.about["laws"].values()
+    assert law["exponent"] == pytest.approx(np.polyfit(x, y, 1)[0])
+    assert law["points"] == len(names)
 
 
 def test_what_the_paper_does_not_have_is_refused(tmp_path: Path) -> None:

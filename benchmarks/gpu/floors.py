@@ -4,8 +4,8 @@
 
 First the ceilings: a large matrix product and a copy. Then, as long as the time suffices and in this order: batches of
 patterns, ideal and distorted; steps of the paper's model with batches of 512 to 32,768; steps of every other preset;
-and the steps again with torch.compile. Every finished line is in `floors.jsonl` at once. The last lines printed are a
-table. A step is `xxact_core.training.run.take_step`, with everything that belongs to it.
+and the steps again as a recipe with `compiled` has them. Every finished line is in `floors.jsonl` at once. The last
+lines printed are a table. A step is `xxact_core.training.run.take_step`, with everything that belongs to it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from xxact_core.dataset.table import read_dataset
 from xxact_core.model.config import PRESETS
 from xxact_core.patterns.distortions import Distortions
 from xxact_core.training.config import Recipe
+from xxact_core.training.layers import run_compiled
 from xxact_core.training.run import Run, open_run, take_step, training_order
 from xxact_core.training.step import batch_losses, draw_lottery
 
@@ -99,7 +100,7 @@ def steps(
         run = open_run(recipe, dataset, Path(scratch), device=device)
         operations = operations_of_a_sample(run)
         if compiled:
-            run.trainee.model.embed = torch.compile(run.trainee.model.embed)
+            run_compiled(run.trainee.model)  # after the counting, which does not see into what is compiled
         for size in sizes:
             run.recipe = replace(recipe, batch_size=size)
             run.order, run.micro_batch = training_order(run.table, run.recipe), None

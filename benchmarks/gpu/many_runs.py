@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.one_run import read_result
-from xxact_core.training.config import Recipe, override
+from xxact_core.dataset.store import read_manifest
+from xxact_core.training.config import Recipe
+from xxact_core.training.start import check_same_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -42,6 +44,12 @@ class Job:
     recipe: Recipe
     after: str | None = None
 
+    def recipe_in(self, folder: Path) -> Recipe:
+        """The recipe, beginning with the model that the other job has left in its folder."""
+        if self.after is None:
+            return self.recipe
+        return replace(self.recipe, start_from=str((folder / self.after / "model").resolve()))
+
     def with_seed(self, seed: int) -> Job:
         """The same with another seed, after the job of that seed."""
         after = None if self.after is None else f"{self.after}-seed{seed}"
@@ -49,12 +57,21 @@ class Job:
 
 
 def run_jobs(
-    jobs: Sequence[Job], dataset: Path, folder: Path, *, seconds: float, together: int
+    jobs: Sequence[Job], dataset: Path, folder: Path, *, seconds: float, together: int, options: Sequence[str] = ()
 ) -> dict[str, dict[str, Any] | None]:
     """Run what is not done, `together` at a time, until the time is up; returns the results there are, by name.
 
-    A training that fails leaves `error.txt` in its folder, is said and not tried again in this call.
+    A training that fails leaves `error.txt` in its folder, is said and not tried again in this call. options: of
+    `one_run`, for all.
+
+    Raises:
+        RecipeError: what is done is of another recipe or data set.
     """
+    for job in jobs:
+        if read_result(folder / job.name) is not None:
+            recipe = json.loads(json.dumps(job.recipe_in(folder).to_dict()))
+            described = {"recipe": recipe, "data_digest": read_manifest(dataset)["digest"]}
+            check_same_run(described, folder / job.name)
     deadline = time.monotonic() + seconds
     begun: set[str] = set()
     with ThreadPoolExecutor(together) as pool:
@@ -66,7 +83,7 @@ def run_jobs(
                 if ready and job.name not in begun and len(running) < together and left > SHORTEST + RESERVE:
                     begun.add(job.name)
                     if read_result(folder / job.name) is None:
-                        running.add(pool.submit(_run, job, dataset, folder, deadline=deadline))
+                        running.add(pool.submit(_run, job, dataset, folder, deadline=deadline, options=options))
             if not running:
                 return {job.name: read_result(folder / job.name) for job in jobs}
             done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -74,18 +91,15 @@ def run_jobs(
                 future.result()
 
 
-def _run(job: Job, dataset: Path, folder: Path, *, deadline: float) -> None:
+def _run(job: Job, dataset: Path, folder: Path, *, deadline: float, options: Sequence[str]) -> None:
     """One training in a process of its own, so that it shares nothing with its neighbours but the GPU."""
-    recipe = job.recipe
-    if job.after is not None:
-        recipe = replace(recipe, start_from=str((folder / job.after / "model").resolve()))
     own = folder / job.name
     own.mkdir(parents=True, exist_ok=True)
     seconds = deadline - RESERVE - time.monotonic()
     command = [sys.executable, "-m", "benchmarks.gpu.one_run", str(dataset.resolve()), str(own.resolve())]
     done = subprocess.run(
-        [*command, "--seconds", str(seconds)],
-        input=json.dumps(recipe.to_dict()),
+        [*command, "--seconds", str(seconds), *options],
+        input=json.dumps(job.recipe_in(folder).to_dict()),
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -121,35 +135,24 @@ def argument_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--together", type=int, default=1, help="trainings side by side on the GPU")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--only", nargs="*", help="names of runs, without their seeds")
-    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of every recipe, as JSON")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of the recipes")
     parser.add_argument("--commit", default="unknown", help="of the code; written to the results")
     parser.add_argument("--output", type=Path, default=Path(os.environ.get("OUT", "build/gpu")))
     return parser
 
 
-def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
-    """Settings `NAME=VALUE`; a value is JSON, or else text."""
-    settings = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        try:
-            settings[name] = json.loads(value)
-        except json.JSONDecodeError:
-            settings[name] = value
-    return settings
-
-
-def run_experiment(jobs: Sequence[Job], arguments: argparse.Namespace, *, name: str) -> None:
+def run_experiment(
+    jobs: Sequence[Job], arguments: argparse.Namespace, *, name: str, options: Sequence[str] = ()
+) -> None:
     """Run jobs with every seed, write a line of JSON a run and the table to the output folder, print the table last."""
-    settings = parse_settings(arguments.set)
-    chosen = [
-        replace(job, recipe=override(job.recipe, settings))
-        for job in jobs
-        if not arguments.only or job.name in arguments.only
-    ]
-    seeded = [job.with_seed(seed) for seed in range(arguments.seeds) for job in chosen]
+    chosen = [job for job in jobs if not arguments.only or job.name in arguments.only]
     results = run_jobs(
-        seeded, arguments.dataset, arguments.folder, seconds=arguments.seconds, together=arguments.together
+        [job.with_seed(seed) for seed in range(arguments.seeds) for job in chosen],
+        arguments.dataset,
+        arguments.folder,
+        seconds=arguments.seconds,
+        together=arguments.together,
+        options=options,
     )
     arguments.output.mkdir(parents=True, exist_ok=True)
     done = [

@@ -1,7 +1,8 @@
-"""One training to its end or until its time is up, and what it is worth on the test split.
+"""One training to its end or until its time is up, and what it is worth on a split.
 
     python -m benchmarks.gpu.one_run DATASET FOLDER --seconds 300 < recipe.json
 
+With `--size` it is an experiment of the paper's, and leaves what `xxact paper table` reads, too.
 The folder is that of `xxact train`: a training whose time was up goes on from there. One that is done has a
 `result.json`, which is also the last line printed.
 """
@@ -26,10 +27,12 @@ import torch
 
 from xxact_core.checkpoint import Checkpoint, load_checkpoint
 from xxact_core.dataset.batches import BatchMaker
-from xxact_core.dataset.splits import with_split
+from xxact_core.dataset.splits import SPLITS, with_split
 from xxact_core.dataset.store import write_json
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows, silhouettes
+from xxact_core.paper.runs import SIZES as PAPER_SIZES
+from xxact_core.paper.runs import finish_experiment
 from xxact_core.patterns.distortions import Distortions
 from xxact_core.training.config import Recipe
 from xxact_core.training.journal import read_journal
@@ -38,16 +41,26 @@ from xxact_core.training.run import train
 RESULT = "result.json"
 
 
-def run_until(recipe: Recipe, dataset: Path, folder: Path, *, seconds: float) -> dict[str, Any] | None:
-    """Train and measure; None where the time was up before, and a snapshot says where to go on."""
+def run_until(
+    recipe: Recipe, dataset: Path, folder: Path, *, seconds: float, split: str = "test", size: str | None = None
+) -> dict[str, Any] | None:
+    """Train and measure; None where the time was up before, and a snapshot says where to go on.
+
+    size: of an experiment of the paper's, whose predictions and origin are written as well.
+    """
     if (result := read_result(folder)) is not None:
         return result
     with stopped_after(seconds):
-        reached = train(recipe, dataset, folder)
-    if reached != folder / "model":
+        if size is None:
+            done = train(recipe, dataset, folder) == folder / "model"
+        else:
+            table = read_dataset(dataset, resident=False, verify=False)
+            done = finish_experiment(recipe, table, dataset, folder, size=size) != "stopped"
+    if not done:
         return None
     table = with_split(read_dataset(dataset, verify=False), by=recipe.split)
-    result = {**describe(recipe, folder), **measure(load_checkpoint(reached), table)}
+    measured = measure(load_checkpoint(folder / "model"), table, split=split)
+    result = {**describe(recipe, folder), "judged_on": split, **measured}
     write_json(folder / RESULT, result)
     return result
 
@@ -102,10 +115,10 @@ def describe(recipe: Recipe, folder: Path) -> dict[str, Any]:
     }
 
 
-def measure(checkpoint: Checkpoint, table: StickTable) -> dict[str, Any]:
-    """Metrics on ideal and on distorted patterns of the test split, on the GPU where there is one."""
+def measure(checkpoint: Checkpoint, table: StickTable, *, split: str = "test") -> dict[str, Any]:
+    """Metrics on ideal and on distorted patterns of a split, on the GPU where there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model, rows, measured = checkpoint.model.to(device), table.rows("test"), {}
+    model, rows, measured = checkpoint.model.to(device), table.rows(split), {}
     temperatures = {name: fit["temperature"] for name, fit in checkpoint.calibration.items() if "temperature" in fit}
     for title, distortions in (("metrics", None), ("metrics_distorted", replace(Distortions(), share=1.0))):
         maker = BatchMaker(table, device=device, distortions=distortions)
@@ -123,9 +136,10 @@ def main() -> int:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, required=True)
-    arguments = parser.parse_args()
-    recipe = Recipe.from_dict(json.load(sys.stdin))
-    result = run_until(recipe, arguments.dataset, arguments.folder, seconds=arguments.seconds)
+    parser.add_argument("--split", choices=SPLITS, default="test", help="on which it is judged")
+    parser.add_argument("--size", choices=PAPER_SIZES, help="of an experiment of the paper's")
+    arguments = vars(parser.parse_args())
+    result = run_until(Recipe.from_dict(json.load(sys.stdin)), arguments.pop("dataset"), **arguments)
     print(json.dumps(result))
     return 0
 

@@ -1,28 +1,41 @@
-"""What the paper's tables and figures need to be trained, at the size of the data at hand.
+"""What the paper's tables and figures need to be trained, at the size of the data at hand, and the tables of it.
 
-    python -m benchmarks.gpu.paper_tables DATASET RUNS --seconds 540 --seeds 3 --together 2 --epochs 10
+    python -m benchmarks.gpu.paper_tables DATASET RUNS --seconds 540 --seeds 3 --together 2 --set epochs=10
 
-Run it again with the same folder to go on. Settings given by --set hold for every run; pretraining takes twice the
-epochs. The last lines printed are a table, a line a run.
+Run it again with the same folder to go on. Settings are those of `xxact paper run`: `epochs` are of a supervised
+training, pretraining takes twice as many. RUNS is a folder as that command makes it, so that it can go on there, and
+`xxact paper table` and `xxact paper figure` can read it; the tables are written here, too. The last lines printed are a
+table, a line a run.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks.gpu.many_runs import Job, argument_parser, run_experiment
 from xxact_core.dataset.table import read_dataset
 from xxact_core.paper.experiments import EXPERIMENTS, in_order
-from xxact_core.paper.runs import SIZES, experiment_to_recipe
+from xxact_core.paper.layouts import TABLES
+from xxact_core.paper.runs import SIZES, check_settings, experiment_to_recipe
+from xxact_core.paper.tables import folder_to_table
+from xxact_core.paper.texts import table_to_text, write_text
+from xxact_core.training.config import parse_settings
 
 
-def experiments_to_jobs(dataset: Path, folder: Path, *, epochs: float, size: str) -> list[Job]:
-    """The trainings of all experiments; `epochs` are those of a supervised one."""
+def experiments_to_jobs(dataset: Path, folder: Path, *, size: str, settings: Mapping[str, Any]) -> list[Job]:
+    """The trainings of all experiments.
+
+    Raises:
+        InputError: a setting is of no experiment, or not to be set.
+    """
+    check_settings(settings)
     table = read_dataset(dataset, resident=False)
     return [
         Job(
             experiment.name,
-            experiment_to_recipe(experiment, table, folder, size=size, seed=0, settings={"epochs": epochs}),
+            experiment_to_recipe(experiment, table, folder, size=size, seed=0, settings=settings),
             experiment.start_from,
         )
         for experiment in in_order(EXPERIMENTS)
@@ -30,13 +43,17 @@ def experiments_to_jobs(dataset: Path, folder: Path, *, epochs: float, size: str
 
 
 def main() -> None:
-    """Run them."""
+    """Run them, and write the tables."""
     parser = argument_parser(__doc__)
     parser.add_argument("--size", choices=SIZES, default="paper")
-    parser.add_argument("--epochs", type=float, default=50.0, help="of a supervised training")
     arguments = parser.parse_args()
-    jobs = experiments_to_jobs(arguments.dataset, arguments.folder, epochs=arguments.epochs, size=arguments.size)
-    run_experiment(jobs, arguments, name="paper_tables")
+    settings = parse_settings(arguments.set)
+    jobs = experiments_to_jobs(arguments.dataset, arguments.folder, size=arguments.size, settings=settings)
+    run_experiment(jobs, arguments, name="paper_tables", options=("--size", arguments.size))
+    for number in TABLES:
+        for suffix in (".md", ".json"):
+            text = table_to_text(folder_to_table(number, arguments.folder), suffix=suffix)
+            write_text(arguments.output / f"table{number}{suffix}", text)
 
 
 if __name__ == "__main__":

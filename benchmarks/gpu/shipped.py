@@ -23,12 +23,11 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.gpu.many_runs import parse_settings
 from benchmarks.gpu.one_run import describe, measure, stopped_after
 from xxact_core.checkpoint import load_checkpoint, save_checkpoint
 from xxact_core.dataset.splits import with_split
 from xxact_core.dataset.table import read_dataset
-from xxact_core.training.config import Recipe, override
+from xxact_core.training.config import Recipe, override, parse_settings
 from xxact_core.training.recipes import recipe_by_name
 from xxact_core.training.run import open_run, take_step, train
 

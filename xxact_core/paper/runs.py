@@ -32,6 +32,9 @@ SIZES: dict[str, dict[str, Any]] = {
 VALIDATIONS = 40
 """Validations along a run: table 2 looks at its twentieth part."""
 
+DECIDED = ("preset", "seed", "targets", "start_from", "training_rows")
+"""Settings that an experiment, its size and its seed decide."""
+
 PREDICTIONS, ORIGIN = "predictions.h5", "provenance.json"
 
 
@@ -70,11 +73,7 @@ def run_experiments(
     if size not in SIZES:
         msg = f"there is no size {size!r}; choose from {tuple(SIZES)}"
         raise InputError(msg, code="E_PAPER")
-    for name in settings:
-        pattern = name.rpartition(":")[0]
-        if pattern and not any(fnmatchcase(experiment, pattern) for experiment in EXPERIMENTS):
-            msg = f"the setting {name!r} is of no experiment; they are {tuple(EXPERIMENTS)}"
-            raise InputError(msg, code="E_PAPER")
+    check_settings(settings)
     table = read_dataset(dataset, resident=False)
     for seed in range(seeds):
         for experiment in in_order(names):
@@ -84,6 +83,22 @@ def run_experiments(
             yield Outcome(experiment.name, seed, outcome)
             if outcome == "stopped":
                 return
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """See that settings of experiments, as `run_experiments` takes them, can have an effect.
+
+    Raises:
+        InputError: one is of no experiment, or of what an experiment decides itself.
+    """
+    for name in settings:
+        pattern, _, setting = name.rpartition(":")
+        if pattern and not any(fnmatchcase(experiment, pattern) for experiment in EXPERIMENTS):
+            msg = f"the setting {name!r} is of no experiment; they are {tuple(EXPERIMENTS)}"
+            raise InputError(msg, code="E_PAPER")
+        if setting in DECIDED:
+            msg = f"{setting} cannot be set: an experiment decides {DECIDED} itself, with its size and its seed"
+            raise InputError(msg, code="E_PAPER")
 
 
 def experiment_to_recipe(
@@ -97,6 +112,8 @@ def experiment_to_recipe(
 ) -> Recipe:
     """The recipe of an experiment in a size: the kind of model is the recipe's, or the one that it starts from.
 
+    Trees have no sizes, so that theirs are always those of their recipe.
+
     Raises:
         RecipeError: a setting is unknown or impossible.
     """
@@ -107,14 +124,14 @@ def experiment_to_recipe(
         if ":" in name and fnmatchcase(experiment.name, name.rpartition(":")[0])
     }
     base = recipe_by_name(experiment.recipe)
+    kind = recipe_by_name(_first(experiment).recipe).model_config().kind
     values: dict[str, Any] = {
         **common,
-        "preset": size,
+        "preset": base.preset if kind == "extra-trees" else size,
         "epochs": experiment.length * _number(common.get("epochs", Recipe().epochs), "epochs"),
         **own,
         "seed": seed,
     }
-    kind = recipe_by_name(_first(experiment).recipe).model_config().kind
     if kind != "xxact":
         values["model_settings"] = {**values.get("model_settings", {}), "kind": kind}
     if experiment.targets:
@@ -144,24 +161,31 @@ def finish_experiment(
     trained, supervised = (model / DESCRIPTION).is_file(), "targets" in recipe.objectives
     if trained:
         check_same_run(describe_run(recipe, table), place)
-        if predictions.is_file() or not supervised:
+        if (place / ORIGIN).is_file() and (predictions.is_file() or not supervised):
             return "kept"
     elif train(recipe, dataset, place, progress=progress) != model:
         return "stopped"
     device = recipe.device if recipe.device != "auto" else _best_device()
+    # Before the predictions, which say that a run is finished.
+    about = provenance(table_digest=table.digest, seeds=[recipe.seed])
+    write_json(place / ORIGIN, {**about, "size": size, "split": recipe.split, "device": device})
     if supervised:
         part = predictions.with_name(f"{PREDICTIONS}.part")
         evaluate_checkpoint(model, dataset, predictions_file=part, device=device)
         part.replace(predictions)
-    about = provenance(table_digest=table.digest, seeds=[recipe.seed])
-    write_json(place / ORIGIN, {**about, "size": size, "split": recipe.split, "device": device})
     return "made"
 
 
 def read_origin(place: Path) -> dict[str, Any] | None:
-    """What is known of how a run came to be; None where it is not finished."""
+    """What is known of how a run came to be, with the length and batches of its recipe; None where it is not finished.
+
+    Seeds of one experiment may have been trained differently: what is made of them then names each value.
+    """
     path = place / ORIGIN
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    recipe = json.loads((place / "recipe.json").read_text(encoding="utf-8"))["recipe"]
+    return {**json.loads(path.read_text(encoding="utf-8")), **{name: recipe[name] for name in ("epochs", "batch_size")}}
 
 
 def _first(experiment: Experiment) -> Experiment:

@@ -16,16 +16,23 @@ from xxact_core.paper.runs import PREDICTIONS, read_origin
 BY_SYSTEM = (4, 5)
 WITH_THRESHOLDS = 2
 
+SMOOTH = 3
+"""Validations of which a run's mean has to reach the threshold: one good one may be luck."""
+
 Measures = dict[str, dict[int, dict[str, Measure]]]
 """Experiment → seed → name of a number → the number."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A filled place of a table; without a measure its runs are missing, or never got so far."""
+    """A filled place of a table; without a measure its runs are missing, or never got so far.
+
+    seeds: runs that there are; fewer than that may be in the measure, where not all got so far.
+    """
 
     cell: Cell
     measure: Measure | None
+    seeds: int
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ def folder_to_table(number: int, folder: Path) -> Table:
     notes = plan.notes
     if number == WITH_THRESHOLDS:
         notes += add_steps_to_thresholds(found, places)
-    entries = tuple(Entry(cell, _fill(cell, found)) for cell in plan.cells)
+    entries = tuple(Entry(cell, _fill(cell, found), len(found.get(cell.run or "", {}))) for cell in plan.cells)
     return Table(number, plan.title, entries, notes, runs_to_about(places))
 
 
@@ -71,7 +78,8 @@ def finished_runs(folder: Path, name: str) -> dict[int, Path]:
 def add_steps_to_thresholds(found: Measures, places: Mapping[str, Mapping[int, Path]]) -> tuple[str, ...]:
     """Give each run the steps that it takes to what the run without pretraining has reached at a share of its own.
 
-    The threshold is one for all: the mean over the seeds of that run. Returns a note for each threshold.
+    The threshold is one for all: the mean over the seeds of that run. A run has reached it when the mean of `SMOOTH`
+    validations has. Returns a note for each threshold.
     """
     notes = []
     events = {name: {seed: read_events(place) for seed, place in of_seeds.items()} for name, of_seeds in places.items()}
@@ -85,7 +93,7 @@ def add_steps_to_thresholds(found: Measures, places: Mapping[str, Mapping[int, P
         notes.append(f"Threshold of {metric}: {threshold * (100 if is_share(metric) else 1):.4g}.")
         for name, of_seeds in events.items():
             for seed, of_run in of_seeds.items():
-                if (steps := steps_to_threshold(of_run, metric, threshold)) is not None:
+                if (steps := steps_to_threshold(of_run, metric, threshold, smooth=SMOOTH)) is not None:
                     found[name][seed][steps_to(metric)] = Measure(steps)
     return tuple(notes)
 
@@ -93,7 +101,7 @@ def add_steps_to_thresholds(found: Measures, places: Mapping[str, Mapping[int, P
 def runs_to_about(places: Mapping[str, Mapping[int, Path]]) -> dict[str, Any]:
     """What the runs of a table have in common, or each value that occurs; seeds of each experiment; what is missing."""
     origins = [origin for of_seeds in places.values() for place in of_seeds.values() if (origin := read_origin(place))]
-    keys = ("date", "commit", "data_digest", "hardware", "size", "split", "versions")
+    keys = ("date", "commit", "data_digest", "hardware", "size", "epochs", "batch_size", "split", "versions")
     return {
         **{key: _each_once([origin[key] for origin in origins]) for key in keys},
         "seeds": {name: sorted(of_seeds) for name, of_seeds in places.items() if of_seeds},

@@ -12,7 +12,7 @@ from typing import Any
 
 from xxact_core.errors import InputError
 from xxact_core.paper.measures import Measure
-from xxact_core.paper.tables import Table
+from xxact_core.paper.tables import Entry, Table
 
 MISSING = "missing"
 NOTHING = ""
@@ -30,7 +30,7 @@ def table_to_markdown(table: Table) -> str:
         line = [row]
         for column in columns:
             entry = cells.get((row, column))
-            ours = NOTHING if entry is None or entry.cell.run is None else _measure_to_text(entry.measure)
+            ours = NOTHING if entry is None or entry.cell.run is None else _entry_to_text(entry)
             paper = NOTHING if entry is None or entry.cell.paper is None else f"{entry.cell.paper:g}"
             line += [ours, paper] if column in of_paper else [ours]
         lines.append(line)
@@ -59,6 +59,7 @@ def table_to_rows(table: Table) -> list[dict[str, Any]]:
                 "high": measure and measure.high,
                 "standard_error": measure and measure.standard_error,
                 "runs": measure.runs if measure else 0,
+                "seeds": entry.seeds,
                 "paper": cell.paper,
                 "experiment": cell.run,
                 "metric": cell.metric or None,
@@ -105,9 +106,15 @@ def write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _measure_to_text(measure: Measure | None) -> str:
-    if measure is None:
-        return MISSING
+def _entry_to_text(entry: Entry) -> str:
+    """The number, with how many of the seeds it is of where it is not of all."""
+    if entry.measure is None:
+        return f"none of {entry.seeds} seeds" if entry.seeds else MISSING
+    text = _measure_to_text(entry.measure)
+    return text if entry.measure.runs == entry.seeds else f"{text}, {entry.measure.runs} of {entry.seeds} seeds"
+
+
+def _measure_to_text(measure: Measure) -> str:
     if measure.standard_error is not None:
         return f"{_number(measure.value)} ± {_number(measure.standard_error)}"
     if measure.low is not None and measure.high is not None:
