@@ -162,7 +162,8 @@ def test_run_may_go_on_with_layers_that_are_run_otherwise(small_dataset: Path, t
         plain, other = ([event[name] for event in run if event["event"] == "step"] for run in events)
         assert other == pytest.approx(plain, rel=1e-4)
     weights = Path("checkpoints") / newest.name / "model.safetensors"
-    assert len({tuple(load_tensors((folder / weights).read_bytes())) for folder in (tmp_path / "plain", special)}) == 1
+    plain, other = (load_tensors((folder / weights).read_bytes()) for folder in (tmp_path / "plain", special))
+    assert other.keys() == plain.keys()
 
 
 COMPILED = """
