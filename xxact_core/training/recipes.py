@@ -1,6 +1,6 @@
 """The recipes by name, in the paper's sizes unless they say otherwise.
 
-Any of them takes other targets and sizes, for instance `--set targets='["density"]' --set preset=small --set
+Any of them takes other targets and sizes, for instance `--set targets='["band_gap"]' --set preset=small --set
 batch_size=256`, which a laptop can do.
 """
 
