@@ -255,7 +255,7 @@ def write_page(rows: Mapping[str, Mapping[str, Any]], reference: Recipe, dataset
 One change at a time against the first line, {reference.epochs:g} epochs of the training split, seed {reference.seed},
 judged on {judged:,} materials of the validation split. One run each: with these materials a share is known to about
 0.6 percentage points and differences below 1.5 mean little. What pays after {reference.epochs:g} epochs need not pay
-after twenty. Made by `benchmarks/ablations.py`.
+after twenty. Materials a second are by the clock of a machine that others used, too. Made by `benchmarks/ablations.py`.
 
 {to_table(rows)}
 
