@@ -50,22 +50,18 @@ def test_domain_round_trips_through_json_and_stays_small() -> None:
     assert len(text) < 200_000
 
 
-def test_shuffled_patterns_and_noise_are_flagged_and_new_materials_are_not(small_table: StickTable) -> None:
+def test_noise_is_flagged_and_new_materials_are_not(small_table: StickTable) -> None:
     checkpoint = load_checkpoint()
     maker = BatchMaker(small_table, device=torch.device("cpu"), distortions=replace(Distortions(), share=0.5))
     traits = predict_rows(checkpoint.model, maker, np.arange(400), checkpoint.statistics).traits
     domain = fit_domain(traits[:200], traits[200:300])
     batch = maker.batch(np.arange(300, 400), seed=1)
-    order = torch.rand(batch.intensity.shape, generator=torch.Generator().manual_seed(0)).argsort(dim=1)
     noise = 100 * torch.rand(batch.intensity.shape, generator=torch.Generator().manual_seed(1))
-    flagged = {}
-    for name, intensity in (("shuffled", batch.intensity.gather(1, order)), ("noise", noise)):
-        with torch.inference_mode():
-            encoded = checkpoint.model.encode(intensity, batch.hidden, batch.atomic_numbers, batch.fractions)
-        flagged[name] = (domain.distance(pattern_traits(encoded.pattern).numpy()) > domain.limit).mean()
+    with torch.inference_mode():
+        encoded = checkpoint.model.encode(noise, batch.hidden, batch.atomic_numbers, batch.fractions)
+    flagged = domain.distance(pattern_traits(encoded.pattern).numpy()) > domain.limit
     assert (domain.distance(traits[300:]) > domain.limit).mean() < 0.05
-    assert flagged["shuffled"] > 0.5
-    assert flagged["noise"] > 0.95
+    assert flagged.mean() > 0.95
 
 
 def test_trained_checkpoint_knows_its_domain_and_warns_beyond_it(small_dataset: Path, tmp_path: Path) -> None:

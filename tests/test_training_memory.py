@@ -20,7 +20,7 @@ from xxact_core.dataset.batches import Batch, BatchMaker
 from xxact_core.dataset.table import StickTable
 from xxact_core.training.config import Recipe
 from xxact_core.training.distributed import ALONE
-from xxact_core.training.gradients import PIECE_SEEDS, accumulate
+from xxact_core.training.gradients import DROPOUT_SEEDS, LOTTERY_SEEDS, PIECE_SEEDS, accumulate
 from xxact_core.training.journal import read_journal
 from xxact_core.training.layers import run_recomputed
 from xxact_core.training.recipes import recipe_by_name
@@ -59,10 +59,10 @@ def test_contrastive_pieces_with_dropout_have_the_gradients_of_pieces_that_are_a
 ) -> None:
     recipe, batch = recipe_for("contrastive"), batch_from(small_table)
     trainee = trainee_for(recipe)
-    lottery = draw_lottery(BATCH, recipe, generator=torch.Generator().manual_seed(SEED))
+    lottery = draw_lottery(BATCH, recipe, generator=torch.Generator().manual_seed(SEED + LOTTERY_SEEDS))
     kept = []
     for first in range(0, BATCH, PIECE):
-        torch.manual_seed(SEED + PIECE_SEEDS * first)
+        torch.manual_seed(SEED + DROPOUT_SEEDS + PIECE_SEEDS * first)
         piece = slice(first, first + PIECE)
         kept.append(encode_batch(trainee.model, batch.part(piece), recipe, lottery.part(piece))[0])
     pattern, composition = (
@@ -82,10 +82,13 @@ def test_pieces_of_one_batch_drop_other_values(small_table: StickTable) -> None:
     batch = batch_from(small_table)
     twice = Batch(**{name: getattr(batch, name)[[0] * BATCH] for name in ("intensity", "hidden", "atomic_numbers")},
                   fractions=batch.fractions[[0] * BATCH], targets={}, rows=batch.rows[[0] * BATCH])  # fmt: skip
-    trainee, lottery = trainee_for(recipe), draw_lottery(BATCH, recipe, generator=torch.Generator().manual_seed(SEED))
+    trainee, lottery = (
+        trainee_for(recipe),
+        draw_lottery(BATCH, recipe, generator=torch.Generator().manual_seed(SEED + LOTTERY_SEEDS)),
+    )
     seen = []
     for first in (0, 1):
-        torch.manual_seed(SEED + PIECE_SEEDS * first)
+        torch.manual_seed(SEED + DROPOUT_SEEDS + PIECE_SEEDS * first)
         piece = slice(first, first + 1)
         seen.append(encode_batch(trainee.model, twice.part(piece), recipe, lottery.part(piece))[0].pattern)
     assert not torch.equal(*seen)
