@@ -25,6 +25,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from xxact_core.dataset.table import StickTable
 from xxact_core.errors import InputError
 from xxact_core.evaluation.baselines import LINES, TREES, first_lines
+from xxact_core.evaluation.provenance import provenance, provenance_to_line
 from xxact_core.patterns.conversions import CU_K_ALPHA, parse_wavelength
 from xxact_core.patterns.gridding import put_on_grid
 from xxact_core.patterns.pattern import GriddedPattern
@@ -121,6 +122,7 @@ def main() -> None:
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
         head = f"# Measured patterns\n\n{figures['patterns']} measured single phases of `{arguments.labels.name}`, "
         head += "default preparation. Made by `benchmarks/measured.py`.\n\n"
+        head += provenance_to_line(provenance(table_digest=table.digest, seeds=[0])) + "\n\n"
         RESULTS.write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
     print(json.dumps(figures))
 

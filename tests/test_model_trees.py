@@ -73,11 +73,11 @@ def test_noise_on_the_flank_of_a_line_makes_no_other_line() -> None:
     assert pattern_to_lines(pattern)[0, LINES] == 1
 
 
-def test_lines_in_windows_that_were_not_measured_are_not_seen() -> None:
+def test_lines_in_windows_that_were_not_measured_are_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_model(PRESETS["extra-trees"], seed=0)
     assert isinstance(model, ExtraTrees)
     asked: list[torch.Tensor] = []
-    model.ask = lambda lines: asked.append(lines) or torch.full((len(lines), 7), 1 / 7)  # type: ignore[method-assign] - looks inside
+    monkeypatch.setattr(model, "ask", lambda lines: asked.append(lines) or torch.full((len(lines), 7), 1 / 7))
     hidden = torch.zeros(1, GRID.windows, dtype=torch.bool)
     hidden[0, 0] = True
     model.embed(pattern_of((7, 100), (31, 50)), hidden, torch.tensor([[8]]), torch.tensor([[1.0]]))
