@@ -1,4 +1,4 @@
-"""The command line for data sets that are there: xxact dataset info | verify | merge | split."""
+"""The command line for data sets: xxact dataset info | verify | merge | split | substitute."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import typer
 
 from xxact_core.errors import DatasetError
 
-app = typer.Typer(help="Look into data sets, check them, put them together and take them apart.", no_args_is_help=True)
+app = typer.Typer(
+    help="Look into data sets, check them, put them together, take them apart, and make relatives of structures.",
+    no_args_is_help=True,
+)
 
 Dataset = Annotated[Path, typer.Argument(help="A data set folder made by `xxact build`.")]
 
@@ -64,6 +67,22 @@ def split(
 
     for name, materials in split_dataset(dataset, into, by=by).items():
         typer.echo(f"{materials:8d} materials in {into / name}")
+
+
+@app.command()
+def substitute(
+    source: Annotated[Path, typer.Argument(help="Structures, as `xxact build` takes them.")],
+    table: Annotated[Path, typer.Argument(help="The .parquet table to write, for `xxact build`; must be new.")],
+    *,
+    copies: Annotated[int, typer.Option(help="Relatives of each training structure.", min=1)] = 2,
+    seed: Annotated[int, typer.Option(help="Of what is exchanged.", min=0)] = 0,
+    split_seed: Annotated[int, typer.Option(help="The --seed of `xxact build`.")] = 0,
+) -> None:
+    """Make relatives of structures with similar elements in their places, to learn symmetry from more of them."""
+    from xxact_core.dataset.substitution import write_relatives
+
+    count = write_relatives(source, table, copies=copies, seed=seed, split_seed=split_seed)
+    typer.echo(f"{count} relatives in {table}")
 
 
 def _to_text(value: Any) -> str:  # noqa: ANN401 - whatever a description holds

@@ -31,3 +31,15 @@ ATOMIC_MASSES = tuple(
 
 Source: IUPAC technical report, Pure Appl. Chem. 88 (2016) 265; as in ase.
 """
+
+VILLARS_ORDER = tuple(
+    """
+    He Ne Ar Kr Xe Rn Fr Cs Rb K Na Li Ra Ba Sr Ca Yb Eu Sc Lu Tm Er Ho Dy Y Tb Gd Sm Pm Nd Pr Ce La Lr No Md Fm
+    Es Cf Bk Cm Am Pu Np U Pa Th Ac Zr Hf Ti Ta Nb V W Mo Cr Re Tc Mn Fe Ru Os Co Rh Ir Ni Pt Pd Au Ag Cu Mg Hg
+    Cd Zn Be Tl In Al Ga Pb Sn Ge Si B Bi Sb As P Po Te Se S C At I Br Cl N O F H
+    """.split()
+)
+"""Elements in the order of their Mendeleev numbers: those of one group, and the lanthanides, are neighbours.
+
+Source: Villars et al., J. Alloys Compd. 367 (2004) 167; as in pymatgen.
+"""

@@ -115,7 +115,7 @@ class StickTable:
     element_start, rotation_start: shape (materials + 1,), where each material's entries begin.
     atomic_number (uint8), fraction: shape (entries,). rotations: h' = h W, shape (entries, 3, 3), int8.
     targets: name → shape (materials,), float32; NaN where unknown, class index for classes.
-    line_count: shape (materials,). stored: where the sticks are.
+    line_count: shape (materials,). stored: where the sticks are. others: digests of data sets that were joined to it.
     """
 
     id: np.ndarray
@@ -133,6 +133,7 @@ class StickTable:
     stored: ResidentSticks | ShardSticks
     wavelength: float
     digest: str
+    others: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Number of materials."""

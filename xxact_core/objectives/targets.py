@@ -1,8 +1,9 @@
-"""Supervised losses: squared error of z-scores for values, cross-entropy for classes."""
+"""Supervised losses: squared or absolute error of z-scores for values, cross-entropy for classes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -11,16 +12,21 @@ from torch.nn import functional
 
 from xxact_core.quantities import TARGETS
 
+ValueLoss = Literal["squared", "absolute"]
+
 
 def target_losses(
     outputs: Mapping[str, Float[Tensor, "batch outputs"]],
     truth: Mapping[str, Float[Tensor, " batch"]],
     chosen: Mapping[str, Bool[Tensor, " batch"]],
+    *,
+    value_loss: ValueLoss = "squared",
 ) -> dict[str, Float[Tensor, ""]]:
     """Summed loss of each target over the materials `chosen` for it, divided by all materials of the batch.
 
-    `truth` holds z-scores for values and class indices for classes. Source: XxaCT-NN section 3.4. A sum over the batch,
-    not a mean per target, so that every material weighs the same whatever it was chosen for.
+    `truth` holds z-scores for values and class indices for classes. Source: XxaCT-NN section 3.4, where values are
+    learned by their squared error. A sum over the batch, not a mean per target, so that every material weighs the same
+    whatever it was chosen for.
     """
     losses = {}
     for name, mask in chosen.items():
@@ -29,7 +35,8 @@ def target_losses(
         if TARGETS[name].kind == "class":
             each = functional.cross_entropy(output, wanted.long(), reduction="none")
         else:
-            each = functional.mse_loss(output.squeeze(1), wanted, reduction="none")
+            error = functional.mse_loss if value_loss == "squared" else functional.l1_loss
+            each = error(output.squeeze(1), wanted, reduction="none")
         losses[name] = torch.where(mask, each, 0.0).sum() / len(mask)
     return losses
 

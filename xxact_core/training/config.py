@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, get_args
 
 from xxact_core.dataset.splits import GROUPINGS
 from xxact_core.errors import RecipeError, shorten
 from xxact_core.model.config import BlockSizes, ModelConfig, preset
 from xxact_core.objectives.masked_patterns import MASK_RATIO
+from xxact_core.objectives.targets import ValueLoss
 from xxact_core.patterns.distortion_effects import Strain
 from xxact_core.patterns.distortions import Distortions
 from xxact_core.quantities import DENSITY, LATTICE, PREDICTED, TARGETS, VOLUME_PER_ATOM
@@ -34,6 +35,7 @@ class Recipe:
 
     preset: name of the model, its targets replaced by `targets` and its parts by `model_settings`. objectives: any of
     `OBJECTIVES`, their losses added. task_sampling: `one` target a material as in the paper, or `all` that it has.
+    value_loss: of values, the `squared` error as in the paper, or the `absolute` one, which outliers move less.
     contrastive_loss: over a batch (`softmax`, the paper's) or pair by pair (`sigmoid`, SigLIP). hide_pattern,
     hide_composition: shares of the materials of which the model is not shown one of the two, so that it learns to do
     without. epochs: may be a fraction. start_from: checkpoint folder whose weights a run begins with. freeze: train
@@ -50,7 +52,8 @@ class Recipe:
     torch on a CPU. streamed: read sticks from disk in blocks of shards, where a data set does not fit into memory.
     split: what no two of training, validation and test share, a `formula` (as the data set was built) or a `prototype`
     (see `xxact_core.dataset.splits`). training_rows: learn from so many materials of the training split only, drawn by
-    the seed, fewer being part of more; None for all.
+    the seed, fewer being part of more; None for all. more_data: data set folders whose training materials are learned
+    from besides, for instance relatives with other elements (see `xxact_core.dataset.substitution`).
     """
 
     name: str = "multi-target"
@@ -58,6 +61,7 @@ class Recipe:
     targets: tuple[str, ...] = PREDICTED
     objectives: tuple[str, ...] = ("targets",)
     task_sampling: str = "one"
+    value_loss: ValueLoss = "squared"
     mask_ratio: float = MASK_RATIO
     contrastive_loss: str = "softmax"
     hide_pattern: float = 0.0
@@ -88,6 +92,7 @@ class Recipe:
     streamed: bool = False
     split: str = "formula"
     training_rows: int | None = None
+    more_data: tuple[str, ...] = ()
     validate_every: int = 500
     validation_rows: int = 2048
     save_every: int = 500
@@ -99,6 +104,7 @@ class Recipe:
             (not self.objectives or set(self.objectives) - set(OBJECTIVES), f"objectives: any of {OBJECTIVES}"),
             (not self.targets or set(self.targets) - set(TARGETS), f"targets: any of {tuple(TARGETS)}"),
             (self.task_sampling not in {"one", "all"}, "task_sampling: 'one' or 'all'"),
+            (self.value_loss not in get_args(ValueLoss), f"value_loss: any of {get_args(ValueLoss)}"),
             (self.split not in GROUPINGS, f"split: any of {GROUPINGS}"),
             (self.optimiser not in OPTIMISERS, f"optimiser: any of {OPTIMISERS}"),
             (self.contrastive_loss not in CONTRASTIVE_LOSSES, f"contrastive_loss: any of {CONTRASTIVE_LOSSES}"),

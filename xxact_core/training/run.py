@@ -17,9 +17,8 @@ from torch import nn
 
 from xxact_core.dataset.batches import BatchMaker
 from xxact_core.dataset.order import TrainingOrder, blockwise_order, shuffled_order
-from xxact_core.dataset.splits import with_split, with_training_rows
 from xxact_core.dataset.store import write_json
-from xxact_core.dataset.table import ShardSticks, StickTable, read_dataset
+from xxact_core.dataset.table import ShardSticks, StickTable
 from xxact_core.errors import RecipeError
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows
 from xxact_core.training.config import Recipe
@@ -32,7 +31,7 @@ from xxact_core.training.layers import run_compiled, run_recomputed
 from xxact_core.training.optimiser import Optimisers, make_optimiser
 from xxact_core.training.schedule import learning_rate
 from xxact_core.training.snapshots import finish_run, load_snapshot, newest_snapshot, save_snapshot
-from xxact_core.training.start import first_model, open_journal
+from xxact_core.training.start import first_model, open_journal, open_table
 from xxact_core.training.step import Trainee
 from xxact_core.training.trees import grow_trees
 
@@ -123,8 +122,7 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path, *, device: torch.devic
     if recipe.batch_size % ranks.world and "contrastive" in recipe.objectives:
         msg = f"contrastive: a batch of {recipe.batch_size} cannot be shared evenly by {ranks.world} processes"
         raise RecipeError(msg, code="E_RECIPE")
-    table = with_split(read_dataset(dataset, resident=not recipe.streamed), by=recipe.split)
-    table = with_training_rows(table, rows=recipe.training_rows, seed=recipe.seed)
+    table = open_table(recipe, dataset)
     materials = check_materials(table, recipe)
     statistics = target_statistics(table, recipe)
     steps = max(1, round(recipe.epochs * materials / recipe.batch_size))

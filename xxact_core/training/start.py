@@ -9,8 +9,10 @@ from typing import Any
 import torch
 
 from xxact_core.checkpoint import load_checkpoint, make_model
+from xxact_core.dataset.joining import with_more_training
+from xxact_core.dataset.splits import with_split, with_training_rows
 from xxact_core.dataset.store import write_json
-from xxact_core.dataset.table import StickTable
+from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import RecipeError, shorten
 from xxact_core.model.model import Model
 from xxact_core.training.config import FROM_A_MODEL, Recipe
@@ -22,9 +24,29 @@ WHERE_IT_RUNS = (
 """Settings that may change when a run is resumed: they decide where it runs and what it reports, not what it learns."""
 
 
+def open_table(recipe: Recipe, dataset: Path) -> StickTable:
+    """What a recipe learns from: the data set, split as it says, and the training materials of `more_data`.
+
+    Raises:
+        RecipeError: more data are asked for and sticks shall stay on disk.
+        DatasetError: a data set cannot be read, or does not go with the others.
+    """
+    if recipe.more_data and recipe.streamed:
+        msg = f"recipe {recipe.name!r}: more_data are joined in memory; merge them with `xxact dataset merge` instead"
+        raise RecipeError(msg, code="E_RECIPE")
+    table, *others = (
+        with_split(read_dataset(folder, resident=not recipe.streamed), by=recipe.split)
+        for folder in (dataset, *map(Path, recipe.more_data))
+    )
+    table = with_training_rows(table, rows=recipe.training_rows, seed=recipe.seed)
+    return with_more_training(table, others, by=recipe.split)
+
+
 def describe_run(recipe: Recipe, table: StickTable) -> dict[str, Any]:
-    """What decides a run: recipe, data digest, seed, and the version of torch."""
+    """What decides a run: recipe, digests of its data sets, seed, and the version of torch."""
     about = {"recipe": recipe.to_dict(), "data_digest": table.digest, "seed": recipe.seed, "torch": torch.__version__}
+    if table.others:
+        about["more_digests"] = table.others
     return json.loads(json.dumps(about))
 
 
@@ -51,18 +73,17 @@ def open_journal(recipe: Recipe, table: StickTable, folder: Path, *, steps: int)
 
 
 def check_same_run(described: dict[str, Any], folder: Path) -> None:
-    """See that a run folder holds the run of this description.
+    """See that a run folder holds the run of this description; settings younger than it have their defaults there.
 
     Raises:
         RecipeError: it holds a run of another recipe or data set.
     """
     before = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+    settings = json.loads(json.dumps(Recipe.from_dict(before["recipe"]).to_dict()))
     changed = [
-        name
-        for name, value in described["recipe"].items()
-        if name not in WHERE_IT_RUNS and before["recipe"].get(name) != value
+        name for name, value in described["recipe"].items() if name not in WHERE_IT_RUNS and settings[name] != value
     ]
-    if before["data_digest"] != described["data_digest"]:
+    if any(before.get(name) != described.get(name) for name in ("data_digest", "more_digests")):
         changed.append("data set")
     if changed:
         msg = f"{folder} holds another run; it differs in {changed}: choose another folder"

@@ -14,9 +14,8 @@ from torch import Tensor
 from xxact_core.checkpoint import make_model
 from xxact_core.dataset.batches import BatchMaker
 from xxact_core.dataset.order import rows_in_order
-from xxact_core.dataset.splits import with_split, with_training_rows
 from xxact_core.dataset.store import write_json
-from xxact_core.dataset.table import StickTable, read_dataset
+from xxact_core.dataset.table import StickTable
 from xxact_core.errors import RecipeError
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows
 from xxact_core.model.baselines.extra_trees import FEATURES, LEAF, ExtraTrees, pattern_to_lines
@@ -27,7 +26,7 @@ from xxact_core.training.config import Recipe
 from xxact_core.training.finish import finished_checkpoint
 from xxact_core.training.labels import check_materials, target_statistics
 from xxact_core.training.snapshots import finish_run
-from xxact_core.training.start import open_journal
+from xxact_core.training.start import open_journal, open_table
 
 if TYPE_CHECKING:
     from sklearn.ensemble import ExtraTreesClassifier
@@ -55,8 +54,7 @@ def grow_trees(recipe: Recipe, dataset: Path, folder: Path) -> Path:
         raise RecipeError(msg, code="E_RECIPE")
     config = recipe.model_config()
     make_model(config, seed=recipe.seed)  # refuses other targets than one class
-    table = with_split(read_dataset(dataset, resident=not recipe.streamed), by=recipe.split)
-    table = with_training_rows(table, rows=recipe.training_rows, seed=recipe.seed)
+    table = open_table(recipe, dataset)
     check_materials(table, replace(recipe, batch_size=1))
     statistics = target_statistics(table, recipe)
     journal = open_journal(recipe, table, folder, steps=1)
