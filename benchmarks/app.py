@@ -28,6 +28,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+from xxact_core.evaluation.provenance import file_to_line
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 EXAMPLES = REPOSITORY / "data" / "examples"
 IMAGES = REPOSITORY / "docs" / "images"
@@ -194,6 +196,7 @@ def write_results(found: dict[str, float | None]) -> None:
     """Write the table of docs/results."""
     lines = ["# How long a user of the app waits", ""]
     lines += [f"Median of three, {os.cpu_count()} cores, `python benchmarks/app.py`.", ""]
+    lines += [file_to_line(EXAMPLES / "examples.csv"), ""]
     lines += ["| what | seconds | at most |", "|---|---|---|"]
     for name, meaning in MEANING.items():
         value = found[name]

@@ -25,6 +25,7 @@ from xxact_core.dataset.batches import BatchMaker
 from xxact_core.dataset.build import BuildPlan, build_dataset
 from xxact_core.dataset.order import blockwise_order, shuffled_order
 from xxact_core.dataset.table import ResidentSticks, ShardSticks, StickTable, read_dataset
+from xxact_core.evaluation.provenance import file_to_line
 from xxact_core.patterns.distortions import Distortions
 from xxact_core.patterns.smearing import smear
 
@@ -189,7 +190,8 @@ def main() -> None:
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
         RESULTS.write_text(
             "# Batches from sticks\n\nMade by `benchmarks/batches.py`: one process, one thread of a processor, batches "
-            f"of {BATCH} materials in shuffled order, each with patterns, composition and labels.\n\n{table}",
+            f"of {BATCH} materials in shuffled order, each with patterns, composition and labels.\n\n"
+            f"{file_to_line(TABLE)}\n\n{table}",
             encoding="utf-8",
         )
     print(json.dumps(figures))

@@ -21,6 +21,7 @@ import psutil
 
 from xxact_core.dataset.build import BuildPlan, build_dataset
 from xxact_core.dataset.inspection import describe_dataset, verify_dataset
+from xxact_core.evaluation.provenance import file_to_line
 from xxact_core.structures.sources import count_items
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -126,7 +127,7 @@ def main() -> None:
         RESULTS.write_text(
             "# From structures to a data set\n\nMade by `benchmarks/build.py` from `data/materials_project.parquet`; "
             "the time includes reading the table, writing, and starting a process for each shard. Seconds are of a "
-            f"small shared machine: what matters is how they grow.\n\n{table}\n{summary}",
+            f"small shared machine: what matters is how they grow.\n\n{file_to_line(TABLE)}\n\n{table}\n{summary}",
             encoding="utf-8",
         )
     print(json.dumps(figures))

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import torch
 
+from xxact_core.evaluation.provenance import file_to_line
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "docs" / "results" / "predict.md"
 EXAMPLE = REPOSITORY / "data" / "examples" / "corundum.prn"
@@ -92,7 +94,7 @@ def main() -> None:
     if not arguments.quick:
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
         head = "# What a prediction costs\n\nOne core, corundum, medians. Made by `benchmarks/predict.py`.\n\n"
-        RESULTS.write_text(head + table, encoding="utf-8")
+        RESULTS.write_text(head + file_to_line(EXAMPLE) + "\n\n" + table, encoding="utf-8")
     print(json.dumps(figures))
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import find_peaks
 
+from xxact_core.evaluation.provenance import file_to_line
 from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.patterns.gridding import put_on_grid
 from xxact_core.patterns.pattern import GriddedPattern, Pattern, Sticks
@@ -213,6 +214,8 @@ def _write(rows: list[dict[str, float | int | str | bool]]) -> None:
         "computed, after the shift that all lines of a file share (zero of the instrument, height of the sample).",
         f"The largest is to stay below {LARGEST_DEVIATION}°. Likeness: cosine with the smeared reflections, once with",
         "background, wavelength and line width seen to (σ = 0.09° laid over it), once of plain interpolated counts.",
+        "",
+        file_to_line(EXAMPLES / "examples.csv"),
         "",
         "| material | format | maxima | common shift [°] | largest deviation [°] | likeness | of plain counts |",
         "|---|---|---|---|---|---|---|",

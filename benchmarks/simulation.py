@@ -23,6 +23,7 @@ from smearing import measure_smearing
 from xrd_rust_calculator import XRDCalculatorRust
 
 from xxact_core.compositions.element_table import SYMBOLS
+from xxact_core.evaluation.provenance import file_to_line
 from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.patterns.pattern import Sticks
 from xxact_core.patterns.smearing import smear
@@ -193,7 +194,7 @@ def main() -> None:
         RESULTS.write_text(
             "# Sticks and patterns beside other tools\n\nMade by `benchmarks/simulation.py`: one core, all tools "
             "in turn, fifty structures at a time. Speed-ups are ratios to pymatgen's time in the same run; making "
-            f"pymatgen's and gemmi's structures from arrays is not counted.\n\n{table}",
+            f"pymatgen's and gemmi's structures from arrays is not counted.\n\n{file_to_line(TABLE)}\n\n{table}",
             encoding="utf-8",
         )
     print(json.dumps(figures))

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from xxact_core.dataset.smearing import smear_lines, smear_tensors
+from xxact_core.evaluation.provenance import file_to_line
 from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.pattern import Sticks
 from xxact_core.patterns.smearing import SIGMA, sum_lines
@@ -158,7 +159,7 @@ def write_results(table: str) -> None:
         "from the float64 sum without windows, patterns scaled to 100, σ varied. The plain sum is numpy's, one line "
         "after another over the whole grid. Medians; made by `benchmarks/smearing.py`.\n\n"
     )
-    RESULTS.write_text(text + table, encoding="utf-8")
+    RESULTS.write_text(text + file_to_line(TABLE) + "\n\n" + table, encoding="utf-8")
 
 
 def main() -> None:
