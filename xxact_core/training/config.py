@@ -35,7 +35,8 @@ class Recipe:
 
     preset: name of the model, its targets replaced by `targets` and its parts by `model_settings`. objectives: any of
     `OBJECTIVES`, their losses added. task_sampling: `one` target a material as in the paper, or `all` that it has.
-    value_loss: of values, the `squared` error as in the paper, or the `absolute` one, which outliers move less.
+    value_loss: of values, the `squared` error as in the paper, or the `absolute` one, which outliers move less;
+    value_weight: how much a value counts beside a class.
     contrastive_loss: over a batch (`softmax`, the paper's) or pair by pair (`sigmoid`, SigLIP). hide_pattern,
     hide_composition: shares of the materials of which the model is not shown one of the two, so that it learns to do
     without. epochs: may be a fraction. start_from: checkpoint folder whose weights a run begins with. freeze: train
@@ -62,6 +63,7 @@ class Recipe:
     objectives: tuple[str, ...] = ("targets",)
     task_sampling: str = "one"
     value_loss: ValueLoss = "squared"
+    value_weight: float = 1.0
     mask_ratio: float = MASK_RATIO
     contrastive_loss: str = "softmax"
     hide_pattern: float = 0.0
@@ -121,7 +123,7 @@ class Recipe:
                 self.relatives is not None and bool(set(self.targets) & SHAPED_BY_LATTICE),
                 f"no relatives with targets of the lattice itself, {sorted(SHAPED_BY_LATTICE)}: theirs are others",
             ),
-            (self.matrix_rate <= 0, "matrix_rate: above 0"),
+            (min(self.matrix_rate, self.value_weight) <= 0, "matrix_rate and value_weight: above 0"),
             (not 0 < self.mask_ratio < 1, "mask_ratio: between 0 and 1"),
             (self.epochs <= 0 or self.batch_size < 1, "epochs above 0 and batch_size at least 1"),
             (not 0 <= self.warm_up < 1, "warm_up: a share of the run, 0 to 1"),

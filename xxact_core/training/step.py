@@ -155,5 +155,9 @@ def _supervised_losses(
 ) -> dict[str, Tensor]:
     chosen = draw_tasks(batch.targets, model.config.targets, lottery.tasks, sampling=recipe.task_sampling)
     return target_losses(
-        model.heads(embedding), to_z_scores(batch.targets, statistics), chosen, value_loss=recipe.value_loss
+        model.heads(embedding),
+        to_z_scores(batch.targets, statistics),
+        chosen,
+        value_loss=recipe.value_loss,
+        value_weight=recipe.value_weight,
     )
