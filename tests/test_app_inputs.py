@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from xxact_app import inputs
-from xxact_app.inputs import FileDrop
+from xxact_app import file_drop
+from xxact_app.file_drop import FileDrop
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ def test_the_limit_is_held_on_the_server_whatever_the_browser_says(drop: FileDro
 
 
 def test_a_drop_has_a_limit_of_files_and_of_bytes(drop: FileDrop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "MOST_FILES", 2)
-    monkeypatch.setattr(inputs, "LARGEST_DROP", 5)
+    drop._most_files = 2
+    monkeypatch.setattr(file_drop, "LARGEST_DROP", 5)
     send(drop, "a", b"123")
     send(drop, "b", b"123")
     send(drop, "c")

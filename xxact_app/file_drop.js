@@ -79,6 +79,7 @@ export function render({model, view}) {
 
   const holds_files = (event) => event.dataTransfer != null && Array.from(event.dataTransfer.types).includes("Files")
   let depth = 0
+  const removed = new AbortController()
   const listeners = {
     dragenter: (event) => {
       if (holds_files(event)) {
@@ -107,13 +108,18 @@ export function render({model, view}) {
       }
     },
   }
+  // A zone that takes only its own keeps what is dropped on it from the one that takes everything.
+  const target = model.anywhere ? document : zone
   for (const [name, listener] of Object.entries(listeners)) {
-    document.addEventListener(name, listener)
+    target.addEventListener(name, (event) => {
+      listener(event)
+      if (!model.anywhere) {
+        event.stopPropagation()
+      }
+    }, {signal: removed.signal})
   }
   model.on("remove", () => {
-    for (const [name, listener] of Object.entries(listeners)) {
-      document.removeEventListener(name, listener)
-    }
+    removed.abort()
   })
   return zone
 }

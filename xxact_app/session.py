@@ -39,6 +39,9 @@ class Session(param.Parameterized):
     )
     override_coverage = param.Boolean(default=False, doc="Predict even where too little of the range was measured.")
 
+    model = param.String(default="", doc="Run of the workspace whose model predicts; empty for the one that ships.")
+    compared = param.List(default=[], item_type=str, doc="Names of the runs whose curves are drawn.")
+
     dark = param.Boolean(default=False, doc="Dark theme.")
 
     def to_json(self) -> str:

@@ -12,7 +12,11 @@ import panel_material_ui as pmui
 from xxact_app.theme import HEADER_COLOUR, MATERIAL_THEME, PAGE_CSS, grid_css
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xxact_app.session import Session
     from xxact_app.store import Store
+    from xxact_app.views.training import TrainingView
 
 logger = logging.getLogger(__name__)
 
@@ -59,9 +63,12 @@ def build() -> pmui.Page:
     strip = pn.Column(
         inputs.drop, inputs.examples, inputs.problems, stylesheets=[_STRIP], sizing_mode="stretch_width", margin=0
     )
+    later = pn.Column(sizing_mode="stretch_width", margin=0)
     screens = pmui.Tabs(
-        ("Patterns", patterns.panel), ("Prediction", prediction.panel), sizing_mode="stretch_width", margin=0
-    )
+        ("Patterns", patterns.panel), ("Prediction", prediction.panel), ("Training", later),
+        sizing_mode="stretch_width", margin=0,
+    )  # fmt: skip
+    _fill_when_seen(screens, later, lambda: _training(session))
     page = pmui.Page(
         meta_title=TITLE,
         template=_TEMPLATE,
@@ -81,6 +88,36 @@ def build() -> pmui.Page:
     else:
         threading.Thread(target=warm_up, daemon=True).start()
     return page
+
+
+def _training(session: Session) -> TrainingView:
+    from xxact_app.training_store import TrainingStore
+    from xxact_app.views.training import TrainingView
+    from xxact_app.workspace import open_workspace
+
+    return TrainingView(session, TrainingStore(session, open_workspace()))
+
+
+def _fill_when_seen(screens: pmui.Tabs, place: pn.Column, make: Callable[[], TrainingView]) -> None:
+    """Build a screen when its tab is opened first, so that the page is there sooner; it follows while it is seen."""
+    from xxact_app.escaping import plain_markdown, safe_message
+    from xxact_core.errors import InputError
+
+    made: list[TrainingView] = []
+
+    def follow(_event: object) -> None:
+        visible = screens[screens.active] is place
+        if visible and not made:
+            try:
+                made.append(make())
+            except InputError as error:
+                place.objects = [pmui.Alert(object=plain_markdown(safe_message(error)), severity="error", margin=16)]
+                return
+            place.objects = [made[0].panel]
+        for view in made:
+            view.show(visible=visible)
+
+    screens.param.watch(follow, "active")
 
 
 def _report(store: Store, error: Exception) -> None:

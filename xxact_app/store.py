@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import param
 
 from xxact_app.escaping import safe_message
+from xxact_app.predictors import load_predictor
 from xxact_app.samples import Problem, Sample, list_examples, read_sample, without_name
 from xxact_app.session import Session
 from xxact_core.compositions.composition import Composition
@@ -76,22 +75,6 @@ class Missing:
     what: Wanted = "input"
 
 
-@cache
-def _shipped_predictor() -> Predictor:
-    from xxact_core.predict import Predictor  # noqa: PLC0415 - torch takes seconds, and patterns can be seen without it
-
-    return Predictor.load()
-
-
-_loading = threading.Lock()
-
-
-def load_predictor() -> Predictor:
-    """The shipped model, loaded once for the whole server."""
-    with _loading:
-        return _shipped_predictor()
-
-
 def _spacing(two_theta: np.ndarray, wavelength: float) -> np.ndarray:
     """Lattice spacing [Å]; NaN at and below 0°, where a zero shift may put the first points."""
     return np.where(two_theta > 0, two_theta_to_d(np.maximum(two_theta, 1e-9), wavelength=wavelength), np.nan)
@@ -112,10 +95,10 @@ class Store(param.Parameterized):
     samples = param.Dict(default={}, constant=True, doc="Sample by key, in the order of the session.")
     problems = param.List(default=[], item_type=Problem, constant=True)
 
-    def __init__(self, session: Session, *, predictor: Callable[[], Predictor] = load_predictor) -> None:
+    def __init__(self, session: Session, *, predictor: Callable[[], Predictor] | None = None) -> None:
         super().__init__()
         self.session = session
-        self._predictor = predictor
+        self._predictor = predictor or (lambda: load_predictor(session.model))
         self._results: dict[tuple[object, ...], object] = {}
         self._counter = 0
         session.param.watch(self._forget_removed, "files")
@@ -282,7 +265,9 @@ class Store(param.Parameterized):
                 share = f"{gridded.extent:.0%} of 5-90° 2θ (Cu Kα)"
                 words = f"Only {share} lies in the scan, less than the {LEAST_COVERAGE:.0%} that a prediction needs."
                 return Missing(words, "coverage")
-            settings = (session.background, session.zero_shift, session.smearing, self.wavelength(sample.key))
+            settings = (
+                session.background, session.zero_shift, session.smearing, self.wavelength(sample.key), session.model,
+            )  # fmt: skip
             prediction = self._kept(
                 ("prediction", sample.key, formula, *settings), lambda: self._predictor().predict(gridded, composition)
             )

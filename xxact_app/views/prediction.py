@@ -91,7 +91,7 @@ class PredictionView:
             self._show_answer,
             ["files", "chosen", "formulas", "wavelengths", "background", "smearing", "zero_shift", "override_coverage"],
         )
-        session.param.watch(self._show_answer, "dark")
+        session.param.watch(self._show_answer, ["dark", "model"])
         self._show_choices()
         self._show_answer()
 
@@ -149,7 +149,9 @@ class PredictionView:
             prediction = answer.prediction
             self.verdict.object = words.verdict(answer)
             self.numbers.object = words.numbers(prediction)
-            self.basis.object = words.basis(prediction, self.store.hidden_windows(answer.sample.key))
+            self.basis.object = words.basis(
+                prediction, self.store.hidden_windows(answer.sample.key), model=self.session.model
+            )
             for quantity in (CRYSTAL_SYSTEM, SPACE_GROUP):
                 ranked = getattr(prediction, quantity.name)[:_MOST_GROUPS]
                 self.tables[quantity].object = words.table(quantity, ranked)

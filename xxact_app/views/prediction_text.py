@@ -78,8 +78,11 @@ def numbers(prediction: Prediction) -> str:
     return f"<div class='figures'>{''.join(shown)}</div>"
 
 
-def basis(prediction: Prediction, hidden_windows: np.ndarray) -> str:
-    """What the prediction rests on: the share of the range that was measured, hidden windows, warnings."""
+def basis(prediction: Prediction, hidden_windows: np.ndarray, *, model: str = "") -> str:
+    """What the prediction rests on: the share of the range that was measured, hidden windows, the model, warnings.
+
+    model: run that the model is from; none is named where it is the one that ships.
+    """
     hidden = hidden_ranges(hidden_windows)
     text = f"{prediction.coverage:.0%} of 5–90° 2θ (Cu Kα) was measured"
     if hidden:
@@ -88,6 +91,8 @@ def basis(prediction: Prediction, hidden_windows: np.ndarray) -> str:
     else:
         text += "; the model saw all of its 17 windows."
     lines = [f"<h2>What this rests on</h2><p>{text}</p>"]
+    if model:
+        lines.append(f"<p>The model is that of your run <b>{html.escape(safe_message(model))}</b>.</p>")
     if prediction.warnings:
         items = "".join(f"<li>{html.escape(safe_message(warning))}</li>" for warning in prediction.warnings)
         lines.append(f"<p>Please note:</p><ul>{items}</ul>")

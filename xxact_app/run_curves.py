@@ -1,0 +1,112 @@
+"""The journal of a run, followed while it grows → curves: losses, learning rate, speed, metrics of validations."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+MOST_POINTS = 1500
+"""Points of a drawn curve; longer ones are averaged over stretches."""
+
+QUIET = 600.0
+"""Seconds without news after which a run is said to be quiet; a validation or the end of a run may take minutes."""
+
+
+@dataclass
+class RunCurves:
+    """What a run folder has told so far. `read` takes in what is new; `count` grows whenever there is any."""
+
+    folder: Path
+    steps: int | None = None
+    step: int = 0
+    state: str = ""
+    seconds_left: float | None = None
+    count: int = 0
+    values: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    metrics: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    _place: tuple[int, int] = (0, 0)
+    _heard: float = field(default_factory=time.monotonic)
+    _status: int = 0
+
+    def read(self) -> None:
+        """Take in what the run has written since the last call."""
+        path = self.folder / "journal.jsonl"
+        try:
+            with path.open("rb") as file:
+                # A resumed run replaces its journal, without the steps after its snapshot.
+                inode, offset = path.stat().st_ino, self._place[1]
+                size = file.seek(0, 2)
+                if inode != self._place[0] or size < offset:
+                    self.values, self.metrics, offset = {}, {}, 0
+                    self.count += 1
+                file.seek(offset)
+                content = file.read(size - offset)
+        except FileNotFoundError:
+            return
+        whole = content.rfind(b"\n") + 1
+        for line in content[:whole].splitlines():
+            self._take(line)
+        self._place = (inode, offset + whole)
+        if whole:
+            self.count += 1
+            self._heard = time.monotonic()
+        self._read_status()
+
+    def _read_status(self) -> None:
+        path = self.folder / "status.json"
+        try:
+            changed = path.stat().st_mtime_ns
+            if changed == self._status:
+                return
+            status = json.loads(path.read_text(encoding="utf-8"))
+            self.state, self.steps = str(status["state"]), int(status["steps"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return
+        self._status = changed
+        self.count += 1
+
+    def _take(self, line: bytes) -> None:
+        try:
+            event: dict[str, Any] = json.loads(line)
+            kind, step = event["event"], int(event["step"])
+        except (ValueError, KeyError, TypeError):
+            return
+        self.step = max(step, self.step) if kind != "resumed" else step
+        if kind == "started":
+            self.steps = event.get("steps", self.steps)
+        elif kind == "step":
+            self.seconds_left = event.get("seconds_left")
+            for name in ("loss", "learning_rate", "samples_per_second"):
+                self.values.setdefault(name, []).append((step, float(event[name])))
+            for name, value in event["losses"].items():
+                self.values.setdefault(f"loss of {name}", []).append((step, float(value)))
+        elif kind == "validation":
+            for name, value in event["metrics"].items():
+                self.metrics.setdefault(name, []).append((step, float(value)))
+
+    @property
+    def quiet_seconds(self) -> float:
+        """Seconds, by a clock that nobody sets, since this reader has seen news of the run."""
+        return time.monotonic() - self._heard
+
+    @property
+    def rate(self) -> float | None:
+        """Materials a second, the median of the last steps; None before the first."""
+        recent = sorted(value for _, value in self.values.get("samples_per_second", [])[-50:])
+        return recent[len(recent) // 2] if recent else None
+
+    def latest(self, name: str) -> float | None:
+        """The last value of a curve; None where there is none yet."""
+        found = self.values.get(name) or self.metrics.get(name)
+        return found[-1][1] if found else None
+
+    def curve(self, name: str) -> tuple[list[float], list[float]]:
+        """Steps and values of a curve, at most about `MOST_POINTS`, means of stretches where there are more."""
+        points = self.values.get(name) or self.metrics.get(name) or []
+        stretch = -(-len(points) // MOST_POINTS) or 1
+        parts = [points[first : first + stretch] for first in range(0, len(points), stretch)]
+        steps = [sum(step for step, _ in part) / len(part) for part in parts]
+        return steps, [sum(value for _, value in part) / len(part) for part in parts]
