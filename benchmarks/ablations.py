@@ -55,6 +55,8 @@ REFERENCE = override(
         "epochs": 0.5,
         "threads": 1,
         "optimiser": "adamw",
+        "value_loss": "squared",
+        "value_weight": 1.0,
         "precision": "bfloat16",
         "average": None,
         "hide_pattern": 0.0,
