@@ -46,13 +46,16 @@ class Mixture:
 
     @property
     def evidence(self) -> float:
-        """Share of the measured intensity that only the second one explains: the larger, the likelier a mixture."""
-        return self.unexplained - self.unexplained_by_both
+        """Share of the intensity that only the second one explains: the larger, the likelier a mixture.
+
+        0 where both together explain little: then neither is known to be there.
+        """
+        return self.unexplained - self.unexplained_by_both if self.unexplained_by_both <= POOR else 0.0
 
     @property
     def likely(self) -> bool:
-        """Whether more than one phase is likely, and the two are known."""
-        return self.evidence > LIKELY and self.unexplained_by_both <= POOR
+        """Whether more than one phase is likely."""
+        return self.evidence > LIKELY
 
     @property
     def sentence(self) -> str:
