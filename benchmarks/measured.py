@@ -235,8 +235,8 @@ def figures_to_lines(figures: dict[str, float | None]) -> list[str]:
             lines.append(f"| {label} | {figures[f'{name}_top1']:.0%} | {figures[f'{name}_top2']:.0%} |")
     lines.append("")
     lines.append(
-        f"Of the {ANSWERED:.0%} that the model is surest of, {figures['top1_at_70_percent_answered']:.0%} are right. Its "
-        f"calibration error is {figures['calibration_error']:.2f}, and a prediction takes "
+        f"Of the {ANSWERED:.0%} that the model is surest of, {figures['top1_at_70_percent_answered']:.0%} are right. "
+        f"Its calibration error is {figures['calibration_error']:.2f}, and a prediction takes "
         f"{figures['milliseconds_per_pattern']:.0f} ms."
     )
     lines += ["", "| known material, elements given | right first | among the first five |", "|---|---|---|"]

@@ -84,7 +84,7 @@ def open_index(
     folder = user_cache_path("xxact") if folder is None else folder
     path = folder / f"neighbours-{_digest(references, checkpoint)}.npz"
     try:
-        with np.load(path) as stored:
+        with path.open("rb") as file, np.load(file) as stored:
             return EmbeddingIndex(stored["codes"], stored["mean"], stored["deviation"])
     except (OSError, KeyError, ValueError, BadZipFile):
         pass  # not built yet, or damaged: built again

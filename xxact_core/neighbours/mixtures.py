@@ -24,6 +24,9 @@ single phases lie below, weighed mixtures above (docs/results/measured.md)."""
 POOR = 0.3
 """Share of the intensity left unexplained by both from which on the right materials are not among those known."""
 
+DOUBTFUL = 0.1
+"""Share beyond the lines of the first material that is told even where no second one explains it."""
+
 _PROPOSED = 8
 _AMOUNTS = np.linspace(0, 1, 26)
 
@@ -67,6 +70,11 @@ class Mixture:
             return (
                 f"More than one phase is likely: {one} of the intensity is beyond the lines of {self.first}, "
                 f"and with {self.second} ({self.second_id}) only {both}."
+            )
+        if self.unexplained > DOUBTFUL:
+            return (
+                f"No second phase is seen, but {one} of the intensity is beyond the lines of {self.first}: it is "
+                "textured, or another material."
             )
         return f"One phase is enough: no more than {one} of the intensity is beyond the lines of {self.first}."
 
