@@ -57,7 +57,7 @@ def test_a_measured_material_is_found_among_the_known_ones(
 def test_lines_to_draw_stand_under_the_measured_ones(identifier: Identifier, examples: Path) -> None:
     found = identifier.identify(read_pattern(examples / "zincite.prn"), elements=["Zn", "O"], wavelength="CuKa")
     first = found.neighbours[0]
-    strongest = first.two_theta[first.intensity > 40]
+    strongest = first.two_theta[first.intensity > 25]
     assert len(strongest) >= 3
     for angle in strongest:
         near = np.abs(found.pattern.grid.two_theta - angle) < 0.15
@@ -112,10 +112,11 @@ def test_a_pattern_without_wavelength_is_refused(identifier: Identifier, example
         identifier.identify(read_pattern(examples / "zincite.prn"), elements=["Zn", "O"])
 
 
-def test_a_pattern_without_lines_is_refused(identifier: Identifier) -> None:
-    flat = Pattern(np.arange(10, 80, 0.02), np.full(3500, 12.0), wavelength=1.54184)
-    with pytest.raises(PatternError, match="nothing rises above"):
-        identifier.identify(flat, elements=["Zn", "O"])
+def test_a_pattern_of_noise_alone_is_refused(identifier: Identifier) -> None:
+    counts = np.random.default_rng(0).poisson(1000, 3500)
+    noise = Pattern(np.linspace(10, 80, 3500), counts, wavelength=1.54184)
+    with pytest.raises(PatternError, match="no line rises above the noise"):
+        identifier.identify(noise, elements=["Zn", "O"])
 
 
 def test_a_table_that_is_missing_or_no_table_is_refused(tmp_path: Path) -> None:

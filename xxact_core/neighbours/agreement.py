@@ -8,6 +8,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import minimize
 
+from xxact_core.errors import PatternError
 from xxact_core.neighbours.line_axis import bins_to_two_theta, spread, two_theta_to_bins, widen
 from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.patterns.line_corrections import thermal_factor
@@ -35,6 +36,9 @@ USUAL_SHIFT = 0.15
 
 COST = 0.004
 """Score that a fit loses for being one `STRAIN_SPREAD` or `USUAL_SHIFT` off. Ours."""
+
+LEAST_LINE = 4.0
+"""Strongest line, smoothed and less the noise, in sizes of the noise before: noise alone reaches 2, weak patterns 40. Ours."""
 
 _SHIFTS = np.linspace(-LARGEST_SHIFT, LARGEST_SHIFT, 7)
 _STRAINS = np.linspace(-LARGEST_STRAIN, LARGEST_STRAIN, 31)
@@ -102,11 +106,17 @@ def pattern_to_profile(pattern: GriddedPattern) -> Profile:
     """The pattern as shares of its intensity, without what noise alone makes.
 
     Noise is told from the differences of neighbouring points, which lines hardly change.
+
+    Raises:
+        PatternError: no line rises above the noise (E_VALUES).
     """
     intensity = pattern.intensity.astype(np.float64)
     steps = np.abs(np.diff(intensity))[(intensity[1:] > 0) | (intensity[:-1] > 0)]
     noise = 1.4826 * float(np.median(steps)) / np.sqrt(2)
     above = np.clip(gaussian_filter1d(intensity, _NOISE_WIDTH) - noise, 0, None) * pattern.coverage
+    if above.max() < LEAST_LINE * noise:
+        msg = f"{pattern.name}: no line rises above the noise: the largest is {above.max() / noise:.1f} times its size"
+        raise PatternError(msg, code="E_VALUES")
     covered = np.interp(bins_to_two_theta(), pattern.grid.two_theta, pattern.coverage) > 0.5  # noqa: PLR2004 - nearest
     places, _ = two_theta_to_bins(pattern.grid.two_theta)
     density = spread(places, above) * covered
