@@ -38,7 +38,7 @@ COST = 0.004
 """Score that a fit loses for being one `STRAIN_SPREAD` or `USUAL_SHIFT` off. Ours."""
 
 LEAST_LINE = 4.0
-"""Strongest line, smoothed and less the noise, in sizes of the noise before: noise alone reaches 2, weak patterns 40. Ours."""
+"""Strongest line, smoothed and less the noise, in sizes of the noise: noise alone reaches 2, weak patterns 40. Ours."""
 
 _SHIFTS = np.linspace(-LARGEST_SHIFT, LARGEST_SHIFT, 7)
 _STRAINS = np.linspace(-LARGEST_STRAIN, LARGEST_STRAIN, 31)
