@@ -91,8 +91,8 @@ def open_index(
     index = build_index(references, checkpoint, progress=progress)
     folder.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
-    with part.open("wb") as file:
-        np.savez(file, codes=index.codes, mean=index.mean, deviation=index.deviation)
+    with part.open("wb") as written:
+        np.savez(written, codes=index.codes, mean=index.mean, deviation=index.deviation)
     part.replace(path)
     return index
 
