@@ -1,4 +1,4 @@
-"""The command line: xxact build | dataset | train | journal | evaluate | tables | paper | predict | info | app."""
+"""The command line: xxact build | dataset | train | evaluate | ... | predict | identify | info | app."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xxact_core import dataset_commands, paper_commands
+from xxact_core import dataset_commands, identify_command, paper_commands
 from xxact_core.errors import InputError, RecipeError, WavelengthError, shorten
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(dataset_commands.app, name="dataset")
 app.add_typer(paper_commands.app, name="paper")
+app.add_typer(identify_command.app)
 
 SHOWN_OF_A_SET = 8
 
