@@ -22,6 +22,9 @@ OPTIMISERS = ("adamw", "muon")
 CONTRASTIVE_LOSSES = ("softmax", "sigmoid")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
+LOOK_AT_COMPOSITIONS = ("xxact", "crabnet", "fcn-mlp")
+"""Kinds of model that see which elements there are."""
+
 FROM_A_MODEL = ""
 """`start_from` of a recipe that needs a trained model to begin with, which only who runs it can name."""
 
@@ -38,7 +41,10 @@ class Recipe:
     value_loss: of values, the `squared` error as in the paper, or the `absolute` one, which outliers move less.
     contrastive_loss: over a batch (`softmax`, the paper's) or pair by pair (`sigmoid`, SigLIP). hide_pattern,
     hide_composition: shares of the materials of which the model is not shown one of the two, so that it learns to do
-    without. epochs: may be a fraction. start_from: checkpoint folder whose weights a run begins with. freeze: train
+    without. fraction_jitter: standard deviation of the logarithm by which every fraction of an element is off, as
+    measured ones are. drop_light: share of the materials of which `step.LIGHT_ELEMENTS` are left out, as by methods
+    that do not see them.
+    epochs: may be a fraction. start_from: checkpoint folder whose weights a run begins with. freeze: train
     only the target heads (transfer). optimiser: `adamw`, or `muon` for what is a matrix inside the model and AdamW for
     the rest (see `xxact_core.training.optimiser`); matrix_rate: learning rate of muon's matrices as a multiple of that
     of the rest. precision: `bfloat16` is what autocast multiplies in; `auto` does so on a GPU only, because many
@@ -66,6 +72,8 @@ class Recipe:
     contrastive_loss: str = "softmax"
     hide_pattern: float = 0.0
     hide_composition: float = 0.0
+    fraction_jitter: float = 0.0
+    drop_light: float = 0.0
     distortions: Distortions | None = None
     relatives: Strain | None = None
     epochs: float = 50
@@ -121,6 +129,8 @@ class Recipe:
                 self.relatives is not None and bool(set(self.targets) & SHAPED_BY_LATTICE),
                 f"no relatives with targets of the lattice itself, {sorted(SHAPED_BY_LATTICE)}: theirs are others",
             ),
+            (not 0 <= self.fraction_jitter <= 1, "fraction_jitter: 0 to 1"),
+            (not 0 <= self.drop_light <= 1, "drop_light: a share, 0 to 1"),
             (self.matrix_rate <= 0, "matrix_rate: above 0"),
             (not 0 < self.mask_ratio < 1, "mask_ratio: between 0 and 1"),
             (self.epochs <= 0 or self.batch_size < 1, "epochs above 0 and batch_size at least 1"),
@@ -152,6 +162,10 @@ class Recipe:
         if kind != "xxact" and (self.hide_pattern or self.hide_composition):
             msg = f"recipe {self.name!r} cannot be run; a model of the kind {kind!r} has nothing else to look at than "
             msg += "what hide_pattern and hide_composition would hide"
+            raise RecipeError(msg, code="E_RECIPE")
+        if kind not in LOOK_AT_COMPOSITIONS and (self.fraction_jitter or self.drop_light):
+            msg = f"recipe {self.name!r} cannot be run; a model of the kind {kind!r} does not look at the composition, "
+            msg += "which fraction_jitter and drop_light would change"
             raise RecipeError(msg, code="E_RECIPE")
 
     def model_config(self) -> ModelConfig:
