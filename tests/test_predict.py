@@ -188,6 +188,8 @@ def test_without_a_composition_the_pattern_alone_is_asked(predictor: Predictor) 
     answer = predictor.predict(pattern, "?")
     assert answer.formula == "?"
     assert answer.composition_cost.composition_bits is None
+    assert answer.formation_energy_per_atom.low is None
+    assert answer.crystal_system_set is None
     assert any("from the pattern alone" in warning for warning in answer.warnings)
     assert not any("not learned" in warning for warning in answer.warnings)
     checkpoint = predictor.checkpoint

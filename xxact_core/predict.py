@@ -66,7 +66,8 @@ class Predictor:
         A measured pattern is put on the grid first: converted to Cu Kα, background subtracted, scaled to 100; windows
         that were not measured are hidden from the model. Where the composition is known in part, the answer is the mean
         over compositions drawn from what is known (`compositions.draws`), always the same ones, and says what that
-        cost; where nothing is known of it, the model answers without.
+        cost; where nothing is known of it, the model answers without, and no intervals and sets are given, because they
+        were fitted with compositions.
 
         Args:
             pattern: as measured, or already on the grid.
@@ -89,13 +90,13 @@ class Predictor:
         drawn = (known,) if isinstance(known, Composition) else draw_compositions(known)
         outputs, traits = self._outputs(pattern, drawn)
         draws = {name: self._values(name, output) for name, output in outputs.items() if name in self._statistics}
-        values = {name: self._estimate(name, of_draws) for name, of_draws in draws.items()}
+        values = {name: self._estimate(name, of_draws, fitted=bool(drawn)) for name, of_draws in draws.items()}
         logits = {name: output for name, output in outputs.items() if name not in self._statistics}
         probabilities = class_probabilities(logits, self._temperatures)
         ranked = {name: _ranking(name, values.mean(dim=0).cpu().numpy()) for name, values in probabilities.items()}
         cost = None if isinstance(known, Composition) else _cost(known, drawn, draws, probabilities)
         symbols = known.symbols if isinstance(known, Composition) else (*known.symbols, *known.maybe)
-        sets = {name: self._set(name, labels) for name, labels in ranked.items()}
+        sets = {name: self._set(name, labels) for name, labels in ranked.items()} if drawn else {}
         systems = ranked.get("crystal_system", ())
         return Prediction(
             formula=formula,
@@ -147,11 +148,14 @@ class Predictor:
         values = from_z_scores(output, self._statistics[name]).double().cpu().numpy()
         return np.maximum(values, 0.0) if name == "band_gap" else values
 
-    def _estimate(self, name: str, values: np.ndarray) -> Estimate:
-        """Mean of the draws; errors of the model and the spread of the draws add up as independent ones do."""
+    def _estimate(self, name: str, values: np.ndarray, *, fitted: bool) -> Estimate:
+        """Mean of the draws; errors of the model and the spread of the draws add up as independent ones do.
+
+        fitted: whether the model was shown a composition, as it was when its errors were measured.
+        """
         value, floor = float(values.mean()), 0.0 if name == "band_gap" else -np.inf
         residual = self.checkpoint.calibration.get(name, {}).get("residual_90")
-        if residual is None:
+        if residual is None or not fitted:
             return Estimate(value, TARGETS[name].unit, None, None)
         half = residual if len(values) == 1 else float(np.hypot(residual, _NINE_OF_TEN * values.std()))
         return Estimate(value, TARGETS[name].unit, max(value - half, floor), value + half)

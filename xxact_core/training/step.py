@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -43,8 +43,13 @@ class Lottery:
 
     def part(self, chosen: slice) -> Lottery:
         """Those of some of the materials."""
-        drawn = ((item.name, getattr(self, item.name)) for item in fields(self))
-        return Lottery(**{name: None if values is None else values[chosen] for name, values in drawn})
+        return Lottery(
+            self.masks[chosen],
+            self.tasks[chosen],
+            self.inputs[chosen],
+            light=None if self.light is None else self.light[chosen],
+            amounts=None if self.amounts is None else self.amounts[chosen],
+        )
 
 
 def draw_lottery(batch: int, recipe: Recipe, *, generator: torch.Generator) -> Lottery:
