@@ -121,6 +121,8 @@ class Recipe:
                 min(self.hide_pattern, self.hide_composition) < 0 or self.hide_pattern + self.hide_composition > 1,
                 "hide_pattern and hide_composition: shares, together at most 1",
             ),
+            (not 0 <= self.fraction_jitter <= 1, "fraction_jitter: 0 to 1"),
+            (not 0 <= self.drop_light <= 1, "drop_light: a share, 0 to 1"),
             (
                 "contrastive" in self.objectives and bool(self.hide_pattern or self.hide_composition),
                 "no hide_pattern or hide_composition with contrastive: there would be nothing to align",
@@ -129,8 +131,6 @@ class Recipe:
                 self.relatives is not None and bool(set(self.targets) & SHAPED_BY_LATTICE),
                 f"no relatives with targets of the lattice itself, {sorted(SHAPED_BY_LATTICE)}: theirs are others",
             ),
-            (not 0 <= self.fraction_jitter <= 1, "fraction_jitter: 0 to 1"),
-            (not 0 <= self.drop_light <= 1, "drop_light: a share, 0 to 1"),
             (self.matrix_rate <= 0, "matrix_rate: above 0"),
             (not 0 < self.mask_ratio < 1, "mask_ratio: between 0 and 1"),
             (self.epochs <= 0 or self.batch_size < 1, "epochs above 0 and batch_size at least 1"),
