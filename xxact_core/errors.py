@@ -19,6 +19,10 @@ class WavelengthError(PatternError):
     """The wavelength is missing, unknown or out of range: it is asked for, never assumed (E_WAVELENGTH)."""
 
 
+class PreparationError(InputError):
+    """A step of a preparation that there is not, out of place or with an impossible setting (E_PREPARATION)."""
+
+
 class FormulaError(InputError):
     """A chemical formula that cannot be read (E_FORMULA)."""
 
