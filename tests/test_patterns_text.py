@@ -254,6 +254,9 @@ def test_a_column_called_theta_and_an_axis_that_ends_early_are_noted() -> None:
         ("1.1294\n", 1.1294),
         ("", None),
         ("# Wavelength: 154.06\n", None),
+        ("K-Alpha1 wavelength,1.54060\nK-Alpha2 wavelength,1.54443\n", (2 * 1.5406 + 1.54443) / 3),
+        ("Wavelength,1.5406,\n", 1.5406),
+        ("Wavelength;.7093\n", 0.7093),
         ('\'Anode: "Cu"\n', None),
     ],
 )

@@ -180,6 +180,7 @@ def predict(
     wavelength: Annotated[
         str | None, typer.Option(help="In Å, or a name such as CuKa; needed where a file has none.")
     ] = None,
+    scan: Annotated[str, typer.Option(help="Of a file of several scans: its number, from 0, or 'sum'.")] = "0",
     model: Annotated[Path | None, typer.Option(help="A checkpoint folder; the one that ships where not given.")] = None,
     override_coverage: Annotated[bool, typer.Option(help="Predict from under 30 % of the range, too.")] = False,
     as_json: JsonFlag = False,
@@ -187,16 +188,17 @@ def predict(
     """What each file's material is. Exit code 2 where a file could not be answered."""
     from xxact_core.compositions.formula import parse_formula
     from xxact_core.patterns.conversions import parse_wavelength
-    from xxact_core.patterns.readers import read_pattern
+    from xxact_core.patterns.guarded_reading import read_foreign_pattern
+    from xxact_core.patterns.readers import parse_scan
     from xxact_core.predict import Predictor
 
     parse_formula(formula)  # a bad formula is told once, not for every file
-    length = None if wavelength is None else parse_wavelength(wavelength)
+    length, chosen = None if wavelength is None else parse_wavelength(wavelength), parse_scan(scan)
     predictor = Predictor.load(model)
     answers: list[dict[str, Any]] = []
     for file in files:
         try:
-            pattern = read_pattern(file, wavelength=length)
+            pattern = read_foreign_pattern(file, wavelength=length, scan=chosen)
             prediction = predictor.predict(pattern, formula, override_coverage=override_coverage)
             answers.append({"file": str(file), **prediction.to_dict()})
         except WavelengthError as error:
