@@ -146,6 +146,9 @@ def test_rigaku_and_sietronics_exports_are_read() -> None:
     assert_scan(pattern, wavelength=CU_MEAN)
     assert pattern.metadata["sample"] == "quartz"
     assert len(read_scans(text.replace("*EOF", group).encode())) == 2
+    mdi = f"01/02/95 quartz\n  10.000  0.020 1.50 CU 1.54056 13.980  200\n{lines(COUNTS, width=8)}"
+    assert_scan(read_pattern(mdi.encode()), wavelength=1.54056)
+    assert read_pattern(mdi.encode()).metadata["step_seconds"] == "1.5"
     cpi = "SIETRONICS XRD SCAN\n10.0\n13.98\n0.02\nCu\n1.54060\n1-1-1990\n0.6\ntitle\nSCANDATA\n"
     assert_scan(read_pattern((cpi + lines(COUNTS, width=1)).encode()), wavelength=1.5406)
 
@@ -158,6 +161,26 @@ def test_titles_say_which_columns_hold_angles_and_intensities() -> None:
     assert_scan(read_pattern(f"Point,Angle,TimePerStep,Intensity,ESD\n{rows}".encode()))
     rows = "".join(f"{angle} 7 {count}\n" for angle, count in zip(ANGLES, COUNTS, strict=True))
     assert_scan(read_pattern(f"# 2theta I_calc I_obs\n{rows}".encode()))
+
+
+@pytest.mark.parametrize(("separator", "decimal"), [(",", "."), (",", ","), (";", ","), ("\t", ".")])
+def test_numbers_in_quotes_are_numbers(separator: str, decimal: str) -> None:
+    rows = [(f"{angle:.2f}", f"{count}.0") for angle, count in zip(ANGLES, COUNTS, strict=True)]
+    text = "".join(f'"{angle}"{separator}"{count}"\n'.replace(".", decimal) for angle, count in rows)
+    assert_scan(read_pattern(f'"Angle"{separator}"Intensity"\n{text}'.encode()))
+
+
+@pytest.mark.parametrize("width", [1, 5])
+@pytest.mark.parametrize("form", ["STD", "ESD", "FXYE"])
+def test_gsas_records_are_read_in_hundredths_of_a_degree(form: str, width: int) -> None:
+    head = f"quartz\n# wavelength 0.4138\nBANK 1 200 40 CONST 1000.00 2.00 0 0 {form}\n"
+    rows = [f"{100 * angle:.2f} {count}.0 1.0" for angle, count in zip(ANGLES, COUNTS, strict=True)]
+    fields = {"STD": [f"{count:8d}" for count in COUNTS], "ESD": [f"{count:8.1f}{1:8.1f}" for count in COUNTS]}.get(
+        form, rows
+    )
+    width = 1 if form == "FXYE" else width
+    body = "".join("".join(fields[at : at + width]) + "\n" for at in range(0, 200, width))
+    assert_scan(read_pattern((head + body).encode(), name="scan.gsas"), wavelength=0.4138)
 
 
 @pytest.mark.parametrize("separator", [",", ";"])
@@ -242,6 +265,13 @@ def test_nexus_soft_links_within_the_file_are_followed() -> None:
         file.move("/entry/curve0/intensity", "/entry/instrument/counts")
         file["/entry/curve0/intensity"] = h5py.SoftLink("../instrument/counts")
     assert_scan(read_pattern(buffer.getvalue()), wavelength=1.541874)
+
+
+def test_hdf5_without_classes_is_read_by_the_names_of_its_data() -> None:
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file["scan/TwoTheta"], file["scan/Intensity"] = ANGLES, COUNTS
+    assert_scan(read_pattern(buffer.getvalue()))
 
 
 def test_nexus_of_huge_dimensions_is_refused_unread() -> None:

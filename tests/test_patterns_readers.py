@@ -135,6 +135,7 @@ def test_gsas_hundredths_of_a_degree_are_degrees_and_flight_banks_are_refused() 
         (b"\x7fELF\x02\x01" + b"10.0 5\n" * 50, "program"),
         (b"\x1f\x8b\x08\0" + bytes(range(256)), "gzip"),
         (b"\x80\x04\x95" + b"cos\nsystem\n", "pickle"),
+        (b"RAW_1.06Powdat" + bytes(100), "Stoe"),
         (b"10.0 5\n" * 50 + b"\0\x01\x02", "binary"),
     ],
 )

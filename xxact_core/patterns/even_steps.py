@@ -63,7 +63,8 @@ def read_even_steps(text: str, *, name: str, scan: int | None = 0) -> list[Measu
 
     FullProf free format, and the like of LHPM and RIET7: titles, a line `start step stop`, counts. MAUD: a title, a
     line `points step start wavelength 1`, counts. Text .raw: 38 lines, counts. Rigaku .asc: lines `*KEY = value`.
-    Sietronics .cpi. A layout is taken for one only where as many counts follow as its header says, or fewer.
+    Sietronics .cpi and JADE .mdi. A layout is taken for one only where as many counts follow as its header
+    says, or fewer.
 
     Raises:
         PatternError: fewer counts than the header says (E_TRUNCATED), something else among them (E_VALUES), neutrons
@@ -78,6 +79,7 @@ def read_even_steps(text: str, *, name: str, scan: int | None = 0) -> list[Measu
             _read_text_raw(lines, name=name)
             or _read_sietronics(text, name=name)
             or _read_maud(lines, name=name)
+            or _read_mdi(lines, name=name)
             or _read_free_format(lines, name=name)
         )
         if found is None:
@@ -143,6 +145,19 @@ def _read_maud(lines: list[str], *, name: str) -> MeasuredPoints | None:
     counts = read_numbers("\n".join(lines[2 : 2 + points]), points=points, name=name)
     facts = scan_facts(sample=lines[0])
     return _points(start, step, counts, form="MAUD", wavelength=doublet_wavelength(length, None), facts=facts)
+
+
+def _read_mdi(lines: list[str], *, name: str) -> MeasuredPoints | None:
+    """Source: .mdi files as JADE writes them (title; start, step, seconds, anode, wavelength, stop, points; counts)."""
+    fields = lines[1].split() if len(lines) > 1 else []
+    if len(fields) != 7 or not fields[3].isalpha() or not fields[6].isdecimal():  # noqa: PLR2004 - the seven
+        return None
+    if not all(re.fullmatch(_NUMBER, field) for field in (*fields[:3], *fields[4:6])):
+        return None
+    start, step, seconds, length, stop = (float(field) for field in (*fields[:3], *fields[4:6]))
+    counts = read_numbers("\n".join(lines[2:]), points=even_points(start, step, stop, name=name), name=name)
+    facts = scan_facts(anode=fields[3], seconds=seconds, sample=lines[0])
+    return _points(start, step, counts, form="JADE MDI", wavelength=doublet_wavelength(length, None), facts=facts)
 
 
 def _read_text_raw(lines: list[str], *, name: str) -> MeasuredPoints | None:

@@ -21,6 +21,7 @@ MOST_POINTS = 500_000
 MOST_MEMBERS = 20_000
 DEEPEST = 32
 _TWO_THETA = frozenset({"two_theta", "twotheta", "2theta", "2th", "tth", "ttheta", "polar_angle", "2_theta"})
+_SIGNALS = frozenset({"intensity", "intensities", "counts", "i", "data"})
 _LENGTHS = {"angstrom": 1.0, "å": 1.0, "a": 1.0, "nm": 10.0, "m": 1e10, "": 1.0}
 _ENERGIES = {"ev": 1e-3, "kev": 1.0}
 _WAVELENGTH_TIMES_ENERGY = 12.398419843
@@ -30,7 +31,8 @@ _WAVELENGTH_TIMES_ENERGY = 12.398419843
 def read_nexus(data: bytes, *, name: str, scan: int | None = 0) -> list[MeasuredPoints]:
     """Points of the chosen curve over 2θ, q or d of an HDF5 file, or of all; the first is the file's default.
 
-    A curve is a group of class NXdata, or one with the attribute `signal`, whose signal and axis are one-dimensional.
+    A curve is a group of class NXdata, one with the attribute `signal`, or one that has a `two_theta` beside an
+    `intensity`; its signal and axis are one-dimensional.
     Only what is in the file itself is looked at: links to other files, virtual data sets and data kept outside are as
     if they were not there.
 
@@ -126,7 +128,8 @@ def _find_curves(
 
 
 def _is_data(group: h5py.Group) -> bool:
-    return "signal" in group.attrs or "NXdata" in _words(group.attrs.get("NX_class", ""))
+    named = "signal" in group.attrs or "NXdata" in _words(group.attrs.get("NX_class", ""))
+    return named or any(key.lower() in _TWO_THETA for key in group)
 
 
 def _signal_and_axis(
@@ -143,6 +146,7 @@ def _signal_and_axis(
         if isinstance(item, h5py.Dataset):
             sets[key] = item
     marked = next((key for key, item in sets.items() if "signal" in item.attrs), "")
+    marked = marked or next((key for key in sets if key.lower() in _SIGNALS), "")
     signal = sets.get(_words(group.attrs.get("signal", marked))[0])
     if signal is None:
         return None, None

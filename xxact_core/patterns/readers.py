@@ -56,6 +56,7 @@ _FOREIGN_SIGNATURES = {
     b"%PDF": "a PDF document",
     b"\x7fELF": "a program",
     b"MZ": "a program",
+    b"RAW_": "a Stoe .raw file",
     b"\x1f\x8b": "a gzip archive",
     b"7z\xbc\xaf": "a 7z archive",
     b"Rar!": "a RAR archive",

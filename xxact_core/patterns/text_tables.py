@@ -20,6 +20,9 @@ LONGEST_LINE = 10_000
 
 _COMMENT = re.compile(r"""\s*(?:[#!;%'"@]|//|/\*|\*/|\*)""")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eEdD][+-]?[0-9]+)?")
+_QUOTED = re.compile(r"""^"[+-]?[0-9][0-9.,]*"[,;\t]""", re.MULTILINE)
+"""A row whose numbers stand in quotes, as spreadsheets write them where commas are decimals."""
+
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)|[+-]?1\.#[A-Z]+", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d]{2,}")
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+")
@@ -53,6 +56,8 @@ def read_text_table(text: str, *, name: str) -> MeasuredPoints:
     if text.count("\n") > 2 * MOST_POINTS:
         msg = f"{name}: has {text.count(chr(10))} lines; expected at most {MOST_POINTS} points"
         raise PatternError(msg, code="E_TOO_LARGE")
+    if _QUOTED.search(text):
+        text = text.replace('","', ";").replace('"', "")
     lines = text.split("\n")
     first, separator = _find_table(lines, name=name)
     header = "\n".join(lines[:first])
