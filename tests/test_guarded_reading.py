@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from pattern_files import COUNTS, archive, brml, nexus, ras, raw_1
+from typer.testing import CliRunner
 
+from xxact_core import cli
 from xxact_core.errors import PatternError, WavelengthError
 from xxact_core.patterns import guarded_reading
 from xxact_core.patterns.guarded_reading import prepare_reading, read_foreign_pattern
@@ -104,3 +107,20 @@ def test_what_a_library_prints_does_not_mix_with_the_answer(monkeypatch: pytest.
     replace_reader(monkeypatch, "print('noise', flush=True); return read(b'')")
     with pytest.raises(PatternError, match="the file is empty"):
         read_foreign_pattern(raw_1(), name="bad")
+
+
+def test_the_command_line_reads_the_scan_that_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "two.raw"
+    path.write_bytes(raw_1(scans=2))
+    command = ["predict", str(path), "--formula", "Al2O3", "--override-coverage", "--json", "--scan"]
+    answers = {}
+    for scan in ("0", "1", "sum", "2"):
+        result = CliRunner().invoke(cli.app, [*command, scan])
+        assert result.exit_code == (2 if scan == "2" else 0)
+        (answers[scan],) = json.loads(result.stdout)
+    assert any("holds 2 scans; the first was read" in note for note in answers["0"]["warnings"])
+    assert not any("scans" in note for note in answers["1"]["warnings"])
+    assert any("the sum of 2 scans" in note for note in answers["sum"]["warnings"])
+    assert answers["2"]["error"] == "two.raw: there is no scan 2; the file holds 2, counted from 0"
+    with pytest.raises(PatternError, match="neither a number"):
+        CliRunner().invoke(cli.app, [*command, "all"], catch_exceptions=False)

@@ -188,12 +188,13 @@ def predict(
     """What each file's material is. Exit code 2 where a file could not be answered."""
     from xxact_core.compositions.formula import parse_formula
     from xxact_core.patterns.conversions import parse_wavelength
-    from xxact_core.patterns.guarded_reading import read_foreign_pattern
+    from xxact_core.patterns.guarded_reading import prepare_reading, read_foreign_pattern
     from xxact_core.patterns.readers import parse_scan
     from xxact_core.predict import Predictor
 
     parse_formula(formula)  # a bad formula is told once, not for every file
     length, chosen = None if wavelength is None else parse_wavelength(wavelength), parse_scan(scan)
+    prepare_reading()
     predictor = Predictor.load(model)
     answers: list[dict[str, Any]] = []
     for file in files:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -21,7 +22,10 @@ from xxact_core.patterns.readers import MOST_BYTES, read_source
 from xxact_core.patterns.reading_worker import read_message, write_message
 
 LONGEST = 20.0
-"""Seconds that reading one file may take; a scan of a laboratory takes a hundredth of one."""
+"""Seconds of processor time that reading one file may take; a scan of a laboratory takes a hundredth of one."""
+
+_PATIENCE = 3
+"""So many times as long by the clock, on a machine that has other things to do."""
 
 _COMMAND = (sys.executable, "-P", "-m", "xxact_core.patterns.reading_worker")
 _MOST_IDLE = 2
@@ -40,8 +44,9 @@ def read_foreign_pattern(
     """The pattern in a file that came from somewhere else; like `readers.read_pattern`, in a process under limits.
 
     The process waits for the next file, so that all but the first cost a few milliseconds more than reading here. It
-    is ended where it takes more than `seconds` or `reading_worker.MOST_MEMORY`; the next file gets a new one. What
-    comes back is plain numbers and text, checked like any pattern. Threads may call this at the same time.
+    is ended where it takes more than `seconds` of processor time, three times that by the clock, or more memory than
+    `reading_worker.MOST_MEMORY`; the next file gets a new one. What comes back is plain numbers and text, checked like
+    any pattern. Threads may call this at the same time.
 
     Raises:
         PatternError: as `read_pattern` does, and where the process had to be ended, or broke off (E_LIMIT).
@@ -82,7 +87,7 @@ def _ask(wanted: dict[str, Any], data: bytes, *, seconds: float) -> tuple[dict[s
         stopped.set()
         process.kill()
 
-    alarm = threading.Timer(seconds, stop)
+    alarm = threading.Timer(_PATIENCE * seconds, stop)
     alarm.start()
     answer: tuple[dict[str, Any], bytes] | None = None
     try:
@@ -97,7 +102,8 @@ def _ask(wanted: dict[str, Any], data: bytes, *, seconds: float) -> tuple[dict[s
         else:
             _idle.append(process)
     if answer is None:
-        reason = f"took more than {seconds:g} s" if stopped.is_set() else "broke the process that read it"
+        slow = stopped.is_set() or process.returncode == -getattr(signal, "SIGXCPU", 0)
+        reason = f"took more than {seconds:g} s" if slow else "broke the process that read it"
         msg = f"{shorten(wanted['name'])}: reading it was stopped, it {reason}; export the scan as text (.xy)"
         raise PatternError(msg, code="E_LIMIT")
     return answer
