@@ -182,6 +182,7 @@ def predict(
     wavelength: Annotated[
         str | None, typer.Option(help="In Å, or a name such as CuKa; needed where a file has none.")
     ] = None,
+    scan: Annotated[str, typer.Option(help="Of a file of several scans: its number, from 0, or 'sum'.")] = "0",
     model: Annotated[Path | None, typer.Option(help="A checkpoint folder; the one that ships where not given.")] = None,
     preparation: Annotated[
         Path | None, typer.Option(help="Steps of the preparation, a JSON file; the usual ones where not given.")
@@ -192,19 +193,21 @@ def predict(
     """What each file's material is. Exit code 2 where a file could not be answered."""
     from xxact_core.compositions.partial_text import parse_composition
     from xxact_core.patterns.conversions import parse_wavelength
+    from xxact_core.patterns.guarded_reading import prepare_reading, read_foreign_pattern
     from xxact_core.patterns.preparation import read_preparation
-    from xxact_core.patterns.readers import read_pattern
+    from xxact_core.patterns.readers import parse_scan
     from xxact_core.predict import Predictor
     from xxact_core.prediction import answer_to_text
 
     parse_composition(formula)  # a bad formula is told once, not for every file
-    length = None if wavelength is None else parse_wavelength(wavelength)
+    length, chosen = None if wavelength is None else parse_wavelength(wavelength), parse_scan(scan)
     steps = None if preparation is None else read_preparation(preparation)
+    prepare_reading()
     predictor = Predictor.load(model)
     answers: list[dict[str, Any]] = []
     for file in files:
         try:
-            pattern = read_pattern(file, wavelength=length)
+            pattern = read_foreign_pattern(file, wavelength=length, scan=chosen)
             prediction = predictor.predict(
                 pattern, formula, wavelength=length, preparation=steps, override_coverage=override_coverage
             )

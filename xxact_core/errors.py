@@ -12,7 +12,7 @@ class InputError(ValueError):
 
 
 class PatternError(InputError):
-    """A diffraction pattern that cannot be used (E_EMPTY, E_FORMAT, E_AXIS, E_VALUES, E_RANGE, E_COVERAGE ...)."""
+    """A diffraction pattern that cannot be used (E_EMPTY, E_FORMAT, E_AXIS, E_VALUES, E_SCAN, E_LIMIT ...)."""
 
 
 class WavelengthError(PatternError):

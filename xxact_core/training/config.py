@@ -42,13 +42,14 @@ class Recipe:
     value_weight: how much a value counts beside a class.
     contrastive_loss: over a batch (`softmax`, the paper's) or pair by pair (`sigmoid`, SigLIP). hide_pattern,
     hide_composition: shares of the materials of which the model is not shown one of the two, so that it learns to do
-    without. fraction_jitter: standard deviation of the logarithm by which every fraction of an element is off, as
-    measured ones are. drop_light: share of the materials of which `step.LIGHT_ELEMENTS` are left out, as by methods
-    that do not see them.
-    epochs: may be a fraction. start_from: checkpoint folder whose weights a run begins with. freeze: train
-    only the target heads (transfer). optimiser: `adamw`, or `muon` for what is a matrix inside the model and AdamW for
-    the rest (see `xxact_core.training.optimiser`); matrix_rate: learning rate of muon's matrices as a multiple of that
-    of the rest. precision: `bfloat16` is what autocast multiplies in; `auto` does so on a GPU only, because many
+    without. fraction_jitter: for half of the materials the fractions of elements are off, as measured ones are, the
+    standard deviation of the logarithm being anything up to this. drop_light: share of the materials of which
+    `step.LIGHT_ELEMENTS` are left out, as by methods that do not see them. epochs: may be a fraction. start_from:
+    checkpoint folder whose weights a run begins with. freeze: train only the target heads (transfer). optimiser:
+    `adamw`, or `muon` for what is a matrix inside the model and AdamW for the rest (see
+    `xxact_core.training.optimiser`); matrix_rate: learning rate of muon's matrices as a multiple of that of the
+    rest.
+    precision: `bfloat16` is what autocast multiplies in; `auto` does so on a GPU only, because many
     processors are slower with it. clip: largest norm of the gradient; the paper clips nothing. micro_batch: materials
     that pass through the model at a time, gradients being summed over a batch; None for all at once. recompute: keep
     little of the transformer layers and compute it again for the gradients, which takes less memory and more time.

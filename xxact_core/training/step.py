@@ -32,7 +32,8 @@ LIGHT_ELEMENTS = tuple(ATOMIC_NUMBERS[symbol] for symbol in ("H", "Li", "C", "O"
 class Lottery:
     """The random numbers (0-1) that decide what of a batch is masked, hidden, changed and trained.
 
-    light and amounts, one for each chemical element, are None where the recipe changes no composition.
+    light, and amounts (one for each chemical element, and how far they are off), are None where the recipe changes no
+    composition.
     """
 
     masks: Float[Tensor, "batch windows"]
@@ -63,7 +64,7 @@ def draw_lottery(batch: int, recipe: Recipe, *, generator: torch.Generator) -> L
         tasks=draw(len(recipe.targets)),
         inputs=draw(1),
         light=draw(1) if recipe.drop_light else None,
-        amounts=draw(len(SYMBOLS)) if recipe.fraction_jitter else None,
+        amounts=draw(len(SYMBOLS) + 1) if recipe.fraction_jitter else None,
     )
 
 
@@ -83,7 +84,8 @@ def hide_inputs(batch: Batch, recipe: Recipe, lottery: Lottery) -> Batch:
 def blur_fractions(batch: Batch, recipe: Recipe, lottery: Lottery) -> Float[Tensor, "batch elements"]:
     """Fractions as a measurement would give them: light elements unseen, the others off; each row adds up to 1 again.
 
-    A material of light elements alone keeps them.
+    A material of light elements alone keeps them. Half of the materials have exact fractions, the others are off by
+    anything up to `fraction_jitter`: a model that never sees exact ones forgets what they tell.
     """
     fractions = batch.fractions
     if lottery.light is not None:
@@ -93,7 +95,8 @@ def blur_fractions(batch: Batch, recipe: Recipe, lottery: Lottery) -> Float[Tens
         fractions = fractions / fractions.sum(dim=1, keepdim=True)
     if lottery.amounts is not None:
         normal = torch.special.ndtri(lottery.amounts.clamp(1e-6, 1 - 1e-6))
-        off = (recipe.fraction_jitter * normal.gather(1, (batch.atomic_numbers - 1).clamp(min=0))).exp()
+        spread = recipe.fraction_jitter * (2 * lottery.amounts[:, -1:] - 1).clamp(min=0)
+        off = (spread * normal.gather(1, (batch.atomic_numbers - 1).clamp(min=0))).exp()
         fractions = fractions * off / (fractions * off).sum(dim=1, keepdim=True)
     return fractions
 
