@@ -14,6 +14,7 @@ from xxact_core.errors import CheckpointError
 from xxact_core.neighbours.embedding_index import EmbeddingIndex, build_index, open_index, pattern_to_traits
 from xxact_core.neighbours.identify import Identifier
 from xxact_core.neighbours.references import References, read_references
+from xxact_core.patterns.pattern import GriddedPattern
 from xxact_core.patterns.smearing import smear
 from xxact_core.simulation.diffraction import arrays_to_sticks
 
@@ -39,7 +40,7 @@ def index(references: References, checkpoint: Checkpoint) -> EmbeddingIndex:
     return build_index(references, checkpoint)
 
 
-def narrow_pattern(references: References, row: int):  # noqa: ANN201 - the pattern of `smear`
+def narrow_pattern(references: References, row: int) -> GriddedPattern:
     structure = references.structure(row)
     sticks = arrays_to_sticks(
         cell=structure.cell, atomic_numbers=structure.atomic_numbers, frac_coords=structure.frac_coords

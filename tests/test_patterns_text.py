@@ -308,14 +308,13 @@ def test_random_digits_are_a_pattern_or_a_named_error(content: str) -> None:
     assert (np.diff(two_theta) > 0).all()
 
 
-@pytest.mark.parametrize("separator", [" ", "\t", ",", ";"])
-@pytest.mark.parametrize("decimal", [".", ","])
+@pytest.mark.parametrize(
+    ("separator", "decimal"), [*((mark, ".") for mark in " \t,;"), *((mark, ",") for mark in " \t;")]
+)
 @pytest.mark.parametrize("width", [2, 3])
 def test_quick_reading_gives_what_careful_reading_does(
     separator: str, decimal: str, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if decimal == separator:
-        pytest.skip("commas part the columns or the decimals")
     fields = [(f"{10 + 0.02 * index:.4f}", f"{index % 7 + 0.25:.3e}", f"{index + 0.5}")[:width] for index in range(300)]
     text = "# a comment\n" + "\n".join(separator.join(row).replace(".", decimal) for row in fields) + "\n\n"
     quick = read_pattern(text.encode())
