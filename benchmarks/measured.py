@@ -1,11 +1,14 @@
-"""Crystal systems of measured patterns: the shipped model beside trees on the peaks that can be seen.
+"""Measured patterns: is the crystal system right, is the material found, is a mixture seen?
 
-    python benchmarks/measured.py [--labels LABELS] [--dataset DATASET] [--quick]
+    python benchmarks/measured.py [--labels LABELS] [--trees DATASET] [--collection FOLDER] [--quick]
 
-LABELS is a table of measured files like data/examples/examples.csv (the default): its columns file (or path), formula,
-crystal_system and wavelength are read; rows without a formula or a crystal system are left out, and so are rows whose
-column benchmark_single_phase, where there is one, is not "yes". The trees learn from DATASET, made from the shipped
-table on the first call (--quick: from its first 600 materials). The last line printed is a JSON object.
+LABELS is a table of measured files like data/examples/examples.csv (the default): its columns file (or path), name,
+formula, crystal_system, space_group, wavelength and notes are read. A single phase is a row with a formula and a
+crystal system whose column benchmark_single_phase, where there is one, is "yes". A mixture is a row whose crystal
+system is "mixture", or whose name says so, where name, formula or notes state what was weighed in: its elements are
+known then. The model is asked with the formula, the known materials with the elements. With --trees, ExtraTrees that
+learn from DATASET the lines that can be seen answer beside the model. --quick takes the first files only. The last line
+printed is a JSON object; files_right and files_total are those of benchmarks/readers.py on FOLDER, null without one.
 """
 
 from __future__ import annotations
@@ -13,25 +16,34 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import tempfile
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.signal import find_peaks
-from shipped_checkpoint import read_or_build
 from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.metrics import roc_auc_score
 
-from xxact_core.dataset.table import StickTable
-from xxact_core.errors import InputError
+from xxact_core.compositions.formula import composition_to_formula, parse_formula
+from xxact_core.dataset.table import StickTable, read_dataset
+from xxact_core.errors import FormulaError, InputError, StructureError
 from xxact_core.evaluation.baselines import LINES, TREES, first_lines
+from xxact_core.evaluation.metrics import expected_calibration_error
 from xxact_core.evaluation.provenance import provenance, provenance_to_line
+from xxact_core.neighbours.identify import Identification, Identifier
 from xxact_core.patterns.conversions import CU_K_ALPHA, parse_wavelength
 from xxact_core.patterns.gridding import put_on_grid
-from xxact_core.patterns.pattern import GriddedPattern
+from xxact_core.patterns.pattern import GriddedPattern, Pattern
 from xxact_core.patterns.readers import read_pattern
 from xxact_core.predict import Predictor
 from xxact_core.quantities import CRYSTAL_SYSTEMS
+from xxact_core.simulation.symmetry import find_symmetry
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "docs" / "results" / "measured.md"
@@ -39,28 +51,143 @@ EXAMPLES = REPOSITORY / "data" / "examples" / "examples.csv"
 VISIBLE = 1.0
 """Lines weaker than this [% of the strongest] do not count, in training as in the measured pattern."""
 
+ANSWERED = 0.7
+QUICK = 3
+
+
+@dataclass(frozen=True)
+class Single:
+    """A measured single phase and what was said of it; rank: place of the true crystal system, 0 the first."""
+
+    formula: str
+    crystal_system: str
+    rank: int
+    probabilities: np.ndarray
+    milliseconds: float
+    found: Identification
+    place: int | None
+    held: bool
+
 
 def read_labels(path: Path) -> list[dict[str, str]]:
-    """Rows with a formula and a crystal system."""
+    """All rows of the table."""
     with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    known = [row for row in rows if row["formula"] and row["crystal_system"] in CRYSTAL_SYSTEMS]
-    return [row for row in known if row.get("benchmark_single_phase", "yes") == "yes"]
+        return list(csv.DictReader(file))
 
 
-def grid_files(rows: list[dict[str, str]], folder: Path) -> list[GriddedPattern | None]:
-    """Each file on the grid, or None where it cannot be used; where no wavelength is known, the labels say Cu."""
-    gridded: list[GriddedPattern | None] = []
-    for row in rows:
+def is_single(row: dict[str, str]) -> bool:
+    """Whether the row is of one phase that is known."""
+    known = row["formula"] and row["crystal_system"] in CRYSTAL_SYSTEMS
+    return bool(known) and row.get("benchmark_single_phase", "yes") == "yes"
+
+
+def mixed_elements(row: dict[str, str]) -> tuple[str, ...]:
+    """Elements of what was weighed in, or none where the row is no mixture or does not say."""
+    if row["crystal_system"] != "mixture" and "mixture" not in row["name"]:
+        return ()
+    if "+" not in row["formula"] and "weighed" not in row["name"] + row["notes"]:
+        return ()
+    for text in (row["formula"], row["name"], row["notes"]):
+        symbols = {symbol for word in re.split(r"[^A-Za-z0-9().]+", text) for symbol in _elements_of(word)}
+        if symbols:
+            return tuple(sorted(symbols))
+    return ()
+
+
+def _elements_of(word: str) -> tuple[str, ...]:
+    try:
+        return parse_formula(word).symbols if len(word) > 1 else ()
+    except FormulaError:
+        return ()
+
+
+def read_file(row: dict[str, str], folder: Path) -> Pattern | None:
+    """The file of a row, or None where it cannot be read; where no wavelength is known, the labels say Cu."""
+    try:
+        pattern = read_pattern(folder / (row.get("file") or row["path"]))
+        stated = row["wavelength"] if "file" in row and row["wavelength"] else None
+        return Pattern(
+            pattern.two_theta,
+            pattern.intensity,
+            wavelength=parse_wavelength(stated) if stated else pattern.wavelength or CU_K_ALPHA,
+            name=pattern.name,
+        )
+    except InputError as error:
+        print(f"left out: {error}")
+        return None
+
+
+def holds(identifier: Identifier, formula: str, space_group: int) -> bool:
+    """Whether the table has a material of this formula and space group."""
+    composition = parse_formula(formula)
+    wanted = composition_to_formula(composition)
+    for row in identifier.references.rows_within(composition.symbols):
+        structure = identifier.references.structure(int(row))
+        if composition_to_formula(structure.composition) != wanted:
+            continue
         try:
-            pattern = read_pattern(folder / (row.get("file") or row["path"]))
-            stated = row["wavelength"] if "file" in row and row["wavelength"] else None
-            wavelength = parse_wavelength(stated) if stated else pattern.wavelength or CU_K_ALPHA
-            gridded.append(put_on_grid(pattern, wavelength=wavelength))
-        except InputError as error:
-            print(f"left out: {error}")
-            gridded.append(None)
-    return gridded
+            if find_symmetry(structure).space_group == space_group:
+                return True
+        except StructureError:
+            continue
+    return False
+
+
+def measure_single(row: dict[str, str], pattern: Pattern, predictor: Predictor, identifier: Identifier) -> Single:
+    """Ask both."""
+    formula = row["formula"]
+    began = time.perf_counter()
+    prediction = predictor.predict(pattern, formula, override_coverage=True)
+    milliseconds = 1000 * (time.perf_counter() - began)
+    ranked = [entry.label for entry in prediction.crystal_system]
+    probability = {entry.label: entry.probability for entry in prediction.crystal_system}
+    found = identifier.identify(pattern, elements=parse_formula(formula).symbols)
+    target = (composition_to_formula(parse_formula(formula)), int(row["space_group"]))
+    names = [(one.formula, one.space_group) for one in found.neighbours]
+    return Single(
+        formula=formula,
+        crystal_system=row["crystal_system"],
+        rank=ranked.index(row["crystal_system"]),
+        probabilities=np.array([probability[system] for system in CRYSTAL_SYSTEMS]),
+        milliseconds=milliseconds,
+        found=found,
+        place=names.index(target) if target in names else None,
+        held=target in names or holds(identifier, formula, target[1]),
+    )
+
+
+def singles_to_figures(singles: Sequence[Single]) -> dict[str, float]:
+    """Shares of single phases that are right (0-1)."""
+    ranks = np.array([single.rank for single in singles])
+    probabilities = np.stack([single.probabilities for single in singles])
+    surest = np.argsort(-probabilities.max(axis=1), kind="stable")[: max(1, round(ANSWERED * len(singles)))]
+    true = np.array([CRYSTAL_SYSTEMS.index(single.crystal_system) for single in singles])
+    held = [single for single in singles if single.held]
+    return {
+        "patterns": len(singles),
+        "crystal_system_top1": float((ranks < 1).mean()),
+        "crystal_system_top2": float((ranks < 2).mean()),
+        "top1_at_70_percent_answered": float((ranks[surest] < 1).mean()),
+        "calibration_error": expected_calibration_error(probabilities, true),
+        "milliseconds_per_pattern": float(np.median([single.milliseconds for single in singles])),
+        "identify_held": len(held),
+        "identify_top1": float(np.mean([single.place == 0 for single in held])),
+        "identify_top5": float(np.mean([single.place is not None and single.place < 5 for single in held])),
+    }
+
+
+def mixtures_to_figures(singles: Sequence[Identification], mixtures: Sequence[Identification]) -> dict[str, float]:
+    """How well the evidence for a second phase tells mixtures from single phases."""
+    verdicts = [[one.mixture for one in group] for group in (singles, mixtures)]
+    evidence = [[0.0 if verdict is None else verdict.evidence for verdict in group] for group in verdicts]
+    likely = [np.mean([verdict is not None and verdict.likely for verdict in group]) for group in verdicts]
+    truth = np.repeat([0, 1], [len(group) for group in evidence])
+    return {
+        "mixtures": len(mixtures),
+        "mixture_auc": float(roc_auc_score(truth, np.concatenate(evidence))),
+        "likely_of_single_phases": float(likely[0]),
+        "likely_of_mixtures": float(likely[1]),
+    }
 
 
 def trees_on_visible_lines(table: StickTable) -> ExtraTreesClassifier:
@@ -80,49 +207,101 @@ def seen_lines(pattern: GriddedPattern) -> np.ndarray:
     return features
 
 
-def compare(rows: list[dict[str, str]], gridded: list[GriddedPattern | None], table: StickTable) -> dict[str, float]:
-    """Shares of right crystal systems, first and among the first two, of the model and of the trees."""
-    predictor, trees = Predictor.load(), trees_on_visible_lines(table)
-    ranks: dict[str, list[int]] = {"model": [], "trees": []}
-    for row, pattern in zip(rows, gridded, strict=True):
-        if pattern is None:
-            continue
-        ranked = [entry.label for entry in predictor.predict(pattern, row["formula"]).crystal_system]
-        by_trees = [
-            CRYSTAL_SYSTEMS[label]
-            for label in trees.classes_[np.argsort(-trees.predict_proba([seen_lines(pattern)])[0])]
-        ]
-        ranks["model"].append(ranked.index(row["crystal_system"]))
-        ranks["trees"].append(by_trees.index(row["crystal_system"]) if row["crystal_system"] in by_trees else 99)
-        print(f"{row['formula']:16} {row['crystal_system']:13} model: {ranked[0]:13} trees: {by_trees[0]}")
-    figures: dict[str, float] = {"patterns": len(ranks["model"])}
-    for name, places in ranks.items():
-        figures[f"{name}_top_1"] = float(np.mean([place < 1 for place in places]))
-        figures[f"{name}_top_2"] = float(np.mean([place < 2 for place in places]))
-    return figures
+def trees_to_figures(trees: ExtraTreesClassifier, asked: Sequence[tuple[dict[str, str], Pattern]]) -> dict[str, float]:
+    """Shares of right crystal systems of the trees."""
+    gridded = [put_on_grid(pattern, override_coverage=True) for _, pattern in asked]
+    order = np.argsort(-trees.predict_proba([seen_lines(pattern) for pattern in gridded]), axis=1)
+    true = np.array([CRYSTAL_SYSTEMS.index(row["crystal_system"]) for row, _ in asked])
+    right = trees.classes_[order] == true[:, None]
+    return {"trees_top1": float(right[:, 0].mean()), "trees_top2": float(right[:, :2].any(axis=1).mean())}
+
+
+def read_instrument_files(collection: Path | None) -> dict[str, int | None]:
+    """What benchmarks/readers.py finds, where it and a collection of files with their truth are there."""
+    script = REPOSITORY / "benchmarks" / "readers.py"
+    if collection is None or not script.is_file():
+        return {"files_right": None, "files_total": None}
+    command = [sys.executable, str(script), "--collection", str(collection), "--quick"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    last = json.loads(printed.splitlines()[-1])
+    return {name: last[name] for name in ("files_right", "files_total")}
+
+
+def figures_to_lines(figures: dict[str, float | None]) -> list[str]:
+    """The page's tables."""
+    lines = ["| crystal system, formula given | right first | among the first two |", "|---|---|---|"]
+    for name, label in (("crystal_system", "the shipped model"), ("trees", "ExtraTrees on the visible lines")):
+        if f"{name}_top1" in figures:
+            lines.append(f"| {label} | {figures[f'{name}_top1']:.0%} | {figures[f'{name}_top2']:.0%} |")
+    lines.append("")
+    lines.append(
+        f"Of the {ANSWERED:.0%} that the model is surest of, {figures['top1_at_70_percent_answered']:.0%} are right. "
+        f"Its calibration error is {figures['calibration_error']:.2f}, and a prediction takes "
+        f"{figures['milliseconds_per_pattern']:.0f} ms."
+    )
+    lines += ["", "| known material, elements given | right first | among the first five |", "|---|---|---|"]
+    lines.append(
+        f"| formula and space group, {figures['identify_held']} patterns whose phase the table holds | "
+        f"{figures['identify_top1']:.0%} | {figures['identify_top5']:.0%} |"
+    )
+    if "mixture_auc" in figures:
+        lines.append("")
+        lines.append(
+            f"More than one phase is called likely for {figures['likely_of_mixtures']:.0%} of {figures['mixtures']} "
+            f"mixtures whose elements are known, and for {figures['likely_of_single_phases']:.0%} of the single "
+            f"phases: area under the ROC curve {figures['mixture_auc']:.3f}."
+        )
+    if figures["files_total"] is not None:
+        lines += ["", f"{figures['files_right']} of {figures['files_total']} files of instruments are read rightly."]
+    return lines
 
 
 def main() -> None:
-    """Compare, print, and write the table unless in a hurry."""
+    """Measure, print, and write the page unless in a hurry."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--labels", type=Path, default=EXAMPLES)
-    parser.add_argument("--dataset", type=Path, default=REPOSITORY / "build" / "materials_project")
+    parser.add_argument("--trees", type=Path, metavar="DATASET")
+    parser.add_argument("--collection", type=Path)
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as scratch:
-        table = read_or_build(Path(scratch) / "set" if arguments.quick else arguments.dataset, quick=arguments.quick)
-    rows = read_labels(arguments.labels)
-    figures = compare(rows, grid_files(rows, arguments.labels.parent), table)
-    lines = ["| crystal system | right first | among the first two |", "|---|---|---|"]
-    for name, label in (("model", "the shipped model, formula given"), ("trees", "ExtraTrees on the visible lines")):
-        lines.append(f"| {label} | {figures[f'{name}_top_1']:.0%} | {figures[f'{name}_top_2']:.0%} |")
+    rows, folder = read_labels(arguments.labels), arguments.labels.parent
+    most = QUICK if arguments.quick else None
+    asked = [(row, pattern) for row in rows if is_single(row) and (pattern := read_file(row, folder))][:most]
+    mixed = [
+        (row, elements, pattern)
+        for row in rows
+        if (elements := mixed_elements(row)) and (pattern := read_file(row, folder))
+    ][:most]
+    predictor, identifier = Predictor.load(), Identifier.load()
+    singles = []
+    for row, pattern in asked:
+        single = measure_single(row, pattern, predictor, identifier)
+        best = single.found.neighbours[0] if single.found.neighbours else None
+        print(
+            f"{single.formula:14} {single.crystal_system:13} place {single.rank + 1}; identified as "
+            f"{best and (best.formula, best.space_group)}, "
+            + ("not held" if not single.held else f"place {single.place + 1}" if single.place is not None else "missed")
+            + f"; {single.found.mixture and single.found.mixture.sentence}"
+        )
+        singles.append(single)
+    mixtures = []
+    for row, elements, pattern in mixed:
+        mixtures.append(identifier.identify(pattern, elements=elements))
+        print(f"{row['name']:40} {' '.join(elements)}: {mixtures[-1].mixture and mixtures[-1].mixture.sentence}")
+    figures: dict[str, float | None] = {**read_instrument_files(arguments.collection), **singles_to_figures(singles)}
+    if mixtures:
+        figures |= mixtures_to_figures([single.found for single in singles], mixtures)
+    if arguments.trees is not None:
+        figures |= trees_to_figures(trees_on_visible_lines(read_dataset(arguments.trees)), asked)
+    lines = figures_to_lines(figures)
     print("\n".join(lines))
     if not arguments.quick:
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
         head = f"# Measured patterns\n\n{figures['patterns']} measured single phases of `{arguments.labels.name}`, "
         head += "default preparation. Made by `benchmarks/measured.py`.\n\n"
-        head += provenance_to_line(provenance(table_digest=table.digest, seeds=[0])) + "\n\n"
+        digest = predictor.checkpoint.about["data_digest"]
+        head += provenance_to_line(provenance(table_digest=digest, seeds=[0])) + "\n\n"
         RESULTS.write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
     print(json.dumps(figures))
 

@@ -61,6 +61,13 @@ COLUMNS = {
     "constant": "training mean / majority",
     "trees_visible_lines": "ExtraTrees, lines > 1 %",
     "trees_all_sticks": "ExtraTrees, every stick (not measurable)",
+    "extra-trees": "ExtraTrees of the recipe",
+    "crabnet": "CrabNet, composition alone, 15.5 epochs",
+    "crabnet-energy": "CrabNet for the formation energy alone, 3 epochs",
+    "xrd-transformer": "XRD transformer, pattern alone, 2 epochs",
+    "small": "XxaCT as in the paper, preset `small`, 2 epochs",
+    "fcn": "FCN, pattern alone, 1 epoch",
+    "fcn-mlp": "FCN + MLP, 1 epoch",
 }
 
 
@@ -135,14 +142,11 @@ def ship(checkpoint: Checkpoint, measured: dict, compared: dict, *, digest: str)
 
 
 def to_table(columns: dict[str, dict[str, float]]) -> str:
-    """A Markdown table of the metrics that a user compares."""
-    lines = [
-        "| test split | " + " | ".join(COLUMNS.get(name, name) for name in columns) + " |",
-        "|---" * (len(columns) + 1) + "|",
-    ]
-    for name, label, digits in ROWS:
-        cells = [f"{metrics[name]:.{digits}f}" if name in metrics else "" for metrics in columns.values()]
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    """A Markdown table of the metrics that a user compares, a line a model."""
+    lines = ["| test split | " + " | ".join(label for _, label, _ in ROWS) + " |", "|---" * (len(ROWS) + 1) + "|"]
+    for column, metrics in columns.items():
+        cells = [f"{metrics[name]:.{digits}f}" if name in metrics else "" for name, _, digits in ROWS]
+        lines.append(f"| {COLUMNS.get(column, column)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

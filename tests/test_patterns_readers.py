@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import stat
+import sys
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
+from pattern_files import ANGLES, COUNTS, archive, brml, powder_cif, ras, rasx, refused, xrdml
 
 from xxact_core.errors import PatternError
 from xxact_core.patterns import readers
 from xxact_core.patterns.archives import read_members
 from xxact_core.patterns.readers import read_pattern
 
-ANGLES = np.round(np.arange(10, 14, 0.02), 2)
-COUNTS = np.arange(1, ANGLES.size + 1)
 SUFFIXES = [
     "xy",
     "xye",
@@ -40,74 +42,11 @@ SUFFIXES = [
 ]
 
 
-def refused(data: bytes, code: str, pattern: str, *, name: str = "scan.xy") -> None:
-    with pytest.raises(PatternError, match=pattern) as refusal:
-        read_pattern(data, name=name)
-    assert refusal.value.code == code
-
-
 def assert_scan(data: bytes, *, wavelength: float | None, name: str = "scan") -> None:
     pattern = read_pattern(data, name=name)
     np.testing.assert_allclose(pattern.two_theta, ANGLES, atol=1e-6)
     np.testing.assert_array_equal(pattern.intensity, COUNTS)
     assert pattern.wavelength == pytest.approx(wavelength, abs=1e-6)
-
-
-def xrdml(*, optics: str = "", ratio: float = 0.5, axis: str = "Gonio", head: str = "") -> str:
-    return f"""<?xml version="1.0" encoding="UTF-8"?>{head}
-<xrdMeasurements xmlns="http://www.xrdml.com/XRDMeasurement/1.5" status="Completed"><xrdMeasurement>
-<usedWavelength intended="K-Alpha 1"><kAlpha1 unit="Angstrom">1.5405980</kAlpha1>
-<kAlpha2 unit="Angstrom">1.5444260</kAlpha2><kBeta unit="Angstrom">1.3922500</kBeta>
-<ratioKAlpha2KAlpha1>{ratio}</ratioKAlpha2KAlpha1></usedWavelength>{optics}
-<scan appendNumber="0" mode="Continuous" scanAxis="{axis}" status="Completed"><dataPoints>
-<positions axis="2Theta" unit="deg"><startPosition>10.0</startPosition><endPosition>13.98</endPosition></positions>
-<commonCountingTime unit="seconds">1</commonCountingTime>
-<intensities unit="counts">{" ".join(map(str, COUNTS))}</intensities></dataPoints></scan>
-</xrdMeasurement></xrdMeasurements>
-"""
-
-
-def ras(*, axis: str = "TwoThetaTheta", wave: str = "Ka") -> str:
-    rows = "".join(f"{angle:.4f} {count:.4f} 1.0000\n" for angle, count in zip(ANGLES, COUNTS, strict=True))
-    return (
-        f'*RAS_DATA_START\n*RAS_HEADER_START\n*HW_XG_WAVE_LENGTH_ALPHA1 "1.540593"\n'
-        f'*HW_XG_WAVE_LENGTH_ALPHA2 "1.544414"\n*MEAS_COND_XG_WAVE_TYPE "{wave}"\n*MEAS_SCAN_AXIS_X "{axis}"\n'
-        f"*RAS_HEADER_END\n*RAS_INT_START\n{rows}*RAS_INT_END\n*RAS_DATA_END\n"
-    )
-
-
-def powder_cif(*, extra: str = "", columns: str = "_pd_meas_2theta_scan _pd_meas_counts_total") -> str:
-    rows = "\n".join(
-        f"{angle:.2f} {count}({index % 9 + 1})" for index, (angle, count) in enumerate(zip(ANGLES, COUNTS, strict=True))
-    )
-    return (
-        f"data_scan\n_diffrn_radiation_wavelength 1.5405(1)\n{extra}\nloop_\n{columns.replace(' ', chr(10))}\n{rows}\n"
-    )
-
-
-def archive(members: dict[str, bytes], *, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression) as written:
-        for name, content in members.items():
-            written.writestr(name, content)
-    return buffer.getvalue()
-
-
-def rasx(**more: bytes) -> dict[str, bytes]:
-    rows = "".join(f"{angle:.4f}\t{count}\t1\r\n" for angle, count in zip(ANGLES, COUNTS, strict=True))
-    conditions = (
-        "<MeasurementConditions><WaveType>Ka</WaveType><WavelengthKalpha1>1.540593</WavelengthKalpha1>"
-        "<WavelengthKalpha2>1.544414</WavelengthKalpha2>"
-        "<ScanInformation><AxisName>TwoThetaTheta</AxisName></ScanInformation></MeasurementConditions>"
-    )
-    return {
-        "Data0/Profile0.txt": rows.encode("utf-8-sig"),
-        "Data0/MesurementConditions0.xml": conditions.encode(),
-        "root.xml": b'<?xml version="1.0"?><Root><Data0 Type="Profile">'
-        b'<ContentHashList Name="Profile0.txt" ContentHash="0" />'
-        b'<ContentHashList Name="MesurementConditions0.xml" ContentHash="0" /></Data0></Root>',
-        **more,
-    }
 
 
 def test_xrdml_gives_the_mean_of_its_doublet_and_alpha_1_behind_germanium() -> None:
@@ -194,9 +133,9 @@ def test_gsas_hundredths_of_a_degree_are_degrees_and_flight_banks_are_refused() 
         (b"\x89PNG\r\n\x1a\n" + b"10.0 5\n" * 50, "PNG"),
         (b"%PDF-1.7\n" + b"10.0 5\n" * 50, "PDF"),
         (b"\x7fELF\x02\x01" + b"10.0 5\n" * 50, "program"),
-        (b"\x89HDF\r\n\x1a\n", "HDF5"),
         (b"\x1f\x8b\x08\0" + bytes(range(256)), "gzip"),
         (b"\x80\x04\x95" + b"cos\nsystem\n", "pickle"),
+        (b"RAW_1.06Powdat" + bytes(100), "Stoe"),
         (b"10.0 5\n" * 50 + b"\0\x01\x02", "binary"),
     ],
 )
@@ -208,10 +147,12 @@ def test_foreign_content_is_refused_whatever_it_is_called(content: bytes, kind: 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_random_bytes_are_refused_under_every_suffix(suffix: str) -> None:
     generator = np.random.default_rng(len(suffix))
-    for start in (b"", b"RAW1.01\0", b"RAW4.00\0", b"PK\x03\x04", b"<?xml version='1.0'?>", b"*RAS_DATA_START\n"):
+    starts = (b"", b"RAW ", b"RAW2", b"RAW1.01\0", b"RAW4.00\0", b"V3RD", b"V5RD", b".RAW\r", b"SampleIdent,a,/\n")
+    starts += (b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"<?xml version='1.0'?>", b"*RAS_DATA_START\n")
+    for start in starts:
         with pytest.raises(PatternError) as refusal:
             read_pattern(start + generator.bytes(3000), name=f"scan.{suffix}")
-        assert refusal.value.code in {"E_FORMAT", "E_TRUNCATED", "E_VALUES"}
+        assert refusal.value.code in {"E_FORMAT", "E_TRUNCATED", "E_VALUES", "E_TOO_LARGE"}
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -258,6 +199,11 @@ def test_archives_with_paths_that_leave_them_are_refused(name: str, tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
+def test_archives_with_names_that_hide_their_end_are_refused() -> None:
+    hidden = archive(rasx(**{"a.xml_.txt": b"1"})).replace(b"a.xml_.txt", b"a.xml\0.txt")
+    refused(hidden, "E_BOMB", "leaves the archive")
+
+
 def test_archives_with_links_repeats_and_lies_are_refused() -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as written:
@@ -271,6 +217,10 @@ def test_archives_with_links_repeats_and_lies_are_refused() -> None:
         with pytest.warns(UserWarning, match="Duplicate"):
             written.writestr("a.xml", "2")
     refused(buffer.getvalue(), "E_BOMB", "occurs twice")
+    overlapping = bytearray(archive({"a.txt": b"0123456789", "b.txt": b"0123456789"}, compression=zipfile.ZIP_STORED))
+    directory = overlapping.rindex(b"PK\x01\x02")
+    overlapping[directory + 42 : directory + 46] = (5).to_bytes(4, "little")
+    refused(bytes(overlapping), "E_BOMB", "overlaps another member")
     honest = archive({"a.txt": b"0123456789" * 10})
     directory = honest.rindex(b"PK\x01\x02")
     for lie in (5, 90_000):
@@ -285,11 +235,10 @@ def test_an_archive_of_something_else_is_refused() -> None:
     refused(archive({"xl/workbook.xml": b"<a/>"}), "E_FORMAT", "neither BRML nor RASX")
 
 
-@pytest.mark.parametrize("kind", ["xrdml", "ras", "rasx", "cif"])
+@pytest.mark.parametrize("kind", ["xrdml", "ras", "rasx", "brml", "cif"])
 def test_vendor_files_cut_anywhere_are_refused_or_complete(kind: str) -> None:
-    whole = {"xrdml": xrdml().encode(), "ras": ras().encode(), "rasx": archive(rasx()), "cif": powder_cif().encode()}[
-        kind
-    ]
+    packed = {"rasx": archive(rasx()), "brml": archive(brml())}
+    whole = {"xrdml": xrdml().encode(), "ras": ras().encode(), "cif": powder_cif().encode(), **packed}[kind]
     lengths = np.random.default_rng(0).integers(1, len(whole) - 30, 50)
     lengths = [length for length in lengths if whole[length - 1 : length] != b"\n"]
     read = []
@@ -350,58 +299,34 @@ def test_every_example_is_read_with_the_wavelength_that_its_table_says(examples:
 
 
 # ---------------------------------------------------------------------------------------- the larger collection
-NOT_YET = {
-    "raw/PyXRD__brk_raw1.raw": "E_FORMAT",
-    "raw/PyXRD__brk_raw2.raw": "E_FORMAT",
-    "raw/dash__Tutorial_06.raw": "E_FORMAT",
-    "raw/maud__sio250.raw": "E_FORMAT",
-    "raw/maud__Steel16CrNi4.RAW": "E_FORMAT",
-    "dat/maud__alzrc.dat": "E_FORMAT",
-    "dat/maud__bbm48bis.dat": "E_FORMAT",
-}
-REFUSED = {
-    "ras/rietx__rigaku_multiscan.ras": "E_VALUES",
-    "ras/rietx__rigaku_three_column.ras": "E_VALUES",
-    "cif/datalab__cod_9004112.cif": "E_FORMAT",
-    "cif/pdCIFplotter__ALUMINA.cif": "E_RADIATION",
-    "cif/pdCIFplotter__NISI.cif": "E_RADIATION",
-    "cif/pdCIFplotter__single_list.cif": "E_VALUES",
-    "nxs/pynxtools-xrd__xrdml_918-16_10_ref.nxs": "E_FORMAT",
-    "nxs/xrd_analysis_workflow__Si_17.95keV.nxs": "E_FORMAT",
-    "xys/diffraction-lib__mcstas_lbco-si.xys": "E_AXIS",
-}
-OTHER_TRUTH = {
-    "xrdml/nomad-measurements__m54313_om2th_10.xrdml": 352876.0,  # the table's 14602 lacks the attenuation
-    "cif/pdCIFplotter__multi_many.cif": None,  # the table joins all blocks
-    "cif/pdCIFplotter__single_many_1.cif": None,
-    "cif/rietx__nist_srm660c_100a.cif": None,
-}
+@pytest.fixture(scope="module")
+def benchmark(repository: Path) -> ModuleType:
+    script = repository / "benchmarks" / "readers.py"
+    specification = importlib.util.spec_from_file_location("readers_benchmark", script)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules["readers_benchmark"] = module
+    specification.loader.exec_module(module)
+    return module
 
 
-def test_the_collection_of_formats_is_read_right_or_refused_by_name(shared_data: Path) -> None:
-    with (shared_data / "formats" / "truth.csv").open(encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if not row["file"].endswith(".json")]
-    right = 0
-    for row in rows:
-        path = shared_data / "formats" / row["file"]
-        expected = NOT_YET.get(row["file"]) or REFUSED.get(row["file"])
-        if expected:
-            with pytest.raises(PatternError) as refusal:
-                read_pattern(path)
-            assert refusal.value.code == expected, row["file"]
-            continue
-        pattern = read_pattern(path)
-        largest = OTHER_TRUTH.get(row["file"], float(row["max_intensity"]))
-        if largest is None:
-            continue
-        assert pattern.two_theta.size == int(row["n_points"]), row["file"]
-        assert pattern.two_theta[0] == pytest.approx(float(row["start"]), abs=2e-3), row["file"]
-        assert pattern.two_theta[-1] == pytest.approx(float(row["stop"]), abs=3e-3), row["file"]
-        assert pattern.intensity.max() == pytest.approx(largest, rel=1e-3), row["file"]
-        if row["wavelength"]:
-            assert pattern.wavelength == pytest.approx(float(row["wavelength"]), abs=2e-3), row["file"]
-        right += 1
-    assert right == len(rows) - len(NOT_YET) - len(REFUSED) - 3
+def test_the_collection_of_formats_is_read_right_or_refused_by_name(benchmark: ModuleType, shared_data: Path) -> None:
+    rows = benchmark.read_truth(shared_data / "formats")
+    verdicts = [benchmark.judge_file(row, shared_data / "formats") for row in rows]
+    assert len(verdicts) == 80
+    assert [verdict for verdict in verdicts if not verdict.meant] == []
+    assert sum(not verdict.right for verdict in verdicts) == len(benchmark.REASONS)
+
+
+def test_the_comparison_finds_what_differs(benchmark: ModuleType) -> None:
+    row = dict.fromkeys(("n_points", "start", "stop", "max_intensity", "max_at", "wavelength"), "") | {"file": "scan"}
+    pattern = read_pattern(ras().encode())
+    assert benchmark.differences([pattern], row) == []
+    truth = {"n_points": "200", "start": "10", "stop": "13.98", "max_intensity": "200", "max_at": "13.98"}
+    assert benchmark.differences([pattern], row | truth) == []
+    for key, value in (("n_points", "201"), ("start", "10.02"), ("max_intensity", "201"), ("max_at", "13.9")):
+        assert len(benchmark.differences([pattern], row | truth | {key: value})) == 1
 
 
 def test_the_certified_lanthanum_hexaboride_is_read_in_its_regions(shared_data: Path) -> None:

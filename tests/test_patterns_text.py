@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xxact_core.errors import PatternError
+from xxact_core.patterns import text_tables
 from xxact_core.patterns.conversions import CU_K_ALPHA, change_wavelength, two_theta_to_d, two_theta_to_q
 from xxact_core.patterns.readers import read_pattern
 
@@ -254,6 +255,9 @@ def test_a_column_called_theta_and_an_axis_that_ends_early_are_noted() -> None:
         ("1.1294\n", 1.1294),
         ("", None),
         ("# Wavelength: 154.06\n", None),
+        ("K-Alpha1 wavelength,1.54060\nK-Alpha2 wavelength,1.54443\n", (2 * 1.5406 + 1.54443) / 3),
+        ("Wavelength,1.5406,\n", 1.5406),
+        ("Wavelength;.7093\n", 0.7093),
         ('\'Anode: "Cu"\n', None),
     ],
 )
@@ -302,3 +306,18 @@ def test_random_digits_are_a_pattern_or_a_named_error(content: str) -> None:
     except PatternError:
         return
     assert (np.diff(two_theta) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("separator", "decimal"), [*((mark, ".") for mark in " \t,;"), *((mark, ",") for mark in " \t;")]
+)
+@pytest.mark.parametrize("width", [2, 3])
+def test_quick_reading_gives_what_careful_reading_does(
+    separator: str, decimal: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = [(f"{10 + 0.02 * index:.4f}", f"{index % 7 + 0.25:.3e}", f"{index + 0.5}")[:width] for index in range(300)]
+    text = "# a comment\n" + "\n".join(separator.join(row).replace(".", decimal) for row in fields) + "\n\n"
+    quick = read_pattern(text.encode())
+    monkeypatch.setattr(text_tables, "rows_to_numbers", lambda *_, **__: None)
+    assert quick == read_pattern(text.encode())
+    np.testing.assert_allclose(quick.intensity, [float(row[1]) for row in fields])

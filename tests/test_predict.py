@@ -11,13 +11,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from strategies import compositions
 
 from xxact_core.checkpoint import load_checkpoint
-from xxact_core.compositions.formula import parse_formula
+from xxact_core.compositions.composition import Composition
+from xxact_core.compositions.draws import DRAWS, draw_compositions
+from xxact_core.compositions.formula import composition_to_formula, parse_formula
+from xxact_core.compositions.partial import PartialComposition
+from xxact_core.compositions.partial_text import parse_composition
 from xxact_core.errors import FormulaError, InputError, PatternError, WavelengthError
+from xxact_core.objectives.targets import from_z_scores
 from xxact_core.patterns.gridding import put_on_grid
 from xxact_core.patterns.pattern import Pattern
+from xxact_core.patterns.preparation import Preparation
 from xxact_core.patterns.readers import read_pattern
+from xxact_core.patterns.steps import PutOnGrid, ToCopper
 from xxact_core.predict import Prediction, Predictor
 
 _TABLE = Path(__file__).parents[1] / "data" / "examples" / "examples.csv"
@@ -115,6 +125,100 @@ def test_bad_formula_and_short_scan_are_refused(predictor: Predictor) -> None:
     with pytest.raises(PatternError, match="30%"):
         predictor.predict(short, "Si")
     assert isinstance(predictor.predict(short, "Si", override_coverage=True), Prediction)
+
+
+def told(prediction: Prediction) -> str:
+    return json.dumps(prediction.to_dict())
+
+
+def test_a_composition_with_nothing_open_costs_nothing_and_changes_no_bit(predictor: Predictor) -> None:
+    pattern = long_scan(wavelength=1.54184)
+    plain = predictor.predict(pattern, "Fe2O3")
+    assert plain.composition_cost is None
+    assert "composition_cost" not in plain.to_dict()
+    for same in ("Fe 2, O 3", PartialComposition(("Fe", "O"), (2.0, 3.0)), parse_formula("Fe2O3")):
+        assert told(replace(predictor.predict(pattern, same), formula=plain.formula)) == told(plain)
+
+
+@settings(max_examples=5)
+@given(compositions())
+def test_any_formula_is_answered_as_by_one_row_of_the_model(predictor: Predictor, composition: Composition) -> None:
+    gridded = put_on_grid(long_scan(wavelength=1.54184))
+    rows = [gridded.intensity, gridded.hidden_windows, composition.atomic_numbers, composition.fractions]
+    kinds = [torch.float32, torch.bool, torch.long, torch.float32]
+    with torch.inference_mode():
+        inputs = [torch.tensor(row, dtype=kind)[None] for row, kind in zip(rows, kinds, strict=True)]
+        (energy,) = from_z_scores(
+            predictor.checkpoint.model(*inputs)["formation_energy_per_atom"],
+            predictor.checkpoint.statistics["formation_energy_per_atom"],
+        )
+    answer = predictor.predict(gridded, composition_to_formula(composition))
+    assert answer.formation_energy_per_atom.value == float(energy)
+
+
+@pytest.mark.parametrize("known", ["Si 50±5 O 50±5", "Si,O", "Si 70 wt% ?O", "SiO2 ?H"])
+def test_the_answer_of_partial_knowledge_is_the_mean_over_what_it_may_be(predictor: Predictor, known: str) -> None:
+    pattern = long_scan(wavelength=1.54184)
+    answer = predictor.predict(pattern, known)
+    drawn = draw_compositions(parse_composition(known))
+    single = [predictor.predict(pattern, composition) for composition in drawn]
+    for name in ("crystal_system", "space_group"):
+        mean: dict[str, float] = {}
+        for each in single:
+            for entry in getattr(each, name):
+                mean[entry.label] = mean.get(entry.label, 0) + entry.probability / len(drawn)
+        found = {entry.label: entry.probability for entry in getattr(answer, name)}
+        assert found == pytest.approx(mean, abs=1e-4)
+    energies = [each.formation_energy_per_atom.value for each in single]
+    assert answer.formation_energy_per_atom.value == pytest.approx(np.mean(energies), abs=1e-4)
+    cost = answer.composition_cost
+    assert cost.formation_energy_spread == pytest.approx(np.std(energies), abs=1e-4)
+    widths = [each.high - each.low for each in (answer.formation_energy_per_atom, single[0].formation_energy_per_atom)]
+    assert widths[0] > widths[1]
+    doubts = [-sum(entry.probability * np.log2(entry.probability) for entry in each.crystal_system) for each in single]
+    assert 0 <= cost.composition_bits <= cost.crystal_system_bits
+    assert cost.composition_bits == pytest.approx(cost.crystal_system_bits - np.mean(doubts), abs=1e-3)
+    assert str(cost) in answer.warnings
+    assert answer.to_dict()["composition_cost"]["draws"] == len(drawn) == DRAWS
+    assert told(predictor.predict(pattern, known)) == told(answer)
+
+
+def test_without_a_composition_the_pattern_alone_is_asked(predictor: Predictor) -> None:
+    pattern = long_scan(wavelength=1.54184)
+    answer = predictor.predict(pattern, "?")
+    assert answer.formula == "?"
+    assert answer.composition_cost.composition_bits is None
+    assert answer.formation_energy_per_atom.low is None
+    assert answer.crystal_system_set is None
+    assert any("from the pattern alone" in warning for warning in answer.warnings)
+    assert not any("not learned" in warning for warning in answer.warnings)
+    checkpoint = predictor.checkpoint
+    recipe = {**checkpoint.about["recipe"], "hide_composition": 0.0}
+    never = replace(checkpoint, about={**checkpoint.about, "recipe": recipe})
+    remarks = Predictor(never, device=predictor.device).predict(pattern, PartialComposition()).warnings
+    assert any("has not learned to do without a composition" in remark for remark in remarks)
+
+
+def test_steps_of_the_preparation_are_taken_and_the_wavelength_of_the_call_wins(predictor: Predictor) -> None:
+    pattern, steps = long_scan(wavelength=0.7), Preparation((ToCopper(wavelength=1.54184), PutOnGrid()))
+    gridded = steps.apply(pattern).gridded
+    assert predictor.predict(pattern, "Si", preparation=steps) == predictor.predict(gridded, "Si")
+    other = steps.replace_step(ToCopper(wavelength=1.5))
+    assert predictor.predict(pattern, "Si", preparation=other, wavelength=1.54184) == predictor.predict(gridded, "Si")
+
+
+def test_command_line_takes_partial_knowledge_and_a_preparation(examples: Path, tmp_path: Path) -> None:
+    file, steps = examples / "corundum.prn", tmp_path / "steps.json"
+    steps.write_text(json.dumps(Preparation((ToCopper(wavelength="CuKa"), PutOnGrid())).to_dict()))
+    result = xxact("predict", file, "--formula", "Al,O", "--preparation", steps, "--json")
+    assert result.returncode == 0, result.stderr
+    (answer,) = json.loads(result.stdout)
+    assert answer["composition_cost"]["known"] == "elements without amounts"
+    steps.write_text('{"steps": [{"step": "to_cobalt"}]}')
+    refused = xxact("predict", file, "--formula", "Al,O", "--preparation", steps)
+    assert refused.returncode == 2
+    assert "to_cobalt" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_element_that_no_training_material_has_is_named(predictor: Predictor) -> None:

@@ -13,13 +13,14 @@ import torch
 from safetensors.torch import load_file
 
 from xxact_core.checkpoint import load_checkpoint, make_model
-from xxact_core.dataset.batches import BatchMaker
+from xxact_core.dataset.batches import Batch, BatchMaker
 from xxact_core.dataset.table import StickTable
 from xxact_core.errors import RecipeError
 from xxact_core.model.config import preset
 from xxact_core.model.xxact import count_parameters
 from xxact_core.patterns.distortion_effects import Strain
 from xxact_core.training import run as run_module
+from xxact_core.training.config import Recipe
 from xxact_core.training.gradients import in_half_precision
 from xxact_core.training.journal import read_journal
 from xxact_core.training.optimiser import make_optimiser
@@ -86,6 +87,61 @@ def test_inputs_are_hidden_as_often_as_said_and_never_both(small_table: StickTab
     assert float(no_composition.float().mean()) == pytest.approx(0.2, abs=0.06)
     assert not bool((no_pattern & no_composition).any())
     assert torch.equal(shown.fractions[~no_composition], batch.fractions[~no_composition])
+
+
+BLURRED = replace(QUICK, fraction_jitter=0.1, drop_light=0.4)
+
+
+def blurred(table: StickTable, recipe: Recipe, *, rows: int = 400) -> tuple[Batch, Batch]:
+    batch = BatchMaker(table, device=CPU).batch(np.arange(rows) % len(table), seed=0)
+    return batch, hide_inputs(batch, recipe, draw_lottery(rows, recipe, generator=torch.Generator().manual_seed(1)))
+
+
+def test_recipes_that_blur_nothing_draw_what_they_drew_before(small_table: StickTable) -> None:
+    batch, shown = blurred(small_table, QUICK)
+    assert shown.fractions is batch.fractions
+    generators = [torch.Generator().manual_seed(3) for _ in range(2)]
+    plain, more = (draw_lottery(8, recipe, generator=generators[0]) for recipe in (QUICK, BLURRED))
+    again = draw_lottery(8, BLURRED, generator=generators[1])
+    for name in ("masks", "tasks", "inputs"):
+        assert torch.equal(getattr(plain, name), getattr(again, name))
+    assert plain.light is None
+    assert more.amounts is not None
+
+
+def test_light_elements_are_left_out_as_often_as_said_and_never_all(small_table: StickTable) -> None:
+    batch, shown = blurred(small_table, replace(QUICK, drop_light=0.4))
+    light = torch.isin(batch.atomic_numbers, torch.tensor([1, 3, 6, 8])) & (batch.fractions > 0)
+    affected = light.any(dim=1) & ((batch.fractions > 0) & ~light).any(dim=1)
+    gone = (light & (shown.fractions == 0)).any(dim=1)
+    assert bool(affected.any())
+    assert not bool((gone & ~affected).any())
+    assert float(gone[affected].float().mean()) == pytest.approx(0.4, abs=0.08)
+    torch.testing.assert_close(shown.fractions.sum(dim=1), torch.ones(400))
+    assert not bool((shown.fractions[gone] * light[gone]).any())
+    torch.testing.assert_close(shown.fractions[~gone], batch.fractions[~gone])
+
+
+def test_fractions_of_half_of_the_materials_are_off_by_spreads_up_to_the_one_that_is_said(
+    small_table: StickTable,
+) -> None:
+    batch, shown = blurred(small_table, replace(QUICK, fraction_jitter=0.1))
+    present = batch.fractions > 0
+    assert torch.equal(shown.fractions > 0, present)
+    torch.testing.assert_close(shown.fractions.sum(dim=1), torch.ones(400))
+    two = present.sum(dim=1) >= 2
+    off = (shown.fractions / batch.fractions).log()[two]
+    difference = off[:, 0] - off[:, 1]
+    assert float((difference.abs() < 1e-6).float().mean()) == pytest.approx(0.5, abs=0.08)
+    assert float(difference.std()) == pytest.approx(0.1 * (2 / 6) ** 0.5, rel=0.2)  # mean of σ² over 0 and 0-0.1
+
+
+def test_a_blurred_batch_is_the_same_in_pieces(small_table: StickTable) -> None:
+    batch, shown = blurred(small_table, BLURRED, rows=48)
+    lottery = draw_lottery(48, BLURRED, generator=torch.Generator().manual_seed(1))
+    for piece in (slice(0, 20), slice(20, 48)):
+        part = hide_inputs(batch.part(piece), BLURRED, lottery.part(piece))
+        torch.testing.assert_close(part.fractions, shown.fractions[piece])
 
 
 def test_material_without_pattern_or_composition_is_answered_by_the_other(small_table: StickTable) -> None:
@@ -170,6 +226,9 @@ def test_parameters_of_an_averaged_or_frozen_model_are_all_counted(small_dataset
         ({"relatives": Strain(), "targets": ("density",)}, "relatives"),
         ({"objectives": ("contrastive",), "hide_pattern": 0.1}, "hide_pattern"),
         ({"preset": "crabnet-small", "hide_composition": 0.1}, "crabnet"),
+        ({"fraction_jitter": -0.1}, "fraction_jitter"),
+        ({"drop_light": 1.5}, "drop_light"),
+        ({"preset": "xrd-transformer", "drop_light": 0.1}, "does not look at the composition"),
     ],
 )
 def test_impossible_choices_are_refused(change: dict, said: str) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from xxact_app.escaping import safe_text
 from xxact_core.errors import InputError, PatternError
+from xxact_core.patterns.guarded_reading import prepare_reading, read_foreign_pattern
 from xxact_core.patterns.pattern import Pattern
-from xxact_core.patterns.readers import read_pattern
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +47,13 @@ class Example:
     wavelength: str
 
 
+def warm_up_reading() -> None:
+    """Start the process that reads files, so that the first one need not wait for it."""
+    prepare_reading()
+
+
 def read_sample(file: str, content: bytes, *, number: int, taken: Collection[str]) -> Sample:
-    """Read one dropped file.
+    """Read one dropped file, in a process of its own that ends where the file takes too much time or memory.
 
     number: of this file in its session, part of the key, so that a file dropped twice is kept twice.
     taken: names that other samples have already.
@@ -58,7 +63,7 @@ def read_sample(file: str, content: bytes, *, number: int, taken: Collection[str
     """
     name = safe_text(file.replace("\\", "/").rpartition("/")[2]).strip() or "unnamed file"
     try:
-        pattern = read_pattern(content, name=name)
+        pattern = read_foreign_pattern(content, name=name)
     except InputError as error:
         msg = f"{name}: {without_name(error, name)}"
         raise PatternError(msg, code=error.code) from error

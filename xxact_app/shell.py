@@ -51,11 +51,13 @@ def build() -> pmui.Page:
     """The whole app for one visitor."""
     # Imported here, so that a broken installation is told on the page too.
     from xxact_app.inputs import Inputs
+    from xxact_app.samples import warm_up_reading
     from xxact_app.session import Session
     from xxact_app.store import Store, warm_up
     from xxact_app.views.pattern import PatternView
     from xxact_app.views.prediction import PredictionView
 
+    warm_up_reading()
     session = Session()
     store = Store(session)
     pn.config.exception_handler = lambda error: _report(store, error)

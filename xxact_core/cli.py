@@ -1,4 +1,4 @@
-"""The command line: xxact build | dataset | train | journal | evaluate | tables | paper | predict | info | app."""
+"""The command line: xxact build | dataset | train | evaluate | ... | predict | identify | info | app."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xxact_core import dataset_commands, paper_commands
+from xxact_core import dataset_commands, identify_command, paper_commands
 from xxact_core.errors import InputError, RecipeError, WavelengthError, shorten
 
 app = typer.Typer(
@@ -21,8 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(dataset_commands.app, name="dataset")
 app.add_typer(paper_commands.app, name="paper")
-
-SHOWN_OF_A_SET = 8
+app.add_typer(identify_command.app)
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -176,28 +175,42 @@ def tables(
 def predict(
     files: Annotated[list[Path], typer.Argument(help="Files of diffractometers.")],
     *,
-    formula: Annotated[str, typer.Option(help="Of the material, for instance LaB6 or CuSO4·5H2O.")],
+    formula: Annotated[
+        str,
+        typer.Option(help="LaB6, or what is known: 'Fe 40±2 O 60±3', 'Fe 72 wt% ?O', 'Fe,O', or '?' for nothing."),
+    ],
     wavelength: Annotated[
         str | None, typer.Option(help="In Å, or a name such as CuKa; needed where a file has none.")
     ] = None,
+    scan: Annotated[str, typer.Option(help="Of a file of several scans: its number, from 0, or 'sum'.")] = "0",
     model: Annotated[Path | None, typer.Option(help="A checkpoint folder; the one that ships where not given.")] = None,
+    preparation: Annotated[
+        Path | None, typer.Option(help="Steps of the preparation, a JSON file; the usual ones where not given.")
+    ] = None,
     override_coverage: Annotated[bool, typer.Option(help="Predict from under 30 % of the range, too.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """What each file's material is. Exit code 2 where a file could not be answered."""
-    from xxact_core.compositions.formula import parse_formula
+    from xxact_core.compositions.partial_text import parse_composition
     from xxact_core.patterns.conversions import parse_wavelength
-    from xxact_core.patterns.readers import read_pattern
+    from xxact_core.patterns.guarded_reading import prepare_reading, read_foreign_pattern
+    from xxact_core.patterns.preparation import read_preparation
+    from xxact_core.patterns.readers import parse_scan
     from xxact_core.predict import Predictor
+    from xxact_core.prediction import answer_to_text
 
-    parse_formula(formula)  # a bad formula is told once, not for every file
-    length = None if wavelength is None else parse_wavelength(wavelength)
+    parse_composition(formula)  # a bad formula is told once, not for every file
+    length, chosen = None if wavelength is None else parse_wavelength(wavelength), parse_scan(scan)
+    steps = None if preparation is None else read_preparation(preparation)
+    prepare_reading()
     predictor = Predictor.load(model)
     answers: list[dict[str, Any]] = []
     for file in files:
         try:
-            pattern = read_pattern(file, wavelength=length)
-            prediction = predictor.predict(pattern, formula, override_coverage=override_coverage)
+            pattern = read_foreign_pattern(file, wavelength=length, scan=chosen)
+            prediction = predictor.predict(
+                pattern, formula, wavelength=length, preparation=steps, override_coverage=override_coverage
+            )
             answers.append({"file": str(file), **prediction.to_dict()})
         except WavelengthError as error:
             text = f"{error} (--wavelength)"
@@ -208,7 +221,7 @@ def predict(
         typer.echo(json.dumps(answers, ensure_ascii=False))
     else:
         for answer in answers:
-            typer.echo(_answer_to_text(answer), err="error" in answer)
+            typer.echo(answer_to_text(answer), err="error" in answer)
     if any("error" in answer for answer in answers):
         raise typer.Exit(2)
 
@@ -263,26 +276,6 @@ def serve(
     given = {} if workspace is None else {"XXACT_WORKSPACE": str(workspace.resolve())}
     given |= {"XXACT_SOURCES": os.pathsep.join(str(folder.resolve()) for folder in source)} if source else {}
     raise typer.Exit(subprocess.call(command, env={**os.environ, **given}))  # noqa: S603 - fixed command, port checked
-
-
-def _answer_to_text(answer: dict[str, Any]) -> str:
-    if "error" in answer:
-        return f"{answer['file']}: {answer['error'].removeprefix(Path(answer['file']).name + ': ')}"
-    lines = [f"{answer['file']}  ({answer['formula']}, {answer['coverage']:.0%} of 5-90° measured)"]
-    for name, label in (("formation_energy_per_atom", "formation energy"), ("band_gap", "band gap")):
-        if (value := answer[name]) is not None:
-            interval = "" if value["low"] is None else f"  ({value['low']:.2f} to {value['high']:.2f})"
-            lines.append(f"  {label:18s}{value['value']:.2f} {value['unit']}{interval}")
-    for name, label in (("crystal_system", "crystal system"), ("space_group", "space group")):
-        if not answer[name]:  # the model was not trained for it
-            continue
-        ranked = ", ".join(f"{entry['label']} {entry['probability']:.0%}" for entry in answer[name][:3])
-        lines.append(f"  {label:18s}{ranked}")
-        if (names := answer.get(f"{name}_set")) is not None:
-            shown = ", ".join(names[:SHOWN_OF_A_SET]) + (" ..." if len(names) > SHOWN_OF_A_SET else "")
-            lines.append(f"  {'':18s}9 of 10 times among {len(names)}: {shown}")
-    lines += [f"  note: {warning}" for warning in answer["warnings"]]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,15 @@ class InputError(ValueError):
 
 
 class PatternError(InputError):
-    """A diffraction pattern that cannot be used (E_EMPTY, E_FORMAT, E_AXIS, E_VALUES, E_RANGE, E_COVERAGE ...)."""
+    """A diffraction pattern that cannot be used (E_EMPTY, E_FORMAT, E_AXIS, E_VALUES, E_SCAN, E_LIMIT ...)."""
 
 
 class WavelengthError(PatternError):
     """The wavelength is missing, unknown or out of range: it is asked for, never assumed (E_WAVELENGTH)."""
+
+
+class PreparationError(InputError):
+    """A step of a preparation that there is not, out of place or with an impossible setting (E_PREPARATION)."""
 
 
 class FormulaError(InputError):

@@ -1,13 +1,16 @@
-"""Outputs of the class heads → probabilities, in which crystal system and space group never contradict each other."""
+"""How a model is asked and what it answers: a pattern with many compositions; probabilities of classes."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from xxact_core.model.model import Model
+from xxact_core.model.xxact import Encoded, Xxact
 from xxact_core.quantities import CRYSTAL_SYSTEMS, SPACE_GROUP_COUNT, space_group_to_crystal_system
 
 SYSTEM_OF_GROUP = tuple(
@@ -16,13 +19,41 @@ SYSTEM_OF_GROUP = tuple(
 """Index of the crystal system of each space group, in the order of the classes."""
 
 
+def observe_compositions(
+    model: Model,
+    intensity: Float[Tensor, "one points"],
+    hidden: Bool[Tensor, "one windows"],
+    atomic_numbers: Int[Tensor, "batch elements"],
+    fractions: Float[Tensor, "batch elements"],
+) -> tuple[Float[Tensor, "batch width"], Float[Tensor, "one tokens token_width"] | None]:
+    """`Model.observe` of one pattern with each composition of a batch; XxaCT encodes the pattern once."""
+    batch = len(fractions)
+    if batch == 1:
+        return model.observe(intensity, hidden, atomic_numbers, fractions)
+    if not isinstance(model, Xxact):
+        embedding, tokens = model.observe(
+            intensity.expand(batch, -1), hidden.expand(batch, -1), atomic_numbers, fractions
+        )
+        return embedding, None if tokens is None else tokens[:1]
+    pattern = model.pattern_encoder(intensity, hidden, model.mask_token)
+    composition, present = model.composition_encoder(atomic_numbers, fractions)
+    encoded = Encoded(pattern.expand(batch, -1, -1), composition, present)
+    return model.fuse(encoded, cls_only=True)[:, 0], pattern
+
+
+def entropy_bits(probabilities: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
+    """Entropy -Σ p log₂ p of each row [bit]: 0 where one class is sure."""
+    return torch.special.entr(probabilities).sum(dim=1) / math.log(2)
+
+
 def class_probabilities(
     logits: Mapping[str, Float[Tensor, "batch classes"]], temperatures: Mapping[str, float]
 ) -> dict[str, Float[Tensor, "batch classes"]]:
     """Probabilities of every class target, each at its temperature (1 where none is given), in float64.
 
-    A space group lies in one crystal system, so the two heads speak of one thing. Where a model has both, the system's
-    probability is the geometric mean of what they say, and a group's is its system's times its share within it.
+    A space group lies in one crystal system, so the two heads speak of one thing and must not contradict each other.
+    Where a model has both, the system's probability is the geometric mean of what they say, and a group's is its
+    system's times its share within it.
     """
     scaled = {name: values.double() / temperatures.get(name, 1.0) for name, values in logits.items()}
     probabilities = {name: values.softmax(dim=1) for name, values in scaled.items()}

@@ -9,6 +9,13 @@ import numpy as np
 from xxact_core.errors import PatternError, shorten
 from xxact_core.patterns.measured_points import AxisKind
 
+_SHIFT_JIS_THETA = b"\x83\xc6".decode("latin-1")
+"""θ of a Japanese RAS header after Latin-1 decoding."""
+
+_SCANS = re.compile(r"2theta|twotheta|2θ|gonio", re.IGNORECASE)
+_TWO_THETA_TITLE = re.compile(r"\W*(?:2\s*[-_*]?\s*th|two[\s_-]*th|2\s*θ|ttheta|tth\b|angle|pos)")
+_INTENSITY_TITLE = re.compile(r"\W*(?:intensit|counts?\b|cps\b|i(?:_?obs)?\b|y(?:_?obs)\b|int\b|signal)")
+
 
 def axis_of_header(header: str, *, name: str) -> tuple[AxisKind, float, list[str]]:
     """What the title of the first column says: its kind, the factor to [deg], [Å⁻¹] or [Å], and notes for the user.
@@ -40,6 +47,34 @@ def axis_of_header(header: str, *, name: str) -> tuple[AxisKind, float, list[str
     if re.match(r"\W*(?:theta|θ)\b", title):
         return "two_theta", 1.0, ["the first column is called theta; its angles were taken as 2θ"]
     return "two_theta", 1.0, []
+
+
+def check_scan_axis(axis: str | None, *, name: str) -> None:
+    """Refuse a scan whose axis is named and is not 2θ.
+
+    Raises:
+        PatternError: names the axis (E_AXIS).
+    """
+    if axis is not None and not _SCANS.search(re.sub(r"[\s_-]", "", axis.replace(_SHIFT_JIS_THETA, "theta"))):
+        msg = f"{name}: the scan runs over {shorten(axis, limit=40)!r}; expected 2θ"
+        raise PatternError(msg, code="E_AXIS")
+
+
+def columns_of_header(header: str, *, width: int, separator: str) -> tuple[int, int]:
+    """Which of `width` columns hold angles and intensities, from the last line before them; the first two by default.
+
+    Titles count only where there is one for each column, as in `Angle,TimePerStep,Intensity,ESD`.
+    """
+    line = next((line for line in reversed(header.lower().split("\n")) if line.strip()), "")
+    plain = line.strip().lstrip("#!;%'\"@/* \t")
+    titles = [title.strip(" \"'") for title in (plain.split() if separator == " " else plain.split(separator))]
+    while titles and not titles[-1]:
+        titles.pop()
+    if len(titles) != width:
+        return 0, 1
+    angle = next((index for index, title in enumerate(titles) if _TWO_THETA_TITLE.match(title)), 0)
+    found = [index for index, title in enumerate(titles) if _INTENSITY_TITLE.match(title) and index != angle]
+    return angle, found[0] if found else angle + 1 if angle + 1 < width else 0
 
 
 def _first_title(header: str) -> str:

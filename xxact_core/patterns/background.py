@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -32,8 +32,16 @@ _FEWEST_SAMPLES = 25
 """A run of fewer samples (0.5°) has no shape to fit: its minimum is its background."""
 
 
-def baseline(intensity: np.ndarray, *, method: str = "arpls") -> np.ndarray:
+def baseline(
+    intensity: np.ndarray,
+    *,
+    method: str = "arpls",
+    stiffness: float = ARPLS_STIFFNESS,
+    half_window: int = SNIP_HALF_WINDOW,
+) -> np.ndarray:
     """Background of samples 0.02° apart (the step of the shared grid), shape (points,) → (points,), float64.
+
+    stiffness: λ of arpls. half_window: of snip, in samples.
 
     Raises:
         ValueError: the method is not one of `BACKGROUND_METHODS`.
@@ -53,25 +61,31 @@ def baseline(intensity: np.ndarray, *, method: str = "arpls") -> np.ndarray:
 
     fitter = Baseline(check_finite=True)
     if method == "arpls":
-        curve, _ = fitter.arpls(intensity / scale, lam=ARPLS_STIFFNESS, max_iter=ARPLS_ITERATIONS)
+        curve, _ = fitter.arpls(intensity / scale, lam=stiffness, max_iter=ARPLS_ITERATIONS)
     else:
-        half_window = min(SNIP_HALF_WINDOW, (intensity.size - 1) // 2)
-        curve, _ = fitter.snip(intensity / scale, max_half_window=half_window, decreasing=True, smooth_half_window=3)
+        widest = min(half_window, (intensity.size - 1) // 2)
+        curve, _ = fitter.snip(intensity / scale, max_half_window=widest, decreasing=True, smooth_half_window=3)
     return scale * np.asarray(curve, dtype=np.float64)
 
 
-def estimate_background(pattern: Pattern, *, method: str = "arpls") -> np.ndarray:
-    """Background of a measured pattern at its own angles, in its own unit, shape (points,), float64.
+def points_to_baseline(two_theta: np.ndarray, intensity: np.ndarray, **settings: Any) -> np.ndarray:  # noqa: ANN401 - those of `baseline`
+    """Background of measured points at their own angles [deg], in their own unit, shape (points,), float64.
 
     The fit is made on samples 0.02° apart, because the stiffness of arpls depends on the step, and interpolated back.
+    """
+    first, last = two_theta[0], two_theta[-1]
+    uniform = np.linspace(first, last, max(2, round((last - first) / GRID.step) + 1))
+    curve = baseline(np.interp(uniform, two_theta, intensity), **settings)
+    return np.interp(two_theta, uniform, curve)
+
+
+def estimate_background(pattern: Pattern, *, method: str = "arpls") -> np.ndarray:
+    """Background of a measured pattern, shape (points,), float64; see `points_to_baseline`.
 
     Raises:
         ValueError: the method is not one of `BACKGROUND_METHODS`.
     """
-    first, last = pattern.two_theta[0], pattern.two_theta[-1]
-    uniform = np.linspace(first, last, max(2, round((last - first) / GRID.step) + 1))
-    curve = baseline(np.interp(uniform, pattern.two_theta, pattern.intensity), method=method)
-    return np.interp(pattern.two_theta, uniform, curve)
+    return points_to_baseline(pattern.two_theta, pattern.intensity, method=method)
 
 
 def subtract_background(pattern: Pattern, *, method: str = "arpls") -> Pattern:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -46,6 +47,16 @@ CU_K_ALPHA = WAVELENGTHS["CuKa"]
 
 SHORTEST, LONGEST = 0.1, 5.0
 """Wavelengths of x-ray powder work [Å]; `Pattern` holds the same limits."""
+
+AxisKind = Literal["two_theta", "theta", "two_theta_radians", "theta_radians", "q", "q_per_nm", "d"]
+AXIS_KINDS: tuple[AxisKind, ...] = get_args(AxisKind)
+"""What the positions of a pattern may be: 2θ or θ [deg], the same in radians, q [Å⁻¹] or [nm⁻¹], d [Å]."""
+
+_DEGREES = {"two_theta": 1.0, "theta": 2.0, "two_theta_radians": 180 / math.pi, "theta_radians": 360 / math.pi}
+_PER_ANGSTROM = {"q": 1.0, "q_per_nm": 0.1}
+
+SMALLEST_SCAN = 25.0
+"""A laboratory's 2θ scan ends above this [deg]; q and d of a powder pattern end below."""
 
 _BY_LOWER_NAME = {name.lower(): wavelength for name, wavelength in WAVELENGTHS.items()}
 
@@ -120,3 +131,27 @@ def change_wavelength(two_theta: np.ndarray, *, measured: float, wanted: float) 
     if measured == wanted:
         return np.array(two_theta, dtype=np.float64)
     return q_to_two_theta(two_theta_to_q(two_theta, wavelength=measured), wavelength=wanted)
+
+
+def axis_to_two_theta(positions: np.ndarray, *, kind: AxisKind, wavelength: float) -> np.ndarray:
+    """Angles 2θ [deg] of positions of a kind, shape (points,), in their order; NaN where λ [Å] cannot reach q or d.
+
+    Only q and d need the wavelength.
+    """
+    positions = np.asarray(positions, dtype=np.float64)
+    if kind == "d":
+        return d_to_two_theta(positions, wavelength=wavelength)
+    if kind in _PER_ANGSTROM:
+        return q_to_two_theta(_PER_ANGSTROM[kind] * positions, wavelength=wavelength)
+    return _DEGREES[kind] * positions
+
+
+def other_axes(positions: np.ndarray) -> tuple[AxisKind, ...]:
+    """What an axis that is taken for 2θ [deg] may be instead, judged by where it ends; empty where nothing says so.
+
+    θ in degrees cannot be told from 2θ.
+    """
+    last = float(np.max(positions, initial=0.0))
+    if last <= math.pi:
+        return ("two_theta_radians", "theta_radians", "q", "d")
+    return ("q", "d") if last < SMALLEST_SCAN else ()

@@ -46,6 +46,25 @@ class MeasuredPoints:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
+def choose_scans(scan: int | None, *, count: int, name: str) -> list[int]:
+    """Numbers of the scans to read of `count`, from 0: the one that is asked for, or all where it is None.
+
+    Raises:
+        PatternError: there is no such scan (E_SCAN).
+    """
+    if scan is None:
+        return list(range(count))
+    if not 0 <= scan < count:
+        msg = f"{name}: there is no scan {scan}; the file holds {count}, counted from 0"
+        raise PatternError(msg, code="E_SCAN")
+    return [scan]
+
+
+def note_scans(scan: int | None, *, count: int) -> tuple[str, ...]:
+    """What to tell of the scans that were not asked for."""
+    return (f"holds {count} scans; the first was read",) if scan == 0 and count > 1 else ()
+
+
 def points_to_pattern(points: MeasuredPoints, *, name: str, wavelength: float | None = None) -> Pattern:
     """The pattern of the points, angles increasing; what was changed is said in its warnings.
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from xxact_core.errors import PatternError, WavelengthError, shorten
 from xxact_core.patterns.conversions import parse_wavelength
-from xxact_core.patterns.measured_points import AxisKind, MeasuredPoints
+from xxact_core.patterns.measured_points import AxisKind, MeasuredPoints, choose_scans
+from xxact_core.patterns.scan_facts import scan_facts
 from xxact_core.patterns.wavelengths_in_files import wavelength_in_text
 
 _TOKEN = re.compile(
@@ -37,8 +38,8 @@ class _Block:
     loops: list[dict[str, list[str]]] = field(default_factory=list)
 
 
-def read_powder_cif(text: str, *, name: str) -> MeasuredPoints:
-    r"""Points of the first data block that holds a measured pattern.
+def read_powder_cif(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoints]:
+    r"""Points of the chosen data block among those that hold a measured pattern, or of all.
 
     Angles are, best first, the corrected ones, the scanned ones, or an even range from minimum to maximum; a d axis is
     read where no angles are given. The wavelength is the block's, or the only one of the file; a doublet gives its
@@ -53,7 +54,15 @@ def read_powder_cif(text: str, *, name: str) -> MeasuredPoints:
     if not powder:
         msg = f"{name}: a CIF without a measured powder pattern (no loop of {_INTENSITIES[1]} or its kin)"
         raise PatternError(msg, code="E_FORMAT")
-    block = powder[0]
+    return [
+        _block_to_points(powder[index], blocks, name=name, scan=scan, scans=len(powder), text=text)
+        for index in choose_scans(scan, count=len(powder), name=name)
+    ]
+
+
+def _block_to_points(
+    block: _Block, blocks: list[_Block], *, name: str, scan: int | None, scans: int, text: str
+) -> MeasuredPoints:
     loop = next(loop for loop in block.loops if _has_pattern(loop))
     _refuse_neutrons(blocks, block, name=name)
     intensity_tag = next(tag for tag in _INTENSITIES if tag in loop)
@@ -66,8 +75,10 @@ def read_powder_cif(text: str, *, name: str) -> MeasuredPoints:
         notes.append(f"{int((~given).sum())} points without a value (. or ?) were left out")
     if block is blocks[-1] and not text.endswith("\n"):
         notes.append(f"may be truncated at {intensity.size} points: the last line has no line end")
-    if len(powder) > 1:
-        notes.append(f"holds {len(powder)} patterns; the first was read ({shorten(block.name, limit=60)})")
+    if scan == 0 and scans > 1:
+        notes.append(f"holds {scans} patterns; the first was read ({shorten(block.name, limit=60)})")
+    anode = re.match(r"([A-Z][a-z]?)\b", block.items.get("_diffrn_radiation_type", ""))
+    facts = scan_facts(anode=anode[1] if anode else None, scans=scans)
     return MeasuredPoints(
         positions=positions[given],
         intensity=intensity[given],
@@ -76,7 +87,7 @@ def read_powder_cif(text: str, *, name: str) -> MeasuredPoints:
         wavelength=_wavelength(blocks, block),
         places=np.flatnonzero(given) + 1,
         warnings=tuple(notes),
-        metadata={"block": shorten(block.name)},
+        metadata={**facts, "block": shorten(block.name)},
     )
 
 
@@ -100,7 +111,7 @@ def _read_blocks(text: str, *, name: str) -> list[_Block]:
         kind, word = match.lastgroup, match[0]
         if kind == "comment":
             continue
-        lower = word.lower() if kind == "word" else ""
+        lower = _plain_name(word) if kind == "word" else ""
         if lower.startswith(("data_", "save_", "global_")):
             close()
             blocks.append(_Block(word[5:]))
@@ -121,6 +132,11 @@ def _read_blocks(text: str, *, name: str) -> list[_Block]:
             waiting = ""
     close()
     return blocks
+
+
+def _plain_name(word: str) -> str:
+    """A word in lower case, the point in names of newer dictionaries (`_pd_meas.2theta_scan`) as in older ones."""
+    return word.lower().replace(".", "_") if word.startswith("_") else word.lower()
 
 
 def _has_pattern(loop: dict[str, list[str]]) -> bool:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
 
 from xxact_core.errors import PatternError, shorten
+from xxact_core.patterns.bruker_raw import read_bruker_raw
 from xxact_core.patterns.conversions import parse_wavelength
-from xxact_core.patterns.measured_points import MeasuredPoints, points_to_pattern
+from xxact_core.patterns.even_steps import read_even_steps
+from xxact_core.patterns.measured_points import MeasuredPoints, choose_scans, points_to_pattern
+from xxact_core.patterns.nexus_files import read_nexus
+from xxact_core.patterns.packed_files import read_archive
 from xxact_core.patterns.pattern import Pattern
+from xxact_core.patterns.philips_files import read_philips_rd, read_philips_udf
 from xxact_core.patterns.powder_cif import read_powder_cif
 from xxact_core.patterns.text_decoding import decode_text, looks_binary
 from xxact_core.patterns.text_tables import read_text_table
 from xxact_core.patterns.vendor_files import (
-    read_archive,
-    read_bruker_raw,
     read_gsas,
     read_ras,
     read_uxd,
@@ -31,9 +38,12 @@ _CIF_ITEM = re.compile(r"^\s*(?:_[A-Za-z]|loop_)", re.MULTILINE)
 READABLE_FORMATS = (
     "text tables (.xy .xye .csv .txt .dat .prn .asc .chi)",
     "PANalytical .xrdml",
-    "Rigaku .ras and .rasx",
-    "Bruker .raw (versions 3 and 4), .brml and .uxd",
+    "Philips .rd, .sd and .udf",
+    "Rigaku .ras, .rasx and .asc",
+    "Bruker and Siemens .raw (versions 1 to 4), .brml and .uxd",
     "GSAS .gsas and .fxye",
+    "FullProf .dat (free format)",
+    "NeXus .nxs and .h5",
     "powder .cif",
 )
 
@@ -46,7 +56,7 @@ _FOREIGN_SIGNATURES = {
     b"%PDF": "a PDF document",
     b"\x7fELF": "a program",
     b"MZ": "a program",
-    b"\x89HDF": "an HDF5 file",
+    b"RAW_": "a Stoe .raw file",
     b"\x1f\x8b": "a gzip archive",
     b"7z\xbc\xaf": "a 7z archive",
     b"Rar!": "a RAR archive",
@@ -58,32 +68,109 @@ _FOREIGN_SIGNATURES = {
 
 
 def read_pattern(
-    source: bytes | str | Path, *, name: str | None = None, wavelength: str | float | None = None
+    source: bytes | str | Path,
+    *,
+    name: str | None = None,
+    wavelength: str | float | None = None,
+    scan: int | Literal["sum"] = 0,
 ) -> Pattern:
-    """The pattern in a file (a path) or in its content (bytes); of several scans the first.
+    """The pattern in a file (a path) or in its content (bytes).
 
     name: what to call it, by default the name of the file. wavelength: of the radiation, in Å or by name (`CuKa`); goes
     before what the file says. Where neither says it, the pattern has none, and `put_on_grid` asks: Cu is never assumed.
+    scan: of a file of several the number, from 0, or `"sum"` for all together, as `sum_scans` does it.
+
+    The file is parsed in this process; files from others are better read by `guarded_reading.read_foreign_pattern`.
 
     Raises:
         PatternError: names the file, the place in it, what stands there and what was expected. Codes: E_EMPTY, E_FORMAT
             (not a pattern, or a format not in `READABLE_FORMATS`), E_TRUNCATED, E_TOO_LARGE, E_BOMB, E_XML, E_AXIS,
-            E_VALUES, E_RADIATION (neutrons).
+            E_VALUES, E_RADIATION (neutrons), E_SCAN (there is no such scan).
         WavelengthError: `wavelength` is not within 0.1-5 Å.
         OSError: the path cannot be opened.
     """
+    if scan == "sum":
+        return sum_scans(read_scans(source, name=name, wavelength=wavelength))
     chosen = None if wavelength is None else parse_wavelength(wavelength)
-    if isinstance(source, bytes):
-        data, called = source, name or "pattern"
-        _check_size(len(data), name=shorten(called))
-    else:
-        path = Path(source)
-        called = name or path.name
-        with path.open("rb") as stream:
-            data = stream.read(MOST_BYTES + 1) if path.stat().st_size <= MOST_BYTES else b""
-            _check_size(max(path.stat().st_size, len(data)), name=shorten(called))
-    points = _content_to_points(data, name=shorten(called))
+    data, called = read_source(source, name=name)
+    (points,) = _content_to_points(data, name=shorten(called), scan=scan)
     return points_to_pattern(points, name=called, wavelength=chosen)
+
+
+def parse_scan(text: str) -> int | Literal["sum"]:
+    """What a person writes for the scans of a file: a number from 0, or `sum`.
+
+    Raises:
+        PatternError: it is neither (E_SCAN).
+    """
+    if text.strip().lower() == "sum":
+        return "sum"
+    if not text.strip().isascii() or not text.strip().isdecimal():
+        msg = f"the scan {shorten(text, limit=40)!r} is neither a number from 0 nor 'sum'"
+        raise PatternError(msg, code="E_SCAN")
+    return int(text)
+
+
+def read_scans(
+    source: bytes | str | Path, *, name: str | None = None, wavelength: str | float | None = None
+) -> tuple[Pattern, ...]:
+    """All the scans of a file, in its order; arguments and errors are those of `read_pattern`."""
+    chosen = None if wavelength is None else parse_wavelength(wavelength)
+    data, called = read_source(source, name=name)
+    scans = _content_to_points(data, name=shorten(called), scan=None)
+    return tuple(
+        points_to_pattern(points, name=called if len(scans) == 1 else f"{called}, scan {index}", wavelength=chosen)
+        for index, points in enumerate(scans)
+    )
+
+
+def sum_scans(scans: Sequence[Pattern]) -> Pattern:
+    """One pattern whose intensities are the sums of the scans, at the angles of the first.
+
+    Raises:
+        PatternError: the scans do not share their angles, to a tenth of a step (E_SCAN), or there are none (E_EMPTY).
+    """
+    if not scans:
+        msg = "there are no scans to sum"
+        raise PatternError(msg, code="E_EMPTY")
+    first = scans[0]
+    angles = first.two_theta
+    nearness = 0.1 * float(np.diff(angles).min()) if angles.size > 1 else 0.0
+    for other in scans[1:]:
+        if other.two_theta.shape != angles.shape or np.abs(other.two_theta - angles).max() > nearness:
+            own, its = (f"{x.size} points from {x[0]:g}° to {x[-1]:g}°" for x in (angles, other.two_theta))
+            msg = f"{other.name}: has {its}, the first scan {own}; expected the same angles"
+            raise PatternError(msg, code="E_SCAN")
+    if len(scans) == 1:
+        return first
+    return Pattern(
+        two_theta=angles,
+        intensity=np.sum([scan.intensity for scan in scans], axis=0),
+        wavelength=first.wavelength,
+        name=first.name.removesuffix(", scan 0"),
+        format=first.format,
+        warnings=(*first.warnings, f"the sum of {len(scans)} scans"),
+        metadata=first.metadata,
+    )
+
+
+def read_source(source: bytes | str | Path, *, name: str | None = None) -> tuple[bytes, str]:
+    """Content of a path or of bytes, and what to call it.
+
+    Raises:
+        PatternError: there are more than `MOST_BYTES` (E_TOO_LARGE); a larger file is not read.
+        OSError: the path cannot be opened.
+    """
+    if isinstance(source, bytes):
+        called = name or "pattern"
+        _check_size(len(source), name=shorten(called))
+        return source, called
+    path = Path(source)
+    called = name or path.name
+    with path.open("rb") as stream:
+        data = stream.read(MOST_BYTES + 1) if path.stat().st_size <= MOST_BYTES else b""
+        _check_size(max(path.stat().st_size, len(data)), name=shorten(called))
+    return data, called
 
 
 def _check_size(size: int, *, name: str) -> None:
@@ -92,34 +179,46 @@ def _check_size(size: int, *, name: str) -> None:
         raise PatternError(msg, code="E_TOO_LARGE")
 
 
-def _content_to_points(data: bytes, *, name: str) -> MeasuredPoints:
+def _content_to_points(data: bytes, *, name: str, scan: int | None) -> list[MeasuredPoints]:
     if not data.strip(b" \t\r\n\0\xef\xbb\xbf\xff\xfe"):
         msg = f"{name}: the file is empty"
         raise PatternError(msg, code="E_EMPTY")
     if data.startswith(b"PK\x03\x04"):
-        return read_archive(data, name=name)
+        return read_archive(data, name=name, scan=scan)
+    if data.startswith(b"\x89HDF"):
+        return read_nexus(data, name=name, scan=scan)
     if re.match(rb"RAW(?: |2|[0-9]\.[0-9]{2})", data):
-        return read_bruker_raw(data, name=name)
+        return read_bruker_raw(data, name=name, scan=scan)
+    if data.startswith((b"V3RD", b"V5RD")):
+        return read_philips_rd(data, name=name, scan=scan)
+    if data.startswith(b".RAW\r"):
+        data = data.replace(b"\0", b" ")
     kind = next((kind for signature, kind in _FOREIGN_SIGNATURES.items() if data.startswith(signature)), None)
     if kind is None and looks_binary(data):
         kind = "binary data of no known kind"
     if kind is not None:
         msg = f"{name}: is {kind}; expected one of {', '.join(READABLE_FORMATS)}"
         raise PatternError(msg, code="E_FORMAT")
-    return _text_to_points(decode_text(data, name=name), name=name)
+    return _text_to_points(decode_text(data, name=name), name=name, scan=scan)
 
 
-def _text_to_points(text: str, *, name: str) -> MeasuredPoints:
+def _text_to_points(text: str, *, name: str, scan: int | None) -> list[MeasuredPoints]:  # noqa: PLR0911 - one a format
     beginning = text[:20_000]
     if beginning.lstrip().startswith("<"):
         refuse_document_types(text, name=name)
-        return read_xrdml(text, name=name)
+        return read_xrdml(text, name=name, scan=scan)
     if beginning.startswith("*RAS_"):
-        return read_ras(text, name=name)
+        return read_ras(text, name=name, scan=scan)
     if re.search(r"^BANK\s+[0-9]", beginning, re.MULTILINE):
-        return read_gsas(text, name=name)
+        return read_gsas(text, name=name, scan=scan)
     if re.search(r"^_(?:FILEVERSION|2THETACOUNTS|DRIVE|STEPSIZE)\b", beginning, re.MULTILINE):
-        return read_uxd(text, name=name)
+        return read_uxd(text, name=name, scan=scan)
+    if beginning.startswith("SampleIdent"):
+        return read_philips_udf(text, name=name, scan=scan)
     if _CIF_BLOCK.search(text) and _CIF_ITEM.search(text):
-        return read_powder_cif(text, name=name)
-    return read_text_table(text, name=name)
+        return read_powder_cif(text, name=name, scan=scan)
+    points = read_even_steps(text, name=name, scan=scan)
+    if points is None:
+        choose_scans(scan, count=1, name=name)
+        points = [read_text_table(text, name=name)]
+    return points

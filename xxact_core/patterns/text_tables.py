@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from xxact_core.errors import PatternError, shorten
-from xxact_core.patterns.axis_titles import axis_of_header
+from xxact_core.patterns.axis_titles import axis_of_header, check_scan_axis, columns_of_header
 from xxact_core.patterns.measured_points import MeasuredPoints
-from xxact_core.patterns.wavelengths_in_files import anode_in_text, says_neutrons, wavelength_in_text
+from xxact_core.patterns.number_rows import rows_to_numbers
+from xxact_core.patterns.scan_facts import facts_in_header
+from xxact_core.patterns.wavelengths_in_files import says_neutrons, wavelength_in_text
 
 MOST_POINTS = 500_000
 MOST_COLUMNS = 50
@@ -18,11 +20,16 @@ LONGEST_LINE = 10_000
 
 _COMMENT = re.compile(r"""\s*(?:[#!;%'"@]|//|/\*|\*/|\*)""")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eEdD][+-]?[0-9]+)?")
+_QUOTED = re.compile(r"""^"[+-]?[0-9][0-9.,]*"[,;\t]""", re.MULTILINE)
+"""A row whose numbers stand in quotes, as spreadsheets write them where commas are decimals."""
+
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)|[+-]?1\.#[A-Z]+", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d]{2,}")
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+")
 _LEADING = re.compile(r"[1-9][0-9]{0,2}")
 _GROUP = re.compile(r"0[0-9]{2}(?:[.,][0-9]*)?")
+_MAY_BE_GROUPED = re.compile(r"(?<=[ ,\t])[1-9][0-9]{0,2}[ ,\t]+0[0-9]{2}(?![0-9])")
+_NO_END = "may be truncated at {points} points: the last line has no line end"
 _SAME_ROWS = 3
 _TWO_COLUMNS = 2
 """So many rows of one width begin the table; fewer are part of the header (counts, ranges, wavelengths)."""
@@ -36,7 +43,7 @@ class _Row:
 
 
 def read_text_table(text: str, *, name: str) -> MeasuredPoints:
-    """Points of the first two columns; further columns (uncertainties) are left out.
+    """Points of two columns: those whose titles say so, else the first two; others (uncertainties) are left out.
 
     The table begins with the first rows of one width; what stands before is header. Comment lines may stand anywhere.
     Columns are parted by blanks, tabs, semicolons or commas; decimals are points or, where commas part no columns,
@@ -49,33 +56,35 @@ def read_text_table(text: str, *, name: str) -> MeasuredPoints:
     if text.count("\n") > 2 * MOST_POINTS:
         msg = f"{name}: has {text.count(chr(10))} lines; expected at most {MOST_POINTS} points"
         raise PatternError(msg, code="E_TOO_LARGE")
+    if _QUOTED.search(text):
+        text = text.replace('","', ";").replace('"', "")
     lines = text.split("\n")
     first, separator = _find_table(lines, name=name)
     header = "\n".join(lines[:first])
     if says_neutrons(header):
         msg = f"{name}: the header says that neutrons were scattered; expected x-rays"
         raise PatternError(msg, code="E_RADIATION")
-    rows, notes = _read_rows(lines, first=first, separator=separator, name=name)
-    if len(rows) > MOST_POINTS:
-        msg = f"{name}: holds {len(rows)} points; expected at most {MOST_POINTS}"
+    values, places, notes = _read_values(lines, first=first, separator=separator, name=name)
+    if len(values) > MOST_POINTS:
+        msg = f"{name}: holds {len(values)} points; expected at most {MOST_POINTS}"
         raise PatternError(msg, code="E_TOO_LARGE")
-    _check_thousands(rows, separator=separator, name=name)
-    values = np.array([[_to_float(field) for field in row.fields[:2]] for row in rows], dtype=np.float64)
-    kind, factor, axis_notes = axis_of_header(header, name=name)
+    facts = facts_in_header(header)
+    check_scan_axis(facts.get("scan_axis"), name=name)
+    angle, intensity = columns_of_header(header, width=values.shape[1], separator=separator)
+    kind, factor, axis_notes = axis_of_header(header, name=name) if angle == 0 else ("two_theta", 1.0, [])
     wavelength = _lone_wavelength(lines[:first]) if (found := wavelength_in_text(header)) is None else found
-    anode = anode_in_text(header)
-    if anode and wavelength is None:
-        notes.append(f"the header names a {anode} anode but no wavelength")
+    if "anode" in facts and wavelength is None:
+        notes.append(f"the header names a {facts['anode']} anode but no wavelength")
     return MeasuredPoints(
-        positions=values[:, 0] * factor,
-        intensity=values[:, 1],
+        positions=values[:, angle] * factor,
+        intensity=values[:, intensity],
         format="text table",
         kind=kind,
         wavelength=wavelength,
         place="line",
-        places=np.array([row.line for row in rows]),
+        places=places,
         warnings=(*notes, *axis_notes),
-        metadata={"anode": anode} if anode else {},
+        metadata=facts,
     )
 
 
@@ -125,6 +134,24 @@ def _find_table(lines: list[str], *, name: str) -> tuple[int, str]:
     raise PatternError(msg, code="E_FORMAT")
 
 
+def _read_values(
+    lines: list[str], *, first: int, separator: str, name: str
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Numbers of the table, shape (rows, columns), the line of each, and notes; quickly where all rows are plain."""
+    last = max(index for index, line in enumerate(lines) if line.strip())
+    given = [index for index in range(first, last + 1) if lines[index].strip() and not _COMMENT.match(lines[index])]
+    width = len(_split(lines[first], separator))
+    table = [lines[index].strip() for index in given]
+    values = rows_to_numbers(table, separator=separator, width=width)
+    if values is not None and not _MAY_BE_GROUPED.search("\n".join(table)):
+        notes = [_NO_END.format(points=len(values))] if last == len(lines) - 1 else []
+        return values, np.array(given) + 1, notes
+    rows, notes = _read_rows(lines, first=first, separator=separator, name=name)
+    _check_thousands(rows, separator=separator, name=name)
+    values = np.array([[_to_float(field) for field in row.fields] for row in rows], dtype=np.float64)
+    return values, np.array([row.line for row in rows]), notes
+
+
 def _read_rows(lines: list[str], *, first: int, separator: str, name: str) -> tuple[list[_Row], list[str]]:
     rows: list[_Row] = []
     notes: list[str] = []
@@ -150,7 +177,7 @@ def _read_rows(lines: list[str], *, first: int, separator: str, name: str) -> tu
     if parted:
         notes.append(f"{parted} rows whose two columns touch were parted where the step of the angles puts the angle")
     if last == len(lines) - 1 and not any("truncated" in note for note in notes):
-        notes.append(f"may be truncated at {len(rows)} points: the last line has no line end")
+        notes.append(_NO_END.format(points=len(rows)))
     return rows, notes
 
 

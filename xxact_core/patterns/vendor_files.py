@@ -1,4 +1,4 @@
-"""Files of diffractometers' own formats → measured points, by geddes where it knows them."""
+"""Text and XML files of diffractometers' own formats → measured points, by geddes where it knows them."""
 
 from __future__ import annotations
 
@@ -7,29 +7,26 @@ import re
 import numpy as np
 
 from xxact_core.errors import PatternError, shorten
-from xxact_core.patterns.archives import pack_members, read_members
-from xxact_core.patterns.measured_points import MeasuredPoints
-from xxact_core.patterns.text_decoding import decode_text
+from xxact_core.patterns.axis_titles import check_scan_axis
+from xxact_core.patterns.geddes_reading import read_by_geddes
+from xxact_core.patterns.measured_points import MeasuredPoints, choose_scans, note_scans
+from xxact_core.patterns.number_rows import rows_to_numbers
+from xxact_core.patterns.scan_facts import facts_in_ras, facts_in_xrdml, scan_facts
 from xxact_core.patterns.wavelengths_in_files import (
+    anode_in_text,
     says_neutrons,
-    wavelength_in_brml,
-    wavelength_in_bruker_raw,
     wavelength_in_ras,
-    wavelength_in_rasx,
     wavelength_in_text,
     wavelength_in_xrdml,
 )
 
 _NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?")
-_CUT_OFF = re.compile(r"truncat|unexpected end|eof|too short|incomplete", re.IGNORECASE)
-_SHIFT_JIS_THETA = b"\x83\xc6".decode("latin-1")
-"""θ of a Japanese RAS header after Latin-1 decoding."""
-
-_TWO_THETA = re.compile(r"2theta|twotheta|2θ|gonio", re.IGNORECASE)
+_FLIGHT_TIMES = re.compile(r"\b(?:SLOG|RALF|TIME_MAP|COND|LOG6)\b")
+_UXD_SCAN = re.compile(r"^_(?:2THETA)?(?:COUNTS|CPS)\b", re.MULTILINE)
 
 
-def read_xrdml(text: str, *, name: str) -> MeasuredPoints:
-    """Points of the first scan of a PANalytical XRDML file.
+def read_xrdml(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoints]:
+    """Points of the chosen scan of a PANalytical XRDML file, or of all.
 
     Raises:
         PatternError: another kind of XML (E_FORMAT), one that is cut off (E_TRUNCATED), or a scan over another axis
@@ -41,98 +38,133 @@ def read_xrdml(text: str, *, name: str) -> MeasuredPoints:
     if not text.rstrip().endswith("</xrdMeasurements>"):
         msg = f"{name}: the file is cut off; expected </xrdMeasurements> at its end"
         raise PatternError(msg, code="E_TRUNCATED")
-    _check_scan_axis(re.search(r'<scan\b[^>]*scanAxis="([^"]*)"', text), name=name)
-    plain = re.sub(r"^\s*<\?xml[^>]*\?>", '<?xml version="1.0" encoding="UTF-8"?>', text.lstrip("\ufeff"))
-    scans = len(re.findall(r"<scan\b", text))
-    return _by_geddes(
-        plain.encode(), suffix="xrdml", name=name, label="XRDML", wavelength=wavelength_in_xrdml(text), scans=scans
+    starts = [found.start() for found in re.finditer(r"<scan\b", text)]
+    chosen = choose_scans(scan, count=max(1, len(starts)), name=name)
+    texts = {index: text[starts[index] : [*starts, len(text)][index + 1]] if starts else text for index in chosen}
+    for scan_text in texts.values():
+        axis = re.search(r'<scan\b[^>]*scanAxis="([^"]*)"', scan_text)
+        check_scan_axis(axis and axis[1], name=name)
+    plain = re.sub(r"^\s*<\?xml[^>]*\?>", '<?xml version="1.0" encoding="UTF-8"?>', text.lstrip("\ufeff")).encode()
+    return [
+        read_by_geddes(
+            plain,
+            suffix="xrdml",
+            name=name,
+            label="XRDML",
+            wavelength=wavelength_in_xrdml(text),
+            scan=index,
+            warnings=note_scans(scan, count=len(starts)),
+            metadata=facts_in_xrdml(text, scan_text=scan_text, scans=max(1, len(starts))),
+        )
+        for index, scan_text in texts.items()
+    ]
+
+
+def read_gsas(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoints]:
+    """Points of a GSAS file's constant-wavelength bank, whose angles are in hundredths of a degree.
+
+    Raises:
+        PatternError: neutrons (E_RADIATION) or a bank over times of flight (E_AXIS).
+    """
+    banks = re.findall(r"^BANK\s+.*$", text, re.MULTILINE)
+    for index in choose_scans(scan, count=len(banks), name=name):
+        if _FLIGHT_TIMES.search(banks[index]):
+            shown = shorten(banks[index], limit=60)
+            msg = f"{name}: {shown!r} is a time-of-flight bank (neutrons); expected 2θ of x-rays"
+            raise PatternError(msg, code="E_AXIS")
+    return _read_text_by_geddes(text, suffix="gsas", label="GSAS", name=name, scan=scan, scans=len(banks))
+
+
+def read_uxd(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoints]:
+    """Points of the chosen range of a Bruker UXD file, or of all."""
+    scans = max(1, len(_UXD_SCAN.findall(text)))
+    return _read_text_by_geddes(text, suffix="uxd", label="UXD", name=name, scan=scan, scans=scans)
+
+
+def _read_text_by_geddes(
+    text: str, *, suffix: str, label: str, name: str, scan: int | None, scans: int
+) -> list[MeasuredPoints]:
+    header = text[:10_000]
+    if says_neutrons(header):
+        msg = f"{name}: the header says that neutrons were scattered; expected x-rays"
+        raise PatternError(msg, code="E_RADIATION")
+    seconds = re.search(r"^_STEPTIME\s*=\s*([0-9.]+)", header, re.MULTILINE)
+    sample = re.search(r"^_SAMPLE\s*=\s*'?([^'\n]*)", header, re.MULTILINE)
+    ratio = re.search(r"^_WLRATIO\s*=\s*([0-9.]+)", header, re.MULTILINE)
+    anode = re.search(r"^_ANODE\s*=\s*'?([A-Za-z]+)", header, re.MULTILINE)
+    facts = scan_facts(
+        anode=anode[1] if anode else anode_in_text(header),
+        ratio=float(ratio[1]) if ratio and _NUMBER.fullmatch(ratio[1]) else None,
+        seconds=seconds[1] if seconds else None,
+        sample=sample[1] if sample else None,
+        scans=scans,
+    )
+    return [
+        read_by_geddes(
+            text.encode(),
+            suffix=suffix,
+            name=name,
+            label=label,
+            wavelength=wavelength_in_text(header),
+            scan=index,
+            warnings=note_scans(scan, count=scans),
+            metadata=facts,
+        )
+        for index in choose_scans(scan, count=scans, name=name)
+    ]
+
+
+def read_ras(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoints]:
+    """Points of the chosen scan of a Rigaku RAS file, or of all; counts times the attenuation in the third column.
+
+    Raises:
+        PatternError: a scan is cut off (E_TRUNCATED), runs over another axis than 2θ (E_AXIS), or has a line that is
+            no row (E_VALUES).
+    """
+    pieces = text.split("*RAS_INT_START\n")
+    scans = max(1, len(pieces) - 1)
+    return [
+        _read_ras_scan(pieces, index, name=name, warnings=note_scans(scan, count=scans))
+        for index in choose_scans(scan, count=scans, name=name)
+    ]
+
+
+def _read_ras_scan(pieces: list[str], index: int, *, name: str, warnings: tuple[str, ...]) -> MeasuredPoints:
+    if len(pieces) < index + 2 or "*RAS_INT_END" not in pieces[index + 1]:
+        msg = f"{name}: the RAS file is cut off; expected *RAS_INT_START ... *RAS_INT_END"
+        raise PatternError(msg, code="E_TRUNCATED")
+    header = pieces[index].rpartition("*RAS_INT_END")[2]
+    axis = re.search(r'^\*MEAS_SCAN_AXIS_X(?:_INTERNAL)? "([^"\n]*)"', header, re.MULTILINE)
+    check_scan_axis(axis and axis[1], name=name)
+    if says_neutrons(header):
+        msg = f"{name}: the header says that neutrons were scattered; expected x-rays"
+        raise PatternError(msg, code="E_RADIATION")
+    lines = pieces[index + 1].partition("*RAS_INT_END")[0].rstrip("\n").split("\n")
+    first = sum(piece.count("\n") + 1 for piece in pieces[: index + 1]) + 1
+    width = len(lines[0].split())
+    values = rows_to_numbers(lines, separator=" ", width=width) if width in {2, 3} else None
+    if values is None:
+        _refuse_ras_line(lines, first=first, name=name)
+        values = np.array([[*line.split(), "1"][:3] for line in lines], dtype=np.float64)
+    factors = np.where(values[:, 2] > 0, values[:, 2], 1.0) if values.shape[1] > 2 else 1.0  # noqa: PLR2004 - third
+    return MeasuredPoints(
+        positions=values[:, 0],
+        intensity=values[:, 1] * factors,
+        format="RAS",
+        wavelength=wavelength_in_ras(header) or wavelength_in_ras(pieces[0]),
+        place="line",
+        places=np.arange(first, first + len(values)),
+        warnings=warnings,
+        metadata=facts_in_ras(header, scans=len(pieces) - 1),
     )
 
 
-def read_archive(data: bytes, *, name: str) -> MeasuredPoints:
-    """Points of the first scan of a Bruker BRML or Rigaku RASX file, both of which are zip archives.
-
-    Raises:
-        PatternError: the archive is hostile (E_BOMB), damaged (E_TRUNCATED), holds a forbidden XML (E_XML) or something
-            else than a pattern (E_FORMAT).
-    """
-    members = read_members(data, name=name)
-    for member, content in members.items():
-        if member.lower().endswith(".xml"):
-            refuse_document_types(decode_text(content, name=f"{name}, {shorten(member, limit=60)}"), name=name)
-    packed = pack_members(members)
-    raw = sorted(member for member in members if re.search(r"RawData[0-9]+\.xml$", member))
-    profiles = sorted(member for member in members if re.search(r"Profile[0-9]+\.txt$", member))
-    if raw:
-        wavelength = wavelength_in_brml(members[raw[0]].decode("utf-8", "replace"))
-        return _by_geddes(packed, suffix="brml", name=name, label="BRML", wavelength=wavelength, scans=len(raw))
-    if profiles:
-        conditions = sorted(member for member in members if re.search(r"Mea?surementConditions[0-9]+\.xml$", member))
-        text = members[conditions[0]].decode("utf-8-sig", "replace") if conditions else ""
-        _check_scan_axis(re.search(r"<ScanInformation>\s*<AxisName>([^<]*)</AxisName>", text), name=name)
-        return _by_geddes(
-            packed, suffix="rasx", name=name, label="RASX", wavelength=wavelength_in_rasx(text), scans=len(profiles)
-        )
-    msg = f"{name}: a zip archive that is neither BRML nor RASX; it begins with {shorten(next(iter(members), ''))!r}"
-    raise PatternError(msg, code="E_FORMAT")
-
-
-def read_bruker_raw(data: bytes, *, name: str) -> MeasuredPoints:
-    """Points of the first range of a Bruker RAW file of version 3 or 4."""
-    return _by_geddes(data, suffix="raw", name=name, label="Bruker RAW", wavelength=wavelength_in_bruker_raw(data))
-
-
-def read_gsas(text: str, *, name: str) -> MeasuredPoints:
-    """Points of a GSAS file with a constant-wavelength bank, whose angles are in hundredths of a degree."""
-    bank = re.search(r"^BANK\s+.*$", text, re.MULTILINE)
-    if bank and re.search(r"\b(?:SLOG|RALF|TIME_MAP|COND|LOG6)\b", bank[0]):
-        msg = f"{name}: {shorten(bank[0], limit=60)!r} is a time-of-flight bank (neutrons); expected 2θ of x-rays"
-        raise PatternError(msg, code="E_AXIS")
-    return _by_geddes(text.encode(), suffix="gsas", name=name, label="GSAS", wavelength=wavelength_in_text(text[:2000]))
-
-
-def read_uxd(text: str, *, name: str) -> MeasuredPoints:
-    """Points of the first range of a Bruker UXD file."""
-    return _by_geddes(text.encode(), suffix="uxd", name=name, label="UXD", wavelength=wavelength_in_text(text[:10_000]))
-
-
-def read_ras(text: str, *, name: str) -> MeasuredPoints:
-    """Points of the first scan of a Rigaku RAS file; counts are multiplied by the attenuation in the third column.
-
-    Raises:
-        PatternError: the scan is cut off (E_TRUNCATED), runs over another axis than 2θ (E_AXIS), or has a line that is
-            no row (E_VALUES).
-    """
-    before, begun, rest = text.partition("*RAS_INT_START\n")
-    body, ended, _ = rest.partition("*RAS_INT_END")
-    if not begun or not ended:
-        msg = f"{name}: the RAS file is cut off; expected *RAS_INT_START ... *RAS_INT_END"
-        raise PatternError(msg, code="E_TRUNCATED")
-    _check_scan_axis(re.search(r'^\*MEAS_SCAN_AXIS_X(?:_INTERNAL)? "([^"\n]*)"', before, re.MULTILINE), name=name)
-    if says_neutrons(before):
-        msg = f"{name}: the header says that neutrons were scattered; expected x-rays"
-        raise PatternError(msg, code="E_RADIATION")
-    first = before.count("\n") + 2
-    rows = []
-    for index, line in enumerate(body.rstrip("\n").split("\n")):
+def _refuse_ras_line(lines: list[str], *, first: int, name: str) -> None:
+    for index, line in enumerate(lines):
         fields = line.split()
         if len(fields) not in {2, 3} or not all(_NUMBER.fullmatch(field) for field in fields):
             msg = f"{name}, line {first + index}: {shorten(line, limit=60)!r} is no row of angle, counts, attenuation"
             raise PatternError(msg, code="E_VALUES")
-        factor = float(fields[2]) if len(fields) > 2 and float(fields[2]) > 0 else 1.0  # noqa: PLR2004 - third column
-        rows.append((float(fields[0]), float(fields[1]) * factor))
-    values = np.array(rows, dtype=np.float64).reshape(-1, 2)
-    scans = text.count("*RAS_INT_START")
-    return MeasuredPoints(
-        positions=values[:, 0],
-        intensity=values[:, 1],
-        format="RAS",
-        wavelength=wavelength_in_ras(before),
-        place="line",
-        places=np.arange(first, first + len(values)),
-        warnings=_scan_note(scans),
-        metadata={"scans": str(scans)},
-    )
 
 
 def refuse_document_types(text: str, *, name: str) -> None:
@@ -141,34 +173,3 @@ def refuse_document_types(text: str, *, name: str) -> None:
     if found:
         msg = f"{name}: the XML declares a {found[1].upper()}; expected none"
         raise PatternError(msg, code="E_XML")
-
-
-def _by_geddes(
-    data: bytes, *, suffix: str, name: str, label: str, wavelength: float | None, scans: int = 1
-) -> MeasuredPoints:
-    import geddes  # noqa: PLC0415 - text files do without the vendor reader
-
-    try:
-        pattern = geddes.read_bytes(data, f"pattern.{suffix}")
-    except ValueError as error:
-        code = "E_TRUNCATED" if _CUT_OFF.search(str(error)) else "E_FORMAT"
-        msg = f"{name}: not readable as {label} ({shorten(str(error).removeprefix('Parse error: '))})"
-        raise PatternError(msg, code=code) from None
-    return MeasuredPoints(
-        positions=np.array(pattern.x, dtype=np.float64),
-        intensity=np.array(pattern.y, dtype=np.float64),
-        format=label,
-        wavelength=wavelength,
-        warnings=_scan_note(scans),
-        metadata={"scans": str(scans)},
-    )
-
-
-def _check_scan_axis(found: re.Match[str] | None, *, name: str) -> None:
-    if found and not _TWO_THETA.search(re.sub(r"[\s_-]", "", found[1].replace(_SHIFT_JIS_THETA, "theta"))):
-        msg = f"{name}: the scan runs over {shorten(found[1], limit=40)!r}; expected 2θ"
-        raise PatternError(msg, code="E_AXIS")
-
-
-def _scan_note(scans: int) -> tuple[str, ...]:
-    return (f"holds {scans} scans; the first was read",) if scans > 1 else ()

@@ -8,7 +8,7 @@ import struct
 from xxact_core.errors import WavelengthError
 from xxact_core.patterns.conversions import LONGEST, SHORTEST, WAVELENGTHS, parse_wavelength
 
-_NUMBER = r"([0-9]+[.,][0-9]+|[.,][0-9]+)"
+_NUMBER = r"([0-9]+[.,][0-9]+|\.[0-9]+)"
 _LABELLED = re.compile(
     r"(?:wave[\s_]*length|\blambda\b|λ|\bWL1?\b)[^0-9\n]{0,40}?" + _NUMBER + r"\s*([a-zÅå]*)", re.IGNORECASE
 )
@@ -17,7 +17,9 @@ _ALPHA_2 = re.compile(r"(?:alpha[\s_]*2|α\s*2|ka2|_WL2)[^0-9.\n]{0,40}?" + _NUM
 _NAMED = re.compile(
     r"\b(Cu|Mo|Co|Fe|Cr|Ag)[\s_-]*K[\s_\-\\]*(?:alpha|α|a)[\s_]*([12])?(?![a-z0-9])([\s_,+/~]*2\b)?", re.IGNORECASE
 )
-_ANODE = re.compile(r"\b(?:anode|target|tube)[^A-Za-z\n]{0,10}(Cu|Mo|Co|Fe|Cr|Ag)\b", re.IGNORECASE)
+_ANODE = re.compile(
+    r"\b(?:anode|target|tube)(?:[ _-]*(?:material|element|name))?[^A-Za-z\n]{0,10}(Cu|Mo|Co|Fe|Cr|Ag)\b", re.IGNORECASE
+)
 _NEUTRON = re.compile(r"\bneutrons?\b", re.IGNORECASE)
 _RAS_ITEM = re.compile(r'^\*(HW_XG_WAVE_LENGTH_ALPHA[12]|MEAS_COND_XG_WAVE_TYPE) "([^"\n]*)"', re.MULTILINE)
 _PLAIN = re.compile(r"[0-9]*[.,]?[0-9]+")
@@ -31,6 +33,17 @@ def weighted_mean(alpha_1: float, alpha_2: float, *, ratio: float = 0.5) -> floa
     Source: International Tables for Crystallography C, section 4.2.2; r is close to 1/2 for all anodes.
     """
     return (alpha_1 + ratio * alpha_2) / (1 + ratio)
+
+
+def doublet_wavelength(alpha_1: float | None, alpha_2: float | None, *, ratio: float | None = None) -> float | None:
+    """Wavelength [Å] of a doublet as a header gives it: the mean, or Kα1 where there is no Kα2; None without a Kα1.
+
+    ratio: of Kα2 to Kα1; 0 says that a monochromator took Kα2 away, and None that the header says nothing.
+    """
+    first, second = _in_range(alpha_1), _in_range(alpha_2)
+    if first is None or second is None or ratio == 0:
+        return first
+    return weighted_mean(first, second, ratio=ratio if ratio is not None and 0 < ratio <= 1 else 0.5)
 
 
 def wavelength_in_text(header: str) -> float | None:
@@ -71,10 +84,14 @@ def wavelength_in_xrdml(text: str) -> float | None:
         return None
     if "beta" in used[1].lower():
         return _in_range(_element(used[2], "kBeta"))
-    germanium = re.search(r'<monochromator\b[^>]*name="[^"]*Ge\s*\(?[0-9]', text) is not None
-    if alpha_2 is None or germanium or ratio == 0:
+    if alpha_2 is None or behind_germanium(text) or ratio == 0:
         return _in_range(alpha_1)
     return _in_range(weighted_mean(alpha_1, alpha_2, ratio=0.5 if ratio is None else ratio))
+
+
+def behind_germanium(text: str) -> bool:
+    """Whether an XRDML file names a germanium monochromator, which lets Kα1 through alone."""
+    return re.search(r'<monochromator\b[^>]*name="[^"]*Ge\s*\(?[0-9]', text) is not None
 
 
 def wavelength_in_rasx(text: str) -> float | None:

@@ -22,6 +22,9 @@ OPTIMISERS = ("adamw", "muon")
 CONTRASTIVE_LOSSES = ("softmax", "sigmoid")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
+LOOK_AT_COMPOSITIONS = ("xxact", "crabnet", "fcn-mlp")
+"""Kinds of model that see which elements there are."""
+
 FROM_A_MODEL = ""
 """`start_from` of a recipe that needs a trained model to begin with, which only who runs it can name."""
 
@@ -39,10 +42,14 @@ class Recipe:
     value_weight: how much a value counts beside a class.
     contrastive_loss: over a batch (`softmax`, the paper's) or pair by pair (`sigmoid`, SigLIP). hide_pattern,
     hide_composition: shares of the materials of which the model is not shown one of the two, so that it learns to do
-    without. epochs: may be a fraction. start_from: checkpoint folder whose weights a run begins with. freeze: train
-    only the target heads (transfer). optimiser: `adamw`, or `muon` for what is a matrix inside the model and AdamW for
-    the rest (see `xxact_core.training.optimiser`); matrix_rate: learning rate of muon's matrices as a multiple of that
-    of the rest. precision: `bfloat16` is what autocast multiplies in; `auto` does so on a GPU only, because many
+    without. fraction_jitter: for half of the materials the fractions of elements are off, as measured ones are, the
+    standard deviation of the logarithm being anything up to this. drop_light: share of the materials of which
+    `step.LIGHT_ELEMENTS` are left out, as by methods that do not see them. epochs: may be a fraction. start_from:
+    checkpoint folder whose weights a run begins with. freeze: train only the target heads (transfer). optimiser:
+    `adamw`, or `muon` for what is a matrix inside the model and AdamW for the rest (see
+    `xxact_core.training.optimiser`); matrix_rate: learning rate of muon's matrices as a multiple of that of the
+    rest.
+    precision: `bfloat16` is what autocast multiplies in; `auto` does so on a GPU only, because many
     processors are slower with it. clip: largest norm of the gradient; the paper clips nothing. micro_batch: materials
     that pass through the model at a time, gradients being summed over a batch; None for all at once. recompute: keep
     little of the transformer layers and compute it again for the gradients, which takes less memory and more time.
@@ -68,6 +75,8 @@ class Recipe:
     contrastive_loss: str = "softmax"
     hide_pattern: float = 0.0
     hide_composition: float = 0.0
+    fraction_jitter: float = 0.0
+    drop_light: float = 0.0
     distortions: Distortions | None = None
     relatives: Strain | None = None
     epochs: float = 50
@@ -115,6 +124,8 @@ class Recipe:
                 min(self.hide_pattern, self.hide_composition) < 0 or self.hide_pattern + self.hide_composition > 1,
                 "hide_pattern and hide_composition: shares, together at most 1",
             ),
+            (not 0 <= self.fraction_jitter <= 1, "fraction_jitter: 0 to 1"),
+            (not 0 <= self.drop_light <= 1, "drop_light: a share, 0 to 1"),
             (
                 "contrastive" in self.objectives and bool(self.hide_pattern or self.hide_composition),
                 "no hide_pattern or hide_composition with contrastive: there would be nothing to align",
@@ -154,6 +165,10 @@ class Recipe:
         if kind != "xxact" and (self.hide_pattern or self.hide_composition):
             msg = f"recipe {self.name!r} cannot be run; a model of the kind {kind!r} has nothing else to look at than "
             msg += "what hide_pattern and hide_composition would hide"
+            raise RecipeError(msg, code="E_RECIPE")
+        if kind not in LOOK_AT_COMPOSITIONS and (self.fraction_jitter or self.drop_light):
+            msg = f"recipe {self.name!r} cannot be run; a model of the kind {kind!r} does not look at the composition, "
+            msg += "which fraction_jitter and drop_light would change"
             raise RecipeError(msg, code="E_RECIPE")
 
     def model_config(self) -> ModelConfig:

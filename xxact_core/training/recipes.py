@@ -18,6 +18,8 @@ _COMPACT = Recipe(
     name="compact",
     preset="compact",
     task_sampling="all",
+    value_loss="absolute",
+    value_weight=6.0,
     distortions=Distortions(),
     relatives=Strain(share=0.7, isotropic=(-0.02, 0.02), anisotropic=(0.0, 0.03)),
     epochs=15.5,

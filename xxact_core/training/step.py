@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from xxact_core.compositions.element_table import ATOMIC_NUMBERS, SYMBOLS
 from xxact_core.dataset.batches import Batch
 from xxact_core.dataset.tasks import draw_tasks
 from xxact_core.model.model import Model
@@ -23,37 +24,81 @@ from xxact_core.training.alignment import Alignment
 from xxact_core.training.config import Recipe
 from xxact_core.training.distributed import gather
 
+LIGHT_ELEMENTS = tuple(ATOMIC_NUMBERS[symbol] for symbol in ("H", "Li", "C", "O"))
+"""Atomic numbers of what x-ray fluorescence does not see, or not well: `drop_light` leaves them out."""
+
 
 @dataclass(frozen=True)
 class Lottery:
-    """The random numbers (0-1) that decide what of a batch is masked, hidden and trained."""
+    """The random numbers (0-1) that decide what of a batch is masked, hidden, changed and trained.
+
+    light, and amounts (one for each chemical element, and how far they are off), are None where the recipe changes no
+    composition.
+    """
 
     masks: Float[Tensor, "batch windows"]
     tasks: Float[Tensor, "batch tasks"]
     inputs: Float[Tensor, "batch one"]
+    light: Float[Tensor, "batch one"] | None = None
+    amounts: Float[Tensor, "batch elements"] | None = None
 
     def part(self, chosen: slice) -> Lottery:
         """Those of some of the materials."""
-        return Lottery(self.masks[chosen], self.tasks[chosen], self.inputs[chosen])
+        return Lottery(
+            self.masks[chosen],
+            self.tasks[chosen],
+            self.inputs[chosen],
+            light=None if self.light is None else self.light[chosen],
+            amounts=None if self.amounts is None else self.amounts[chosen],
+        )
 
 
 def draw_lottery(batch: int, recipe: Recipe, *, generator: torch.Generator) -> Lottery:
     """Random numbers for a whole batch, so that nothing depends on how it is cut into pieces."""
+
+    def draw(columns: int) -> Tensor:
+        return torch.rand((batch, columns), generator=generator, device=generator.device)
+
     return Lottery(
-        *(
-            torch.rand((batch, columns), generator=generator, device=generator.device)
-            for columns in (GRID.windows, len(recipe.targets), 1)
-        )
+        masks=draw(GRID.windows),
+        tasks=draw(len(recipe.targets)),
+        inputs=draw(1),
+        light=draw(1) if recipe.drop_light else None,
+        amounts=draw(len(SYMBOLS) + 1) if recipe.fraction_jitter else None,
     )
 
 
 def hide_inputs(batch: Batch, recipe: Recipe, lottery: Lottery) -> Batch:
-    """The batch without the pattern of some materials and the composition of others, as the recipe's shares say."""
+    """The batch without the pattern of some materials and the composition of others, as the recipe's shares say.
+
+    The compositions of all are blurred first, where the recipe says so.
+    """
+    batch = replace(batch, fractions=blur_fractions(batch, recipe, lottery))
     if not recipe.hide_pattern and not recipe.hide_composition:
         return batch
     pattern = lottery.inputs < recipe.hide_pattern
     composition = lottery.inputs > 1 - recipe.hide_composition
     return replace(batch, hidden=batch.hidden | pattern, fractions=batch.fractions.masked_fill(composition, 0.0))
+
+
+def blur_fractions(batch: Batch, recipe: Recipe, lottery: Lottery) -> Float[Tensor, "batch elements"]:
+    """Fractions as a measurement would give them: light elements unseen, the others off; each row adds up to 1 again.
+
+    A material of light elements alone keeps them. Half of the materials have exact fractions, the others are off by
+    anything up to `fraction_jitter`: a model that never sees exact ones forgets what they tell.
+    """
+    fractions = batch.fractions
+    if lottery.light is not None:
+        light = torch.isin(batch.atomic_numbers, torch.tensor(LIGHT_ELEMENTS, device=fractions.device))
+        seen = fractions.masked_fill(light & (lottery.light < recipe.drop_light), 0.0)
+        fractions = torch.where(seen.sum(dim=1, keepdim=True) > 0, seen, fractions)
+        fractions = fractions / fractions.sum(dim=1, keepdim=True)
+    if lottery.amounts is not None:
+        normal = torch.special.ndtri(lottery.amounts.clamp(1e-6, 1 - 1e-6))
+        spread = recipe.fraction_jitter * (2 * lottery.amounts[:, -1:] - 1).clamp(min=0)
+        off = (spread * normal.gather(1, (batch.atomic_numbers - 1).clamp(min=0))).exp()
+        fractions = fractions * off / (fractions * off).sum(dim=1, keepdim=True)
+    return fractions
 
 
 class Trainee(nn.Module):

@@ -1,0 +1,86 @@
+"""The command line for known materials: xxact identify."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xxact_core.errors import FormulaError, WavelengthError
+
+if TYPE_CHECKING:
+    from xxact_core.neighbours.identify import Identification
+
+app = typer.Typer()
+
+
+@app.command()
+def identify(
+    file: Annotated[Path, typer.Argument(help="A file of a diffractometer.")],
+    *,
+    elements: Annotated[
+        str | None, typer.Option(help="All that may be in the specimen: 'La,B'. Without: every material, less sure.")
+    ] = None,
+    formula: Annotated[str | None, typer.Option(help="Instead of --elements: those of this formula.")] = None,
+    wavelength: Annotated[
+        str | None, typer.Option(help="In Å, or a name such as CuKa; needed where a file has none.")
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Known materials, a .parquet table; the Materials Project's where not given.")
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="A checkpoint folder; the one that ships where not given.")] = None,
+    count: Annotated[int, typer.Option(help="Materials to name at most.", min=1)] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the list of materials as JSON.")] = False,
+    whole: Annotated[
+        bool, typer.Option(help="With --json: an object of the list, the verdict on mixtures and the warnings.")
+    ] = False,
+) -> None:
+    """Which known materials a pattern agrees with, and whether one of them is enough."""
+    from xxact_core.neighbours.identify import Identifier
+    from xxact_core.neighbours.references import check_elements
+    from xxact_core.patterns.readers import read_pattern
+
+    symbols = _elements(elements, formula)
+    if symbols is not None:
+        check_elements(symbols)  # before seconds are spent on the table
+    pattern = read_pattern(file)
+    try:
+        found = Identifier.load(table, model=model).identify(
+            pattern, elements=symbols, wavelength=wavelength, count=count
+        )
+    except WavelengthError as error:
+        msg = f"{error} (--wavelength)"
+        raise WavelengthError(msg, code=error.code) from error
+    if as_json:
+        answer = found.to_dict()
+        typer.echo(json.dumps(answer if whole else answer["neighbours"], ensure_ascii=False))
+    else:
+        typer.echo(_to_text(file, found))
+
+
+def _elements(elements: str | None, formula: str | None) -> tuple[str, ...] | None:
+    from xxact_core.compositions.formula import parse_formula
+
+    if elements is not None and formula is not None:
+        msg = "give either --elements or --formula"
+        raise FormulaError(msg, code="E_FORMULA")
+    if formula is not None:
+        return parse_formula(formula).symbols
+    return None if elements is None else tuple(part for part in re.split(r"[\s,;]+", elements) if part)
+
+
+def _to_text(file: Path, found: Identification) -> str:
+    among = f" of {', '.join(found.elements)}" if found.elements else " proposed by the model"
+    lines = [f"{file}  ({found.candidates} known materials{among})"]
+    if not found.neighbours:
+        return f"{lines[0]}\n  none: the table holds no material of these elements that scatters"
+    lines.append(f"  {'formula':20s}{'space group':>12s}{'score':>8s}{'shift':>8s}{'scale':>8s}  id")
+    for one in found.neighbours:
+        group = "-" if one.space_group is None else str(one.space_group)
+        lines.append(f"  {one.formula:20s}{group:>12s}{one.score:8.3f}{one.shift:+8.2f}{one.scale:8.4f}  {one.id}")
+    if found.mixture is not None:
+        lines.append(f"  {found.mixture.sentence}")
+    return "\n".join([*lines, *(f"  note: {warning}" for warning in found.warnings)])

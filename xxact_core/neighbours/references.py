@@ -1,0 +1,120 @@
+"""Structure table → reference materials: what a measurement is compared with, found by their elements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xxact_core.compositions.element_table import ATOMIC_NUMBERS, SYMBOLS
+from xxact_core.errors import DatasetError, FormulaError, shorten
+from xxact_core.structures.structure import Structure, symbol_to_number
+from xxact_core.structures.tables import COLUMNS
+
+SHIPPED_TABLE = Path(__file__).resolve().parents[2] / "data" / "materials_project.parquet"
+"""The Materials Project table of a checkout."""
+
+
+@dataclass(frozen=True, eq=False)
+class References:
+    """Known materials, with their atoms one after another.
+
+    id: shape (materials,). cell: a, b, c [Å], α, β, γ [deg], shape (materials, 6). start: where each material's atoms
+    begin, shape (materials + 1,). atomic_numbers: shape (atoms,). frac_coords: shape (atoms, 3).
+    path: the table they are from.
+    """
+
+    path: Path
+    id: np.ndarray
+    cell: np.ndarray
+    start: np.ndarray
+    atomic_numbers: np.ndarray
+    frac_coords: np.ndarray
+
+    def __len__(self) -> int:
+        """Number of materials."""
+        return len(self.id)
+
+    def structure(self, row: int) -> Structure:
+        """One material."""
+        atoms = slice(int(self.start[row]), int(self.start[row + 1]))
+        return Structure(
+            id=str(self.id[row]),
+            cell=self.cell[row],
+            atomic_numbers=self.atomic_numbers[atoms],
+            frac_coords=self.frac_coords[atoms],
+            occupancies=np.ones(atoms.stop - atoms.start),
+        )
+
+    def rows_within(self, elements: Iterable[str]) -> np.ndarray:
+        """Rows of the materials that hold no other elements than these, in order of the table.
+
+        Raises:
+            FormulaError: one of them is no chemical element, or there is none.
+        """
+        allowed = np.zeros(len(SYMBOLS) + 1, dtype=np.bool_)
+        allowed[[ATOMIC_NUMBERS[symbol] for symbol in check_elements(elements)]] = True
+        return np.flatnonzero(np.logical_and.reduceat(allowed[self.atomic_numbers], self.start[:-1]))
+
+
+def check_elements(elements: Iterable[str]) -> tuple[str, ...]:
+    """Element symbols, each once, in order of atomic number.
+
+    Raises:
+        FormulaError: one of them is no chemical element, or there is none.
+    """
+    symbols = tuple(elements)
+    unknown = [symbol for symbol in symbols if symbol not in ATOMIC_NUMBERS]
+    if unknown or not symbols:
+        told = f"{shorten(unknown[0])!r} is not a chemical element" if unknown else "no element is given"
+        msg = f"{told}; expected symbols such as La and B (D and T are written H)"
+        raise FormulaError(msg, code="E_ELEMENT")
+    return tuple(sorted(set(symbols), key=ATOMIC_NUMBERS.__getitem__))
+
+
+def read_references(path: Path | None = None) -> References:
+    """The materials of a table such as `data/materials_project.parquet`, which is read where none is named.
+
+    Takes seconds and 50 MB for a hundred thousand of them.
+
+    Raises:
+        DatasetError: there is no such table, it lacks a column that a structure needs, or its rows do not fit together.
+        StructureError: it names what is no element.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - only where a table is read
+    from pyarrow import parquet  # noqa: PLC0415 - likewise
+
+    path = SHIPPED_TABLE if path is None else path
+    if not path.is_file():
+        msg = f"there is no table of known materials at {path}; a checkout of the project has one, or name another"
+        raise DatasetError(msg, code="E_DATASET")
+    try:
+        table = parquet.read_table(path, columns=["id", *COLUMNS])
+    except (pa.ArrowException, OSError, ValueError, LookupError) as error:
+        msg = f"{shorten(path.name)}: cannot be read as a table with the columns {['id', *COLUMNS]} ({shorten(error)})"
+        raise DatasetError(msg, code="E_DATASET") from error
+    starts, species = _flat(table.column("species"))
+    coordinate_starts, frac_coords = _flat(table.column("frac_coords"))
+    if table.num_rows == 0 or (np.diff(starts) < 1).any() or not np.array_equal(coordinate_starts, 3 * starts):
+        msg = f"{shorten(path.name)}: holds no material, or one whose coordinates do not fit its atoms"
+        raise DatasetError(msg, code="E_DATASET")
+    species = species if pa.types.is_dictionary(species.type) else species.dictionary_encode()
+    numbers = np.array([symbol_to_number(symbol) for symbol in species.dictionary.to_pylist()], dtype=np.int64)
+    return References(
+        path=path,
+        id=np.array(table.column("id").to_pylist(), dtype=str),
+        cell=np.stack([table.column(name).to_numpy() for name in COLUMNS[:6]], axis=1).astype(np.float64),
+        start=starts,
+        atomic_numbers=numbers[species.indices.to_numpy(zero_copy_only=False)],
+        frac_coords=frac_coords.to_numpy(zero_copy_only=False).reshape(-1, 3),
+    )
+
+
+def _flat(column: Any) -> tuple[np.ndarray, Any]:  # noqa: ANN401 - pyarrow is not imported here
+    """Where each list of a column begins, shape (rows + 1,), and all values one after another."""
+    lists = column.combine_chunks()
+    counts = lists.value_lengths().to_numpy(zero_copy_only=False)
+    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]), lists.flatten()
