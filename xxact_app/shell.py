@@ -46,21 +46,32 @@ def serve() -> None:
 def build() -> pmui.Page:
     """The whole app for one visitor."""
     # Imported here, so that a broken installation is told on the page too.
+    from xxact_app.embedding_store import EmbeddingStore
     from xxact_app.inputs import Inputs
+    from xxact_app.reconstruction_store import ReconstructionStore
     from xxact_app.session import Session
     from xxact_app.store import Store, warm_up
+    from xxact_app.views.embedding import EmbeddingView
     from xxact_app.views.pattern import PatternView
     from xxact_app.views.prediction import PredictionView
+    from xxact_app.views.reconstruction import ReconstructionView
 
     session = Session()
     store = Store(session)
     pn.config.exception_handler = lambda error: _report(store, error)
     inputs, patterns, prediction = Inputs(session, store), PatternView(session, store), PredictionView(session, store)
+    reconstruction = ReconstructionView(session, store, ReconstructionStore(session, store))
+    embedding = EmbeddingView(session, EmbeddingStore(session, store))
     strip = pn.Column(
         inputs.drop, inputs.examples, inputs.problems, stylesheets=[_STRIP], sizing_mode="stretch_width", margin=0
     )
     screens = pmui.Tabs(
-        ("Patterns", patterns.panel), ("Prediction", prediction.panel), sizing_mode="stretch_width", margin=0
+        ("Patterns", patterns.panel),
+        ("Reconstruction", reconstruction.panel),
+        ("Prediction", prediction.panel),
+        ("Embeddings", embedding.panel),
+        sizing_mode="stretch_width",
+        margin=0,
     )
     page = pmui.Page(
         meta_title=TITLE,

@@ -1,4 +1,4 @@
-"""The command line: xxact build | dataset | train | journal | evaluate | tables | paper | predict | info | app."""
+"""The command line: xxact build, dataset, train, journal, evaluate, tables, paper, embed, reconstruct, predict ..."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xxact_core import dataset_commands, paper_commands
+from xxact_core import dataset_commands, model_commands, paper_commands
 from xxact_core.errors import InputError, RecipeError, WavelengthError, shorten
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(dataset_commands.app, name="dataset")
 app.add_typer(paper_commands.app, name="paper")
+model_commands.add_to(app)
 
 SHOWN_OF_A_SET = 8
 

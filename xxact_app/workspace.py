@@ -1,0 +1,145 @@
+"""The workspace: the one folder that the app writes to, and the folders that it may read structures from."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from xxact_core.errors import InputError, shorten
+
+WORKSPACE_VARIABLE = "XXACT_WORKSPACE"
+SOURCES_VARIABLE = "XXACT_SOURCES"
+"""Environment variables: the workspace, and the folders that may be read besides, separated as in PATH."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
+
+
+class WorkspaceError(InputError):
+    """A folder that may not be read, or a workspace that cannot be written (E_WORKSPACE)."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where data sets, runs, jobs and uploads lie; `sources` are folders of the server's owner, read only."""
+
+    root: Path
+    sources: tuple[Path, ...] = ()
+
+    @property
+    def datasets(self) -> Path:
+        """Data sets, a folder each."""
+        return self.root / "datasets"
+
+    @property
+    def runs(self) -> Path:
+        """Run folders of trainings, made here or by the command line."""
+        return self.root / "runs"
+
+    @property
+    def jobs(self) -> Path:
+        """What runs and ran in processes of its own, a folder each."""
+        return self.root / "jobs"
+
+    @property
+    def uploads(self) -> Path:
+        """Dropped structures, under their digest."""
+        return self.root / "uploads"
+
+    @property
+    def readable(self) -> tuple[Path, ...]:
+        """The folders that may be read."""
+        return (self.root, *self.sources)
+
+    def readable_path(self, text: str) -> Path:
+        """The file or folder of this path, relative ones being in the workspace; links are followed, then judged.
+
+        Raises:
+            WorkspaceError: it is outside the folders that may be read, holds a link that leads out of them, or is not
+                there.
+        """
+        try:
+            path = (self.root / text.strip()).resolve()
+        except (OSError, ValueError, RuntimeError) as error:
+            msg = f"{shorten(text)!r} is no path"
+            raise WorkspaceError(msg, code="E_WORKSPACE") from error
+        if not text.strip() or not self._is_inside(path):
+            folders = ", ".join(str(folder) for folder in self.readable)
+            msg = f"{shorten(text)!r} is not in a folder that this server may read: {folders}. "
+            msg += "Who starts it can allow more: xxact app --source FOLDER."
+            raise WorkspaceError(msg, code="E_WORKSPACE")
+        if not path.exists():
+            msg = f"there is no {shorten(text)!r} on this server"
+            raise WorkspaceError(msg, code="E_WORKSPACE")
+        for link in _links_below(path):
+            if not self._is_inside(link.resolve()):
+                msg = f"{shorten(link)} leads out of the folders that this server may read, and is not followed"
+                raise WorkspaceError(msg, code="E_WORKSPACE")
+        return path
+
+    def _is_inside(self, path: Path) -> bool:
+        return any(path.is_relative_to(folder) for folder in self.readable)
+
+
+def open_workspace(root: Path | None = None, *, sources: tuple[Path, ...] | None = None) -> Workspace:
+    """The workspace of this server, its folders made; environment variables and the user's data folder where not given.
+
+    Raises:
+        WorkspaceError: it cannot be written.
+    """
+    chosen = root or os.environ.get(WORKSPACE_VARIABLE) or platformdirs.user_data_path("xxact", appauthor=False)
+    allowed = os.environ.get(SOURCES_VARIABLE, "").split(os.pathsep) if sources is None else sources
+    try:
+        folder = Path(chosen).expanduser().resolve()
+        workspace = Workspace(folder, tuple(Path(source).expanduser().resolve() for source in allowed if str(source)))
+        for part in (workspace.datasets, workspace.runs, workspace.jobs, workspace.uploads):
+            part.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:
+        msg = f"the workspace {chosen} cannot be written ({shorten(error)}): choose another, xxact app --workspace DIR"
+        raise WorkspaceError(msg, code="E_WORKSPACE") from error
+    return workspace
+
+
+def check_name(text: str, *, parent: Path) -> str:
+    """A name for a new folder in `parent`, as typed.
+
+    Raises:
+        WorkspaceError: it would not be a plain folder name everywhere, or is taken, whatever its case.
+    """
+    name = text.strip()
+    if not _NAME.fullmatch(name) or name.endswith((".", ".part")):
+        msg = f"the name {shorten(name)!r} cannot be a folder's: use up to 60 letters, digits, dots, - and _"
+        raise WorkspaceError(msg, code="E_WORKSPACE")
+    if name.casefold() in {path.name.casefold() for path in parent.iterdir()}:
+        msg = f"there is a {name!r} already: choose another name"
+        raise WorkspaceError(msg, code="E_WORKSPACE")
+    return name
+
+
+def free_name(start: str, *, parent: Path) -> str:
+    """A name that is not taken: the start, or with a number behind it."""
+    taken = {path.name.casefold() for path in parent.iterdir()}
+    bare = re.sub(r"[^A-Za-z0-9._-]+", "-", start).strip("-._")[:50] or "unnamed"
+    number = 1
+    while (name := bare if number == 1 else f"{bare}-{number}").casefold() in taken:
+        number += 1
+    return name
+
+
+def own_folders(parent: Path) -> Iterator[Path]:
+    """Folders in a folder of the workspace, by name; hidden ones and links are passed over."""
+    for path in sorted(parent.iterdir()):
+        if path.is_dir() and not path.is_symlink() and not path.name.startswith("."):
+            yield path
+
+
+def _links_below(path: Path) -> Iterator[Path]:
+    """Symbolic links in a folder at any depth."""
+    for folder, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            if (link := Path(folder, name)).is_symlink():
+                yield link
