@@ -126,9 +126,7 @@ def draw_map(
     target.hover.visible = not many and len(places) <= MOST_NAMED
     target.hover.renderers = [target.points] if target.hover.visible else []
     colour_map(target, colouring)
-    target.own.data = {
-        "x": [x for x, _, _ in own], "y": [y for _, y, _ in own], "name": [name for _, _, name in own]
-    }  # fmt: skip
+    show_own(target, own)
     target.marked.data = {"x": [], "y": []}
     target.names.text_color = text_colour
     for axis, share, number in zip((target.plot.xaxis, target.plot.yaxis), explained, (1, 2), strict=True):
@@ -146,6 +144,13 @@ def draw_map(
         target.pixels.data = {name: [] for name in target.pixels.data}
 
 
+def show_own(target: MapFigure, own: Sequence[tuple[float, float, str]]) -> None:
+    """Show the user's samples as (x, y, name), and no others."""
+    target.own.data = {
+        "x": [x for x, _, _ in own], "y": [y for _, y, _ in own], "name": [name for _, _, name in own]
+    }  # fmt: skip
+
+
 def colour_map(target: MapFigure, colouring: Colouring) -> None:
     """Give the colours another meaning; the values are in the shared source."""
     target.mapper.update(palette=list(colouring.palette), low=colouring.low, high=colouring.high)
@@ -154,9 +159,8 @@ def colour_map(target: MapFigure, colouring: Colouring) -> None:
         target.bar.ticker = FixedTicker(ticks=list(range(len(colouring.classes))))
         target.bar.major_label_overrides = dict(enumerate(colouring.classes))
     else:
-        target.bar.ticker = FixedTicker(
-            ticks=[round(float(t), 3) for t in np.linspace(colouring.low, colouring.high, 5)]
-        )
+        ticks = np.linspace(colouring.low, colouring.high, 5)
+        target.bar.ticker = FixedTicker(ticks=[float(f"{tick:.3g}") for tick in ticks])
         target.bar.major_label_overrides = {}
 
 

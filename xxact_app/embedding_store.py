@@ -143,7 +143,8 @@ class EmbeddingStore:
         if missing:
             if materials.file is not None:
                 return NoMap(f"There is no {materials.label} of {missing[0]}: choose other materials.")
-            return NoMap(f"The map of {' and of '.join(missing)} has not been made yet.", can_make=True)
+            text = f"The map of {' and of '.join(missing)} has not been made yet. It takes a minute or more, goes on "
+            return NoMap(text + "while you look at something else, and is kept.", can_make=True)
         files = tuple(path for path in paths if path is not None)
         drawn = [_read(path, path.stat().st_mtime_ns, part) for path in files]
         embedded, orders = _common([one.embedded for one in drawn])

@@ -13,6 +13,8 @@ from xxact_app.theme import HEADER_COLOUR, MATERIAL_THEME, PAGE_CSS, grid_css
 
 if TYPE_CHECKING:
     from xxact_app.store import Store
+    from xxact_app.views.embedding import EmbeddingView
+    from xxact_app.views.reconstruction import ReconstructionView
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +62,8 @@ def build() -> pmui.Page:
     store = Store(session)
     pn.config.exception_handler = lambda error: _report(store, error)
     inputs, patterns, prediction = Inputs(session, store), PatternView(session, store), PredictionView(session, store)
-    reconstruction = ReconstructionView(session, store, ReconstructionStore(session, store))
-    embedding = EmbeddingView(session, EmbeddingStore(session, store))
+    reconstruction = ReconstructionView(session, store, ReconstructionStore(session, store), in_front=False)
+    embedding = EmbeddingView(session, EmbeddingStore(session, store), in_front=False)
     strip = pn.Column(
         inputs.drop, inputs.examples, inputs.problems, stylesheets=[_STRIP], sizing_mode="stretch_width", margin=0
     )
@@ -73,6 +75,7 @@ def build() -> pmui.Page:
         sizing_mode="stretch_width",
         margin=0,
     )
+    screens.param.watch(lambda event: _show_screen(event.new, {1: reconstruction, 3: embedding}), "active")
     page = pmui.Page(
         meta_title=TITLE,
         template=_TEMPLATE,
@@ -92,6 +95,12 @@ def build() -> pmui.Page:
     else:
         threading.Thread(target=warm_up, daemon=True).start()
     return page
+
+
+def _show_screen(number: int, views: dict[int, ReconstructionView | EmbeddingView]) -> None:
+    """Tell the screens that are long to draw whether somebody looks at them."""
+    for place, view in views.items():
+        view.come_to_front(in_front=place == number)
 
 
 def _report(store: Store, error: Exception) -> None:

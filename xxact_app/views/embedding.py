@@ -18,12 +18,13 @@ from xxact_app.embedding_figures import (
     draw_map,
     map_figure,
     mark,
+    show_own,
 )
-from xxact_app.embedding_store import MOST_MODELS, EmbeddingMap, EmbeddingStore, NoMap
+from xxact_app.embedding_store import MOST_MODELS, EmbeddingMap, EmbeddingStore, NoMap, Panel
 from xxact_app.escaping import plain_markdown, safe_text
 from xxact_app.map_image import outline_to_points
 from xxact_app.session import Session
-from xxact_app.theme import ALERT_STYLE, TEXT_CSS, grid_css, palette
+from xxact_app.theme import ALERT_STYLE, CHOICE_CSS, TEXT_CSS, grid_css, palette
 from xxact_app.views import embedding_text as words
 from xxact_app.views.downloads import PythonText, download_row
 from xxact_app.views.making import MakingPanel
@@ -46,8 +47,9 @@ _ONE, _TWO = (
 class EmbeddingView:
     """Draws the store's map; `panel` is the screen."""
 
-    def __init__(self, session: Session, embeddings: EmbeddingStore) -> None:
+    def __init__(self, session: Session, embeddings: EmbeddingStore, *, in_front: bool = True) -> None:
         self.session, self.embeddings = session, embeddings
+        self._in_front = in_front
         self.map: EmbeddingMap | NoMap = NoMap("")
         self.colouring: Colouring | None = None
         field = {"sizing_mode": "stretch_width", "size": "small", "margin": 0}
@@ -59,7 +61,7 @@ class EmbeddingView:
         self.colour = pmui.Select(label="Colour", options={}, css_classes=["area-colour"], **field)
         self.part = pmui.RadioButtonGroup.from_param(
             session.param.map_part, label="Embedding", options=words.PART_LABELS, size="small", margin=0,
-            description="", css_classes=["area-part"],
+            description="", css_classes=["area-part"], stylesheets=[CHOICE_CSS],
         )  # fmt: skip
         self.message = pmui.Alert(severity="info", sizing_mode="stretch_width", margin=(16, 16, 8, 16), sx=ALERT_STYLE)
         self.making = MakingPanel(
@@ -118,11 +120,10 @@ class EmbeddingView:
         for drawn in self.figures:
             drawn.plot.on_event(SelectionGeometry, self._selected_outline)
             drawn.plot.on_event(RangesUpdate, self._zoomed)
+        self.session.param.watch(self._show, ["map_models", "map_materials", "map_part"])
         self.session.param.watch(
-            self._show,
-            ["map_models", "map_materials", "map_part", "files", "formulas", "wavelengths", "background", "smearing",
-             "zero_shift"],
-        )  # fmt: skip
+            self._show_own, ["files", "formulas", "wavelengths", "background", "smearing", "zero_shift"]
+        )
         self.session.param.watch(self._recolour, ["map_colour", "dark"])
         self.session.param.watch(self._show_selection, "map_selected")
 
@@ -166,7 +167,14 @@ class EmbeddingView:
         return isinstance(self.map, EmbeddingMap) and len(self.map.embedded) > MOST_POINTS
 
     # ----------------------------------------------------------------------------------------------- what the user sees
+    def come_to_front(self, *, in_front: bool) -> None:
+        """Follow the session only while somebody looks: a map is long to draw."""
+        self._in_front = in_front
+        self._show()
+
     def _show(self, *_events: object) -> None:
+        if not self._in_front:
+            return
         with pn.io.hold():
             self._show_choices()
             self.map = self.embeddings.map()
@@ -208,9 +216,8 @@ class EmbeddingView:
         self.source.selected.indices = []
         self.source.data = columns
         for number, panel in enumerate(shown.panels):
-            own = [(point.x, point.y, point.name) for point in panel.own]
             draw_map(
-                self.figures[number], panel.places, self.colouring, explained=panel.explained, own=own,
+                self.figures[number], panel.places, self.colouring, explained=panel.explained, own=_own(panel),
                 text_colour=text_colour,
             )  # fmt: skip
             self.titles[number].object = words.panel_title(shown, number)
@@ -218,6 +225,18 @@ class EmbeddingView:
         self.silhouettes.object = words.silhouette_table(shown)
         self.python.show(words.python_of(shown))
         self._show_selection()
+
+    def _show_own(self, *_events: object) -> None:
+        """Only the user's own samples have changed: the materials stay as they are in the browser."""
+        if not self._in_front or not isinstance(self.map, EmbeddingMap):
+            return
+        renewed = self.embeddings.map()
+        if isinstance(renewed, EmbeddingMap):
+            self.map = renewed
+            with pn.io.hold():
+                for drawn, panel in zip(self.figures, renewed.panels, strict=False):
+                    show_own(drawn, _own(panel))
+                self.words.object = words.map_words(renewed)
 
     def _recolour(self, *_events: object) -> None:
         if not isinstance(self.map, EmbeddingMap):
@@ -257,6 +276,10 @@ class EmbeddingView:
             return words.to_picture(self.map, self.colouring, kind=kind)
         write = words.to_csv if kind == "csv" else words.to_netcdf
         return write(self.map, self.session.map_selected)
+
+
+def _own(panel: Panel) -> list[tuple[float, float, str]]:
+    return [(point.x, point.y, point.name) for point in panel.own]
 
 
 def _names(shown: EmbeddingMap) -> list[str]:

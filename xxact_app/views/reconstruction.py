@@ -14,7 +14,7 @@ from xxact_app.reconstruction_figures import draw_errors, draw_windows, error_fi
 from xxact_app.reconstruction_store import ReconstructionStore, Shown
 from xxact_app.session import Session
 from xxact_app.store import WINDOW_EDGES, Store
-from xxact_app.theme import ALERT_STYLE, TEXT_CSS, grid_css, palette
+from xxact_app.theme import ALERT_STYLE, CHOICE_CSS, TEXT_CSS, grid_css, palette
 from xxact_app.views import reconstruction_text as words
 from xxact_app.views.downloads import PythonText, download_row
 from xxact_app.views.making import MakingPanel
@@ -33,8 +33,11 @@ _SCALES = {"linear": False, "√": True}
 class ReconstructionView:
     """Asks which windows to mask, shows what the store says; `panel` is the screen."""
 
-    def __init__(self, session: Session, store: Store, reconstructions: ReconstructionStore) -> None:
+    def __init__(
+        self, session: Session, store: Store, reconstructions: ReconstructionStore, *, in_front: bool = True
+    ) -> None:
         self.session, self.store, self.reconstructions = session, store, reconstructions
+        self._in_front = in_front
         self._draws = 0
         field = {"sizing_mode": "stretch_width", "size": "small", "margin": 0}
         self.pattern = pmui.Select(label="Pattern", options={}, css_classes=["area-pattern"], **field)
@@ -50,7 +53,13 @@ class ReconstructionView:
         self.draw = pmui.Button(label="Draw", variant="contained", size="small", margin=0, on_click=self._draw_mask)
         self.clear = pmui.Button(label="Unmask all", variant="outlined", size="small", margin=0, on_click=self._clear)
         self.scale = pmui.RadioButtonGroup(
-            label="Intensity scale", options=_SCALES, value=True, size="small", margin=0, description=""
+            label="Intensity scale",
+            options=_SCALES,
+            value=True,
+            size="small",
+            margin=0,
+            description="",
+            stylesheets=[CHOICE_CSS],
         )
         self.ticks = pmui.CheckBoxGroup(
             label="Masked windows", options={name: number for number, name in enumerate(words.WINDOW_NAMES)},
@@ -99,7 +108,7 @@ class ReconstructionView:
         plot = pn.pane.Bokeh(self.figure.plot, sizing_mode="stretch_width", margin=0)
         bars = pn.pane.Bokeh(self.errors.plot, sizing_mode="stretch_width", margin=0)
         side = stretch(
-            _heading("Masked windows"), self.ticks, _heading("Over many patterns"), self.over, self.making.panel,
+            self.ticks, _heading("Over many patterns"), self.over, self.making.panel,
             area="side",
         )  # fmt: skip
         main = stretch(
@@ -149,7 +158,14 @@ class ReconstructionView:
             self.session.masked = {**self.session.masked, self.session.chosen: numbers}
 
     # ----------------------------------------------------------------------------------------------- what the user sees
+    def come_to_front(self, *, in_front: bool) -> None:
+        """Follow the session only while somebody looks."""
+        self._in_front = in_front
+        self._show()
+
     def _show(self, *_events: object) -> None:
+        if not self._in_front:
+            return
         shown = self.reconstructions.shown()
         with pn.io.hold():
             self._show_choices()

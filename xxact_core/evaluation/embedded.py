@@ -154,7 +154,7 @@ def read_embedded(path: Path, *, parts: Collection[str] = PARTS) -> Embedded:
         raise DatasetError(msg, code="E_PREDICTIONS") from error
     columns = [embedded.formula, embedded.row, *embedded.parts.values(), *embedded.targets.values()]
     if not taken or not len(identity) or any(len(column) != len(identity) for column in columns):
-        msg = f"{path} holds no such embeddings: expected are {tuple(parts)} for each `id`"
+        msg = f"{path} holds no embedding of the part {' or '.join(parts)}, or columns of different lengths"
         raise DatasetError(msg, code="E_PREDICTIONS")
     return embedded
 
