@@ -61,7 +61,7 @@ class Visit:
 
     def choose(self, label: str, option: str) -> None:
         self.page.get_by_role("combobox", name=label, exact=True).click(timeout=PATIENCE)
-        self.page.get_by_role("option", name=option).click(timeout=PATIENCE)
+        self.page.get_by_text(option).last.click(timeout=PATIENCE)
 
     def drag(self, *places: tuple[float, float]) -> None:
         """Drag over the first plot; places are shares of its width and height. One place is a click."""

@@ -13,6 +13,7 @@ from bokeh.models import (
     GlyphRenderer,
     HoverTool,
     LabelSet,
+    LassoSelectTool,
     LinearColorMapper,
     Range1d,
 )
@@ -30,6 +31,9 @@ MOST_NAMED = 60_000
 
 MOST_MARKED = 5000
 """Selected materials that are ringed on an image."""
+
+MOST_LABELS = 5
+"""Samples of the user whose names are written on the map."""
 
 IMAGE_SIZE = (640, 480)
 UNKNOWN = "#9AA3AE"
@@ -56,6 +60,7 @@ class MapFigure:
     plot: figure
     points: GlyphRenderer
     image: GlyphRenderer
+    stars: GlyphRenderer
     pixels: ColumnDataSource
     marked: ColumnDataSource
     own: ColumnDataSource
@@ -82,10 +87,13 @@ def map_figure(source: ColumnDataSource, *, number: int, height: int = 430) -> M
     """An empty map whose points are the columns `x{number}` and `y{number}` of a source, which other maps may share."""
     plot = figure(
         height=height, sizing_mode="stretch_width", x_range=Range1d(-1, 1), y_range=Range1d(-1, 1),
-        tools="pan,wheel_zoom,lasso_select,box_select,reset,save", active_drag="lasso_select", active_scroll=None,
+        tools="pan,wheel_zoom,box_select,reset,save", active_scroll=None,
         toolbar_location="above", output_backend="canvas", lod_threshold=50_000,
     )  # fmt: skip
     plot.toolbar.logo = None
+    lasso = LassoSelectTool(continuous=False)  # the table waits for the end of the stroke
+    plot.add_tools(lasso)
+    plot.toolbar.active_drag = lasso
     mapper = LinearColorMapper(palette=CRYSTAL_SYSTEM_COLOURS, low=-0.5, high=6.5, nan_color=UNKNOWN)
     pixels = ColumnDataSource({"image": [], "x": [], "y": [], "dw": [], "dh": []})
     image = plot.image_rgba("image", x="x", y="y", dw="dw", dh="dh", source=pixels)
@@ -97,14 +105,16 @@ def map_figure(source: ColumnDataSource, *, number: int, height: int = 430) -> M
     marked = ColumnDataSource({"x": [], "y": []})
     plot.scatter("x", "y", source=marked, size=6, fill_color=None, line_color="#D0021B", line_width=1)
     own = ColumnDataSource({"x": [], "y": [], "name": []})
-    plot.scatter("x", "y", source=own, size=17, marker="star", fill_color="#FFD400", line_color="#101010", name="own")
+    stars = plot.scatter(
+        "x", "y", source=own, size=17, marker="star", fill_color="#FFD400", line_color="#101010", name="own"
+    )
     names = LabelSet(x="x", y="y", text="name", source=own, x_offset=9, y_offset=4, text_font_size="12px")
     plot.add_layout(names)
     bar = ColorBar(color_mapper=mapper, width=10, padding=4, margin=4, label_standoff=6, title_text_font_size="12px")
     plot.add_layout(bar, "right")
-    hover = HoverTool(renderers=[points], tooltips=[("", "@name")], attachment="above")
+    hover = HoverTool(renderers=[points, stars], tooltips=[("", "@name")], attachment="above")
     plot.add_tools(hover)
-    return MapFigure(plot, points, image, pixels, marked, own, names, mapper, bar, hover)
+    return MapFigure(plot, points, image, stars, pixels, marked, own, names, mapper, bar, hover)
 
 
 def draw_map(
@@ -123,8 +133,8 @@ def draw_map(
     many = len(places) > MOST_POINTS
     target.points.visible, target.image.visible = not many, many
     target.points.glyph.size = float(np.clip(400 / np.sqrt(max(len(places), 1)), _SMALLEST, _LARGEST))
-    target.hover.visible = not many and len(places) <= MOST_NAMED
-    target.hover.renderers = [target.points] if target.hover.visible else []
+    named = not many and len(places) <= MOST_NAMED
+    target.hover.renderers = [target.stars, *([target.points] if named else [])]
     colour_map(target, colouring)
     show_own(target, own)
     target.marked.data = {"x": [], "y": []}
@@ -145,7 +155,8 @@ def draw_map(
 
 
 def show_own(target: MapFigure, own: Sequence[tuple[float, float, str]]) -> None:
-    """Show the user's samples as (x, y, name), and no others."""
+    """Show the user's samples as (x, y, name), and no others; of many, names stand in the hover only."""
+    target.names.visible = len(own) <= MOST_LABELS
     target.own.data = {
         "x": [x for x, _, _ in own], "y": [y for _, y, _ in own], "name": [name for _, _, name in own]
     }  # fmt: skip

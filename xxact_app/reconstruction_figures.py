@@ -107,7 +107,7 @@ def draw_windows(
     target.plot.select_one({"name": "masked"}).glyph.fill_color = colours.series[0]
 
 
-def error_figure(*, edges: np.ndarray, height: int = 230) -> ErrorFigure:
+def error_figure(*, edges: np.ndarray, height: int = 200) -> ErrorFigure:
     """An empty figure of a bar for each window, and steps over it for many patterns."""
     plot = figure(
         height=height, sizing_mode="stretch_width", x_range=Range1d(edges[0], edges[-1]), y_range=Range1d(0, 1),
@@ -117,23 +117,17 @@ def error_figure(*, edges: np.ndarray, height: int = 230) -> ErrorFigure:
     bars = ColumnDataSource({name: [] for name in names})
     plot.quad(
         left="left", right="right", bottom=0, top="error", source=bars, line_color=None, fill_alpha=0.8, name="error",
-        legend_label="this pattern",
     )  # fmt: skip
     markers = {"size": 9, "source": bars}
     plot.scatter(
         "middle", "empty", marker="dash", line_width=2, line_color="gray", name="empty", size=22, source=bars,
-        legend_label="this pattern, if nothing were expected",
     )  # fmt: skip
-    plot.scatter("middle", "set_error", marker="diamond", name="set", legend_label="over the set", **markers)
+    plot.scatter("middle", "set_error", marker="diamond", name="set", **markers)
     plot.scatter(
-        "middle", "set_empty", marker="diamond", fill_color=None, line_color="gray", name="set_empty",
-        legend_label="over the set, if nothing were expected", **markers,
+        "middle", "set_empty", marker="diamond", fill_color=None, line_color="gray", name="set_empty", **markers,
     )  # fmt: skip
-    plot.legend.orientation = "horizontal"
-    plot.legend.nrows = 2
-    plot.add_layout(plot.legend[0], "above")
     plot.xaxis.axis_label = "2θ (Cu Kα) [°]"
-    plot.yaxis.axis_label = "Error [% of the strongest line]"
+    plot.yaxis.axis_label = "Error [%]"
     return ErrorFigure(plot, bars)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from xxact_app.embedding_figures import Colouring
+from xxact_app.embedding_figures import UNKNOWN, Colouring
 from xxact_app.embedding_store import EmbeddingMap
 from xxact_app.escaping import safe_text
 from xxact_app.export_files import columns_to_csv, columns_to_netcdf, figure_to_bytes, new_figure
@@ -16,6 +15,9 @@ from xxact_core.quantities import CRYSTAL_SYSTEMS, TARGETS
 
 PART_LABELS = {"Fused": "fused", "XRD encoder": "pattern", "Composition encoder": "composition"}
 _LISTED = ("crystal_system", "space_group", "formation_energy_per_atom", "band_gap")
+TEXT_COLUMNS = ("Material", "Formula", *(TARGETS[name].label for name in ("crystal_system", "space_group")))
+"""Columns of `selection_rows` that hold text, whatever it looks like."""
+
 _MOST_IN_PICTURE = 200_000
 
 
@@ -126,8 +128,7 @@ def to_picture(shown: EmbeddingMap, colouring: Colouring, *, kind: str) -> bytes
     from matplotlib.colors import ListedColormap, Normalize  # noqa: PLC0415 - slow to import
 
     drawing, axes = new_figure(panels=len(shown.panels))
-    colours = ListedColormap(colouring.palette)
-    colours.set_bad("#9AA3AE")
+    colours = ListedColormap(colouring.palette).with_extremes(bad=UNKNOWN)
     scale = Normalize(colouring.low, colouring.high)
     step = -(-len(shown.embedded) // _MOST_IN_PICTURE)
     for axis, panel in zip(axes, shown.panels, strict=True):
@@ -173,11 +174,6 @@ for file in {[str(file) for file in shown.files]!r}:
     if "crystal_system" in embedded.targets:
         print(silhouettes(embedding, embedded.targets["crystal_system"], sample=2000))
 """
-
-
-def panel_label(text: str) -> str:
-    """Text that came from a file, for HTML."""
-    return html.escape(safe_text(text))
 
 
 def _words(values: np.ndarray, classes: Sequence[str]) -> list[str]:

@@ -112,7 +112,8 @@ class ReconstructionView:
             area="side",
         )  # fmt: skip
         main = stretch(
-            tools, self.words, self.help, plot, _heading("Error of each window"), bars, self.table, self.downloads,
+            tools, self.words, self.help, plot, _heading("Error of each window"), _text(words.ERRORS_CAPTION), bars,
+            self.table, self.downloads,
             self.python.panel, area="plot",
         )  # fmt: skip
         grid = pn.Column(main, side, stylesheets=[_LAYOUT], sizing_mode="stretch_width", margin=0)
@@ -231,5 +232,5 @@ def _heading(text: str) -> pn.pane.HTML:
     return pn.pane.HTML(f"<h2>{text}</h2>", stylesheets=[TEXT_CSS], margin=(8, 0, 4, 0))
 
 
-def _text() -> pn.pane.HTML:
-    return pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0)
+def _text(text: str = "") -> pn.pane.HTML:
+    return pn.pane.HTML(text, stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0)

@@ -13,6 +13,10 @@ from xxact_app.store import WINDOW_EDGES
 
 WINDOW_NAMES = [f"{low:.0f}–{high:.0f}°" for low, high in pairwise(WINDOW_EDGES)]
 _UNIT = "% of the strongest line"
+ERRORS_CAPTION = (
+    f"<p class='muted'>Root mean square, {_UNIT}. Bars: this pattern; dashes: the same if nothing were expected. "
+    "Diamonds: over many patterns; hollow ones: if nothing were expected.</p>"
+)
 
 
 def to_columns(shown: Shown) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import panel as pn
+from bokeh.models import StringFormatter
 
 from xxact_app.embedding_store import EmbeddingMap, EmbeddingStore
 from xxact_app.escaping import safe_text
@@ -30,6 +31,7 @@ class SelectionView:
             None, show_index=False, pagination="remote", page_size=_PAGE, disabled=True, selectable="checkbox",
             theme="materialize", layout="fit_data_stretch", sizing_mode="stretch_width", margin=0,
             label="Selected materials",
+            formatters={name: StringFormatter() for name in words.TEXT_COLUMNS},
         )  # fmt: skip
         self.about_patterns = _text()
         self.figure = pattern_figure(height=300)
@@ -46,7 +48,8 @@ class SelectionView:
         self._map, self._numbers = shown, numbers
         self.words.object = words.selection_words(shown, numbers)
         self.details.visible = bool(numbers)
-        self.table.param.update(value=words.selection_rows(shown, numbers), selection=[], page=1)
+        if numbers:
+            self.table.param.update(value=words.selection_rows(shown, numbers), selection=[], page=1)
         self._draw()
 
     def recolour(self) -> None:
