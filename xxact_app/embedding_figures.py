@@ -122,7 +122,7 @@ def draw_map(
     places: np.ndarray,
     colouring: Colouring,
     *,
-    explained: Sequence[float],
+    explained: np.ndarray,
     own: Sequence[tuple[float, float, str]],
     text_colour: str,
 ) -> None:

@@ -78,7 +78,9 @@ def reconstruct(
     error, empty = errors.total
     if as_json:
         columns = {"error": errors.error, "empty": errors.empty}
-        plain = {name: np.where(np.isnan(values), None, values).tolist() for name, values in columns.items()}
+        plain = {
+            name: [None if np.isnan(value) else float(value) for value in values] for name, values in columns.items()
+        }
         told = {"materials": len(rows), "patterns": errors.patterns.tolist(), **plain}
         typer.echo(json.dumps({**told, "total_error": error, "total_empty": empty}))
         return

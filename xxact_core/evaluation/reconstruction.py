@@ -55,9 +55,12 @@ class WindowErrors:
     @property
     def total(self) -> tuple[float, float]:
         """Error and empty over all masked windows."""
+        return self._over_windows(self.error), self._over_windows(self.empty)
+
+    def _over_windows(self, values: np.ndarray) -> float:
         known = self.patterns > 0
         shares = self.patterns[known] / self.patterns.sum()
-        return tuple(float(np.sqrt((shares * values[known] ** 2).sum())) for values in (self.error, self.empty))  # type: ignore[return-value] - two values in, two out
+        return float(np.sqrt((shares * values[known] ** 2).sum()))
 
 
 def learned_to_reconstruct(about: Mapping[str, Any]) -> bool:
