@@ -64,7 +64,7 @@ def test_the_map_is_made_in_a_process_of_its_own_and_kept(
     making = view.embeddings.making()
     making.join(seconds=240)
     view.making.look()
-    assert making.error == ""
+    assert (making.finished, making.error) == (True, "")
     assert isinstance(view.map, EmbeddingMap)
     assert len(view.source.data["x0"]) == 400
     view.source.selected.indices = [3, 8]

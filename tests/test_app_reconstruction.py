@@ -140,7 +140,7 @@ def test_the_error_over_a_set_is_taken_beside_the_screen(
     making = view.reconstructions.making()
     making.join(seconds=240)
     view.making.look()
-    assert making.error == ""
+    assert (making.finished, making.error) == (True, "")
     over = view.reconstructions.over_set()
     assert isinstance(over, OverSet)
     assert "materials of the test split" in view.over.object

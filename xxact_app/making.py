@@ -116,17 +116,20 @@ class Making:
     def _run(self, step: Step) -> None:
         path = os.pathsep.join([str(_REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
         surroundings = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
-        with tempfile.TemporaryFile("w+") as errors:
-            process = subprocess.Popen(  # noqa: S603 - our own command line; its arguments come from the app
-                [sys.executable, "-m", "xxact_core.cli", *step.arguments()],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True,
-                env=surroundings,
-            )  # fmt: skip
+        command = [sys.executable, "-m", "xxact_core.cli", *step.arguments()]
+        with (
+            tempfile.TemporaryFile("w+") as errors,
+            subprocess.Popen(  # noqa: S603 - our own command line; its arguments come from the app
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
+                start_new_session=True, env=surroundings,
+            ) as process,
+        ):  # fmt: skip
             self._process = process
+            if hasattr(os, "setpriority"):
+                with suppress(ProcessLookupError):
+                    os.setpriority(os.PRIO_PROCESS, process.pid, _POLITE)
             if self._stopped.is_set():
                 process.terminate()
-            if hasattr(os, "setpriority"):
-                os.setpriority(os.PRIO_PROCESS, process.pid, _POLITE)
             assert process.stdout is not None
             for line in process.stdout:
                 with suppress(ValueError):
