@@ -13,6 +13,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from looking_fixtures import embedded_of, workspace_with, write_run_file
+
+from xxact_app.workspace import Workspace
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -30,6 +33,18 @@ SURFACE_IS_DARK = """() => {
 }"""
 
 
+LARGE_CANVASES = """() => {
+  const found = []
+  const walk = (node) => {
+    const box = node.tagName === "CANVAS" ? node.getBoundingClientRect() : {width: 0}
+    if (box.width > 200 && box.height > 200) found.push([box.x, box.y, box.width, box.height])
+    for (const child of [...(node.shadowRoot?.children ?? []), ...(node.children ?? [])]) walk(child)
+  }
+  walk(document.body)
+  return found
+}"""
+
+
 @dataclass
 class Visit:
     """A page of the app, and everything that went wrong on it."""
@@ -44,18 +59,39 @@ class Visit:
     def shows(self, text: str) -> None:
         self.page.get_by_text(text, exact=False).first.wait_for(timeout=PATIENCE)
 
+    def choose(self, label: str, option: str) -> None:
+        self.page.get_by_role("combobox", name=label, exact=True).click(timeout=PATIENCE)
+        self.page.get_by_text(option).last.click(timeout=PATIENCE)
+
+    def drag(self, *places: tuple[float, float]) -> None:
+        """Drag over the first plot; places are shares of its width and height. One place is a click."""
+        left, top, width, height = self.page.evaluate(LARGE_CANVASES)[0]
+        points = [(left + x * width, top + y * height) for x, y in places]
+        self.page.mouse.move(*points[0])
+        self.page.mouse.down()
+        for point in points[1:]:
+            self.page.mouse.move(*point, steps=4)
+        self.page.mouse.up()
+
 
 @pytest.fixture(scope="module")
-def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace with a run that reconstructs and left embeddings of 210 materials."""
+    workspace = workspace_with(tmp_path_factory.mktemp("workspace"), runs={"one": ["mxm"]})
+    write_run_file(workspace, "one", embedded_of(210, width=32))
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def address(repository: Path, workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app, served as a user would serve it, on a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = (tmp_path_factory.mktemp("app") / "server.log").open("wb")
     line = [sys.executable, "-m", "panel", "serve", "app.py", "--address", "127.0.0.1", "--port", str(port), "--warm"]
-    server = subprocess.Popen(
-        line, cwd=repository, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "XXACT_WORKSPACE": str(workspace.root)}
+    server = subprocess.Popen(line, cwd=repository, stdout=log, stderr=subprocess.STDOUT, env=surroundings)
     url = f"http://127.0.0.1:{port}/app"
     try:
         for _ in range(240):
@@ -165,3 +201,25 @@ def test_the_page_fits_a_phone_and_a_dark_room(visit: Visit) -> None:
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
     visit.page.get_by_label("Toggle theme").click()
     visit.page.wait_for_function(SURFACE_IS_DARK, timeout=PATIENCE)
+
+
+def test_a_click_on_the_plot_masks_a_window(visit: Visit, examples: Path) -> None:
+    visit.drop(examples / "lanthanum_hexaboride.cif")
+    visit.shows("1 of 1 patterns drawn")
+    visit.page.get_by_role("tab", name="Reconstruction").click()
+    visit.page.get_by_label("Formula").last.fill("LaB6")
+    visit.page.get_by_label("Formula").last.press("Enter")
+    visit.shows("Nothing is masked")
+    visit.drag((0.5, 0.5))
+    visit.shows("1 of 17 windows are masked")
+    visit.shows("Error in the masked windows")
+
+
+def test_a_lasso_on_the_map_selects_materials(visit: Visit) -> None:
+    visit.page.get_by_role("tab", name="Embeddings").click()
+    visit.choose("Model", "Run one")
+    visit.choose("Materials", "File test.h5")
+    visit.shows("210 materials, fused embedding")
+    visit.drag((0.15, 0.1), (0.8, 0.1), (0.8, 0.8), (0.15, 0.8), (0.15, 0.15))
+    visit.shows("materials are selected")
+    visit.page.get_by_role("gridcell", name="NaCl").first.wait_for(timeout=PATIENCE)

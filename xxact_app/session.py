@@ -9,6 +9,7 @@ SCALES = ("linear", "root", "log")
 STAGES = ("measured", "gridded")
 ARRANGEMENTS = ("overlay", "offset")
 BACKGROUNDS = ("arpls", "snip", "none")
+MAP_PARTS = ("fused", "pattern", "composition")
 MOST_DRAWN_AT_FIRST = 5
 """Patterns drawn without being asked; the others are one tick away."""
 LARGEST_SMEARING = 0.5
@@ -41,6 +42,15 @@ class Session(param.Parameterized):
 
     model = param.String(default="", doc="Run of the workspace whose model predicts; empty for the one that ships.")
     compared = param.List(default=[], item_type=str, doc="Names of the runs whose curves are drawn.")
+    reconstruction_model = param.String(default="", doc="Key of the model that reconstructs; empty for the first fit.")
+    masked = param.Dict(default={}, doc="Numbers of the windows that are masked (0-16), by key of the pattern.")
+    mask_ratio = param.Number(default=0.25, bounds=(0.05, 0.75), doc="Share of the windows to mask when drawn.")
+
+    map_models = param.List(default=["shipped"], item_type=str, doc="Keys of the models whose maps are shown.")
+    map_materials = param.String(default="", doc="Key of the materials on the map; empty for the shipped sample.")
+    map_part = param.Selector(default="fused", objects=list(MAP_PARTS))
+    map_colour = param.String(default="crystal_system", doc="Target that colours the map.")
+    map_selected = param.List(default=[], item_type=int, doc="Numbers of the chosen materials on the map.")
 
     dark = param.Boolean(default=False, doc="Dark theme.")
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from xxact_app.session import Session
     from xxact_app.store import Store
+    from xxact_app.views.embedding import EmbeddingView
+    from xxact_app.views.reconstruction import ReconstructionView
     from xxact_app.views.training import TrainingView
 
 logger = logging.getLogger(__name__)
@@ -50,27 +52,39 @@ def serve() -> None:
 def build() -> pmui.Page:
     """The whole app for one visitor."""
     # Imported here, so that a broken installation is told on the page too.
+    from xxact_app.embedding_store import EmbeddingStore
     from xxact_app.inputs import Inputs
+    from xxact_app.reconstruction_store import ReconstructionStore
     from xxact_app.samples import warm_up_reading
     from xxact_app.session import Session
     from xxact_app.store import Store, warm_up
+    from xxact_app.views.embedding import EmbeddingView
     from xxact_app.views.pattern import PatternView
     from xxact_app.views.prediction import PredictionView
+    from xxact_app.views.reconstruction import ReconstructionView
 
     warm_up_reading()
     session = Session()
     store = Store(session)
     pn.config.exception_handler = lambda error: _report(store, error)
     inputs, patterns, prediction = Inputs(session, store), PatternView(session, store), PredictionView(session, store)
+    reconstruction = ReconstructionView(session, store, ReconstructionStore(session, store), in_front=False)
+    embedding = EmbeddingView(session, EmbeddingStore(session, store), in_front=False)
     strip = pn.Column(
         inputs.drop, inputs.examples, inputs.problems, stylesheets=[_STRIP], sizing_mode="stretch_width", margin=0
     )
     later = pn.Column(sizing_mode="stretch_width", margin=0)
     screens = pmui.Tabs(
-        ("Patterns", patterns.panel), ("Prediction", prediction.panel), ("Training", later),
-        sizing_mode="stretch_width", margin=0,
-    )  # fmt: skip
+        ("Patterns", patterns.panel),
+        ("Reconstruction", reconstruction.panel),
+        ("Prediction", prediction.panel),
+        ("Training", later),
+        ("Embeddings", embedding.panel),
+        sizing_mode="stretch_width",
+        margin=0,
+    )
     _fill_when_seen(screens, later, lambda: _training(session))
+    screens.param.watch(lambda event: _show_screen(event.new, {1: reconstruction, 4: embedding}), "active")
     page = pmui.Page(
         meta_title=TITLE,
         template=_TEMPLATE,
@@ -120,6 +134,12 @@ def _fill_when_seen(screens: pmui.Tabs, place: pn.Column, make: Callable[[], Tra
             view.show(visible=visible)
 
     screens.param.watch(follow, "active")
+
+
+def _show_screen(number: int, views: dict[int, ReconstructionView | EmbeddingView]) -> None:
+    """Tell the screens that are long to draw whether somebody looks at them."""
+    for place, view in views.items():
+        view.come_to_front(in_front=place == number)
 
 
 def _report(store: Store, error: Exception) -> None:

@@ -102,6 +102,9 @@ code { font-family: ui-monospace, monospace; }
 """
 """Styles of the app's own pieces of text, in the colours of Material UI's theme."""
 
+CHOICE_CSS = ".MuiFormLabel-root { font-size: 12px !important; } button { white-space: nowrap; }"
+"""A small label over a row of choices, each on one line."""
+
 NARROW = 900
 """Below this width [px] the columns of a screen stand under one another."""
 

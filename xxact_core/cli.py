@@ -1,4 +1,4 @@
-"""The command line: xxact build | dataset | train | evaluate | ... | predict | identify | info | app."""
+"""The command line: xxact build, dataset, train, journal, evaluate, tables, paper, embed, reconstruct, predict ..."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xxact_core import dataset_commands, identify_command, paper_commands
+from xxact_core import dataset_commands, identify_command, model_commands, paper_commands
 from xxact_core.errors import InputError, RecipeError, WavelengthError, shorten
 
 app = typer.Typer(
@@ -22,6 +22,8 @@ app = typer.Typer(
 app.add_typer(dataset_commands.app, name="dataset")
 app.add_typer(paper_commands.app, name="paper")
 app.add_typer(identify_command.app)
+model_commands.add_to(app)
+
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 

@@ -10,6 +10,9 @@ import numpy as np
 
 from xxact_core.errors import DatasetError, shorten
 
+MOST_FITTED = 200_000
+"""Materials that principal components are fitted to: the plane of more is the same to the eye."""
+
 
 @dataclass(frozen=True)
 class Embeddings:
@@ -40,13 +43,41 @@ def read_embeddings(path: Path) -> Embeddings:
         raise DatasetError(msg, code="E_PREDICTIONS") from error
 
 
+@dataclass(frozen=True)
+class Projection:
+    """A plane of principal components, onto which further embeddings can be laid.
+
+    mean: shape (width,). directions: unit vectors, shape (components, width). explained: share (0-1) of the variance
+    that each component holds, shape (components,).
+    """
+
+    mean: np.ndarray
+    directions: np.ndarray
+    explained: np.ndarray
+
+    def project(self, embedding: np.ndarray) -> np.ndarray:
+        """Components of embeddings of shape (materials, width): shape (materials, components)."""
+        directions = self.directions.astype(embedding.dtype)
+        return embedding @ directions.T - (self.mean @ self.directions.T).astype(embedding.dtype)
+
+
+def fit_projection(embedding: np.ndarray, *, components: int = 2) -> Projection:
+    """Principal components of embeddings of shape (materials, width), in double precision.
+
+    Of more than `MOST_FITTED` materials, evenly spaced ones decide.
+    """
+    from sklearn.decomposition import PCA  # noqa: PLC0415 - slow to import
+
+    fitted = embedding[:: -(-len(embedding) // MOST_FITTED)].astype(np.float64)
+    analysis = PCA(n_components=components, svd_solver="covariance_eigh").fit(fitted)
+    return Projection(analysis.mean_, analysis.components_, analysis.explained_variance_ratio_)
+
+
 def embedding_to_components(embedding: np.ndarray, *, components: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """Principal components of embeddings of shape (materials, width).
 
     Returns:
         The components, shape (materials, components), and the share (0-1) of the variance that each one holds.
     """
-    from sklearn.decomposition import PCA  # noqa: PLC0415 - slow to import
-
-    analysis = PCA(n_components=components, svd_solver="full")
-    return analysis.fit_transform(embedding.astype(np.float64)), analysis.explained_variance_ratio_
+    projection = fit_projection(embedding, components=components)
+    return projection.project(embedding.astype(np.float64)), projection.explained

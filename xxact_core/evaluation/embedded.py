@@ -1,0 +1,163 @@
+"""Model × data set → what its encoders and its fusion make of each material, as a file that a map is drawn from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+
+from xxact_core.checkpoint import load_checkpoint
+from xxact_core.compositions.composition import Composition
+from xxact_core.dataset.batches import BatchMaker
+from xxact_core.dataset.order import rows_in_order
+from xxact_core.dataset.table import read_dataset
+from xxact_core.errors import DatasetError, shorten
+from xxact_core.model.model import Model
+from xxact_core.model.xxact import Xxact
+from xxact_core.patterns.pattern import GriddedPattern
+from xxact_core.quantities import TARGETS
+
+PARTS = ("fused", "pattern", "composition")
+"""Where an embedding is taken: what the heads read, and the [CLS] of the two encoders, which only XxaCT itself has."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What a model makes of materials.
+
+    id, formula: shape (materials,); a formula is empty where the file does not say it. parts: name of `PARTS` → shape
+    (materials, width), float32. targets: name → shape (materials,), NaN where unknown, class index for classes.
+    dataset: digest of the data set, empty where unknown. row: of the data set, shape (materials,).
+    """
+
+    id: np.ndarray
+    formula: np.ndarray
+    row: np.ndarray
+    parts: Mapping[str, np.ndarray]
+    targets: Mapping[str, np.ndarray]
+    dataset: str = ""
+
+    def __len__(self) -> int:
+        """Number of materials."""
+        return len(self.id)
+
+
+def embed_dataset(
+    model_folder: Path,
+    dataset: Path,
+    *,
+    limit: int | None = None,
+    batch_size: int = 128,
+    device: str = "cpu",
+    tell: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Embedded:
+    """Embeddings of the materials of a data set, all or the first ones, from ideal patterns.
+
+    `tell` is called after each batch with the number of materials that are done and of all.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be used.
+        DatasetError: the data set cannot.
+    """
+    model = load_checkpoint(model_folder, device=device).model
+    table = read_dataset(dataset)
+    rows = np.arange(len(table))[:limit]
+    maker = BatchMaker(table, device=torch.device(device))
+    pieces: list[dict[str, np.ndarray]] = []
+    done = 0
+    for chosen in rows_in_order(rows, batch_size=batch_size):
+        batch = maker.batch(chosen, seed=0)
+        pieces.append(_embed(model, batch.intensity, batch.hidden, batch.atomic_numbers, batch.fractions))
+        done += len(chosen)
+        tell(done, len(rows))
+    return Embedded(
+        id=table.id[rows],
+        formula=table.formula[rows],
+        row=rows,
+        parts={name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]},
+        targets={name: values[rows] for name, values in table.targets.items()},
+        dataset=table.digest,
+    )
+
+
+def embed_pattern(model: Model, pattern: GriddedPattern, composition: Composition) -> dict[str, np.ndarray]:
+    """Embeddings of one measured material: name of `PARTS` → shape (width,)."""
+    parts = _embed(
+        model,
+        torch.tensor(pattern.intensity).unsqueeze(0),
+        torch.tensor(pattern.hidden_windows).unsqueeze(0),
+        torch.tensor(composition.atomic_numbers, dtype=torch.long).unsqueeze(0),
+        torch.tensor(composition.fractions, dtype=torch.float32).unsqueeze(0),
+    )
+    return {name: values[0] for name, values in parts.items()}
+
+
+@torch.inference_mode()
+def _embed(model: Model, *inputs: torch.Tensor) -> dict[str, np.ndarray]:
+    if isinstance(model, Xxact):
+        encoded = model.encode(*inputs)
+        fused = model.fuse(encoded, cls_only=True)[:, 0]
+        made = {"fused": fused, "pattern": encoded.pattern[:, 0], "composition": encoded.composition[:, 0]}
+    else:
+        made = {"fused": model.embed(*inputs)}
+    return {name: values.float().cpu().numpy() for name, values in made.items()}
+
+
+def write_embedded(path: Path, embedded: Embedded) -> None:
+    """Write embeddings as HDF5 with the layout of `write_predictions`; the file is whole or absent.
+
+    Beside what that has: `formula`, `embedding_pattern`, `embedding_composition`, and every known target.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with h5py.File(part, "w") as file:
+        file.attrs["dataset"] = embedded.dataset
+        for name in ("id", "formula"):
+            file[name] = getattr(embedded, name).astype(h5py.string_dtype())
+        file["row"] = embedded.row
+        for name, values in embedded.parts.items():
+            file[_dataset_of(name)] = values
+        for name, values in embedded.targets.items():
+            if not np.isnan(values).all():
+                file[f"true/{name}"] = values
+                file[f"true/{name}"].attrs["units"] = TARGETS[name].unit
+    part.replace(path)
+
+
+def read_embedded(path: Path, *, parts: Collection[str] = PARTS) -> Embedded:
+    """The embeddings of a file of `write_embedded`, or of one of `xxact evaluate --predictions`.
+
+    parts: those that are wanted; those that the file has of them are read.
+
+    Raises:
+        DatasetError: there is no such file, it is not HDF5, or its columns do not belong together.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            identity = file["id"].asstr()[...].astype(str)
+            taken = {name: file[_dataset_of(name)][...] for name in parts if _dataset_of(name) in file}
+            known = [name for name in TARGETS if f"true/{name}" in file]
+            embedded = Embedded(
+                id=identity,
+                formula=file["formula"].asstr()[...].astype(str) if "formula" in file else np.full(len(identity), ""),
+                row=file["row"][...],
+                parts=taken,
+                targets={name: file[f"true/{name}"][...].astype(np.float32) for name in known},
+                dataset=str(file.attrs.get("dataset", "")),
+            )
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        msg = f"{path} is no file of embeddings or predictions: {shorten(error)}"
+        raise DatasetError(msg, code="E_PREDICTIONS") from error
+    columns = [embedded.formula, embedded.row, *embedded.parts.values(), *embedded.targets.values()]
+    if not taken or not len(identity) or any(len(column) != len(identity) for column in columns):
+        msg = f"{path} holds no embedding of the part {' or '.join(parts)}, or columns of different lengths"
+        raise DatasetError(msg, code="E_PREDICTIONS")
+    return embedded
+
+
+def _dataset_of(part: str) -> str:
+    return "embedding" if part == "fused" else f"embedding_{part}"
