@@ -12,6 +12,7 @@ from xxact_core.errors import RecipeError
 from xxact_core.model.answers import SYSTEM_OF_GROUP, class_probabilities
 from xxact_core.model.attention import Attention, DecoderLayer, EncoderLayer
 from xxact_core.model.config import PRESETS, BlockSizes, ModelConfig, preset
+from xxact_core.model.heads import ReconstructionHead
 from xxact_core.model.pattern_tokens import WINDOW_POINTS, WINDOWS, scale_intensity
 from xxact_core.model.xxact import Xxact, count_parameters
 from xxact_core.patterns.grid import GRID
@@ -138,6 +139,16 @@ def test_reconstruction_has_the_shape_of_the_windows_and_is_not_negative(model: 
     rebuilt = model.reconstruct(model.fuse(model.encode(**data)))
     assert rebuilt.shape == (3, WINDOWS, WINDOW_POINTS)
     assert float(rebuilt.detach().min()) >= 0
+
+
+def test_reconstruction_that_is_below_zero_everywhere_can_still_learn() -> None:
+    head = ReconstructionHead(preset("tiny"))
+    torch.nn.init.constant_(head[0].bias, -5.0)
+    fused = torch.randn(2, WINDOWS, preset("tiny").fusion.width)
+    head.train()(fused).square().mean().backward()
+    assert head[0].bias.grad is not None
+    assert (head[0].bias.grad < 0).all()
+    assert (head.eval()(fused) == 0).all()
 
 
 def test_intensity_scales() -> None:

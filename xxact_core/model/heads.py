@@ -49,5 +49,21 @@ class ReconstructionHead(nn.Sequential):
     def __init__(self, config: ModelConfig) -> None:
         points = WINDOW_POINTS // config.tokens_per_window
         super().__init__(
-            nn.Linear(config.fusion.width, points), nn.ReLU(), nn.Flatten(1), nn.Unflatten(1, (WINDOWS, WINDOW_POINTS))
+            nn.Linear(config.fusion.width, points),
+            Rectifier(),
+            nn.Flatten(1),
+            nn.Unflatten(1, (WINDOWS, WINDOW_POINTS)),
         )
+
+
+class Rectifier(nn.Module):
+    """ReLU where a trained model answers; in training its input as it is.
+
+    Most points of a pattern are near 0. Behind a ReLU the first hundred steps push them all below, where no gradient
+    is left, and the model predicts nothing for ever. Without it the loss pulls them back; intensities that come out
+    negative are only cut once it has been learned, which can but lower the error.
+    """
+
+    def forward(self, intensity: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+        """Intensities of any shape."""
+        return intensity if self.training else intensity.relu()
