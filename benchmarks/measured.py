@@ -34,7 +34,7 @@ from xxact_core.compositions.formula import composition_to_formula, parse_formul
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import FormulaError, InputError, StructureError
 from xxact_core.evaluation.baselines import LINES, TREES, first_lines
-from xxact_core.evaluation.metrics import expected_calibration_error
+from xxact_core.evaluation.metrics import calibration_error_by_chance, expected_calibration_error
 from xxact_core.evaluation.provenance import provenance, provenance_to_line
 from xxact_core.neighbours.identify import Identification, Identifier
 from xxact_core.patterns.conversions import CU_K_ALPHA, parse_wavelength
@@ -163,12 +163,15 @@ def singles_to_figures(singles: Sequence[Single]) -> dict[str, float]:
     surest = np.argsort(-probabilities.max(axis=1), kind="stable")[: max(1, round(ANSWERED * len(singles)))]
     true = np.array([CRYSTAL_SYSTEMS.index(single.crystal_system) for single in singles])
     held = [single for single in singles if single.held]
+    by_chance, at_most = calibration_error_by_chance(probabilities)
     return {
         "patterns": len(singles),
         "crystal_system_top1": float((ranks < 1).mean()),
         "crystal_system_top2": float((ranks < 2).mean()),
         "top1_at_70_percent_answered": float((ranks[surest] < 1).mean()),
         "calibration_error": expected_calibration_error(probabilities, true),
+        "calibration_error_by_chance": by_chance,
+        "calibration_error_by_chance_at_most": at_most,
         "milliseconds_per_pattern": float(np.median([single.milliseconds for single in singles])),
         "identify_held": len(held),
         "identify_top1": float(np.mean([single.place == 0 for single in held])),
@@ -236,7 +239,9 @@ def figures_to_lines(figures: dict[str, float | None]) -> list[str]:
     lines.append("")
     lines.append(
         f"Of the {ANSWERED:.0%} that the model is surest of, {figures['top1_at_70_percent_answered']:.0%} are right. "
-        f"Its calibration error is {figures['calibration_error']:.2f}, and a prediction takes "
+        f"Its calibration error is {figures['calibration_error']:.2f}; if its probabilities were true, chance alone "
+        f"would make it {figures['calibration_error_by_chance']:.2f} with so few patterns, and above "
+        f"{figures['calibration_error_by_chance_at_most']:.2f} in one of twenty such sets. A prediction takes "
         f"{figures['milliseconds_per_pattern']:.0f} ms."
     )
     lines += ["", "| known material, elements given | right first | among the first five |", "|---|---|---|"]

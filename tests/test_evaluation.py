@@ -27,6 +27,7 @@ from xxact_core.evaluation.intervals import class_mean_interval, mean_interval, 
 from xxact_core.evaluation.labelled import Labelled, Predictions, probabilities_of
 from xxact_core.evaluation.metrics import (
     accuracy,
+    calibration_error_by_chance,
     class_mean_accuracy,
     expected_calibration_error,
     mean_absolute_error,
@@ -203,3 +204,12 @@ def test_evaluate_writes_every_prediction_to_a_file(
     exact = small_table.energy_is_exact[rows]
     assert 0 < exact.sum() < len(rows)
     assert metrics["formation_energy_per_atom_mae_mev_per_atom"] > 0
+
+
+def test_calibration_error_of_few_answers_is_mostly_chance() -> None:
+    sure = np.tile([0.7, 0.3], (24, 1))
+    mean, seldom = calibration_error_by_chance(sure)
+    # of n answers of one confidence p, the mean distance of the share of right ones from p is √(2 p (1 - p) / (π n))
+    assert mean == pytest.approx(np.sqrt(2 * 0.7 * 0.3 / (np.pi * 24)), rel=0.05)
+    assert mean < seldom < 0.25
+    assert calibration_error_by_chance(np.tile([0.7, 0.3], (2400, 1)))[0] == pytest.approx(mean / 10, rel=0.05)

@@ -56,3 +56,18 @@ def expected_calibration_error(
     bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
     gaps = [abs(confidence[bin_of == b].mean() - right[bin_of == b].mean()) * (bin_of == b).mean() for b in set(bin_of)]
     return float(sum(gaps))
+
+
+def calibration_error_by_chance(
+    probabilities: Float[np.ndarray, "n classes"], *, bins: int = 15, draws: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Calibration error that as many answers would show if their probabilities were true: mean and 95th percentile.
+
+    Of a few dozen answers the calibration error is mostly chance: every bin holds only some of them.
+    """
+    confidence = probabilities.max(axis=1)
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    right = np.random.default_rng(seed).random((draws, len(confidence))) < confidence
+    gaps = [np.abs((right - confidence)[:, bin_of == b].sum(axis=1)) / len(confidence) for b in set(bin_of)]
+    errors = np.sum(gaps, axis=0)
+    return float(errors.mean()), float(np.quantile(errors, 0.95))
