@@ -20,7 +20,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -200,6 +200,15 @@ def trees_on_visible_lines(table: StickTable) -> ExtraTreesClassifier:
     return trees.fit(features, table.targets["crystal_system"].astype(int))
 
 
+def other_model_to_figures(model: Path, asked: Sequence[tuple[dict[str, str], Pattern]]) -> dict[str, float]:
+    """Shares of right crystal systems of another checkpoint."""
+    predictor, ranks = Predictor.load(model), []
+    for row, pattern in asked:
+        ranked = predictor.predict(pattern, row["formula"], override_coverage=True).crystal_system
+        ranks.append([entry.label for entry in ranked].index(row["crystal_system"]))
+    return {"top1": float(np.mean(np.array(ranks) < 1)), "top2": float(np.mean(np.array(ranks) < 2))}
+
+
 def seen_lines(pattern: GriddedPattern) -> np.ndarray:
     """The same features of a measured pattern: sin θ of the first maxima above `VISIBLE`, and their number."""
     maxima, _ = find_peaks(pattern.intensity, height=VISIBLE, prominence=VISIBLE)
@@ -230,12 +239,13 @@ def read_instrument_files(collection: Path | None) -> dict[str, int | None]:
     return {name: last[name] for name in ("files_right", "files_total")}
 
 
-def figures_to_lines(figures: dict[str, float | None]) -> list[str]:
+def figures_to_lines(figures: dict[str, float | None], others: Mapping[str, Mapping[str, float]]) -> list[str]:
     """The page's tables."""
     lines = ["| crystal system, formula given | right first | among the first two |", "|---|---|---|"]
     for name, label in (("crystal_system", "the shipped model"), ("trees", "ExtraTrees on the visible lines")):
         if f"{name}_top1" in figures:
             lines.append(f"| {label} | {figures[f'{name}_top1']:.0%} | {figures[f'{name}_top2']:.0%} |")
+    lines += [f"| {name} | {shares['top1']:.0%} | {shares['top2']:.0%} |" for name, shares in others.items()]
     lines.append("")
     lines.append(
         f"Of the {ANSWERED:.0%} that the model is surest of, {figures['top1_at_70_percent_answered']:.0%} are right. "
@@ -267,6 +277,7 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, default=EXAMPLES)
     parser.add_argument("--trees", type=Path, metavar="DATASET")
     parser.add_argument("--collection", type=Path)
+    parser.add_argument("--beside", action="append", default=[], metavar="NAME=CHECKPOINT", help="other models")
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -299,7 +310,11 @@ def main() -> None:
         figures |= mixtures_to_figures([single.found for single in singles], mixtures)
     if arguments.trees is not None:
         figures |= trees_to_figures(trees_on_visible_lines(read_dataset(arguments.trees)), asked)
-    lines = figures_to_lines(figures)
+    others = {
+        name: other_model_to_figures(Path(folder), asked)
+        for name, _, folder in (text.partition("=") for text in arguments.beside)
+    }
+    lines = figures_to_lines(figures, others)
     print("\n".join(lines))
     if not arguments.quick:
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
@@ -308,7 +323,7 @@ def main() -> None:
         digest = predictor.checkpoint.about["data_digest"]
         head += provenance_to_line(provenance(table_digest=digest, seeds=[0])) + "\n\n"
         RESULTS.write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
-    print(json.dumps(figures))
+    print(json.dumps({**figures, "beside": others}))
 
 
 if __name__ == "__main__":
