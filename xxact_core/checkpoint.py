@@ -19,6 +19,7 @@ from xxact_core.compositions.element_features import load_element_features
 from xxact_core.errors import CheckpointError, RecipeError, shorten
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.kinds import config_to_model
+from xxact_core.model.memory import Memory
 from xxact_core.model.model import Model
 
 SCHEMA_NAME, SCHEMA_NUMBER = "xxact-checkpoint", 1
@@ -26,6 +27,7 @@ SCHEMA = f"{SCHEMA_NAME}-{SCHEMA_NUMBER}"
 PARTS = ("model", "statistics", "calibration", "about")
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "checkpoint.json"
+_MEMORY = "memory."
 SHIPPED = Path(__file__).parent / "weights" / "compact"
 
 
@@ -125,7 +127,12 @@ def load_checkpoint(folder: Path | None = None, *, device: str | torch.device = 
         raise CheckpointError(msg, code="E_CHECKPOINT")
     try:
         model = make_model(ModelConfig.from_dict(description["model"]), seed=0)
-        load_weights(model, load_tensors(content))
+        weights = load_tensors(content)
+        remembered = {name[len(_MEMORY) :]: weights.pop(name) for name in list(weights) if name.startswith(_MEMORY)}
+        load_weights(model, weights)
+        if remembered:
+            width = model.heads.width
+            model.memory = Memory.from_weights(model.config.targets, remembered, width=width)
     except (KeyError, TypeError, RecipeError, SafetensorError) as error:
         msg = f"{folder} cannot be used: {shorten(error)}"
         raise CheckpointError(msg, code="E_CHECKPOINT") from error

@@ -1,4 +1,4 @@
-"""The commands that look into a model: xxact embed | reconstruct."""
+"""The commands that take a finished model: xxact embed | reconstruct | remember."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def add_to(app: typer.Typer) -> None:
     """Make them commands of `app`."""
     app.command()(embed)
     app.command()(reconstruct)
+    app.command()(remember)
 
 
 def embed(
@@ -90,3 +91,36 @@ def reconstruct(
     ):
         typer.echo(f"{number:6d}  {count:8d}  {of_model:7.3f}  {of_nothing:7.3f}")
     typer.echo(f"   all  {errors.patterns.sum():8d}  {error:7.3f}  {empty:7.3f}")
+
+
+def remember(
+    model: Model,
+    dataset: Dataset,
+    output: Annotated[Path, typer.Argument(help="Folder to write the new checkpoint to.")],
+    *,
+    materials: Annotated[int, typer.Option(help="How many training materials, the first ones.", min=0)] = 90_000,
+) -> None:
+    """Have a trained model remember training materials, or forget them with 0, and calibrate it anew."""
+    from dataclasses import replace
+
+    import torch
+
+    from xxact_core.checkpoint import load_checkpoint, save_checkpoint
+    from xxact_core.errors import CheckpointError
+    from xxact_core.training.config import Recipe
+    from xxact_core.training.finish import finished_checkpoint
+    from xxact_core.training.start import open_table
+
+    checkpoint = load_checkpoint(model)
+    if output.exists():
+        msg = f"{output} is there already: choose another name"
+        raise CheckpointError(msg, code="E_CHECKPOINT")
+    about = {**checkpoint.about, "recipe": {**checkpoint.about["recipe"], "remembered": materials}}
+    recipe = replace(Recipe.from_dict(about["recipe"]), more_data=())  # what is remembered is in the data set itself
+    checkpoint.model.memory = None
+    finished = finished_checkpoint(
+        checkpoint.model, open_table(recipe, dataset), recipe, checkpoint.statistics, device=torch.device("cpu")
+    )
+    output.mkdir(parents=True)
+    save_checkpoint(output, replace(finished, about=about))
+    typer.echo(f"a model that remembers {materials} materials in {output}")

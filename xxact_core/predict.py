@@ -133,7 +133,7 @@ class Predictor:
             torch.tensor(atomic_numbers, device=self.device),
             torch.tensor(fractions, device=self.device),
         )
-        return model.heads(embedding), None if tokens is None else pattern_traits(tokens).cpu().numpy()
+        return model.answer(embedding), None if tokens is None else pattern_traits(tokens).cpu().numpy()
 
     @property
     def _temperatures(self) -> dict[str, float]:

@@ -45,7 +45,7 @@ def predict_rows(
         parts.setdefault("embedding", []).append(embedding.float().cpu().numpy())
         if tokens is not None:
             parts.setdefault("traits", []).append(pattern_traits(tokens).float().cpu().numpy())
-        for name, output in model.heads(embedding).items():
+        for name, output in model.answer(embedding).items():
             value = from_z_scores(output, statistics[name]) if name in statistics else output
             parts.setdefault(name, []).append(value.float().cpu().numpy())
     model.train(was_training)

@@ -19,6 +19,7 @@ class TargetHeads(nn.ModuleDict):
 
     def __init__(self, config: ModelConfig, *, width: int) -> None:
         super().__init__({name: nn.Linear(width, TARGETS[name].width) for name in config.targets})
+        self.width = width
 
     def forward(self, embedding: Float[Tensor, "batch width"]) -> dict[str, Tensor]:
         """Output of every head, each of shape (batch, outputs)."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.heads import TargetHeads
+from xxact_core.model.memory import Memory
 
 
 class Model(nn.Module, ABC):
@@ -20,6 +21,11 @@ class Model(nn.Module, ABC):
 
     config: ModelConfig
     heads: TargetHeads
+    memory: Memory | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_module("memory", None)  # only a finished model has one
 
     @abstractmethod
     def embed(
@@ -48,5 +54,10 @@ class Model(nn.Module, ABC):
         atomic_numbers: Int[Tensor, "batch elements"],
         fractions: Float[Tensor, "batch elements"],
     ) -> dict[str, Tensor]:
-        """Output of every target head: z-scores (batch, 1) or logits (batch, classes)."""
-        return self.heads(self.embed(intensity, hidden, atomic_numbers, fractions))
+        """What is answered for every target: z-scores (batch, 1) or logits (batch, classes)."""
+        return self.answer(self.embed(intensity, hidden, atomic_numbers, fractions))
+
+    def answer(self, embedding: Float[Tensor, "batch width"]) -> dict[str, Tensor]:
+        """What the heads say, and the memory beside them where there is one."""
+        outputs = self.heads(embedding)
+        return outputs if self.memory is None else self.memory(embedding, outputs)

@@ -61,7 +61,9 @@ class Recipe:
     split: what no two of training, validation and test share, a `formula` (as the data set was built) or a `prototype`
     (see `xxact_core.dataset.splits`). training_rows: learn from so many materials of the training split only, drawn by
     the seed, fewer being part of more; None for all. more_data: data set folders whose training materials are learned
-    from besides, for instance relatives with other elements (see `xxact_core.dataset.substitution`).
+    from besides, for instance relatives with other elements (see `xxact_core.dataset.substitution`). remembered: so
+    many training materials, the first of the data set, have their say in the finished model (see
+    `xxact_core.model.memory`).
     """
 
     name: str = "multi-target"
@@ -104,6 +106,7 @@ class Recipe:
     split: str = "formula"
     training_rows: int | None = None
     more_data: tuple[str, ...] = ()
+    remembered: int = 0
     validate_every: int = 500
     validation_rows: int = 2048
     save_every: int = 500
@@ -141,7 +144,7 @@ class Recipe:
             (min(self.peak_rate, self.first_rate, self.last_rate) < 0, "learning rates: at least 0"),
             (self.freeze and self.objectives != ("targets",), "freeze goes with the objective 'targets' only"),
             (self.validate_every < 1 or self.save_every < 1, "validate_every and save_every: at least 1 step"),
-            (self.validation_rows < 0, "validation_rows: at least 0"),
+            (min(self.validation_rows, self.remembered) < 0, "validation_rows and remembered: at least 0"),
             ("contrastive" in self.objectives and self.batch_size == 1, "contrastive: a batch of at least 2"),
             (self.micro_batch is not None and self.micro_batch < 1, "micro_batch: at least 1, or none"),
             (self.training_rows is not None and self.training_rows < 1, "training_rows: at least 1, or none"),

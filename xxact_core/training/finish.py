@@ -14,6 +14,8 @@ from xxact_core.dataset.batches import BatchMaker
 from xxact_core.dataset.table import StickTable
 from xxact_core.evaluation.calibration import calibrate
 from xxact_core.evaluation.evaluate import predict_rows
+from xxact_core.evaluation.labelled import labelled_rows
+from xxact_core.model.memory import Memory, fit_memory
 from xxact_core.model.model import Model
 from xxact_core.reliability import fit_domain
 from xxact_core.training.config import Recipe
@@ -33,6 +35,8 @@ def finished_checkpoint(
 ) -> Checkpoint:
     """The trained model with its calibration, fitted on validation patterns as a laboratory would measure them."""
     model, rows = model.eval(), table.rows("validation")
+    if "targets" in recipe.objectives and recipe.remembered:
+        model.memory = remember(model, table, statistics, materials=recipe.remembered, device=device)
     calibration: dict[str, dict[str, Any]] = {}
     if "targets" in recipe.objectives and len(rows):
         distortions = recipe.distortions and replace(recipe.distortions, share=1.0)
@@ -54,3 +58,27 @@ def finished_checkpoint(
         "elements": table.elements("train"),
     }
     return Checkpoint(model, statistics, calibration, about)
+
+
+def remember(
+    model: Model,
+    table: StickTable,
+    statistics: Mapping[str, tuple[float, float]],
+    *,
+    materials: int,
+    device: torch.device,
+) -> Memory:
+    """A memory of the first training materials, from ideal patterns: some minutes for 90,000 on one processor."""
+    rows = table.rows("train")[:materials]
+    predictions = predict_rows(model, BatchMaker(table, device=device), rows, statistics)
+    classes, missed = {}, {}
+    for name in model.config.targets:
+        true = torch.tensor(table.targets[name][rows], dtype=torch.float32)
+        if name in predictions.logits:
+            classes[name] = true.nan_to_num(-1).long()
+        else:
+            known = torch.tensor(labelled_rows(table, name, rows))
+            error = (true - torch.tensor(predictions.values[name]).flatten()) / statistics[name][1]
+            missed[name] = torch.where(known, error, torch.nan)
+    embedding = torch.tensor(predictions.embedding)
+    return fit_memory(embedding, model.config.targets, classes=classes, missed=missed).to(device)

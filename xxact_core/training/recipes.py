@@ -34,6 +34,7 @@ _COMPACT = Recipe(
     weight_decay=0.03,
     threads=2,
     clip=1.0,
+    remembered=90_000,
 )
 
 # The same for models that look at one of the two inputs only.

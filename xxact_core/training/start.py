@@ -102,7 +102,9 @@ def first_model(recipe: Recipe) -> Model:
     model = make_model(recipe.model_config(), seed=recipe.seed)
     if recipe.start_from is None:
         return model
-    before = load_checkpoint(Path(recipe.start_from)).model.state_dict()
+    trained = load_checkpoint(Path(recipe.start_from)).model
+    trained.memory = None  # of another model's embeddings
+    before = trained.state_dict()
     wanted = model.state_dict()
     kept = {
         name: value

@@ -1,0 +1,124 @@
+"""What a finished model remembers: the nearest training materials have their say, and no more than that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from xxact_core.checkpoint import Checkpoint, load_checkpoint, make_model, save_checkpoint
+from xxact_core.errors import CheckpointError
+from xxact_core.model.config import preset
+from xxact_core.model.memory import NEIGHBOURS, SAY, UNKNOWN, Memory, fit_memory
+from xxact_core.training.config import override
+from xxact_core.training.recipes import recipe_by_name
+from xxact_core.training.run import train
+
+TARGETS = ("formation_energy_per_atom", "crystal_system")
+GROUPS, EACH, WIDTH = 7, 2 * NEIGHBOURS, 16
+
+
+@pytest.fixture(scope="module")
+def embedding() -> torch.Tensor:
+    """Seven clouds far from each other, a crystal system each."""
+    random = torch.Generator().manual_seed(0)
+    centres = 5 * torch.randn(GROUPS, WIDTH, generator=random)
+    return (centres.repeat_interleave(EACH, 0) + torch.randn(GROUPS * EACH, WIDTH, generator=random)).float()
+
+
+SYSTEM = torch.arange(GROUPS).repeat_interleave(EACH)
+UNDECIDED = torch.zeros(GROUPS * EACH, GROUPS)
+
+
+def remembered(embedding: torch.Tensor, *, system: torch.Tensor = SYSTEM, missed: torch.Tensor | None = None) -> Memory:
+    error = SYSTEM / 10 if missed is None else missed
+    return fit_memory(embedding, TARGETS, classes={"crystal_system": system}, missed={TARGETS[0]: error})
+
+
+def answers(memory: Memory, embedding: torch.Tensor, logits: torch.Tensor = UNDECIDED) -> dict[str, torch.Tensor]:
+    return memory(embedding, {"crystal_system": logits, TARGETS[0]: torch.zeros(len(embedding), 1)})
+
+
+def test_neighbours_have_their_say_in_classes_and_their_mean_error_is_made_good(embedding: torch.Tensor) -> None:
+    said = answers(remembered(embedding), embedding)
+    probability = said["crystal_system"].exp()
+    torch.testing.assert_close(probability.sum(dim=1), torch.ones(len(embedding)))
+    own = probability[torch.arange(len(SYSTEM)), SYSTEM]
+    torch.testing.assert_close(own, torch.full_like(own, SAY + (1 - SAY) / GROUPS), rtol=0, atol=1e-3)
+    torch.testing.assert_close(said[TARGETS[0]][:, 0], SYSTEM / 10, rtol=0, atol=1e-3)
+
+
+def test_what_nobody_knows_of_the_neighbours_leaves_the_heads_their_word(embedding: torch.Tensor) -> None:
+    memory = remembered(embedding, system=torch.full_like(SYSTEM, -1), missed=torch.full((len(SYSTEM),), torch.nan))
+    assert (memory.classes == UNKNOWN).all()
+    logits = torch.randn(len(SYSTEM), GROUPS)
+    said = answers(memory, embedding, logits)
+    torch.testing.assert_close(said["crystal_system"], logits.log_softmax(dim=1))
+    assert (said[TARGETS[0]] == 0).all()
+
+
+def test_four_bits_a_component_keep_what_is_near() -> None:
+    random = torch.Generator().manual_seed(1)
+    wide = torch.randn(500, 192, generator=random)
+    memory = fit_memory(wide, TARGETS, classes={"crystal_system": SYSTEM[:500]}, missed={TARGETS[0]: torch.zeros(500)})
+    similarity, nearest = memory.nearest(wide)
+    assert (nearest[:, 0] == torch.arange(500)).all()
+    assert float(similarity[:, 0].min()) > 0.98  # on average 0.994: Max 1960 has 1.15 % of the variance lost
+    assert memory.keys.shape == (500, 96)
+    assert memory.keys.dtype == torch.uint8
+
+
+def test_few_materials_are_all_neighbours(embedding: torch.Tensor) -> None:
+    few = torch.arange(0, len(SYSTEM), EACH // 2)
+    memory = remembered(embedding[few], system=SYSTEM[few], missed=SYSTEM[few] / 10)
+    assert memory.nearest(embedding)[0].shape == (len(SYSTEM), len(few))
+    assert (answers(memory, embedding)["crystal_system"].argmax(dim=1) == SYSTEM).float().mean() > 0.8
+
+
+@pytest.fixture
+def with_memory(tmp_path: Path) -> Path:
+    model = make_model(preset("tiny"), seed=0)
+    width, targets = model.heads.width, model.config.targets
+    classes = {name: torch.arange(60) % 7 for name in targets if name in {"crystal_system", "space_group"}}
+    missed = {name: torch.randn(60) for name in targets if name not in classes}
+    model.memory = fit_memory(torch.randn(60, width), targets, classes=classes, missed=missed)
+    save_checkpoint(tmp_path, Checkpoint(model, {}), dtype=torch.bfloat16)
+    return tmp_path
+
+
+def test_memory_is_part_of_the_checkpoint(with_memory: Path) -> None:
+    first = load_checkpoint(with_memory).model
+    assert first.memory is not None
+    save_checkpoint(with_memory, Checkpoint(first, {}))
+    again = load_checkpoint(with_memory).model
+    embedding = torch.randn(5, first.heads.width)
+    for name, output in first.eval().answer(embedding).items():
+        torch.testing.assert_close(again.eval().answer(embedding)[name], output)
+        assert not torch.equal(first.heads(embedding)[name], output)
+
+
+@pytest.mark.parametrize("broken", ["missing", "shape", "infinite"])
+def test_memory_that_does_not_fit_is_refused(with_memory: Path, broken: str) -> None:
+    model = load_checkpoint(with_memory).model
+    assert model.memory is not None
+    weights = model.memory.state_dict()
+    if broken == "missing":
+        del weights["keys"]
+    elif broken == "shape":
+        weights["classes"] = weights["classes"][1:]
+    else:
+        weights["missed"] = torch.full_like(weights["missed"], torch.inf)
+    with pytest.raises(CheckpointError, match="memory"):
+        Memory.from_weights(model.config.targets, weights, width=model.heads.width)
+
+
+def test_training_ends_with_a_memory_of_the_training_materials_which_a_next_one_forgets(
+    small_dataset: Path, tmp_path: Path
+) -> None:
+    recipe = override(recipe_by_name("tiny"), {"remembered": 30, "epochs": 0.2, "validate_every": 1000})
+    first = load_checkpoint(train(recipe, small_dataset, tmp_path / "first")).model
+    assert first.memory is not None
+    assert len(first.memory.keys) == 30
+    again = override(recipe, {"remembered": 0, "start_from": str(tmp_path / "first" / "model")})
+    assert load_checkpoint(train(again, small_dataset, tmp_path / "second")).model.memory is None
