@@ -20,9 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 app: env
-	@echo "XxaCT is on its way to http://127.0.0.1:$(PORT)/app (stop it with Ctrl+C)"
-	$(BIN)/panel serve app.py --address 127.0.0.1 --port $(PORT) --warm \
-	  --allow-websocket-origin 127.0.0.1:$(PORT) --allow-websocket-origin localhost:$(PORT)
+	$(BIN)/xxact app --port $(PORT)
 
 test: env check pytest
 
