@@ -31,7 +31,7 @@ check: env
 	$(BIN)/lint-imports
 
 pytest: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 benchmarks: env
 	@set -e; for script in benchmarks/*.py; do \

@@ -25,6 +25,8 @@ from xxact_app.request_guard import HEADERS, LARGEST_BODY, MOST_LOGINS, RequestG
 from xxact_core.app_command import check_address, is_loopback
 from xxact_core.cli import main
 
+pytestmark = pytest.mark.xdist_group("serving")
+
 PASSWORD = "Bragg 1913"  # noqa: S105 - of the server of these tests alone
 
 WITHOUT_LOGIN = {
