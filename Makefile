@@ -20,9 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 app: env
-	@echo "XxaCT is on its way to http://127.0.0.1:$(PORT)/app (stop it with Ctrl+C)"
-	$(BIN)/panel serve app.py --address 127.0.0.1 --port $(PORT) --warm \
-	  --allow-websocket-origin 127.0.0.1:$(PORT) --allow-websocket-origin localhost:$(PORT)
+	$(BIN)/xxact app --port $(PORT)
 
 test: env check pytest
 
@@ -33,7 +31,7 @@ check: env
 	$(BIN)/lint-imports
 
 pytest: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 benchmarks: env
 	@set -e; for script in benchmarks/*.py; do \

@@ -1,5 +1,5 @@
 """Start the app: `panel serve app.py`."""
 
-from xxact_app.shell import serve
+from xxact_app.serving import serve
 
 serve()

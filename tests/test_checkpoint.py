@@ -88,6 +88,20 @@ def test_weights_that_do_not_fit_are_refused(saved: Path, change: str) -> None:
         load_checkpoint(saved)
 
 
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [("pattern", "feedforward", 2**40), ("fusion", "depth", 10**9), ("composition", "feedforward", 2**62)],
+)
+def test_a_description_of_a_model_larger_than_its_weights_costs_no_memory(
+    saved: Path, part: str, name: str, value: int
+) -> None:
+    description = json.loads((saved / DESCRIPTION).read_text())
+    description["model"][part][name] = value
+    (saved / DESCRIPTION).write_text(json.dumps(description))
+    with pytest.raises(CheckpointError, match=r"shape|layers|sizes"):
+        load_checkpoint(saved)
+
+
 def test_pickle_is_never_opened(tmp_path: Path) -> None:
     marker = tmp_path / "ran"
 

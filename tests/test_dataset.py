@@ -26,7 +26,7 @@ from xxact_core.dataset.splits import (
     prototypes,
     with_split,
 )
-from xxact_core.dataset.store import INTENSITY_STEP
+from xxact_core.dataset.store import INTENSITY_STEP, MANIFEST
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import DatasetError
 from xxact_core.patterns.pattern import Sticks
@@ -250,6 +250,15 @@ def test_damaged_shard_is_refused_before_it_is_used(small_dataset: Path, tmp_pat
 def test_manifest_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(DatasetError, match=r"manifest\.json"):
+        read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["../other/shard-0.h5", "/etc/passwd"])
+def test_a_manifest_that_names_files_elsewhere_is_refused(small_dataset: Path, tmp_path: Path, file: str) -> None:
+    manifest = json.loads((small_dataset / MANIFEST).read_text())
+    manifest["shards"][0]["file"] = file
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(DatasetError, match="not in its folder"):
         read_dataset(tmp_path)
 
 

@@ -42,7 +42,7 @@ def list_materials(workspace: Workspace, model: ModelFolder) -> list[Materials]:
     found += [
         Materials(f"data {folder.name}", f"Data set {safe_text(folder.name, limit=60)}", dataset=folder)
         for folder in own_folders(workspace.datasets)
-        if folder.name != SAMPLE and (folder / MANIFEST).is_file()
+        if folder.name != SAMPLE and (folder / MANIFEST).is_file() and workspace.holds(folder)
     ]
     files = sorted(model.folder.parent.glob("*.h5")) if model.folder.name == "model" else []
     found += [
@@ -67,7 +67,9 @@ def embeddings_path(workspace: Workspace, model: ModelFolder, materials: Materia
 def find_dataset(workspace: Workspace, digest: str) -> Path | None:
     """The data set of this digest in the workspace."""
     for folder in own_folders(workspace.datasets):
-        if digest and (folder / MANIFEST).is_file() and read_manifest(folder)["digest"] == digest:
+        if not digest or not (folder / MANIFEST).is_file() or not workspace.holds(folder):
+            continue
+        if read_manifest(folder)["digest"] == digest:
             return folder
     return None
 

@@ -39,7 +39,7 @@ def list_models(workspace: Workspace) -> list[ModelFolder]:
     found = [(SHIPPED_KEY, "Shipped model", SHIPPED)]
     if SHIPPED_RECONSTRUCTION.is_dir():
         found.append(("shipped-reconstruction", "Shipped model for reconstruction", SHIPPED_RECONSTRUCTION))
-    runs = own_folders(workspace.runs)
+    runs = [run for run in own_folders(workspace.runs) if workspace.holds(run / "model")]
     found += [(f"run {run.name}", f"Run {safe_text(run.name, limit=60)}", run / "model") for run in runs]
     models = [_describe(*place) for place in found if (place[2] / DESCRIPTION).is_file()]
     return [model for model in models if model is not None]

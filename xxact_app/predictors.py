@@ -25,8 +25,9 @@ def load_predictor(run: str = "") -> Predictor:
     """
     if not run:
         return _loaded(None, 0)
-    runs = open_workspace().runs
-    if run not in {folder.name for folder in own_folders(runs)}:
+    workspace = open_workspace()
+    runs = workspace.runs
+    if run not in {folder.name for folder in own_folders(runs)} or not workspace.holds(runs / run / "model"):
         msg = f"there is no run {run!r} in the workspace any more: choose another model on the Training screen"
         raise WorkspaceError(msg, code="E_WORKSPACE")
     folder = runs / run / "model"

@@ -81,6 +81,10 @@ class Workspace:
                 raise WorkspaceError(msg, code="E_WORKSPACE")
         return path
 
+    def holds(self, path: Path) -> bool:
+        """Whether a file or folder, and whatever links in it lead to, is in the folders that may be read."""
+        return all(self._is_inside(place.resolve()) for place in (path, *_links_below(path)))
+
     def _is_inside(self, path: Path) -> bool:
         return any(path.is_relative_to(folder) for folder in self.readable)
 

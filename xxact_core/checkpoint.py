@@ -28,6 +28,7 @@ PARTS = ("model", "statistics", "calibration", "about")
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "checkpoint.json"
 _MEMORY = "memory."
+_MOST_LAYERS_UNCOUNTED = 64
 SHIPPED = Path(__file__).parent / "weights" / "compact"
 
 
@@ -126,13 +127,13 @@ def load_checkpoint(folder: Path | None = None, *, device: str | torch.device = 
         msg = f"{folder / WEIGHTS} is damaged: its SHA-256 is not the one in {DESCRIPTION}"
         raise CheckpointError(msg, code="E_CHECKPOINT")
     try:
-        model = make_model(ModelConfig.from_dict(description["model"]), seed=0)
-        weights = load_tensors(content)
+        config, weights = ModelConfig.from_dict(description["model"]), load_tensors(content)
         remembered = {name[len(_MEMORY) :]: weights.pop(name) for name in list(weights) if name.startswith(_MEMORY)}
+        _check_size(config, weights)
+        model = make_model(config, seed=0)
         load_weights(model, weights)
         if remembered:
-            width = model.heads.width
-            model.memory = Memory.from_weights(model.config.targets, remembered, width=width)
+            model.memory = Memory.from_weights(config.targets, remembered, width=model.heads.width)
     except (KeyError, TypeError, RecipeError, SafetensorError) as error:
         msg = f"{folder} cannot be used: {shorten(error)}"
         raise CheckpointError(msg, code="E_CHECKPOINT") from error
@@ -151,6 +152,31 @@ def load_weights(model: Model, weights: Mapping[str, Tensor]) -> None:
         CheckpointError: a tensor is missing, left over, of another shape, or holds NaN or infinity.
     """
     wanted = model.state_dict()
+    _check_shapes(wanted, weights)
+    for name, value in weights.items():
+        if not bool(torch.isfinite(value).all()):
+            msg = f"{name} holds NaN or infinity"
+            raise CheckpointError(msg, code="E_CHECKPOINT")
+    model.load_state_dict({name: value.to(wanted[name].dtype) for name, value in weights.items()})
+
+
+def _check_size(config: ModelConfig, weights: Mapping[str, Tensor]) -> None:
+    """Hold a description against its weights before a model is made of it, which could be larger than the memory."""
+    deepest = max(config.pattern.depth, config.composition.depth, config.fusion.depth)
+    if deepest > max(_MOST_LAYERS_UNCOUNTED, len(weights)):
+        msg = f"the description tells of {deepest} layers, and there are {len(weights)} tensors"
+        raise CheckpointError(msg, code="E_CHECKPOINT")
+    features = torch.tensor(load_element_features(), dtype=torch.float32, device="meta")
+    try:
+        with torch.device("meta"):  # shapes without numbers
+            wanted = config_to_model(config, features).state_dict()
+    except RuntimeError as error:
+        msg = f"there is no model of such sizes: {shorten(error)}"
+        raise CheckpointError(msg, code="E_CHECKPOINT") from error
+    _check_shapes(wanted, weights)
+
+
+def _check_shapes(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
     missing, extra = sorted(set(wanted) - set(weights)), sorted(set(weights) - set(wanted))
     if missing or extra:
         msg = f"the weights do not fit the model: missing {missing[:3]}, left over {extra[:3]}"
@@ -159,7 +185,3 @@ def load_weights(model: Model, weights: Mapping[str, Tensor]) -> None:
         if value.shape != wanted[name].shape:
             msg = f"{name} has the shape {tuple(value.shape)}; the model wants {tuple(wanted[name].shape)}"
             raise CheckpointError(msg, code="E_CHECKPOINT")
-        if not bool(torch.isfinite(value).all()):
-            msg = f"{name} holds NaN or infinity"
-            raise CheckpointError(msg, code="E_CHECKPOINT")
-    model.load_state_dict({name: value.to(wanted[name].dtype) for name, value in weights.items()})

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xxact_core import dataset_commands, identify_command, model_commands, paper_commands
+from xxact_core import app_command, dataset_commands, identify_command, model_commands, paper_commands
 from xxact_core.errors import InputError, RecipeError, WavelengthError, shorten
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.add_typer(dataset_commands.app, name="dataset")
 app.add_typer(paper_commands.app, name="paper")
 app.add_typer(identify_command.app)
+app.add_typer(app_command.app)
 model_commands.add_to(app)
 
 
@@ -253,31 +254,6 @@ def info(
         typer.echo(columns_to_text({"this model": measured, **columns}))
     else:
         typer.echo("not measured on the test split: xxact evaluate does so")
-
-
-@app.command(name="app")
-def serve(
-    *,
-    port: Annotated[int, typer.Option(help="Of the server on this machine.", min=1, max=65535)] = 5006,
-    workspace: Annotated[Path | None, typer.Option(help="Folder for data sets and runs; or XXACT_WORKSPACE.")] = None,
-    source: Annotated[list[Path] | None, typer.Option(help="Folder that the app may read structures from.")] = None,
-) -> None:
-    """Serve the app on this machine only (127.0.0.1)."""
-    import os
-    import subprocess
-
-    script = Path(__file__).resolve().parent.parent / "app.py"
-    if not script.is_file():
-        msg = f"the app is served from a checkout of the project, and there is no {script}"
-        raise InputError(msg, code="E_APP")
-    command = [sys.executable, "-m", "panel", "serve", str(script), "--address", "127.0.0.1", "--port", str(port)]
-    command.append("--warm")
-    for host in ("127.0.0.1", "localhost"):
-        command += ["--allow-websocket-origin", f"{host}:{port}"]
-    typer.echo(f"XxaCT is on its way to http://127.0.0.1:{port}/app (stop it with Ctrl+C)")
-    given = {} if workspace is None else {"XXACT_WORKSPACE": str(workspace.resolve())}
-    given |= {"XXACT_SOURCES": os.pathsep.join(str(folder.resolve()) for folder in source)} if source else {}
-    raise typer.Exit(subprocess.call(command, env={**os.environ, **given}))  # noqa: S603 - fixed command, port checked
 
 
 if __name__ == "__main__":

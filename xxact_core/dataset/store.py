@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 
 from xxact_core.dataset.splits import SPLITS
-from xxact_core.errors import DatasetError
+from xxact_core.errors import DatasetError, shorten
 from xxact_core.quantities import TARGETS
 
 if TYPE_CHECKING:
@@ -246,4 +246,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         found = manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
         msg = f"{path} has the schema {found!r}; expected {SCHEMA!r}: build the data set again"
         raise DatasetError(msg, code="E_DATASET")
+    for shard in manifest.get("shards", ()):
+        if Path(shard["file"]).name != shard["file"]:
+            msg = f"{path} names a shard that is not in its folder: {shorten(shard['file'])}"
+            raise DatasetError(msg, code="E_DATASET")
     return manifest

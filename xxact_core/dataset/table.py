@@ -16,6 +16,7 @@ from xxact_core.dataset.splits import SPLITS
 from xxact_core.dataset.store import CELL, INTENSITY_STEP, file_digest, read_manifest, read_text
 from xxact_core.errors import DatasetError
 from xxact_core.patterns.pattern import Sticks
+from xxact_core.plain_hdf5 import open_plain
 from xxact_core.quantities import TARGETS
 from xxact_core.simulation.lattice import cell_to_reciprocal_metric, hkl_to_two_theta
 
@@ -81,7 +82,7 @@ class ShardSticks:
         if number not in self._whole:
             check_shard(path, self.shards[number]["sha256"])
             self._whole.add(number)
-        with h5py.File(path, "r") as file:
+        with open_plain(path) as file:
             start = counts_to_start(file["peak_count"][...])
             sticks = ResidentSticks(start, np.ascontiguousarray(file["hkl"][...].T), file["intensity"][...])
         self._open[number] = sticks
@@ -216,7 +217,7 @@ def read_dataset(folder: Path, *, verify: bool = True, resident: bool = True, ke
     for path, shard in zip(shard_paths(folder, manifest), shards, strict=True):
         if verify and resident:
             check_shard(path, shard["sha256"])
-        with h5py.File(path, "r") as file:
+        with open_plain(path) as file:
             wavelength = float(np.asarray(file.attrs["wavelength"]).item())
             for name, values in _read_columns(file):
                 columns.setdefault(name, []).append(values)

@@ -20,6 +20,7 @@ from xxact_core.errors import DatasetError, shorten
 from xxact_core.model.model import Model
 from xxact_core.model.xxact import Xxact
 from xxact_core.patterns.pattern import GriddedPattern
+from xxact_core.plain_hdf5 import open_plain
 from xxact_core.quantities import TARGETS
 
 PARTS = ("fused", "pattern", "composition")
@@ -137,7 +138,7 @@ def read_embedded(path: Path, *, parts: Collection[str] = PARTS) -> Embedded:
         DatasetError: there is no such file, it is not HDF5, or its columns do not belong together.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with open_plain(path) as file:
             identity = file["id"].asstr()[...].astype(str)
             taken = {name: file[_dataset_of(name)][...] for name in parts if _dataset_of(name) in file}
             known = [name for name in TARGETS if f"true/{name}" in file]

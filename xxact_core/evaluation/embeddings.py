@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from xxact_core.errors import DatasetError, shorten
+from xxact_core.plain_hdf5 import open_plain
 
 MOST_FITTED = 200_000
 """Materials that principal components are fitted to: the plane of more is the same to the eye."""
@@ -33,7 +33,7 @@ def read_embeddings(path: Path) -> Embeddings:
         DatasetError: there is no such file, it is not HDF5, or it holds no embeddings beside crystal systems.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with open_plain(path) as file:
             systems = file["true/crystal_system"][...]
             known = ~np.isnan(systems)
             identity = np.array(file["id"].asstr()[...], dtype=str)[known]

@@ -18,6 +18,7 @@ from xxact_core.evaluation.intervals import class_mean_interval, mean_interval, 
 from xxact_core.evaluation.labelled import Labelled
 from xxact_core.evaluation.metrics import accuracy, class_mean_accuracy
 from xxact_core.model.answers import class_probabilities
+from xxact_core.plain_hdf5 import open_plain
 from xxact_core.quantities import CRYSTAL_SYSTEMS, TARGETS
 
 OF_ALL = "all materials"
@@ -45,7 +46,7 @@ def read_system_answers(path: Path) -> SystemAnswers:
         DatasetError: there is no such file, it is not HDF5, or it holds no crystal system.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with open_plain(path) as file:
             true, embedding = file["true/crystal_system"][...], file["embedding"][...]
             chosen = _probabilities(file)["crystal_system"].argmax(axis=1)
     except (OSError, KeyError) as error:
@@ -67,7 +68,7 @@ def read_labelled(path: Path) -> Labelled:
     values: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     probabilities: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     try:
-        with h5py.File(path, "r") as file:
+        with open_plain(path) as file:
             of_classes = _probabilities(file)
             for name in file["predicted"]:
                 true = file[f"true/{name}"][...]

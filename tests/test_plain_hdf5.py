@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from looking_fixtures import embedded_of
+
+from xxact_core.errors import DatasetError
+from xxact_core.evaluation.embedded import read_embedded, write_embedded
+from xxact_core.plain_hdf5 import MOST_MEMBERS, NotPlainError, open_plain
+
+
+def external_link(file: h5py.File, other: Path) -> None:
+    file["more"] = h5py.ExternalLink(other, "id")
+
+
+def soft_link_loop(file: h5py.File, _other: Path) -> None:
+    file["a"], file["b"] = h5py.SoftLink("/b"), h5py.SoftLink("/a")
+
+
+def external_data(file: h5py.File, _other: Path) -> None:
+    file.create_dataset("more", shape=(8,), dtype="u1", external=[("/etc/hostname", 0, 8)])
+
+
+def virtual_data(file: h5py.File, other: Path) -> None:
+    layout = h5py.VirtualLayout(shape=(7,), dtype="f4")
+    layout[:] = h5py.VirtualSource(other, "true/band_gap", shape=(7,))
+    file.create_virtual_dataset("more", layout)
+
+
+def huge_dimensions(file: h5py.File, _other: Path) -> None:
+    del file["embedding"]
+    file.create_dataset("embedding", shape=(2**20, 2**20), dtype="f4", chunks=(1024, 1024), compression="gzip")
+
+
+def unknown_filter(file: h5py.File, _other: Path) -> None:
+    file.create_dataset("more", shape=(64,), dtype="f4", chunks=(64,), compression="lzf")
+
+
+def many_members(file: h5py.File, _other: Path) -> None:
+    for number in range(MOST_MEMBERS + 1):
+        file.create_group(str(number))
+
+
+def deep_groups(file: h5py.File, _other: Path) -> None:
+    file.create_group("/".join("g" * 100))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        external_link, soft_link_loop, external_data, virtual_data, huge_dimensions, unknown_filter, many_members,
+        deep_groups,
+    ],
+    ids=lambda fault: fault.__name__,
+)  # fmt: skip
+def test_a_file_that_leads_out_of_itself_or_promises_too_much_is_refused(
+    fault: Callable[[h5py.File, Path], None], tmp_path: Path
+) -> None:
+    path, other = tmp_path / "foreign.h5", tmp_path / "other.h5"
+    for place in (path, other):
+        write_embedded(place, embedded_of(7))
+    assert len(read_embedded(path)) == 7
+    with h5py.File(path, "a") as file:
+        fault(file, other)
+    with pytest.raises(NotPlainError), open_plain(path):
+        pass
+    with pytest.raises(DatasetError, match=r"foreign\.h5"):
+        read_embedded(path)
+
+
+def test_a_group_that_holds_itself_is_walked_once(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "loop.h5", "w") as file:
+        group = file.create_group("a")
+        group["again"] = group
+        file["zeros"] = np.zeros(10)
+    with open_plain(tmp_path / "loop.h5") as file:
+        assert file["zeros"][...].sum() == 0
+
+
+def test_what_compresses_best_is_not_taken_for_a_promise(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "zeros.h5", "w") as file:
+        file.create_dataset("zeros", data=np.zeros(2**23, dtype="u1"), compression=9, shuffle=True, fletcher32=True)
+    with open_plain(tmp_path / "zeros.h5") as file:
+        assert file["zeros"].shape == (2**23,)
