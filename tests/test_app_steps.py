@@ -153,7 +153,7 @@ def form() -> StepsForm:
 def test_the_form_edits_the_list(form: StepsForm) -> None:
     session = form.session
     assert list(form.steps.options) == [
-        "1. To Cu Kα", "2. Put on the grid", "3. Subtract the background: arPLS, 1e+06",
+        "1. To Cu Kα", "2. Put on the grid", "3. Subtract the background: arPLS",
     ]  # fmt: skip
     form.add.value = "zero_shift"
     assert names(session.steps)[0] == "zero_shift"

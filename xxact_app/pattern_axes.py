@@ -39,7 +39,11 @@ def label_intensity(plot: figure, *, scale: str, stacked: str, unit: str) -> Non
     plot.yaxis.axis_label = f"Intensity ({stacked})" if stacked else names[scale]
     codes = {"linear": "return tick", "root": "return tick * tick", "log": "return Math.pow(10, tick)"}
     shorter = "const v = (() => {%s})(); return Math.abs(v) >= 1e5 ? v.toExponential(1) : +v.toPrecision(3) + ''"
-    plot.yaxis.formatter = CustomJSTickFormatter(code=shorter % codes[scale])
+    code = shorter % codes[scale]
+    if isinstance(plot.yaxis[0].formatter, CustomJSTickFormatter):
+        plot.yaxis[0].formatter.code = code  # a new model would make the document look through all of its models
+    else:
+        plot.yaxis.formatter = CustomJSTickFormatter(code=code)
     plot.yaxis.major_label_text_alpha = 0.0 if stacked else 1.0
 
 

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from bokeh.models import BoxAnnotation, ColumnDataSource, FixedTicker, HoverTool, LabelSet, Range1d, RangeTool, TapTool
+from bokeh.models import (
+    BoxAnnotation,
+    ColumnDataSource,
+    CustomJS,
+    FixedTicker,
+    HoverTool,
+    LabelSet,
+    Range1d,
+    RangeTool,
+    TapTool,
+)
 from bokeh.plotting import figure
 
 from xxact_app.pattern_axes import send
@@ -20,6 +30,10 @@ SHORTEST_STICK = 0.08
 """Height of the weakest stick drawn, as a share of a row: one that cannot be seen cannot be pointed at."""
 
 _ROW = 46
+_SHOW_TAPPED = """
+const of = (column) => lines.selected.indices.map((i) => lines.data[column][i])
+tapped.data = {x: of("x"), y: of("high"), text: of("hkl")}
+"""
 _LINE_COLUMNS = ("x", "low", "high", "two_theta", "d", "intensity", "hkl", "name", "colour")
 _HOVER = [
     ("", "@name"), ("hkl", "@hkl"), ("2θ", "@two_theta{0.000}°"), ("d", "@d{0.0000} Å"), ("I", "@intensity{0.[0]} %"),
@@ -46,6 +60,7 @@ class StickFigure:
     plot: figure
     lines: ColumnDataSource
     names: ColumnDataSource
+    tapped: ColumnDataSource
 
 
 def stick_figure(shared: Range1d, *, left_border: int) -> StickFigure:
@@ -70,7 +85,10 @@ def stick_figure(shared: Range1d, *, left_border: int) -> StickFigure:
     )  # fmt: skip
     plot.add_tools(HoverTool(renderers=[sticks], tooltips=_HOVER, mode="vline", limit=4))
     plot.add_tools(TapTool(renderers=[sticks]))
-    return StickFigure(plot, lines, names)
+    tapped = ColumnDataSource({"x": [], "y": [], "text": []})
+    plot.add_layout(LabelSet(x="x", y="y", text="text", source=tapped, text_font_size="12px", text_align="center"))
+    lines.selected.js_on_change("indices", CustomJS(args={"lines": lines, "tapped": tapped}, code=_SHOW_TAPPED))
+    return StickFigure(plot, lines, names, tapped)
 
 
 def draw_sticks(target: StickFigure, rows: Sequence[StickRow]) -> None:
@@ -89,6 +107,7 @@ def draw_sticks(target: StickFigure, rows: Sequence[StickRow]) -> None:
         columns["name"] += [row.name] * int(drawn.sum())
         columns["colour"] += [row.colour] * int(drawn.sum())
     target.lines.selected.indices = []
+    target.tapped.data = {"x": [], "y": [], "text": []}
     target.lines.data = columns
     target.names.data = {
         "x": [0] * len(rows),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from xxact_core.errors import PreparationError
-from xxact_core.patterns.background import BACKGROUND_METHODS
+from xxact_core.patterns.background import ARPLS_STIFFNESS, BACKGROUND_METHODS
 from xxact_core.patterns.conversions import AXIS_KINDS
 from xxact_core.patterns.preparation import Preparation
 from xxact_core.patterns.steps import STEPS
@@ -32,7 +32,10 @@ _STARTS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of a step, for a form: a number between limits, or one of choices."""
+    """A setting of a step, for a form: a number between limits, or one of choices.
+
+    only_with: choice of the step's other setting without which this one means nothing; empty where it always counts.
+    """
 
     name: str
     label: str
@@ -40,6 +43,7 @@ class Setting:
     high: float = 0.0
     increment: float = 0.01
     choices: tuple[str, ...] = ()
+    only_with: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,9 @@ class StepKind:
     settings: tuple[Setting, ...] = ()
 
 
-def _number(step: str, name: str, label: str, *, increment: float) -> Setting:
+def _number(step: str, name: str, label: str, *, increment: float, only_with: str = "") -> Setting:
     low, high = STEPS[step].LIMITS[name]
-    return Setting(name, label, low, high, increment)
+    return Setting(name, label, low, high, increment, only_with=only_with)
 
 
 KINDS = {
@@ -92,8 +96,8 @@ KINDS = {
             "subtract_background", "Subtract the background", "Takes the smooth curve under the lines away.",
             (
                 Setting("method", "Method", choices=BACKGROUND_METHODS),
-                _number("subtract_background", "stiffness", "Stiffness, of arpls", increment=1e5),
-                _number("subtract_background", "half_window", "Half window, of snip [°]", increment=0.1),
+                _number("subtract_background", "stiffness", "Stiffness", increment=1e5, only_with="arpls"),
+                _number("subtract_background", "half_window", "Half window [°]", increment=0.1, only_with="snip"),
             ),
         ),
         StepKind(
@@ -132,7 +136,7 @@ def describe_step(step: dict[str, Any]) -> str:
         "strip_kalpha2": lambda: f"ratio {values['ratio']:g}",
         "keep_range": lambda: f"{values['start']:g}–{values['stop']:g}°",
         "subtract_background": lambda: {
-            "arpls": f"arPLS, {values['stiffness']:.3g}",
+            "arpls": "arPLS" + ("" if values["stiffness"] == ARPLS_STIFFNESS else f", {values['stiffness']:.3g}"),
             "snip": f"SNIP, {values['half_window']:g}°",
         }.get(values["method"], "none"),
         "smooth": lambda: f"σ {values['sigma']:g}°",

@@ -32,6 +32,9 @@ _AXIS_LABELS = {"2θ": "two_theta", "q": "q", "d": "d"}
 _SCALE_LABELS = {"linear": "linear", "√": "root", "log": "log"}
 _STAGE_LABELS = {"As measured": "measured", "After a step": "step", "As the model sees it": "gridded"}
 _ARRANGEMENT_LABELS = {"Overlay": "overlay", "Stacked": "offset", "Waterfall": "waterfall"}
+OTHER_WAVELENGTH = 0.005
+"""Wavelengths that differ by more [Å] have their lines elsewhere: Kα1 and the mean of Kα have not."""
+
 _EMPTY = "<p class='muted'>No pattern yet. Drop files anywhere on this page, or load the example data.</p>"
 _WIDE = {"sizing_mode": "stretch_width", "margin": 0}
 
@@ -41,7 +44,7 @@ class PatternView:
 
     def __init__(self, session: Session, store: Store) -> None:
         self.session, self.store = session, store
-        self.figure = pattern_figure()
+        self.figure = pattern_figure(height=360)
         self.sticks = stick_figure(self.figure.plot.x_range, left_border=LEFT_BORDER)
         self.overview = overview_figure(self.figure.plot.x_range, left_border=LEFT_BORDER)
         self.note = pn.pane.HTML(_EMPTY, stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=(0, 0, 4, 0))
@@ -142,7 +145,8 @@ class PatternView:
             return [], ""
         if wavelength is None:
             return [], "no drawn pattern has a wavelength to calculate them for"
-        different = len({round(value, 4) for value in wavelengths.values() if value is not None}) > 1
+        others = [value for value in wavelengths.values() if value is not None]
+        different = any(abs(value - wavelength) > OTHER_WAVELENGTH for value in others)
         elsewhere = different and session.axis == "two_theta"
         warning = "; patterns of another wavelength have theirs elsewhere" if elsewhere else ""
         rows = []

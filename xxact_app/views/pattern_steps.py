@@ -55,7 +55,7 @@ class StepsForm:
             label="Zero shift [° 2θ], added to every angle", start=-LARGEST_ZERO_SHIFT, end=LARGEST_ZERO_SHIFT,
             step=0.01, margin=(8, 0), **_FIELD,
         )  # fmt: skip
-        self.steps = pmui.RadioBoxGroup(label="Steps, in this order", options={}, inline=False, size="small", margin=0)
+        self.steps = pmui.RadioBoxGroup(label="In this order", options={}, inline=False, size="small", margin=0)
         self.help = _words()
         self.done = pmui.Checkbox(label="Do this step", size="small", margin=0)
         self.numbers = [pmui.FloatInput(label="", margin=(8, 0), visible=False, **_FIELD) for _ in range(_MOST_NUMBERS)]
@@ -128,7 +128,8 @@ class StepsForm:
             options = {choice.replace("_", " "): choice for choice in setting.choices}
             self.choice.param.update(label=setting.label, options=options, value=values[setting.name])
             self._names[self.choice] = setting.name
-        numbers = [setting for setting in kind.settings if not setting.choices]
+        counting = [setting for setting in kind.settings if setting.only_with in {"", *values.values()}]
+        numbers = [setting for setting in counting if not setting.choices]
         for row, field in enumerate(self.numbers):
             self._show_number(field, numbers[row] if row < len(numbers) else None, values)
         added = {"choose a step …": "", **{KINDS[other].label: other for other in addable(steps)}}

@@ -13,7 +13,7 @@ from xxact_app.export_files import columns_to_csv, columns_to_netcdf, figure_to_
 from xxact_app.figures import WATERFALL_STEP, Curve, to_scale
 from xxact_app.pattern_companions import WEAKEST_DRAWN, StickRow
 from xxact_app.session import Session
-from xxact_app.step_list import steps_to_preparation
+from xxact_app.step_list import KINDS, steps_to_preparation
 from xxact_app.store import HIDDEN, Store
 from xxact_core.quantities import AXES
 
@@ -46,11 +46,14 @@ def summary(shown: Shown, session: Session) -> str:
             text += f" Dotted: its 17 windows. Hatched: {HIDDEN}."
         lines.append(f"<p class='muted'>{text}</p>")
     elif session.stage == "step" and shown.curves:
-        lines.append(f"<p class='muted'>{count} after step {session.shown_step + 1} of {len(session.steps)}.</p>")
+        place = min(session.shown_step, len(session.steps) - 1)
+        label = KINDS[session.steps[place]["step"]].label
+        lines.append(f"<p class='muted'>{count} after step {place + 1} of {len(session.steps)}, {label}.</p>")
     elif shown.curves:
         lines.append(f"<p class='muted'>{count} as measured.</p>")
     if shown.rows:
-        lines.append(f"<p class='muted'>Below: calculated lines of {len(shown.rows)} references, {shown.lines_at}.</p>")
+        count = "1 reference" if len(shown.rows) == 1 else f"{len(shown.rows)} references"
+        lines.append(f"<p class='muted'>Below: calculated lines of {count}, {shown.lines_at}.</p>")
     return "".join(lines)
 
 
