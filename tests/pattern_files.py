@@ -181,3 +181,12 @@ def nexus(
         entry["instrument/count_time"] = [39.27]
         entry["sample/name"] = "corundum"
     return buffer.getvalue()
+
+
+def cif_of_rock_salt(*, edge: float = 5.6402) -> str:
+    """A structure as CIF, without a pattern."""
+    cell = "".join(f"_cell_length_{axis} {edge}\n" for axis in "abc")
+    angles = "".join(f"_cell_angle_{angle} 90\n" for angle in ("alpha", "beta", "gamma"))
+    loop = "loop_\n_atom_site_label\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n"
+    atoms = "Na 0 0 0\nCl 0.5 0.5 0.5\n"
+    return f"data_NaCl\n{cell}{angles}_symmetry_space_group_name_H-M 'F m -3 m'\n{loop}{atoms}"

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
-import inspect
-
 from xxact_app.session import MOST_DRAWN_AT_FIRST, Session
-from xxact_core.patterns.gridding import put_on_grid
+from xxact_app.step_list import steps_to_preparation
+from xxact_core.patterns.gridding import settings_to_preparation
 
 
 def test_saved_choices_come_back_equal() -> None:
-    session = Session(axis="q", smearing=0.2, wavelengths={"a": 1.54}, formulas={"a": "LaB6"}, files=["a"], chosen="a")
+    session = Session(
+        axis="q",
+        steps=[{"step": "smooth", "sigma": 0.2}],
+        wavelengths={"a": 1.54},
+        formulas={"a": "LaB6"},
+        files=["a"],
+        chosen="a",
+    )
     restored = Session.from_json(session.to_json())
     names = [name for name in session.param if name != "name"]
     assert [getattr(restored, name) for name in names] == [getattr(session, name) for name in names]
@@ -44,7 +50,4 @@ def test_only_the_first_few_are_drawn_without_being_asked() -> None:
 
 
 def test_the_app_prepares_a_pattern_as_the_command_line_does() -> None:
-    defaults = {name: parameter.default for name, parameter in inspect.signature(put_on_grid).parameters.items()}
-    session = Session()
-    for name in ("smearing", "zero_shift", "background"):
-        assert getattr(session, name) == defaults[name]
+    assert steps_to_preparation(Session().steps) == settings_to_preparation()

@@ -10,7 +10,9 @@ from app_fixtures import FakePredictor, loaded, scan_file
 
 from xxact_app import samples
 from xxact_app.escaping import plain_markdown, safe_text
+from xxact_app.pattern_stages import Trace
 from xxact_app.session import Session
+from xxact_app.step_list import set_value
 from xxact_app.store import Answer, Missing, Store, WavelengthError
 from xxact_app.views.prediction_text import numbers, to_csv, verdict
 from xxact_core.checkpoint import Checkpoint, make_model
@@ -96,7 +98,7 @@ def test_the_answer_follows_the_settings_and_is_kept_while_they_stay() -> None:
     assert store.answer() == first
     assert len(predictor.asked) == 1
     assert predictor.asked[0][1].symbols == ("B", "La")
-    session.smearing = 0.3
+    session.steps = set_value(session.steps, "smooth", sigma=0.3)
     store.answer()
     assert len(predictor.asked) == 2
     wider, narrower = predictor.asked[1][0].intensity, predictor.asked[0][0].intensity
@@ -200,11 +202,11 @@ def test_traces_say_the_same_on_every_axis() -> None:
 def test_only_two_theta_can_be_drawn_without_a_wavelength() -> None:
     session, store = loaded("scan.xy")
     (key,) = session.files
-    assert store.trace(key) is not None
+    assert isinstance(store.trace(key), Trace)
     session.axis = "q"
-    assert store.trace(key) is None
+    assert store.trace(key) == "its wavelength is not known"
     session.axis, session.stage = "two_theta", "gridded"
-    assert store.trace(key) is None
+    assert "wavelength" in store.trace(key)
 
 
 def test_windows_hidden_from_the_model_are_those_hardly_measured() -> None:

@@ -14,16 +14,16 @@ from typer.testing import CliRunner
 
 from xxact_core import cli
 from xxact_core.errors import PatternError, WavelengthError
-from xxact_core.patterns import guarded_reading
-from xxact_core.patterns.guarded_reading import prepare_reading, read_foreign_pattern
+from xxact_core.patterns.guarded_process import end_process
+from xxact_core.patterns.guarded_reading import PROCESSES, prepare_reading, read_foreign_pattern
 from xxact_core.patterns.readers import read_pattern
 
 
 @pytest.fixture(autouse=True)
 def _no_process_left() -> Iterator[None]:
     yield
-    while guarded_reading._idle:
-        guarded_reading._end(guarded_reading._idle.pop())
+    while PROCESSES.idle:
+        end_process(PROCESSES.idle.pop())
 
 
 def replace_reader(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
@@ -35,7 +35,7 @@ def replace_reader(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
         "readers.read_pattern = lambda data, **more: bad() if more['name'] == 'bad' else read(data, **more)\n"
         "reading_worker.main()"
     )
-    monkeypatch.setattr(guarded_reading, "_COMMAND", (sys.executable, "-P", "-c", code))
+    monkeypatch.setattr(PROCESSES, "command", (sys.executable, "-P", "-c", code))
 
 
 def test_patterns_and_errors_are_those_of_reading_here(tmp_path: Path) -> None:
@@ -61,19 +61,19 @@ def test_patterns_and_errors_are_those_of_reading_here(tmp_path: Path) -> None:
 
 def test_one_process_reads_one_file_after_another() -> None:
     prepare_reading()
-    (process,) = guarded_reading._idle
+    (process,) = PROCESSES.idle
     for _ in range(3):
         read_foreign_pattern(raw_1())
         with pytest.raises(PatternError):
             read_foreign_pattern(b"no pattern")
-    assert list(guarded_reading._idle) == [process]
+    assert list(PROCESSES.idle) == [process]
 
 
 def test_threads_read_at_the_same_time() -> None:
     with ThreadPoolExecutor(3) as pool:
         patterns = list(pool.map(read_foreign_pattern, [raw_1()] * 6))
     assert all((pattern.intensity == COUNTS).all() for pattern in patterns)
-    assert len(guarded_reading._idle) <= 2
+    assert len(PROCESSES.idle) <= 2
 
 
 def test_an_endless_parser_is_stopped_and_the_next_file_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,7 @@ def test_an_endless_parser_is_stopped_and_the_next_file_read(monkeypatch: pytest
     with pytest.raises(PatternError, match=r"bad: reading it was stopped, it took more than 0\.3 s") as refusal:
         read_foreign_pattern(raw_1(), name="bad", seconds=0.3)
     assert refusal.value.code == "E_LIMIT"
-    assert not guarded_reading._idle
+    assert not PROCESSES.idle
     assert read_foreign_pattern(raw_1()).two_theta.size == 200
 
 

@@ -20,10 +20,10 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
+from xxact_app.pattern_axes import MOST_POINTS, label_intensity, log_floor, send, set_range, thin, to_scale
 from xxact_core.errors import shorten
 
-MOST_POINTS = 20_000
-"""Points of one drawn line; longer ones keep the smallest and largest value of each stretch."""
+__all__ = ["MOST_POINTS", "thin", "to_scale"]
 
 MOST_TOOLTIPS = 3
 """Curves that the hover tells about all at once; of more it tells the one under the mouse."""
@@ -31,8 +31,14 @@ MOST_TOOLTIPS = 3
 MOST_NAMES = 10
 """Patterns that a legend in the plot has room for; the list and the hover name the others."""
 
+LEFT_BORDER = 84
+"""Room [px] for the vertical axis: the same above and below, so that plots under one another line up."""
+
+WATERFALL_STEP = 0.3
+"""Share of a curve's height by which the next one of a waterfall stands higher."""
+
 _LEAST_SHOWN = 0.01
-_HOVER = [("", "@name"), ("2θ", "@two_theta{0.000}°"), ("d", "@d{0.0000} Å"), ("I", "@intensity{0,0.[00]}")]
+_HOVER = [("", "$name"), ("2θ", "@two_theta{0.000}°"), ("d", "@d{0.0000} Å"), ("I", "@intensity{0,0.[00]}")]
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ class PatternFigure:
 
     plot: figure
     lines: list[GlyphRenderer]
+    areas: list[GlyphRenderer]
     backgrounds: list[GlyphRenderer]
     windows: ColumnDataSource
     gaps: ColumnDataSource
@@ -76,6 +83,7 @@ def pattern_figure(*, height: int = 430) -> PatternFigure:
         output_backend="canvas",
     )
     plot.toolbar.logo = None
+    plot.min_border_left = LEFT_BORDER
     plot.yaxis.minor_tick_line_color = None
     windows = ColumnDataSource({name: [] for name in ("left", "right", "bottom", "top")})
     gaps = ColumnDataSource({name: [] for name in ("left", "right", "bottom", "top")})
@@ -88,7 +96,7 @@ def pattern_figure(*, height: int = 430) -> PatternFigure:
     plot.add_tools(hover)
     legend = Legend(items=[], location="top_right", padding=4, margin=6, spacing=0)
     plot.add_layout(legend)
-    return PatternFigure(plot, [], [], windows, gaps, hover, legend)
+    return PatternFigure(plot, [], [], [], windows, gaps, hover, legend)
 
 
 def draw_patterns(
@@ -101,6 +109,7 @@ def draw_patterns(
     unit: str,
     window_edges: np.ndarray | None,
     keep_range: bool,
+    ground: str = "",
 ) -> None:
     """Show these curves and nothing else.
 
@@ -109,72 +118,67 @@ def draw_patterns(
     unit: what the intensity of a single pattern is given as.
     window_edges: the model's windows on the same axis; which of them are hidden from it comes with each curve.
     keep_range: leave the horizontal range where the user put it.
+    ground: colour of the plot's ground. Where it is given, stacked curves make a waterfall: they stand close, and those
+        in front cover those behind.
     """
     _provide(target, len(curves))
-    relative = len(curves) > 1
+    relative, waterfall = len(curves) > 1, bool(offset and ground)
+    step = WATERFALL_STEP if waterfall else 1.0
     tops = []
-    for number, (line, background) in enumerate(zip(target.lines, target.backgrounds, strict=True)):
-        curve = curves[number] if number < len(curves) else None
-        if curve is None:
-            line.visible = background.visible = False
-            line.data_source.data = {key: [] for key in line.data_source.column_names}
-            background.data_source.data = {key: [] for key in background.data_source.column_names}
+    for slot, (line, area, background) in enumerate(zip(target.lines, target.areas, target.backgrounds, strict=True)):
+        line.visible = slot < len(curves)
+        area.visible = line.visible and waterfall
+        if slot >= len(curves):
+            background.visible = False
+            for renderer in (line, background, area):
+                renderer.data_source.data = {key: [] for key in renderer.data_source.column_names}
             continue
+        number = len(curves) - 1 - slot if waterfall else slot  # what stands in front is drawn last
+        curve = curves[number]
         largest = float(np.nanmax(curve.intensity))
         factor = 100 / largest if relative and largest > 0 else 1.0
         heights = to_scale(curve.intensity * factor, scale=scale)
         stretch = 1 / (float(np.nanmax(heights)) or 1.0) if offset else 1.0
-        base = float(number) if offset else 0.0
+        base = number * step if offset else 0.0
         kept = thin(heights)
-        line.data_source.data = {
+        drawn = {
             "x": curve.x[kept],
             "y": heights[kept] * stretch + base,
             "two_theta": curve.two_theta[kept],
             "d": curve.d[kept],
             "intensity": curve.intensity[kept],
-            "name": [curve.name] * kept.size,
         }
+        send(line.data_source, drawn)
+        line.name = curve.name
         line.glyph.line_color = background.glyph.line_color = curve.colour
-        line.visible, background.visible = True, curve.background is not None
-        drawn = np.full(kept.size, np.nan) if curve.background is None else curve.background[kept] * factor
-        background.data_source.data = {"x": curve.x[kept], "y": to_scale(drawn, scale=scale) * stretch + base}
+        if waterfall:
+            tail = {"x": drawn["x"], "top": np.nan_to_num(drawn["y"], nan=base), "low": np.full(kept.size, base)}
+            send(area.data_source, tail)
+            area.glyph.fill_color = ground
+        background.visible = curve.background is not None
+        fitted = np.full(kept.size, np.nan) if curve.background is None else curve.background[kept] * factor
+        send(background.data_source, {"x": curve.x[kept], "y": to_scale(fitted, scale=scale) * stretch + base})
         tops.append(float(np.nanmax(heights)) * stretch + base)
     top = max(tops, default=1.0) * 1.04 or 1.0
-    target.hover.renderers = target.lines[: len(curves)]
+    shown = target.lines[: len(curves)]
+    target.hover.renderers = shown
     target.hover.mode = "vline" if len(curves) <= MOST_TOOLTIPS else "mouse"
-    names = [
-        LegendItem(label=shorten(curve.name, limit=30), renderers=[target.lines[number]])
-        for number, curve in enumerate(curves)
-    ]
-    target.legend.items = names[::-1] if offset else names
+    named = [(shorten(line.name, limit=30), [line]) for line in (shown[::-1] if offset and not waterfall else shown)]
+    if named != [(item.label.value, item.renderers) for item in target.legend.items]:
+        target.legend.items = [LegendItem(label=label, renderers=lines) for label, lines in named]
     target.legend.visible = 0 < len(curves) <= MOST_NAMES
-    _label_axes(target.plot, scale=scale, offset=offset, unit="% of each maximum" if relative else unit)
+    stacked = f"each scaled to its maximum, {step:.0%} apart" if waterfall else "stacked, each scaled to its maximum"
+    label_intensity(
+        target.plot, scale=scale, stacked=stacked if offset else "", unit="% of each maximum" if relative else unit
+    )
     target.plot.xaxis.axis_label = x_label
-    _set_range(target.plot.y_range, 0.0 if offset or scale != "log" else _log_floor(curves, relative=relative), top)
+    floor = log_floor([curve.intensity for curve in curves], relative=relative) if scale == "log" else 0.0
+    set_range(target.plot.y_range, 0.0 if offset else floor, top)
     if not keep_range and curves:
         finite = [curve.x[np.isfinite(curve.x)] for curve in curves]
-        _set_range(target.plot.x_range, min(map(np.min, finite)), max(map(np.max, finite)))
-    _draw_windows(target, curves, edges=window_edges, offset=offset, top=top, bottom=target.plot.y_range.start)
-
-
-def thin(heights: np.ndarray, *, limit: int = MOST_POINTS) -> np.ndarray:
-    """Indices of at most `limit` points that keep the lowest and the highest of each stretch, in order."""
-    if heights.size <= limit:
-        return np.arange(heights.size)
-    stretches = np.array_split(np.nan_to_num(heights), limit // 2)
-    starts = np.cumsum([0, *(part.size for part in stretches[:-1])])
-    lowest = starts + [int(part.argmin()) for part in stretches]
-    highest = starts + [int(part.argmax()) for part in stretches]
-    return np.unique(np.concatenate([lowest, highest]))
-
-
-def to_scale(intensity: np.ndarray, *, scale: str) -> np.ndarray:
-    """Heights to draw: the intensity, its square root, or its decimal logarithm (values below 0.01 count as 0.01)."""
-    if scale == "root":
-        return np.sqrt(np.maximum(intensity, 0))
-    if scale == "log":
-        return np.log10(np.maximum(intensity, 0.01))
-    return intensity
+        set_range(target.plot.x_range, min(map(np.min, finite)), max(map(np.max, finite)))
+    rows = offset and not waterfall
+    _draw_windows(target, curves, edges=window_edges, offset=rows, top=top, bottom=target.plot.y_range.start)
 
 
 def recolour(target: PatternFigure, *, colours: Sequence[str]) -> None:
@@ -235,42 +239,16 @@ def draw_probabilities(
 
 
 def _provide(target: PatternFigure, number: int) -> None:
-    """Have at least this many lines, each with its background, ready in the figure."""
+    """Have at least this many lines, each over an area and with its background, ready in the figure."""
     while len(target.lines) < number:
-        columns = ("x", "y", "two_theta", "d", "intensity", "name")
-        source = ColumnDataSource({name: [] for name in columns})
+        area = ColumnDataSource({name: [] for name in ("x", "top", "low")})
+        target.areas.append(target.plot.varea("x", "low", "top", source=area, fill_alpha=0.9, visible=False))
+        source = ColumnDataSource({name: [] for name in ("x", "y", "two_theta", "d", "intensity")})
         target.lines.append(target.plot.line("x", "y", source=source, line_width=1.3, line_join="round"))
         fitted = ColumnDataSource({"x": [], "y": []})
         target.backgrounds.append(
             target.plot.line("x", "y", source=fitted, line_width=1.4, line_dash="dashed", line_alpha=0.8)
         )
-
-
-def _label_axes(plot: figure, *, scale: str, offset: bool, unit: str) -> None:
-    quantity = f"Intensity ({unit})"
-    names = {"linear": quantity, "root": f"{quantity}, √ scale", "log": f"{quantity}, log scale"}
-    plot.yaxis.axis_label = "Intensity (stacked, each scaled to its maximum)" if offset else names[scale]
-    codes = {"linear": "return tick", "root": "return tick * tick", "log": "return Math.pow(10, tick)"}
-    shorter = "const v = (() => {%s})(); return Math.abs(v) >= 1e5 ? v.toExponential(1) : +v.toPrecision(3) + ''"
-    plot.yaxis.formatter = CustomJSTickFormatter(code=shorter % codes[scale])
-    plot.yaxis.major_label_text_alpha = 0.0 if offset else 1.0
-
-
-def _log_floor(curves: Sequence[Curve], *, relative: bool) -> float:
-    """Lower end of a logarithmic axis: a little under the weakest intensity above 0, at most five decades down."""
-    weakest = []
-    for curve in curves:
-        largest = float(np.nanmax(curve.intensity))
-        factor = 100 / largest if relative and largest > 0 else 1.0
-        above = curve.intensity[curve.intensity > 0] * factor
-        if above.size:
-            weakest.append(max(np.log10(above.min()), np.log10(above.max()) - 5))
-    return min(weakest, default=0.0) - 0.1
-
-
-def _set_range(axis: Range1d, start: float, end: float) -> None:
-    end = end if end > start else start + 1
-    axis.update(start=start, end=end, reset_start=start, reset_end=end)
 
 
 def _draw_windows(

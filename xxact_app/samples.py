@@ -6,9 +6,10 @@ import csv
 import hashlib
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from typing import Literal
 
 from xxact_app.escaping import safe_text
 from xxact_core.errors import InputError, PatternError
@@ -22,12 +23,22 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "data" / "examples"
 
 @dataclass(frozen=True)
 class Sample:
-    """A pattern that was read: `name` is safe to show and no other sample's, `file` is the name as it came."""
+    """A pattern that was read: `name` is safe to show and no other sample's, `file` is the name as it came.
+
+    content: of the file, from which another of its scans can be read.
+    """
 
     key: str
     name: str
     file: str
     pattern: Pattern
+    content: bytes = b""
+
+    @property
+    def scans(self) -> int:
+        """How many scans the file holds."""
+        stated = self.pattern.metadata.get("scans", "")
+        return int(stated) if stated.isdecimal() else 1
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,17 @@ def read_sample(file: str, content: bytes, *, number: int, taken: Collection[str
         msg = f"{name}: cannot be read; the server's log says more"
         raise PatternError(msg, code="E_FORMAT") from error
     free = name if name not in taken else next(f"{name} ({n})" for n in count(2) if f"{name} ({n})" not in taken)
-    return Sample(f"{hashlib.sha256(content).hexdigest()[:16]}-{number}", free, file, pattern)
+    return Sample(f"{hashlib.sha256(content).hexdigest()[:16]}-{number}", free, file, pattern, content)
+
+
+def read_scan(sample: Sample, *, scan: int | Literal["sum"]) -> Sample:
+    """The same file with another of its scans, from 0, or with the sum of all of them.
+
+    Raises:
+        PatternError: there is no such scan, or the scans do not share their angles.
+    """
+    pattern = read_foreign_pattern(sample.content, name=sample.pattern.name, scan=scan)
+    return replace(sample, pattern=pattern)
 
 
 def list_examples() -> list[Example]:

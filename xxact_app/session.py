@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import param
 
 AXES = ("two_theta", "q", "d")
 SCALES = ("linear", "root", "log")
-STAGES = ("measured", "gridded")
-ARRANGEMENTS = ("overlay", "offset")
-BACKGROUNDS = ("arpls", "snip", "none")
+STAGES = ("measured", "step", "gridded")
+ARRANGEMENTS = ("overlay", "offset", "waterfall")
 MAP_PARTS = ("fused", "pattern", "composition")
 MOST_DRAWN_AT_FIRST = 5
 """Patterns drawn without being asked; the others are one tick away."""
-LARGEST_SMEARING = 0.5
-LARGEST_ZERO_SHIFT = 1.0
+USUAL_STEPS: list[dict[str, Any]] = [
+    {"step": "to_copper"}, {"step": "put_on_grid"}, {"step": "subtract_background", "method": "arpls"}
+]  # fmt: skip
+"""Steps as `Preparation.to_dict` writes them; one with `"off": True` is kept and not done."""
 
 
 class Session(param.Parameterized):
@@ -26,6 +29,10 @@ class Session(param.Parameterized):
     wavelengths = param.Dict(default={}, doc="Wavelength [Å] that the user gave, by key.")
     formulas = param.Dict(default={}, doc="Formula that the user gave, by key; the empty key before any file.")
 
+    scans = param.Dict(default={}, doc="Scan that is read of a file of several, a number from 0 or `sum`, by key.")
+    references = param.List(default=[], item_type=str, doc="Keys of the structures whose lines are drawn below.")
+    hidden_references = param.List(default=[], item_type=str, doc="Keys of those that are not drawn.")
+
     axis = param.Selector(default="two_theta", objects=list(AXES))
     scale = param.Selector(default="linear", objects=list(SCALES))
     stage = param.Selector(default="measured", objects=list(STAGES))
@@ -33,11 +40,8 @@ class Session(param.Parameterized):
     show_background = param.Boolean(default=True, doc="Draw the fitted background over measured patterns.")
     show_windows = param.Boolean(default=True, doc="Draw the windows that the model reads as tokens.")
 
-    background = param.Selector(default="arpls", objects=list(BACKGROUNDS))
-    smearing = param.Number(default=0.0, bounds=(0, LARGEST_SMEARING), doc="Gaussian σ [deg] laid over a measurement.")
-    zero_shift = param.Number(
-        default=0.0, bounds=(-LARGEST_ZERO_SHIFT, LARGEST_ZERO_SHIFT), doc="Zero shift of the instrument [deg]."
-    )
+    steps = param.List(default=USUAL_STEPS, item_type=dict, doc="What is done to every pattern, in order.")
+    shown_step = param.Integer(default=0, bounds=(0, None), doc="Place of the step that the stage `step` shows.")
     override_coverage = param.Boolean(default=False, doc="Predict even where too little of the range was measured.")
 
     model = param.String(default="", doc="Run of the workspace whose model predicts; empty for the one that ships.")
@@ -110,4 +114,5 @@ class Session(param.Parameterized):
             self.hidden = [key for key in self.hidden if key in left]
             self.wavelengths = {key: value for key, value in self.wavelengths.items() if key in left}
             self.formulas = {key: value for key, value in self.formulas.items() if key in left}
+            self.scans = {key: value for key, value in self.scans.items() if key in left}
             self.files = left

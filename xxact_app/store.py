@@ -11,16 +11,18 @@ import numpy as np
 import param
 
 from xxact_app.escaping import safe_message
+from xxact_app.pattern_stages import WINDOW_EDGES, PatternStages, Trace
 from xxact_app.predictors import load_predictor
-from xxact_app.samples import Problem, Sample, list_examples, read_sample, without_name
+from xxact_app.references import Reference, ReferenceTrace, is_structure, lines_to_trace, read_reference
+from xxact_app.samples import Problem, Sample, list_examples, read_sample, read_scan, without_name
 from xxact_app.session import Session
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.formula import parse_formula
 from xxact_core.errors import CheckpointError, InputError, WavelengthError
-from xxact_core.patterns.background import baseline, estimate_background
-from xxact_core.patterns.conversions import CU_K_ALPHA, WAVELENGTHS, parse_wavelength, two_theta_to_d, two_theta_to_q
+from xxact_core.patterns.background import baseline
+from xxact_core.patterns.conversions import CU_K_ALPHA, WAVELENGTHS, parse_wavelength
 from xxact_core.patterns.grid import GRID
-from xxact_core.patterns.gridding import LEAST_COVERAGE, put_on_grid
+from xxact_core.patterns.gridding import LEAST_COVERAGE
 from xxact_core.patterns.pattern import LEAST_WINDOW, GriddedPattern
 
 if TYPE_CHECKING:
@@ -36,26 +38,12 @@ RADIATIONS = dict(WAVELENGTHS)
 
 Wanted = Literal["input", "wavelength", "coverage"]
 
-WINDOW_EDGES = GRID.start + GRID.step * GRID.window_points * np.arange(GRID.windows + 1)
-"""Edges of the windows that the model reads as tokens [deg 2θ at Cu Kα], shape (windows + 1,)."""
-
 _MOST_RESULTS = 512
 
 
 def to_wavelength(text: str) -> float:
     """Wavelength [Å] of a name or a number; `InputError` lists the choices."""
     return parse_wavelength(text)
-
-
-@dataclass(frozen=True)
-class Trace:
-    """A pattern as one stage shows it: x on the chosen axis, the angle [deg], the spacing [Å], what was fitted."""
-
-    x: np.ndarray
-    two_theta: np.ndarray
-    d: np.ndarray
-    intensity: np.ndarray
-    background: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -73,11 +61,6 @@ class Missing:
 
     text: str
     what: Wanted = "input"
-
-
-def _spacing(two_theta: np.ndarray, wavelength: float) -> np.ndarray:
-    """Lattice spacing [Å]; NaN at and below 0°, where a zero shift may put the first points."""
-    return np.where(two_theta > 0, two_theta_to_d(np.maximum(two_theta, 1e-9), wavelength=wavelength), np.nan)
 
 
 def warm_up() -> None:
@@ -100,18 +83,27 @@ class Store(param.Parameterized):
         self.session = session
         self._predictor = predictor or (lambda: load_predictor(session.model))
         self._results: dict[tuple[object, ...], object] = {}
+        self._references: dict[str, Reference] = {}
         self._counter = 0
+        self.stages = PatternStages(session, lambda: self.samples)
         session.param.watch(self._forget_removed, "files")
+        session.param.watch(self._read_scans, "scans")
         session.param.watch(self._forget_dismissed, "dismissed")
 
     # --------------------------------------------------------------------------------------------------------- reading
     def read_files(self, files: Iterable[tuple[str, bytes]]) -> list[str]:
-        """Read dropped files and return the keys of those that could be read; the others become problems."""
+        """Read dropped files and return the keys of the patterns in them; CIFs of structures become references.
+
+        Those that cannot be read become problems.
+        """
         keys = []
         for file, content in files:
             self._counter += 1
             taken = {sample.name for sample in self.samples.values()}
             try:
+                if is_structure(content):
+                    self._take_reference(file, content)
+                    continue
                 sample = read_sample(file, content, number=self._counter, taken=taken)
             except InputError as error:
                 self.add_problem(str(error))
@@ -120,6 +112,21 @@ class Store(param.Parameterized):
                 self.samples = {**self.samples, sample.key: sample}
             keys.append(sample.key)
         return keys
+
+    @property
+    def references(self) -> dict[str, Reference]:
+        """The structures that are drawn as lines, by key, in the order of the session."""
+        return {key: self._references[key] for key in self.session.references if key in self._references}
+
+    def reference_trace(self, key: str, *, wavelength: float) -> ReferenceTrace:
+        """Lines of a reference at a wavelength [Å], on the session's axis."""
+        return lines_to_trace(self._references[key].lines, wavelength=wavelength, to_axis=self.stages.on_axis)
+
+    def _take_reference(self, file: str, content: bytes) -> None:
+        reference = read_reference(file, content, taken={other.name for other in self.references.values()})
+        if reference.key not in self.session.references:
+            self._references[reference.key] = reference
+            self.session.references = [*self.session.references, reference.key]
 
     def read_examples(self) -> tuple[list[str], dict[str, str], dict[str, float]]:
         """Read the example files that come with the app: keys, and formulas and wavelengths [Å] where known."""
@@ -162,6 +169,7 @@ class Store(param.Parameterized):
         with param.edit_constant(self):
             self.samples = {key: self.samples[key] for key in self.session.files if key in self.samples}
         self._results.clear()
+        self.stages.forget()
 
     def _forget_dismissed(self, _event: object) -> None:
         with param.edit_constant(self):
@@ -170,7 +178,7 @@ class Store(param.Parameterized):
     # ------------------------------------------------------------------------------------------------------ processing
     def wavelength(self, key: str) -> float | None:
         """Wavelength [Å] of a pattern: the user's, else the file's, else None."""
-        return self.session.wavelengths.get(key, self.samples[key].pattern.wavelength)
+        return self.stages.wavelength(key)
 
     def without_wavelength(self) -> list[str]:
         """Keys of the patterns whose wavelength nobody has said yet."""
@@ -178,73 +186,45 @@ class Store(param.Parameterized):
 
     def gridded(self, key: str) -> GriddedPattern:
         """What the model sees of a pattern; `InputError` says why not."""
-        session = self.session
-        settings = (self.wavelength(key), session.background, session.zero_shift, session.smearing)
-        if settings[0] is None:
-            msg = "The file does not say its wavelength, and none is assumed: please enter it."
-            raise WavelengthError(msg, code="E_WAVELENGTH")
-
-        def make() -> GriddedPattern:
-            wavelength, background, zero_shift, smearing = settings
-            return put_on_grid(
-                self.samples[key].pattern, wavelength=wavelength, background=background, zero_shift=zero_shift,
-                smearing=smearing, override_coverage=True,
-            )  # fmt: skip
-
-        return self._kept(("gridded", key, *settings), make)
+        return self.stages.gridded(key)
 
     def hidden_windows(self, key: str) -> np.ndarray:
         """Which windows of a pattern are hidden from the model, because too little of them was measured, (windows,)."""
         return self.gridded(key).hidden_windows
 
-    def trace(self, key: str) -> Trace | None:
-        """The pattern at the chosen stage on the chosen axis, or None where its wavelength is needed and missing."""
-        session = self.session
-        try:
-            return self._gridded_trace(key) if session.stage == "gridded" else self._measured_trace(key)
-        except InputError:
-            return None
+    def trace(self, key: str) -> Trace | str:
+        """The pattern at the chosen stage on the chosen axis, or in safe words why it cannot be drawn."""
+        return self.stages.trace(key)
 
-    def _measured_trace(self, key: str) -> Trace | None:
-        pattern, wavelength = self.samples[key].pattern, self.wavelength(key)
-        if wavelength is None and self.session.axis != "two_theta":
-            return None
-        two_theta = pattern.two_theta + self.session.zero_shift
-        method = self.session.background
-
-        def fit() -> np.ndarray:
-            return estimate_background(pattern, method=method)
-
-        wanted = self.session.show_background and method != "none"
-        return Trace(
-            x=self.on_axis(two_theta, wavelength=wavelength),
-            two_theta=two_theta,
-            d=np.full_like(two_theta, np.nan) if wavelength is None else _spacing(two_theta, wavelength),
-            intensity=pattern.intensity,
-            background=self._kept(("background", key, method), fit) if wanted else None,
-        )
-
-    def _gridded_trace(self, key: str) -> Trace:
-        gridded = self.gridded(key)
-        intensity = np.where(gridded.coverage, gridded.intensity.astype(np.float64), np.nan)
-        return Trace(
-            x=self.on_axis(GRID.two_theta, wavelength=CU_K_ALPHA),
-            two_theta=GRID.two_theta,
-            d=_spacing(GRID.two_theta, CU_K_ALPHA),
-            intensity=intensity,
-        )
-
-    def on_axis(self, two_theta: np.ndarray, *, wavelength: float | None) -> np.ndarray:
-        """Angles [deg] on the session's axis; only 2θ does without a wavelength."""
-        if self.session.axis == "two_theta" or wavelength is None:
-            return np.asarray(two_theta, dtype=np.float64)
-        if self.session.axis == "q":
-            return two_theta_to_q(two_theta, wavelength=wavelength)
-        return _spacing(two_theta, wavelength)
+    def program(self, key: str) -> str:
+        """Python that reads a pattern's file and prepares it as here, giving `gridded`."""
+        scan = self.session.scans.get(key, 0)
+        return self.stages.preparation(key).to_python(self.samples[key].file, scan=scan)
 
     def window_edges(self) -> np.ndarray:
         """Edges of the windows on the session's axis, shape (windows + 1,)."""
-        return self.on_axis(WINDOW_EDGES, wavelength=CU_K_ALPHA)
+        return self.stages.on_axis(WINDOW_EDGES, wavelength=CU_K_ALPHA)
+
+    def _read_scans(self, event: param.parameterized.Event) -> None:
+        """Read the scans that were chosen now; one that cannot be read stays as it was."""
+        old, new = event.old, dict(event.new)
+        kept = [key for key in self.samples if key in self.session.files]
+        changed = [key for key in kept if new.get(key, 0) != old.get(key, 0)]
+        samples = dict(self.samples)
+        for key in changed:
+            try:
+                samples[key] = read_scan(samples[key], scan=new.get(key, 0))
+            except InputError as error:
+                self.add_problem(str(error))
+                new = {**{other: scan for other, scan in new.items() if other != key}, key: old.get(key, 0)}
+        if changed:
+            with param.edit_constant(self):
+                self.samples = samples
+            self.stages.forget()
+            self._results.clear()
+        if new != event.new:
+            with param.parameterized.discard_events(self.session):
+                self.session.scans = new
 
     # ------------------------------------------------------------------------------------------------------ prediction
     def composition(self, formula: str) -> Composition:
@@ -265,9 +245,7 @@ class Store(param.Parameterized):
                 share = f"{gridded.extent:.0%} of 5-90° 2θ (Cu Kα)"
                 words = f"Only {share} lies in the scan, less than the {LEAST_COVERAGE:.0%} that a prediction needs."
                 return Missing(words, "coverage")
-            settings = (
-                session.background, session.zero_shift, session.smearing, self.wavelength(sample.key), session.model,
-            )  # fmt: skip
+            settings = (self.stages.preparation(sample.key), session.model)
             prediction = self._kept(
                 ("prediction", sample.key, formula, *settings), lambda: self._predictor().predict(gridded, composition)
             )

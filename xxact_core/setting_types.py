@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -17,11 +18,17 @@ def check_types(owner: str, declared_by: type, values: Mapping[str, Any]) -> Non
         RecipeError: a value is of another type, or a number is not finite; the message names `owner`, setting, value
             and what was expected.
     """
-    declared = get_type_hints(declared_by)
+    declared = _declared(declared_by)
     for name, value in values.items():
         if not _fits(value, declared[name]):
             msg = f"{owner}: {name} is {shorten(repr(value))}; expected {_in_words(declared[name])}"
             raise RecipeError(msg, code="E_RECIPE")
+
+
+@cache
+def _declared(kind: type) -> dict[str, Any]:
+    """Types of the fields of a dataclass; to read them takes longer than to compare with them."""
+    return get_type_hints(kind)
 
 
 def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401 - a type as it is written

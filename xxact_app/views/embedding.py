@@ -121,9 +121,7 @@ class EmbeddingView:
             drawn.plot.on_event(SelectionGeometry, self._selected_outline)
             drawn.plot.on_event(RangesUpdate, self._zoomed)
         self.session.param.watch(self._show, ["map_models", "map_materials", "map_part"])
-        self.session.param.watch(
-            self._show_own, ["files", "formulas", "wavelengths", "background", "smearing", "zero_shift"]
-        )
+        self.session.param.watch(self._show_own, ["files", "formulas", "wavelengths", "steps", "scans"])
         self.session.param.watch(self._recolour, ["map_colour", "dark"])
         self.session.param.watch(self._show_selection, "map_selected")
 

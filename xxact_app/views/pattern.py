@@ -1,18 +1,25 @@
-"""The Patterns screen: what was dropped, how it looks as measured and as the model sees it, and its settings."""
+"""The Patterns screen: what was dropped, how it looks at each stage on its way to the model, and what is done to it."""
 
 from __future__ import annotations
 
-import html
+from collections.abc import Callable
 
+import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 import param
 
-from xxact_app.figures import Curve, draw_patterns, pattern_figure, recolour
-from xxact_app.session import LARGEST_SMEARING, LARGEST_ZERO_SHIFT, Session
-from xxact_app.store import HIDDEN, Store
-from xxact_app.theme import TEXT_CSS, grid_css, palette
+from xxact_app.figures import LEFT_BORDER, Curve, draw_patterns, pattern_figure, recolour
+from xxact_app.pattern_companions import StickRow, draw_overview, draw_sticks, overview_figure, stick_figure
+from xxact_app.session import Session
+from xxact_app.store import Store
+from xxact_app.theme import CHOICE_CSS, MATERIAL_THEME, TEXT_CSS, grid_css, palette
+from xxact_app.views import pattern_text as words
+from xxact_app.views.downloads import PythonText, download_row
 from xxact_app.views.pattern_list import PatternList
+from xxact_app.views.pattern_references import ReferenceList, reference_colours
+from xxact_app.views.pattern_scans import ScanForm
+from xxact_app.views.pattern_steps import StepsForm
 from xxact_app.views.wavelength import WavelengthForm
 from xxact_core.quantities import AXES
 
@@ -23,11 +30,13 @@ _LAYOUT = grid_css(
 )
 _AXIS_LABELS = {"2θ": "two_theta", "q": "q", "d": "d"}
 _SCALE_LABELS = {"linear": "linear", "√": "root", "log": "log"}
-_STAGE_LABELS = {"As measured": "measured", "As the model sees it": "gridded"}
-_ARRANGEMENT_LABELS = {"Overlay": "overlay", "Stacked": "offset"}
-_BACKGROUND_LABELS = {"arPLS (smooth)": "arpls", "SNIP (peak clipping)": "snip", "none (keep it)": "none"}
-_CHOICE = ".MuiFormLabel-root { font-size: 12px !important; } button { white-space: nowrap; }"
+_STAGE_LABELS = {"As measured": "measured", "After a step": "step", "As the model sees it": "gridded"}
+_ARRANGEMENT_LABELS = {"Overlay": "overlay", "Stacked": "offset", "Waterfall": "waterfall"}
+OTHER_WAVELENGTH = 0.005
+"""Wavelengths that differ by more [Å] have their lines elsewhere: Kα1 and the mean of Kα have not."""
+
 _EMPTY = "<p class='muted'>No pattern yet. Drop files anywhere on this page, or load the example data.</p>"
+_WIDE = {"sizing_mode": "stretch_width", "margin": 0}
 
 
 class PatternView:
@@ -35,27 +44,44 @@ class PatternView:
 
     def __init__(self, session: Session, store: Store) -> None:
         self.session, self.store = session, store
-        self.figure = pattern_figure()
+        self.figure = pattern_figure(height=360)
+        self.sticks = stick_figure(self.figure.plot.x_range, left_border=LEFT_BORDER)
+        self.overview = overview_figure(self.figure.plot.x_range, left_border=LEFT_BORDER)
         self.note = pn.pane.HTML(_EMPTY, stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=(0, 0, 4, 0))
-        self.list = PatternList(session, store)
-        self.wavelength = WavelengthForm(session, store)
+        self.twin = pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=(8, 0, 0, 0))
+        self.list, self.references = PatternList(session, store), ReferenceList(session, store)
+        self.wavelength, self.scans, self.steps = (
+            WavelengthForm(session, store),
+            ScanForm(session, store),
+            StepsForm(session),
+        )
+        self.python = PythonText()
+        self.files = download_row({
+            "CSV": ("patterns.csv", self._file(words.to_csv)),
+            "netCDF (HDF5)": ("patterns.nc", self._file(lambda shown: words.to_netcdf(shown, session))),
+            "PNG": ("patterns.png", self._file(lambda shown: words.to_picture(shown, session, kind="png"))),
+            "SVG": ("patterns.svg", self._file(lambda shown: words.to_picture(shown, session, kind="svg"))),
+            "Reference lines (CSV)": ("reference_lines.csv", self._file(words.lines_to_csv)),
+            "Steps (JSON)": ("preparation.json", lambda: words.preparation_to_json(session)),
+        })  # fmt: skip
         self._axis_drawn: tuple[object, ...] | None = None
         drawn = [
-            "files", "hidden", "chosen", "wavelengths", "axis", "scale", "stage", "arrangement", "show_background",
-            "show_windows", "background", "smearing", "zero_shift", "dark",
+            "files", "hidden", "chosen", "wavelengths", "scans", "axis", "scale", "stage", "shown_step", "arrangement",
+            "show_background", "show_windows", "steps", "references", "hidden_references", "dark",
         ]  # fmt: skip
         session.param.watch(self._draw, drawn)
+        plots = [
+            pn.pane.Bokeh(plot, sizing_mode="stretch_width", margin=0)
+            for plot in (self.figure.plot, self.sticks.plot, self.overview.plot)
+        ]
         self.panel = pn.Column(
+            pn.Column(self._toolbar(), self.note, *plots, self.twin, css_classes=["area-plot"], **_WIDE),
             pn.Column(
-                self._toolbar(), self.note, pn.pane.Bokeh(self.figure.plot, sizing_mode="stretch_width", margin=0),
-                css_classes=["area-plot"], sizing_mode="stretch_width", margin=0,
+                self.list.panel, self.references.panel, self.files, self.python.panel, css_classes=["area-list"],
+                **_WIDE,
             ),
-            pn.Column(self.list.panel, css_classes=["area-list"], sizing_mode="stretch_width", margin=0),
-            pn.Column(
-                self.wavelength.panel, self._settings(), css_classes=["area-side"], sizing_mode="stretch_width",
-                margin=0,
-            ),
-            stylesheets=[_LAYOUT], sizing_mode="stretch_width", margin=0,
+            pn.Column(self.wavelength.panel, self.scans.panel, self._settings(), css_classes=["area-side"], **_WIDE),
+            stylesheets=[_LAYOUT], **_WIDE,
         )  # fmt: skip
         self._draw()
 
@@ -70,18 +96,6 @@ class PatternView:
 
     def _settings(self) -> pn.viewable.Viewable:
         chosen = self.session.param
-        field = {"description": "", "sizing_mode": "stretch_width", "size": "small"}
-        background = pmui.Select.from_param(
-            chosen.background, label="Background", options=_BACKGROUND_LABELS, margin=(8, 0), **field
-        )
-        smearing = pmui.FloatSlider.from_param(
-            chosen.smearing, label="Smearing σ [° 2θ]", start=0, end=LARGEST_SMEARING, step=0.01, margin=(8, 14),
-            **field,
-        )  # fmt: skip
-        zero_shift = pmui.FloatInput.from_param(
-            chosen.zero_shift, label="Zero shift [° 2θ], added to every angle", start=-LARGEST_ZERO_SHIFT,
-            end=LARGEST_ZERO_SHIFT, step=0.01, margin=(8, 0), **field,
-        )  # fmt: skip
         ticks = [
             pmui.Checkbox.from_param(parameter, label=label, description="", size="small", margin=0)
             for parameter, label in (
@@ -90,65 +104,96 @@ class PatternView:
             )
         ]
         title = pn.pane.HTML("<h2>Processing</h2>", stylesheets=[TEXT_CSS], margin=(8, 0, 0, 0))
-        words = pn.pane.HTML(
+        told = pn.pane.HTML(
             "<p class='muted'>Of every pattern, here and in the prediction.</p>", stylesheets=[TEXT_CSS], margin=0
         )
-        return pn.Column(title, words, background, smearing, zero_shift, *ticks, sizing_mode="stretch_width", margin=0)
+        return pn.Column(title, told, self.steps.quick, *ticks, self.steps.panel, **_WIDE)
 
-    def _draw(self, *events: param.parameterized.Event) -> None:
-        """Draw what the session asks for; a change of theme alone only changes colours."""
-        colours = palette(dark=self.session.dark).series
-        shown = [key for key in self.session.files if key not in self.session.hidden and key in self.store.samples]
-        numbers = {key: number for number, key in enumerate(self.session.files)}
-        if events and all(event.name == "dark" for event in events):
-            recolour(self.figure, colours=[colours[numbers[key] % len(colours)] for key in shown])
-            return
-        curves, absent = [], []
-        for key in shown:
+    def shown(self) -> words.Shown:
+        """What the session asks to be drawn."""
+        session, colours = self.session, palette(dark=self.session.dark).series
+        keys = [key for key in session.files if key not in session.hidden and key in self.store.samples]
+        numbers = {key: number for number, key in enumerate(session.files)}
+        drawn, curves, absent, wavelengths = [], [], {}, {}
+        windows = session.show_windows and session.stage == "gridded"
+        for key in keys:
             name, trace = self.store.samples[key].name, self.store.trace(key)
-            if trace is None:
-                absent.append(name)
+            if isinstance(trace, str):
+                absent[name] = trace
                 continue
+            hidden = self.store.hidden_windows(key) if windows else None
             colour = colours[numbers[key] % len(colours)]
-            wanted = self.session.show_windows and self.session.stage == "gridded"
-            hidden = self.store.hidden_windows(key) if wanted else None
+            drawn.append(key)
+            wavelengths[key] = trace.wavelength
             curves.append(
                 Curve(name, colour, trace.x, trace.two_theta, trace.d, trace.intensity, trace.background, hidden)
             )
-        gridded = self.session.stage == "gridded"
-        axis = AXES[self.session.axis]
-        radiation = " (Cu Kα)" if gridded and axis.name == "two_theta" else ""
-        drawn = (self.session.axis, self.session.stage, tuple(self.session.files), tuple(self.session.hidden))
-        with pn.io.hold():
-            draw_patterns(
-                self.figure, curves, scale=self.session.scale, offset=self.session.arrangement == "offset",
-                unit="maximum 100" if gridded else "as measured",
-                x_label=f"{axis.label}{radiation} [{axis.unit}]",
-                window_edges=self.store.window_edges() if gridded and self.session.show_windows else None,
-                keep_range=drawn == self._axis_drawn,
-            )  # fmt: skip
-            self._axis_drawn = drawn
-            self.note.object = self._words(curves, absent)
+        rows, lines_at = self._rows(wavelengths)
+        if not rows and lines_at:
+            absent["the references"] = lines_at
+        axis, copper = AXES[session.axis], any(step.NAME == "to_copper" for step in self.store.stages.shown_steps())
+        radiation = " (Cu Kα)" if copper and axis.name == "two_theta" else ""
+        return words.Shown(drawn, curves, rows, f"{axis.label}{radiation} [{axis.unit}]", lines_at, absent)
 
-    def _words(self, curves: list[Curve], absent: list[str]) -> str:
-        """What is drawn, for those who do not see it, and what cannot be drawn."""
-        if not self.session.files:
-            return _EMPTY
-        lines = []
-        if absent:
-            names = html.escape(", ".join(absent))
-            lines.append(f"<p>Not drawn until the wavelength or range allows it: {names}</p>")
-        if self.session.stage == "gridded" and curves:
-            text = "Background removed, moved to Cu Kα, scaled to 100 on 5–90°."
-            if self.session.show_windows:
-                text += f" Dotted: the 17 windows that the model reads. Hatched: {HIDDEN}."
-            lines.append(f"<p class='muted'>{text}</p>")
-        elif curves:
-            lines.append(f"<p class='muted'>{len(curves)} of {len(self.session.files)} patterns drawn as measured.</p>")
-        return "".join(lines)
+    def _rows(self, wavelengths: dict[str, float | None]) -> tuple[list[StickRow], str]:
+        """Sticks of the references, and in words for which wavelength they are, or why there are none."""
+        session, colours = self.session, reference_colours(self.session)
+        keys = [key for key in self.store.references if key not in session.hidden_references]
+        known = [wavelengths.get(session.chosen), *wavelengths.values()]
+        wavelength = next((value for value in known if value is not None), None)
+        if not keys:
+            return [], ""
+        if wavelength is None:
+            return [], "no drawn pattern has a wavelength to calculate them for"
+        others = [value for value in wavelengths.values() if value is not None]
+        different = any(abs(value - wavelength) > OTHER_WAVELENGTH for value in others)
+        elsewhere = different and session.axis == "two_theta"
+        warning = "; patterns of another wavelength have theirs elsewhere" if elsewhere else ""
+        rows = []
+        for key in keys:
+            trace = self.store.reference_trace(key, wavelength=wavelength)
+            name = self.store.references[key].name
+            rows.append(StickRow(name, colours[key], trace.x, trace.two_theta, trace.d, trace.intensity, trace.hkl))
+        return rows, f"at {wavelength:.5g} Å{warning}"
+
+    def _draw(self, *events: param.parameterized.Event) -> None:
+        """Draw what the session asks for; a change of theme alone only changes colours."""
+        session = self.session
+        shown = self.shown()
+        gridded, waterfall = session.stage == "gridded", session.arrangement == "waterfall"
+        themed = MATERIAL_THEME["dark" if session.dark else "light"]["palette"]["background"]
+        drawn = (session.axis, session.stage, tuple(session.files), tuple(session.hidden), tuple(session.scans.items()))
+        with pn.io.hold():
+            if events and all(event.name == "dark" for event in events) and not waterfall:
+                recolour(self.figure, colours=[curve.colour for curve in shown.curves])
+            else:
+                draw_patterns(
+                    self.figure, shown.curves, scale=session.scale, offset=session.arrangement != "overlay",
+                    unit="maximum 100" if gridded else "as measured", x_label=shown.x_label,
+                    window_edges=self.store.window_edges() if gridded and session.show_windows else None,
+                    keep_range=drawn == self._axis_drawn, ground=themed["paper"] if waterfall else "",
+                )  # fmt: skip
+            draw_sticks(self.sticks, shown.rows)
+            self._draw_overview(shown)
+            self._axis_drawn = drawn
+            self.note.object = words.summary(shown, session) if session.files or shown.rows else _EMPTY
+            self.twin.object = words.twin(shown)
+            self.python.show(words.python_of(shown, session, self.store))
+            self.files.visible = bool(shown.curves)
+
+    def _draw_overview(self, shown: words.Shown) -> None:
+        """The chosen pattern, or the first that is drawn, over the range of all."""
+        reset = self.figure.plot.x_range
+        place = shown.keys.index(self.session.chosen) if self.session.chosen in shown.keys else 0
+        nothing = np.zeros(0)
+        x, intensity = (shown.curves[place].x, shown.curves[place].intensity) if shown.curves else (nothing, nothing)
+        draw_overview(self.overview, x=x, intensity=intensity, low=reset.reset_start, high=reset.reset_end)
+
+    def _file(self, write: Callable[[words.Shown], bytes]) -> Callable[[], bytes]:
+        return lambda: write(self.shown())
 
 
 def _choice(parameter: param.Parameter, labels: dict[str, str], *, label: str) -> pmui.RadioButtonGroup:
     return pmui.RadioButtonGroup.from_param(
-        parameter, label=label, options=labels, size="small", margin=0, description="", stylesheets=[_CHOICE]
+        parameter, label=label, options=labels, size="small", margin=0, description="", stylesheets=[CHOICE_CSS]
     )

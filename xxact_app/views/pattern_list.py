@@ -23,7 +23,7 @@ _WIDTHS = {
     "drawn": 62, "name": 230, "range": 120, "points": 76, "step": 80, "wavelength": 150, "format": 120, "notes": 420,
 }  # fmt: skip
 
-_DRAWN = {"type": "tickCross", "tickElement": "<span>☑</span>", "crossElement": "<span>☐</span>"}
+DRAWN = {"type": "tickCross", "tickElement": "<span>☑</span>", "crossElement": "<span>☐</span>"}
 
 
 class PatternList:
@@ -34,7 +34,7 @@ class PatternList:
         self.table = pn.widgets.Tabulator(
             self._rows(), show_index=False, titles=_TITLES, widths=_WIDTHS, layout="fit_data", theme="materialize",
             selectable="checkbox", sortable=False, disabled=True, max_height=460, sizing_mode="stretch_width", margin=0,
-            formatters={"drawn": _DRAWN, "points": NumberFormatter(format="0,0")}, label="Patterns",
+            formatters={"drawn": DRAWN, "points": NumberFormatter(format="0,0")}, label="Patterns",
         )  # fmt: skip
         self.remove = pmui.Button(
             label="Remove selected", icon="delete", variant="outlined", size="small", color="error", margin=0,
@@ -50,7 +50,7 @@ class PatternList:
             pn.FlexBox(self.draw_all, self.draw_selected, self.remove, gap="8px", margin=(0, 0, 8, 0)),
             self.table, sizing_mode="stretch_width", margin=0, visible=False,
         )  # fmt: skip
-        session.param.watch(self._update, ["files", "hidden", "wavelengths", "background", "zero_shift"])
+        session.param.watch(self._update, ["files", "hidden", "wavelengths", "scans"])
         self.table.on_click(self._clicked, column="drawn")
         self.table.param.watch(self._selected, "selection")
         self._update()

@@ -89,7 +89,7 @@ class PredictionView:
         session.param.watch(self._show_choices, ["files", "chosen", "formulas"])
         session.param.watch(
             self._show_answer,
-            ["files", "chosen", "formulas", "wavelengths", "background", "smearing", "zero_shift", "override_coverage"],
+            ["files", "chosen", "formulas", "wavelengths", "steps", "scans", "override_coverage"],
         )
         session.param.watch(self._show_answer, ["dark", "model"])
         self._show_choices()

@@ -92,7 +92,7 @@ class ReconstructionView:
         session.param.watch(
             self._show,
             [
-                "files", "chosen", "formulas", "wavelengths", "background", "smearing", "zero_shift", "masked",
+                "files", "chosen", "formulas", "wavelengths", "steps", "scans", "masked",
                 "reconstruction_model", "mask_ratio", "dark",
             ],
         )  # fmt: skip
@@ -217,11 +217,7 @@ class ReconstructionView:
         self.python.show(self._program(shown) if made is not None else "")
 
     def _program(self, shown: Shown) -> str:
-        session = self.session
-        return words.python_of(
-            shown, wavelength=self.store.wavelength(shown.sample.key) or 0.0, background=session.background,
-            zero_shift=session.zero_shift, smearing=session.smearing,
-        )  # fmt: skip
+        return words.python_of(shown, prepared=self.store.program(shown.sample.key))
 
     def _file(self, write: Callable[[Shown], bytes]) -> bytes:
         shown = self.reconstructions.shown()

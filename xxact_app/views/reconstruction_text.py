@@ -135,11 +135,10 @@ def over_set_words(over: OverSet | None) -> str:
     )
 
 
-def python_of(shown: Shown, *, wavelength: float, background: str, zero_shift: float, smearing: float) -> str:
-    """A program that makes the reconstruction that is shown."""
+def python_of(shown: Shown, *, prepared: str) -> str:
+    """A program that makes the reconstruction that is shown; `prepared` is the beginning, which gives `gridded`."""
     windows = np.flatnonzero(shown.masked).tolist()
     folder = "" if shown.model is None else str(shown.model.folder)
-    settings = f"wavelength={wavelength!r}, background={background!r}, zero_shift={zero_shift!r}, smearing={smearing!r}"
     return f"""from pathlib import Path
 
 import numpy as np
@@ -147,18 +146,11 @@ import numpy as np
 from xxact_core.checkpoint import load_checkpoint
 from xxact_core.compositions.formula import parse_formula
 from xxact_core.evaluation.reconstruction import reconstruct_pattern
-from xxact_core.patterns.gridding import put_on_grid
-from xxact_core.patterns.readers import read_pattern
 
-pattern = put_on_grid(
-    read_pattern({shown.sample.file!r}),
-    {settings},
-    override_coverage=True,
-)
-masked = np.zeros({len(shown.masked)}, dtype=bool)
+{prepared}masked = np.zeros({len(shown.masked)}, dtype=bool)
 masked[{windows}] = True
 checkpoint = load_checkpoint(Path({folder!r}))
-made = reconstruct_pattern(checkpoint, pattern, parse_formula({shown.formula!r}), masked=masked)
+made = reconstruct_pattern(checkpoint, gridded, parse_formula({shown.formula!r}), masked=masked)
 print(made.error)  # of each masked window, [{_UNIT}]
 """
 

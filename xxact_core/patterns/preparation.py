@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -71,7 +71,7 @@ class Preparation:
         stages = [pattern_to_profile(pattern)]
         for step in self.steps:
             stages.append(step.apply(stages[-1]))
-        return Prepared(tuple(stages), _to_gridded(stages[-1], override_coverage=override_coverage))
+        return Prepared(tuple(stages), profile_to_gridded(stages[-1], override_coverage=override_coverage))
 
     def place_of(self, name: str) -> int:
         """Place of the first step of this name, from 0; `PreparationError` lists those that there are."""
@@ -116,8 +116,8 @@ class Preparation:
             raise PreparationError(msg, code="E_PREPARATION")
         return cls(tuple(_dict_to_step(step) for step in steps))
 
-    def to_python(self, file: str) -> str:
-        """Python that reads a file and prepares it in the same way, giving `gridded`."""
+    def to_python(self, file: str, *, scan: int | Literal["sum"] = 0) -> str:
+        """Python that reads a file, or one scan of it, and prepares it in the same way, giving `gridded`."""
         names = sorted({type(step).__name__ for step in self.steps})
         lines = [
             "from xxact_core.patterns.preparation import Preparation",
@@ -129,7 +129,7 @@ class Preparation:
             *(f"        {step!r}," for step in self.steps),
             "    )",
             ")",
-            f"pattern = read_pattern({file!r})",
+            f"pattern = read_pattern({file!r}{f', scan={scan!r}' if scan else ''})",
             "gridded = preparation.apply(pattern, override_coverage=True).gridded",
         ]
         return "\n".join(lines) + "\n"
@@ -165,7 +165,8 @@ def _dict_to_step(values: object) -> Step:
         raise PreparationError(msg, code="E_PREPARATION") from error
 
 
-def _to_gridded(profile: Profile, *, override_coverage: bool) -> GriddedPattern:
+def profile_to_gridded(profile: Profile, *, override_coverage: bool = False) -> GriddedPattern:
+    """What a model reads of a pattern behind its last step, which stands on the grid; errors are those of `apply`."""
     extent = coverage_extent(profile.covered)
     if extent < LEAST_COVERAGE and not override_coverage:
         msg = (

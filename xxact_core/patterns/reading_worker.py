@@ -1,4 +1,4 @@
-"""A process that reads files of others under limits: files come in by standard input, patterns go out."""
+"""A process that reads files of others under limits: files come in by standard input, plain numbers go out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import struct
 import sys
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from xxact_core.errors import InputError
@@ -37,45 +38,59 @@ def read_message(stream: BinaryIO, *, most_bytes: int) -> tuple[dict[str, Any], 
     return (json.loads(text), block) if len(text) == length and len(block) == size else None
 
 
-def main() -> None:
-    """Read files until the input ends; after one that takes too much memory the process ends, too."""
+def serve(
+    answer: Callable[[dict[str, Any], bytes], tuple[dict[str, Any], bytes]], *, most_bytes: int, most_memory: int
+) -> None:
+    """Answer files until the input ends; after one that takes too much memory the process ends, too.
+
+    answer: plain values that say what is wanted, and a file, to plain values and a block; it may raise `InputError`.
+    """
     incoming = sys.stdin.buffer
     outgoing = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no message
-    from xxact_core.patterns import readers  # noqa: PLC0415 - the framing above is imported without the readers
-
-    _limit_memory()
-    while (request := read_message(incoming, most_bytes=readers.MOST_BYTES)) is not None:
+    _limit_memory(most_memory)
+    while (request := read_message(incoming, most_bytes=most_bytes)) is not None:
         wanted, data = request
         _limit_seconds(wanted.pop("seconds"))
         try:
-            pattern = readers.read_pattern(data, **wanted)
+            described, block = answer(wanted, data)
         except InputError as error:
             write_message(outgoing, {"kind": type(error).__name__, "code": error.code, "error": str(error)})
         except MemoryError:
-            text = f"{wanted['name']}: takes more than {MOST_MEMORY // 2**20} MB of memory to read"
+            text = f"{wanted['name']}: takes more than {most_memory // 2**20} MB of memory to read"
             write_message(outgoing, {"kind": "PatternError", "code": "E_LIMIT", "error": text})
             return
         else:
-            described = {
-                "wavelength": pattern.wavelength,
-                "name": pattern.name,
-                "format": pattern.format,
-                "warnings": list(pattern.warnings),
-                "metadata": dict(pattern.metadata),
-            }
-            write_message(outgoing, described, pattern.two_theta.tobytes() + pattern.intensity.tobytes())
+            write_message(outgoing, described, block)
 
 
-def _limit_memory() -> None:
-    """Keep this process from growing beyond `MOST_MEMORY`, where the system can see to that."""
+def main() -> None:
+    """Read patterns."""
+    from xxact_core.patterns import readers  # noqa: PLC0415 - the framing above is imported without the readers
+
+    def answer(wanted: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        pattern = readers.read_pattern(data, **wanted)
+        described = {
+            "wavelength": pattern.wavelength,
+            "name": pattern.name,
+            "format": pattern.format,
+            "warnings": list(pattern.warnings),
+            "metadata": dict(pattern.metadata),
+        }
+        return described, pattern.two_theta.tobytes() + pattern.intensity.tobytes()
+
+    serve(answer, most_bytes=readers.MOST_BYTES, most_memory=MOST_MEMORY)
+
+
+def _limit_memory(most: int) -> None:
+    """Keep this process from growing beyond `most` bytes, where the system can see to that."""
     if sys.platform == "win32":
         return
     import resource  # noqa: PLC0415 - not on every system
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":  # others do not keep to it
-        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def _limit_seconds(seconds: float) -> None:
