@@ -18,7 +18,7 @@ app = typer.Typer()
 
 
 @app.command()
-def identify(
+def identify(  # noqa: PLR0913 - a command has as many options as there are things to say
     file: Annotated[Path, typer.Argument(help="A file of a diffractometer.")],
     *,
     elements: Annotated[

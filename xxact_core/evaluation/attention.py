@@ -38,7 +38,8 @@ def attend_windows(
     """Mean over the heads and over the layers through which a window reaches the answer.
 
     That is all of them but the last one, where only the [CLS] asks. Where the composition is known in part, the mean
-    over the compositions that answer for it (`compositions.draws`); an element that one of them lacks has no share there.
+    over the compositions that answer for it (`compositions.draws`); an element that one of them lacks
+    has no share there.
 
     Raises:
         CheckpointError: the model has no cross-attention.

@@ -42,6 +42,7 @@ class Fusion(nn.Module):
         """What part of its cross-attention each pattern token gives to each composition token, in every layer."""
         found = []
         for layer in self.layers:
+            assert isinstance(layer, DecoderLayer)
             found.append(layer.shares(pattern, composition, present))
             pattern = layer(pattern, composition, present)
         return torch.stack(found)

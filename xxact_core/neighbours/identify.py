@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from xxact_core.neighbours.agreement import Profile, lines_to_two_theta, pattern_to_profile
+from xxact_core.neighbours.known_datasets import open_known
 from xxact_core.neighbours.mixtures import Mixture, find_second
 from xxact_core.neighbours.ranking import Candidate, fit_best, rows_to_candidates
-from xxact_core.neighbours.known_datasets import open_known
 from xxact_core.neighbours.references import KnownMaterials, check_elements
 from xxact_core.patterns.gridding import put_on_grid
 from xxact_core.patterns.pattern import GriddedPattern, Pattern

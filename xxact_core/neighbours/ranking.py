@@ -104,7 +104,9 @@ def _free(references: KnownMaterials, candidate: Candidate, profile: Profile) ->
     except StructureError:
         return candidate
     assert candidate.sticks.hkl is not None
-    lines = free_cell(candidate.lines, hkl=candidate.sticks.hkl, cell=references.cell[candidate.row], rotations=rotations)
+    lines = free_cell(
+        candidate.lines, hkl=candidate.sticks.hkl, cell=references.cell[candidate.row], rotations=rotations
+    )
     further = len(lines.change) - 1
     strain = np.concatenate([candidate.fit.strain, np.zeros(further)])
     fit = refine(profile, lines, replace(candidate.fit, strain=strain))
