@@ -6,7 +6,10 @@ import numpy as np
 
 from xxact_app.session import Session
 from xxact_app.store import Store
+from xxact_core.checkpoint import Checkpoint, make_model
 from xxact_core.compositions.composition import Composition
+from xxact_core.compositions.partial import PartialComposition
+from xxact_core.model.config import PRESETS
 from xxact_core.patterns.pattern import GriddedPattern
 from xxact_core.predict import Estimate, Prediction, Predictor, RankedLabel
 from xxact_core.quantities import CRYSTAL_SYSTEMS
@@ -17,9 +20,10 @@ class FakePredictor:
 
     def __init__(self, *, probability: float = 0.9) -> None:
         self.probability = probability
-        self.asked: list[tuple[GriddedPattern, Composition]] = []
+        self.asked: list[tuple[GriddedPattern, Composition | PartialComposition]] = []
+        self.checkpoint = Checkpoint(make_model(PRESETS["tiny"], seed=0).eval(), {})
 
-    def predict(self, pattern: GriddedPattern, composition: Composition) -> Prediction:
+    def predict(self, pattern: GriddedPattern, composition: Composition | PartialComposition) -> Prediction:
         self.asked.append((pattern, composition))
         rest = (1 - self.probability) / 6
         systems = [RankedLabel("cubic", self.probability)]

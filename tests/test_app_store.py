@@ -16,7 +16,7 @@ from xxact_app.step_list import set_value
 from xxact_app.store import Answer, Missing, Store, WavelengthError
 from xxact_app.views.prediction_text import numbers, to_csv, verdict
 from xxact_core.checkpoint import Checkpoint, make_model
-from xxact_core.errors import CheckpointError
+from xxact_core.errors import CheckpointError, FormulaError
 from xxact_core.model.config import PRESETS, Kind
 from xxact_core.predict import Predictor
 from xxact_core.quantities import PREDICTED
@@ -113,7 +113,9 @@ def test_another_wavelength_moves_the_peak_on_the_grid() -> None:
     assert gridded.grid.two_theta[gridded.intensity.argmax()] == pytest.approx(expected, abs=0.02)
 
 
-@pytest.mark.parametrize(("formula", "word"), [("", "formula"), ("Xx2", "Xx"), ("co", "Co"), ("Fe0", "0")])
+@pytest.mark.parametrize(
+    ("formula", "word"), [("Xx2", "Xx"), ("co", "Co"), ("Fe0", "0"), ("Fe 40%", "at%"), ("?O", "certainly")]
+)
 def test_what_is_wrong_with_the_formula_is_said(formula: str, word: str) -> None:
     session, store = loaded("scan.xy")
     session.set_wavelength(session.files, 1.54184)
@@ -121,6 +123,28 @@ def test_what_is_wrong_with_the_formula_is_said(formula: str, word: str) -> None
     answer = store.answer()
     assert isinstance(answer, Missing)
     assert word in answer.text
+
+
+@pytest.mark.parametrize(
+    ("typed", "elements", "possible"),
+    [("", (), ()), ("?", (), ()), ("La,B,?O", ("La", "B"), ("O",)), ("Fe 40±2 O 60±3", ("Fe", "O"), ())],
+)
+def test_the_model_is_asked_with_what_is_known_of_the_composition(
+    typed: str, elements: tuple[str, ...], possible: tuple[str, ...]
+) -> None:
+    predictor = FakePredictor()
+    session, store = loaded("scan.xy", predictor=predictor, wavelength="1.54184")
+    session.set_formula(typed)
+    assert isinstance(store.answer(), Answer)
+    ((_, asked),) = predictor.asked
+    assert (asked.symbols, asked.maybe) == (elements, possible)
+
+
+def test_what_needs_a_whole_formula_says_so_where_it_is_open() -> None:
+    _, store = loaded("scan.xy")
+    assert store.composition("LaB6").symbols == ("B", "La")
+    with pytest.raises(FormulaError, match="elements without amounts"):
+        store.composition("La,B")
 
 
 def test_too_little_coverage_needs_an_explicit_override() -> None:

@@ -12,9 +12,13 @@ from typer.testing import CliRunner
 from xxact_core.cli import app
 from xxact_core.errors import DatasetError, FormulaError, InputError, PatternError, WavelengthError
 from xxact_core.neighbours.identify import Identification, Identifier
+from xxact_core.neighbours.known_datasets import open_known
 from xxact_core.neighbours.references import References, read_references
+from xxact_core.patterns.gridded_files import read_gridded, write_gridded
+from xxact_core.patterns.gridding import put_on_grid
 from xxact_core.patterns.pattern import Pattern
 from xxact_core.patterns.readers import read_pattern
+from xxact_core.patterns.smearing import smear
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +178,42 @@ def test_the_command_refuses_what_cannot_be_meant(examples: Path, arguments: lis
     result = CliRunner().invoke(app, ["identify", str(examples / "zincite.prn"), *arguments])
     assert isinstance(result.exception, InputError)
     assert message in str(result.exception)
+
+
+def test_a_data_set_is_compared_like_the_table_it_was_built_from(small_dataset: Path, identifier: Identifier) -> None:
+    known, table = open_known(small_dataset), identifier.references
+    row = next(row for row in range(len(known)) if len(known.symbols(row)) == 2)
+    elements, here = known.symbols(row), known.rows_within(known.symbols(row))
+    assert row in here
+    assert known.id[here].tolist() == [name for name in table.id[table.rows_within(elements)] if name in known.id]
+    pattern = smear(known.sticks(row), sigma=0.05)
+    found = Identifier(known).identify(pattern, elements=elements)
+    first = found.neighbours[0]
+    (there,) = np.flatnonzero(table.id == first.id)
+    assert first.id == known.id[row]
+    assert first.score > 0.99
+    assert (first.formula, first.space_group) == (table.formula(there), table.symmetry(there)[0])
+
+
+def test_a_prepared_pattern_has_the_same_neighbours_and_progress_is_told(examples: Path, tmp_path: Path) -> None:
+    pattern = put_on_grid(read_pattern(examples / "zincite.prn"), wavelength="CuKa")
+    write_gridded(tmp_path / "zincite.npz", pattern)
+    again = read_gridded(tmp_path / "zincite.npz")
+    np.testing.assert_array_equal(again.intensity, pattern.intensity)
+    np.testing.assert_array_equal(again.coverage, pattern.coverage)
+    line = ["identify", str(tmp_path / "zincite.npz"), "--prepared", "--elements", "Zn,O", "--json", "--whole"]
+    result = CliRunner().invoke(app, [*line, "--progress"])
+    assert result.exit_code == 0, result.output
+    *told, answer = (json.loads(text) for text in result.stdout.splitlines())
+    assert told
+    assert all(set(one) == {"done", "total"} and one["done"] <= one["total"] for one in told)
+    first = answer["neighbours"][0]
+    assert (first["formula"], first["space_group"]) == ("OZn", 186)
+    assert len(first["two_theta"]) == len(first["intensity"]) > 10
+
+
+def test_what_is_no_prepared_pattern_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.npz").write_text("no archive")
+    for name in ("text.npz", "none.npz"):
+        with pytest.raises(PatternError, match="no pattern on the grid"):
+            read_gridded(tmp_path / name)

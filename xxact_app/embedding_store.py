@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from xxact_app.escaping import safe_message
-from xxact_app.making import Making
+from xxact_app.making import Making, making_of
 from xxact_app.materials_store import (
     Materials,
     embeddings_path,
     find_dataset,
     list_materials,
     make_embeddings,
-    making_of,
     open_table,
 )
 from xxact_app.model_folders import ModelFolder, list_models, load_model

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
@@ -39,6 +39,22 @@ class Step:
     is_done: Callable[[], bool]
     count: Callable[[], tuple[int, int]] | None = None
     weight: float = 1.0
+
+
+class UnderWay(Protocol):
+    """What takes a while, as a screen shows it: how much is done (0-1), in safe words, whether and how it ended."""
+
+    finished: bool
+    error: str
+
+    @property
+    def share(self) -> float: ...  # noqa: D102 - said above
+
+    @property
+    def text(self) -> str: ...  # noqa: D102 - said above
+
+    def cancel(self) -> None:
+        """Stop; what was finished stays."""
 
 
 class Making:
@@ -78,7 +94,7 @@ class Making:
         if self.finished:
             return self.error or "Done."
         share, spent = self.share, time.monotonic() - self._began
-        left = f", about {_duration(spent / share - spent)} left" if share > 0.02 else ""  # noqa: PLR2004 - too early
+        left = f", about {duration(spent / share - spent)} left" if share > 0.02 else ""  # noqa: PLR2004 - too early
         return f"{self.steps[self._number].text}: {share:.0%}{left}"
 
     def cancel(self) -> None:
@@ -147,5 +163,28 @@ class Making:
             self.result = told
 
 
-def _duration(seconds: float) -> str:
+# ------------------------------------------------------------------------------------------------- shared by everybody
+_makings: dict[tuple[str, ...], Making] = {}
+_entrance = threading.Lock()
+_MOST_KEPT = 200
+
+
+def making_of(*key: str) -> Making | None:
+    """What is under way, or was, under this key, whoever began it."""
+    return _makings.get(key)
+
+
+def begin(key: tuple[str, ...], steps: Sequence[Step], *, lock: Path) -> Making:
+    """Begin what this key stands for, or join who began it; the oldest results are forgotten."""
+    with _entrance:
+        making = _makings.get(key)
+        if making is None or making.finished:
+            for old in [name for name, one in _makings.items() if one.finished][: len(_makings) - _MOST_KEPT]:
+                del _makings[old]
+            making = _makings[key] = Making(steps, lock=lock)
+        return making
+
+
+def duration(seconds: float) -> str:
+    """Seconds or minutes, in words."""
     return f"{max(seconds, 1):.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"  # noqa: PLR2004 - minutes read better

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from xxact_app.escaping import safe_text
-from xxact_app.making import Making, Step
+from xxact_app.making import Making, Step, begin
 from xxact_app.model_folders import ModelFolder
 from xxact_app.workspace import Workspace, own_folders
 from xxact_core.dataset.store import MANIFEST, read_manifest
@@ -81,15 +80,6 @@ def open_table(dataset: Path, _digest: str) -> StickTable:
 
 
 # ------------------------------------------------------------------------------------------------------------- making
-_makings: dict[tuple[str, ...], Making] = {}
-_entrance = threading.Lock()
-
-
-def making_of(*key: str) -> Making | None:
-    """What is under way, or was, under this key, whoever began it."""
-    return _makings.get(key)
-
-
 def make_embeddings(workspace: Workspace, models: Sequence[ModelFolder], materials: Materials) -> Making:
     """Begin to make what is missing for the maps of these models, or join who began it."""
 
@@ -107,14 +97,14 @@ def make_embeddings(workspace: Workspace, models: Sequence[ModelFolder], materia
         )  # fmt: skip
 
     steps = [*build_steps(materials), *(embed(model) for model in models)]
-    return _begin(("map", materials.key, *(model.digest for model in models)), steps, workspace)
+    return begin(("map", materials.key, *(model.digest for model in models)), steps, lock=_lock(workspace))
 
 
 def make_errors(workspace: Workspace, model: ModelFolder, materials: Materials, *, ratio: float) -> Making:
     """Begin to reconstruct the test split of a data set, or join who began it; errors are the result."""
     arguments = ("reconstruct", str(model.folder), str(materials.dataset), "--ratio", f"{ratio:g}", "--json")
     steps = [*build_steps(materials), Step("Reconstructing the test split", lambda: arguments, is_done=lambda: False)]
-    return _begin(errors_key(model, materials, ratio=ratio), steps, workspace)
+    return begin(errors_key(model, materials, ratio=ratio), steps, lock=_lock(workspace))
 
 
 def errors_key(model: ModelFolder, materials: Materials, *, ratio: float) -> tuple[str, ...]:
@@ -141,9 +131,5 @@ def build_steps(materials: Materials) -> list[Step]:
     ]  # fmt: skip
 
 
-def _begin(key: tuple[str, ...], steps: list[Step], workspace: Workspace) -> Making:
-    with _entrance:
-        making = _makings.get(key)
-        if making is None or making.finished:
-            making = _makings[key] = Making(steps, lock=workspace.root / "embeddings" / "making.lock")
-        return making
+def _lock(workspace: Workspace) -> Path:
+    return workspace.root / "embeddings" / "making.lock"

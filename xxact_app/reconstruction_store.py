@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from xxact_app.escaping import safe_message
-from xxact_app.making import Making
-from xxact_app.materials_store import Materials, errors_key, list_materials, make_errors, making_of
+from xxact_app.making import Making, making_of
+from xxact_app.materials_store import Materials, errors_key, list_materials, make_errors
 from xxact_app.model_folders import ModelFolder, list_models, load_model
 from xxact_app.samples import Sample, without_name
 from xxact_app.session import Session

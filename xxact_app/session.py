@@ -45,6 +45,8 @@ class Session(param.Parameterized):
     override_coverage = param.Boolean(default=False, doc="Predict even where too little of the range was measured.")
 
     model = param.String(default="", doc="Run of the workspace whose model predicts; empty for the one that ships.")
+    known_materials = param.String(default="", doc="Key of the known materials compared; empty for the first.")
+    neighbours = param.Dict(default={}, doc="Id of the known material whose lines are drawn, by key of the pattern.")
     compared = param.List(default=[], item_type=str, doc="Names of the runs whose curves are drawn.")
     reconstruction_model = param.String(default="", doc="Key of the model that reconstructs; empty for the first fit.")
     masked = param.Dict(default={}, doc="Numbers of the windows that are masked (0-16), by key of the pattern.")

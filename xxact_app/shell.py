@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from xxact_app.session import Session
     from xxact_app.store import Store
     from xxact_app.views.embedding import EmbeddingView
+    from xxact_app.views.prediction import PredictionView
     from xxact_app.views.reconstruction import ReconstructionView
     from xxact_app.views.training import TrainingView
 
@@ -67,7 +68,8 @@ def build() -> pmui.Page:
     session = Session()
     store = Store(session)
     pn.config.exception_handler = lambda error: _report(store, error)
-    inputs, patterns, prediction = Inputs(session, store), PatternView(session, store), PredictionView(session, store)
+    inputs, patterns = Inputs(session, store), PatternView(session, store)
+    prediction = PredictionView(session, store, in_front=False)
     reconstruction = ReconstructionView(session, store, ReconstructionStore(session, store), in_front=False)
     embedding = EmbeddingView(session, EmbeddingStore(session, store), in_front=False)
     strip = pn.Column(
@@ -84,7 +86,9 @@ def build() -> pmui.Page:
         margin=0,
     )
     _fill_when_seen(screens, later, lambda: _training(session))
-    screens.param.watch(lambda event: _show_screen(event.new, {1: reconstruction, 4: embedding}), "active")
+    screens.param.watch(
+        lambda event: _show_screen(event.new, {1: reconstruction, 2: prediction, 4: embedding}), "active"
+    )
     page = pmui.Page(
         meta_title=TITLE,
         template=_TEMPLATE,
@@ -136,7 +140,7 @@ def _fill_when_seen(screens: pmui.Tabs, place: pn.Column, make: Callable[[], Tra
     screens.param.watch(follow, "active")
 
 
-def _show_screen(number: int, views: dict[int, ReconstructionView | EmbeddingView]) -> None:
+def _show_screen(number: int, views: dict[int, ReconstructionView | PredictionView | EmbeddingView]) -> None:
     """Tell the screens that are long to draw whether somebody looks at them."""
     for place, view in views.items():
         view.come_to_front(in_front=place == number)

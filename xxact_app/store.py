@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import param
 
+from xxact_app.answers import Answer, Missing, Wanted
 from xxact_app.escaping import safe_message
 from xxact_app.pattern_stages import WINDOW_EDGES, PatternStages, Trace
 from xxact_app.predictors import load_predictor
 from xxact_app.references import Reference, ReferenceTrace, is_structure, lines_to_trace, read_reference
-from xxact_app.samples import Problem, Sample, list_examples, read_sample, read_scan, without_name
+from xxact_app.samples import Problem, list_examples, read_sample, read_scan, without_name
 from xxact_app.session import Session
 from xxact_core.compositions.composition import Composition
-from xxact_core.compositions.formula import parse_formula
-from xxact_core.errors import CheckpointError, InputError, WavelengthError
+from xxact_core.compositions.partial import PartialComposition
+from xxact_core.compositions.partial_text import NOTHING_KNOWN, parse_composition
+from xxact_core.errors import CheckpointError, FormulaError, InputError, WavelengthError
 from xxact_core.patterns.background import baseline
 from xxact_core.patterns.conversions import CU_K_ALPHA, WAVELENGTHS, parse_wavelength
 from xxact_core.patterns.grid import GRID
@@ -26,7 +27,7 @@ from xxact_core.patterns.gridding import LEAST_COVERAGE
 from xxact_core.patterns.pattern import LEAST_WINDOW, GriddedPattern
 
 if TYPE_CHECKING:
-    from xxact_core.predict import Prediction, Predictor
+    from xxact_core.predict import Predictor
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,6 @@ HIDDEN = f"hidden from the model, because less than {LEAST_WINDOW:.0%} of the wi
 RADIATIONS = dict(WAVELENGTHS)
 """Named wavelengths [Å] that the app offers."""
 
-Wanted = Literal["input", "wavelength", "coverage"]
 
 _MOST_RESULTS = 512
 
@@ -44,23 +44,6 @@ _MOST_RESULTS = 512
 def to_wavelength(text: str) -> float:
     """Wavelength [Å] of a name or a number; `InputError` lists the choices."""
     return parse_wavelength(text)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A prediction, and what it was asked of."""
-
-    sample: Sample
-    formula: str
-    prediction: Prediction
-
-
-@dataclass(frozen=True)
-class Missing:
-    """In words that are safe to show: what a prediction still needs."""
-
-    text: str
-    what: Wanted = "input"
 
 
 def warm_up() -> None:
@@ -228,27 +211,41 @@ class Store(param.Parameterized):
 
     # ------------------------------------------------------------------------------------------------------ prediction
     def composition(self, formula: str) -> Composition:
-        """The parsed formula; `FormulaError` says what is wrong with it."""
-        return parse_formula(formula)
+        """The parsed formula; `FormulaError` says what is wrong with it, or that it leaves something open."""
+        known = self.known(formula)
+        if isinstance(known, PartialComposition):
+            msg = f"the composition is known in part ({known.in_words}), and here the whole formula is needed"
+            raise FormulaError(msg, code="E_FORMULA")
+        return known
 
-    def answer(self) -> Answer | Missing:
-        """The prediction for the chosen pattern and its formula, or what is missing for one."""
+    def known(self, formula: str) -> Composition | PartialComposition:
+        """What is known of a composition, nothing where nothing is typed; `FormulaError` says what is wrong with it."""
+        return parse_composition(formula or NOTHING_KNOWN)
+
+    def predictor(self) -> Predictor:
+        """The chosen model; `CheckpointError` says why there is none."""
+        return self._predictor()
+
+    def question(self, key: str) -> tuple[object, ...]:
+        """What the answer for a pattern depends on: as long as this stays, so does the answer."""
         session = self.session
-        sample, formula = self.samples.get(session.chosen), session.formula.strip()
+        formula = session.formulas.get(key, "").strip()
+        return "prediction", key, formula, self.stages.preparation(key), session.scans.get(key, 0), session.model
+
+    def answer(self, key: str | None = None) -> Answer | Missing:
+        """The prediction for a pattern, the chosen one if none is named, or what is missing for one."""
+        session = self.session
+        key = session.chosen if key is None else key
+        sample, formula = self.samples.get(key), session.formulas.get(key, "").strip()
         if sample is None:
             return Missing("Drop a diffractogram first, or load the example data.")
-        if not formula:
-            return Missing("Type the formula of the sample to get a prediction.")
         try:
-            composition, gridded = self.composition(formula), self.gridded(sample.key)
+            composition, gridded = self.known(formula), self.gridded(sample.key)
             if gridded.extent < LEAST_COVERAGE and not session.override_coverage:
                 share = f"{gridded.extent:.0%} of 5-90° 2θ (Cu Kα)"
                 words = f"Only {share} lies in the scan, less than the {LEAST_COVERAGE:.0%} that a prediction needs."
                 return Missing(words, "coverage")
-            settings = (self.stages.preparation(sample.key), session.model)
-            prediction = self._kept(
-                ("prediction", sample.key, formula, *settings), lambda: self._predictor().predict(gridded, composition)
-            )
+            prediction = self._kept(self.question(key), lambda: self._predictor().predict(gridded, composition))
         except InputError as error:
             start = "The model cannot be loaded. " if isinstance(error, CheckpointError) else ""
             what: Wanted = "wavelength" if isinstance(error, WavelengthError) else "input"
@@ -256,8 +253,10 @@ class Store(param.Parameterized):
         return Answer(sample, formula, prediction)
 
     def _kept(self, key: tuple[object, ...], make: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever `make` makes
-        if key not in self._results:
+        made = self._results.get(key)  # looked up once: another thread may clear them
+        if made is None:
+            made = make()
             if len(self._results) >= _MOST_RESULTS:
                 self._results.clear()
-            self._results[key] = make()
-        return self._results[key]
+            self._results[key] = made
+        return made

@@ -18,7 +18,7 @@ app = typer.Typer()
 
 
 @app.command()
-def identify(
+def identify(  # noqa: PLR0913 - a command has as many options as there are things to say
     file: Annotated[Path, typer.Argument(help="A file of a diffractometer.")],
     *,
     elements: Annotated[
@@ -29,33 +29,45 @@ def identify(
         str | None, typer.Option(help="In Å, or a name such as CuKa; needed where a file has none.")
     ] = None,
     table: Annotated[
-        Path | None, typer.Option(help="Known materials, a .parquet table; the Materials Project's where not given.")
+        Path | None,
+        typer.Option(help="Known materials, a .parquet table or a data set; the Materials Project's where not given."),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="A checkpoint folder; the one that ships where not given.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of the index that is used without elements; the user's cache else.")
+    ] = None,
     count: Annotated[int, typer.Option(help="Materials to name at most.", min=1)] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print the list of materials as JSON.")] = False,
     whole: Annotated[
-        bool, typer.Option(help="With --json: an object of the list, the verdict on mixtures and the warnings.")
+        bool,
+        typer.Option(help="With --json: an object of the list with its lines, the verdict on mixtures, the warnings."),
     ] = False,
+    prepared: Annotated[bool, typer.Option(help="FILE is a pattern on the grid, as write_gridded writes it.")] = False,
+    progress: Annotated[bool, typer.Option(help="Before the answer, lines of JSON that say how far it is.")] = False,
 ) -> None:
     """Which known materials a pattern agrees with, and whether one of them is enough."""
     from xxact_core.neighbours.identify import Identifier
     from xxact_core.neighbours.references import check_elements
+    from xxact_core.patterns.gridded_files import read_gridded
     from xxact_core.patterns.readers import read_pattern
+
+    def tell(done: int, total: int) -> None:
+        if progress:
+            typer.echo(json.dumps({"done": done, "total": total}))
 
     symbols = _elements(elements, formula)
     if symbols is not None:
         check_elements(symbols)  # before seconds are spent on the table
-    pattern = read_pattern(file)
+    pattern = read_gridded(file) if prepared else read_pattern(file)
     try:
-        found = Identifier.load(table, model=model).identify(
-            pattern, elements=symbols, wavelength=wavelength, count=count
+        found = Identifier.load(table, model=model, cache=cache).identify(
+            pattern, elements=symbols, wavelength=wavelength, count=count, tell=tell
         )
     except WavelengthError as error:
         msg = f"{error} (--wavelength)"
         raise WavelengthError(msg, code=error.code) from error
     if as_json:
-        answer = found.to_dict()
+        answer = found.to_dict(lines=whole)
         typer.echo(json.dumps(answer if whole else answer["neighbours"], ensure_ascii=False))
     else:
         typer.echo(_to_text(file, found))

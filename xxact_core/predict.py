@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xxact_core.checkpoint import Checkpoint, load_checkpoint
 from xxact_core.compositions.composition import Composition
-from xxact_core.compositions.draws import draw_compositions
+from xxact_core.compositions.draws import compositions_to_rows, draw_compositions
 from xxact_core.compositions.element_table import SYMBOLS
 from xxact_core.compositions.formula import composition_to_formula
 from xxact_core.compositions.partial import PartialComposition
@@ -120,12 +120,7 @@ class Predictor:
         if not compositions and model.config.kind == "crabnet":
             msg = "a model of the kind 'crabnet' looks at the composition alone; expected a composition"
             raise FormulaError(msg, code="E_FORMULA")
-        widest = max((len(composition.symbols) for composition in compositions), default=1)
-        atomic_numbers = np.zeros((max(1, len(compositions)), widest), dtype=np.int64)
-        fractions = np.zeros(atomic_numbers.shape, dtype=np.float32)
-        for row, composition in enumerate(compositions):
-            atomic_numbers[row, : len(composition.symbols)] = composition.atomic_numbers
-            fractions[row, : len(composition.symbols)] = composition.fractions
+        atomic_numbers, fractions = compositions_to_rows(compositions)
         embedding, tokens = observe_compositions(
             model,
             torch.tensor(pattern.intensity, dtype=torch.float32, device=self.device).unsqueeze(0),

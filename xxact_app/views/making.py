@@ -7,7 +7,7 @@ from collections.abc import Callable
 import panel as pn
 import panel_material_ui as pmui
 
-from xxact_app.making import Making
+from xxact_app.making import UnderWay
 from xxact_app.theme import TEXT_CSS
 
 PERIOD = 300
@@ -15,18 +15,22 @@ PERIOD = 300
 
 
 class MakingPanel:
-    """`panel` shows a button, and while something is under way its progress; `when_done` is called once at its end."""
+    """`panel` shows a button, and while something is under way its progress.
+
+    `meanwhile` is called at each look while it is under way, `when_done` once at its end.
+    """
 
     def __init__(
         self,
         *,
         label: str,
         start: Callable[[], None],
-        current: Callable[[], Making | None],
+        current: Callable[[], UnderWay | None],
         when_done: Callable[[], None],
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
-        self._start, self._current, self._when_done = start, current, when_done
-        self._watched: Making | None = None
+        self._start, self._current, self._when_done, self._meanwhile = start, current, when_done, meanwhile
+        self._watched: UnderWay | None = None
         self._timer: pn.io.PeriodicCallback | None = None
         self.button = pmui.Button(label=label, variant="contained", size="small", margin=0, on_click=self._begin)
         self.stop = pmui.Button(
@@ -54,6 +58,7 @@ class MakingPanel:
             self.words.object = f"<p aria-live='polite'>{text}</p>"
             if under_way:
                 self._watched = making
+                self._meanwhile()
                 self._keep_looking()
             elif making is not None and making is self._watched:
                 self._watched = None

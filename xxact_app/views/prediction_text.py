@@ -6,6 +6,7 @@ import csv
 import html
 import io
 import json
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,30 @@ from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SP
 
 if TYPE_CHECKING:
     from xxact_core.compositions.composition import Composition
+    from xxact_core.compositions.partial import PartialComposition
     from xxact_core.predict import Estimate, Prediction, RankedLabel
 
 
-def composition_line(composition: Composition) -> str:
-    """The parsed formula, as the model reads it."""
-    pairs = sorted(zip(composition.symbols, composition.fractions, strict=True), key=lambda pair: -pair[1])
+HELP = """<details><summary>What can be typed</summary><ul>
+<li>a formula: <code>LaB6</code>, <code>Ca(OH)2</code>, <code>CuSO4·5H2O</code></li>
+<li>measured fractions with their errors (EDS, XRF): <code>Fe 40±2 O 60±3</code>, or in percent by weight
+<code>Fe 72.4±0.5 wt%, O 27.6±1 wt%</code>; <code>+-</code> does for ±</li>
+<li>elements without amounts: <code>Fe,O</code></li>
+<li>besides, elements that may be there: <code>La,B,?O</code> or <code>LaB6 ?O ?H</code></li>
+<li>nothing: the pattern alone answers, with less certainty</li></ul></details>"""
+"""What the composition box takes, as safe HTML."""
+
+_MOST_DOUBT = math.log2(7)
+_SHOWN_OF_A_SET = 8
+
+
+def composition_line(known: Composition | PartialComposition) -> str:
+    """What was typed of the composition, as the model reads it."""
+    if not known.symbols:
+        return "<p class='muted'>No composition: the pattern alone answers.</p>"
+    if not hasattr(known, "fractions"):
+        return f"<p class='muted'>Read as {html.escape(known.in_words)}: {html.escape(str(known))}</p>"
+    pairs = sorted(zip(known.symbols, known.fractions, strict=True), key=lambda pair: -pair[1])
     parts = ", ".join(f"{symbol} {100 * fraction:.3g} %" for symbol, fraction in pairs)
     return f"<p class='muted'>Read as: {html.escape(parts)} (atomic)</p>"
 
@@ -34,18 +53,72 @@ def error_line(error: Exception) -> str:
 
 
 def verdict(answer: Answer) -> str:
-    """The answer in a sentence or two, or that there is no confident one."""
+    """The answer in a sentence or two, or that there is no confident one; and what an open composition costs."""
     prediction = answer.prediction
     formula, name = html.escape(safe_message(answer.formula)), html.escape(answer.sample.name)
     sentences = [
         _sentence(CRYSTAL_SYSTEM, prediction.crystal_system),
         _sentence(SPACE_GROUP, prediction.space_group),
     ]
+    sets = "".join(
+        f"<p>{quantity.label}: nine times of ten it is one of {_names_of_set(quantity, names)}.</p>"
+        for quantity, names in (
+            (CRYSTAL_SYSTEM, prediction.crystal_system_set), (SPACE_GROUP, prediction.space_group_set)
+        )
+        if names
+    )  # fmt: skip
+    title = f"Prediction for {formula}" if formula else "Prediction without a composition"
     rule = f"“Not sure” is said where the most probable one has less than {SURE:.0%}."
     return (
-        f"<h2>Prediction for {formula}</h2><p class='muted'>{name}</p><p class='verdict'>{' '.join(sentences)}</p>"
-        f"<p class='muted'>{rule}</p>"
+        f"<h2>{title}</h2><p class='muted'>{name}</p><p class='verdict'>{' '.join(sentences)}</p>"
+        f"{sets}{certainty(prediction)}<p class='muted'>{rule}</p>"
     )
+
+
+def certainty(prediction: Prediction) -> str:
+    """What it cost that the composition is known in part or not at all, as safe HTML; nothing where it is known."""
+    text = certainty_words(prediction)
+    return f"<p>{html.escape(text)}</p>" if text else ""
+
+
+def certainty_words(prediction: Prediction) -> str:
+    """The same as plain text."""
+    cost = prediction.composition_cost
+    if cost is None:
+        return ""
+    scale = f"0 is certain, {_MOST_DOUBT:.1f} is no idea"
+    if not cost.draws:
+        doubt = cost.crystal_system_bits
+        said = "" if doubt is None else f" Doubt about the crystal system: {doubt:.1f} bit ({scale})."
+        return f"No composition: the pattern alone answers, and no intervals are known.{said}"
+    text = f"The composition is known in part ({cost.known}): the mean over {cost.draws} that it may be."
+    if cost.crystal_system_bits is not None and cost.composition_bits is not None:
+        text += (
+            f" Doubt about the crystal system: {cost.crystal_system_bits:.1f} bit ({scale}), of which "
+            f"{cost.composition_bits:.1f} come from the composition."
+        )
+    spreads = ((FORMATION_ENERGY, cost.formation_energy_spread), (BAND_GAP, cost.band_gap_spread))
+    told = [f"{one.label.lower()} by {value:.2f} {one.unit}" for one, value in spreads if value is not None]
+    return text + (f" The values spread:  {', '.join(told)}." if told else "")
+
+
+def short_verdict(prediction: Prediction) -> str:
+    """The verdict in a few words: the crystal system where it is sure."""
+    ranked = prediction.crystal_system
+    if not ranked:
+        return "no crystal system from this model"
+    return "sure" if ranked[0].probability >= SURE else "not sure"
+
+
+def notes(prediction: Prediction) -> tuple[str, ...]:
+    """The warnings but for the cost of the composition, which is told apart; as they came, not made safe."""
+    return tuple(text for text in prediction.warnings if text != str(prediction.composition_cost))
+
+
+def _names_of_set(quantity: Quantity, names: Sequence[str]) -> str:
+    shown = [space_group_name(name) if quantity is SPACE_GROUP else name for name in names[:_SHOWN_OF_A_SET]]
+    more = f" and {len(names) - _SHOWN_OF_A_SET} more" if len(names) > _SHOWN_OF_A_SET else ""
+    return html.escape(", ".join(shown) + more)
 
 
 def _sentence(quantity: Quantity, ranked: Sequence[RankedLabel]) -> str:
@@ -93,8 +166,8 @@ def basis(prediction: Prediction, hidden_windows: np.ndarray, *, model: str = ""
     lines = [f"<h2>What this rests on</h2><p>{text}</p>"]
     if model:
         lines.append(f"<p>The model is that of your run <b>{html.escape(safe_message(model))}</b>.</p>")
-    if prediction.warnings:
-        items = "".join(f"<li>{html.escape(safe_message(warning))}</li>" for warning in prediction.warnings)
+    if notes(prediction):
+        items = "".join(f"<li>{html.escape(safe_message(warning))}</li>" for warning in notes(prediction))
         lines.append(f"<p>Please note:</p><ul>{items}</ul>")
     return "".join(lines)
 
@@ -124,7 +197,7 @@ def to_csv(answer: Answer) -> bytes:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["file", "formula", "quantity", "rank", "value", "unit", "low", "high", "probability"])
-    start = [_cell(answer.sample.file), _cell(answer.formula)]
+    start = [spreadsheet_text(answer.sample.file), spreadsheet_text(answer.formula)]
     for quantity in (FORMATION_ENERGY, BAND_GAP):
         estimate = getattr(prediction, quantity.name)
         if estimate is not None:
@@ -158,6 +231,6 @@ def _signed(value: float) -> str:
     return f"{value:.2f}".replace("-", "−").replace("−0.00", "0.00")
 
 
-def _cell(text: str) -> str:
+def spreadsheet_text(text: str) -> str:
     """Text that a spreadsheet takes for text: no formula starts from a file's name."""
     return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from xxact_core.compositions.composition import Composition
@@ -33,6 +35,20 @@ def draw_compositions(known: PartialComposition, *, count: int = DRAWS, seed: in
         return ()
     generator = np.random.default_rng(seed)
     return tuple(_draw(known, generator) for _ in range(count))
+
+
+def compositions_to_rows(compositions: Sequence[Composition]) -> tuple[np.ndarray, np.ndarray]:
+    """Atomic numbers (int64) and fractions (float32), shape (compositions, elements): what a model reads.
+
+    Empty slots are 0; without any composition there is one row of nothing.
+    """
+    widest = max((len(composition.symbols) for composition in compositions), default=1)
+    atomic_numbers = np.zeros((max(1, len(compositions)), widest), dtype=np.int64)
+    fractions = np.zeros(atomic_numbers.shape, dtype=np.float32)
+    for row, composition in enumerate(compositions):
+        atomic_numbers[row, : len(composition.symbols)] = composition.atomic_numbers
+        fractions[row, : len(composition.symbols)] = composition.fractions
+    return atomic_numbers, fractions
 
 
 def _draw(known: PartialComposition, generator: np.random.Generator) -> Composition:

@@ -53,17 +53,32 @@ class Attention(nn.Module):
             key, value = self._split(self.key_value(context), parts=2)
         mask = None if present is None else present[:, None, None, :]
         if query.device.type == "cpu":
-            scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
-            scores = scores if mask is None else scores.masked_fill(~mask, -math.inf)
-            mixed = self.dropout(scores.softmax(dim=-1)) @ value
+            mixed = self.dropout(_shares(query, key, mask)) @ value
         else:
             dropout = self.dropout.p if self.training else 0.0
             mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
+    def shares(
+        self,
+        tokens: Float[Tensor, "batch tokens width"],
+        context: Float[Tensor, "batch elements width"],
+        present: Bool[Tensor, "batch elements"],
+    ) -> Float[Tensor, "batch heads tokens elements"]:
+        """What part of its attention each token gives to each part of the context; adding up to 1."""
+        (query,) = self._split(self.query(tokens), parts=1)
+        key, _ = self._split(self.key_value(context), parts=2)
+        return _shares(query, key, present[:, None, None, :])
+
     def _split(self, packed: Tensor, *, parts: int) -> tuple[Tensor, ...]:
         """Queries, keys or values that lie side by side, each of shape (batch, heads, tokens, width of a head)."""
         return packed.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def _shares(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
+    """softmax(Q Kᵀ / √width) over what the mask leaves."""
+    scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+    return (scores if mask is None else scores.masked_fill(~mask, -math.inf)).softmax(dim=-1)
 
 
 class FeedForward(nn.Sequential):
@@ -120,6 +135,16 @@ class DecoderLayer(nn.Module):
         tokens = self.self_norm(asked + self.dropout(self.self_attention(asked, all_tokens)))
         tokens = self.cross_norm(tokens + self.dropout(self.cross_attention(tokens, context, present)))
         return self.feedforward_norm(tokens + self.dropout(self.feedforward(tokens)))
+
+    def shares(
+        self,
+        tokens: Float[Tensor, "batch tokens width"],
+        context: Float[Tensor, "batch elements width"],
+        present: Bool[Tensor, "batch elements"],
+    ) -> Float[Tensor, "batch heads tokens elements"]:
+        """What part of its cross-attention each token gives to each part of the context."""
+        tokens = self.self_norm(tokens + self.dropout(self.self_attention(tokens)))
+        return self.cross_attention.shares(tokens, context, present)
 
 
 def learned_token(width: int) -> nn.Parameter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -31,3 +32,17 @@ class Fusion(nn.Module):
         for layer in self.layers:
             pattern = layer(pattern, composition, present, cls_only=cls_only and layer is self.layers[-1])
         return pattern
+
+    def shares(
+        self,
+        pattern: Float[Tensor, "batch tokens width"],
+        composition: Float[Tensor, "batch elements width"],
+        present: Bool[Tensor, "batch elements"],
+    ) -> Float[Tensor, "layers batch heads tokens elements"]:
+        """What part of its cross-attention each pattern token gives to each composition token, in every layer."""
+        found = []
+        for layer in self.layers:
+            assert isinstance(layer, DecoderLayer)
+            found.append(layer.shares(pattern, composition, present))
+            pattern = layer(pattern, composition, present)
+        return torch.stack(found)

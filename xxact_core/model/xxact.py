@@ -68,6 +68,12 @@ class Xxact(Model):
             fused = torch.cat([fused[:, :1] + shortcut.unsqueeze(1), fused[:, 1:]], dim=1)
         return fused
 
+    def cross_attention(self, encoded: Encoded) -> Float[Tensor, "layers batch heads tokens elements"]:
+        """What part of its attention each token of the pattern gives to each of the composition."""
+        return self.fusion.shares(
+            self.pattern_projection(encoded.pattern), self.composition_projection(encoded.composition), encoded.present
+        )
+
     def reconstruct(self, fused: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch windows points"]:
         """Intensities of every window on the scale that the model reads (see `scale_intensity`)."""
         return self.reconstruction_head(fused[:, 1:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -17,13 +18,12 @@ from xxact_core.dataset.ideal_patterns import sticks_to_patterns
 from xxact_core.dataset.store import INTENSITY_STEP
 from xxact_core.errors import CheckpointError, StructureError
 from xxact_core.model.xxact import Xxact
-from xxact_core.neighbours.references import References
+from xxact_core.neighbours.references import KnownMaterials
 from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.pattern import GriddedPattern
 from xxact_core.patterns.smearing import SIGMA
 from xxact_core.reliability import pattern_traits
-from xxact_core.simulation.diffraction import arrays_to_sticks
 from xxact_core.simulation.lattice import cell_to_reciprocal_metric
 
 WIDEST = 4.0
@@ -70,11 +70,17 @@ def pattern_to_traits(pattern: GriddedPattern, checkpoint: Checkpoint) -> np.nda
 
 
 def open_index(
-    references: References, checkpoint: Checkpoint, *, folder: Path | None = None, progress: bool = True
+    references: KnownMaterials,
+    checkpoint: Checkpoint,
+    *,
+    folder: Path | None = None,
+    progress: bool = True,
+    tell: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> EmbeddingIndex:
     """The index of this table and this model: read from the user's cache, or built and put there on first use.
 
     Building takes some minutes for a hundred thousand materials; 40 MB are kept.
+    tell: called with how many of how many materials are done.
 
     Raises:
         CheckpointError: the model does not encode a pattern apart from the composition.
@@ -88,7 +94,7 @@ def open_index(
             return EmbeddingIndex(stored["codes"], stored["mean"], stored["deviation"])
     except (OSError, KeyError, ValueError, BadZipFile):
         pass  # not built yet, or damaged: built again
-    index = build_index(references, checkpoint, progress=progress)
+    index = build_index(references, checkpoint, progress=progress, tell=tell)
     folder.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
     with part.open("wb") as written:
@@ -97,7 +103,13 @@ def open_index(
     return index
 
 
-def build_index(references: References, checkpoint: Checkpoint, *, progress: bool = False) -> EmbeddingIndex:
+def build_index(
+    references: KnownMaterials,
+    checkpoint: Checkpoint,
+    *,
+    progress: bool = False,
+    tell: Callable[[int, int], None] = lambda _done, _total: None,
+) -> EmbeddingIndex:
     """Simulate and encode every material of the table.
 
     Raises:
@@ -113,28 +125,27 @@ def build_index(references: References, checkpoint: Checkpoint, *, progress: boo
         scatters[first:last] = patterns.any(axis=1)
         hidden = torch.zeros((len(patterns), GRID.windows), dtype=torch.bool)
         traits.append(_encode(checkpoint, torch.from_numpy(patterns), hidden))
+        tell(last, len(references))
     joined = np.concatenate(traits)
     mean, deviation = joined[scatters].mean(axis=0), joined[scatters].std(axis=0) + 1e-6
     steps = np.rint((joined - mean) / deviation * (127 / WIDEST)).clip(-127, 127)
     return EmbeddingIndex((steps * scatters[:, None]).astype(np.int8), mean, deviation)
 
 
-def _simulate(references: References, first: int, last: int) -> np.ndarray:
+def _simulate(references: KnownMaterials, first: int, last: int) -> np.ndarray:
     """Ideal patterns of some rows, shape (last - first, points), float32; zeros where nothing scatters."""
     hkl, intensity, counts = [np.empty((0, 3), dtype=np.int16)], [np.empty(0, dtype=np.uint16)], []
     for row in range(first, last):
-        structure = references.structure(row)
         try:
-            sticks = arrays_to_sticks(
-                cell=structure.cell, atomic_numbers=structure.atomic_numbers, frac_coords=structure.frac_coords
-            )
+            sticks = references.sticks(row)
         except StructureError:
             counts.append(0)
             continue
         assert sticks.hkl is not None
-        hkl.append(sticks.hkl)
-        intensity.append(np.rint(sticks.intensity / INTENSITY_STEP).astype(np.uint16))
-        counts.append(len(sticks.intensity))
+        inside = (sticks.two_theta >= GRID.start) & (sticks.two_theta <= GRID.stop)
+        hkl.append(sticks.hkl[inside])
+        intensity.append(np.rint(sticks.intensity[inside] / INTENSITY_STEP).astype(np.uint16))
+        counts.append(int(inside.sum()))
     start = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
     patterns = np.empty((last - first, GRID.points), dtype=np.float32)
     metric = cell_to_reciprocal_metric(references.cell[first:last])
@@ -156,10 +167,10 @@ def _encode(checkpoint: Checkpoint, intensity: torch.Tensor, hidden: torch.Tenso
     return pattern_traits(tokens).float().cpu().numpy()
 
 
-def _digest(references: References, checkpoint: Checkpoint) -> str:
+def _digest(references: KnownMaterials, checkpoint: Checkpoint) -> str:
     """What the index depends on: the table, and the weights of the model."""
     digest = hashlib.sha256(_SCHEMA)
-    digest.update(hashlib.sha256(references.path.read_bytes()).digest())
+    digest.update(references.digest.encode())
     for name, weights in sorted(checkpoint.model.state_dict().items()):
         digest.update(name.encode())
         digest.update(weights.cpu().contiguous().numpy().tobytes())

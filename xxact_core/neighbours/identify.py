@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from xxact_core.compositions.formula import composition_to_formula
 from xxact_core.neighbours.agreement import Profile, lines_to_two_theta, pattern_to_profile
+from xxact_core.neighbours.known_datasets import open_known
 from xxact_core.neighbours.mixtures import Mixture, find_second
 from xxact_core.neighbours.ranking import Candidate, fit_best, rows_to_candidates
-from xxact_core.neighbours.references import References, check_elements, read_references
+from xxact_core.neighbours.references import KnownMaterials, check_elements
 from xxact_core.patterns.gridding import put_on_grid
 from xxact_core.patterns.pattern import GriddedPattern, Pattern
 
@@ -42,10 +42,11 @@ class Neighbour:
     two_theta: np.ndarray
     intensity: np.ndarray
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, without the lines."""
+    def to_dict(self, *, lines: bool = False) -> dict[str, Any]:
+        """Plain values for JSON, the lines only where asked for."""
         names = ("formula", "space_group", "id", "score", "shift", "scale")
-        return {name: getattr(self, name) for name in names}
+        arrays = {"two_theta": self.two_theta.tolist(), "intensity": self.intensity.tolist()} if lines else {}
+        return {**{name: getattr(self, name) for name in names}, **arrays}
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +64,12 @@ class Identification:
     mixture: Mixture | None
     warnings: tuple[str, ...] = field(default=())
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+    def to_dict(self, *, lines: bool = False) -> dict[str, Any]:
+        """Plain values for JSON; the lines of the materials only where asked for."""
         return {
             "elements": list(self.elements),
             "candidates": self.candidates,
-            "neighbours": [neighbour.to_dict() for neighbour in self.neighbours],
+            "neighbours": [neighbour.to_dict(lines=lines) for neighbour in self.neighbours],
             "mixture": None if self.mixture is None else self.mixture.to_dict(),
             "warnings": list(self.warnings),
         }
@@ -81,19 +82,19 @@ class Identifier:
     where not named. cache: folder of its index; the user's cache folder where not named.
     """
 
-    def __init__(self, references: References, *, model: Path | None = None, cache: Path | None = None) -> None:
+    def __init__(self, references: KnownMaterials, *, model: Path | None = None, cache: Path | None = None) -> None:
         self.references = references
         self.model = model
         self.cache = cache
 
     @classmethod
     def load(cls, table: Path | None = None, *, model: Path | None = None, cache: Path | None = None) -> Identifier:
-        """With the materials of a table, or of the one that a checkout has.
+        """With the materials of a table or of a data set folder, or of the table that a checkout has.
 
         Raises:
             DatasetError: the table is missing or cannot be used.
         """
-        return cls(read_references(table), model=model, cache=cache)
+        return cls(open_known(table), model=model, cache=cache)
 
     def identify(
         self,
@@ -102,6 +103,7 @@ class Identifier:
         elements: Iterable[str] | None = None,
         wavelength: str | float | None = None,
         count: int = 10,
+        tell: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> Identification:
         """The known materials that agree best with a pattern, each formula and space group once.
 
@@ -111,6 +113,8 @@ class Identifier:
                 embeddings of the model propose candidates.
             wavelength: of the measurement, in Å or by name (`CuKa`); wins over what the file says.
             count: neighbours at most.
+            tell: called with how many of how many materials are done, while an index is built and while they are
+                compared.
 
         Raises:
             FormulaError: an element is not known.
@@ -121,9 +125,9 @@ class Identifier:
         symbols = () if elements is None else check_elements(elements)
         if isinstance(pattern, Pattern):
             pattern = put_on_grid(pattern, wavelength=wavelength, override_coverage=True)
-        rows = self.references.rows_within(symbols) if elements is not None else self._propose(pattern)
+        rows = self.references.rows_within(symbols) if elements is not None else self._propose(pattern, tell)
         profile = pattern_to_profile(pattern)
-        candidates = rows_to_candidates(self.references, rows, profile, elements=symbols)
+        candidates = rows_to_candidates(self.references, rows, profile, elements=symbols, tell=tell)
         best = fit_best(self.references, candidates, profile)
         return Identification(
             pattern=pattern,
@@ -140,10 +144,10 @@ class Identifier:
 
         return load_checkpoint(self.model)
 
-    def _propose(self, pattern: GriddedPattern) -> np.ndarray:
+    def _propose(self, pattern: GriddedPattern, tell: Callable[[int, int], None]) -> np.ndarray:
         from xxact_core.neighbours.embedding_index import open_index, pattern_to_traits  # noqa: PLC0415 - loads torch
 
-        index = open_index(self.references, self._checkpoint, folder=self.cache)
+        index = open_index(self.references, self._checkpoint, folder=self.cache, tell=tell)
         return index.nearest(pattern_to_traits(pattern, self._checkpoint), count=PROPOSED)
 
     def _distinct(self, best: list[Candidate]) -> tuple[Neighbour, ...]:
@@ -160,7 +164,7 @@ class Identifier:
         return Mixture(self._formula(first), name, identity, alone, both, amount)
 
     def _formula(self, candidate: Candidate) -> str:
-        return composition_to_formula(self.references.structure(candidate.row).composition)
+        return self.references.formula(candidate.row)
 
     def _neighbour(self, candidate: Candidate) -> Neighbour:
         height = candidate.lines.height

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,11 +10,8 @@ import numpy as np
 from xxact_core.errors import StructureError
 from xxact_core.neighbours.agreement import Fit, Lines, Profile, refine, search, sticks_to_lines
 from xxact_core.neighbours.cell_freedom import free_cell
-from xxact_core.neighbours.references import References
-from xxact_core.patterns.grid import GRID
+from xxact_core.neighbours.references import KnownMaterials
 from xxact_core.patterns.pattern import Sticks
-from xxact_core.simulation.diffraction import arrays_to_sticks
-from xxact_core.simulation.symmetry import find_symmetry
 
 WIDTHS = (1.0, 1.5, 2.2, 3.3)
 """Widths of lines that are tried, as multiples of `line_axis.WIDTH`: small crystals have wide lines."""
@@ -28,6 +25,9 @@ higher symmetry, and on measured patterns it gains up to 0.002 by doing so."""
 
 COST_OF_AN_ELEMENT = 0.02
 """Score that a material loses for each of the given elements that it lacks. Ours: they must be somewhere."""
+
+_TOLD = 20
+"""Candidates between two words on how far it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,30 +47,34 @@ class Candidate:
 
 
 def rows_to_candidates(
-    references: References, rows: Iterable[int], profile: Profile, *, elements: Sequence[str] = ()
+    references: KnownMaterials,
+    rows: Sequence[int] | np.ndarray,
+    profile: Profile,
+    *,
+    elements: Sequence[str] = (),
+    tell: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[Candidate]:
-    """Every row that scatters, at the best of a grid of shifts and scales, best first."""
+    """Every row that scatters, at the best of a grid of shifts and scales, best first.
+
+    tell: called with how many of how many are done.
+    """
     wanted = set(elements)
     found = []
-    for row in rows:
-        structure = references.structure(int(row))
+    for number, row in enumerate(map(int, rows)):
+        if number % _TOLD == 0:
+            tell(number, len(rows))
         try:
-            sticks = arrays_to_sticks(
-                cell=structure.cell,
-                atomic_numbers=structure.atomic_numbers,
-                frac_coords=structure.frac_coords,
-                two_theta_range=(GRID.start - 0.3, GRID.stop + 4),  # what shift and scale may bring in
-            )
+            sticks = references.sticks(row)
         except StructureError:
             continue
         lines = sticks_to_lines(sticks)
         fit = search(profile, lines)
-        missing = len(wanted - set(structure.composition.symbols))
-        found.append(Candidate(int(row), sticks, lines, fit, fit.merit - COST_OF_AN_ELEMENT * missing))
+        missing = len(wanted - set(references.symbols(row)))
+        found.append(Candidate(row, sticks, lines, fit, fit.merit - COST_OF_AN_ELEMENT * missing))
     return _best_first(found)
 
 
-def fit_best(references: References, candidates: Sequence[Candidate], profile: Profile) -> list[Candidate]:
+def fit_best(references: KnownMaterials, candidates: Sequence[Candidate], profile: Profile) -> list[Candidate]:
     """The first candidates with their size, width and cell fitted, best first; the others are left out."""
     scaled = _best_first([fit_width(candidate, profile) for candidate in candidates[:SCALED]])
     return _best_first([_free(references, candidate, profile) for candidate in scaled[:FREED]])
@@ -93,18 +97,19 @@ def _best_first(candidates: list[Candidate]) -> list[Candidate]:
     return sorted(candidates, key=lambda candidate: -candidate.score)
 
 
-def _free(references: References, candidate: Candidate, profile: Profile) -> Candidate:
+def _free(references: KnownMaterials, candidate: Candidate, profile: Profile) -> Candidate:
     """The candidate with its symmetry, and every strain that this allows fitted."""
-    structure = references.structure(candidate.row)
     try:
-        symmetry = find_symmetry(structure)
+        space_group, rotations = references.symmetry(candidate.row)
     except StructureError:
         return candidate
     assert candidate.sticks.hkl is not None
-    lines = free_cell(candidate.lines, hkl=candidate.sticks.hkl, cell=structure.cell, rotations=symmetry.rotations)
+    lines = free_cell(
+        candidate.lines, hkl=candidate.sticks.hkl, cell=references.cell[candidate.row], rotations=rotations
+    )
     further = len(lines.change) - 1
     strain = np.concatenate([candidate.fit.strain, np.zeros(further)])
     fit = refine(profile, lines, replace(candidate.fit, strain=strain))
     freed = replace(candidate, lines=lines, fit=fit, score=candidate.score + fit.merit - candidate.fit.merit)
     freed = fit_width(freed, profile)
-    return replace(freed, score=freed.score - COST_OF_A_STRAIN * further, space_group=symmetry.space_group)
+    return replace(freed, score=freed.score - COST_OF_A_STRAIN * further, space_group=space_group)

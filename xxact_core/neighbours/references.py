@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from xxact_core.compositions.element_table import ATOMIC_NUMBERS, SYMBOLS
+from xxact_core.compositions.formula import composition_to_formula
 from xxact_core.errors import DatasetError, FormulaError, shorten
+from xxact_core.patterns.grid import GRID
+from xxact_core.patterns.pattern import Sticks
+from xxact_core.simulation.diffraction import arrays_to_sticks
+from xxact_core.simulation.symmetry import find_symmetry
 from xxact_core.structures.structure import Structure, symbol_to_number
 from xxact_core.structures.tables import COLUMNS
 
@@ -18,9 +25,49 @@ SHIPPED_TABLE = Path(__file__).resolve().parents[2] / "data" / "materials_projec
 """The Materials Project table of a checkout."""
 
 
+class KnownMaterials(Protocol):
+    """What a measurement is compared with, whether it lies in a table of structures or in a data set.
+
+    id: shape (materials,). cell: a, b, c [Å], α, β, γ [deg], shape (materials, 6).
+    """
+
+    @property
+    def id(self) -> np.ndarray: ...  # noqa: D102 - said above
+
+    @property
+    def cell(self) -> np.ndarray: ...  # noqa: D102 - said above
+
+    @property
+    def digest(self) -> str:
+        """Of all that is in them."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def rows_within(self, elements: Iterable[str]) -> np.ndarray:
+        """Rows of the materials that hold no other elements than these, in order."""
+        ...
+
+    def symbols(self, row: int) -> tuple[str, ...]:
+        """Elements of one material."""
+        ...
+
+    def formula(self, row: int) -> str:
+        """Reduced formula of one material, in Hill's order."""
+        ...
+
+    def sticks(self, row: int) -> Sticks:
+        """Lines of one material, with their indices; `StructureError` where it scatters nothing."""
+        ...
+
+    def symmetry(self, row: int) -> tuple[int | None, np.ndarray]:
+        """Space group, where it is known, and the rotations of the Laue group; `StructureError` if not found."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class References:
-    """Known materials, with their atoms one after another.
+    """Known materials as structures, with their atoms one after another.
 
     id: shape (materials,). cell: a, b, c [Å], α, β, γ [deg], shape (materials, 6). start: where each material's atoms
     begin, shape (materials + 1,). atomic_numbers: shape (atoms,). frac_coords: shape (atoms, 3).
@@ -49,15 +96,60 @@ class References:
             occupancies=np.ones(atoms.stop - atoms.start),
         )
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the table."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
     def rows_within(self, elements: Iterable[str]) -> np.ndarray:
         """Rows of the materials that hold no other elements than these, in order of the table.
 
         Raises:
             FormulaError: one of them is no chemical element, or there is none.
         """
-        allowed = np.zeros(len(SYMBOLS) + 1, dtype=np.bool_)
-        allowed[[ATOMIC_NUMBERS[symbol] for symbol in check_elements(elements)]] = True
-        return np.flatnonzero(np.logical_and.reduceat(allowed[self.atomic_numbers], self.start[:-1]))
+        return rows_of_elements(self.atomic_numbers, self.start, elements)
+
+    def symbols(self, row: int) -> tuple[str, ...]:
+        """Elements of one material."""
+        return self.structure(row).composition.symbols
+
+    def formula(self, row: int) -> str:
+        """Reduced formula of one material, in Hill's order."""
+        return composition_to_formula(self.structure(row).composition)
+
+    def sticks(self, row: int) -> Sticks:
+        """Lines of one material, some way beyond the grid.
+
+        Raises:
+            StructureError: it scatters nothing.
+        """
+        structure = self.structure(row)
+        return arrays_to_sticks(
+            cell=structure.cell,
+            atomic_numbers=structure.atomic_numbers,
+            frac_coords=structure.frac_coords,
+            two_theta_range=(GRID.start - 0.3, GRID.stop + 4),  # what shift and scale may bring in
+        )
+
+    def symmetry(self, row: int) -> tuple[int | None, np.ndarray]:
+        """Space group and rotations of one material.
+
+        Raises:
+            StructureError: spglib finds none.
+        """
+        found = find_symmetry(self.structure(row))
+        return found.space_group, found.rotations
+
+
+def rows_of_elements(atomic_numbers: np.ndarray, start: np.ndarray, elements: Iterable[str]) -> np.ndarray:
+    """Rows whose entries, those of row i from `start[i]` on, name no other elements than these.
+
+    Raises:
+        FormulaError: one of them is no chemical element, or there is none.
+    """
+    allowed = np.zeros(len(SYMBOLS) + 1, dtype=np.bool_)
+    allowed[[ATOMIC_NUMBERS[symbol] for symbol in check_elements(elements)]] = True
+    return np.flatnonzero(np.logical_and.reduceat(allowed[atomic_numbers], start[:-1]))
 
 
 def check_elements(elements: Iterable[str]) -> tuple[str, ...]:

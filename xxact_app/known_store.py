@@ -1,0 +1,159 @@
+"""The known materials nearest to a pattern: which ones there are to compare with, the comparison, what it found."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xxact_app.answers import Answer
+from xxact_app.escaping import safe_text
+from xxact_app.making import Making, Step, begin, making_of
+from xxact_app.session import Session
+from xxact_app.store import Store
+from xxact_app.workspace import Workspace, open_workspace, own_folders
+from xxact_core.dataset.store import MANIFEST
+from xxact_core.neighbours.identify import Neighbour
+from xxact_core.neighbours.references import SHIPPED_TABLE
+from xxact_core.patterns.gridded_files import write_gridded
+
+_KEPT_SECONDS = 3600.0
+"""Patterns that were handed to a comparison are deleted after so long; it reads them in its first second."""
+
+
+@dataclass(frozen=True)
+class KnownTable:
+    """Known materials to compare with: `label` is safe to show; a table of structures, or a data set folder."""
+
+    key: str
+    label: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Found:
+    """The nearest known materials, best first; formulas and ids are safe to show.
+
+    sentence: whether one of them is enough, in safe words; several: whether more than one phase is likely.
+    """
+
+    neighbours: tuple[Neighbour, ...]
+    candidates: int
+    sentence: str
+    several: bool
+
+
+class KnownStore:
+    """Asked by the screen; comparing is done beside the server."""
+
+    def __init__(
+        self,
+        session: Session,
+        store: Store,
+        *,
+        workspace: Callable[[], Workspace] = open_workspace,
+        shipped: Path = SHIPPED_TABLE,
+    ) -> None:
+        self.session, self.store = session, store
+        self._workspace, self._shipped = workspace, shipped
+        self._read: dict[int, Found] = {}
+
+    def tables(self) -> list[KnownTable]:
+        """What can be compared with, the table of a checkout first."""
+        found = [KnownTable("", "Materials Project", self._shipped)] if self._shipped.is_file() else []
+        folders = [folder for folder in own_folders(self._workspace().datasets) if (folder / MANIFEST).is_file()]
+        return found + [
+            KnownTable(f"data {folder.name}", f"Data set {safe_text(folder.name, limit=60)}", folder)
+            for folder in folders
+        ]
+
+    def table(self) -> KnownTable | None:
+        """The chosen one, else the first."""
+        tables = self.tables()
+        by_key = {table.key: table for table in tables}
+        return by_key.get(self.session.known_materials, tables[0] if tables else None)
+
+    def elements(self, answer: Answer) -> tuple[str, ...]:
+        """All elements that the typed composition allows; none where nothing is known of it."""
+        known = self.store.known(answer.formula)
+        return (*known.symbols, *getattr(known, "maybe", ()))
+
+    def start(self, answer: Answer) -> None:
+        """Begin to compare the pattern of an answer, or join who began it."""
+        table = self.table()
+        if table is None:
+            return
+        folder = self._workspace().root / "known"
+        path = folder / "patterns" / f"{self._digest(answer)}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for old in path.parent.glob("*.npz"):
+            if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
+                old.unlink(missing_ok=True)
+        write_gridded(path, self.store.gridded(answer.sample.key))
+        elements = self.elements(answer)
+        arguments = [
+            "identify", str(path), "--prepared", "--table", str(table.path), "--cache", str(folder), "--json",
+            "--whole", "--progress",
+        ]  # fmt: skip
+        arguments += ["--elements", ",".join(elements)] if elements else self._model()
+        step = Step(f"Comparing with {table.label}", lambda: tuple(arguments), is_done=lambda: False)
+        begin(self._key(answer, table), [step], lock=folder / "making.lock")
+
+    def making(self, answer: Answer) -> Making | None:
+        """The comparison of an answer's pattern that is under way, or was."""
+        table = self.table()
+        return None if table is None else making_of(*self._key(answer, table))
+
+    def found(self, answer: Answer) -> Found | None:
+        """The nearest known materials, once they are found."""
+        making = self.making(answer)
+        if making is None or not making.finished or "neighbours" not in making.result:
+            return None
+        if id(making) not in self._read:
+            self._read = {id(making): read_found(making.result)}
+        return self._read[id(making)]
+
+    def chosen(self, answer: Answer, found: Found | None) -> Neighbour | None:
+        """The material whose lines are drawn: the one that was chosen, else the nearest."""
+        if found is None or not found.neighbours:
+            return None
+        wanted = self.session.neighbours.get(answer.sample.key)
+        return next((one for one in found.neighbours if one.id == wanted), found.neighbours[0])
+
+    def _model(self) -> list[str]:
+        run = self.session.model
+        return ["--model", str(self._workspace().runs / run / "model")] if run else []
+
+    def _digest(self, answer: Answer) -> str:
+        gridded = self.store.gridded(answer.sample.key)
+        return hashlib.sha256(gridded.intensity.tobytes() + gridded.coverage.tobytes()).hexdigest()[:24]
+
+    def _key(self, answer: Answer, table: KnownTable) -> tuple[str, ...]:
+        """What the result depends on: the pattern, the elements or the model that proposes, and the materials."""
+        changed = (table.path / MANIFEST if table.path.is_dir() else table.path).stat().st_mtime_ns
+        asked = sorted(self.elements(answer)) or ["?", self.session.model]
+        return ("known", self._digest(answer), table.key, str(changed), *asked)
+
+
+def read_found(told: dict[str, Any]) -> Found:
+    """What `xxact identify` told, its texts made safe."""
+    neighbours = tuple(
+        Neighbour(
+            formula=safe_text(one["formula"], limit=60),
+            space_group=one["space_group"],
+            id=safe_text(one["id"], limit=60),
+            score=one["score"],
+            shift=one["shift"],
+            scale=one["scale"],
+            two_theta=np.array(one["two_theta"], dtype=np.float64),
+            intensity=np.array(one["intensity"], dtype=np.float64),
+        )
+        for one in told["neighbours"]
+    )
+    mixture = told["mixture"] or {"sentence": "", "likely": False}
+    return Found(neighbours, told["candidates"], safe_text(mixture["sentence"], limit=400), bool(mixture["likely"]))

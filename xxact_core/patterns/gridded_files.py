@@ -1,0 +1,33 @@
+"""Gridded pattern → file → gridded pattern: what was prepared once is handed on as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from xxact_core.errors import PatternError, shorten
+from xxact_core.patterns.pattern import GriddedPattern
+
+
+def write_gridded(path: Path, pattern: GriddedPattern) -> None:
+    """Write a pattern on the grid as a `.npz` file of `intensity` (0-100) and `coverage`."""
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.savez(file, intensity=pattern.intensity, coverage=pattern.coverage)
+    part.replace(path)
+
+
+def read_gridded(path: Path) -> GriddedPattern:
+    """The pattern that `write_gridded` wrote.
+
+    Raises:
+        PatternError: the file is missing, or holds something else (E_FORMAT).
+    """
+    try:
+        with path.open("rb") as file, np.load(file) as stored:
+            return GriddedPattern(stored["intensity"], stored["coverage"], name=path.stem)
+    except (OSError, KeyError, ValueError, BadZipFile) as error:
+        msg = f"{shorten(path.name)}: is no pattern on the grid ({shorten(error)}); expected one of write_gridded"
+        raise PatternError(msg, code="E_FORMAT") from error
