@@ -9,7 +9,8 @@ import param
 from xxact_app.escaping import plain_markdown
 from xxact_app.file_drop import FileDrop
 from xxact_app.session import Session
-from xxact_app.store import Store
+from xxact_app.session_file import file_to_saved, is_session_file, restore_session
+from xxact_app.store import InputError, Store
 from xxact_app.theme import ALERT_STYLE
 
 
@@ -31,9 +32,21 @@ class Inputs:
         self._show_problems()
 
     def take_files(self, files: list[tuple[str, bytes]]) -> None:
-        """Read files and take up those that could be read."""
+        """Restore a saved session; read the other files and take up those that could be read."""
+        patterns = []
         with pn.io.hold():
-            self.session.add(self.store.read_files(files))
+            for name, content in files:
+                if is_session_file(name, content):
+                    self._restore(name, content)
+                else:
+                    patterns.append((name, content))
+            self.session.add(self.store.read_files(patterns))
+
+    def _restore(self, name: str, content: bytes) -> None:
+        try:
+            restore_session(file_to_saved(content, name=name), self.session, self.store, name=name)
+        except InputError as error:
+            self.store.add_problem(str(error))
 
     def take_examples(self, _event: object = None) -> None:
         """Read the examples and take them up with what is known of them."""

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
@@ -22,12 +22,13 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "data" / "examples"
 
 @dataclass(frozen=True)
 class Sample:
-    """A pattern that was read: `name` is safe to show and no other sample's, `file` is the name as it came."""
+    """A pattern that was read: `name` is safe to show and no other sample's; `file` and `content` are as they came."""
 
     key: str
     name: str
     file: str
     pattern: Pattern
+    content: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def read_sample(file: str, content: bytes, *, number: int, taken: Collection[str
         msg = f"{name}: cannot be read; the server's log says more"
         raise PatternError(msg, code="E_FORMAT") from error
     free = name if name not in taken else next(f"{name} ({n})" for n in count(2) if f"{name} ({n})" not in taken)
-    return Sample(f"{hashlib.sha256(content).hexdigest()[:16]}-{number}", free, file, pattern)
+    return Sample(f"{hashlib.sha256(content).hexdigest()[:16]}-{number}", free, file, pattern, content)
 
 
 def list_examples() -> list[Example]:

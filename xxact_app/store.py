@@ -100,8 +100,9 @@ class Store(param.Parameterized):
         self.session = session
         self._predictor = predictor or (lambda: load_predictor(session.model))
         self._results: dict[tuple[object, ...], object] = {}
+        self.read: dict[str, Sample] = {}
         self._counter = 0
-        session.param.watch(self._forget_removed, "files")
+        session.param.watch(self._follow_files, "files")
         session.param.watch(self._forget_dismissed, "dismissed")
 
     # --------------------------------------------------------------------------------------------------------- reading
@@ -116,6 +117,7 @@ class Store(param.Parameterized):
             except InputError as error:
                 self.add_problem(str(error))
                 continue
+            self.read[sample.key] = sample
             with param.edit_constant(self):
                 self.samples = {**self.samples, sample.key: sample}
             keys.append(sample.key)
@@ -158,9 +160,13 @@ class Store(param.Parameterized):
         with param.edit_constant(self):
             self.problems = [*self.problems, Problem(f"problem-{self._counter}", safe_message(text))]
 
-    def _forget_removed(self, _event: object) -> None:
+    def keep_read(self, keys: Iterable[str]) -> None:
+        """Forget all samples that were read but these, which are shown or can still come back."""
+        self.read = {key: self.read[key] for key in keys if key in self.read}
+
+    def _follow_files(self, _event: object) -> None:
         with param.edit_constant(self):
-            self.samples = {key: self.samples[key] for key in self.session.files if key in self.samples}
+            self.samples = {key: self.read[key] for key in self.session.files if key in self.read}
         self._results.clear()
 
     def _forget_dismissed(self, _event: object) -> None:
