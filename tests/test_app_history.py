@@ -163,3 +163,16 @@ def test_a_long_selection_counts_as_bytes(monkeypatch: pytest.MonkeyPatch) -> No
     history.undo()
     assert len(session.map_selected) == 901
     assert not history.can_undo
+
+
+def test_samples_that_are_just_read_are_kept_while_others_are_let_go() -> None:
+    session, store = loaded("a.xy")
+    history = followed(session, store)
+    fresh = store.read_files([("b.xy", scan_file())])
+    session.axis = "q"
+    session.remove(session.files)
+    session.add(fresh)
+    assert [sample.name for sample in store.samples.values()] == ["b.xy"]
+    history.undo()
+    history.undo()
+    assert [sample.name for sample in store.samples.values()] == ["a.xy"]

@@ -45,7 +45,8 @@ def packed(members: dict[str, bytes], *, kind: int = zipfile.ZIP_STORED) -> byte
 
 def restored(file: bytes) -> tuple[Session, Store]:
     session, store = loaded()
-    restore_session(file_to_saved(file, name="mine.xxact"), session, store, name="mine.xxact")
+    for _ in restore_session(file_to_saved(file, name="mine.xxact"), session, store, name="mine.xxact"):
+        assert session.files == []
     return session, store
 
 
@@ -145,7 +146,7 @@ def test_choices_that_the_screens_cannot_show_are_taken_back() -> None:
 
     session.param.watch(draw, "axis")
     with pytest.raises(SessionFileError, match="do not fit together"):
-        restore_session(file_to_saved(file, name="mine.xxact"), session, store, name="mine.xxact")
+        list(restore_session(file_to_saved(file, name="mine.xxact"), session, store, name="mine.xxact"))
     assert session.to_json() == before
     assert [sample.name for sample in store.samples.values()] == ["here.xy"]
 

@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,24 +138,24 @@ def _check_version(told: Any, *, name: str) -> None:  # noqa: ANN401 - whatever 
         raise SessionFileError(msg, code="E_SESSION")
 
 
-def restore_session(saved: SavedSession, session: Session, store: Store, *, name: str) -> None:
+def restore_session(saved: SavedSession, session: Session, store: Store, *, name: str) -> Iterator[int]:
     """Replace what is chosen and loaded by a saved session; files that cannot be read become problems of the store.
+
+    Yields how many files are read. The session changes only after the last one, so that stopping changes nothing.
 
     Raises:
         SessionFileError: the choices do not fit together; the session is as it was before.
     """
-    before = {key: getattr(session, key) for key in session.param if key != "name"}
-    session.remove(session.files)  # so that no restored file is named after one that goes
     renamed: dict[str, str] = {}
-    lost = []
-    for file in saved.files:
-        read = store.read_files([(file.name, file.content)])
-        if read:
-            renamed[file.key] = read[0]
-        else:
-            lost.append(file.key)
+    for number, file in enumerate(saved.files, start=1):
+        taken = {store.read[key].name for key in renamed.values()}
+        for key in store.read_files([(file.name, file.content)], taken=taken):
+            renamed[file.key] = key
+        yield number
+    before = {key: getattr(session, key) for key in session.param if key != "name"}
     restored = Session(**_rename(saved.choices, renamed))
-    restored.remove([*lost, *(key for key in restored.files if key not in renamed.values())])
+    named = {*restored.files, *(file.key for file in saved.files)}
+    restored.remove(sorted(named - set(renamed.values())))
     values = {key: getattr(restored, key) for key in restored.param if key not in _NOT_SAVED}
     try:
         # The files come first, so that the samples are there before anything that names them is drawn.

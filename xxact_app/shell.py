@@ -27,9 +27,16 @@ logger = logging.getLogger(__name__)
 TITLE = "XxaCT"
 _NAME = {"color": "white", "fontSize": "1.5rem", "fontWeight": 700, "margin": 0}
 _SLOGAN = {"color": "white", f"@media (max-width: {NARROW}px)": {"display": "none"}}
+_TABS = {
+    f"@media (max-width: {NARROW // 2}px)": {
+        "& .MuiTab-root": {"minWidth": 0, "padding": "12px 5px", "fontSize": "0.78rem"},
+    },
+}  # fmt: skip
+"""All five screens are seen on a phone."""
+
 _STRIP = grid_css(
-    "minmax(0, 1fr) auto", ("drop examples", "problems problems"),
-    narrow=("drop", "examples", "problems"),
+    "minmax(0, 1fr) auto", ("drop examples", "reading reading", "problems problems"),
+    narrow=("drop", "examples", "reading", "problems"),
     gap="10px 16px", padding="12px 16px 0",
 )  # fmt: skip
 
@@ -85,7 +92,13 @@ def build() -> pmui.Page:
     reconstruction = ReconstructionView(session, store, reconstructions, in_front=False)
     embedding = EmbeddingView(session, embeddings, in_front=False)
     strip = pn.Column(
-        inputs.drop, inputs.examples, inputs.problems, stylesheets=[_STRIP], sizing_mode="stretch_width", margin=0
+        inputs.drop,
+        inputs.examples,
+        inputs.reading.panel,
+        inputs.problems,
+        stylesheets=[_STRIP],
+        sizing_mode="stretch_width",
+        margin=0,
     )
     later = pn.Column(sizing_mode="stretch_width", margin=0)
     screens = pmui.Tabs(
@@ -95,6 +108,7 @@ def build() -> pmui.Page:
         ("Training", later),
         ("Embeddings", embedding.panel),
         active=SCREENS.index(session.screen),
+        sx=_TABS,
         sizing_mode="stretch_width",
         margin=0,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -101,23 +101,28 @@ class Store(param.Parameterized):
         self._predictor = predictor or (lambda: load_predictor(session.model))
         self._results: dict[tuple[object, ...], object] = {}
         self.read: dict[str, Sample] = {}
+        self._new: set[str] = set()  # read, and not yet taken up by the session
         self._counter = 0
         session.param.watch(self._follow_files, "files")
         session.param.watch(self._forget_dismissed, "dismissed")
 
     # --------------------------------------------------------------------------------------------------------- reading
-    def read_files(self, files: Iterable[tuple[str, bytes]]) -> list[str]:
-        """Read dropped files and return the keys of those that could be read; the others become problems."""
+    def read_files(self, files: Iterable[tuple[str, bytes]], *, taken: Collection[str] | None = None) -> list[str]:
+        """Read dropped files and return the keys of those that could be read; the others become problems.
+
+        taken: names that they must not have; by default those of the samples that are there.
+        """
         keys = []
         for file, content in files:
             self._counter += 1
-            taken = {sample.name for sample in self.samples.values()}
+            names = {sample.name for sample in self.samples.values()} if taken is None else taken
             try:
-                sample = read_sample(file, content, number=self._counter, taken=taken)
+                sample = read_sample(file, content, number=self._counter, taken=names)
             except InputError as error:
                 self.add_problem(str(error))
                 continue
             self.read[sample.key] = sample
+            self._new.add(sample.key)
             with param.edit_constant(self):
                 self.samples = {**self.samples, sample.key: sample}
             keys.append(sample.key)
@@ -161,10 +166,11 @@ class Store(param.Parameterized):
             self.problems = [*self.problems, Problem(f"problem-{self._counter}", safe_message(text))]
 
     def keep_read(self, keys: Iterable[str]) -> None:
-        """Forget all samples that were read but these, which are shown or can still come back."""
-        self.read = {key: self.read[key] for key in keys if key in self.read}
+        """Forget all samples that were read but these, which are shown or can come back, and those just read."""
+        self.read = {key: self.read[key] for key in dict.fromkeys([*keys, *self._new]) if key in self.read}
 
     def _follow_files(self, _event: object) -> None:
+        self._new.difference_update(self.session.files)
         with param.edit_constant(self):
             self.samples = {key: self.read[key] for key in self.session.files if key in self.read}
         self._results.clear()

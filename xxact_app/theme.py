@@ -45,10 +45,19 @@ def palette(*, dark: bool) -> Palette:
 
 
 _TYPOGRAPHY = {"button": {"textTransform": "none"}}  # θ and q keep their case
+_FOCUS = {
+    "MuiButtonBase": {
+        "styleOverrides": {
+            "root": {"&.Mui-focusVisible": {"outline": "3px solid currentColor", "outlineOffset": "-3px"}}
+        }
+    }
+}
+"""A ring inside what the keyboard is at, in the colour of its text: seen on every ground, and never cut off."""
 
 MATERIAL_THEME = {
     "light": {
         "typography": _TYPOGRAPHY,
+        "components": _FOCUS,
         "palette": {
             "primary": {"main": "#005A8D"},
             "background": {"default": "#F5F7FA", "paper": "#FFFFFF"},
@@ -56,6 +65,7 @@ MATERIAL_THEME = {
     },
     "dark": {
         "typography": _TYPOGRAPHY,
+        "components": _FOCUS,
         "palette": {
             "primary": {"main": "#56B4E9", "contrastText": "#06121B"},
             "background": {"default": "#10151B", "paper": "#171D25"},

@@ -19,9 +19,9 @@ from xxact_app.theme import NARROW
 _LOOK = {
     "color": "white",
     "&.Mui-disabled": {"color": "rgba(255, 255, 255, 0.5)"},
-    "&:focus-visible": {"outline": "3px solid #FFB74D"},
     f"@media (max-width: {NARROW}px)": {
-        "fontSize": 0, "minWidth": 40, "padding": "8px", "& .MuiButton-startIcon": {"margin": 0},
+        "fontSize": 0, "minWidth": 40, "padding": "8px",
+        "& .MuiButton-startIcon": {"margin": 0, "& > *": {"fontSize": "22px"}},
     },
 }  # fmt: skip
 """White on the header; where it is narrow only the icons are seen, and the words are still read out."""
@@ -40,7 +40,13 @@ class Tools:
         )  # fmt: skip
         self.list = _button("Shortcuts", "keyboard", keys.show_list)
         self.panel = pn.Row(
-            self.undo, self.redo, self.save, self.list, margin=(0, 8, 0, 0), styles={"margin-left": "auto"}
+            self.undo,
+            self.redo,
+            self.save,
+            self.list,
+            margin=(0, 8, 0, 0),
+            styles={"margin-left": "auto"},
+            align="center",
         )
         history.param.watch(self._update, ["can_undo", "can_redo"])
         store.param.watch(self._update, "samples")
@@ -56,7 +62,7 @@ class Tools:
         return io.BytesIO(session_to_file(self.session, self.store))
 
 
-_RESTORING = "Everything that is loaded and chosen, in one file. Drop it on the page to go on with it."
+_RESTORING = "Save session: everything loaded and chosen, in one file. Drop it here to go on with it."
 
 
 def _button(label: str, icon: str, action: Callable[[], None]) -> pmui.Button:
