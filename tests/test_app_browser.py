@@ -223,3 +223,38 @@ def test_a_lasso_on_the_map_selects_materials(visit: Visit) -> None:
     visit.drag((0.15, 0.1), (0.8, 0.1), (0.8, 0.8), (0.15, 0.8), (0.15, 0.15))
     visit.shows("materials are selected")
     visit.page.get_by_role("gridcell", name="NaCl").first.wait_for(timeout=PATIENCE)
+
+
+def test_the_keyboard_the_address_and_a_saved_session_work_together(
+    visit: Visit, examples: Path, tmp_path: Path
+) -> None:
+    page = visit.page
+    visit.drop(examples / "anatase.xy")
+    visit.shows("1 of 1 patterns drawn")
+    before = page.evaluate("history.length")
+    page.keyboard.press("x")
+    page.wait_for_url("**/app?axis=q", timeout=PATIENCE)
+    with page.expect_download(timeout=PATIENCE) as download:
+        page.get_by_role("button", name="Save session").click()
+    download.value.save_as(tmp_path / "session.xxact")
+    page.keyboard.press("Control+z")
+    visit.shows("Undone: axis")
+    page.wait_for_url("**/app", timeout=PATIENCE)
+    page.get_by_label("Radiation or wavelength in Å").press("x")
+    page.get_by_label("Radiation or wavelength in Å").press("?")
+    page.get_by_role("button", name="Shortcuts").focus()
+    page.keyboard.press("?")
+    page.get_by_role("dialog", name="Keyboard shortcuts").wait_for(timeout=PATIENCE)
+    page.keyboard.press("y")
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="detached", timeout=PATIENCE)
+    page.keyboard.press("3")
+    page.wait_for_url("**/app?screen=prediction", timeout=PATIENCE)
+    assert page.evaluate("history.length") == before
+
+    page.goto(page.url.replace("screen=prediction", "scale=log&arrangement=sideways"), timeout=PATIENCE)
+    visit.shows("The address asks for what is not known here, which was left out: arrangement=sideways")
+    assert page.url.endswith("/app?scale=log")
+    visit.drop(tmp_path / "session.xxact")
+    page.wait_for_url("**/app?axis=q", timeout=PATIENCE)
+    page.get_by_role("gridcell", name="anatase.xy").wait_for(timeout=PATIENCE)

@@ -31,7 +31,7 @@ class Inputs:
             css_classes=["area-examples"], on_click=self.take_examples,
         )  # fmt: skip
         self.reading = ReadingPanel(on_error=lambda error: store.add_problem(str(error)))
-        self.problems = pn.Column(sizing_mode="stretch_width", margin=0, css_classes=["area-problems"], visible=False)
+        self.problems = pn.Column(sizing_mode="stretch_width", margin=0, visible=False)
         store.param.watch(self._show_problems, "problems")
         self._show_problems()
 

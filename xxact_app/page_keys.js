@@ -108,7 +108,7 @@ export function render({model}) {
       dialog.showModal()
     }
   }
-  const known = new Set(model.shortcuts.flatMap((one) => one.keys))
+  const known = new Map(model.shortcuts.flatMap((one) => one.keys.map((key) => [key, one])))
   const removed = new AbortController()
 
   document.addEventListener("keydown", (event) => {
@@ -122,7 +122,12 @@ export function render({model}) {
       open()
     } else if (known.has(key)) {
       event.preventDefault()
-      model.send_msg({key})
+      const button = known.get(key).clicks
+      if (button === "") {
+        model.send_msg({key})
+      } else {
+        find(`button[aria-label="${button}"]`)?.click()
+      }
     }
   }, {signal: removed.signal})
 

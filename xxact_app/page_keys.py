@@ -21,7 +21,8 @@ class PageKeys(pn.custom.JSComponent):
     """
 
     shortcuts = param.List(
-        [{"keys": list(one.keys), "words": one.words, "group": one.group} for one in SHORTCUTS], item_type=dict
+        [{"keys": list(one.keys), "words": one.words, "group": one.group, "clicks": one.clicks} for one in SHORTCUTS],
+        item_type=dict,
     )
     query = param.String(doc="Query of the address.")
     names = param.List(list(IN_ADDRESS), doc="Arguments of the address that are ours.")
@@ -46,6 +47,6 @@ class PageKeys(pn.custom.JSComponent):
     def _handle_msg(self, msg: dict[str, Any]) -> None:
         """A key was pressed; one that nobody knows does nothing."""
         shortcut = BY_KEY.get(str(msg.get("key")))
-        if shortcut is not None:
+        if shortcut is not None and shortcut.act is not None:
             with pn.io.hold():
                 self.say(shortcut.act(self._reach))

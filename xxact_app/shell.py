@@ -35,8 +35,8 @@ _TABS = {
 """All five screens are seen on a phone."""
 
 _STRIP = grid_css(
-    "minmax(0, 1fr) auto", ("drop examples", "reading reading", "problems problems"),
-    narrow=("drop", "examples", "reading", "problems"),
+    "minmax(0, 1fr) auto", ("drop examples", "told told"),
+    narrow=("drop", "examples", "told"),
     gap="10px 16px", padding="12px 16px 0",
 )  # fmt: skip
 
@@ -87,19 +87,14 @@ def build() -> pmui.Page:
         session, later=_after_this, keep=store.keep_read,
         size=lambda keys: sum(len(store.read[key].content) for key in keys),
     )  # fmt: skip
-    keys = PageKeys(reach=Reach(session, history, lambda: page.param.update(dark_theme=not page.dark_theme)))
+    keys = PageKeys(reach=Reach(session, history))
     inputs, patterns, prediction = Inputs(session, store), PatternView(session, store), PredictionView(session, store)
     reconstruction = ReconstructionView(session, store, reconstructions, in_front=False)
     embedding = EmbeddingView(session, embeddings, in_front=False)
-    strip = pn.Column(
-        inputs.drop,
-        inputs.examples,
-        inputs.reading.panel,
-        inputs.problems,
-        stylesheets=[_STRIP],
-        sizing_mode="stretch_width",
-        margin=0,
+    told = pn.Column(
+        inputs.reading.panel, inputs.problems, sizing_mode="stretch_width", margin=0, css_classes=["area-told"]
     )
+    strip = pn.Column(inputs.drop, inputs.examples, told, stylesheets=[_STRIP], sizing_mode="stretch_width", margin=0)
     later = pn.Column(sizing_mode="stretch_width", margin=0)
     screens = pmui.Tabs(
         ("Patterns", patterns.panel),

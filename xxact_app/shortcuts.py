@@ -18,7 +18,6 @@ class Reach:
 
     session: Session
     history: History
-    toggle_theme: Callable[[], None]
 
 
 Action = Callable[[Reach], str]
@@ -27,12 +26,16 @@ Action = Callable[[Reach], str]
 
 @dataclass(frozen=True)
 class Shortcut:
-    """Keys as the page names them, each of which does the same; `mod` is Ctrl, or Cmd on a Mac."""
+    """Keys as the page names them, each of which does the same; `mod` is Ctrl, or Cmd on a Mac.
+
+    clicks: name of the button of the page that is pressed instead, where that is all.
+    """
 
     keys: tuple[str, ...]
     words: str
     group: Literal["Screens", "Patterns", "Everywhere"]
-    act: Action
+    act: Action | None = None
+    clicks: str = ""
 
 
 _SPOKEN = {
@@ -81,11 +84,6 @@ def _open(screen: str) -> Action:
     return act
 
 
-def _toggle_theme(reach: Reach) -> str:
-    reach.toggle_theme()
-    return ""
-
-
 SHORTCUTS = (
     *(
         Shortcut((str(number),), f"{screen.capitalize()} screen", "Screens", _open(screen))
@@ -104,7 +102,7 @@ SHORTCUTS = (
     Shortcut(("b", "k"), "Pattern before", "Patterns", lambda reach: neighbour(reach.session, step=-1)),
     Shortcut(("mod+z", "u"), "Undo", "Everywhere", lambda reach: undo(reach.history)),
     Shortcut(("mod+shift+z", "mod+y"), "Redo", "Everywhere", lambda reach: redo(reach.history)),
-    Shortcut(("t",), "Light or dark theme", "Everywhere", _toggle_theme),
+    Shortcut(("t",), "Light or dark theme", "Everywhere", clicks="Toggle theme"),
 )
 """Every shortcut but `?`, which shows this list and needs no server for it."""
 

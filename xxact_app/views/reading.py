@@ -41,7 +41,6 @@ class ReadingPanel:
         self.stop = pmui.Button(label="Stop", variant="outlined", size="small", margin=(4, 0), on_click=self._stop)
         self.panel = pn.Column(
             self.bar, self.words, self.stop, sizing_mode="stretch_width", margin=0, visible=False,
-            css_classes=["area-reading"],
         )  # fmt: skip
 
     def begin(self, steps: Iterator[int], *, total: int, what: str) -> None:

@@ -21,7 +21,7 @@ _LOOK = {
     "&.Mui-disabled": {"color": "rgba(255, 255, 255, 0.5)"},
     f"@media (max-width: {NARROW}px)": {
         "fontSize": 0, "minWidth": 40, "padding": "8px",
-        "& .MuiButton-startIcon": {"margin": 0, "& > *": {"fontSize": "22px"}},
+        "& .MuiButton-startIcon": {"margin": 0, "fontSize": "22px"},
     },
 }  # fmt: skip
 """White on the header; where it is narrow only the icons are seen, and the words are still read out."""
