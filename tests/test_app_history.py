@@ -71,17 +71,17 @@ def test_a_slider_that_is_dragged_is_one_step_and_one_that_comes_back_is_none() 
     session, clock = Session(), Clock()
     history = History(session, clock=clock)
     session.axis = "q"
-    for value in (0.1, 0.2, 0.3):
+    for value in (0.3, 0.4, 0.5):
         clock.now += 0.1
-        session.smearing = value
+        session.mask_ratio = value
     clock.now += 10
-    session.smearing = 0.4
+    session.mask_ratio = 0.6
     history.undo()
-    assert session.smearing == 0.3
+    assert session.mask_ratio == 0.5
     history.undo()
-    assert (session.smearing, session.axis) == (0.0, "q")
-    session.smearing = 0.2
-    session.smearing = 0.0
+    assert (session.mask_ratio, session.axis) == (0.25, "q")
+    session.mask_ratio = 0.3
+    session.mask_ratio = 0.25
     assert history.undo() == "axis"
 
 

@@ -21,7 +21,7 @@ def saved_session() -> tuple[Session, Store, bytes]:
     first, second = session.files
     session.param.update(
         chosen=second, hidden=[first], wavelengths={second: 1.5}, formulas={second: "ZnO"}, masked={second: [2, 3]},
-        axis="d", smearing=0.1, screen="prediction", dark=True,
+        axis="d", mask_ratio=0.5, screen="prediction", dark=True,
     )  # fmt: skip
     return session, store, session_to_file(session, store)
 
@@ -59,7 +59,7 @@ def test_a_restored_session_is_the_saved_one() -> None:
     assert [names[key] for key in session.hidden] == ["a.xy"]
     assert (session.formula, session.wavelengths) == ("ZnO", {session.chosen: 1.5})
     assert session.masked == {session.chosen: [2, 3]}
-    assert (session.axis, session.smearing, session.screen) == ("d", 0.1, "prediction")
+    assert (session.axis, session.mask_ratio, session.screen) == ("d", 0.5, "prediction")
     assert not session.dark
     for key, again in zip(old.files, session.files, strict=True):
         assert (old_store.samples[key].pattern.intensity == store.samples[again].pattern.intensity).all()
@@ -112,8 +112,8 @@ DAMAGED = {
     ),
     "keys that are no keys": lambda file: changed(file, files=[{"key": "q", "name": "a", "member": "files/0000"}]),
     "an axis that there is not": lambda file: changed(file, choices={"axis": "energy"}),
-    "a smearing out of bounds": lambda file: changed(file, choices={"smearing": 100}),
-    "a zero shift that is no number": lambda file: changed(file, choices={"zero_shift": float("nan")}),
+    "a share out of bounds": lambda file: changed(file, choices={"mask_ratio": 100}),
+    "a share that is no number": lambda file: changed(file, choices={"mask_ratio": float("nan")}),
     "a wavelength of a mile": lambda file: changed(file, choices={"wavelengths": {"a": 1e13}}),
     "a wavelength in words": lambda file: changed(file, choices={"wavelengths": {"a": "CuKa"}}),
     "a formula of a megabyte": lambda file: changed(file, choices={"formulas": {"a": "O" * 10**6}}),

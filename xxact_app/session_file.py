@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import math
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -31,8 +32,8 @@ LARGEST_CONTENT = LARGEST_FILE - 4 * 2**20
 
 MOST_FILES = 2000
 _CHOICES = "session.json"
-_KEY = re.compile(r"[0-9a-f]{16}-[0-9]{1,9}")
-_LONGEST_FORMULA = 1000
+_KEY = re.compile(r"[a-z]{0,8}-?[0-9a-f]{16}(-[0-9]{1,9})?")
+_LONGEST_TEXT = 1000
 _NOT_SAVED = frozenset({"name", "dark", "dismissed"})
 """Of the visit and not of the work."""
 
@@ -182,8 +183,12 @@ def _is_wavelength(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and bool(parse_wavelength(value))
 
 
-def _is_formula(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= _LONGEST_FORMULA
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST_TEXT
+
+
+def _is_text_or_number(value: object) -> bool:
+    return _is_text(value) or (isinstance(value, int | float) and math.isfinite(value))
 
 
 def _are_windows(value: object) -> bool:
@@ -192,17 +197,19 @@ def _are_windows(value: object) -> bool:
 
 _HELD: dict[str, Callable[[object], bool]] = {
     "wavelengths": _is_wavelength,
-    "formulas": _is_formula,
+    "formulas": _is_text,
     "masked": _are_windows,
 }
-"""What each entry of a dictionary of the session must be."""
+"""What each entry of a dictionary of the session must be; of one that is not named, a short text or a number."""
 
 
 def _check_choices(choices: dict[str, Any], *, name: str) -> None:
     try:
         checked = Session(**choices)
-        for choice, is_right in _HELD.items():
-            if not all(map(is_right, getattr(checked, choice).values())):
+        for choice in choices:
+            is_right = _HELD.get(choice, _is_text_or_number)
+            value = getattr(checked, choice)
+            if isinstance(value, dict) and not all(map(is_right, value.values())):
                 raise _damaged(name, f"its {choice} hold what they cannot")
     except SessionFileError:
         raise

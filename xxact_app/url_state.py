@@ -11,7 +11,7 @@ from xxact_app.escaping import safe_text
 from xxact_app.session import Session
 
 IN_ADDRESS = (
-    "screen", "axis", "scale", "stage", "arrangement", "show_background", "show_windows", "background", "model",
+    "screen", "axis", "scale", "stage", "arrangement", "show_background", "show_windows", "model",
     "reconstruction_model", "map_models", "map_materials", "map_part", "map_colour",
 )  # fmt: skip
 """Choices that the address holds under their own names, in the order in which they are taken from it."""
