@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from app_fixtures import loaded, scan_file
@@ -96,12 +96,12 @@ def test_an_error_is_told_and_does_not_stop_what_comes_behind(page: Page) -> Non
     panel = reading.ReadingPanel(on_error=lambda error: told.append(str(error)))
     done: list[int] = []
 
-    def fail() -> Iterator[int]:
+    def fail() -> Generator[int, None, None]:
         yield 1
         msg = "no"
         raise InputError(msg)
 
-    def work() -> Iterator[int]:
+    def work() -> Generator[int, None, None]:
         yield 1
         done.append(1)
 

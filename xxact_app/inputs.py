@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import panel as pn
 import panel_material_ui as pmui
@@ -44,7 +44,7 @@ class Inputs:
         if patterns:
             self.reading.begin(self._read(patterns), total=len(patterns), what="Reading")
 
-    def _read(self, files: list[tuple[str, bytes]]) -> Iterator[int]:
+    def _read(self, files: list[tuple[str, bytes]]) -> Generator[int, None, None]:
         keys: list[str] = []
         try:
             for number, file in enumerate(files, start=1):

@@ -8,7 +8,7 @@ import logging
 import math
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,7 +139,7 @@ def _check_version(told: Any, *, name: str) -> None:  # noqa: ANN401 - whatever 
         raise SessionFileError(msg, code="E_SESSION")
 
 
-def restore_session(saved: SavedSession, session: Session, store: Store, *, name: str) -> Iterator[int]:
+def restore_session(saved: SavedSession, session: Session, store: Store, *, name: str) -> Generator[int, None, None]:
     """Replace what is chosen and loaded by a saved session; files that cannot be read become problems of the store.
 
     Yields how many files are read. The session changes only after the last one, so that stopping changes nothing.

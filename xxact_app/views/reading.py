@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import panel as pn
@@ -21,7 +21,7 @@ SLICE = 0.3
 class _Work:
     """Steps that yield how many of `total` are done; `what` begins its name."""
 
-    steps: Iterator[int]
+    steps: Generator[int, None, None]
     total: int
     what: str
     began: float
@@ -43,7 +43,7 @@ class ReadingPanel:
             self.bar, self.words, self.stop, sizing_mode="stretch_width", margin=0, visible=False,
         )  # fmt: skip
 
-    def begin(self, steps: Iterator[int], *, total: int, what: str) -> None:
+    def begin(self, steps: Generator[int, None, None], *, total: int, what: str) -> None:
         """Take the steps, at once where nothing else is under way and they are quick."""
         self._queue.append(_Work(steps, total, what, time.monotonic()))
         if not self._waiting:
