@@ -170,3 +170,38 @@ def test_nothing_on_any_screen_shuts_out_people_with_other_senses(theme: str, vi
                 places = [" ".join(str(step) for step in node["target"]) for node in fault["nodes"]]
                 found.append(f"{screen}: {fault['id']} ({fault['help']}): {places[:5]}")
     assert not found, "\n".join(found)
+
+
+def test_the_keyboard_the_address_and_a_saved_session_work_together(
+    visit: Visit, examples: Path, tmp_path: Path
+) -> None:
+    page = visit.page
+    visit.drop(examples / "anatase.xy")
+    visit.shows("1 of 1 patterns drawn")
+    before = page.evaluate("history.length")
+    page.keyboard.press("x")
+    page.wait_for_url("**/app?axis=q", timeout=PATIENCE)
+    with page.expect_download(timeout=PATIENCE) as download:
+        page.get_by_role("button", name="Save session").click()
+    download.value.save_as(tmp_path / "session.xxact")
+    page.keyboard.press("Control+z")
+    visit.shows("Undone: axis")
+    page.wait_for_url("**/app", timeout=PATIENCE)
+    page.get_by_label("Radiation or wavelength in Å").press("x")
+    page.get_by_label("Radiation or wavelength in Å").press("?")
+    page.get_by_role("button", name="Shortcuts").focus()
+    page.keyboard.press("?")
+    page.get_by_role("dialog", name="Keyboard shortcuts").wait_for(timeout=PATIENCE)
+    page.keyboard.press("y")
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="detached", timeout=PATIENCE)
+    page.keyboard.press("3")
+    page.wait_for_url("**/app?screen=prediction", timeout=PATIENCE)
+    assert page.evaluate("history.length") == before
+
+    page.goto(page.url.replace("screen=prediction", "scale=log&arrangement=sideways"), timeout=PATIENCE)
+    visit.shows("The address asks for what is not known here, which was left out: arrangement=sideways")
+    assert page.url.endswith("/app?scale=log")
+    visit.drop(tmp_path / "session.xxact")
+    page.wait_for_url("**/app?axis=q", timeout=PATIENCE)
+    page.get_by_role("gridcell", name="anatase.xy").wait_for(timeout=PATIENCE)

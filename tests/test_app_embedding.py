@@ -113,6 +113,20 @@ def test_the_selection_is_linked_to_table_and_files(tmp_path: Path) -> None:
     assert view.map.part == "pattern"
 
 
+def test_materials_are_found_without_drawing_around_them(tmp_path: Path) -> None:
+    view = screen(tmp_path)
+    view.selection.find.value = "M20"
+    assert (
+        view.selection.table.value["Material"].tolist() == ["m20", *(f"m20{number}" for number in range(10))][: 10 + 1]
+    )
+    view.selection.find.value = "Monoclinic"
+    assert "30 materials are selected: 30 monoclinic" in view.selection.words.object
+    view.selection.find.value = "no such thing"
+    assert view.session.map_selected == []
+    view.selection.find.value = ""
+    assert "Nothing is selected" in view.selection.words.object
+
+
 def test_another_colour_changes_values_and_scale_only(tmp_path: Path) -> None:
     view = screen(tmp_path)
     before = view.source.data["x0"]

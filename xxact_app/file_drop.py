@@ -27,7 +27,9 @@ class FileDrop(pn.custom.JSComponent):
     """
 
     label = param.String("Drop diffractograms here, or choose files")
-    hint = param.String("XRDML, RAW, BRML, RAS, RASX, CIF, XY, XYE, CSV … stay on this machine")
+    hint = param.String(
+        "XRDML, RAW, BRML, RAS, RASX, CIF, XY, XYE, CSV … or a saved session; they stay on this machine"
+    )
     largest_file = param.Integer(LARGEST_FILE)
     anywhere = param.Boolean(default=True, doc="Take also what is dropped elsewhere on the page.")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import panel as pn
 import panel_material_ui as pmui
 import param
@@ -9,8 +11,10 @@ import param
 from xxact_app.escaping import plain_markdown
 from xxact_app.file_drop import FileDrop
 from xxact_app.session import Session
-from xxact_app.store import Store
+from xxact_app.session_file import file_to_saved, is_session_file, restore_session
+from xxact_app.store import InputError, Store
 from xxact_app.theme import ALERT_STYLE
+from xxact_app.views.reading import ReadingPanel
 
 
 class Inputs:
@@ -26,14 +30,37 @@ class Inputs:
             label="Load example data", icon="science", variant="outlined", margin=0, height=56,
             css_classes=["area-examples"], on_click=self.take_examples,
         )  # fmt: skip
-        self.problems = pn.Column(sizing_mode="stretch_width", margin=0, css_classes=["area-problems"], visible=False)
+        self.reading = ReadingPanel(on_error=lambda error: store.add_problem(str(error)))
+        self.problems = pn.Column(sizing_mode="stretch_width", margin=0, visible=False)
         store.param.watch(self._show_problems, "problems")
         self._show_problems()
 
     def take_files(self, files: list[tuple[str, bytes]]) -> None:
-        """Read files and take up those that could be read."""
-        with pn.io.hold():
-            self.session.add(self.store.read_files(files))
+        """Restore a saved session; read the other files and take up those that could be read."""
+        sessions = [file for file in files if is_session_file(*file)]
+        patterns = [file for file in files if not is_session_file(*file)]
+        for name, content in sessions:
+            self._restore(name, content)
+        if patterns:
+            self.reading.begin(self._read(patterns), total=len(patterns), what="Reading")
+
+    def _read(self, files: list[tuple[str, bytes]]) -> Generator[int, None, None]:
+        keys: list[str] = []
+        try:
+            for number, file in enumerate(files, start=1):
+                keys += self.store.read_files([file])
+                yield number
+        finally:  # what was read before somebody stopped it stays
+            self.session.add(keys)
+
+    def _restore(self, name: str, content: bytes) -> None:
+        try:
+            saved = file_to_saved(content, name=name)
+        except InputError as error:
+            self.store.add_problem(str(error))
+        else:
+            steps = restore_session(saved, self.session, self.store, name=name)
+            self.reading.begin(steps, total=len(saved.files), what="Restoring")
 
     def take_examples(self, _event: object = None) -> None:
         """Read the examples and take them up with what is known of them."""

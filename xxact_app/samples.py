@@ -6,7 +6,7 @@ import csv
 import hashlib
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Literal
@@ -23,16 +23,13 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "data" / "examples"
 
 @dataclass(frozen=True)
 class Sample:
-    """A pattern that was read: `name` is safe to show and no other sample's, `file` is the name as it came.
-
-    content: of the file, from which another of its scans can be read.
-    """
+    """A pattern that was read: `name` is safe to show and no other sample's; `file` and `content` are as they came."""
 
     key: str
     name: str
     file: str
     pattern: Pattern
-    content: bytes = b""
+    content: bytes = field(default=b"", repr=False)
 
     @property
     def scans(self) -> int:

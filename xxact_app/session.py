@@ -6,6 +6,9 @@ from typing import Any
 
 import param
 
+SCREENS = ("patterns", "reconstruction", "prediction", "training", "embeddings")
+"""The screens, in the order of their tabs."""
+
 AXES = ("two_theta", "q", "d")
 SCALES = ("linear", "root", "log")
 STAGES = ("measured", "step", "gridded")
@@ -58,6 +61,7 @@ class Session(param.Parameterized):
     map_colour = param.String(default="crystal_system", doc="Target that colours the map.")
     map_selected = param.List(default=[], item_type=int, doc="Numbers of the chosen materials on the map.")
 
+    screen = param.Selector(default=SCREENS[0], objects=list(SCREENS), doc="The screen that is open.")
     dark = param.Boolean(default=False, doc="Dark theme.")
 
     def to_json(self) -> str:
@@ -117,4 +121,5 @@ class Session(param.Parameterized):
             self.wavelengths = {key: value for key, value in self.wavelengths.items() if key in left}
             self.formulas = {key: value for key, value in self.formulas.items() if key in left}
             self.scans = {key: value for key, value in self.scans.items() if key in left}
+            self.masked = {key: value for key, value in self.masked.items() if key in left}
             self.files = left

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import panel as pn
 import panel_material_ui as pmui
 
-from xxact_app.theme import HEADER_COLOUR, MATERIAL_THEME, PAGE_CSS, grid_css
+from xxact_app.theme import HEADER_COLOUR, MATERIAL_THEME, NARROW, PAGE_CSS, grid_css
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from xxact_app.embedding_store import EmbeddingStore
+    from xxact_app.page_keys import PageKeys
     from xxact_app.session import Session
     from xxact_app.store import Store
     from xxact_app.views.embedding import EmbeddingView
@@ -25,9 +27,17 @@ logger = logging.getLogger(__name__)
 
 TITLE = "XxaCT"
 _NAME = {"color": "white", "fontSize": "1.5rem", "fontWeight": 700, "margin": 0}
+_SLOGAN = {"color": "white", f"@media (max-width: {NARROW}px)": {"display": "none"}}
+_TABS = {
+    f"@media (max-width: {NARROW // 2}px)": {
+        "& .MuiTab-root": {"minWidth": 0, "padding": "12px 5px", "fontSize": "0.78rem"},
+    },
+}  # fmt: skip
+"""All five screens are seen on a phone."""
+
 _STRIP = grid_css(
-    "minmax(0, 1fr) auto", ("drop examples", "problems problems"),
-    narrow=("drop", "examples", "problems"),
+    "minmax(0, 1fr) auto", ("drop examples", "told told"),
+    narrow=("drop", "examples", "told"),
     gap="10px 16px", padding="12px 16px 0",
 )  # fmt: skip
 
@@ -54,27 +64,39 @@ def build() -> pmui.Page:
     """The whole app for one visitor."""
     # Imported here, so that a broken installation is told on the page too.
     from xxact_app.embedding_store import EmbeddingStore
+    from xxact_app.history import History
     from xxact_app.inputs import Inputs
+    from xxact_app.page_keys import PageKeys
     from xxact_app.reconstruction_store import ReconstructionStore
     from xxact_app.samples import warm_up_reading
-    from xxact_app.session import Session
+    from xxact_app.session import SCREENS, Session
+    from xxact_app.shortcuts import Reach
     from xxact_app.store import Store, warm_up
     from xxact_app.views.embedding import EmbeddingView
     from xxact_app.views.pattern import PatternView
     from xxact_app.views.prediction import PredictionView
     from xxact_app.views.reconstruction import ReconstructionView
+    from xxact_app.views.tools import Tools
 
     warm_up_reading()
     session = Session()
     store = Store(session)
     pn.config.exception_handler = lambda error: _report(store, error)
+    reconstructions, embeddings = ReconstructionStore(session, store), EmbeddingStore(session, store)
+    _take_address(session, store, embeddings)
+    history = History(
+        session, later=_after_this, keep=store.keep_read,
+        size=lambda keys: sum(len(store.read[key].content) for key in keys),
+    )  # fmt: skip
+    keys = PageKeys(reach=Reach(session, history))
     inputs, patterns = Inputs(session, store), PatternView(session, store)
     prediction = PredictionView(session, store, in_front=False)
-    reconstruction = ReconstructionView(session, store, ReconstructionStore(session, store), in_front=False)
-    embedding = EmbeddingView(session, EmbeddingStore(session, store), in_front=False)
-    strip = pn.Column(
-        inputs.drop, inputs.examples, inputs.problems, stylesheets=[_STRIP], sizing_mode="stretch_width", margin=0
+    reconstruction = ReconstructionView(session, store, reconstructions, in_front=False)
+    embedding = EmbeddingView(session, embeddings, in_front=False)
+    told = pn.Column(
+        inputs.reading.panel, inputs.problems, sizing_mode="stretch_width", margin=0, css_classes=["area-told"]
     )
+    strip = pn.Column(inputs.drop, inputs.examples, told, stylesheets=[_STRIP], sizing_mode="stretch_width", margin=0)
     later = pn.Column(sizing_mode="stretch_width", margin=0)
     screens = pmui.Tabs(
         ("Patterns", patterns.panel),
@@ -82,6 +104,8 @@ def build() -> pmui.Page:
         ("Prediction", prediction.panel),
         ("Training", later),
         ("Embeddings", embedding.panel),
+        active=SCREENS.index(session.screen),
+        sx=_TABS,
         sizing_mode="stretch_width",
         margin=0,
     )
@@ -89,12 +113,17 @@ def build() -> pmui.Page:
     screens.param.watch(
         lambda event: _show_screen(event.new, {1: reconstruction, 2: prediction, 4: embedding}), "active"
     )
+    screens.param.watch(lambda event: session.param.update(screen=SCREENS[event.new]), "active")
+    session.param.watch(lambda event: screens.param.update(active=SCREENS.index(event.new)), "screen")
+    screens.param.trigger("active")
     page = pmui.Page(
         meta_title=TITLE,
         template=_TEMPLATE,
         header=[
+            keys,
             pmui.Typography(TITLE, variant="h1", sx=_NAME, margin=0, width=96),
-            pmui.Typography("What is this powder?", variant="body1", sx={"color": "white"}, margin=(6, 0, 0, 0)),
+            pmui.Typography("What is this powder?", variant="body1", sx=_SLOGAN, margin=(6, 0, 0, 0)),
+            Tools(session, store, history, keys).panel,
         ],
         main=[pn.Column(strip, screens, sizing_mode="stretch_width", margin=0)],
         theme_config=MATERIAL_THEME,
@@ -103,11 +132,56 @@ def build() -> pmui.Page:
     )
     page.param.watch(lambda event: session.param.update(dark=event.new), "dark_theme")
     session.dark = page.dark_theme
+    _keep_address(session, keys)
     if not pn.state.headers:
         warm_up()  # `--warm` builds the app once before anybody visits it: no visitor waits for the model
     else:
         threading.Thread(target=warm_up, daemon=True).start()
     return page
+
+
+def _after_this(call: Callable[[], None]) -> None:
+    """Call a function once what the visitor did now is over."""
+    if pn.state.curdoc is None:
+        call()
+    else:
+        pn.state.curdoc.add_next_tick_callback(call)
+
+
+def _take_address(session: Session, store: Store, embeddings: EmbeddingStore) -> None:
+    """Take what the address says of the view."""
+    from xxact_app.url_state import query_to_session
+    from xxact_app.workspace import open_workspace, own_folders
+    from xxact_core.errors import InputError
+    from xxact_core.quantities import TARGETS
+
+    def models() -> list[str]:
+        return [model.key for model in embeddings.models()]
+
+    offered = {
+        "model": lambda: [folder.name for folder in own_folders(open_workspace().runs)],
+        "reconstruction_model": models,
+        "map_models": models,
+        "map_materials": lambda: [choice.key for choice in embeddings.materials()],
+        "map_colour": lambda: list(TARGETS),
+    }
+    try:
+        refused = query_to_session(pn.state.session_args, session, offered=offered)
+    except InputError as error:
+        refused = str(error)
+    if refused:
+        store.add_problem(refused)
+
+
+def _keep_address(session: Session, keys: PageKeys) -> None:
+    """Keep the address up to date, so that the page, loaded again or sent to somebody, shows the same view."""
+    from xxact_app.url_state import IN_ADDRESS, session_to_query
+
+    def tell(*_events: object) -> None:
+        keys.query = session_to_query(session)
+
+    session.param.watch(tell, list(IN_ADDRESS))
+    tell()
 
 
 def _training(session: Session) -> TrainingView:

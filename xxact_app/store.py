@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from xxact_app.escaping import safe_message
 from xxact_app.pattern_stages import WINDOW_EDGES, PatternStages, Trace
 from xxact_app.predictors import load_predictor
 from xxact_app.references import Reference, ReferenceTrace, is_structure, lines_to_trace, read_reference
-from xxact_app.samples import Problem, list_examples, read_sample, read_scan, without_name
+from xxact_app.samples import Problem, Sample, list_examples, read_sample, read_scan, without_name
 from xxact_app.session import Session
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.partial import PartialComposition
@@ -67,30 +67,35 @@ class Store(param.Parameterized):
         self._predictor = predictor or (lambda: load_predictor(session.model))
         self._results: dict[tuple[object, ...], object] = {}
         self._references: dict[str, Reference] = {}
+        self.read: dict[str, Sample] = {}
+        self._new: set[str] = set()  # read, and not yet taken up by the session
         self._counter = 0
         self.stages = PatternStages(session, lambda: self.samples)
-        session.param.watch(self._forget_removed, "files")
+        session.param.watch(self._follow_files, "files")
         session.param.watch(self._read_scans, "scans")
         session.param.watch(self._forget_dismissed, "dismissed")
 
     # --------------------------------------------------------------------------------------------------------- reading
-    def read_files(self, files: Iterable[tuple[str, bytes]]) -> list[str]:
+    def read_files(self, files: Iterable[tuple[str, bytes]], *, taken: Collection[str] | None = None) -> list[str]:
         """Read dropped files and return the keys of the patterns in them; CIFs of structures become references.
 
-        Those that cannot be read become problems.
+        Those that cannot be read become problems. taken: names that patterns must not have; by default those of the
+        samples that are there.
         """
         keys = []
         for file, content in files:
             self._counter += 1
-            taken = {sample.name for sample in self.samples.values()}
+            names = {sample.name for sample in self.samples.values()} if taken is None else taken
             try:
                 if is_structure(content):
                     self._take_reference(file, content)
                     continue
-                sample = read_sample(file, content, number=self._counter, taken=taken)
+                sample = read_sample(file, content, number=self._counter, taken=names)
             except InputError as error:
                 self.add_problem(str(error))
                 continue
+            self.read[sample.key] = sample
+            self._new.add(sample.key)
             with param.edit_constant(self):
                 self.samples = {**self.samples, sample.key: sample}
             keys.append(sample.key)
@@ -148,9 +153,14 @@ class Store(param.Parameterized):
         with param.edit_constant(self):
             self.problems = [*self.problems, Problem(f"problem-{self._counter}", safe_message(text))]
 
-    def _forget_removed(self, _event: object) -> None:
+    def keep_read(self, keys: Iterable[str]) -> None:
+        """Forget all samples that were read but these, which are shown or can come back, and those just read."""
+        self.read = {key: self.read[key] for key in dict.fromkeys([*keys, *self._new]) if key in self.read}
+
+    def _follow_files(self, _event: object) -> None:
+        self._new.difference_update(self.session.files)
         with param.edit_constant(self):
-            self.samples = {key: self.samples[key] for key in self.session.files if key in self.samples}
+            self.samples = {key: self.read[key] for key in self.session.files if key in self.read}
         self._results.clear()
         self.stages.forget()
 
@@ -201,6 +211,7 @@ class Store(param.Parameterized):
                 self.add_problem(str(error))
                 new = {**{other: scan for other, scan in new.items() if other != key}, key: old.get(key, 0)}
         if changed:
+            self.read |= {key: samples[key] for key in changed}
             with param.edit_constant(self):
                 self.samples = samples
             self.stages.forget()

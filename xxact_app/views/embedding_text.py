@@ -39,7 +39,7 @@ def map_words(shown: EmbeddingMap) -> str:
 def panel_title(shown: EmbeddingMap, number: int) -> str:
     """Heading of one map, as safe HTML."""
     panel = shown.panels[number]
-    return f"<h3>{panel.model.label}: {panel.explained.sum():.0%} of the variance in two components</h3>"
+    return f"<h2>{panel.model.label}: {panel.explained.sum():.0%} of the variance in two components</h2>"
 
 
 def silhouette_table(shown: EmbeddingMap) -> str:
@@ -80,10 +80,23 @@ def selection_rows(shown: EmbeddingMap, numbers: Sequence[int]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def find_materials(shown: EmbeddingMap, text: str) -> list[int]:
+    """Numbers of the materials with this crystal system, or whose formula or id has this text in it."""
+    wanted = text.strip().casefold()
+    systems = shown.embedded.targets.get("crystal_system")
+    if not wanted:
+        return []
+    if wanted in CRYSTAL_SYSTEMS and systems is not None:
+        return np.flatnonzero(systems == CRYSTAL_SYSTEMS.index(wanted)).tolist()
+    names = zip(shown.embedded.formula, shown.embedded.id, strict=True)
+    return [n for n, (formula, name) in enumerate(names) if wanted in formula.casefold() or wanted in name.casefold()]
+
+
 def selection_words(shown: EmbeddingMap, numbers: Sequence[int]) -> str:
     """How many are selected, and of what kind, as safe HTML."""
     if not len(numbers):
-        return "<p class='muted'>Nothing is selected. Draw around materials on the map with the lasso or the box.</p>"
+        words = "Nothing is selected. Draw around materials on the map with the lasso or the box, or find them by name."
+        return f"<p class='muted'>{words}</p>"
     systems = shown.embedded.targets.get("crystal_system")
     if systems is None:
         return f"<p>{len(numbers):,} materials are selected.</p>"

@@ -128,7 +128,10 @@ class ReconstructionView:
         self.session.set_formula((self.formula.value_input or self.formula.value or "").strip())
 
     def _choose_model(self, _event: object = None) -> None:
-        self.session.reconstruction_model = self.model.value or ""
+        """Take the chosen model; the one that is shown because nobody chose is no choice."""
+        shown = self.reconstructions.model()
+        if self.model.value and (shown is None or shown.key != self.model.value):
+            self.session.reconstruction_model = self.model.value
 
     def _choose_ratio(self, _event: object = None) -> None:
         self.session.mask_ratio = self.ratio.value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import panel as pn
+import panel_material_ui as pmui
 from bokeh.models import StringFormatter
 
 from xxact_app.embedding_store import EmbeddingMap, EmbeddingStore
@@ -26,6 +27,11 @@ class SelectionView:
         self._map: EmbeddingMap | None = None
         self._numbers: list[int] = []
         self._drawn = 0
+        self.find = pmui.TextInput(
+            label="Find materials by formula, id or crystal system", placeholder="TiO2, mp-149, cubic …",
+            sizing_mode="stretch_width", size="small", margin=(8, 0),
+        )  # fmt: skip
+        self.find.param.watch(self._find, ["value", "enter_pressed"])
         self.words = _text()
         self.table = pn.widgets.Tabulator(
             None, show_index=False, pagination="remote", page_size=_PAGE, disabled=True, selectable="checkbox",
@@ -40,7 +46,7 @@ class SelectionView:
             self.table, self.about_patterns, plot, sizing_mode="stretch_width", margin=0, visible=False
         )
         heading = pn.pane.HTML("<h2>Selected materials</h2>", stylesheets=[TEXT_CSS], margin=(8, 0, 4, 0))
-        self.panel = pn.Column(heading, self.words, self.details, sizing_mode="stretch_width", margin=0)
+        self.panel = pn.Column(heading, self.find, self.words, self.details, sizing_mode="stretch_width", margin=0)
         self.table.param.watch(self._draw, "selection")
 
     def show(self, shown: EmbeddingMap, numbers: list[int]) -> None:
@@ -51,6 +57,11 @@ class SelectionView:
         if numbers:
             self.table.param.update(value=words.selection_rows(shown, numbers), selection=[], page=1)
         self._draw()
+
+    def _find(self, _event: object = None) -> None:
+        """Select what is typed: the way to a selection without drawing."""
+        if self._map is not None:
+            self.session.map_selected = words.find_materials(self._map, self.find.value_input or self.find.value or "")
 
     def recolour(self) -> None:
         """Take the colours of the present theme."""

@@ -22,8 +22,10 @@ _HEADER_BYTES = 30
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, RuntimeError, OSError)
 
 
-def read_members(data: bytes, *, name: str) -> dict[str, bytes]:
+def read_members(data: bytes, *, name: str, archives_inside: bool = False) -> dict[str, bytes]:
     """Members of an archive by name, unpacked under limits on number, size and ratio.
+
+    archives_inside: members may be archives themselves, which are not unpacked.
 
     Raises:
         PatternError: the archive is cut off or damaged (E_TRUNCATED), or holds what no diffractometer writes: absolute
@@ -42,7 +44,7 @@ def read_members(data: bytes, *, name: str) -> dict[str, bytes]:
                 total += len(content)
                 if len(content) != entry.file_size or total > MOST_BYTES:
                     _refuse(name, entry.filename, "unpacks to another size than it says")
-                if content.startswith(b"PK\x03\x04"):
+                if content.startswith(b"PK\x03\x04") and not archives_inside:
                     _refuse(name, entry.filename, "is an archive within an archive")
                 members[entry.filename] = content
     except _DAMAGE as error:
