@@ -25,7 +25,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "data" / "examples"
 class Sample:
     """A pattern that was read: `name` is safe to show and no other sample's, `file` is the name as it came.
 
-    content: of the file, from which another of its scans can be read.
+    content: of the file, from which another of its scans can be read; scan: the one that was read.
     """
 
     key: str
@@ -33,6 +33,7 @@ class Sample:
     file: str
     pattern: Pattern
     content: bytes = b""
+    scan: int | Literal["sum"] = 0
 
     @property
     def scans(self) -> int:
@@ -93,7 +94,7 @@ def read_scan(sample: Sample, *, scan: int | Literal["sum"]) -> Sample:
         PatternError: there is no such scan, or the scans do not share their angles.
     """
     pattern = read_foreign_pattern(sample.content, name=sample.pattern.name, scan=scan)
-    return replace(sample, pattern=pattern)
+    return replace(sample, pattern=pattern, scan=scan)
 
 
 def list_examples() -> list[Example]:
