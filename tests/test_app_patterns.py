@@ -150,6 +150,20 @@ def test_one_of_several_scans_is_read_or_their_sum() -> None:
     assert view.scans.panel.visible is False
 
 
+@pytest.mark.parametrize("order", [("scans", "files"), ("files", "scans")])
+def test_choices_that_come_back_together_read_the_scan_that_was_chosen(order: tuple[str, str]) -> None:
+    session = Session()
+    store = Store(session, predictor=FakePredictor)
+    (key,) = store.read_files([("two.raw", raw_1(scans=2))])
+    first = store.samples[key].pattern
+    choices = {"scans": {key: 1}, "files": [key]}
+    session.param.update(**{name: choices[name] for name in order})
+    assert store.samples[key].scan == 1
+    assert store.samples[key].pattern != first
+    session.scans = {}
+    assert store.samples[key].pattern == first
+
+
 def test_a_scan_that_there_is_not_is_told_and_the_choice_stays() -> None:
     view = screen(("two.raw", raw_1(scans=2)))
     (key,) = view.session.files

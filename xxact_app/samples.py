@@ -23,13 +23,17 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "data" / "examples"
 
 @dataclass(frozen=True)
 class Sample:
-    """A pattern that was read: `name` is safe to show and no other sample's; `file` and `content` are as they came."""
+    """A pattern that was read: `name` is safe to show and no other sample's; `file` and `content` are as they came.
+
+    scan: of the file, the one that was read.
+    """
 
     key: str
     name: str
     file: str
     pattern: Pattern
     content: bytes = field(default=b"", repr=False)
+    scan: int | Literal["sum"] = 0
 
     @property
     def scans(self) -> int:
@@ -90,7 +94,7 @@ def read_scan(sample: Sample, *, scan: int | Literal["sum"]) -> Sample:
         PatternError: there is no such scan, or the scans do not share their angles.
     """
     pattern = read_foreign_pattern(sample.content, name=sample.pattern.name, scan=scan)
-    return replace(sample, pattern=pattern)
+    return replace(sample, pattern=pattern, scan=scan)
 
 
 def list_examples() -> list[Example]:

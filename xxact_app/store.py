@@ -163,6 +163,7 @@ class Store(param.Parameterized):
             self.samples = {key: self.read[key] for key in self.session.files if key in self.read}
         self._results.clear()
         self.stages.forget()
+        self._read_scans()
 
     def _forget_dismissed(self, _event: object) -> None:
         with param.edit_constant(self):
@@ -198,27 +199,24 @@ class Store(param.Parameterized):
         """Edges of the windows on the session's axis, shape (windows + 1,)."""
         return self.stages.on_axis(WINDOW_EDGES, wavelength=CU_K_ALPHA)
 
-    def _read_scans(self, event: param.parameterized.Event) -> None:
-        """Read the scans that were chosen now; one that cannot be read stays as it was."""
-        old, new = event.old, dict(event.new)
-        kept = [key for key in self.samples if key in self.session.files]
-        changed = [key for key in kept if new.get(key, 0) != old.get(key, 0)]
-        samples = dict(self.samples)
-        for key in changed:
+    def _read_scans(self, _event: object = None) -> None:
+        """Read the scans that the session asks for and that are not there; one that cannot be read changes nothing."""
+        session, samples = self.session, dict(self.samples)
+        wanted = {key: session.scans.get(key, 0) for key in session.files if key in samples}
+        changed = {key: scan for key, scan in wanted.items() if samples[key].scan != scan}
+        for key, scan in changed.items():
             try:
-                samples[key] = read_scan(samples[key], scan=new.get(key, 0))
+                samples[key] = read_scan(samples[key], scan=scan)
             except InputError as error:
                 self.add_problem(str(error))
-                new = {**{other: scan for other, scan in new.items() if other != key}, key: old.get(key, 0)}
+                with param.parameterized.discard_events(session):
+                    session.scans = {**session.scans, key: samples[key].scan}
         if changed:
             self.read |= {key: samples[key] for key in changed}
             with param.edit_constant(self):
                 self.samples = samples
-            self.stages.forget()
             self._results.clear()
-        if new != event.new:
-            with param.parameterized.discard_events(self.session):
-                self.session.scans = new
+            self.stages.forget()
 
     # ------------------------------------------------------------------------------------------------------ prediction
     def composition(self, formula: str) -> Composition:
