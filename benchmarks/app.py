@@ -1,8 +1,8 @@
 """How long does a user of the app wait?
 
 Serves the app as `make app` does and asks for the page; with Chromium it then drops a measured file while a formula
-stands in its box, and times until the prediction can be read. Without --quick it repeats each step, and makes the
-pictures in docs/images again.
+stands in its box, and times until the prediction can be read. Sliders, maps, twenty sessions and a training beside the
+server follow (`app_load.py`). Without --quick it repeats each step, and makes the pictures in docs/images again.
 
     python benchmarks/app.py            # writes docs/results/app.md, docs/images/app.png and patterns.png
     python benchmarks/app.py --quick    # once, writes nothing
@@ -18,12 +18,15 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from app_load import measure_beside_training, measure_maps, measure_sessions, measure_sliders, scan
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -39,7 +42,11 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-LIMITS = {"html_seconds": 2.0, "processed_to_prediction_seconds": 1.0}
+LIMITS = {
+    "html_seconds": 2.0, "first_plot_seconds": 4.0, "twenty_files_seconds": 3.0, "processed_to_prediction_seconds": 1.0,
+    "slider_ms": 30.0, "map_50k_seconds": 4.0, "lasso_server_seconds": 0.3, "map_1m_seconds": 10.0,
+    "zoom_1m_seconds": 1.5, "latency_ratio_while_training": 1.5, "p95_20_sessions_seconds": 1.0, "mb_per_session": 60.0,
+}  # fmt: skip
 """The figures to reach on two cores."""
 
 MEANING = {
@@ -47,24 +54,37 @@ MEANING = {
     "html_seconds": "the first request for the page, answered",
     "next_html_seconds": "later requests for the page, median",
     "page_seconds": "in Chromium: from the address to a page that can be used",
+    "first_plot_seconds": "from the address to the first curve: the page, and a scan dropped on it at once",
+    "twenty_files_seconds": "from the drop of 20 scans to all of them listed, and five drawn",
     "drop_to_drawn_seconds": "from the drop of a scan of 5,000 points to its curve",
     "drop_to_prediction_seconds": "from the drop to its prediction, the formula typed before",
     "processed_to_prediction_seconds": "of these, from the dropped file's name on the screen to its prediction",
     "formula_to_prediction_seconds": "from Enter behind a new formula to the prediction",
     "examples_seconds": "from the click to all example files listed and five drawn",
     "stage_seconds": "from the click to five patterns as the model sees them",
+    "slider_ms": "server time of a change of the smearing or of the arrangement, ten patterns drawn, median",
+    "map_50k_seconds": "a map of 50,000 materials, from its file to the document",
+    "lasso_server_seconds": "server time of a selection of 3,000 of them",
+    "map_1m_seconds": "a map of 1,000,000 materials",
+    "zoom_1m_seconds": "a zoom into it",
+    "latency_ratio_while_training": "the page while a training runs, 95th percentile, times that without",
+    "p95_20_sessions_seconds": "another screen while 20 sessions open one every 2 s, 95th percentile",
+    "mb_per_session": "memory that each of them takes",
 }
 
 
+UNITS = {"_seconds": " s", "_ms": " ms", "mb_": " MB"}
+
+
 @contextmanager
-def served() -> Iterator[tuple[str, float]]:
-    """The app on a free port: its address, and the seconds that it took to start."""
+def served(workspace: Path) -> Iterator[tuple[str, int, float]]:
+    """The app on a free port: its address, the number of its process, and the seconds that it took to start."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     line = [sys.executable, "-m", "panel", "serve", "app.py", "--address", "127.0.0.1", "--port", str(port), "--warm"]
     start = time.perf_counter()
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "XXACT_WORKSPACE": str(workspace)}
     quiet = subprocess.DEVNULL
     with subprocess.Popen(line, cwd=REPOSITORY, env=environment, stdout=quiet, stderr=quiet) as server:
         try:
@@ -75,7 +95,7 @@ def served() -> Iterator[tuple[str, float]]:
                     msg = "the server ended before it answered"
                     raise RuntimeError(msg)
                 time.sleep(0.05)
-            yield f"http://127.0.0.1:{port}/app", time.perf_counter() - start
+            yield f"http://127.0.0.1:{port}/app", server.pid, time.perf_counter() - start
         finally:
             server.terminate()
 
@@ -132,6 +152,14 @@ def measure_drop(page: Page, *, predicts: bool) -> dict[str, float | None]:
     return found
 
 
+def measure_twenty(page: Page) -> dict[str, float | None]:
+    """Drop twenty scans at once."""
+    page.wait_for_timeout(1000)
+    files = [{"name": f"{number}.xy", "mimeType": "text/plain", "buffer": scan(number)} for number in range(20)]
+    took = seconds(lambda: (page.set_input_files("input[type=file]", files), shows(page, "5 of 20 patterns drawn")))
+    return {"twenty_files_seconds": took}
+
+
 def measure_examples(page: Page) -> dict[str, float | None]:
     """Load the examples, then show them as the model sees them."""
     page.wait_for_timeout(1000)
@@ -163,9 +191,17 @@ def measure(*, quick: bool) -> dict[str, float | None]:
     """All figures; those that need a browser or a model that is not there are None."""
     found: dict[str, float | None] = dict.fromkeys(MEANING)
     predicts = any(WEIGHTS.glob("**/*.safetensors"))
-    with served() as (address, found["start_seconds"]):
+    with (
+        tempfile.TemporaryDirectory() as workspace,
+        served(Path(workspace)) as (address, server, found["start_seconds"]),
+    ):
         found["html_seconds"] = seconds(lambda: request(address))
         found["next_html_seconds"] = statistics.median(seconds(lambda: request(address)) for _ in range(5))
+        latency, memory = measure_sessions(address, server, seconds=6 if quick else 60)
+        found["p95_20_sessions_seconds"], found["mb_per_session"] = latency, memory
+        requests = 5 if quick else 40
+        found["latency_ratio_while_training"] = measure_beside_training(address, Path(workspace), requests=requests)
+        found |= {"slider_ms": measure_sliders(changes=5 if quick else 50), **measure_maps(quick=quick)}
         chromium = os.environ.get("XXACT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
         if chromium is None:
             return found
@@ -182,7 +218,11 @@ def measure(*, quick: bool) -> dict[str, float | None]:
                 drop = measure_drop(page, predicts=predicts)
                 page.close()
                 page = opened(browser, address)
-                rounds.append({"page_seconds": took, **drop, **measure_examples(page)})
+                twenty = measure_twenty(page)
+                page.close()
+                page = opened(browser, address)
+                first = {"page_seconds": took, "first_plot_seconds": took + (drop["drop_to_drawn_seconds"] or 0)}
+                rounds.append({**first, **drop, **twenty, **measure_examples(page)})
                 if not quick and len(rounds) == 1:
                     take_pictures(page, predicts=predicts)
                 page.close()
@@ -197,10 +237,11 @@ def write_results(found: dict[str, float | None]) -> None:
     lines = ["# How long a user of the app waits", ""]
     lines += [f"Median of three, {os.cpu_count()} cores, `python benchmarks/app.py`.", ""]
     lines += [file_to_line(EXAMPLES / "examples.csv"), ""]
-    lines += ["| what | seconds | at most |", "|---|---|---|"]
+    lines += ["| what | value | at most |", "|---|---|---|"]
     for name, meaning in MEANING.items():
         value = found[name]
-        shown = "not measured" if value is None else f"{value:.2f}"
+        unit = next((unit for ending, unit in UNITS.items() if ending in name), "")
+        shown = "not measured" if value is None else f"{value:.2f}{unit}"
         lines.append(f"| {meaning} | {shown} | {LIMITS.get(name, '')} |")
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,199 @@
+"""How the app's server bears load: sliders, twenty sessions, a training beside it. A part of `benchmarks/app.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import WebSocketClientConnection, websocket_connect
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SESSIONS = 20
+PAUSE = 2.0
+"""Seconds that a visitor looks at a screen before the next."""
+
+TRAINING = ["--recipe", "tiny", "--set", "epochs=100000", "--set", "validation_rows=64", "--set", "device=cpu"]
+
+
+def scan(number: int) -> bytes:
+    """A scan of 4,000 points as text that says its wavelength."""
+    two_theta = np.arange(10, 90, 0.02)
+    intensity = 100 + 2000 * np.exp(-0.5 * ((two_theta - 20 - number) / 0.1) ** 2)
+    rows = (f"{angle:.3f} {height:.2f}" for angle, height in zip(two_theta, intensity, strict=True))
+    return ("# wavelength: 1.5406\n" + "\n".join(rows) + "\n").encode()
+
+
+def measure_sliders(*, changes: int) -> float:
+    """Time of the server for a change of the smearing or of the arrangement with ten patterns drawn, median [ms]."""
+    import panel as pn
+    from bokeh.document import Document
+
+    from xxact_app.session import Session
+    from xxact_app.store import Store
+    from xxact_app.views.pattern import PatternView
+
+    pn.extension("tabulator")
+    session = Session()
+    store = Store(session)
+    session.add(store.read_files([(f"{number}.xy", scan(number)) for number in range(10)]))
+    session.hidden = []
+    view = PatternView(session, store)
+    view.panel.server_doc(Document())
+    medians = []
+    for stage in ("measured", "gridded"):
+        session.stage = stage
+        took = []
+        for number in range(changes):
+            began = time.perf_counter()
+            session.smearing = 0.01 * (1 + number % 40)
+            took.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            session.arrangement = ("offset", "overlay")[number % 2]
+            took.append(time.perf_counter() - began)
+        medians.append(statistics.median(took))
+    return 1000 * max(medians)
+
+
+def measure_maps(*, quick: bool) -> dict[str, float]:
+    """The figures of `benchmarks/embeddings.py`, in a process of its own."""
+    line = [sys.executable, str(REPOSITORY / "benchmarks" / "embeddings.py")]
+    line += ["--sizes", "5000", "100000"] if quick else []
+    printed = subprocess.run(line, capture_output=True, text=True, check=True, cwd=REPOSITORY).stdout
+    found = json.loads(printed.splitlines()[-1])
+    names = {
+        "map_50k_seconds": "show_50000_seconds", "lasso_server_seconds": "select_3000_seconds",
+        "map_1m_seconds": "show_1000000_seconds", "zoom_1m_seconds": "zoom_1000000_seconds",
+    }  # fmt: skip
+    return {ours: found[theirs] for ours, theirs in names.items()}
+
+
+def page_latency(address: str, *, requests: int) -> float:
+    """The 95th percentile of the time until the page is answered [s]."""
+    took = []
+    for _ in range(requests):
+        began = time.perf_counter()
+        with urllib.request.urlopen(address, timeout=120) as answer:  # noqa: S310 - our own address
+            answer.read()
+        took.append(time.perf_counter() - began)
+    return float(np.percentile(took, 95))
+
+
+def measure_beside_training(address: str, workspace: Path, *, requests: int) -> float:
+    """Latency of the page while a training runs as the app starts it, as a multiple of that without."""
+    from xxact_app.jobs import Jobs
+    from xxact_app.workspace import open_workspace
+
+    place = open_workspace(workspace, sources=())
+    table = REPOSITORY / "data" / "materials_project.parquet"
+    dataset, run = place.datasets / "small", place.runs / "load"
+    build = [sys.executable, "-m", "xxact_core.cli", "build", str(table), str(dataset), "--limit", "400", "--workers"]
+    subprocess.run([*build, "1"], check=True, cwd=REPOSITORY, capture_output=True)
+    idle = page_latency(address, requests=requests)
+    jobs = Jobs(place.jobs, grace=20)
+    job = jobs.start("train", ["train", str(dataset), str(run), *TRAINING], name="load", output=run, about={})
+    try:
+        while not (run / "journal.jsonl").is_file() or b'"step"' not in (run / "journal.jsonl").read_bytes():
+            if not jobs.get(job.key).active:
+                raise RuntimeError(jobs.log_tail(job.key))
+            time.sleep(0.5)
+        return page_latency(address, requests=requests) / idle
+    finally:
+        jobs.cancel(job.key)
+        while jobs.get(job.key).active:
+            time.sleep(0.2)
+
+
+class OpenSession:
+    """A visitor's session, as the page's script holds it: a websocket, and the number of the row of tabs."""
+
+    def __init__(self, socket: WebSocketClientConnection) -> None:
+        self.socket = socket
+        self.tabs = ""
+
+    @classmethod
+    async def begin(cls, address: str, token: str) -> OpenSession:
+        """Open the websocket of a page and read what the page would show."""
+        root = address.removesuffix("/app")
+        request = HTTPRequest(f"{address.replace('http', 'ws', 1)}/ws", headers={"Origin": root}, request_timeout=120)
+        session = cls(await websocket_connect(request, subprotocols=["bokeh", token], max_message_size=2**28))
+        await session._next("ACK")
+        shown = await session.ask("PULL-DOC-REQ", {}, answer="PULL-DOC-REPLY")
+        session.tabs = re.findall(r'"type":"object","name":"Tabs\d+","id":"([^"]+)"', shown)[0]
+        return session
+
+    async def ask(self, kind: str, content: dict[str, Any], *, answer: str) -> str:
+        """Send a message of Bokeh's protocol and wait for its answer."""
+        header = {"msgid": uuid.uuid4().hex, "msgtype": kind}
+        for part in (header, {}, content):
+            await self.socket.write_message(json.dumps(part))
+        return await self._next(answer, reply_to=header["msgid"])
+
+    async def open_screen(self, number: int) -> float:
+        """Choose a tab; the seconds until the server has dealt with it."""
+        change = {"kind": "ModelChanged", "model": {"id": self.tabs}, "attr": "active", "new": number}
+        began = time.perf_counter()
+        await self.ask("PATCH-DOC", {"events": [change]}, answer="OK")
+        return time.perf_counter() - began
+
+    async def _next(self, kind: str, *, reply_to: str | None = None) -> str:
+        while True:
+            header = json.loads(await self._part())
+            await self._part()
+            content = await self._part()
+            for _ in range(2 * header.get("num_buffers", 0)):
+                await self._part()
+            if header["msgtype"] == kind and reply_to in (None, header.get("reqid")):
+                return str(content)
+
+    async def _part(self) -> str | bytes:
+        part = await self.socket.read_message()
+        if part is None:
+            msg = "the server closed the websocket"
+            raise RuntimeError(msg)
+        return part
+
+
+def measure_sessions(address: str, server: int, *, seconds: float) -> tuple[float, float]:
+    """Twenty sessions that open another screen every two seconds: 95th percentile of an answer [s], memory each [MB].
+
+    server: number of the server's process, whose memory is looked at before and after.
+    """
+    return asyncio.run(_twenty_sessions(address, psutil.Process(server), seconds=seconds))
+
+
+async def _twenty_sessions(address: str, server: psutil.Process, *, seconds: float) -> tuple[float, float]:
+    async def begin() -> OpenSession:
+        with await asyncio.to_thread(urllib.request.urlopen, address, timeout=120) as answer:
+            token = re.findall(rb'"token":"([^"]+)"', answer.read())[0].decode()
+        return await OpenSession.begin(address, token)
+
+    async def visit(session: OpenSession, number: int, until: float) -> list[float]:
+        took = []
+        await asyncio.sleep(PAUSE * number / SESSIONS)
+        while time.perf_counter() < until:
+            for screen in (2, 1, 4, 0):
+                took.append(await session.open_screen(screen))
+                await asyncio.sleep(PAUSE)
+        return took
+
+    first = await begin()  # what the first visitor costs is the server's, not the session's
+    before = server.memory_info().rss
+    sessions = [await begin() for _ in range(SESSIONS)]
+    until = time.perf_counter() + seconds
+    took = await asyncio.gather(*(visit(session, number, until) for number, session in enumerate(sessions)))
+    memory = (server.memory_info().rss - before) / SESSIONS / 2**20
+    for session in (first, *sessions):
+        session.socket.close()
+    return float(np.percentile([value for values in took for value in values], 95)), memory
