@@ -43,7 +43,7 @@ def test_the_attention_of_each_window_adds_up_to_one(
     np.testing.assert_allclose(total[~pattern.hidden_windows], 1, rtol=1e-5)
 
 
-def test_the_shares_are_those_with_which_the_model_mixes(pattern: GriddedPattern) -> None:
+def test_the_shares_are_those_with_which_the_model_mixes() -> None:
     model = checkpoint().model
     attention = model.fusion.layers[0].cross_attention
     generator = torch.Generator().manual_seed(0)

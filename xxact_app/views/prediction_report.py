@@ -124,14 +124,14 @@ def _draw_pattern(axes: Axes, page: Page) -> None:
         if hidden:
             axes.axvspan(WINDOW_EDGES[number], WINDOW_EDGES[number + 1], color="0.5", alpha=0.15, lw=0)
     intensity = np.where(gridded.coverage, gridded.intensity, np.nan)
-    axes.plot(gridded.grid.two_theta, to_scale(intensity, scale=scale), color=LIGHT.muted, lw=0.7, label="measured")
+    (curve,) = axes.plot(gridded.grid.two_theta, to_scale(intensity, scale=scale), color=LIGHT.muted, lw=0.7)
     base, top = to_scale(np.array([0.0, 100.0]), scale=scale)
     if (one := page.neighbour) is not None:
         heights = to_scale(one.intensity, scale=scale)
-        label = printable(f"{one.formula} {one.space_group or ''} {one.id}")
-        axes.vlines(one.two_theta, base, heights, color=LIGHT.series[1], lw=1.0, alpha=0.85, label="known")
-        axes.legend(["measured", label] if label else None, fontsize=7, frameon=False, loc="upper right")
-        for text in axes.get_legend().get_texts():
+        sticks = axes.vlines(one.two_theta, base, heights, color=LIGHT.series[1], lw=1.0, alpha=0.85)
+        name = printable(f"{one.formula} {one.space_group or ''} {one.id}")
+        legend = axes.legend([curve, sticks], ["measured", name], fontsize=7, frameon=False, loc="upper right")
+        for text in legend.get_texts():
             text.set_parse_math(False)
     axes.set(xlim=(WINDOW_EDGES[0], WINDOW_EDGES[-1]), ylim=(base, top + 0.05 * (top - base)), yticks=[])
     axes.set_xlabel("2θ (Cu Kα) [°]", fontsize=8)
