@@ -251,11 +251,12 @@ class PredictionView:
             return ""
         table = known.table() if known.found(answer) is not None else None
         sample = answer.sample
-        reading = self.store.stages.preparation(sample.key).to_python(
-            sample.file, scan=self.session.scans.get(sample.key, 0)
-        )
         return files.python_of(
-            answer, reading=reading, model=str(model.folder), table=table, elements=known.elements(answer)
+            answer,
+            reading=self.store.program(sample.key),
+            model=str(model.folder),
+            table=table,
+            elements=known.elements(answer),
         )
 
 

@@ -71,9 +71,8 @@ def to_columns(rows: Sequence[BatchRow]) -> dict[str, np.ndarray]:
     }
     for quantity in (FORMATION_ENERGY, BAND_GAP):
         for part in _VALUES:
-            columns[f"{quantity.name}_{part}"] = of_answers(
-                lambda one, name=quantity.name, part=part: _part(getattr(one, name), part)
-            )
+            estimates = [None if one is None else getattr(one, quantity.name) for one in answers]
+            columns[f"{quantity.name}_{part}"] = np.array([_part(one, part) for one in estimates], dtype=np.float64)
     columns["coverage"] = of_answers(lambda one: one.coverage)
     columns["verdict"] = table["Verdict"].to_numpy(dtype=str)
     columns["notes"] = table["Notes"].to_numpy(dtype=str)

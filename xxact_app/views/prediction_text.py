@@ -40,9 +40,11 @@ def composition_line(known: Composition | PartialComposition) -> str:
     """What was typed of the composition, as the model reads it."""
     if not known.symbols:
         return "<p class='muted'>No composition: the pattern alone answers.</p>"
-    if not hasattr(known, "fractions"):
-        return f"<p class='muted'>Read as {html.escape(known.in_words)}: {html.escape(str(known))}</p>"
-    pairs = sorted(zip(known.symbols, known.fractions, strict=True), key=lambda pair: -pair[1])
+    fractions = getattr(known, "fractions", None)
+    if fractions is None:
+        words = getattr(known, "in_words", "")
+        return f"<p class='muted'>Read as {html.escape(words)}: {html.escape(str(known))}</p>"
+    pairs = sorted(zip(known.symbols, fractions, strict=True), key=lambda pair: -pair[1])
     parts = ", ".join(f"{symbol} {100 * fraction:.3g} %" for symbol, fraction in pairs)
     return f"<p class='muted'>Read as: {html.escape(parts)} (atomic)</p>"
 
