@@ -19,6 +19,7 @@ from xxact_app.answers import Answer, Missing
 from xxact_app.known_store import KnownStore
 from xxact_app.prediction_store import PredictionStore
 from xxact_app.session import Session
+from xxact_app.step_list import set_value
 from xxact_app.store import WINDOW_EDGES, Store
 from xxact_app.views import prediction_files as files
 from xxact_app.views import prediction_text as words
@@ -134,7 +135,7 @@ def test_all_patterns_are_predicted_beside_the_page_and_listed(tmp_path: Path) -
     assert table.value["Energy"].tolist() == [-0.61] * 3
     table.selection = [2]
     assert view.session.chosen == view.session.files[2]
-    view.session.smearing = 0.1
+    view.session.steps = set_value(view.session.steps, "smooth", sigma=0.1)
     assert table.value["Verdict"].tolist() == ["not asked yet", "not asked yet", "sure"]
 
 
