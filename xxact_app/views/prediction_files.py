@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -56,9 +56,6 @@ def to_columns(rows: Sequence[BatchRow]) -> dict[str, np.ndarray]:
     """One row a pattern as text and numbers, NaN where nothing is known."""
     answers = [row.answer.prediction if isinstance(row.answer, Answer) else None for row in rows]
 
-    def of_answers(take: Callable[[Prediction], float]) -> np.ndarray:
-        return np.array([np.nan if one is None else take(one) for one in answers], dtype=np.float64)
-
     best = [(("", np.nan), ("", np.nan)) if one is None else _best(one) for one in answers]
     table = to_table(rows)
     columns = {
@@ -71,9 +68,10 @@ def to_columns(rows: Sequence[BatchRow]) -> dict[str, np.ndarray]:
     }
     for quantity in (FORMATION_ENERGY, BAND_GAP):
         for part in _VALUES:
-            estimates = [None if one is None else getattr(one, quantity.name) for one in answers]
-            columns[f"{quantity.name}_{part}"] = np.array([_part(one, part) for one in estimates], dtype=np.float64)
-    columns["coverage"] = of_answers(lambda one: one.coverage)
+            columns[f"{quantity.name}_{part}"] = np.array(
+                [np.nan if one is None else _part(getattr(one, quantity.name), part) for one in answers]
+            )
+    columns["coverage"] = np.array([np.nan if one is None else one.coverage for one in answers])
     columns["verdict"] = table["Verdict"].to_numpy(dtype=str)
     columns["notes"] = table["Notes"].to_numpy(dtype=str)
     return columns

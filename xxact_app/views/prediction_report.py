@@ -103,8 +103,8 @@ def printable(text: str) -> str:
     return "".join(letter if _font().get_char_index(ord(letter)) else "□" for letter in text)
 
 
-def _write(drawing: Figure, x: float, y: float, text: str, **style: Any) -> None:  # noqa: ANN401 - as matplotlib has it
-    drawing.text(x, y, text, va="top", parse_math=False, family=_FONT, **style)
+def _write(drawing: Figure, x: float, y: float, text: str, *, size: float, weight: str = "normal") -> None:
+    drawing.text(x, y, text, va="top", parse_math=False, family=_FONT, size=size, weight=weight)
 
 
 def _verdict(answer: Answer) -> str:
@@ -145,8 +145,8 @@ def _draw_bars(axes: Axes, quantity: Quantity, ranked: Sequence[Any]) -> None:
     sure = bool(shown) and shown[0].probability >= SURE
     axes.barh(places, [item.probability for item in shown], color=LIGHT.accent if sure else LIGHT.uncertain)
     axes.set_yticks(places, [words.label(quantity, item) for item in shown], fontsize=7)
-    for place, item in zip(places, shown, strict=True):
-        axes.text(item.probability + 0.02, float(place), f"{item.probability:.0%}", va="center", fontsize=7)
+    for place, item in enumerate(shown):
+        axes.text(item.probability + 0.02, place, f"{item.probability:.0%}", va="center", fontsize=7)
     axes.set(xlim=(0, 1.2), xticks=[0, 0.5, 1], xticklabels=["0 %", "50 %", "100 %"])
     axes.invert_yaxis()
     axes.tick_params(labelsize=7)

@@ -8,7 +8,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -40,11 +40,10 @@ def composition_line(known: Composition | PartialComposition) -> str:
     """What was typed of the composition, as the model reads it."""
     if not known.symbols:
         return "<p class='muted'>No composition: the pattern alone answers.</p>"
-    fractions = getattr(known, "fractions", None)
-    if fractions is None:
-        words = getattr(known, "in_words", "")
-        return f"<p class='muted'>Read as {html.escape(words)}: {html.escape(str(known))}</p>"
-    pairs = sorted(zip(known.symbols, fractions, strict=True), key=lambda pair: -pair[1])
+    if kind := getattr(known, "in_words", ""):
+        return f"<p class='muted'>Read as {html.escape(kind)}: {html.escape(str(known))}</p>"
+    exact = cast("Composition", known)
+    pairs = sorted(zip(exact.symbols, exact.fractions, strict=True), key=lambda pair: -pair[1])
     parts = ", ".join(f"{symbol} {100 * fraction:.3g} %" for symbol, fraction in pairs)
     return f"<p class='muted'>Read as: {html.escape(parts)} (atomic)</p>"
 
