@@ -28,7 +28,7 @@ from xxact_core.training import run as run_module
 from xxact_core.training.config import OBJECTIVES, Recipe, override
 from xxact_core.training.distributed import ALONE, Ranks
 from xxact_core.training.gradients import gradients_of
-from xxact_core.training.journal import read_journal
+from xxact_core.training.journal import STOP, read_journal
 from xxact_core.training.recipes import RECIPES, recipe_by_name
 from xxact_core.training.run import Run, open_run, target_statistics, train, write_status
 from xxact_core.training.schedule import learning_rate
@@ -226,6 +226,22 @@ def test_ctrl_c_ends_a_run_after_its_step_and_a_second_one_at_once(
     assert (snapshot / "manifest.json").is_file()
     assert json.loads((tmp_path / "once" / "status.json").read_text())["state"] == "cancelled"
     assert not list((tmp_path / "twice" / "checkpoints").iterdir())
+
+
+def test_a_file_in_the_run_folder_ends_it_after_its_step_and_the_same_run_goes_on(
+    small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = run_module.take_step
+
+    def asked(run: Run) -> float:
+        (run.folder / STOP).touch()
+        return honest(run)
+
+    monkeypatch.setattr(run_module, "take_step", asked)
+    assert train(QUICK, small_dataset, tmp_path).name == "step-1"
+    assert json.loads((tmp_path / "status.json").read_text())["state"] == "cancelled"
+    monkeypatch.setattr(run_module, "take_step", honest)
+    assert train(QUICK, small_dataset, tmp_path) == tmp_path / "model"
 
 
 def test_damaged_snapshot_is_set_aside_and_the_one_before_used(small_dataset: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from bokeh.palettes import Cividis256
 from bokeh.plotting import figure
 
 from xxact_app.map_image import points_to_image
-from xxact_core.quantities import CRYSTAL_SYSTEM, CRYSTAL_SYSTEM_COLOURS, Quantity
+from xxact_core.quantities import CRYSTAL_SYSTEM_COLOURS, Quantity
 
 MOST_POINTS = 200_000
 """Materials that the browser draws one by one; of more it gets an image, drawn anew for what is zoomed to."""
@@ -71,11 +71,12 @@ class MapFigure:
 
 
 def colour_by(quantity: Quantity, values: np.ndarray) -> Colouring:
-    """Crystal systems have a colour each; all else goes from its 2nd to its 98th percentile."""
+    """A few classes, such as crystal systems, have a colour each; all else goes from its 2nd to its 98th percentile."""
     values = values.astype(np.float32)
-    if quantity == CRYSTAL_SYSTEM:
+    if 0 < len(quantity.classes) <= len(CRYSTAL_SYSTEM_COLOURS):
         last = len(quantity.classes) - 0.5
-        return Colouring(quantity.label, values, CRYSTAL_SYSTEM_COLOURS, -0.5, last, quantity.classes)
+        colours = CRYSTAL_SYSTEM_COLOURS[: len(quantity.classes)]
+        return Colouring(quantity.label, values, colours, -0.5, last, quantity.classes)
     values = values + (quantity.kind == "class")  # the number of a space group, which counts from 1
     known = values[np.isfinite(values)]
     low, high = (float(edge) for edge in np.percentile(known, _OUTLIERS)) if known.size else (0.0, 1.0)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from xxact_core.evaluation.embeddings import Projection, fit_projection
 from xxact_core.evaluation.evaluate import silhouettes
 from xxact_core.patterns.pattern import GriddedPattern
 from xxact_core.patterns.smearing import smear
+from xxact_core.quantities import TARGETS, Quantity
 
 MOST_SILHOUETTES = 2000
 """Materials that silhouettes are taken over; their time grows with the square."""
@@ -65,13 +66,17 @@ class Panel:
 
 @dataclass(frozen=True)
 class EmbeddingMap:
-    """Maps of the same materials by one model or two; `embedded` tells of the materials, in the order of the places."""
+    """Maps of the same materials by one model or two; `embedded` tells of the materials, in the order of the places.
+
+    files: that it is drawn from, none where arrays were given. quantities: what the targets of the materials are.
+    """
 
     part: str
     materials: Materials
     panels: tuple[Panel, ...]
     embedded: Embedded
     files: tuple[Path, ...]
+    quantities: Mapping[str, Quantity] = field(default_factory=lambda: TARGETS)
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,7 @@ class EmbeddingStore:
             return NoMap(text + "while you look at something else, and is kept.", can_make=True)
         files = tuple(path for path in paths if path is not None)
         drawn = [_read(path, path.stat().st_mtime_ns, part) for path in files]
-        embedded, orders = _common([one.embedded for one in drawn])
+        embedded, orders = common_materials([one.embedded for one in drawn])
         if len(embedded) < LEAST_MATERIALS:
             return NoMap("The two models have hardly any material in common: choose other materials.")
         panels = []
@@ -205,8 +210,8 @@ class EmbeddingStore:
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """One file, read and projected."""
+class Drawn:
+    """One file or table of embeddings, read and projected."""
 
     embedded: Embedded
     projection: Projection
@@ -215,21 +220,29 @@ class _Drawn:
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, _changed: int, part: str) -> _Drawn:
-    embedded = read_embedded(path, parts=(part,))
+def _read(path: Path, _changed: int, part: str) -> Drawn:
+    return project_embedded(read_embedded(path, parts=(part,)), part=part, name=path.name)
+
+
+def project_embedded(embedded: Embedded, *, part: str, name: str) -> Drawn:
+    """Principal components and silhouettes of a part of embeddings.
+
+    Raises:
+        InputError: they are of too few materials.
+    """
     values = embedded.parts[part]
     if len(embedded) < LEAST_MATERIALS:
-        msg = f"{path.name} holds {len(embedded)} materials; a map needs at least {LEAST_MATERIALS}"
+        msg = f"{name} holds {len(embedded)} materials; a map needs at least {LEAST_MATERIALS}"
         raise InputError(msg, code="E_PREDICTIONS")
     projection = fit_projection(values)
     systems = embedded.targets.get("crystal_system", np.full(len(embedded), np.nan))
     known = np.flatnonzero(~np.isnan(systems))
     known = np.random.default_rng(0).permutation(known)[:MOST_SILHOUETTES]
     scores = silhouettes(values[known], systems[known]) if 1 < len(np.unique(systems[known])) < len(known) else {}
-    return _Drawn(embedded, projection, projection.project(values).astype(np.float32), scores)
+    return Drawn(embedded, projection, projection.project(values).astype(np.float32), scores)
 
 
-def _common(of_models: list[Embedded]) -> tuple[Embedded, list[np.ndarray | None]]:
+def common_materials(of_models: list[Embedded]) -> tuple[Embedded, list[np.ndarray | None]]:
     """The materials that all have, and of each model where they stand in its file; None where nothing changes."""
     first, *others = of_models
     if all(np.array_equal(first.id, other.id) for other in others):

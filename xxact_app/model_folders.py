@@ -45,6 +45,19 @@ def list_models(workspace: Workspace) -> list[ModelFolder]:
     return [model for model in models if model is not None]
 
 
+def find_model(folder: Path) -> ModelFolder:
+    """The model in a checkpoint's folder, or in that of a finished run.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    place = folder if (folder / DESCRIPTION).is_file() or not (folder / "model").is_dir() else folder / "model"
+    place = place.resolve()
+    run = place.parent.name if place.name == "model" else place.name
+    changed = (place / DESCRIPTION).stat().st_mtime_ns if (place / DESCRIPTION).is_file() else 0
+    return _described(f"folder {place}", f"Model {safe_text(run, limit=60)}", place, changed)
+
+
 def load_model(model: ModelFolder) -> Checkpoint:
     """The checkpoint of a folder; a few stay in memory.
 

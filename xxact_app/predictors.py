@@ -34,6 +34,11 @@ def load_predictor(run: str = "") -> Predictor:
     return _loaded(folder, folder.stat().st_mtime_ns if folder.is_dir() else 0)
 
 
+def open_predictor(folder: Path) -> Predictor:
+    """The model in a checkpoint's folder; `CheckpointError` says why it cannot be used."""
+    return _loaded(folder, folder.stat().st_mtime_ns)
+
+
 def _loaded(folder: Path | None, changed: int) -> Predictor:
     with _loading:
         return _load(folder, changed)

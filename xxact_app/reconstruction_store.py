@@ -59,14 +59,22 @@ class OverSet:
 class ReconstructionStore:
     """Asked by the screen; computes what a session's choices lead to."""
 
-    def __init__(self, session: Session, store: Store, *, workspace: Callable[[], Workspace] = open_workspace) -> None:
+    def __init__(
+        self,
+        session: Session,
+        store: Store,
+        *,
+        workspace: Callable[[], Workspace] = open_workspace,
+        models: Callable[[], list[ModelFolder]] | None = None,
+    ) -> None:
         self.session, self.store = session, store
         self._workspace = workspace
+        self._models = models or (lambda: list_models(workspace()))
         self._kept: dict[tuple[object, ...], Reconstruction] = {}
 
     def models(self) -> list[ModelFolder]:
         """All models, those that learned to reconstruct first."""
-        return sorted(list_models(self._workspace()), key=lambda model: not model.reconstructs)
+        return sorted(self._models(), key=lambda model: not model.reconstructs)
 
     def model(self) -> ModelFolder | None:
         """The chosen model, else the first."""

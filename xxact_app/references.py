@@ -7,12 +7,11 @@ import logging
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 
 from xxact_app.escaping import safe_text
-from xxact_app.samples import without_name
+from xxact_app.samples import free_name, without_name
 from xxact_core.errors import InputError, StructureError
 from xxact_core.patterns.conversions import two_theta_to_d
 from xxact_core.simulation.cif_reading import read_foreign_cif
@@ -58,8 +57,8 @@ def read_reference(file: str, content: bytes, *, taken: Collection[str]) -> Refe
         logger.exception("reading a dropped structure failed")
         msg = f"{name}: cannot be read; the server's log says more"
         raise StructureError(msg, code="E_STRUCTURE") from error
-    free = name if name not in taken else next(f"{name} ({n})" for n in count(2) if f"{name} ({n})" not in taken)
-    return Reference(f"cif-{hashlib.sha256(content).hexdigest()[:16]}", free, file, lines, content)
+    key = f"cif-{hashlib.sha256(content).hexdigest()[:16]}"
+    return Reference(key, free_name(name, taken), file, lines, content)
 
 
 @dataclass(frozen=True)

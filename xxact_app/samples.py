@@ -83,8 +83,9 @@ def read_sample(file: str, content: bytes, *, number: int, taken: Collection[str
         logger.exception("reading a dropped file failed")
         msg = f"{name}: cannot be read; the server's log says more"
         raise PatternError(msg, code="E_FORMAT") from error
-    free = name if name not in taken else next(f"{name} ({n})" for n in count(2) if f"{name} ({n})" not in taken)
-    return Sample(f"{hashlib.sha256(content).hexdigest()[:16]}-{number}", free, file, pattern, content)
+    return Sample(
+        f"{hashlib.sha256(content).hexdigest()[:16]}-{number}", free_name(name, taken), file, pattern, content
+    )
 
 
 def read_scan(sample: Sample, *, scan: int | Literal["sum"]) -> Sample:
@@ -95,6 +96,11 @@ def read_scan(sample: Sample, *, scan: int | Literal["sum"]) -> Sample:
     """
     pattern = read_foreign_pattern(sample.content, name=sample.pattern.name, scan=scan)
     return replace(sample, pattern=pattern, scan=scan)
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """The name, or with a number behind it where others have it already."""
+    return name if name not in taken else next(f"{name} ({n})" for n in count(2) if f"{name} ({n})" not in taken)
 
 
 def list_examples() -> list[Example]:

@@ -29,7 +29,6 @@ from xxact_app.views import embedding_text as words
 from xxact_app.views.downloads import PythonText, download_row
 from xxact_app.views.making import MakingPanel
 from xxact_app.views.selection import SelectionView
-from xxact_core.quantities import TARGETS
 
 _ASK = grid_css(
     "minmax(0, 1fr) minmax(0, 1fr) minmax(0, 1fr) minmax(0, 0.8fr)",
@@ -89,11 +88,11 @@ class EmbeddingView:
         ]  # fmt: skip
         self.maps = pn.Column(*self.panels, stylesheets=[_ONE], sizing_mode="stretch_width", margin=0)
         self.shown = self._screen()
-        asked = pn.Column(
+        self.asked = pn.Column(
             *self.models, self.materials, self.colour, self.part, stylesheets=[_ASK], sizing_mode="stretch_width",
             margin=0,
         )  # fmt: skip
-        self.panel = pn.Column(asked, self.message, self.made, self.shown, sizing_mode="stretch_width", margin=0)
+        self.panel = pn.Column(self.asked, self.message, self.made, self.shown, sizing_mode="stretch_width", margin=0)
         self._watch()
         self._show()
 
@@ -253,7 +252,7 @@ class EmbeddingView:
     def _colouring(self, shown: EmbeddingMap) -> Colouring:
         targets = shown.embedded.targets
         name = self.session.map_colour if self.session.map_colour in targets else next(iter(targets), "crystal_system")
-        return colour_by(TARGETS[name], targets.get(name, np.full(len(shown.embedded), np.nan)))
+        return colour_by(shown.quantities[name], targets.get(name, np.full(len(shown.embedded), np.nan)))
 
     def _show_selection(self, *_events: object) -> None:
         if not isinstance(self.map, EmbeddingMap):

@@ -23,7 +23,7 @@ _MOST_IN_PICTURE = 200_000
 
 def colour_choices(shown: EmbeddingMap) -> dict[str, str]:
     """Label → name of every target that the materials have."""
-    return {TARGETS[name].label: name for name in shown.embedded.targets}
+    return {shown.quantities[name].label: name for name in shown.embedded.targets}
 
 
 def map_words(shown: EmbeddingMap) -> str:
@@ -70,9 +70,9 @@ def selection_rows(shown: EmbeddingMap, numbers: Sequence[int]) -> pd.DataFrame:
     chosen = np.asarray(numbers, dtype=np.int64)
     columns: dict[str, object] = {"Material": [safe_text(name) for name in shown.embedded.id[chosen]]}
     columns["Formula"] = [safe_text(formula) for formula in shown.embedded.formula[chosen]]
-    for name in _LISTED:
+    for name in (*_LISTED, *(name for name in shown.quantities if name not in TARGETS)):
         if name in shown.embedded.targets:
-            quantity, values = TARGETS[name], shown.embedded.targets[name][chosen]
+            quantity, values = shown.quantities[name], shown.embedded.targets[name][chosen]
             unit = f" [{quantity.unit}]" if quantity.unit else ""
             columns[quantity.label + unit] = (
                 _words(values, quantity.classes) if quantity.classes else np.round(values, 3)
@@ -112,7 +112,7 @@ def to_columns(shown: EmbeddingMap, numbers: Sequence[int]) -> dict[str, np.ndar
     embedded = shown.embedded
     columns = {"id": embedded.id[chosen], "formula": embedded.formula[chosen]}
     for name, values in embedded.targets.items():
-        classes = TARGETS[name].classes
+        classes = shown.quantities[name].classes
         columns[name] = np.array(_words(values[chosen], classes)) if classes else values[chosen]
     for place, panel in enumerate(shown.panels, start=1):
         suffix = f"_{place}" if len(shown.panels) > 1 else ""
@@ -130,7 +130,7 @@ def to_netcdf(shown: EmbeddingMap, numbers: Sequence[int]) -> bytes:
     """The selection as netCDF, with the embedding itself."""
     chosen = np.asarray(numbers, dtype=np.int64) if len(numbers) else np.arange(len(shown.embedded))
     columns = {**to_columns(shown, numbers), "embedding": shown.embedded.parts[shown.part][chosen]}
-    units = {name: TARGETS[name].unit for name in shown.embedded.targets if TARGETS[name].unit}
+    units = {name: shown.quantities[name].unit for name in shown.embedded.targets if shown.quantities[name].unit}
     about = {"part": shown.part, "models": ", ".join(panel.model.digest for panel in shown.panels)}
     return columns_to_netcdf(columns, dimension="material", units=units, about=about)
 
@@ -165,7 +165,9 @@ def to_picture(shown: EmbeddingMap, colouring: Colouring, *, kind: str) -> bytes
 
 
 def python_of(shown: EmbeddingMap) -> str:
-    """A program that makes the map that is shown, from the files that it is drawn from."""
+    """A program that makes the map that is shown, from the files that it is drawn from; none without files."""
+    if not shown.files:
+        return ""
     made = ""
     if shown.materials.dataset is not None:
         made = "".join(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import panel as pn
 import panel_material_ui as pmui
 
@@ -12,6 +14,9 @@ from xxact_app.theme import TEXT_CSS, grid_css, palette
 from xxact_app.training_figures import Line, curve_figure, draw_curves
 from xxact_app.training_store import TrainingStore
 from xxact_app.views import training_text as words
+
+if TYPE_CHECKING:
+    from xxact_app.followed_runs import FollowedRuns
 
 _HALVES = "minmax(0, 1fr) minmax(0, 1fr)"
 _LAYOUT = grid_css(
@@ -25,7 +30,7 @@ _PREFERRED = ("crystal_system_accuracy",)
 class CurvesView:
     """Four figures of the runs that the session compares; `panel` is all of them."""
 
-    def __init__(self, session: Session, store: TrainingStore) -> None:
+    def __init__(self, session: Session, store: TrainingStore | FollowedRuns) -> None:
         self.session, self.store = session, store
         self._drawn: object = None
         self.loss, self.metric = curve_figure("Loss"), curve_figure("Validation")

@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+STOP = "stop"
+"""A file of this name in a run folder ends the run after its step, as SIGTERM does."""
+
 
 class Journal:
     """Appends events to journal.jsonl; every line is flushed, so that a reader sees it at once."""

@@ -25,7 +25,7 @@ from xxact_core.training.config import Recipe
 from xxact_core.training.distributed import ALONE, Ranks, any_asks, as_the_leader_says, joined, local_device
 from xxact_core.training.finish import finished_checkpoint
 from xxact_core.training.gradients import gradients_of
-from xxact_core.training.journal import Journal
+from xxact_core.training.journal import STOP, Journal
 from xxact_core.training.labels import check_materials, target_statistics
 from xxact_core.training.layers import run_compiled, run_recomputed
 from xxact_core.training.optimiser import Optimisers, make_optimiser
@@ -71,7 +71,8 @@ def train(recipe: Recipe, dataset: Path, folder: Path, *, progress: bool = False
     """Train a model as a recipe says, going on from the newest whole snapshot in the run folder where there is one.
 
     Returns:
-        The folder of the finished checkpoint, or of the last snapshot where the run was stopped by Ctrl+C or SIGTERM.
+        The folder of the finished checkpoint, or of the last snapshot where the run was stopped by Ctrl+C, SIGTERM or
+        a file `stop` in its folder.
 
     Raises:
         RecipeError: the folder holds a run of another recipe or data set, or the data has no label to train on.
@@ -86,7 +87,8 @@ def train(recipe: Recipe, dataset: Path, folder: Path, *, progress: bool = False
         with _progress_bar(run, shown=progress and ranks.leads) as show, _stopped_by_signals(run):
             while run.step < run.steps and not run.stop_requested:
                 show(take_step(run))
-                run.stop_requested = any_asks(run.asked_to_stop, device=device)
+                asked = run.asked_to_stop or (ranks.leads and (folder / STOP).exists())
+                run.stop_requested = any_asks(asked, device=device)
                 if ranks.leads:
                     keep_records(run)
         if ranks.leads and run.step == run.steps:
@@ -160,6 +162,7 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path, *, device: torch.devic
     if snapshot is not None:
         run.step = run.first_step = load_snapshot(snapshot, trainee, run.optimiser)
     if ranks.leads:
+        (folder / STOP).unlink(missing_ok=True)  # of the last time
         journal.forget_after(run.step)
     if snapshot is not None:
         journal.write("resumed", step=run.step)

@@ -1,0 +1,153 @@
+"""How a widget shows itself in a notebook: on the page of Jupyter alone, with nothing from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+import param
+from bokeh.models import ImportedStyleSheet, InlineStyleSheet
+from bokeh.models.ui import UIElement
+from panel.io.notebook import replace_inline_css
+from panel.models.esm import ReactComponent
+
+from xxact_app.session import Session
+from xxact_app.theme import MATERIAL_THEME
+
+NOT_LOADED = "This needs, once and in a cell of its own: import panel as pn; pn.extension('tabulator', inline=True)"
+"""What stands in place of a widget where the notebook has not loaded Panel, which no library may do for it."""
+
+MimeBundle = tuple[dict[str, Any], dict[str, Any]]
+"""What Jupyter shows: content by kind, and what is said of it."""
+
+_COMPONENTS = Path(pmui.__file__).parent / "dist"
+_LONGEST_OWN = 100_000
+"""Characters of a component that is no part of Material UI's bundle, at most."""
+
+_MODULE = (
+    "while (!window.xxactMaterial) await new Promise((done) => setTimeout(done, 20));"
+    "export default (await window.xxactMaterial).default"
+)
+_LOADER = "data:text/javascript;base64," + base64.b64encode(_MODULE.encode()).decode()
+"""A module that hands out the components of Material UI that the page has."""
+
+_SCRIPT = """<script>
+window.xxactMaterial ??= (async () => {{
+  const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  document.fonts.add(await new FontFace("Material Icons", bytes("{font}")).load());
+  const unpacked = new Blob([bytes("{code}")]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const code = new Blob([await new Response(unpacked).text()], {{type: "text/javascript"}});
+  return import(URL.createObjectURL(code));
+}})();
+</script>"""
+
+
+class Choice:
+    """An attribute of a widget that is a choice of its session: what the user chose, and to be chosen from Python.
+
+    name: of the session's parameter, where the attribute is called otherwise.
+    """
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = self.name or name
+
+    def __get__(self, widget: NotebookWidget | None, owner: type) -> Any:  # noqa: ANN401 - whatever the choice is
+        return self if widget is None else getattr(widget.session, self.name)
+
+    def __set__(self, widget: NotebookWidget, value: object) -> None:
+        setattr(widget.session, self.name, value)
+
+
+class NotebookWidget:
+    """What all widgets share: the last line of a cell shows them, and what Python changes is drawn at once."""
+
+    session: Session
+    panel: pn.viewable.Viewable
+
+    def show_panel(self, session: Session, panel: pn.viewable.Viewable) -> None:
+        """Take the panel of a screen; called last, when it follows the session already."""
+        self.session = session
+        self.panel = _Frame(panel, sizing_mode="stretch_width", margin=0)
+        # A cell that changes a figure is no event of the page: nobody but us sends the change there.
+        session.param.watch(self.push, [name for name in session.param if name != "name"])
+
+    def push(self, *_events: param.parameterized.Event) -> None:
+        """Send changes of the figures to every place where the widget is shown."""
+        pn.io.push_notebook(self.panel)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> MimeBundle:
+        if not pn.extension._loaded:  # noqa: SLF001 - what Panel itself asks before it shows anything
+            return {"text/plain": NOT_LOADED}, {}
+        shown = self.panel._repr_mimebundle_(include, exclude)
+        data, about = shown if isinstance(shown, tuple) else (shown, {})
+        if "text/html" in data:
+            data = {**data, "text/html": _material_script() + data["text/html"]}
+        return data, about
+
+
+class _Frame(pn.Column):
+    """The panel with all that it needs, and its Material components in short.
+
+    Each of them would bring the whole library, 1.4 MB, into the notebook. The page gets it once, packed, from
+    `_material_script`, and the components name a module that waits for it. Style sheets that would be fetched from
+    elsewhere are put in.
+    """
+
+    def _render_model(self, *arguments: Any, **more: Any) -> Any:  # noqa: ANN401 - as Panel declares it
+        parts = self.select()
+        for part in parts:
+            part._manual_params = type(part)._manual_params  # noqa: SLF001 - see below
+        model = super()._render_model(*arguments, **more)
+        for part in parts:
+            # Panel would name the sheets again, by their addresses elsewhere, whenever a text changes.
+            part._manual_params = [*type(part)._manual_params, "stylesheets"]  # noqa: SLF001 - there is no other way
+        known: dict[str, InlineStyleSheet] = {}
+        for part in model.references():
+            if isinstance(part, UIElement):
+                _put_in_styles(part, known)
+            if isinstance(part, ReactComponent) and len(part.esm or "") > _LONGEST_OWN:
+                part.update(esm=_LOADER, bundle="url", css_bundle=_icon_style())
+                part.data.theme_config = MATERIAL_THEME
+        return model
+
+
+def _put_in_styles(part: UIElement, known: dict[str, InlineStyleSheet]) -> None:
+    """Have the text of style sheets in place of their addresses; each one once, so that it travels once."""
+    if not any(isinstance(sheet, ImportedStyleSheet) for sheet in part.stylesheets):
+        return
+    sheets = []
+    for sheet in part.stylesheets:
+        if isinstance(sheet, ImportedStyleSheet):
+            if sheet.url not in known:
+                found = replace_inline_css(sheet)
+                known[sheet.url] = found if isinstance(found, InlineStyleSheet) else InlineStyleSheet(css="")
+            sheets.append(known[sheet.url])
+        else:
+            sheets.append(sheet)
+    part.stylesheets = sheets
+
+
+@cache
+def _icon_style() -> str:
+    """How icons are drawn from their font, as the address of a style sheet; the font itself comes with the page."""
+    text = (_COMPONENTS / "panel-material-ui.bundle.css").read_text(encoding="utf-8")
+    rules = "".join(re.findall(r"\.material-icons[^{}]*\{[^}]*\}", text))
+    return "data:text/css;base64," + base64.b64encode(rules.encode()).decode()
+
+
+@cache
+def _material_script() -> str:
+    """The components of Material UI and their icons for a page that has none yet, as HTML."""
+    code = (_COMPONENTS / "panel-material-ui.bundle.js").read_bytes()
+    (font,) = _COMPONENTS.glob("material-icons-[A-Z]*.woff2")
+    packed, letters = gzip.compress(code, mtime=0), font.read_bytes()
+    return _SCRIPT.format(code=base64.b64encode(packed).decode(), font=base64.b64encode(letters).decode())
