@@ -11,6 +11,7 @@ from xxact_app.workspace import Workspace, open_workspace
 from xxact_core.checkpoint import Checkpoint, make_model, save_checkpoint
 from xxact_core.evaluation.embedded import Embedded, write_embedded
 from xxact_core.model.config import preset
+from xxact_core.quantities import TARGETS
 
 
 def workspace_with(
@@ -22,7 +23,8 @@ def workspace_with(
         place = workspace.runs / name / "model"
         place.mkdir(parents=True)
         about = {"recipe": {"name": name, "objectives": list(objectives)}}
-        save_checkpoint(place, Checkpoint(make_model(preset(kind), seed=seed), statistics={}, about=about))
+        statistics = {name: (0.0, 1.0) for name, target in TARGETS.items() if target.kind == "value"}
+        save_checkpoint(place, Checkpoint(make_model(preset(kind), seed=seed), statistics, about=about))
     if dataset is not None:
         copy = workspace.datasets / "small"
         copy.mkdir()

@@ -204,7 +204,7 @@ def test_a_report_survives_any_name_and_has_a_page_a_pattern(tmp_path: Path) -> 
     assert "<b>" not in svg
     page = view._page(predictions.rows()[0].answer)
     facts = dict(page.facts)
-    assert "background='arpls'" in facts["Preparation"]
+    assert "SubtractBackground(method='arpls'" in facts["Preparation"]
     assert "SHA-256" in facts["Model"]
     bare = Page(page.answer, page.gridded, "log", ())
     assert pages_to_pdf([bare]).startswith(b"%PDF")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import param
 
 from xxact_app.escaping import safe_text
 from xxact_app.samples import Sample, free_name
@@ -56,8 +55,7 @@ def give_patterns(store: Store, patterns: Mapping[str, Pattern]) -> dict[str, st
     for name, pattern in patterns.items():
         taken = {sample.name for sample in store.samples.values()}
         sample = Sample(f"given-{uuid.uuid4().hex}", free_name(safe_text(name), taken), name, pattern)
-        with param.edit_constant(store):
-            store.samples = {**store.samples, sample.key: sample}
+        store.take(sample)
         keys[name] = sample.key
     return keys
 

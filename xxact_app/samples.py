@@ -39,7 +39,7 @@ class Sample:
     def scans(self) -> int:
         """How many scans the file holds."""
         stated = self.pattern.metadata.get("scans", "")
-        return int(stated) if stated.isdecimal() else 1
+        return int(stated) if stated.isdecimal() and self.content else 1
 
 
 @dataclass(frozen=True)

@@ -94,12 +94,16 @@ class Store(param.Parameterized):
             except InputError as error:
                 self.add_problem(str(error))
                 continue
-            self.read[sample.key] = sample
-            self._new.add(sample.key)
-            with param.edit_constant(self):
-                self.samples = {**self.samples, sample.key: sample}
+            self.take(sample)
             keys.append(sample.key)
         return keys
+
+    def take(self, sample: Sample) -> None:
+        """Keep a pattern that was read, until the session takes it up or does not."""
+        self.read[sample.key] = sample
+        self._new.add(sample.key)
+        with param.edit_constant(self):
+            self.samples = {**self.samples, sample.key: sample}
 
     @property
     def references(self) -> dict[str, Reference]:

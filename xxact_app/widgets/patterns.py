@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xxact_app.given_patterns import give_patterns, given_to_patterns
 from xxact_app.model_folders import find_model
 from xxact_app.predictors import open_predictor
 from xxact_app.reconstruction_store import ReconstructionStore, Shown
 from xxact_app.session import Session
+from xxact_app.step_list import place_of, set_value, switch_step, value_of
 from xxact_app.store import Answer, Store
 from xxact_app.views import pattern, prediction, reconstruction
 from xxact_app.widgets.display import Choice, NotebookWidget
@@ -21,10 +22,33 @@ if TYPE_CHECKING:
     from xxact_core.predict import Prediction, Predictor
 
 
+class _Setting:
+    """An attribute of a widget that is a setting of a step of the preparation; `off` where the step is not done."""
+
+    def __init__(self, step: str, setting: str, *, off: float | str = 0.0) -> None:
+        self.step, self.setting, self.off = step, setting, off
+
+    def __get__(self, widget: _OfPatterns | None, owner: type) -> Any:  # noqa: ANN401 - a number or a name
+        if widget is None:
+            return self
+        value = value_of(widget.session.steps, self.step, self.setting)
+        return self.off if value is None else value
+
+    def __set__(self, widget: _OfPatterns, value: float | str) -> None:
+        steps = widget.session.steps
+        place = place_of(steps, self.step)
+        if value != self.off:
+            widget.session.steps = set_value(steps, self.step, **{self.setting: value})
+        elif place is not None:
+            widget.session.steps = switch_step(steps, place, on=False)
+
+
 class _OfPatterns(NotebookWidget):
     """What the widgets of patterns share: the patterns by name, their formulas, and which of them is chosen."""
 
-    zero_shift, smearing, background, dark = Choice(), Choice(), Choice(), Choice()
+    steps, dark = Choice(), Choice()
+    zero_shift, smearing = _Setting("zero_shift", "shift"), _Setting("smooth", "sigma")
+    background = _Setting("subtract_background", "method", off="none")
 
     def __init__(
         self,
@@ -64,8 +88,8 @@ class _OfPatterns(NotebookWidget):
 class PatternView(_OfPatterns):
     """Patterns as measured and as the model sees them.
 
-    `axis`, `scale`, `stage`, `arrangement`, `background`, `smearing` [deg], `zero_shift` [deg], `show_background`,
-    `show_windows` and `shown` (names of the patterns drawn) are what the user chose, and may be set.
+    `axis`, `scale`, `stage`, `arrangement`, `steps`, `background`, `smearing` [deg], `zero_shift` [deg],
+    `show_background`, `show_windows` and `shown` (names of the patterns drawn) are what the user chose, and may be set.
     """
 
     axis, scale, stage, arrangement = Choice(), Choice(), Choice(), Choice()
