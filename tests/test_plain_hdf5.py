@@ -86,3 +86,16 @@ def test_what_compresses_best_is_not_taken_for_a_promise(tmp_path: Path) -> None
         file.create_dataset("zeros", data=np.zeros(2**23, dtype="u1"), compression=9, shuffle=True, fletcher32=True)
     with open_plain(tmp_path / "zeros.h5") as file:
         assert file["zeros"].shape == (2**23,)
+
+
+def test_a_netcdf_dimension_of_any_length_holds_nothing_and_is_no_promise(tmp_path: Path) -> None:
+    path = tmp_path / "dimension.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("peak", shape=(2**20,), dtype="f4")
+        file.create_dataset("intensity", data=np.zeros(2**20, dtype="u1"))
+    with open_plain(path) as file:
+        assert file["peak"].shape == (2**20,)
+    with h5py.File(path, "a") as file:
+        file.create_dataset("more", shape=(2**21,), dtype="f4")
+    with pytest.raises(NotPlainError, match="more announces 2097152 values"), open_plain(path):
+        pass

@@ -31,11 +31,14 @@ def open_plain(path: Path) -> Iterator[h5py.File]:
         OSError: it is missing or no HDF5.
     """
     with h5py.File(path, "r") as file:
-        _check_group(file, seen={_address(file)}, depth=0)
+        arrays = list(_arrays(file, seen={_address(file)}, depth=0))
+        longest = max((max(item.shape, default=0) for item in arrays if item.id.get_storage_size()), default=0)
+        for item in arrays:
+            _check_dataset(item, longest=longest)
         yield file
 
 
-def _check_group(group: h5py.Group, *, seen: set[int], depth: int) -> None:
+def _arrays(group: h5py.Group, *, seen: set[int], depth: int) -> Iterator[h5py.Dataset]:
     if depth > DEEPEST:
         msg = f"{group.name} lies deeper than {DEEPEST} groups"
         raise NotPlainError(msg)
@@ -51,12 +54,13 @@ def _check_group(group: h5py.Group, *, seen: set[int], depth: int) -> None:
             msg = f"it holds more than {MOST_MEMBERS} members"
             raise NotPlainError(msg)
         if isinstance(item, h5py.Group):
-            _check_group(item, seen=seen, depth=depth + 1)
+            yield from _arrays(item, seen=seen, depth=depth + 1)
         elif isinstance(item, h5py.Dataset):
-            _check_dataset(item)
+            yield item
 
 
-def _check_dataset(item: h5py.Dataset) -> None:
+def _check_dataset(item: h5py.Dataset, *, longest: int) -> None:
+    """`longest`: axis of what is really stored; a netCDF dimension is as long as one and holds nothing itself."""
     if item.is_virtual or item.external:
         msg = f"the data of {item.name} lie in another file"
         raise NotPlainError(msg)
@@ -66,6 +70,8 @@ def _check_dataset(item: h5py.Dataset) -> None:
         msg = f"{item.name} is stored with unknown filters: {sorted(filters - _FILTERS)}"
         raise NotPlainError(msg)
     size, stored = item.size or 0, item.id.get_storage_size()
+    if item.ndim == 1 and not stored and size <= longest:
+        return
     if size * item.dtype.itemsize > _MOST_EXPANDED * stored + _SMALL:
         msg = f"{item.name} announces {size} values, and {stored} bytes are stored of it"
         raise NotPlainError(msg)
