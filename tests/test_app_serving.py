@@ -18,6 +18,7 @@ import psutil
 import pytest
 from serving_fixtures import REPOSITORY, Served, free_port, served, started
 from tornado.httpclient import HTTPRequest
+from tornado.ioloop import IOLoop
 from tornado.websocket import websocket_connect
 
 from xxact_app import serving
@@ -82,7 +83,11 @@ class Visitor:
             finally:
                 socket.close()
 
-        return asyncio.run(talk())
+        loop = IOLoop(make_current=False)
+        try:
+            return loop.run_sync(talk)
+        finally:
+            loop.close(all_fds=True)  # the other side need not have closed it yet
 
     def token(self) -> str:
         return re.findall(r'"token":"([^"]+)"', self.ask("/app")[2])[0]
@@ -133,7 +138,8 @@ def emmy(server: Served) -> Visitor:
         "POST", "/login", body=urlencode({"username": "emmy", "password": PASSWORD}),
         headers={"Origin": server.root, "Content-Type": "application/x-www-form-urlencoded"},
     )  # fmt: skip
-    cookies = connection.getresponse().headers.get_all("Set-Cookie")
+    with connection.getresponse() as answer:
+        cookies = answer.headers.get_all("Set-Cookie")
     connection.close()
     return Visitor(server, cookie="; ".join(cookie.partition(";")[0] for cookie in cookies))
 
