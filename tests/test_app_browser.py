@@ -66,7 +66,7 @@ def test_the_examples_are_one_click_away_in_both_stages(visit: Visit) -> None:
     visit.shows("patterns drawn as measured")
     visit.shows("corundum.prn")
     visit.page.get_by_role("button", name="As the model sees it").click()
-    visit.shows("Background removed, moved to Cu Kα")
+    visit.shows("drawn as the model reads them")
     visit.page.get_by_role("button", name="Stacked").click()
     visit.page.get_by_role("button", name="Remove selected").wait_for()
 
