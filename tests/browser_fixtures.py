@@ -16,7 +16,7 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-PATIENCE = 60_000
+PATIENCE = 25_000
 """Milliseconds that a busy machine may take for one step."""
 
 ATTACK = "<img src=x onerror=window.ran=1>"
