@@ -86,7 +86,7 @@ def test_markup_in_any_name_is_shown_on_every_screen_and_run_on_none(visit: Visi
     visit.open("Training")
     visit.shows("New training")
     visit.choose("Data set", f"data {SHOWN_ATTACK}")
-    visit.shows(f"run {SHOWN_ATTACK}")
+    visit.page.get_by_text(f"run {SHOWN_ATTACK}").locator("visible=true").first.wait_for()
     visit.open("Embeddings")
     visit.choose("Model", f"Run run {SHOWN_ATTACK}")
     visit.choose("Materials", f"File {SHOWN_ATTACK}.h5")

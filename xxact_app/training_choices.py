@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xxact_app.escaping import safe_text
 from xxact_app.workspace import Workspace, WorkspaceError, own_folders
 from xxact_core.checkpoint import describe_checkpoint
 from xxact_core.dataset.inspection import describe_dataset
@@ -86,7 +87,7 @@ def list_datasets(workspace: Workspace) -> dict[str, str]:
     for source in workspace.sources:
         if source.is_dir():
             found |= {str(folder): folder for folder in (source, *own_folders(source))}
-    return {label: str(folder) for label, folder in found.items() if (folder / MANIFEST).is_file()}
+    return {safe_text(label): str(folder) for label, folder in found.items() if (folder / MANIFEST).is_file()}
 
 
 def read_facts(path: Path) -> DatasetFacts:
