@@ -20,7 +20,7 @@ LIBRARY_FAULTS = {
     "aria-required-children": "tabulator",  # the foot of tables
     "button-name": "MuiIconButton-sizeSmall",  # - and + beside a number, which arrow keys do too
 }
-"""Faults in what libraries draw, where a program that uses them cannot name things: rule of axe, and what tells them."""
+"""Faults in what libraries draw, where a program that uses them cannot name things: the rule, and what tells them."""
 
 SCREENS = ("Patterns", "Reconstruction", "Prediction", "Training", "Embeddings")
 
