@@ -62,7 +62,7 @@ MEANING = {
     "formula_to_prediction_seconds": "from Enter behind a new formula to the prediction",
     "examples_seconds": "from the click to all example files listed and five drawn",
     "stage_seconds": "from the click to five patterns as the model sees them",
-    "slider_ms": "server time of a change of the smearing or of the arrangement, ten patterns drawn, median",
+    "slider_ms": "server time of a change of smearing or arrangement, the slower, ten patterns drawn, median",
     "map_50k_seconds": "a map of 50,000 materials, from its file to the document",
     "lasso_server_seconds": "server time of a selection of 3,000 of them",
     "map_1m_seconds": "a map of 1,000,000 materials",

@@ -37,6 +37,14 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture
+def tables() -> None:
+    """What Panel needs before it draws tables."""
+    import panel as pn
+
+    pn.extension("tabulator")
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the repository."""

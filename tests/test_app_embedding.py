@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import panel as pn
 import pytest
 from app_fixtures import scan_file
 from bokeh.events import RangesUpdate, SelectionGeometry
@@ -23,15 +22,7 @@ from xxact_app.views import embedding, embedding_text
 from xxact_app.views.embedding import EmbeddingView
 from xxact_core.quantities import CRYSTAL_SYSTEM, CRYSTAL_SYSTEM_COLOURS, SPACE_GROUP
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index"),  # of Panel's table
-    pytest.mark.filterwarnings("ignore:Both 'variant' and 'button_style'"),  # of panel_material_ui's download button
-]
-
-
-@pytest.fixture(autouse=True)
-def _extension() -> None:
-    pn.extension("tabulator")
+pytestmark = pytest.mark.usefixtures("tables")
 
 
 def screen(folder: Path, *, size: int = 210, runs: tuple[str, ...] = ("one",)) -> EmbeddingView:

@@ -10,6 +10,7 @@ from xxact_app.figures import (
     draw_probabilities,
     pattern_figure,
     probability_figure,
+    recolour,
     thin,
     to_scale,
 )
@@ -45,10 +46,10 @@ def test_one_pattern_keeps_its_counts_and_several_share_a_scale() -> None:
 
 def test_stacked_patterns_stand_on_one_another() -> None:
     target = drawn([curve("a"), curve("b"), curve("c")], offset=True)
-    lows = [min(line.data_source.data["y"]) for line in target.lines]
-    assert lows == pytest.approx([0, 1, 2], abs=1e-6)
-    assert target.plot.y_range.end > 3
     assert [item.label.value for item in target.legend.items] == ["c", "b", "a"]
+    lows = {line.name: min(line.data_source.data["y"]) for line in target.lines}
+    assert lows == pytest.approx({"a": 0, "b": 1, "c": 2}, abs=1e-6)
+    assert target.plot.y_range.end > 3
 
 
 def test_lines_are_reused_and_hidden_when_fewer_are_drawn() -> None:
@@ -62,6 +63,17 @@ def test_lines_are_reused_and_hidden_when_fewer_are_drawn() -> None:
     assert target.hover.renderers == [first]
     draw_patterns(target, [], **options)
     assert not any(line.visible for line in target.lines)
+
+
+def test_stacked_curves_keep_their_colours_in_another_theme() -> None:
+    target = drawn([curve("lowest"), curve("highest")], offset=True)
+    items = list(target.legend.items)
+    recolour(target, colours=["red", "blue"], offset=True)
+    assert [line.glyph.line_color for line in target.lines] == ["blue", "red"]
+    options = {"scale": "linear", "offset": False, "x_label": "", "unit": "", "window_edges": None, "keep_range": True}
+    draw_patterns(target, [curve("a"), curve("b")], **options)
+    assert [item.label.value for item in target.legend.items] == ["a", "b"]
+    assert target.legend.items == items, "the same items, with other names"
 
 
 def test_the_range_stays_where_the_user_put_it_if_asked() -> None:

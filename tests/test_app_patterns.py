@@ -10,7 +10,6 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-import panel as pn
 import pytest
 from app_fixtures import FakePredictor, scan_file
 from pattern_files import cif_of_rock_salt, raw_1
@@ -25,15 +24,7 @@ from xxact_core.patterns.guarded_process import end_process
 from xxact_core.patterns.preparation import Preparation, read_preparation
 from xxact_core.simulation import cif_reading
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index"),  # of Panel's table
-    pytest.mark.filterwarnings("ignore:Both 'variant' and 'button_style'"),  # of panel_material_ui's download button
-]
-
-
-@pytest.fixture(autouse=True)
-def _extension() -> None:
-    pn.extension("tabulator")
+pytestmark = pytest.mark.usefixtures("tables")
 
 
 @pytest.fixture(scope="module", autouse=True)

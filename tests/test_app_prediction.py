@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import panel as pn
 import pytest
 from app_fixtures import FakePredictor, loaded, scan_file
 from looking_fixtures import workspace_with
@@ -28,15 +27,7 @@ from xxact_app.views.prediction_report import Page, pages_to_pdf, printable
 from xxact_core.prediction import CompositionCost
 from xxact_core.quantities import CRYSTAL_SYSTEMS
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index"),  # of Panel's table
-    pytest.mark.filterwarnings("ignore:Both 'variant' and 'button_style'"),  # of panel_material_ui's download button
-]
-
-
-@pytest.fixture(autouse=True)
-def _extension() -> None:
-    pn.extension("tabulator")
+pytestmark = pytest.mark.usefixtures("tables")
 
 
 def screen(

@@ -6,7 +6,6 @@ import runpy
 from pathlib import Path
 
 import numpy as np
-import panel as pn
 import pytest
 from app_fixtures import scan_file
 from bokeh.events import Tap
@@ -19,14 +18,7 @@ from xxact_app.store import Store
 from xxact_app.views import reconstruction_text as words
 from xxact_app.views.reconstruction import ReconstructionView
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Both 'variant' and 'button_style'"),  # of panel_material_ui's download button
-]
-
-
-@pytest.fixture(autouse=True)
-def _extension() -> None:
-    pn.extension("tabulator")
+pytestmark = pytest.mark.usefixtures("tables")
 
 
 def screen(

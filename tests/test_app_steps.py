@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import panel as pn
 import pytest
 from app_fixtures import loaded
 
@@ -145,8 +144,7 @@ def test_what_makes_a_pattern_vanish_is_told_in_words() -> None:
 
 
 @pytest.fixture
-def form() -> StepsForm:
-    pn.extension("tabulator")
+def form(tables: None) -> StepsForm:  # noqa: ARG001 - loaded before anything is drawn
     return StepsForm(Session())
 
 

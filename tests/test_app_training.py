@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import panel as pn
 import pytest
 from app_fixtures import FakePredictor
 
@@ -23,15 +22,10 @@ from xxact_core.errors import CheckpointError, InputError, RecipeError
 from xxact_core.training.recipes import recipe_by_name
 from xxact_core.training.run import train
 
-pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index")  # of Panel's table
+pytestmark = pytest.mark.usefixtures("tables")
 
 PATIENCE = 300
 SETTINGS = "validate_every=10\nvalidation_rows=20\nsave_every=10\nbatch_size=16\ndevice=cpu"
-
-
-@pytest.fixture(autouse=True)
-def _extension() -> None:
-    pn.extension("tabulator")
 
 
 @pytest.fixture

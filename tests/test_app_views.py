@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import panel as pn
 import pytest
 from app_fixtures import FakePredictor, loaded, scan_file
 from bokeh.document import Document
@@ -21,15 +20,11 @@ from xxact_app.views.prediction import PredictionView
 from xxact_app.views.space_groups import space_group_name
 from xxact_app.views.wavelength import EVERY_MISSING, WavelengthForm
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index"),  # of Panel's table
-    pytest.mark.filterwarnings("ignore:Both 'variant' and 'button_style'"),  # of panel_material_ui's download button
-]
+pytestmark = pytest.mark.usefixtures("tables")
 
 
 @pytest.fixture(autouse=True)
-def _extension(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    pn.extension("tabulator")
+def _workspace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XXACT_WORKSPACE", str(tmp_path))
 
 

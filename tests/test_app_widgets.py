@@ -19,11 +19,6 @@ from xxact_core.evaluation.embedded import write_embedded
 from xxact_core.patterns.conversions import two_theta_to_d, two_theta_to_q
 from xxact_core.patterns.pattern import Pattern
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index"),  # of Panel's table
-    pytest.mark.filterwarnings("ignore:Both 'variant' and 'button_style'"),  # of panel_material_ui's download button
-]
-
 TWO_THETA = np.arange(10, 80, 0.02)
 INTENSITY = 100 + 2000 * np.exp(-0.5 * ((TWO_THETA - 30) / 0.1) ** 2)
 WAVELENGTH = 0.7093

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from bokeh.core.properties import value
 from bokeh.models import (
     ColumnDataSource,
     CustomJSTickFormatter,
@@ -133,7 +134,7 @@ def draw_patterns(
             for renderer in (line, background, area):
                 renderer.data_source.data = {key: [] for key in renderer.data_source.column_names}
             continue
-        number = len(curves) - 1 - slot if waterfall else slot  # what stands in front is drawn last
+        number = len(curves) - 1 - slot if offset else slot  # the highest is named first, and drawn behind the others
         curve = curves[number]
         largest = float(np.nanmax(curve.intensity))
         factor = 100 / largest if relative and largest > 0 else 1.0
@@ -163,9 +164,7 @@ def draw_patterns(
     shown = target.lines[: len(curves)]
     target.hover.renderers = shown
     target.hover.mode = "vline" if len(curves) <= MOST_TOOLTIPS else "mouse"
-    named = [(shorten(line.name, limit=30), [line]) for line in (shown[::-1] if offset and not waterfall else shown)]
-    if named != [(item.label.value, item.renderers) for item in target.legend.items]:
-        target.legend.items = [LegendItem(label=label, renderers=lines) for label, lines in named]
+    _name_lines(target.legend, shown)
     target.legend.visible = 0 < len(curves) <= MOST_NAMES
     stacked = f"each scaled to its maximum, {step:.0%} apart" if waterfall else "stacked, each scaled to its maximum"
     label_intensity(
@@ -181,9 +180,10 @@ def draw_patterns(
     _draw_windows(target, curves, edges=window_edges, offset=rows, top=top, bottom=target.plot.y_range.start)
 
 
-def recolour(target: PatternFigure, *, colours: Sequence[str]) -> None:
-    """Give the lines the colours of another theme."""
-    for line, background, colour in zip(target.lines, target.backgrounds, colours, strict=False):
+def recolour(target: PatternFigure, *, colours: Sequence[str], offset: bool) -> None:
+    """Give the lines of the curves the colours of another theme; offset: whether they are stacked."""
+    ordered = colours[::-1] if offset else colours
+    for line, background, colour in zip(target.lines, target.backgrounds, ordered, strict=False):
         line.glyph.line_color = background.glyph.line_color = colour
 
 
@@ -236,6 +236,16 @@ def draw_probabilities(
     }
     plot.select_one({"name": "bars"}).glyph.fill_color = colour
     plot.select_one({"name": "values"}).text_color = text_colour
+
+
+def _name_lines(legend: Legend, lines: Sequence[GlyphRenderer]) -> None:
+    """Name these lines in the legend; other names for as many lines are cheap, because no model comes or goes."""
+    if [item.renderers for item in legend.items] != [[line] for line in lines]:
+        legend.items = [LegendItem(renderers=[line]) for line in lines]
+    for item, line in zip(legend.items, lines, strict=True):
+        label = value(shorten(line.name, limit=30))
+        if item.label != label:
+            item.label = label
 
 
 def _provide(target: PatternFigure, number: int) -> None:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
 
-from xxact_app.escaping import safe_text
-from xxact_app.samples import free_name, without_name
-from xxact_core.errors import InputError, StructureError
+from xxact_app.samples import file_to_name, free_name, naming
+from xxact_core.errors import StructureError
 from xxact_core.patterns.conversions import two_theta_to_d
 from xxact_core.simulation.cif_reading import read_foreign_cif
 from xxact_core.simulation.reference_lines import ReferenceLines
-
-logger = logging.getLogger(__name__)
 
 _ATOMS = re.compile(rb"^\s*_atom_site_(?:fract_x|cartn_x|label)\b", re.MULTILINE | re.IGNORECASE)
 _INTENSITIES = re.compile(rb"^\s*_pd_(?:meas|proc|calc)_\w*(?:intensity|counts)", re.MULTILINE | re.IGNORECASE)
@@ -47,16 +43,9 @@ def read_reference(file: str, content: bytes, *, taken: Collection[str]) -> Refe
     Raises:
         StructureError: what is wrong with it, in words that begin with its name.
     """
-    name = safe_text(file.replace("\\", "/").rpartition("/")[2]).strip() or "unnamed file"
-    try:
+    name = file_to_name(file)
+    with naming(name, as_=StructureError, code="E_STRUCTURE"):
         lines = read_foreign_cif(content, name=name)
-    except InputError as error:
-        msg = f"{name}: {without_name(error, name)}"
-        raise StructureError(msg, code=error.code) from error
-    except Exception as error:
-        logger.exception("reading a dropped structure failed")
-        msg = f"{name}: cannot be read; the server's log says more"
-        raise StructureError(msg, code="E_STRUCTURE") from error
     key = f"cif-{hashlib.sha256(content).hexdigest()[:16]}"
     return Reference(key, free_name(name, taken), file, lines, content)
 

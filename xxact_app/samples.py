@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -73,16 +74,9 @@ def read_sample(file: str, content: bytes, *, number: int, taken: Collection[str
     Raises:
         PatternError: what is wrong with the file, in words that begin with its name.
     """
-    name = safe_text(file.replace("\\", "/").rpartition("/")[2]).strip() or "unnamed file"
-    try:
+    name = file_to_name(file)
+    with naming(name, as_=PatternError, code="E_FORMAT"):
         pattern = read_foreign_pattern(content, name=name)
-    except InputError as error:
-        msg = f"{name}: {without_name(error, name)}"
-        raise PatternError(msg, code=error.code) from error
-    except Exception as error:
-        logger.exception("reading a dropped file failed")
-        msg = f"{name}: cannot be read; the server's log says more"
-        raise PatternError(msg, code="E_FORMAT") from error
     return Sample(
         f"{hashlib.sha256(content).hexdigest()[:16]}-{number}", free_name(name, taken), file, pattern, content
     )
@@ -96,6 +90,28 @@ def read_scan(sample: Sample, *, scan: int | Literal["sum"]) -> Sample:
     """
     pattern = read_foreign_pattern(sample.content, name=sample.pattern.name, scan=scan)
     return replace(sample, pattern=pattern, scan=scan)
+
+
+def file_to_name(file: str) -> str:
+    """What a dropped file is called: the last part of its name, safe to show."""
+    return safe_text(file.replace("\\", "/").rpartition("/")[2]).strip() or "unnamed file"
+
+
+@contextmanager
+def naming(name: str, *, as_: type[InputError], code: str) -> Iterator[None]:
+    """Whatever goes wrong in reading becomes an error in words that begin with the name of the file.
+
+    as_, code: what is raised; an error in words keeps its own code.
+    """
+    try:
+        yield
+    except InputError as error:
+        msg = f"{name}: {without_name(error, name)}"
+        raise as_(msg, code=error.code) from error
+    except Exception as error:
+        logger.exception("reading a dropped file failed")
+        msg = f"{name}: cannot be read; the server's log says more"
+        raise as_(msg, code=code) from error
 
 
 def free_name(name: str, taken: Collection[str]) -> str:

@@ -165,7 +165,8 @@ class PatternView:
         drawn = (session.axis, session.stage, tuple(session.files), tuple(session.hidden), tuple(session.scans.items()))
         with pn.io.hold():
             if events and all(event.name == "dark" for event in events) and not waterfall:
-                recolour(self.figure, colours=[curve.colour for curve in shown.curves])
+                stacked = session.arrangement == "offset"
+                recolour(self.figure, colours=[curve.colour for curve in shown.curves], offset=stacked)
             else:
                 draw_patterns(
                     self.figure, shown.curves, scale=session.scale, offset=session.arrangement != "overlay",

@@ -65,7 +65,7 @@ class SelectionView:
 
     def recolour(self) -> None:
         """Take the colours of the present theme."""
-        recolour(self.figure, colours=palette(dark=self.session.dark).series[: self._drawn])
+        recolour(self.figure, colours=palette(dark=self.session.dark).series[: self._drawn], offset=True)
 
     def _draw(self, _event: object = None) -> None:
         """Draw the patterns of the ticked rows, else of the first ones."""
