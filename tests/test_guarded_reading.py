@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,16 +12,22 @@ import pytest
 from pattern_files import COUNTS, archive, brml, nexus, ras, raw_1
 from typer.testing import CliRunner
 
+from xxact_app.given_patterns import given_to_patterns
 from xxact_core import cli
 from xxact_core.errors import PatternError, WavelengthError
 from xxact_core.patterns.guarded_process import end_process
 from xxact_core.patterns.guarded_reading import PROCESSES, prepare_reading, read_foreign_pattern
-from xxact_core.patterns.readers import read_pattern
+from xxact_core.patterns.readers import read_pattern, read_scans
 
 
 @pytest.fixture(autouse=True)
 def _no_process_left() -> Iterator[None]:
+    end_idle()
     yield
+    end_idle()
+
+
+def end_idle() -> None:
     while PROCESSES.idle:
         end_process(PROCESSES.idle.pop())
 
@@ -30,9 +36,9 @@ def replace_reader(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
     """Let the process run `body` where it would read a file called `bad`."""
     code = (
         "from xxact_core.patterns import readers, reading_worker\n"
-        "read = readers.read_pattern\n"
+        "read = readers.parse_scans\n"
         f"def bad():\n    {body}\n"
-        "readers.read_pattern = lambda data, **more: bad() if more['name'] == 'bad' else read(data, **more)\n"
+        "readers.parse_scans = lambda data, **more: bad() if more['name'] == 'bad' else read(data, **more)\n"
         "reading_worker.main()"
     )
     monkeypatch.setattr(PROCESSES, "command", (sys.executable, "-P", "-c", code))
@@ -103,8 +109,36 @@ def test_a_parser_that_breaks_its_process_breaks_nothing_else(monkeypatch: pytes
     assert read_foreign_pattern(raw_1()).two_theta.size == 200
 
 
+def identify(path: Path) -> None:
+    CliRunner().invoke(cli.app, ["identify", str(path), "--elements", "Al,O"], catch_exceptions=False)
+
+
+def give_to_widgets(path: Path) -> None:
+    given_to_patterns([path])
+
+
+@pytest.mark.parametrize("read", [read_pattern, read_scans, identify, give_to_widgets], ids=lambda read: read.__name__)
+def test_hdf5_that_breaks_its_library_breaks_no_way_of_reading(
+    read: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "bad").write_bytes(nexus())
+    replace_reader(monkeypatch, "import os; os.abort()")
+    with pytest.raises(PatternError, match="bad: reading it was stopped, it broke the process") as refusal:
+        read(tmp_path / "bad")
+    assert refusal.value.code == "E_LIMIT"
+
+
+def test_all_scans_of_hdf5_are_those_of_one_after_another() -> None:
+    first, second = read_scans(nexus(curves=2), name="scan")
+    assert (first.name, second.name) == ("scan, scan 0", "scan, scan 1")
+    assert (first.intensity == COUNTS).all()
+    assert (second.intensity == COUNTS + 1).all()
+    assert first.warnings == second.warnings == ()
+    assert (read_pattern(nexus(curves=2), scan="sum").intensity == 2 * COUNTS + 1).all()
+
+
 def test_what_a_library_prints_does_not_mix_with_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    replace_reader(monkeypatch, "print('noise', flush=True); return read(b'')")
+    replace_reader(monkeypatch, "print('noise', flush=True); return read(b'', name='bad', wavelength=None, scan=0)")
     with pytest.raises(PatternError, match="the file is empty"):
         read_foreign_pattern(raw_1(), name="bad")
 

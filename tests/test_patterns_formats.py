@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -27,6 +30,7 @@ from pattern_files import (
 )
 
 from xxact_core.errors import PatternError
+from xxact_core.patterns.guarded_reading import read_foreign_pattern
 from xxact_core.patterns.pattern import Pattern
 from xxact_core.patterns.readers import parse_scan, read_pattern, read_scans, sum_scans
 
@@ -257,6 +261,44 @@ def test_nexus_follows_no_link_out_of_the_file(tmp_path: object) -> None:
         data.create_virtual_dataset("counts", layout)
         data["two_theta"] = ANGLES
     refused(buffer.getvalue(), "E_FORMAT", "links to other files not followed")
+
+
+def test_nexus_opens_no_other_file_to_find_its_default(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "never.h5")  # whoever opens it waits for ever
+    buffer = io.BytesIO(nexus())
+    with h5py.File(buffer, "r+") as file:
+        file.attrs["default"] = "elsewhere"
+        file["elsewhere"] = h5py.ExternalLink(tmp_path / "never.h5", "/entry")
+    assert_scan(read_foreign_pattern(buffer.getvalue(), seconds=1), wavelength=1.541874)
+
+
+@pytest.mark.parametrize("default", ["/entry", "/", ".", "none", "/entry/curve0"])
+def test_nexus_defaults_that_lead_in_a_ring_or_nowhere_come_to_an_end(default: str) -> None:
+    buffer = io.BytesIO(nexus())
+    with h5py.File(buffer, "r+") as file:
+        file.attrs["default"] = file["entry"].attrs["default"] = default
+    assert_scan(read_pattern(buffer.getvalue()), wavelength=1.541874)
+
+
+@pytest.mark.parametrize(
+    ("storage", "told"),
+    [
+        ({"chunks": (50,), "compression": "gzip", "shuffle": True, "fletcher32": True}, ""),
+        ({"chunks": (50,), "compression": "lzf"}, ""),
+        ({"chunks": (50,), "scaleoffset": 2}, "unknown filters"),
+        ({"shape": (400_000,), "dtype": "f8", "chunks": (1000,)}, "announces 400000 values, and 0 bytes are stored"),
+    ],
+)
+def test_nexus_data_that_cannot_be_what_they_say_are_refused(storage: dict[str, Any], told: str) -> None:
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for name, values in (("two_theta", ANGLES), ("counts", COUNTS)):
+            given = storage if "shape" in storage else {"data": values.astype("f8"), **storage}
+            file.create_dataset(f"scan/{name}", **given)
+    if told:
+        refused(buffer.getvalue(), "E_FORMAT", told)
+    else:
+        assert_scan(read_pattern(buffer.getvalue()))
 
 
 def test_nexus_soft_links_within_the_file_are_followed() -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from looking_fixtures import embedded_of
 
+from xxact_core import plain_hdf5
 from xxact_core.errors import DatasetError
 from xxact_core.evaluation.embedded import read_embedded, write_embedded
-from xxact_core.plain_hdf5 import MOST_MEMBERS, NotPlainError, open_plain
+from xxact_core.plain_hdf5 import NotPlainError, open_plain
 
 
 def external_link(file: h5py.File, other: Path) -> None:
@@ -41,7 +42,7 @@ def unknown_filter(file: h5py.File, _other: Path) -> None:
 
 
 def many_members(file: h5py.File, _other: Path) -> None:
-    for number in range(MOST_MEMBERS + 1):
+    for number in range(plain_hdf5.MOST_MEMBERS + 1):
         file.create_group(str(number))
 
 
@@ -58,8 +59,9 @@ def deep_groups(file: h5py.File, _other: Path) -> None:
     ids=lambda fault: fault.__name__,
 )  # fmt: skip
 def test_a_file_that_leads_out_of_itself_or_promises_too_much_is_refused(
-    fault: Callable[[h5py.File, Path], None], tmp_path: Path
+    fault: Callable[[h5py.File, Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(plain_hdf5, "MOST_MEMBERS", 100)
     path, other = tmp_path / "foreign.h5", tmp_path / "other.h5"
     for place in (path, other):
         write_embedded(place, embedded_of(7))

@@ -28,6 +28,7 @@ def identify(  # noqa: PLR0913 - a command has as many options as there are thin
     wavelength: Annotated[
         str | None, typer.Option(help="In Å, or a name such as CuKa; needed where a file has none.")
     ] = None,
+    scan: Annotated[str, typer.Option(help="Of a file of several scans: its number, from 0, or 'sum'.")] = "0",
     table: Annotated[
         Path | None,
         typer.Option(help="Known materials, a .parquet table or a data set; the Materials Project's where not given."),
@@ -49,16 +50,17 @@ def identify(  # noqa: PLR0913 - a command has as many options as there are thin
     from xxact_core.neighbours.identify import Identifier
     from xxact_core.neighbours.references import check_elements
     from xxact_core.patterns.gridded_files import read_gridded
-    from xxact_core.patterns.readers import read_pattern
+    from xxact_core.patterns.guarded_reading import read_foreign_pattern
+    from xxact_core.patterns.readers import parse_scan
 
     def tell(done: int, total: int) -> None:
         if progress:
             typer.echo(json.dumps({"done": done, "total": total}))
 
-    symbols = _elements(elements, formula)
+    symbols, chosen = _elements(elements, formula), parse_scan(scan)
     if symbols is not None:
         check_elements(symbols)  # before seconds are spent on the table
-    pattern = read_gridded(file) if prepared else read_pattern(file)
+    pattern = read_gridded(file) if prepared else read_foreign_pattern(file, scan=chosen)
     try:
         found = Identifier.load(table, model=model, cache=cache).identify(
             pattern, elements=symbols, wavelength=wavelength, count=count, tell=tell

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 
-MOST_MEMBERS = 10_000
-DEEPEST = 16
+MOST_MEMBERS = 20_000
+DEEPEST = 32
 _FILTERS = frozenset({h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32})
 _MOST_EXPANDED = 1100
 """Deflate makes 1032 bytes of one at most. Source: zlib's technical notes, "maximum compression factor"."""
@@ -31,43 +31,64 @@ def open_plain(path: Path) -> Iterator[h5py.File]:
         OSError: it is missing or no HDF5.
     """
     with h5py.File(path, "r") as file:
-        arrays = list(_arrays(file, seen={_address(file)}, depth=0))
+        arrays = []
+        for name, item in walk(file):
+            if item is None:
+                msg = f"{name} is a link to elsewhere, which is not followed"
+                raise NotPlainError(msg)
+            if isinstance(item, h5py.Dataset):
+                arrays.append(item)
         longest = max((max(item.shape, default=0) for item in arrays if item.id.get_storage_size()), default=0)
         for item in arrays:
-            _check_dataset(item, longest=longest)
+            check_dataset(item, longest=longest)
         yield file
 
 
-def _arrays(group: h5py.Group, *, seen: set[int], depth: int) -> Iterator[h5py.Dataset]:
-    if depth > DEEPEST:
-        msg = f"{group.name} lies deeper than {DEEPEST} groups"
-        raise NotPlainError(msg)
-    for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            msg = f"{name} is a link to elsewhere, which is not followed"
-            raise NotPlainError(msg)
-        item = group[name]
-        if _address(item) in seen:
-            continue
-        seen.add(_address(item))
-        if len(seen) > MOST_MEMBERS:
-            msg = f"it holds more than {MOST_MEMBERS} members"
-            raise NotPlainError(msg)
-        if isinstance(item, h5py.Group):
-            yield from _arrays(item, seen=seen, depth=depth + 1)
-        elif isinstance(item, h5py.Dataset):
-            yield item
+def walk(file: h5py.File) -> Iterator[tuple[str, h5py.Group | h5py.Dataset | None]]:
+    """Groups and data sets by path, along hard links alone, each group once; None for a link of another kind.
+
+    Raises:
+        NotPlainError: there are more than `MOST_MEMBERS`, or groups in groups deeper than `DEEPEST`.
+    """
+    waiting: list[tuple[str, h5py.Group]] = [("", file)]
+    seen = {_address(file)}
+    count = 0
+    while waiting:
+        path, group = waiting.pop()
+        yield path or "/", group
+        for key in group:
+            count += 1
+            if count > MOST_MEMBERS or path.count("/") > DEEPEST:
+                msg = f"it holds more than {MOST_MEMBERS} members or {DEEPEST} levels of groups"
+                raise NotPlainError(msg)
+            if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+                yield f"{path}/{key}", None
+                continue
+            item = group[key]
+            if isinstance(item, h5py.Dataset):
+                yield f"{path}/{key}", item
+            elif isinstance(item, h5py.Group) and _address(item) not in seen:
+                seen.add(_address(item))
+                waiting.append((f"{path}/{key}", item))
 
 
-def _check_dataset(item: h5py.Dataset, *, longest: int) -> None:
-    """`longest`: axis of what is really stored; a netCDF dimension is as long as one and holds nothing itself."""
+def check_dataset(item: h5py.Dataset, *, longest: int = 0, more_filters: Collection[int] = ()) -> None:
+    """Refuse a data set that cannot be what it says, before its values are read.
+
+    longest: axis of what is really stored; a netCDF dimension is as long as one and holds nothing itself.
+    more_filters: that may be used besides those of our files.
+
+    Raises:
+        NotPlainError: it lies in another file, is stored with other filters, or is larger than what is stored could be.
+    """
     if item.is_virtual or item.external:
         msg = f"the data of {item.name} lie in another file"
         raise NotPlainError(msg)
     making = item.id.get_create_plist()
     filters = {making.get_filter(number)[0] for number in range(making.get_nfilters())}
-    if not filters <= _FILTERS:
-        msg = f"{item.name} is stored with unknown filters: {sorted(filters - _FILTERS)}"
+    unknown = filters - _FILTERS - set(more_filters)
+    if unknown:
+        msg = f"{item.name} is stored with unknown filters: {sorted(unknown)}"
         raise NotPlainError(msg)
     size, stored = item.size or 0, item.id.get_storage_size()
     if item.ndim == 1 and not stored and size <= longest:

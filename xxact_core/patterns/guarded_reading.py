@@ -39,6 +39,19 @@ def read_foreign_pattern(
         WavelengthError: `wavelength` is not within 0.1-5 Å.
         OSError: the path cannot be opened.
     """
+    (pattern,) = read_foreign_scans(source, name=name, wavelength=wavelength, scan=scan, seconds=seconds)
+    return pattern
+
+
+def read_foreign_scans(
+    source: bytes | str | Path,
+    *,
+    name: str | None = None,
+    wavelength: str | float | None = None,
+    scan: int | Literal["sum"] | None = None,
+    seconds: float = LONGEST,
+) -> tuple[Pattern, ...]:
+    """All the scans of such a file, in its order, or the one that is asked for; errors as above."""
     chosen = None if wavelength is None else parse_wavelength(wavelength)
     data, called = read_source(source, name=name)
     wanted = {"name": called, "wavelength": chosen, "scan": scan}
@@ -50,15 +63,12 @@ def read_foreign_pattern(
     if "error" in described:
         kind = WavelengthError if described["kind"] == "WavelengthError" else PatternError
         raise kind(described["error"], code=described["code"])
-    two_theta, intensity = np.frombuffer(block, dtype=np.float64).reshape(2, -1)
-    return Pattern(
-        two_theta=two_theta,
-        intensity=intensity,
-        wavelength=described["wavelength"],
-        name=described["name"],
-        format=described["format"],
-        warnings=tuple(described["warnings"]),
-        metadata=described["metadata"],
+    columns = np.split(
+        np.frombuffer(block, dtype=np.float64).reshape(2, -1), np.cumsum(described["points"])[:-1], axis=1
+    )
+    return tuple(
+        Pattern(two_theta=two_theta, intensity=intensity, **said | {"warnings": tuple(said["warnings"])})
+        for (two_theta, intensity), said in zip(columns, described["scans"], strict=True)
     )
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import posixpath
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,14 +17,18 @@ if TYPE_CHECKING:
     import h5py
 
 MOST_POINTS = 500_000
-MOST_MEMBERS = 20_000
-DEEPEST = 32
+_LONGEST_WAY = 32
+"""Groups that name the next as their default, one after another; a ring of them has no end."""
+
 _TWO_THETA = frozenset({"two_theta", "twotheta", "2theta", "2th", "tth", "ttheta", "polar_angle", "2_theta"})
 _SIGNALS = frozenset({"intensity", "intensities", "counts", "i", "data"})
 _LENGTHS = {"angstrom": 1.0, "å": 1.0, "a": 1.0, "nm": 10.0, "m": 1e10, "": 1.0}
 _ENERGIES = {"ev": 1e-3, "kev": 1.0}
 _WAVELENGTH_TIMES_ENERGY = 12.398419843
 """h c [Å keV]. Source: CODATA 2018, exact by definition."""
+
+_DAMAGE = (OSError, RuntimeError, LookupError, TypeError, ValueError, OverflowError)
+"""What h5py raises of a damaged file, depending on where it is damaged; some it does not survive, or loops over."""
 
 
 def read_nexus(data: bytes, *, name: str, scan: int | None = 0) -> list[MeasuredPoints]:
@@ -34,56 +37,37 @@ def read_nexus(data: bytes, *, name: str, scan: int | None = 0) -> list[Measured
     A curve is a group of class NXdata, one with the attribute `signal`, or one that has a `two_theta` beside an
     `intensity`; its signal and axis are one-dimensional.
     Only what is in the file itself is looked at: links to other files, virtual data sets and data kept outside are as
-    if they were not there.
+    if they were not there. To be called under `guarded_reading` alone.
 
     Raises:
         PatternError: damaged (E_TRUNCATED), no such curve or another axis (E_FORMAT, E_AXIS), neutrons (E_RADIATION),
-            more points or members than the limits (E_TOO_LARGE).
+            more points than the limit (E_TOO_LARGE), too many members, or data that cannot be what they say (E_FORMAT).
     """
     import h5py  # noqa: PLC0415 - slow, and few patterns are HDF5
 
+    from xxact_core.plain_hdf5 import NotPlainError, walk  # noqa: PLC0415 - likewise
+
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
-            members = dict(_walk(file, name=name))
+            members = {path: item for path, item in walk(file) if item is not None and _is_inside(item)}
             _refuse_neutrons(members, name=name)
-            curves = _find_curves(file, members, name=name)
+            curves = _find_curves(members, name=name)
             return [
                 _curve_to_points(curves[index], members, name=name, scans=len(curves), scan=scan)
                 for index in choose_scans(scan, count=len(curves), name=name)
             ]
-    except (OSError, RuntimeError, KeyError) as error:
+    except NotPlainError as error:
+        msg = f"{name}: {shorten(error)}; expected a file of patterns"
+        raise PatternError(msg, code="E_FORMAT") from None
+    except PatternError:
+        raise
+    except _DAMAGE as error:
         msg = f"{name}: the HDF5 file is damaged or uses filters that are not known here ({shorten(error, limit=60)})"
         raise PatternError(msg, code="E_TRUNCATED") from None
 
 
-def _walk(file: h5py.File, *, name: str) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
-    """Groups and data sets by path, along hard links alone; links to other files are never followed."""
-    import h5py  # noqa: PLC0415 - as above
-
-    waiting: list[tuple[str, h5py.Group]] = [("", file)]
-    seen = set()
-    count = 0
-    while waiting:
-        path, group = waiting.pop()
-        yield path or "/", group
-        for key in group:
-            count += 1
-            if count > MOST_MEMBERS or path.count("/") > DEEPEST:
-                msg = f"{name}: holds over {MOST_MEMBERS} members or {DEEPEST} levels of groups"
-                raise PatternError(msg, code="E_TOO_LARGE")
-            if not isinstance(group.get(key, getlink=True), h5py.HardLink):
-                continue
-            item = group[key]
-            identity = h5py.h5o.get_info(item.id).addr
-            if isinstance(item, h5py.Dataset) and _is_inside(item):
-                yield f"{path}/{key}", item
-            elif isinstance(item, h5py.Group) and identity not in seen:
-                seen.add(identity)
-                waiting.append((f"{path}/{key}", item))
-
-
-def _is_inside(item: h5py.Dataset) -> bool:
-    return not (item.is_virtual or item.external)
+def _is_inside(item: h5py.Group | h5py.Dataset) -> bool:
+    return not (getattr(item, "is_virtual", False) or getattr(item, "external", None))
 
 
 def _refuse_neutrons(members: dict[str, h5py.Group | h5py.Dataset], *, name: str) -> None:
@@ -94,19 +78,18 @@ def _refuse_neutrons(members: dict[str, h5py.Group | h5py.Dataset], *, name: str
 
 
 def _find_curves(
-    file: h5py.File, members: dict[str, h5py.Group | h5py.Dataset], *, name: str
+    members: dict[str, h5py.Group | h5py.Dataset], *, name: str
 ) -> list[tuple[h5py.Dataset, h5py.Dataset]]:
     """Pairs of signal and axis, that of the default group first."""
     import h5py  # noqa: PLC0415 - as above
 
     groups = [item for item in members.values() if isinstance(item, h5py.Group) and _is_data(item)]
-    default: h5py.Group = file
-    for _ in range(DEEPEST):
-        target = default.attrs.get("default")
-        key = "" if target is None else _words(target)[0]
-        if not isinstance(default.get(key) if key else None, h5py.Group):
+    default = members["/"]
+    for _ in range(_LONGEST_WAY):
+        following = members.get(posixpath.join(default.name, _words(default.attrs.get("default", ""))[0]))
+        if not isinstance(following, h5py.Group):
             break
-        default = default[key]
+        default = following
     groups.sort(key=lambda group: group != default)
     curves, others = [], []
     for group in groups:
@@ -176,8 +159,8 @@ def _curve_to_points(
     alpha_2 = _number(members, "k_alpha_two")
     ratio = _number(members, "ratio_k_alphatwo_k_alphaone")
     return MeasuredPoints(
-        positions=np.asarray(axis[()], dtype=np.float64) * factor,
-        intensity=np.asarray(signal[()], dtype=np.float64),
+        positions=np.asarray(_read(axis), dtype=np.float64) * factor,
+        intensity=np.asarray(_read(signal), dtype=np.float64),
         format="NeXus",
         kind=kind,
         wavelength=_wavelength(members, alpha_2=alpha_2, ratio=ratio),
@@ -232,7 +215,7 @@ def _find(members: dict[str, h5py.Group | h5py.Dataset], end: str) -> h5py.Datas
 
 def _number(members: dict[str, h5py.Group | h5py.Dataset], end: str) -> float | None:
     item = _find(members, end)
-    return float(np.ravel(item[()])[0]) if item is not None and item.dtype.kind in "iuf" else None
+    return float(np.ravel(_read(item))[0]) if item is not None and item.dtype.kind in "iuf" else None
 
 
 def _unit(members: dict[str, h5py.Group | h5py.Dataset], end: str) -> str:
@@ -245,8 +228,18 @@ def _first_text(members: dict[str, h5py.Group | h5py.Dataset], end: str) -> str 
     return None if item is None else _text(item)
 
 
+def _read(item: h5py.Dataset) -> Any:  # noqa: ANN401 - what HDF5 holds: numbers or text, one or many
+    """Values of a data set that can be what it says."""
+    import h5py  # noqa: PLC0415 - as above
+
+    from xxact_core.plain_hdf5 import check_dataset  # noqa: PLC0415 - as above
+
+    check_dataset(item, more_filters=[h5py.h5z.FILTER_LZF])
+    return item[()]
+
+
 def _text(item: h5py.Group | h5py.Dataset) -> str:
-    return _words(item[()])[0] if getattr(item, "size", 0) == 1 else ""
+    return _words(_read(item))[0] if getattr(item, "size", 0) == 1 else ""
 
 
 def _words(value: object) -> list[str]:

@@ -32,6 +32,7 @@ from xxact_core.patterns.vendor_files import (
 MOST_BYTES = 64 * 2**20
 """Largest file that is read; the longest scan of a laboratory has under 1 MB."""
 
+_HDF5 = b"\x89HDF"
 _CIF_BLOCK = re.compile(r"^\s*data_\S*\s*$", re.MULTILINE | re.IGNORECASE)
 _CIF_ITEM = re.compile(r"^\s*(?:_[A-Za-z]|loop_)", re.MULTILINE)
 
@@ -80,21 +81,18 @@ def read_pattern(
     before what the file says. Where neither says it, the pattern has none, and `put_on_grid` asks: Cu is never assumed.
     scan: of a file of several the number, from 0, or `"sum"` for all together, as `sum_scans` does it.
 
-    The file is parsed in this process; files from others are better read by `guarded_reading.read_foreign_pattern`.
+    The file is parsed in this process, where nothing limits it; files from others are better read by
+    `guarded_reading.read_foreign_pattern`. HDF5 goes there of itself: a damaged file can crash its library.
 
     Raises:
         PatternError: names the file, the place in it, what stands there and what was expected. Codes: E_EMPTY, E_FORMAT
             (not a pattern, or a format not in `READABLE_FORMATS`), E_TRUNCATED, E_TOO_LARGE, E_BOMB, E_XML, E_AXIS,
-            E_VALUES, E_RADIATION (neutrons), E_SCAN (there is no such scan).
+            E_VALUES, E_RADIATION (neutrons), E_SCAN (there is no such scan), E_LIMIT (HDF5 that had to be given up).
         WavelengthError: `wavelength` is not within 0.1-5 Å.
         OSError: the path cannot be opened.
     """
-    if scan == "sum":
-        return sum_scans(read_scans(source, name=name, wavelength=wavelength))
-    chosen = None if wavelength is None else parse_wavelength(wavelength)
-    data, called = read_source(source, name=name)
-    (points,) = _content_to_points(data, name=shorten(called), scan=scan)
-    return points_to_pattern(points, name=called, wavelength=chosen)
+    (pattern,) = _source_to_patterns(source, name=name, wavelength=wavelength, scan=scan)
+    return pattern
 
 
 def parse_scan(text: str) -> int | Literal["sum"]:
@@ -115,13 +113,34 @@ def read_scans(
     source: bytes | str | Path, *, name: str | None = None, wavelength: str | float | None = None
 ) -> tuple[Pattern, ...]:
     """All the scans of a file, in its order; arguments and errors are those of `read_pattern`."""
+    return _source_to_patterns(source, name=name, wavelength=wavelength, scan=None)
+
+
+def _source_to_patterns(
+    source: bytes | str | Path, *, name: str | None, wavelength: str | float | None, scan: int | Literal["sum"] | None
+) -> tuple[Pattern, ...]:
+    from xxact_core.patterns.guarded_reading import read_foreign_scans  # noqa: PLC0415 - it imports this module
+
     chosen = None if wavelength is None else parse_wavelength(wavelength)
     data, called = read_source(source, name=name)
-    scans = _content_to_points(data, name=shorten(called), scan=None)
-    return tuple(
-        points_to_pattern(points, name=called if len(scans) == 1 else f"{called}, scan {index}", wavelength=chosen)
+    read = read_foreign_scans if data.startswith(_HDF5) else parse_scans
+    return read(data, name=called, wavelength=chosen, scan=scan)
+
+
+def parse_scans(
+    data: bytes, *, name: str, wavelength: float | None, scan: int | Literal["sum"] | None
+) -> tuple[Pattern, ...]:
+    """The chosen scan in the content of a file, the sum of all, or each where `scan` is None; parsed in this process.
+
+    Raises:
+        PatternError: as `read_pattern` does.
+    """
+    scans = _content_to_points(data, name=shorten(name), scan=None if scan == "sum" else scan)
+    patterns = tuple(
+        points_to_pattern(points, name=name if len(scans) == 1 else f"{name}, scan {index}", wavelength=wavelength)
         for index, points in enumerate(scans)
     )
+    return (sum_scans(patterns),) if scan == "sum" else patterns
 
 
 def sum_scans(scans: Sequence[Pattern]) -> Pattern:
@@ -185,7 +204,7 @@ def _content_to_points(data: bytes, *, name: str, scan: int | None) -> list[Meas
         raise PatternError(msg, code="E_EMPTY")
     if data.startswith(b"PK\x03\x04"):
         return read_archive(data, name=name, scan=scan)
-    if data.startswith(b"\x89HDF"):
+    if data.startswith(_HDF5):
         return read_nexus(data, name=name, scan=scan)
     if re.match(rb"RAW(?: |2|[0-9]\.[0-9]{2})", data):
         return read_bruker_raw(data, name=name, scan=scan)

@@ -69,15 +69,16 @@ def main() -> None:
     from xxact_core.patterns import readers  # noqa: PLC0415 - the framing above is imported without the readers
 
     def answer(wanted: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
-        pattern = readers.read_pattern(data, **wanted)
+        scans = readers.parse_scans(data, **wanted)
+        told = ("wavelength", "name", "format", "warnings")
         described = {
-            "wavelength": pattern.wavelength,
-            "name": pattern.name,
-            "format": pattern.format,
-            "warnings": list(pattern.warnings),
-            "metadata": dict(pattern.metadata),
+            "points": [scan.two_theta.size for scan in scans],
+            "scans": [
+                {name: getattr(scan, name) for name in told} | {"metadata": dict(scan.metadata)} for scan in scans
+            ],
         }
-        return described, pattern.two_theta.tobytes() + pattern.intensity.tobytes()
+        columns = [scan.two_theta for scan in scans] + [scan.intensity for scan in scans]
+        return described, b"".join(column.tobytes() for column in columns)
 
     serve(answer, most_bytes=readers.MOST_BYTES, most_memory=MOST_MEMORY)
 
