@@ -138,6 +138,24 @@ def raw_3(*, scan_type: int = 0) -> bytes:
     return bytes(head + part) + FLOATS
 
 
+def stoe_raw(
+    *, scans: int = 1, version: bytes = b"RAW_1.06", crystal: int = 3, scan_type: int = 1, short: int = 0
+) -> bytes:
+    """Stoe RAW: records of 512 bytes, the first of them the header, then two that are not read."""
+    form, length = ("<u2", 400) if short else ("<u4", 800)
+    records = -(-length // 512)
+    head = bytearray(3 * 512)
+    head[:14], head[32:38] = version + b"Powdat", b"quartz"
+    struct.pack_into("<2H10x2f", head, 308, crystal, 3, 1.540598, 1.544426)
+    struct.pack_into("<H16xH", head, 360, scan_type, scans)
+    struct.pack_into(f"<{scans}H", head, 480, *(4 + index * (1 + records) for index in range(scans)))
+    part = bytearray(512)
+    struct.pack_into("<34xH2xH8f", part, 0, 200, short, 2.0, 10.0, 5.0, 13.98, 6.99, 0.02, 0.01, 30.0)
+    return bytes(head + (part + (2 * COUNTS).astype(form).tobytes().ljust(512 * records, b"\0")) * scans)[
+        : length - 512 * records
+    ]
+
+
 def philips_rd(*, version: bytes = b"V3") -> bytes:
     """Philips .rd (V3) or .sd (V5) of squares, which is what 16 bits of ten times the root hold without rounding."""
     head = bytearray(250 if version == b"V3" else 810)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from pattern_files import (
     raw_2,
     raw_3,
     refused,
+    stoe_raw,
     xrdml,
 )
 
@@ -39,6 +41,7 @@ BINARY = {
     "raw_1": raw_1(),
     "raw_2": raw_2(),
     "raw_3": raw_3(),
+    "stoe": stoe_raw(),
     "rd": philips_rd(),
     "sd": philips_rd(version=b"V5"),
     "brml": archive(brml()),
@@ -82,6 +85,31 @@ def test_scans_of_position_sensitive_detectors_are_scans_over_two_theta(scan_typ
 
 def test_a_rocking_curve_is_refused_by_its_axis() -> None:
     refused(raw_3(scan_type=3), "E_AXIS", "2theta axis")
+
+
+@pytest.mark.parametrize("short", [0, 1])
+@pytest.mark.parametrize("version", [b"RAW_1.05", b"RAW_1.06"])
+def test_stoe_raw_gives_its_points_and_what_it_says(version: bytes, short: int) -> None:
+    pattern = read_pattern(stoe_raw(version=version, short=short))
+    assert_scan(pattern, wavelength=(2 * 1.540598 + 1.544426) / 3)
+    told = {"scans": "1", "anode": "Cu", "kalpha2": "1.54443", "step_seconds": "30", "sample": "quartz"}
+    assert dict(pattern.metadata) == told
+
+
+@pytest.mark.parametrize("crystal", [2, 102, 6])
+def test_stoe_raw_behind_germanium_has_the_wavelength_of_k_alpha_1(crystal: int) -> None:
+    pattern = read_pattern(stoe_raw(crystal=crystal))
+    assert (pattern.wavelength, pattern.metadata["kalpha2"]) == (pytest.approx(1.540598, abs=1e-6), "ratio 0")
+
+
+def test_stoe_raw_of_other_versions_axes_and_headers_is_refused_by_name() -> None:
+    refused(stoe_raw(version=b"RAW_1.04"), "E_FORMAT", r"version '1\.04'; expected 1\.05 or 1\.06")
+    refused(stoe_raw(scan_type=2), "E_AXIS", "runs over ω")
+    data = bytearray(stoe_raw())
+    for place, value, told in ((378, 9, "holds 9 ranges"), (480, 1, "record 1"), (3 * 512 + 34, 90, "says 90 points")):
+        changed = data.copy()
+        struct.pack_into("<H", changed, place, value)
+        refused(bytes(changed), "E_FORMAT", told)
 
 
 @pytest.mark.parametrize("version", [b"V3", b"V5"])
@@ -175,16 +203,19 @@ def test_numbers_in_quotes_are_numbers(separator: str, decimal: str) -> None:
 
 
 @pytest.mark.parametrize("width", [1, 5])
-@pytest.mark.parametrize("form", ["STD", "ESD", "FXYE"])
+@pytest.mark.parametrize("form", ["STD", "ESD", "FXYE", "FXY"])
 def test_gsas_records_are_read_in_hundredths_of_a_degree(form: str, width: int) -> None:
     head = f"quartz\n# wavelength 0.4138\nBANK 1 200 40 CONST 1000.00 2.00 0 0 {form}\n"
     rows = [f"{100 * angle:.2f} {count}.0 1.0" for angle, count in zip(ANGLES, COUNTS, strict=True)]
     fields = {"STD": [f"{count:8d}" for count in COUNTS], "ESD": [f"{count:8.1f}{1:8.1f}" for count in COUNTS]}.get(
-        form, rows
+        form, rows if form == "FXYE" else [row.removesuffix(" 1.0") for row in rows]
     )
-    width = 1 if form == "FXYE" else width
+    width = 1 if form.startswith("FXY") else width
     body = "".join("".join(fields[at : at + width]) + "\n" for at in range(0, 200, width))
     assert_scan(read_pattern((head + body).encode(), name="scan.gsas"), wavelength=0.4138)
+    bank = head.partition("BANK")[2]
+    second = read_pattern(f"{head}{body}BANK{bank}{body}".encode(), name="scan.gsas", scan=1)
+    assert_scan(second, wavelength=0.4138)
 
 
 @pytest.mark.parametrize("separator", [",", ";"])
@@ -355,12 +386,17 @@ def several(kind: str) -> bytes:  # noqa: PLR0911 - one a format
         bank = f"CONST {100 * ANGLES[0]} 2.0 0 0 FXYE\n"
         rows = "".join(f"{100 * angle:.1f} {count}.0 1.0\n" for angle, count in zip(ANGLES, COUNTS, strict=True))
         return f"title\nBANK 1 200 200 {bank}{rows}BANK 2 200 200 {bank}{rows}".encode()
-    return {"raw_1": raw_1(scans=2), "raw_1_old": raw_1(scans=2, repeated=False), "raw_2": raw_2(scans=2)}.get(
-        kind, archive(brml(scans=2))
-    )
+    return {
+        "raw_1": raw_1(scans=2),
+        "raw_1_old": raw_1(scans=2, repeated=False),
+        "raw_2": raw_2(scans=2),
+        "stoe": stoe_raw(scans=2),
+    }.get(kind, archive(brml(scans=2)))
 
 
-@pytest.mark.parametrize("kind", ["ras", "xrdml", "rasx", "brml", "cif", "uxd", "gsas", "raw_1", "raw_1_old", "raw_2"])
+@pytest.mark.parametrize(
+    "kind", ["ras", "xrdml", "rasx", "brml", "cif", "uxd", "gsas", "raw_1", "raw_1_old", "raw_2", "stoe"]
+)
 def test_scans_are_chosen_listed_and_summed(kind: str) -> None:
     data = several(kind)
     first = read_pattern(data, name="scan")
@@ -376,6 +412,26 @@ def test_scans_are_chosen_listed_and_summed(kind: str) -> None:
     with pytest.raises(PatternError, match="no scan 2; the file holds 2") as refusal:
         read_pattern(data, scan=2)
     assert refusal.value.code == "E_SCAN"
+
+
+def test_a_scan_of_zeros_points_to_the_others() -> None:
+    empty = re.sub(r" [0-9]+\([0-9]\)", " 0", powder_cif())
+    data = (empty + powder_cif().replace("data_scan", "data_second")).encode()
+    refused(data, "E_VALUES", "no intensity is above 0.*the file holds 2 scans, and another may be asked for")
+    assert_scan(read_pattern(data, scan=1), wavelength=1.5405)
+    refused(empty.encode(), "E_VALUES", r"the largest is 0\)$")
+
+
+def test_values_of_binary_files_that_are_not_finite_are_refused_with_their_point() -> None:
+    for value, told in ((float("nan"), "nan"), (float("inf"), "inf")):
+        data = bytearray(raw_1())
+        struct.pack_into("<f", data, len(data) - 4, value)
+        refused(bytes(data), "E_VALUES", f"point 200: the intensity is {told}")
+        buffer = io.BytesIO(nexus())
+        with h5py.File(buffer, "r+") as file:
+            del file["entry/curve0/intensity"]
+            file["entry/curve0/intensity"] = np.where(COUNTS == 200, value, COUNTS)
+        refused(buffer.getvalue(), "E_VALUES", f"point 200: the intensity is {told}")
 
 
 def test_a_file_of_one_scan_has_no_second() -> None:

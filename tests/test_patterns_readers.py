@@ -7,6 +7,7 @@ import importlib.util
 import io
 import stat
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 from types import ModuleType
@@ -135,7 +136,6 @@ def test_gsas_hundredths_of_a_degree_are_degrees_and_flight_banks_are_refused() 
         (b"\x7fELF\x02\x01" + b"10.0 5\n" * 50, "program"),
         (b"\x1f\x8b\x08\0" + bytes(range(256)), "gzip"),
         (b"\x80\x04\x95" + b"cos\nsystem\n", "pickle"),
-        (b"RAW_1.06Powdat" + bytes(100), "Stoe"),
         (b"10.0 5\n" * 50 + b"\0\x01\x02", "binary"),
     ],
 )
@@ -147,7 +147,18 @@ def test_foreign_content_is_refused_whatever_it_is_called(content: bytes, kind: 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_random_bytes_are_refused_under_every_suffix(suffix: str) -> None:
     generator = np.random.default_rng(len(suffix))
-    starts = (b"", b"RAW ", b"RAW2", b"RAW1.01\0", b"RAW4.00\0", b"V3RD", b"V5RD", b".RAW\r", b"SampleIdent,a,/\n")
+    starts = (
+        b"",
+        b"RAW ",
+        b"RAW2",
+        b"RAW1.01\0",
+        b"RAW4.00\0",
+        b"RAW_1.06",
+        b"V3RD",
+        b"V5RD",
+        b".RAW\r",
+        b"SampleIdent,a,/\n",
+    )
     starts += (b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"<?xml version='1.0'?>", b"*RAS_DATA_START\n")
     for start in starts:
         with pytest.raises(PatternError) as refusal:
@@ -265,14 +276,19 @@ def test_a_path_is_read_and_its_name_kept(tmp_path: Path) -> None:
     assert read_pattern(str(path), name="mine").name == "mine"
     with pytest.raises(FileNotFoundError):
         read_pattern(tmp_path / "missing.xy")
+    with pytest.raises(PatternError, match="is a folder; expected the files in it"):
+        read_pattern(tmp_path)
 
 
 def test_a_file_over_the_limit_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "large.xy"
     with path.open("wb") as stream:
         stream.truncate(10**9)
+    tracemalloc.start()
     with pytest.raises(PatternError, match="954 MB; expected at most 64 MB") as refusal:
         read_pattern(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
     assert refusal.value.code == "E_TOO_LARGE"
     monkeypatch.setattr(readers, "MOST_BYTES", 100)
     refused(ras().encode(), "E_TOO_LARGE", "expected at most")

@@ -103,7 +103,9 @@ def points_to_pattern(points: MeasuredPoints, *, name: str, wavelength: float | 
         msg = f"{name}: holds {positions.size} different angles; expected at least {FEWEST_POINTS}"
         raise PatternError(msg, code="E_VALUES")
     if intensity.max() <= 0:
-        msg = f"{name}: no intensity is above 0 (the largest is {intensity.max():g})"
+        scans = points.metadata.get("scans", "1")
+        others = "" if scans == "1" else f"; the file holds {scans} scans, and another may be asked for"
+        msg = f"{name}: no intensity is above 0 (the largest is {intensity.max():g}){others}"
         raise PatternError(msg, code="E_VALUES")
     notes += _notes(positions, intensity)
     return Pattern(

@@ -19,6 +19,7 @@ from xxact_core.patterns.packed_files import read_archive
 from xxact_core.patterns.pattern import Pattern
 from xxact_core.patterns.philips_files import read_philips_rd, read_philips_udf
 from xxact_core.patterns.powder_cif import read_powder_cif
+from xxact_core.patterns.stoe_raw import read_stoe_raw
 from xxact_core.patterns.text_decoding import decode_text, looks_binary
 from xxact_core.patterns.text_tables import read_text_table
 from xxact_core.patterns.vendor_files import (
@@ -42,6 +43,7 @@ READABLE_FORMATS = (
     "Philips .rd, .sd and .udf",
     "Rigaku .ras, .rasx and .asc",
     "Bruker and Siemens .raw (versions 1 to 4), .brml and .uxd",
+    "Stoe .raw (versions 1.05 and 1.06)",
     "GSAS .gsas and .fxye",
     "FullProf .dat (free format)",
     "NeXus .nxs and .h5",
@@ -57,7 +59,6 @@ _FOREIGN_SIGNATURES = {
     b"%PDF": "a PDF document",
     b"\x7fELF": "a program",
     b"MZ": "a program",
-    b"RAW_": "a Stoe .raw file",
     b"\x1f\x8b": "a gzip archive",
     b"7z\xbc\xaf": "a 7z archive",
     b"Rar!": "a RAR archive",
@@ -177,7 +178,7 @@ def read_source(source: bytes | str | Path, *, name: str | None = None) -> tuple
     """Content of a path or of bytes, and what to call it.
 
     Raises:
-        PatternError: there are more than `MOST_BYTES` (E_TOO_LARGE); a larger file is not read.
+        PatternError: there are more than `MOST_BYTES` (E_TOO_LARGE), which are not read, or it is a folder (E_FORMAT).
         OSError: the path cannot be opened.
     """
     if isinstance(source, bytes):
@@ -186,6 +187,9 @@ def read_source(source: bytes | str | Path, *, name: str | None = None) -> tuple
         return source, called
     path = Path(source)
     called = name or path.name
+    if path.is_dir():
+        msg = f"{shorten(called)}: is a folder; expected the files in it (for a shell {shorten(path)}/*)"
+        raise PatternError(msg, code="E_FORMAT")
     with path.open("rb") as stream:
         data = stream.read(MOST_BYTES + 1) if path.stat().st_size <= MOST_BYTES else b""
         _check_size(max(path.stat().st_size, len(data)), name=shorten(called))
@@ -208,6 +212,8 @@ def _content_to_points(data: bytes, *, name: str, scan: int | None) -> list[Meas
         return read_nexus(data, name=name, scan=scan)
     if re.match(rb"RAW(?: |2|[0-9]\.[0-9]{2})", data):
         return read_bruker_raw(data, name=name, scan=scan)
+    if data.startswith(b"RAW_"):
+        return read_stoe_raw(data, name=name, scan=scan)
     if data.startswith((b"V3RD", b"V5RD")):
         return read_philips_rd(data, name=name, scan=scan)
     if data.startswith(b".RAW\r"):

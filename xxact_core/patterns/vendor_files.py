@@ -72,7 +72,14 @@ def read_gsas(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoi
             shown = shorten(banks[index], limit=60)
             msg = f"{name}: {shown!r} is a time-of-flight bank (neutrons); expected 2θ of x-rays"
             raise PatternError(msg, code="E_AXIS")
+    text = re.sub(r"^(BANK\b.*\bFXY)[ \t]*\n((?:(?!BANK\b).*\n?)*)", _with_errors, text, flags=re.MULTILINE)
     return _read_text_by_geddes(text, suffix="gsas", label="GSAS", name=name, scan=scan, scans=len(banks))
+
+
+def _with_errors(bank: re.Match[str]) -> str:
+    """A bank of angles and counts with a third column, as FXYE has it: geddes knows no FXY."""
+    rows = "".join(f"{line} 1\n" for line in bank[2].splitlines() if line.strip())
+    return f"{bank[1]}E\n{rows}"
 
 
 def read_uxd(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoints]:
