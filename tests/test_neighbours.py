@@ -166,6 +166,16 @@ def test_the_command_tells_a_verdict_on_mixtures(examples: Path) -> None:
     assert result.stdout.count("matbench_") == 1
 
 
+def test_the_command_takes_what_is_known_of_a_composition(examples: Path) -> None:
+    file = str(examples / "lanthanum_hexaboride.cif")
+    for formula in ("La,B,?O", "La 14±2 B 86±5 at% ?O"):
+        result = CliRunner().invoke(app, ["identify", file, "--formula", formula, "--json", "--whole"])
+        assert result.exit_code == 0, result.output
+        answer = json.loads(result.stdout)
+        assert answer["elements"] == ["B", "O", "La"]
+        assert answer["neighbours"][0]["formula"] == "B6La"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -100,7 +100,7 @@ class KnownStore:
             "identify", str(path), "--prepared", "--table", str(table.path), "--cache", str(folder), "--json",
             "--whole", "--progress",
         ]  # fmt: skip
-        arguments += ["--elements", ",".join(elements)] if elements else self._model()
+        arguments += ["--elements", ",".join(elements)] if elements else []
         step = Step(f"Comparing with {table.label}", lambda: tuple(arguments), is_done=lambda: False)
         begin(self._key(answer, table), [step], lock=folder / "making.lock")
 
@@ -125,18 +125,14 @@ class KnownStore:
         wanted = self.session.neighbours.get(answer.sample.key)
         return next((one for one in found.neighbours if one.id == wanted), found.neighbours[0])
 
-    def _model(self) -> list[str]:
-        run = self.session.model
-        return ["--model", str(self._workspace().runs / run / "model")] if run else []
-
     def _digest(self, answer: Answer) -> str:
         gridded = self.store.gridded(answer.sample.key)
         return hashlib.sha256(gridded.intensity.tobytes() + gridded.coverage.tobytes()).hexdigest()[:24]
 
     def _key(self, answer: Answer, table: KnownTable) -> tuple[str, ...]:
-        """What the result depends on: the pattern, the elements or the model that proposes, and the materials."""
+        """What the result depends on: the pattern, the elements and the materials."""
         changed = (table.path / MANIFEST if table.path.is_dir() else table.path).stat().st_mtime_ns
-        asked = sorted(self.elements(answer)) or ["?", self.session.model]
+        asked = sorted(self.elements(answer)) or ["?"]
         return ("known", self._digest(answer), table.key, str(changed), *asked)
 
 

@@ -24,7 +24,9 @@ def identify(  # noqa: PLR0913 - a command has as many options as there are thin
     elements: Annotated[
         str | None, typer.Option(help="All that may be in the specimen: 'La,B'. Without: every material, less sure.")
     ] = None,
-    formula: Annotated[str | None, typer.Option(help="Instead of --elements: those of this formula.")] = None,
+    formula: Annotated[
+        str | None, typer.Option(help="Instead of --elements: what is known, as for predict: LaB6, 'La,B,?O', '?'.")
+    ] = None,
     wavelength: Annotated[
         str | None, typer.Option(help="In Å, or a name such as CuKa; needed where a file has none.")
     ] = None,
@@ -33,7 +35,6 @@ def identify(  # noqa: PLR0913 - a command has as many options as there are thin
         Path | None,
         typer.Option(help="Known materials, a .parquet table or a data set; the Materials Project's where not given."),
     ] = None,
-    model: Annotated[Path | None, typer.Option(help="A checkpoint folder; the one that ships where not given.")] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder of the index that is used without elements; the user's cache else.")
     ] = None,
@@ -62,7 +63,7 @@ def identify(  # noqa: PLR0913 - a command has as many options as there are thin
         check_elements(symbols)  # before seconds are spent on the table
     pattern = read_gridded(file) if prepared else read_foreign_pattern(file, scan=chosen)
     try:
-        found = Identifier.load(table, model=model, cache=cache).identify(
+        found = Identifier.load(table, cache=cache).identify(
             pattern, elements=symbols, wavelength=wavelength, count=count, tell=tell
         )
     except WavelengthError as error:
@@ -76,18 +77,19 @@ def identify(  # noqa: PLR0913 - a command has as many options as there are thin
 
 
 def _elements(elements: str | None, formula: str | None) -> tuple[str, ...] | None:
-    from xxact_core.compositions.formula import parse_formula
+    from xxact_core.compositions.partial_text import parse_composition
 
     if elements is not None and formula is not None:
         msg = "give either --elements or --formula"
         raise FormulaError(msg, code="E_FORMULA")
     if formula is not None:
-        return parse_formula(formula).symbols
+        known = parse_composition(formula)
+        return (*known.symbols, *getattr(known, "maybe", ())) or None
     return None if elements is None else tuple(part for part in re.split(r"[\s,;]+", elements) if part)
 
 
 def _to_text(file: Path, found: Identification) -> str:
-    among = f" of {', '.join(found.elements)}" if found.elements else " proposed by the model"
+    among = f" of {', '.join(found.elements)}" if found.elements else " whose lines are most alike"
     lines = [f"{file}  ({found.candidates} known materials{among})"]
     if not found.neighbours:
         return f"{lines[0]}\n  none: the table holds no material of these elements that scatters"

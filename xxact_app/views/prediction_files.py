@@ -108,7 +108,7 @@ def python_of(answer: Answer, *, reading: str, model: str, table: KnownTable | N
         known = f"""
 from xxact_core.neighbours.identify import Identifier
 
-found = Identifier.load(Path({str(table.path)!r}), model=Path({model!r})).identify(gridded, {asked})
+found = Identifier.load(Path({str(table.path)!r})).identify(gridded, {asked})
 for neighbour in found.neighbours:
     print(neighbour.formula, neighbour.space_group, neighbour.id, f"{{neighbour.score:.3f}}")
 """

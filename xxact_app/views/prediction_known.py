@@ -83,7 +83,7 @@ class KnownView:
         if elements := self.known.elements(answer):
             return f"<p class='muted'>Compares the pattern with all known materials of {', '.join(elements)}.</p>"
         return (
-            "<p class='muted'>Without elements the model proposes what to compare with, less surely. The first time "
+            "<p class='muted'>Without elements all materials with such lines are compared, less surely. The first time "
             "this takes about four minutes, in which an index is built.</p>"
         )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from xxact_core.neighbours.agreement import Profile, lines_to_two_theta, pattern_to_profile
 from xxact_core.neighbours.known_datasets import open_known
+from xxact_core.neighbours.line_index import open_index
 from xxact_core.neighbours.mixtures import Mixture, find_second
 from xxact_core.neighbours.ranking import Candidate, fit_best, rows_to_candidates
 from xxact_core.neighbours.references import KnownMaterials, check_elements
@@ -19,7 +19,7 @@ from xxact_core.patterns.gridding import put_on_grid
 from xxact_core.patterns.pattern import GriddedPattern, Pattern
 
 PROPOSED = 300
-"""Materials that the embeddings propose where no elements are given."""
+"""Materials that the index of lines proposes where no elements are given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,23 +78,22 @@ class Identification:
 class Identifier:
     """A table of known materials, ready to be asked; reading it takes seconds, a pattern with elements about one.
 
-    model: checkpoint folder whose pattern encoder proposes candidates where no elements are given; the one that ships
-    where not named. cache: folder of its index; the user's cache folder where not named.
+    cache: folder of the index of lines, which proposes candidates where no elements are given; the user's cache folder
+    where not named.
     """
 
-    def __init__(self, references: KnownMaterials, *, model: Path | None = None, cache: Path | None = None) -> None:
+    def __init__(self, references: KnownMaterials, *, cache: Path | None = None) -> None:
         self.references = references
-        self.model = model
         self.cache = cache
 
     @classmethod
-    def load(cls, table: Path | None = None, *, model: Path | None = None, cache: Path | None = None) -> Identifier:
+    def load(cls, table: Path | None = None, *, cache: Path | None = None) -> Identifier:
         """With the materials of a table or of a data set folder, or of the table that a checkout has.
 
         Raises:
             DatasetError: the table is missing or cannot be used.
         """
-        return cls(open_known(table), model=model, cache=cache)
+        return cls(open_known(table), cache=cache)
 
     def identify(
         self,
@@ -110,7 +109,7 @@ class Identifier:
         Args:
             pattern: as measured, or already on the grid.
             elements: all that may be in the specimen; materials of other elements are not looked at. Without them, the
-                embeddings of the model propose candidates.
+                index of lines proposes candidates.
             wavelength: of the measurement, in Å or by name (`CuKa`); wins over what the file says.
             count: neighbours at most.
             tell: called with how many of how many materials are done, while an index is built and while they are
@@ -120,13 +119,12 @@ class Identifier:
             FormulaError: an element is not known.
             PatternError: the pattern cannot be used (nothing above background ...).
             WavelengthError: neither the file nor the call says the wavelength.
-            CheckpointError: elements are not given, and the model cannot do without.
         """
         symbols = () if elements is None else check_elements(elements)
         if isinstance(pattern, Pattern):
             pattern = put_on_grid(pattern, wavelength=wavelength, override_coverage=True)
-        rows = self.references.rows_within(symbols) if elements is not None else self._propose(pattern, tell)
         profile = pattern_to_profile(pattern)
+        rows = self.references.rows_within(symbols) if elements is not None else self._propose(profile, tell)
         candidates = rows_to_candidates(self.references, rows, profile, elements=symbols, tell=tell)
         best = fit_best(self.references, candidates, profile)
         return Identification(
@@ -138,17 +136,8 @@ class Identifier:
             warnings=pattern.warnings,
         )
 
-    @cached_property
-    def _checkpoint(self) -> Any:  # noqa: ANN401 - torch is loaded only where no elements are given
-        from xxact_core.checkpoint import load_checkpoint  # noqa: PLC0415 - the reason above
-
-        return load_checkpoint(self.model)
-
-    def _propose(self, pattern: GriddedPattern, tell: Callable[[int, int], None]) -> np.ndarray:
-        from xxact_core.neighbours.embedding_index import open_index, pattern_to_traits  # noqa: PLC0415 - loads torch
-
-        index = open_index(self.references, self._checkpoint, folder=self.cache, tell=tell)
-        return index.nearest(pattern_to_traits(pattern, self._checkpoint), count=PROPOSED)
+    def _propose(self, profile: Profile, tell: Callable[[int, int], None]) -> np.ndarray:
+        return open_index(self.references, folder=self.cache, tell=tell).nearest(profile, count=PROPOSED)
 
     def _distinct(self, best: list[Candidate]) -> tuple[Neighbour, ...]:
         """The best of each formula and space group: a table has many calculations of one material."""
