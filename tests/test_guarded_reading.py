@@ -82,8 +82,9 @@ def test_threads_read_at_the_same_time() -> None:
     assert len(PROCESSES.idle) <= 2
 
 
-def test_an_endless_parser_is_stopped_and_the_next_file_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    replace_reader(monkeypatch, "while True: pass")
+@pytest.mark.parametrize("body", ["while True: pass", "import threading; threading.Event().wait()"])
+def test_an_endless_parser_is_stopped_and_the_next_file_read(body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_reader(monkeypatch, body)
     read_foreign_pattern(raw_1())
     with pytest.raises(PatternError, match=r"bad: reading it was stopped, it took more than 0\.3 s") as refusal:
         read_foreign_pattern(raw_1(), name="bad", seconds=0.3)
@@ -93,8 +94,9 @@ def test_an_endless_parser_is_stopped_and_the_next_file_read(monkeypatch: pytest
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a process to its address space")
-def test_a_parser_that_takes_80_gigabytes_is_refused_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    replace_reader(monkeypatch, "bytearray(80 * 2**30)")
+@pytest.mark.parametrize("gigabytes", [1, 80])
+def test_a_parser_that_takes_gigabytes_is_refused_them(gigabytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_reader(monkeypatch, f"bytearray({gigabytes} * 2**30)")
     with pytest.raises(PatternError, match="bad: takes more than 1024 MB of memory to read") as refusal:
         read_foreign_pattern(raw_1(), name="bad")
     assert refusal.value.code == "E_LIMIT"

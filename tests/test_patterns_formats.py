@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import struct
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -32,7 +30,6 @@ from pattern_files import (
 )
 
 from xxact_core.errors import PatternError
-from xxact_core.patterns.guarded_reading import read_foreign_pattern
 from xxact_core.patterns.pattern import Pattern
 from xxact_core.patterns.readers import parse_scan, read_pattern, read_scans, sum_scans
 
@@ -292,15 +289,6 @@ def test_nexus_follows_no_link_out_of_the_file(tmp_path: object) -> None:
         data.create_virtual_dataset("counts", layout)
         data["two_theta"] = ANGLES
     refused(buffer.getvalue(), "E_FORMAT", "links to other files not followed")
-
-
-def test_nexus_opens_no_other_file_to_find_its_default(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "never.h5")  # whoever opens it waits for ever
-    buffer = io.BytesIO(nexus())
-    with h5py.File(buffer, "r+") as file:
-        file.attrs["default"] = "elsewhere"
-        file["elsewhere"] = h5py.ExternalLink(tmp_path / "never.h5", "/entry")
-    assert_scan(read_foreign_pattern(buffer.getvalue(), seconds=1), wavelength=1.541874)
 
 
 @pytest.mark.parametrize("default", ["/entry", "/", ".", "none", "/entry/curve0"])

@@ -264,6 +264,10 @@ def test_vendor_files_cut_anywhere_are_refused_or_complete(kind: str) -> None:
         np.testing.assert_allclose(pattern.two_theta, ANGLES[: pattern.two_theta.size])
 
 
+def test_an_xrdml_without_its_end_is_cut_off() -> None:
+    refused(xrdml().rpartition("</")[0].encode(), "E_TRUNCATED", "cut off; expected </xrdMeasurements>")
+
+
 def test_a_powder_cif_with_fewer_points_than_it_says_is_refused() -> None:
     assert_scan(powder_cif(extra="_pd_meas_number_of_points 200").encode(), wavelength=1.5405)
     refused(powder_cif(extra="_pd_meas_number_of_points 201").encode(), "E_TRUNCATED", "200 points, the file says 201")

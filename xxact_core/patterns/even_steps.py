@@ -10,7 +10,7 @@ import numpy as np
 from xxact_core.errors import PatternError, shorten
 from xxact_core.patterns.measured_points import MeasuredPoints, choose_scans
 from xxact_core.patterns.scan_facts import scan_facts
-from xxact_core.patterns.wavelengths_in_files import doublet_wavelength, says_neutrons, wavelength_in_text
+from xxact_core.patterns.wavelengths_in_files import doublet_wavelength, refuse_neutrons, wavelength_in_text
 
 MOST_POINTS = 500_000
 _HEADER_LINES = 12
@@ -86,9 +86,7 @@ def read_even_steps(text: str, *, name: str, scan: int | None = 0) -> list[Measu
             return None
         choose_scans(scan, count=1, name=name)
         points = [found]
-    if says_neutrons(beginning):
-        msg = f"{name}: the header says that neutrons were scattered; expected x-rays"
-        raise PatternError(msg, code="E_RADIATION")
+    refuse_neutrons(beginning, name=name)
     return points
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from xxact_core.errors import PatternError, shorten
 from xxact_core.patterns.measured_points import AxisKind, MeasuredPoints, choose_scans, note_scans
 from xxact_core.patterns.scan_facts import scan_facts
-from xxact_core.patterns.wavelengths_in_files import doublet_wavelength
+from xxact_core.patterns.wavelengths_in_files import doublet_wavelength, refuse_neutrons
 
 if TYPE_CHECKING:
     import h5py
@@ -50,7 +50,9 @@ def read_nexus(data: bytes, *, name: str, scan: int | None = 0) -> list[Measured
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
             members = {path: item for path, item in walk(file) if item is not None and _is_inside(item)}
-            _refuse_neutrons(members, name=name)
+            for path, item in members.items():
+                if path.endswith("/probe"):
+                    refuse_neutrons(_text(item), name=name)
             curves = _find_curves(members, name=name)
             return [
                 _curve_to_points(curves[index], members, name=name, scans=len(curves), scan=scan)
@@ -68,13 +70,6 @@ def read_nexus(data: bytes, *, name: str, scan: int | None = 0) -> list[Measured
 
 def _is_inside(item: h5py.Group | h5py.Dataset) -> bool:
     return not (getattr(item, "is_virtual", False) or getattr(item, "external", None))
-
-
-def _refuse_neutrons(members: dict[str, h5py.Group | h5py.Dataset], *, name: str) -> None:
-    for path, item in members.items():
-        if path.endswith("/probe") and "neutron" in _text(item).lower():
-            msg = f"{name}: the file says that neutrons were scattered; expected x-rays"
-            raise PatternError(msg, code="E_RADIATION")
 
 
 def _find_curves(

@@ -11,7 +11,7 @@ from xxact_core.errors import PatternError, WavelengthError, shorten
 from xxact_core.patterns.conversions import parse_wavelength
 from xxact_core.patterns.measured_points import AxisKind, MeasuredPoints, choose_scans
 from xxact_core.patterns.scan_facts import scan_facts
-from xxact_core.patterns.wavelengths_in_files import wavelength_in_text
+from xxact_core.patterns.wavelengths_in_files import refuse_neutrons, wavelength_in_text
 
 _TOKEN = re.compile(
     r"""(?P<text>^;(?:.|\n)*?\n;(?=\s|$))|(?P<comment>\#[^\n]*)|(?P<quoted>'(?:[^'\n]|'(?=\S))*'|"(?:[^"\n]|"(?=\S))*")"""
@@ -149,9 +149,7 @@ def _refuse_neutrons(blocks: list[_Block], block: _Block, *, name: str) -> None:
         if "_diffrn_radiation_probe" in block.items
         else [other.items.get("_diffrn_radiation_probe") for other in blocks]
     )
-    if any(probe is not None and "neutron" in probe.lower() for probe in probes):
-        msg = f"{name}: the file says that neutrons were scattered; expected x-rays"
-        raise PatternError(msg, code="E_RADIATION")
+    refuse_neutrons(" ".join(filter(None, probes)), name=name)
 
 
 def _positions(block: _Block, loop: dict[str, list[str]], *, points: int, name: str) -> tuple[np.ndarray, AxisKind]:

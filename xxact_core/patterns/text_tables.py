@@ -12,7 +12,7 @@ from xxact_core.patterns.axis_titles import axis_of_header, check_scan_axis, col
 from xxact_core.patterns.measured_points import MeasuredPoints
 from xxact_core.patterns.number_rows import rows_to_numbers
 from xxact_core.patterns.scan_facts import facts_in_header
-from xxact_core.patterns.wavelengths_in_files import says_neutrons, wavelength_in_text
+from xxact_core.patterns.wavelengths_in_files import refuse_neutrons, wavelength_in_text
 
 MOST_POINTS = 500_000
 MOST_COLUMNS = 50
@@ -61,9 +61,7 @@ def read_text_table(text: str, *, name: str) -> MeasuredPoints:
     lines = text.split("\n")
     first, separator = _find_table(lines, name=name)
     header = "\n".join(lines[:first])
-    if says_neutrons(header):
-        msg = f"{name}: the header says that neutrons were scattered; expected x-rays"
-        raise PatternError(msg, code="E_RADIATION")
+    refuse_neutrons(header, name=name)
     values, places, notes = _read_values(lines, first=first, separator=separator, name=name)
     if len(values) > MOST_POINTS:
         msg = f"{name}: holds {len(values)} points; expected at most {MOST_POINTS}"

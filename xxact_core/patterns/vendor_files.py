@@ -14,7 +14,7 @@ from xxact_core.patterns.number_rows import rows_to_numbers
 from xxact_core.patterns.scan_facts import facts_in_ras, facts_in_xrdml, scan_facts
 from xxact_core.patterns.wavelengths_in_files import (
     anode_in_text,
-    says_neutrons,
+    refuse_neutrons,
     wavelength_in_ras,
     wavelength_in_text,
     wavelength_in_xrdml,
@@ -92,9 +92,7 @@ def _read_text_by_geddes(
     text: str, *, suffix: str, label: str, name: str, scan: int | None, scans: int
 ) -> list[MeasuredPoints]:
     header = text[:10_000]
-    if says_neutrons(header):
-        msg = f"{name}: the header says that neutrons were scattered; expected x-rays"
-        raise PatternError(msg, code="E_RADIATION")
+    refuse_neutrons(header, name=name)
     seconds = re.search(r"^_STEPTIME\s*=\s*([0-9.]+)", header, re.MULTILINE)
     sample = re.search(r"^_SAMPLE\s*=\s*'?([^'\n]*)", header, re.MULTILINE)
     ratio = re.search(r"^_WLRATIO\s*=\s*([0-9.]+)", header, re.MULTILINE)
@@ -143,9 +141,7 @@ def _read_ras_scan(pieces: list[str], index: int, *, name: str, warnings: tuple[
     header = pieces[index].rpartition("*RAS_INT_END")[2]
     axis = re.search(r'^\*MEAS_SCAN_AXIS_X(?:_INTERNAL)? "([^"\n]*)"', header, re.MULTILINE)
     check_scan_axis(axis and axis[1], name=name)
-    if says_neutrons(header):
-        msg = f"{name}: the header says that neutrons were scattered; expected x-rays"
-        raise PatternError(msg, code="E_RADIATION")
+    refuse_neutrons(header, name=name)
     lines = pieces[index + 1].partition("*RAS_INT_END")[0].rstrip("\n").split("\n")
     first = sum(piece.count("\n") + 1 for piece in pieces[: index + 1]) + 1
     width = len(lines[0].split())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 
-from xxact_core.errors import WavelengthError
+from xxact_core.errors import PatternError, WavelengthError
 from xxact_core.patterns.conversions import LONGEST, SHORTEST, WAVELENGTHS, parse_wavelength
 
 _NUMBER = r"([0-9]+[.,][0-9]+|\.[0-9]+)"
@@ -68,9 +68,15 @@ def anode_in_text(header: str) -> str | None:
     return match[1].capitalize() if match else None
 
 
-def says_neutrons(header: str) -> bool:
-    """Whether a header says that neutrons were scattered."""
-    return _NEUTRON.search(header) is not None
+def refuse_neutrons(text: str, *, name: str) -> None:
+    """Refuse a file whose header, or whose name of the radiation, is about neutrons.
+
+    Raises:
+        PatternError: it is (E_RADIATION).
+    """
+    if _NEUTRON.search(text):
+        msg = f"{name}: the file says that neutrons were scattered; expected x-rays"
+        raise PatternError(msg, code="E_RADIATION")
 
 
 def wavelength_in_xrdml(text: str) -> float | None:
