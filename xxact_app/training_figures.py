@@ -65,8 +65,8 @@ def curve_figure(title: str, *, height: int = 280) -> CurveFigure:
     return CurveFigure(plot, [], [], hover, legend)
 
 
-def draw_curves(target: CurveFigure, lines: Sequence[Line], *, steps: int | None) -> None:
-    """Show these curves and nothing else; steps: of the longest run, the end of the horizontal axis."""
+def draw_curves(target: CurveFigure, lines: Sequence[Line], *, steps: int) -> None:
+    """Show these curves and nothing else; steps: that the furthest run has made, the end of the horizontal axis."""
     with at_once(target.plot, when=len(target.legend.items) != len(lines)):
         while len(target.lines) < len(lines):
             source = ColumnDataSource({"x": [], "y": [], "name": []})
@@ -88,7 +88,7 @@ def draw_curves(target: CurveFigure, lines: Sequence[Line], *, steps: int | None
     values = values[np.isfinite(values)]
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
     margin = _MARGIN * (high - low) or abs(high) * _MARGIN or 1.0
-    last = max([steps or 1, *(max(line.steps, default=1) for line in lines)])
+    last = max([steps, 1, *(max(line.steps, default=1) for line in lines)])
     _set_range(target.plot.y_range, low - margin, high + margin)
     _set_range(target.plot.x_range, 0, float(last))
 
