@@ -151,14 +151,13 @@ def test_a_measured_pattern_is_answered_by_both_in_one_call_and_by_the_command(e
     pattern = put_on_grid(read_pattern(examples / "anatase.xy"), wavelength="CuKa")
     alone = Predictor.load().predict(pattern, "TiO2")
     both = Identifier.load().weigh(alone, pattern)
-    assert probability(both, "tetragonal") > min(probability(alone, "tetragonal"), 0.9)
-    assert both.space_group[0].label == "141"
+    assert probability(both, "tetragonal") > probability(alone, "tetragonal")  # anatase is, and is in the table
     line = ["predict", str(examples / "anatase.xy"), "--formula", "TiO2", "--wavelength", "CuKa", "--known", "--json"]
     result = CliRunner().invoke(app, line)
     assert result.exit_code == 0, result.output
     (answer,) = json.loads(result.stdout)
-    told = answer["crystal_system"][0]["probability"]
-    assert told == pytest.approx(probability(both, "tetragonal"), abs=1e-4)
+    for told in answer["crystal_system"]:
+        assert told["probability"] == pytest.approx(probability(both, told["label"]), abs=1e-4)
     assert "O2Ti" in answer["warnings"][-1]
 
 
