@@ -206,6 +206,13 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
 }
 
 
+LIMITS = (
+    "Where a phase is not held, a material of the same formula whose lines are nearly the same can make the answer surer "
+    "than it should be. Where the table holds one structure twice, once a little distorted, both agree equally well and "
+    "share what is gained."
+)
+
+
 def to_page(figures: dict[str, dict[str, dict[str, float]]], weights: tuple[Weights, Weights]) -> str:
     """The page's tables."""
     lines = ["| phase | answer of | " + " | ".join(label for label, _ in COLUMNS.values()) + " |"]
@@ -216,7 +223,7 @@ def to_page(figures: dict[str, dict[str, dict[str, float]]], weights: tuple[Weig
             cells = " | ".join("" if value is None else form(value) for value, form in values)
             lines.append(f"| {PARTS[part]} | {label} | {cells} |")
     both = figures["all"]["both"]
-    lines.append("")
+    lines += ["", LIMITS, ""]
     lines.append(
         f"The sets that are meant to hold the true class nine of ten times hold the crystal system for "
         f"{both['set_coverage']:.0%} with {both['set_size']:.1f} labels in the mean, the space group for "
