@@ -207,9 +207,9 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
 
 
 LIMITS = (
-    "Where a phase is not held, a material of the same formula whose lines are nearly the same can make the answer surer "
-    "than it should be. Where the table holds one structure twice, once a little distorted, both agree equally well and "
-    "share what is gained."
+    "Where a phase is not held, a material of the same formula whose lines are nearly the same can make the answer "
+    "surer than it should be. Where the table holds one structure twice, once a little distorted, both agree equally "
+    "well and share what is gained."
 )
 
 
