@@ -86,9 +86,16 @@ def told(composition: Composition, generator: np.random.Generator) -> dict[str, 
     )
 
 
-def materials(table: StickTable, *, rows: int) -> list[tuple[GriddedPattern, Composition, dict[str, float]]]:
-    """Distorted patterns, compositions and labels of materials of the test split, drawn by a seed."""
-    chosen = np.random.default_rng(0).permutation(table.rows("test"))[:rows]
+def draw_rows(table: StickTable, *, rows: int, split: str) -> np.ndarray:
+    """Row numbers of materials of a split, drawn by a seed."""
+    return np.random.default_rng(0).permutation(table.rows(split))[:rows]
+
+
+def materials(
+    table: StickTable, *, rows: int, split: str = "test"
+) -> list[tuple[GriddedPattern, Composition, dict[str, float]]]:
+    """Distorted patterns, compositions and labels of the materials of `draw_rows`."""
+    chosen = draw_rows(table, rows=rows, split=split)
     maker = BatchMaker(table, device=torch.device("cpu"), distortions=replace(Distortions(), share=1.0))
     found = []
     for first in range(0, len(chosen), 100):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -88,7 +89,20 @@ def seen_workspace(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory
     names = np.array([f"{number} {ATTACK}" for number in range(210)])
     attack = replace(embedded, id=names, formula=np.full(210, ATTACK))
     write_run_file(workspace, f"run {ATTACK}", attack, name=f"{ATTACK}.h5")
+    write_history(workspace.runs / f"run {ATTACK}")
     return workspace.root
+
+
+def write_history(run: Path) -> None:
+    """What a training of two steps leaves in its folder."""
+    numbers = {"learning_rate": 1e-4, "samples_per_second": 100.0, "seconds_left": 0.0, "gradient_norm": 1.0}
+    steps = [
+        {"event": "step", "step": step, "loss": 1 / step, "losses": {"mxm": 1 / step}, **numbers} for step in (1, 2)
+    ]
+    events = [{"event": "started", "step": 0, "steps": 2}, *steps]
+    (run / "journal.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    (run / "status.json").write_text(json.dumps({"state": "finished", "step": 2, "steps": 2}))
+    (run / "recipe.json").write_text("{}")
 
 
 @pytest.fixture(scope="session")

@@ -90,6 +90,13 @@ def test_markup_in_names_is_shown_and_never_run(visit: Visit, examples: Path) ->
     visit.open("Training")
     visit.shows("New training")
     visit.choose("Data set", f"data {SHOWN_ATTACK}")
+    visit.page.get_by_role("gridcell", name=f"run {SHOWN_ATTACK}").wait_for()
+    visit.open("Embeddings")
+    visit.choose("Model", f"Run run {SHOWN_ATTACK}")
+    visit.choose("Materials", f"File {SHOWN_ATTACK}.h5")
+    visit.shows("210 materials, fused embedding")
+    visit.drag((0.15, 0.1), (0.8, 0.1), (0.8, 0.8), (0.15, 0.8), (0.15, 0.15))
+    visit.page.get_by_role("gridcell", name=SHOWN_ATTACK).first.wait_for()
     assert visit.page.evaluate("window.ran") is None
 
 

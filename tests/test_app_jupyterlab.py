@@ -12,20 +12,16 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import nbformat
 import pytest
+from browser_fixtures import is_abroad
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
 PATIENCE = 180_000
 """Milliseconds that a busy machine may take for one step; the first import of everything is one."""
 
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 TOKEN = "for-this-test-only"  # noqa: S105 - of a server that lives as long as the test
 
 CELLS = [
@@ -90,36 +86,28 @@ def wait_for(server: subprocess.Popen[bytes], *, port: int, log: Path) -> None:
     pytest.fail(f"JupyterLab did not start: {log.read_text()}")
 
 
-def test_a_click_reaches_python_and_python_the_page(address: str, chromium: str) -> None:
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        page.set_default_timeout(PATIENCE)
-        abroad: list[str] = []
-        page.on("request", lambda request: is_abroad(request.url) and abroad.append(request.url))
-        page.goto(address)
-        page.get_by_text("| Idle").first.wait_for()
+def test_a_click_reaches_python_and_python_the_page(address: str, browser: object) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.set_default_timeout(PATIENCE)
+    abroad: list[str] = []
+    page.on("request", lambda request: is_abroad(request.url) and abroad.append(request.url))
+    page.goto(address)
+    page.get_by_text("| Idle").first.wait_for()
 
-        def run(number: int) -> None:
-            page.locator(".jp-Notebook .jp-CodeCell .jp-Editor").nth(number).click()
-            page.keyboard.press("Shift+Enter")
-            page.wait_for_function(EXECUTED, arg=number)
+    def run(number: int) -> None:
+        page.locator(".jp-Notebook .jp-CodeCell .jp-Editor").nth(number).click()
+        page.keyboard.press("Shift+Enter")
+        page.wait_for_function(EXECUTED, arg=number)
 
-        run(0)
-        run(1)
-        page.get_by_role("button", name="√").click()
-        page.get_by_role("button", name="As the model sees it").click()
-        page.get_by_text("Dotted: its 17 windows").wait_for()
-        page.get_by_text("| Idle").first.wait_for()
-        run(2)
-        page.locator(".jp-Notebook .jp-CodeCell").nth(2).get_by_text("Python saw root gridded").wait_for()
-        run(3)
-        page.locator("button[aria-pressed=true]", has_text="log").wait_for()
-        browser.close()
+    run(0)
+    run(1)
+    page.get_by_role("button", name="√").click()
+    page.get_by_role("button", name="As the model sees it").click()
+    page.get_by_text("Dotted: its 17 windows").wait_for()
+    page.get_by_text("| Idle").first.wait_for()
+    run(2)
+    page.locator(".jp-Notebook .jp-CodeCell").nth(2).get_by_text("Python saw root gridded").wait_for()
+    run(3)
+    page.locator("button[aria-pressed=true]", has_text="log").wait_for()
+    page.close()
     assert abroad == []
-
-
-def is_abroad(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.scheme not in {"data", "blob"} and parts.hostname != "127.0.0.1"

@@ -103,6 +103,8 @@ def test_known_materials_of_a_built_data_set_are_found_beside_the_screen(tmp_pat
     found = known.known.found(view.predictions.rows()[0].answer)
     assert len(known.table.value) == len(found.neighbours) >= 2
     assert found.sentence in known.verdict.object
+    assert "With the known materials: cubic" in known.verdict.object
+    assert "(the model alone: 90%)." in known.verdict.object
     assert known.table.selection == [0]
     known.table.selection = [1]
     second = found.neighbours[1]

@@ -332,9 +332,11 @@ def test_the_list_keeps_its_selection_and_changes_only_what_is_new(
     assert "mine: running 50%" in runs.detail.object
     assert "about 2 min left" in runs.detail.object
     frame = runs.table.value
+    view.poll()
+    assert runs.table.value is frame, "nothing is new"
     rows = [replace(rows[0], progress=0.75), rows[1]]
     view.poll()
-    assert runs.table.value is frame
+    assert runs.table.selection == [0]
     assert runs.table.value["share"].tolist() == ["75%", "50%"]
     rows = [row(key="new", name="new"), *rows]
     view.poll()
@@ -364,12 +366,12 @@ def test_deleting_is_asked_twice(store: TrainingStore, monkeypatch: pytest.Monke
 def test_the_disk_is_looked_at_only_while_the_screen_is_seen(store: TrainingStore) -> None:
     view = TrainingView(store.session, store)
     assert view._timer is None
-    view.show(visible=True)
+    view.come_to_front(in_front=True)
     timer = view._timer
     assert timer.running
-    view.show(visible=True)
+    view.come_to_front(in_front=True)
     assert view._timer is timer
-    view.show(visible=False)
+    view.come_to_front(in_front=False)
     assert view._timer is None
     assert not timer.running
 

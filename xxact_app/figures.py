@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from bokeh.core.properties import value
 from bokeh.models import (
     ColumnDataSource,
     CustomJSTickFormatter,
@@ -16,13 +15,12 @@ from bokeh.models import (
     HoverTool,
     LabelSet,
     Legend,
-    LegendItem,
     Range1d,
 )
 from bokeh.plotting import figure
 
+from xxact_app.legends import at_once, name_lines, tell_lines
 from xxact_app.pattern_axes import MOST_POINTS, label_intensity, log_floor, send, set_range, thin, to_scale
-from xxact_core.errors import shorten
 
 __all__ = ["MOST_POINTS", "thin", "to_scale"]
 
@@ -122,7 +120,8 @@ def draw_patterns(
     ground: colour of the plot's ground. Where it is given, stacked curves make a waterfall: they stand close, and those
         in front cover those behind.
     """
-    _provide(target, len(curves))
+    with at_once(target.plot, when=len(target.legend.items) != len(curves)):
+        _provide(target, len(curves))
     relative, waterfall = len(curves) > 1, bool(offset and ground)
     step = WATERFALL_STEP if waterfall else 1.0
     tops = []
@@ -162,9 +161,8 @@ def draw_patterns(
         tops.append(float(np.nanmax(heights)) * stretch + base)
     top = max(tops, default=1.0) * 1.04 or 1.0
     shown = target.lines[: len(curves)]
-    target.hover.renderers = shown
     target.hover.mode = "vline" if len(curves) <= MOST_TOOLTIPS else "mouse"
-    _name_lines(target.legend, shown)
+    name_lines(target.legend, [line.name for line in shown])
     target.legend.visible = 0 < len(curves) <= MOST_NAMES
     stacked = f"each scaled to its maximum, {step:.0%} apart" if waterfall else "stacked, each scaled to its maximum"
     label_intensity(
@@ -238,18 +236,8 @@ def draw_probabilities(
     plot.select_one({"name": "values"}).text_color = text_colour
 
 
-def _name_lines(legend: Legend, lines: Sequence[GlyphRenderer]) -> None:
-    """Name these lines in the legend; other names for as many lines are cheap, because no model comes or goes."""
-    if [item.renderers for item in legend.items] != [[line] for line in lines]:
-        legend.items = [LegendItem(renderers=[line]) for line in lines]
-    for item, line in zip(legend.items, lines, strict=True):
-        label = value(shorten(line.name, limit=30))
-        if item.label != label:
-            item.label = label
-
-
 def _provide(target: PatternFigure, number: int) -> None:
-    """Have at least this many lines, each over an area and with its background, ready in the figure."""
+    """Have at least this many lines, each over an area and with its background, and tell about as many."""
     while len(target.lines) < number:
         area = ColumnDataSource({name: [] for name in ("x", "top", "low")})
         target.areas.append(target.plot.varea("x", "low", "top", source=area, fill_alpha=0.9, visible=False))
@@ -259,6 +247,7 @@ def _provide(target: PatternFigure, number: int) -> None:
         target.backgrounds.append(
             target.plot.line("x", "y", source=fitted, line_width=1.4, line_dash="dashed", line_alpha=0.8)
         )
+    tell_lines(target.hover, target.legend, target.lines[:number])
 
 
 def _draw_windows(

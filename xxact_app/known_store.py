@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from xxact_app.workspace import Workspace, open_workspace, own_folders
 from xxact_core.dataset.store import MANIFEST
 from xxact_core.neighbours.identify import Neighbour
 from xxact_core.neighbours.references import SHIPPED_TABLE
+from xxact_core.neighbours.weighing import weigh_known
 from xxact_core.patterns.gridded_files import write_gridded
 
 _KEPT_SECONDS = 3600.0
@@ -39,10 +40,12 @@ class KnownTable:
 class Found:
     """The nearest known materials, best first; formulas and ids are safe to show.
 
-    sentence: whether one of them is enough, in safe words; several: whether more than one phase is likely.
+    sentence: whether one of them is enough, in safe words; several: whether more than one phase is likely. told: the
+    neighbours with formulas and ids as they were told, to compute with.
     """
 
     neighbours: tuple[Neighbour, ...]
+    told: tuple[Neighbour, ...]
     candidates: int
     sentence: str
     several: bool
@@ -125,6 +128,15 @@ class KnownStore:
         wanted = self.session.neighbours.get(answer.sample.key)
         return next((one for one in found.neighbours if one.id == wanted), found.neighbours[0])
 
+    def both_in_words(self, answer: Answer, found: Found) -> str:
+        """The crystal system that model and known materials agree on, in safe words; "" where one of them is silent."""
+        alone = answer.prediction.crystal_system
+        if not (self.elements(answer) and alone and found.told):
+            return ""
+        first = weigh_known(answer.prediction, found.told).crystal_system[0]
+        before = next(entry.probability for entry in alone if entry.label == first.label)
+        return f"With the known materials: {first.label} {first.probability:.0%} (the model alone: {before:.0%})."
+
     def _digest(self, answer: Answer) -> str:
         gridded = self.store.gridded(answer.sample.key)
         return hashlib.sha256(gridded.intensity.tobytes() + gridded.coverage.tobytes()).hexdigest()[:24]
@@ -140,9 +152,9 @@ def read_found(told: dict[str, Any]) -> Found:
     """What `xxact identify` told, its texts made safe."""
     neighbours = tuple(
         Neighbour(
-            formula=safe_text(one["formula"], limit=60),
+            formula=one["formula"],
             space_group=one["space_group"],
-            id=safe_text(one["id"], limit=60),
+            id=one["id"],
             score=one["score"],
             shift=one["shift"],
             scale=one["scale"],
@@ -152,4 +164,12 @@ def read_found(told: dict[str, Any]) -> Found:
         for one in told["neighbours"]
     )
     mixture = told["mixture"] or {"sentence": "", "likely": False}
-    return Found(neighbours, told["candidates"], safe_text(mixture["sentence"], limit=400), bool(mixture["likely"]))
+    return Found(
+        neighbours=tuple(
+            replace(one, formula=safe_text(one.formula, limit=60), id=safe_text(one.id, limit=60)) for one in neighbours
+        ),
+        told=neighbours,
+        candidates=told["candidates"],
+        sentence=safe_text(mixture["sentence"], limit=400),
+        several=bool(mixture["likely"]),
+    )

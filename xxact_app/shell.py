@@ -18,23 +18,12 @@ if TYPE_CHECKING:
     from xxact_app.page_keys import PageKeys
     from xxact_app.session import Session
     from xxact_app.store import Store
-    from xxact_app.views.embedding import EmbeddingView
-    from xxact_app.views.prediction import PredictionView
-    from xxact_app.views.reconstruction import ReconstructionView
-    from xxact_app.views.training import TrainingView
 
 logger = logging.getLogger(__name__)
 
 TITLE = "XxaCT"
 _NAME = {"color": "white", "fontSize": "1.5rem", "fontWeight": 700, "margin": 0}
 _SLOGAN = {"color": "white", f"@media (max-width: {NARROW}px)": {"display": "none"}}
-_TABS = {
-    f"@media (max-width: {NARROW // 2}px)": {
-        "& .MuiTab-root": {"minWidth": 0, "padding": "12px 5px", "fontSize": "0.78rem"},
-    },
-}  # fmt: skip
-"""All five screens are seen on a phone."""
-
 _STRIP = grid_css(
     "minmax(0, 1fr) auto", ("drop examples", "told told"),
     narrow=("drop", "examples", "told"),
@@ -69,14 +58,18 @@ def build() -> pmui.Page:
     from xxact_app.page_keys import PageKeys
     from xxact_app.reconstruction_store import ReconstructionStore
     from xxact_app.samples import warm_up_reading
-    from xxact_app.session import SCREENS, Session
+    from xxact_app.screens import Screens
+    from xxact_app.session import Session
     from xxact_app.shortcuts import Reach
     from xxact_app.store import Store, warm_up
+    from xxact_app.training_store import TrainingStore
     from xxact_app.views.embedding import EmbeddingView
     from xxact_app.views.pattern import PatternView
     from xxact_app.views.prediction import PredictionView
     from xxact_app.views.reconstruction import ReconstructionView
     from xxact_app.views.tools import Tools
+    from xxact_app.views.training import TrainingView
+    from xxact_app.workspace import open_workspace
 
     warm_up_reading()
     session = Session()
@@ -89,33 +82,21 @@ def build() -> pmui.Page:
         size=lambda keys: sum(len(store.read[key].content) for key in keys),
     )  # fmt: skip
     keys = PageKeys(reach=Reach(session, history))
-    inputs, patterns = Inputs(session, store), PatternView(session, store)
-    prediction = PredictionView(session, store, in_front=False)
-    reconstruction = ReconstructionView(session, store, reconstructions, in_front=False)
-    embedding = EmbeddingView(session, embeddings, in_front=False)
+    inputs = Inputs(session, store)
     told = pn.Column(
         inputs.reading.panel, inputs.problems, sizing_mode="stretch_width", margin=0, css_classes=["area-told"]
     )
     strip = pn.Column(inputs.drop, inputs.examples, told, stylesheets=[_STRIP], sizing_mode="stretch_width", margin=0)
-    later = pn.Column(sizing_mode="stretch_width", margin=0)
-    screens = pmui.Tabs(
-        ("Patterns", patterns.panel),
-        ("Reconstruction", reconstruction.panel),
-        ("Prediction", prediction.panel),
-        ("Training", later),
-        ("Embeddings", embedding.panel),
-        active=SCREENS.index(session.screen),
-        sx=_TABS,
-        sizing_mode="stretch_width",
-        margin=0,
+    screens = Screens(
+        session,
+        {
+            "patterns": lambda: PatternView(session, store),
+            "reconstruction": lambda: ReconstructionView(session, store, reconstructions, in_front=False),
+            "prediction": lambda: PredictionView(session, store, in_front=False),
+            "training": lambda: TrainingView(session, TrainingStore(session, open_workspace())),
+            "embeddings": lambda: EmbeddingView(session, embeddings, in_front=False),
+        },
     )
-    _fill_when_seen(screens, later, lambda: _training(session))
-    screens.param.watch(
-        lambda event: _show_screen(event.new, {1: reconstruction, 2: prediction, 4: embedding}), "active"
-    )
-    screens.param.watch(lambda event: session.param.update(screen=SCREENS[event.new]), "active")
-    session.param.watch(lambda event: screens.param.update(active=SCREENS.index(event.new)), "screen")
-    screens.param.trigger("active")
     page = pmui.Page(
         meta_title=TITLE,
         template=_TEMPLATE,
@@ -125,7 +106,7 @@ def build() -> pmui.Page:
             pmui.Typography("What is this powder?", variant="body1", sx=_SLOGAN, margin=(6, 0, 0, 0)),
             Tools(session, store, history, keys).panel,
         ],
-        main=[pn.Column(strip, screens, sizing_mode="stretch_width", margin=0)],
+        main=[pn.Column(strip, screens.panel, sizing_mode="stretch_width", margin=0)],
         theme_config=MATERIAL_THEME,
         raw_css=[PAGE_CSS],
         sx={"& .header": {"backgroundColor": HEADER_COLOUR, "color": "white", "backgroundImage": "none"}},
@@ -182,42 +163,6 @@ def _keep_address(session: Session, keys: PageKeys) -> None:
 
     session.param.watch(tell, list(IN_ADDRESS))
     tell()
-
-
-def _training(session: Session) -> TrainingView:
-    from xxact_app.training_store import TrainingStore
-    from xxact_app.views.training import TrainingView
-    from xxact_app.workspace import open_workspace
-
-    return TrainingView(session, TrainingStore(session, open_workspace()))
-
-
-def _fill_when_seen(screens: pmui.Tabs, place: pn.Column, make: Callable[[], TrainingView]) -> None:
-    """Build a screen when its tab is opened first, so that the page is there sooner; it follows while it is seen."""
-    from xxact_app.escaping import plain_markdown, safe_message
-    from xxact_core.errors import InputError
-
-    made: list[TrainingView] = []
-
-    def follow(_event: object) -> None:
-        visible = screens[screens.active] is place
-        if visible and not made:
-            try:
-                made.append(make())
-            except InputError as error:
-                place.objects = [pmui.Alert(object=plain_markdown(safe_message(error)), severity="error", margin=16)]
-                return
-            place.objects = [made[0].panel]
-        for view in made:
-            view.show(visible=visible)
-
-    screens.param.watch(follow, "active")
-
-
-def _show_screen(number: int, views: dict[int, ReconstructionView | PredictionView | EmbeddingView]) -> None:
-    """Tell the screens that are long to draw whether somebody looks at them."""
-    for place, view in views.items():
-        view.come_to_front(in_front=place == number)
 
 
 def _report(store: Store, error: Exception) -> None:

@@ -12,12 +12,11 @@ from bokeh.models import (
     GlyphRenderer,
     HoverTool,
     Legend,
-    LegendItem,
     Range1d,
 )
 from bokeh.plotting import figure
 
-from xxact_core.errors import shorten
+from xxact_app.legends import at_once, name_lines, tell_lines
 
 _MOST_NAMES = 8
 _MARGIN = 0.06
@@ -66,12 +65,14 @@ def curve_figure(title: str, *, height: int = 280) -> CurveFigure:
     return CurveFigure(plot, [], [], hover, legend)
 
 
-def draw_curves(target: CurveFigure, lines: Sequence[Line], *, steps: int | None) -> None:
-    """Show these curves and nothing else; steps: of the longest run, the end of the horizontal axis."""
-    while len(target.lines) < len(lines):
-        source = ColumnDataSource({"x": [], "y": [], "name": []})
-        target.lines.append(target.plot.line("x", "y", source=source, line_width=1.6))
-        target.points.append(target.plot.scatter("x", "y", source=source, size=5))
+def draw_curves(target: CurveFigure, lines: Sequence[Line], *, steps: int) -> None:
+    """Show these curves and nothing else; steps: that the furthest run has made, the end of the horizontal axis."""
+    with at_once(target.plot, when=len(target.legend.items) != len(lines)):
+        while len(target.lines) < len(lines):
+            source = ColumnDataSource({"x": [], "y": [], "name": []})
+            target.lines.append(target.plot.line("x", "y", source=source, line_width=1.6))
+            target.points.append(target.plot.scatter("x", "y", source=source, size=5))
+        tell_lines(target.hover, target.legend, target.lines[: len(lines)])
     for number, (line, points) in enumerate(zip(target.lines, target.points, strict=True)):
         shown = lines[number] if number < len(lines) else None
         line.visible = shown is not None
@@ -81,17 +82,13 @@ def draw_curves(target: CurveFigure, lines: Sequence[Line], *, steps: int | None
         if shown is not None:
             line.glyph.line_color = points.glyph.line_color = points.glyph.fill_color = shown.colour
         line.data_source.data = {"x": x, "y": y, "name": [shown.name if shown else ""] * len(x)}
-    target.hover.renderers = target.lines[: len(lines)]
-    target.legend.items = [
-        LegendItem(label=shorten(line.name, limit=34), renderers=[target.lines[number]])
-        for number, line in enumerate(lines)
-    ]
+    name_lines(target.legend, [line.name for line in lines], longest=34)
     target.legend.visible = 1 < len(lines) <= _MOST_NAMES
     values = np.concatenate([np.asarray(line.values, dtype=np.float64) for line in lines] or [np.zeros(0)])
     values = values[np.isfinite(values)]
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
     margin = _MARGIN * (high - low) or abs(high) * _MARGIN or 1.0
-    last = max([steps or 1, *(max(line.steps, default=1) for line in lines)])
+    last = max([steps, 1, *(max(line.steps, default=1) for line in lines)])
     _set_range(target.plot.y_range, low - margin, high + margin)
     _set_range(target.plot.x_range, 0, float(last))
 

@@ -191,29 +191,38 @@ def predict(
         Path | None, typer.Option(help="Steps of the preparation, a JSON file; the usual ones where not given.")
     ] = None,
     override_coverage: Annotated[bool, typer.Option(help="Predict from under 30 % of the range, too.")] = False,
+    known: Annotated[bool, typer.Option("--known", help="Known materials that agree have their say, too.")] = False,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="With --known: a .parquet table or a data set; the Materials Project's where not given."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """What each file's material is. Exit code 2 where a file could not be answered."""
     from xxact_core.compositions.partial_text import parse_composition
+    from xxact_core.neighbours.identify import Identifier
     from xxact_core.patterns.conversions import parse_wavelength
     from xxact_core.patterns.guarded_reading import prepare_reading, read_foreign_pattern
-    from xxact_core.patterns.preparation import read_preparation
+    from xxact_core.patterns.preparation import Preparation, read_preparation
     from xxact_core.patterns.readers import parse_scan
+    from xxact_core.patterns.steps import ToCopper
     from xxact_core.predict import Predictor
     from xxact_core.prediction import answer_to_text
 
     parse_composition(formula)  # a bad formula is told once, not for every file
     length, chosen = None if wavelength is None else parse_wavelength(wavelength), parse_scan(scan)
-    steps = None if preparation is None else read_preparation(preparation)
+    steps = Preparation() if preparation is None else read_preparation(preparation)
+    steps = steps if length is None else steps.replace_step(ToCopper(wavelength=length))
     prepare_reading()
-    predictor = Predictor.load(model)
+    predictor, identifier = Predictor.load(model), Identifier.load(table) if known or table is not None else None
     answers: list[dict[str, Any]] = []
     for file in files:
         try:
             pattern = read_foreign_pattern(file, wavelength=length, scan=chosen)
-            prediction = predictor.predict(
-                pattern, formula, wavelength=length, preparation=steps, override_coverage=override_coverage
-            )
+            gridded = steps.apply(pattern, override_coverage=override_coverage).gridded
+            prediction = predictor.predict(gridded, formula)
+            if identifier is not None:
+                prediction = identifier.weigh(prediction, gridded)
             answers.append({"file": str(file), **prediction.to_dict()})
         except WavelengthError as error:
             text = f"{error} (--wavelength)"

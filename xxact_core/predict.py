@@ -22,9 +22,17 @@ from xxact_core.objectives.targets import from_z_scores
 from xxact_core.patterns.pattern import GriddedPattern, Pattern
 from xxact_core.patterns.preparation import Preparation
 from xxact_core.patterns.steps import ToCopper
-from xxact_core.prediction import CompositionCost, Estimate, Prediction, RankedLabel
-from xxact_core.quantities import SURE, TARGETS
-from xxact_core.reliability import Domain, class_sets, pattern_traits
+from xxact_core.prediction import (
+    CompositionCost,
+    Estimate,
+    Prediction,
+    RankedLabel,
+    doubt_in_words,
+    likely_labels,
+    rank_classes,
+)
+from xxact_core.quantities import TARGETS
+from xxact_core.reliability import Domain, pattern_traits
 
 _NINE_OF_TEN = 1.645
 """Half-width in standard deviations of the interval that holds nine of ten normal numbers."""
@@ -93,7 +101,10 @@ class Predictor:
         values = {name: self._estimate(name, of_draws, fitted=bool(drawn)) for name, of_draws in draws.items()}
         logits = {name: output for name, output in outputs.items() if name not in self._statistics}
         probabilities = class_probabilities(logits, self._temperatures)
-        ranked = {name: _ranking(name, values.mean(dim=0).cpu().numpy()) for name, values in probabilities.items()}
+        ranked = {
+            name: rank_classes(TARGETS[name], values.mean(dim=0).cpu().numpy())
+            for name, values in probabilities.items()
+        }
         cost = None if isinstance(known, Composition) else _cost(known, drawn, draws, probabilities)
         symbols = known.symbols if isinstance(known, Composition) else (*known.symbols, *known.maybe)
         sets = {name: self._set(name, labels) for name, labels in ranked.items()} if drawn else {}
@@ -157,10 +168,7 @@ class Predictor:
 
     def _set(self, name: str, ranked: tuple[RankedLabel, ...]) -> tuple[str, ...] | None:
         threshold = self.checkpoint.calibration.get(name, {}).get("set_threshold_90")
-        if threshold is None:
-            return None
-        (in_set,) = class_sets(np.array([[entry.probability for entry in ranked]]), threshold)
-        return tuple(entry.label for entry, held in zip(ranked, in_set, strict=True) if held)
+        return None if threshold is None else likely_labels(ranked, threshold)
 
     def _remarks(
         self,
@@ -182,16 +190,7 @@ class Predictor:
         unseen = [symbol for symbol in symbols if symbol not in seen]
         if unseen:
             remarks.append(f"no training material contains {', '.join(unseen)}: expect larger errors than stated")
-        if systems and systems[0].probability < SURE:
-            remarks.append(
-                f"not sure of the crystal system: the most probable one has only {systems[0].probability:.0%}"
-            )
-        return remarks
-
-
-def _ranking(name: str, probabilities: np.ndarray) -> tuple[RankedLabel, ...]:
-    order = np.argsort(-probabilities)
-    return tuple(RankedLabel(TARGETS[name].classes[index], float(probabilities[index])) for index in order)
+        return [*remarks, *doubt_in_words(systems)]
 
 
 def _named(composition: Composition | PartialComposition | str) -> tuple[str, Composition | PartialComposition]:

@@ -7,6 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from xxact_core.quantities import SURE, Quantity
+
 SHOWN_OF_A_SET = 8
 
 _LEFT_OUT = {"crystal_system_set", "space_group_set", "composition_cost"}
@@ -29,6 +33,30 @@ class RankedLabel:
 
     label: str
     probability: float
+
+
+def rank_classes(target: Quantity, probabilities: np.ndarray) -> tuple[RankedLabel, ...]:
+    """The classes of a target by their probability, shape (classes,), best first."""
+    order = np.argsort(-probabilities)
+    return tuple(RankedLabel(target.classes[index], float(probabilities[index])) for index in order)
+
+
+def ranked_to_probabilities(ranked: tuple[RankedLabel, ...], target: Quantity) -> np.ndarray:
+    """The inverse of `rank_classes`, shape (classes,); a class that is not ranked has 0."""
+    probability = {entry.label: entry.probability for entry in ranked}
+    return np.array([probability.get(label, 0.0) for label in target.classes])
+
+
+def likely_labels(ranked: tuple[RankedLabel, ...], threshold: float) -> tuple[str, ...]:
+    """The labels from a probability on, and always the first: what `reliability.class_sets` does for many materials."""
+    return tuple(entry.label for place, entry in enumerate(ranked) if place == 0 or entry.probability >= threshold)
+
+
+def doubt_in_words(systems: tuple[RankedLabel, ...]) -> list[str]:
+    """What to say where no crystal system has half of the probability; nothing else."""
+    if not systems or systems[0].probability >= SURE:
+        return []
+    return [f"not sure of the crystal system: the most probable one has only {systems[0].probability:.0%}"]
 
 
 @dataclass(frozen=True)

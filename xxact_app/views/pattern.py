@@ -65,6 +65,7 @@ class PatternView:
             "Steps (JSON)": ("preparation.json", lambda: words.preparation_to_json(session)),
         })  # fmt: skip
         self._axis_drawn: tuple[object, ...] | None = None
+        self._in_front, self._stale = True, False
         drawn = [
             "files", "hidden", "chosen", "wavelengths", "scans", "axis", "scale", "stage", "shown_step", "arrangement",
             "show_background", "show_windows", "steps", "references", "hidden_references", "dark",
@@ -156,9 +157,18 @@ class PatternView:
             rows.append(StickRow(name, colours[key], trace.x, trace.two_theta, trace.d, trace.intensity, trace.hkl))
         return rows, f"at {wavelength:.5g} Å{warning}"
 
+    def come_to_front(self, *, in_front: bool) -> None:
+        """Follow the session only while somebody looks."""
+        self._in_front = in_front
+        if in_front and self._stale:
+            self._draw()
+
     def _draw(self, *events: param.parameterized.Event) -> None:
         """Draw what the session asks for; a change of theme alone only changes colours."""
         session = self.session
+        self._stale = not self._in_front
+        if self._stale:
+            return
         shown = self.shown()
         gridded, waterfall = session.stage == "gridded", session.arrangement == "waterfall"
         themed = MATERIAL_THEME["dark" if session.dark else "light"]["palette"]["background"]

@@ -112,6 +112,12 @@ found = Identifier.load(Path({str(table.path)!r})).identify(gridded, {asked})
 for neighbour in found.neighbours:
     print(neighbour.formula, neighbour.space_group, neighbour.id, f"{{neighbour.score:.3f}}")
 """
+        if elements:
+            known += """
+from xxact_core.neighbours.weighing import weigh_known
+
+print(weigh_known(prediction, found.neighbours).crystal_system[0])
+"""
     return f"""from pathlib import Path
 
 from xxact_core.predict import Predictor

@@ -97,13 +97,16 @@ class KnownView:
             self.verdict.object = "<p>None: there is no known material of these elements that scatters.</p>"
             return
         sentence = f"<b>{found.sentence}</b>" if found.several else found.sentence
-        self.verdict.object = f"<p>{sentence}</p><p class='muted'>{found.candidates:,} materials were compared.</p>"
+        assert self._answer is not None, "what is shown belongs to an answer"
+        both = self.known.both_in_words(self._answer, found)
+        self.verdict.object = (
+            f"<p>{sentence} {both}</p><p class='muted'>{found.candidates:,} materials were compared.</p>"
+        )
         rows = [
             [one.formula, space_group_name(str(one.space_group or "unknown")), one.id, one.score, one.shift, one.scale]
             for one in found.neighbours
         ]
         self.table.value = pd.DataFrame(rows, columns=list(_COLUMNS))
-        assert self._answer is not None, "what is shown belongs to an answer"
         chosen = self.known.chosen(self._answer, found)
         self.table.selection = [found.neighbours.index(one) for one in (chosen,) if one is not None]
 

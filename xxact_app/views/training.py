@@ -12,7 +12,7 @@ from xxact_app.views.training_data import DatasetForm
 from xxact_app.views.training_recipe import TrainingForm
 from xxact_app.views.training_runs import RunList
 
-POLL_MILLISECONDS = 300
+POLL_MILLISECONDS = 500
 _LAYOUT = grid_css("minmax(0, 1fr) 320px", ("main side",), narrow=("main", "side"))
 
 
@@ -37,12 +37,12 @@ class TrainingView:
             stylesheets=[_LAYOUT], sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
 
-    def show(self, *, visible: bool) -> None:
+    def come_to_front(self, *, in_front: bool) -> None:
         """Follow what is under way while the screen is seen."""
-        if visible and self._timer is None:
+        if in_front and self._timer is None:
             self._look()
             self._timer = pn.state.add_periodic_callback(self.poll, period=POLL_MILLISECONDS)
-        elif not visible and self._timer is not None:
+        elif not in_front and self._timer is not None:
             self._timer.stop()
             self._timer = None
 

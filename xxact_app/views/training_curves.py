@@ -66,7 +66,7 @@ class CurvesView:
         with pn.io.hold():
             self.panel.visible = bool(runs)
             self._offer(runs)
-            steps = max((run.steps or 0 for run in runs.values()), default=None)
+            steps = max((run.step for run in runs.values()), default=1)
             draw_curves(self.loss, self._loss_lines(runs), steps=steps)
             draw_curves(self.metric, self._lines(runs, self.measure.value or ""), steps=steps)
             draw_curves(self.rate, self._lines(runs, "learning_rate"), steps=steps)

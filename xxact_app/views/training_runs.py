@@ -92,8 +92,8 @@ class RunList:
             self._keys = keys
             self.table.param.update(value=_frame(rows), visible=bool(rows))
             self._select([key for key in chosen if key in keys] or (keys[:1] if first else []))
-        else:
-            self._patch(_frame(rows))
+        elif not (frame := _frame(rows)).equals(self.table.value):
+            self.table.value = frame  # whole: patched cells make the browser forget for a moment what is ticked
         self._tell()
         return before != {row.key: row.state for row in rows}
 
@@ -110,18 +110,6 @@ class RunList:
     def _select(self, keys: list[str]) -> None:
         self.table.selection = [self._keys.index(key) for key in keys]
         self._selected()
-
-    def _patch(self, frame: pd.DataFrame) -> None:
-        """Change only the cells that are not the same, so that the table neither jumps nor loses its place."""
-        shown = self.table.value
-        patches = {
-            name: [
-                (row, new) for row, (old, new) in enumerate(zip(shown[name], frame[name], strict=True)) if old != new
-            ]
-            for name in frame.columns
-        }
-        if patches := {name: cells for name, cells in patches.items() if cells}:
-            self.table.patch(patches)
 
     def _selected(self, _event: object = None) -> None:
         names = [row.run for row in self.selected if row.kind == "train"]

@@ -15,8 +15,10 @@ from xxact_core.neighbours.line_index import open_index
 from xxact_core.neighbours.mixtures import Mixture, find_second
 from xxact_core.neighbours.ranking import Candidate, fit_best, rows_to_candidates
 from xxact_core.neighbours.references import KnownMaterials, check_elements
+from xxact_core.neighbours.weighing import prediction_to_elements, weigh_known
 from xxact_core.patterns.gridding import put_on_grid
 from xxact_core.patterns.pattern import GriddedPattern, Pattern
+from xxact_core.prediction import Prediction
 
 PROPOSED = 300
 """Materials that the index of lines proposes where no elements are given."""
@@ -135,6 +137,24 @@ class Identifier:
             mixture=self._mixture(best[0], candidates, profile) if best else None,
             warnings=pattern.warnings,
         )
+
+    def weigh(
+        self, prediction: Prediction, pattern: Pattern | GriddedPattern, *, wavelength: str | float | None = None
+    ) -> Prediction:
+        """A prediction that listens to the known materials, too: see `weighing.weigh_known`.
+
+        Args:
+            prediction: of this pattern and a composition of which at least the elements are known.
+            pattern: as measured, or already on the grid.
+            wavelength: of the measurement, in Å or by name (`CuKa`); wins over what the file says.
+
+        Raises:
+            FormulaError: nothing is known of the composition.
+            PatternError: the pattern cannot be used (nothing above background ...).
+            WavelengthError: neither the file nor the call says the wavelength.
+        """
+        elements = prediction_to_elements(prediction)
+        return weigh_known(prediction, self.identify(pattern, elements=elements, wavelength=wavelength).neighbours)
 
     def _propose(self, profile: Profile, tell: Callable[[int, int], None]) -> np.ndarray:
         return open_index(self.references, folder=self.cache, tell=tell).nearest(profile, count=PROPOSED)
