@@ -16,7 +16,6 @@ SURFACE_IS_DARK = """() => {
 }"""
 
 LIBRARY_FAULTS = {
-    "aria-progressbar-name": "MuiLinearProgress",  # the bar above the page
     "aria-allowed-attr": "tabulator-cell",  # ticks in tables
     "aria-required-children": "tabulator",  # the foot of tables
     "button-name": "MuiIconButton-sizeSmall",  # - and + beside a number, which arrow keys do too

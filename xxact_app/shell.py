@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import panel as pn
 import panel_material_ui as pmui
+from panel.util import edit_readonly
 
 from xxact_app.theme import HEADER_COLOUR, MATERIAL_THEME, NARROW, PAGE_CSS, grid_css
 
@@ -108,9 +109,12 @@ def build() -> pmui.Page:
         ],
         main=[pn.Column(strip, screens.panel, sizing_mode="stretch_width", margin=0)],
         theme_config=MATERIAL_THEME,
+        busy_indicator=None,
         raw_css=[PAGE_CSS],
         sx={"& .header": {"backgroundColor": HEADER_COLOUR, "color": "white", "backgroundImage": "none"}},
     )
+    with edit_readonly(page):
+        page.busy = False  # no longer that of the whole server: every page would be told what any visitor does
     page.param.watch(lambda event: session.param.update(dark=event.new), "dark_theme")
     session.dark = page.dark_theme
     _keep_address(session, keys)
