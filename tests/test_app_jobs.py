@@ -83,6 +83,24 @@ def test_a_command_that_is_refused_fails_in_the_words_of_the_command_line(jobs: 
     assert "there is neither a file nor a folder /nowhere/at/all" in ended.reason
 
 
+def test_threads_of_a_job_wait_without_spinning_unless_somebody_says_otherwise(
+    jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surroundings = []
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    popen = subprocess.Popen
+
+    def recorded(_line: list[str], *, env: dict[str, str], **_more: object) -> subprocess.Popen:
+        surroundings.append(env["OMP_WAIT_POLICY"])
+        return popen([sys.executable, "-c", ""], env=env)
+
+    monkeypatch.setattr(subprocess, "Popen", recorded)
+    jobs.start("train", ["train"], name="one", output=tmp_path / "one", about={})
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    jobs.start("train", ["train"], name="two", output=tmp_path / "two", about={})
+    assert surroundings == ["PASSIVE", "ACTIVE"]
+
+
 def test_a_stubborn_process_is_killed_with_its_children_after_the_grace(jobs: Jobs, stubborn: subprocess.Popen) -> None:
     jobs.grace = 0.2
     record(jobs, stubborn)
