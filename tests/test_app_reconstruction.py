@@ -12,6 +12,7 @@ from bokeh.events import Tap
 from looking_fixtures import workspace_with
 
 from xxact_app import materials_store
+from xxact_app.model_folders import SHIPPED_KEY
 from xxact_app.reconstruction_store import OverSet, ReconstructionStore, Shown
 from xxact_app.session import Session
 from xxact_app.store import Store
@@ -37,6 +38,7 @@ def screen(
 
 def test_a_model_that_never_saw_masks_says_so_and_what_can_be_done(tmp_path: Path) -> None:
     view = screen(tmp_path, runs={})
+    view.session.reconstruction_model = SHIPPED_KEY
     view.session.masked = {view.session.chosen: [3]}
     assert "was trained without masked windows" in view.words.object
     assert "--recipe pretrain-mxm" in view.help.object
