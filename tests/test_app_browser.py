@@ -16,6 +16,7 @@ SURFACE_IS_DARK = """() => {
 }"""
 
 LIBRARY_FAULTS = {
+    "aria-progressbar-name": "MuiLinearProgress",  # bars of progress, beside which words say how far it is
     "aria-allowed-attr": "tabulator-cell",  # ticks in tables
     "aria-required-children": "tabulator",  # the foot of tables
     "button-name": "MuiIconButton-sizeSmall",  # - and + beside a number, which arrow keys do too
@@ -228,7 +229,7 @@ def serious_faults(violations: list[dict[str, Any]]) -> list[str]:
             node["html"] for node in nodes if not is_library_fault(fault["id"], f"{node['target']} {node['html']}")
         ]
         if places and fault["impact"] in {"serious", "critical"}:
-            found.append(f"{rule} ({fault['help']}): {places[:5]}")
+            found.append(f"{fault['id']} ({fault['help']}): {places[:5]}")
     return found
 
 
