@@ -16,7 +16,7 @@ SURFACE_IS_DARK = """() => {
 }"""
 
 LIBRARY_FAULTS = {
-    "aria-progressbar-name": "MuiLinearProgress",  # bars of progress, beside which words say how far it is
+    "aria-progressbar-name": "MuiLinearProgress",  # the bar under the heading, which stands still
     "aria-allowed-attr": "tabulator-cell",  # ticks in tables
     "aria-required-children": "tabulator",  # the foot of tables
     "button-name": "MuiIconButton-sizeSmall",  # - and + beside a number, which arrow keys do too

@@ -109,7 +109,6 @@ def build() -> pmui.Page:
         ],
         main=[pn.Column(strip, screens.panel, sizing_mode="stretch_width", margin=0)],
         theme_config=MATERIAL_THEME,
-        busy_indicator=None,
         raw_css=[PAGE_CSS],
         sx={"& .header": {"backgroundColor": HEADER_COLOUR, "color": "white", "backgroundImage": "none"}},
     )
