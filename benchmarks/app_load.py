@@ -97,7 +97,7 @@ def page_latency(address: str, *, requests: int) -> float:
 
 
 def measure_beside_training(address: str, workspace: Path, *, requests: int) -> float:
-    """Latency of the page while a training runs as the app starts it, as a multiple of that without."""
+    """Latency of the page while a training runs as the app starts it, as a multiple of that before and after it."""
     from xxact_app.jobs import Jobs
     from xxact_app.workspace import open_workspace
 
@@ -106,7 +106,7 @@ def measure_beside_training(address: str, workspace: Path, *, requests: int) -> 
     dataset, run = place.datasets / "small", place.runs / "load"
     build = [sys.executable, "-m", "xxact_core.cli", "build", str(table), str(dataset), "--limit", "400", "--workers"]
     subprocess.run([*build, "1"], check=True, cwd=REPOSITORY, capture_output=True)
-    idle = page_latency(address, requests=requests)
+    before = page_latency(address, requests=requests)
     jobs = Jobs(place.jobs, grace=20)
     job = jobs.start("train", ["train", str(dataset), str(run), *TRAINING], name="load", output=run, about={})
     try:
@@ -114,11 +114,12 @@ def measure_beside_training(address: str, workspace: Path, *, requests: int) -> 
             if not jobs.get(job.key).active:
                 raise RuntimeError(jobs.log_tail(job.key))
             time.sleep(0.5)
-        return page_latency(address, requests=requests) / idle
+        beside = page_latency(address, requests=requests)
     finally:
         jobs.cancel(job.key)
         while jobs.get(job.key).active:
             time.sleep(0.2)
+    return beside / statistics.mean([before, page_latency(address, requests=requests)])
 
 
 class OpenSession:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,10 +24,11 @@ import numpy as np
 import torch
 from compositions import draw_rows, materials, measured
 from scipy.optimize import minimize
+from shipped_checkpoint import read_or_build
 
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.formula import composition_to_formula, parse_formula
-from xxact_core.dataset.table import StickTable, read_dataset
+from xxact_core.dataset.table import StickTable
 from xxact_core.errors import PatternError
 from xxact_core.evaluation.calibration import conformal_threshold
 from xxact_core.evaluation.metrics import accuracy, expected_calibration_error, top_k_accuracy
@@ -36,7 +38,6 @@ from xxact_core.neighbours.known_datasets import KnownDataset
 from xxact_core.neighbours.weighing import (
     GROUP_WEIGHTS,
     LEAST,
-    SYSTEM_OF_GROUP,
     SYSTEM_WEIGHTS,
     Weights,
     Witnesses,
@@ -47,7 +48,7 @@ from xxact_core.neighbours.weighing import (
 from xxact_core.patterns.pattern import GriddedPattern
 from xxact_core.predict import Predictor
 from xxact_core.prediction import ranked_to_probabilities
-from xxact_core.quantities import CRYSTAL_SYSTEM, SPACE_GROUP
+from xxact_core.quantities import CRYSTAL_SYSTEM, SPACE_GROUP, SYSTEM_OF_GROUP
 from xxact_core.reliability import class_sets
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -189,7 +190,7 @@ def figures_of(asked: list[Asked], weights: tuple[Weights, Weights]) -> dict[str
         figures["both"] |= {f"{name}_coverage": float(held[np.arange(len(asked)), true].mean())}
         figures["both"] |= {f"{name}_size": float(held.sum(axis=1).mean())}
     first = np.array([one.witnesses.group[0] if len(one.witnesses.group) else -1 for one in asked])
-    of_first = np.where(first < 0, -1, SYSTEM_OF_GROUP[first])
+    of_first = np.where(first < 0, -1, np.array(SYSTEM_OF_GROUP)[first])
     figures["known"] = {"top1": accuracy(of_first, system), "group_top1": accuracy(first, group)}
     return figures
 
@@ -245,10 +246,18 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=600)
     parser.add_argument("--dataset", type=Path, default=DATASET)
     parser.add_argument("--found", type=Path, default=FOUND)
-    parser.add_argument("--quick", action="store_true", help="write no page")
+    parser.add_argument("--quick", action="store_true", help="of 600 materials, write no page")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    table = read_dataset(arguments.dataset, resident=False)
+    with tempfile.TemporaryDirectory() as scratch:
+        if arguments.quick:
+            arguments.dataset, arguments.found = Path(scratch) / "dataset", Path(scratch) / "found.jsonl"
+        measure(arguments)
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """The same with the arguments at hand."""
+    table = read_or_build(arguments.dataset, quick=arguments.quick)
     rows = draw_rows(table, rows=arguments.rows, split="validation")
     patterns = [pattern for pattern, *_ in materials(table, rows=arguments.rows, split="validation")]
     found = find_all(arguments.found, list(zip(rows.tolist(), patterns, strict=True)), table)

@@ -1,8 +1,8 @@
 """Does the model for reconstruction expect what stands in masked windows? And: make the one that ships.
 
-    python benchmarks/reconstruction.py DATASET              # the shipped one, writes docs/results/reconstruction.md
-    python benchmarks/reconstruction.py DATASET --ship RUN   # first take the model of a run over, in bfloat16
-    python benchmarks/reconstruction.py DATASET --quick      # writes nothing
+    python benchmarks/reconstruction.py              # the shipped one, writes docs/results/reconstruction.md
+    python benchmarks/reconstruction.py --ship RUN   # first take the model of a run over, in bfloat16
+    python benchmarks/reconstruction.py --quick      # of 600 materials, writes nothing
 
 Windows of all materials of the test split are masked by lot, and the error in them is held against that of expecting
 nothing there. The last line printed is a JSON object.
@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from shipped_checkpoint import read_or_build
 
 from xxact_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from xxact_core.dataset.batches import BatchMaker
-from xxact_core.dataset.table import read_dataset
 from xxact_core.evaluation.provenance import provenance, provenance_to_line
 from xxact_core.evaluation.reconstruction import SHIPPED_RECONSTRUCTION, WindowErrors, reconstruct_rows
 from xxact_core.patterns.grid import GRID
@@ -70,14 +70,17 @@ def to_lines(checkpoint: Checkpoint, errors: Mapping[float, WindowErrors]) -> li
 def main() -> None:
     """Ship if told so, measure, print, and write the page unless in a hurry."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--dataset", type=Path, default=REPOSITORY / "build" / "materials_project")
     parser.add_argument("--ship", type=Path, metavar="RUN")
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.ship is not None:
         ship(arguments.ship)
-    checkpoint, table = load_checkpoint(SHIPPED_RECONSTRUCTION), read_dataset(arguments.dataset)
+    checkpoint = load_checkpoint(SHIPPED_RECONSTRUCTION)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "dataset" if arguments.quick else arguments.dataset
+        table = read_or_build(folder, quick=arguments.quick)
     maker, rows = BatchMaker(table, device=torch.device("cpu")), table.rows("test")
     errors = {ratio: reconstruct_rows(checkpoint, maker, rows, ratio=ratio) for ratio in RATIOS}
     lines = to_lines(checkpoint, errors)

@@ -144,7 +144,7 @@ def test_what_makes_a_pattern_vanish_is_told_in_words() -> None:
 
 
 @pytest.fixture
-def form(tables: None) -> StepsForm:  # noqa: ARG001 - loaded before anything is drawn
+def form(tables: None) -> StepsForm:  # noqa: ARG001 - a fixture asked for what it does: Panel has its tables
     return StepsForm(Session())
 
 

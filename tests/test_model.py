@@ -9,13 +9,14 @@ import torch
 
 from xxact_core.checkpoint import make_model
 from xxact_core.errors import RecipeError
-from xxact_core.model.answers import SYSTEM_OF_GROUP, class_probabilities
+from xxact_core.model.answers import class_probabilities
 from xxact_core.model.attention import Attention, DecoderLayer, EncoderLayer
 from xxact_core.model.config import PRESETS, BlockSizes, ModelConfig, preset
 from xxact_core.model.heads import ReconstructionHead
 from xxact_core.model.pattern_tokens import WINDOW_POINTS, WINDOWS, scale_intensity
 from xxact_core.model.xxact import Xxact, count_parameters
 from xxact_core.patterns.grid import GRID
+from xxact_core.quantities import SYSTEM_OF_GROUP
 
 SMALL_PRESETS = [name for name, config in PRESETS.items() if config.kind == "xxact" and name != "paper"]
 

@@ -17,7 +17,6 @@ from xxact_core.compositions.partial_text import parse_composition
 from xxact_core.errors import DatasetError, FormulaError
 from xxact_core.neighbours.identify import Identifier, Neighbour
 from xxact_core.neighbours.weighing import (
-    SYSTEM_OF_GROUP,
     composition_distance,
     prediction_to_elements,
     sum_by_system,
@@ -27,14 +26,20 @@ from xxact_core.patterns.gridding import put_on_grid
 from xxact_core.patterns.readers import read_pattern
 from xxact_core.predict import Predictor
 from xxact_core.prediction import Estimate, Prediction, rank_classes, ranked_to_probabilities
-from xxact_core.quantities import CRYSTAL_SYSTEM, CRYSTAL_SYSTEMS, SPACE_GROUP, space_group_to_crystal_system
+from xxact_core.quantities import (
+    CRYSTAL_SYSTEM,
+    CRYSTAL_SYSTEMS,
+    SPACE_GROUP,
+    SYSTEM_OF_GROUP,
+    space_group_to_crystal_system,
+)
 
 
 def said(formula: str = "TiO2", **systems: float) -> Prediction:
     """A prediction with these probabilities of crystal systems, the rest even, and space groups even within them."""
     rest = (1 - sum(systems.values())) / (7 - len(systems))
     of_system = np.array([systems.get(name, rest) for name in CRYSTAL_SYSTEMS])
-    groups = (of_system / np.bincount(SYSTEM_OF_GROUP))[SYSTEM_OF_GROUP]
+    groups = (of_system / np.bincount(SYSTEM_OF_GROUP))[list(SYSTEM_OF_GROUP)]
     return Prediction(
         formula=formula,
         coverage=1.0,

@@ -17,6 +17,7 @@ from xxact_app.making import Making, Step, begin, making_of
 from xxact_app.session import Session
 from xxact_app.store import Store
 from xxact_app.workspace import Workspace, open_workspace, own_folders
+from xxact_core.compositions.partial import possible_symbols
 from xxact_core.dataset.store import MANIFEST
 from xxact_core.neighbours.identify import Neighbour
 from xxact_core.neighbours.references import SHIPPED_TABLE
@@ -83,8 +84,7 @@ class KnownStore:
 
     def elements(self, answer: Answer) -> tuple[str, ...]:
         """All elements that the typed composition allows; none where nothing is known of it."""
-        known = self.store.known(answer.formula)
-        return (*known.symbols, *getattr(known, "maybe", ()))
+        return possible_symbols(self.store.known(answer.formula))
 
     def start(self, answer: Answer) -> None:
         """Begin to compare the pattern of an answer, or join who began it."""

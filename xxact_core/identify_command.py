@@ -77,14 +77,14 @@ def identify(  # noqa: PLR0913 - a command has as many options as there are thin
 
 
 def _elements(elements: str | None, formula: str | None) -> tuple[str, ...] | None:
+    from xxact_core.compositions.partial import possible_symbols
     from xxact_core.compositions.partial_text import parse_composition
 
     if elements is not None and formula is not None:
         msg = "give either --elements or --formula"
         raise FormulaError(msg, code="E_FORMULA")
     if formula is not None:
-        known = parse_composition(formula)
-        return (*known.symbols, *getattr(known, "maybe", ())) or None
+        return possible_symbols(parse_composition(formula)) or None
     return None if elements is None else tuple(part for part in re.split(r"[\s,;]+", elements) if part)
 
 

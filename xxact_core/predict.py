@@ -14,7 +14,7 @@ from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.draws import compositions_to_rows, draw_compositions
 from xxact_core.compositions.element_table import SYMBOLS
 from xxact_core.compositions.formula import composition_to_formula
-from xxact_core.compositions.partial import PartialComposition
+from xxact_core.compositions.partial import PartialComposition, possible_symbols
 from xxact_core.compositions.partial_text import parse_composition
 from xxact_core.errors import CheckpointError, FormulaError
 from xxact_core.model.answers import class_probabilities, entropy_bits, observe_compositions
@@ -106,7 +106,7 @@ class Predictor:
             for name, values in probabilities.items()
         }
         cost = None if isinstance(known, Composition) else _cost(known, drawn, draws, probabilities)
-        symbols = known.symbols if isinstance(known, Composition) else (*known.symbols, *known.maybe)
+        symbols = possible_symbols(known)
         sets = {name: self._set(name, labels) for name, labels in ranked.items()} if drawn else {}
         systems = ranked.get("crystal_system", ())
         return Prediction(

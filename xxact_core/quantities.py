@@ -33,6 +33,12 @@ def space_group_to_crystal_system(number: int) -> str:
     return CRYSTAL_SYSTEMS[index]
 
 
+SYSTEM_OF_GROUP = tuple(
+    CRYSTAL_SYSTEMS.index(space_group_to_crystal_system(number)) for number in range(1, SPACE_GROUP_COUNT + 1)
+)
+"""Index of the crystal system of each space group, in the order of the classes."""
+
+
 @dataclass(frozen=True)
 class Quantity:
     """A target that a material has: what it is called, in what unit, and of what kind.

@@ -84,7 +84,7 @@ class KnownView:
             return f"<p class='muted'>Compares the pattern with all known materials of {', '.join(elements)}.</p>"
         return (
             "<p class='muted'>Without elements all materials with such lines are compared, less surely. The first time "
-            "this takes about four minutes, in which an index is built.</p>"
+            "this takes one to some minutes, in which an index is built.</p>"
         )
 
     def _show_found(self) -> None:

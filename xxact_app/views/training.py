@@ -12,7 +12,7 @@ from xxact_app.views.training_data import DatasetForm
 from xxact_app.views.training_recipe import TrainingForm
 from xxact_app.views.training_runs import RunList
 
-POLL_MILLISECONDS = 500
+POLL_MILLISECONDS = 300
 _LAYOUT = grid_css("minmax(0, 1fr) 320px", ("main side",), narrow=("main", "side"))
 
 

@@ -27,11 +27,11 @@ class PartialComposition:
 
     def __post_init__(self) -> None:
         """Check elements, amounts and errors; `FormulaError` names the first bad one."""
-        for symbol in (*self.symbols, *self.maybe):
+        for symbol in possible_symbols(self):
             if symbol not in ATOMIC_NUMBERS:
                 msg = f"{symbol!r} is not a chemical element (D and T are written H)"
                 raise FormulaError(msg, code="E_FORMULA")
-            if (self.symbols + self.maybe).count(symbol) > 1:
+            if possible_symbols(self).count(symbol) > 1:
                 msg = f"{symbol} is named twice; expected each element once"
                 raise FormulaError(msg, code="E_FORMULA")
         if self.maybe and not self.symbols:
@@ -75,3 +75,8 @@ class PartialComposition:
             return "no composition"
         kind = "amounts with errors" if any(self.errors) else "amounts" if self.amounts else "elements without amounts"
         return f"{kind}; {', '.join(self.maybe)} possible" if self.maybe else kind
+
+
+def possible_symbols(known: Composition | PartialComposition) -> tuple[str, ...]:
+    """Elements that are there or may be."""
+    return (*known.symbols, *known.maybe) if isinstance(known, PartialComposition) else known.symbols

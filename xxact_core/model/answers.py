@@ -11,12 +11,7 @@ from torch import Tensor
 
 from xxact_core.model.model import Model
 from xxact_core.model.xxact import Encoded, Xxact
-from xxact_core.quantities import CRYSTAL_SYSTEMS, SPACE_GROUP_COUNT, space_group_to_crystal_system
-
-SYSTEM_OF_GROUP = tuple(
-    CRYSTAL_SYSTEMS.index(space_group_to_crystal_system(number)) for number in range(1, SPACE_GROUP_COUNT + 1)
-)
-"""Index of the crystal system of each space group, in the order of the classes."""
+from xxact_core.quantities import CRYSTAL_SYSTEMS, SYSTEM_OF_GROUP
 
 
 def observe_compositions(

@@ -10,7 +10,7 @@ import numpy as np
 
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.formula import parse_formula
-from xxact_core.compositions.partial import PartialComposition
+from xxact_core.compositions.partial import PartialComposition, possible_symbols
 from xxact_core.compositions.partial_text import parse_composition
 from xxact_core.errors import FormulaError
 from xxact_core.prediction import (
@@ -21,7 +21,7 @@ from xxact_core.prediction import (
     rank_classes,
     ranked_to_probabilities,
 )
-from xxact_core.quantities import CRYSTAL_SYSTEM, CRYSTAL_SYSTEM_LAST_GROUP, SPACE_GROUP, SPACE_GROUP_COUNT
+from xxact_core.quantities import CRYSTAL_SYSTEM, SPACE_GROUP, SYSTEM_OF_GROUP
 
 if TYPE_CHECKING:
     from xxact_core.neighbours.identify import Neighbour
@@ -53,9 +53,6 @@ patterns no likelier.
 
 LEAST = 1e-12
 """Probability that is taken for smaller ones, so that materials can speak for a class that the model rules out."""
-
-SYSTEM_OF_GROUP = np.searchsorted(CRYSTAL_SYSTEM_LAST_GROUP, np.arange(1, SPACE_GROUP_COUNT + 1))
-"""Index of the crystal system of each space group, shape (230,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +105,7 @@ def prediction_to_elements(prediction: Prediction) -> tuple[str, ...]:
     if not known.symbols:
         msg = "known materials are weighed by their elements; expected a composition that names some, not '?'"
         raise FormulaError(msg, code="E_FORMULA")
-    return (*known.symbols, *(known.maybe if isinstance(known, PartialComposition) else ()))
+    return possible_symbols(known)
 
 
 def to_witnesses(known: Composition | PartialComposition, found: Sequence[tuple[str, int | None, float]]) -> Witnesses:
@@ -145,7 +142,7 @@ def weigh_systems(systems: np.ndarray, witnesses: Witnesses, weights: Weights) -
 
     p is the model's probability, m the largest score, less γ times its distance, of a material of the class.
     """
-    return _normalised(_odds(systems, SYSTEM_OF_GROUP[witnesses.group], witnesses, weights))
+    return _normalised(_odds(systems, np.array(SYSTEM_OF_GROUP)[witnesses.group], witnesses, weights))
 
 
 def weigh_groups(groups: np.ndarray, witnesses: Witnesses, weights: Weights, *, systems: np.ndarray) -> np.ndarray:
@@ -154,7 +151,7 @@ def weigh_groups(groups: np.ndarray, witnesses: Witnesses, weights: Weights, *, 
     So the two never contradict each other, as in `model.answers.class_probabilities`.
     """
     odds = _odds(groups, witnesses.group, witnesses, weights)
-    return (systems / sum_by_system(odds))[SYSTEM_OF_GROUP] * odds
+    return (systems / sum_by_system(odds))[list(SYSTEM_OF_GROUP)] * odds
 
 
 def sum_by_system(groups: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ def read_nexus(data: bytes, *, name: str, scan: int | None = 0) -> list[Measured
     """
     import h5py  # noqa: PLC0415 - slow, and few patterns are HDF5
 
-    from xxact_core.plain_hdf5 import NotPlainError, walk  # noqa: PLC0415 - likewise
+    from xxact_core.plain_hdf5 import NotPlainError, walk  # noqa: PLC0415 - it loads h5py
 
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
@@ -76,7 +76,7 @@ def _find_curves(
     members: dict[str, h5py.Group | h5py.Dataset], *, name: str
 ) -> list[tuple[h5py.Dataset, h5py.Dataset]]:
     """Pairs of signal and axis, that of the default group first."""
-    import h5py  # noqa: PLC0415 - as above
+    import h5py  # noqa: PLC0415 - slow, and few patterns are HDF5
 
     groups = [item for item in members.values() if isinstance(item, h5py.Group) and _is_data(item)]
     default = members["/"]
@@ -114,7 +114,7 @@ def _signal_and_axis(
     group: h5py.Group, members: dict[str, h5py.Group | h5py.Dataset]
 ) -> tuple[h5py.Dataset | None, h5py.Dataset | None]:
     """The data set that is the signal, and that of its last axis; named by the group, or in old files by themselves."""
-    import h5py  # noqa: PLC0415 - as above
+    import h5py  # noqa: PLC0415 - slow, and few patterns are HDF5
 
     sets: dict[str, h5py.Dataset] = {}
     for key in group:
@@ -202,7 +202,7 @@ def _wavelength(
 
 
 def _find(members: dict[str, h5py.Group | h5py.Dataset], end: str) -> h5py.Dataset | None:
-    import h5py  # noqa: PLC0415 - as above
+    import h5py  # noqa: PLC0415 - slow, and few patterns are HDF5
 
     found = (item for path, item in members.items() if path.endswith(f"/{end}") and isinstance(item, h5py.Dataset))
     return next((item for item in found if item.size == 1), None)
@@ -225,9 +225,9 @@ def _first_text(members: dict[str, h5py.Group | h5py.Dataset], end: str) -> str 
 
 def _read(item: h5py.Dataset) -> Any:  # noqa: ANN401 - what HDF5 holds: numbers or text, one or many
     """Values of a data set that can be what it says."""
-    import h5py  # noqa: PLC0415 - as above
+    import h5py  # noqa: PLC0415 - slow, and few patterns are HDF5
 
-    from xxact_core.plain_hdf5 import check_dataset  # noqa: PLC0415 - as above
+    from xxact_core.plain_hdf5 import check_dataset  # noqa: PLC0415 - it loads h5py
 
     check_dataset(item, more_filters=[h5py.h5z.FILTER_LZF])
     return item[()]
