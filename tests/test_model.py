@@ -12,7 +12,7 @@ from xxact_core.errors import RecipeError
 from xxact_core.model.answers import class_probabilities
 from xxact_core.model.attention import Attention, DecoderLayer, EncoderLayer
 from xxact_core.model.config import PRESETS, BlockSizes, ModelConfig, preset
-from xxact_core.model.heads import ReconstructionHead
+from xxact_core.model.heads import ElementReadout, ReconstructionHead
 from xxact_core.model.pattern_tokens import WINDOW_POINTS, WINDOWS, scale_intensity
 from xxact_core.model.xxact import Xxact, count_parameters
 from xxact_core.patterns.grid import GRID
@@ -206,6 +206,23 @@ def test_single_class_head_is_a_softmax_at_its_temperature() -> None:
     torch.testing.assert_close(probabilities["crystal_system"], (logits.double() / 2).softmax(dim=1))
 
 
+def test_elements_say_their_share_whatever_their_order_and_empty_slots_say_nothing() -> None:
+    readout = ElementReadout(PRESETS["tiny"])
+    elements = torch.randn(1, 3, 32)
+    said = readout(elements, torch.tensor([[True, True, False]]))
+    single = [readout(elements[:, [place]], torch.ones(1, 1, dtype=torch.bool)) for place in (0, 1)]
+    torch.testing.assert_close(said, (single[0] + single[1]) / 2)
+    assert not readout(elements, torch.zeros(1, 3, dtype=torch.bool)).any()
+
+
+def test_deep_head_is_no_linear_map() -> None:
+    head = make_model(replace(PRESETS["tiny"], head_width=16), seed=0).heads["band_gap"]
+    first, second = torch.randn(2, 1, 32)
+    middle = (head(first) + head(second)) / 2
+    assert head(first).shape == (1, 1)
+    assert not torch.allclose(head((first + second) / 2), middle, atol=1e-4)
+
+
 def test_impossible_configs_are_refused() -> None:
     tiny = PRESETS["tiny"]
     with pytest.raises(RecipeError, match="heads"):
@@ -220,6 +237,11 @@ def test_impossible_configs_are_refused() -> None:
         replace(tiny, kind="crab")
     with pytest.raises(RecipeError, match="no fusion"):
         replace(PRESETS["compact"], kind="crabnet")
+    with pytest.raises(RecipeError, match="no fusion"):
+        replace(PRESETS["crabnet-small"], element_readout=True)
+    for preset_name, width in (("tiny", -1), ("tiny", 10_000), ("extra-trees", 16)):
+        with pytest.raises(RecipeError, match=f"head_width is {width}"):
+            replace(PRESETS[preset_name], head_width=width)
     with pytest.raises(RecipeError, match="heigth"):
         ModelConfig.from_dict(tiny.to_dict() | {"heigth": 1})
     with pytest.raises(RecipeError, match="compact"):

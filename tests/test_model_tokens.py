@@ -31,6 +31,7 @@ VARIANTS = {
     "finer convolution": replace(PRESETS["tiny"], tokens_per_window=5, tokens="convolution", shortcuts_to_heads=True),
     "two intensities": replace(PRESETS["tiny"], intensity="both"),
     "lines": replace(PRESETS["tiny"], peaks=12, tokens="convolution", intensity="both"),
+    "readouts": replace(PRESETS["tiny"], shortcuts_to_heads=True, element_readout=True, head_width=24),
 }
 
 

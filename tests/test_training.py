@@ -21,6 +21,7 @@ from xxact_core.checkpoint import load_checkpoint, make_model
 from xxact_core.dataset.batches import Batch, BatchMaker
 from xxact_core.dataset.table import StickTable
 from xxact_core.errors import CheckpointError, RecipeError
+from xxact_core.model.xxact import Xxact
 from xxact_core.patterns.distortion_effects import LimitedRange
 from xxact_core.patterns.distortions import Distortions
 from xxact_core.training import gradients
@@ -32,6 +33,7 @@ from xxact_core.training.journal import STOP, read_journal
 from xxact_core.training.recipes import RECIPES, recipe_by_name
 from xxact_core.training.run import Run, open_run, target_statistics, train, write_status
 from xxact_core.training.schedule import learning_rate
+from xxact_core.training.start import first_model
 from xxact_core.training.step import Lottery, Trainee, batch_losses, draw_lottery
 
 QUICK = replace(recipe_by_name("tiny"), epochs=0.25, batch_size=16, validate_every=3, save_every=2, validation_rows=16)
@@ -354,6 +356,21 @@ def test_transfer_trains_the_heads_only(small_dataset: Path, tmp_path: Path) -> 
     assert "heads.crystal_system.weight" not in after
     with pytest.raises(RecipeError, match="another make"):
         train(replace(transfer, preset="compact"), small_dataset, tmp_path / "other")
+
+
+def test_readout_and_deeper_heads_are_added_to_a_trained_model_but_not_behind_frozen_ones(
+    small_dataset: Path, tmp_path: Path
+) -> None:
+    before = train(QUICK, small_dataset, tmp_path / "before")
+    more = replace(QUICK, start_from=str(before), model_settings={"element_readout": True, "head_width": 16})
+    model, trained = first_model(more), load_checkpoint(before).model
+    assert isinstance(model, Xxact)
+    assert model.element_readout is not None
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in trained.state_dict().items()
+               if not name.startswith("heads."))  # fmt: skip
+    assert "heads.band_gap.hidden.1.weight" in model.state_dict()
+    with pytest.raises(RecipeError, match="element_readout"):
+        first_model(replace(more, freeze=True))
 
 
 def test_learning_rate_is_the_papers() -> None:

@@ -38,7 +38,8 @@ def losses_of(folder: Path) -> list[float]:
 
 
 def test_muon_takes_the_matrices_inside_the_model_and_adamw_the_rest() -> None:
-    trainee = Trainee(make_model(preset("compact"), seed=0), MUON)
+    config = replace(preset("compact"), element_readout=True, head_width=32)
+    trainee = Trainee(make_model(config, seed=0), MUON)
     adamw, muon = (optimiser for optimiser, _ in make_optimiser(trainee, replace(MUON, preset="compact")).parts)
     taken = {id(value) for group in muon.param_groups for value in group["params"]}
     rest = {id(value) for group in adamw.param_groups for value in group["params"]}
@@ -46,7 +47,8 @@ def test_muon_takes_the_matrices_inside_the_model_and_adamw_the_rest() -> None:
     assert {id(value) for value in names.values()} == taken | rest
     assert not taken & rest
     assert id(names["model.fusion.layers.0.self_attention.query.weight"]) in taken
-    assert id(names["model.heads.space_group.weight"]) in rest
+    assert id(names["model.heads.space_group.hidden.1.weight"]) in taken
+    assert id(names["model.heads.space_group.out.weight"]) in rest
     assert id(names["model.pattern_encoder.positions"]) in rest
     assert all(value.ndim == 2 for value in names.values() if id(value) in taken)
 

@@ -15,6 +15,9 @@ Kind = Literal["xxact", "crabnet", "xrd-transformer", "fcn", "fcn-mlp", "extra-t
 MOST_PEAKS = 512
 """More lines than a pattern shows apart."""
 
+WIDEST_HEAD = 8192
+"""Far more than an embedding has to tell; a number beyond it is a slip."""
+
 
 @dataclass(frozen=True)
 class BlockSizes:
@@ -81,6 +84,8 @@ class ModelConfig:
     intensity: Literal["linear", "root", "both"] = "linear"
     stem_channels: tuple[int, int, int] = (32, 64, 160)
     shortcuts_to_heads: bool = False
+    element_readout: bool = False
+    head_width: int = 0
     forest: ForestSizes = ForestSizes()
     targets: tuple[str, ...] = PREDICTED
 
@@ -102,8 +107,12 @@ class ModelConfig:
         if not 0 <= self.peaks <= MOST_PEAKS:
             msg = f"peaks is {self.peaks}; expected 0 to {MOST_PEAKS}"
             raise RecipeError(msg, code="E_RECIPE")
-        if self.shortcuts_to_heads and self.kind != "xxact":
-            msg = f"shortcuts_to_heads goes with the kind 'xxact', not {self.kind!r}: there is no fusion to pass by"
+        if (self.shortcuts_to_heads or self.element_readout) and self.kind != "xxact":
+            msg = f"shortcuts_to_heads and element_readout go with the kind 'xxact', not {self.kind!r}: there is no "
+            msg += "fusion to pass by"
+            raise RecipeError(msg, code="E_RECIPE")
+        if not 0 <= self.head_width <= WIDEST_HEAD or (self.head_width and self.kind == "extra-trees"):
+            msg = f"head_width is {self.head_width}; expected 0 to {WIDEST_HEAD}, and 0 for trees, which have no heads"
             raise RecipeError(msg, code="E_RECIPE")
         unknown = [name for name in self.targets if name not in TARGETS]
         if unknown or not self.targets:

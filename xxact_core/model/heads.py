@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from xxact_core.model.config import ModelConfig
@@ -12,18 +12,59 @@ from xxact_core.quantities import TARGETS
 
 
 class TargetHeads(nn.ModuleDict):
-    """One linear map for each target: a z-score for a value, logits for classes. Source: XxaCT-NN section 3.4.
+    """A head for each target: a z-score for a value, logits for classes.
 
-    width: of the embedding that they read.
+    One linear map each (XxaCT-NN section 3.4), or a small network where the model has a `head_width`. width: of the
+    embedding that they read.
     """
 
     def __init__(self, config: ModelConfig, *, width: int) -> None:
-        super().__init__({name: nn.Linear(width, TARGETS[name].width) for name in config.targets})
+        hidden = config.head_width
+        super().__init__(
+            {
+                name: DeepHead(width, hidden, TARGETS[name].width) if hidden else nn.Linear(width, TARGETS[name].width)
+                for name in config.targets
+            }
+        )
         self.width = width
 
     def forward(self, embedding: Float[Tensor, "batch width"]) -> dict[str, Tensor]:
         """Output of every head, each of shape (batch, outputs)."""
         return {name: head(embedding) for name, head in self.items()}
+
+
+class DeepHead(nn.Module):
+    """Two hidden layers and a linear map: what one target needs of the embedding need not lie in it along a line."""
+
+    def __init__(self, width: int, hidden: int, outputs: int) -> None:
+        super().__init__()
+        self.hidden = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
+        )
+        self.out = nn.Linear(hidden, outputs)
+
+    def forward(self, embedding: Float[Tensor, "batch width"]) -> Float[Tensor, "batch outputs"]:
+        """A z-score or logits."""
+        return self.out(self.hidden(embedding))
+
+
+class ElementReadout(nn.Module):
+    """Mean over the elements of a network that looks at each of them: a material as the sum of what its elements say.
+
+    Source: the idea is CrabNet's, Wang et al. 2021, npj Comput. Mater. 7, 77.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        before, width = config.composition.width, config.fusion.width
+        self.layers = nn.Sequential(nn.Linear(before, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(
+        self, elements: Float[Tensor, "batch elements width"], present: Bool[Tensor, "batch elements"]
+    ) -> Float[Tensor, "batch fusion_width"]:
+        """One vector a material, zero where no element is known."""
+        said = self.layers(elements).masked_fill(~present.unsqueeze(-1), 0.0)
+        return said.sum(dim=1) / present.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 class WindowReadout(nn.Sequential):

@@ -12,7 +12,7 @@ from xxact_core.model.attention import learned_token
 from xxact_core.model.composition_encoder import CompositionEncoder
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.fusion import Fusion
-from xxact_core.model.heads import ReconstructionHead, TargetHeads, WindowReadout
+from xxact_core.model.heads import ElementReadout, ReconstructionHead, TargetHeads, WindowReadout
 from xxact_core.model.model import Model
 from xxact_core.model.pattern_encoder import PatternEncoder
 
@@ -43,6 +43,7 @@ class Xxact(Model):
         self.composition_projection = nn.Linear(config.composition.width, width)
         self.fusion = Fusion(config)
         self.window_readout = WindowReadout(config) if config.shortcuts_to_heads else None
+        self.element_readout = ElementReadout(config) if config.element_readout else None
         self.heads = TargetHeads(config, width=width)
         self.reconstruction_head = ReconstructionHead(config)
 
@@ -66,6 +67,9 @@ class Xxact(Model):
         if self.window_readout is not None:
             shortcut = composition[:, 0] + self.window_readout(encoded.pattern[:, 1:])
             fused = torch.cat([fused[:, :1] + shortcut.unsqueeze(1), fused[:, 1:]], dim=1)
+        if self.element_readout is not None:
+            said = self.element_readout(encoded.composition[:, 1:], encoded.present[:, 1:])
+            fused = torch.cat([fused[:, :1] + said.unsqueeze(1), fused[:, 1:]], dim=1)
         return fused
 
     def cross_attention(self, encoded: Encoded) -> Float[Tensor, "layers batch heads tokens elements"]:

@@ -63,4 +63,6 @@ def make_optimiser(trainee: nn.Module, recipe: Recipe) -> Optimisers:
 
 
 def _is_hidden_matrix(name: str, value: torch.Tensor) -> bool:
-    return value.ndim == 2 and not any(part in name.split(".") for part in _OUTSIDE)  # noqa: PLR2004 - rows and columns
+    parts = name.split(".")
+    inside = "hidden" in parts or not any(part in parts for part in _OUTSIDE)
+    return value.ndim == 2 and inside  # noqa: PLR2004 - rows and columns

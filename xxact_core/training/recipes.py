@@ -35,10 +35,11 @@ _COMPACT = Recipe(
     threads=2,
     clip=1.0,
     remembered=90_000,
+    model_settings={"element_readout": True, "head_width": 256},
 )
 
-# The same for models that look at one of the two inputs only.
-_NOTHING_HIDDEN = replace(_COMPACT, hide_pattern=0.0, hide_composition=0.0)
+# The same for models that look at one of the two inputs only, with their own heads.
+_NOTHING_HIDDEN = replace(_COMPACT, hide_pattern=0.0, hide_composition=0.0, model_settings={})
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe

@@ -91,7 +91,10 @@ def check_same_run(described: dict[str, Any], folder: Path) -> None:
 
 
 def first_model(recipe: Recipe) -> Model:
-    """A model with random weights, or with those of the recipe's `start_from`; heads of new targets stay random.
+    """A model with random weights, or with those of the recipe's `start_from`; what it has more than that stays random.
+
+    More are heads of other targets or of another depth and, where not only the heads are trained, a readout of the
+    elements.
 
     Raises:
         RecipeError: that checkpoint is a model of another make, or the recipe needs one and names none.
@@ -112,7 +115,8 @@ def first_model(recipe: Recipe) -> Model:
         if not name.startswith("heads.") or (name in wanted and value.shape == wanted[name].shape)
     }
     unfit = [name for name, value in kept.items() if name not in wanted or value.shape != wanted[name].shape]
-    unfit += [name for name in wanted if name not in kept and not name.startswith("heads.")]
+    random = ("heads.",) if recipe.freeze else ("heads.", "element_readout.")
+    unfit += [name for name in wanted if name not in kept and not name.startswith(random)]
     if unfit:
         msg = f"{recipe.start_from} is a model of another make than the preset {recipe.preset!r}: {unfit[:3]} differ"
         raise RecipeError(msg, code="E_RECIPE")
