@@ -66,6 +66,16 @@ def test_attention_equals_torchs_own_with_the_same_weights() -> None:
     torch.testing.assert_close(ours(tokens, context, present), wanted)
 
 
+def test_layer_gives_each_material_what_it_would_get_alone_and_empty_slots_nothing() -> None:
+    layer = EncoderLayer(BlockSizes(width=16, depth=1, heads=4, feedforward=24)).eval()
+    tokens = torch.randn(3, 5, 16)
+    present = torch.tensor([[True] * 5, [True, False, True, False, False], [False, True, True, True, False]])
+    seen = layer(tokens, present)
+    for one, there, result in zip(tokens, present, seen, strict=True):
+        torch.testing.assert_close(result[there], layer(one[there].unsqueeze(0))[0])
+        assert not result[~there].any()
+
+
 def test_grid_and_model_cut_the_same_windows() -> None:
     assert (GRID.windows, GRID.window_points) == (WINDOWS, WINDOW_POINTS)
 
