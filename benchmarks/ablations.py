@@ -191,12 +191,18 @@ def trainings(ablation: Ablation, runs: Path, *, reference: Recipe = REFERENCE) 
 def check_kept(kept: Mapping[str, Any], recipes: Sequence[Recipe], runs: Path, *, digest: str, rows: int) -> None:
     """See that a result is of these trainings, of this data and of so many materials; refuse it where it is of others.
 
-    Settings that are younger than a run count as what they are by default.
+    Settings that are younger than a run count as what they are by default; of the model that it began with the name
+    counts, for the folder of all runs may have moved.
     """
     for recipe in recipes:
         about = json.loads((runs / recipe.name / "recipe.json").read_text(encoding="utf-8"))
         both = (Recipe.from_dict(about["recipe"]), recipe)
-        before, wanted = (json.loads(json.dumps(each.to_dict())) for each in both)
+        before, wanted = (
+            json.loads(
+                json.dumps({**each.to_dict(), "start_from": each.start_from and Path(each.start_from).parts[-2:]})
+            )
+            for each in both
+        )
         changed = [name for name, value in wanted.items() if name not in WHERE_IT_RUNS and before[name] != value]
         changed += ["data set"] * (about["data_digest"] != digest) + ["rows"] * (kept.get("rows", ROWS) != rows)
         if changed:
