@@ -30,7 +30,7 @@ from xxact_core.dataset.batches import BatchMaker
 from xxact_core.dataset.build import BuildPlan, build_dataset
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import InputError
-from xxact_core.evaluation.baselines import constant_baseline, tree_baseline
+from xxact_core.evaluation.baselines import constant_baseline, formula_baseline, tree_baseline
 from xxact_core.evaluation.calibration import coverage_metrics
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows, silhouettes
 from xxact_core.evaluation.labelled import predictions_to_labelled
@@ -59,11 +59,14 @@ COLUMNS = {
     "model": "this model",
     "model_distorted": "this model, distorted patterns",
     "constant": "training mean / majority",
+    "formula": "bound: the test split's own median / majority of the formula",
     "trees_visible_lines": "ExtraTrees, lines > 1 %",
     "trees_all_sticks": "ExtraTrees, every stick (not measurable)",
     "extra-trees": "ExtraTrees of the recipe",
     "crabnet": "CrabNet, composition alone, 15.5 epochs",
     "crabnet-energy": "CrabNet for the formation energy alone, 3 epochs",
+    "crabnet-deep": "CrabNet with deep heads, 8 epochs",
+    "crabnet-deep-energy": "CrabNet with a deep head for the formation energy alone, 8 epochs",
     "xrd-transformer": "XRD transformer, pattern alone, 2 epochs",
     "small": "XxaCT as in the paper, preset `small`, 2 epochs",
     "fcn": "FCN, pattern alone, 1 epoch",
@@ -98,6 +101,7 @@ def baselines(table: StickTable, runs: dict[str, Path], kept: dict[str, dict]) -
     """
     costs_nothing = {
         "constant": constant_baseline,
+        "formula": formula_baseline,
         "trees_visible_lines": lambda table: tree_baseline(table, weakest=1.0, jobs=2),
         "trees_all_sticks": lambda table: tree_baseline(table, weakest=0.0, jobs=2),
     }

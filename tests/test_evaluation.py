@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -15,7 +16,7 @@ from xxact_core.checkpoint import load_checkpoint
 from xxact_core.dataset.splits import with_split
 from xxact_core.dataset.table import StickTable
 from xxact_core.errors import DatasetError, InputError
-from xxact_core.evaluation.baselines import constant_baseline, tree_baseline
+from xxact_core.evaluation.baselines import constant_baseline, formula_baseline, tree_baseline
 from xxact_core.evaluation.calibration import (
     conformal_residual,
     conformal_threshold,
@@ -150,6 +151,21 @@ def test_runs_give_mean_and_standard_error_and_one_run_none() -> None:
     assert set(summary) == {"a", "b"}
     with pytest.raises(InputError, match="two or more"):
         mean_over_runs([{"a": 1.0}])
+
+
+def test_formula_baseline_misses_what_differs_within_a_formula_only(small_table: StickTable) -> None:
+    test = small_table.rows("test")
+    formula, energy, system = small_table.formula.copy(), np.zeros(len(small_table)), np.zeros(len(small_table))
+    formula[test] = [f"H{number}" for number in range(len(test))]
+    formula[test[:3]] = "Ti1O2"
+    energy[test], system[test] = np.arange(len(test)), 6
+    energy[test[:3]], system[test[:3]] = (0.0, 0.3, 0.9), (1, 1, 2)
+    targets = {**small_table.targets, "formation_energy_per_atom": energy, "crystal_system": system.astype(float)}
+    exact = np.ones(len(small_table), dtype=bool)
+    metrics = formula_baseline(replace(small_table, formula=formula, targets=targets, energy_is_exact=exact))
+    name = "formation_energy_per_atom_mae_mev_per_atom"
+    assert metrics[name] == pytest.approx(1000 * (0.3 + 0.0 + 0.6) / len(test))
+    assert metrics["crystal_system_accuracy"] == pytest.approx(1 - 1 / len(test))
 
 
 def test_constant_baseline_is_the_training_mean_and_majority(small_table: StickTable) -> None:
