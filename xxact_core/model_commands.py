@@ -98,7 +98,7 @@ def remember(
     dataset: Dataset,
     output: Annotated[Path, typer.Argument(help="Folder to write the new checkpoint to.")],
     *,
-    materials: Annotated[int, typer.Option(help="How many training materials, the first ones.", min=0)] = 90_000,
+    materials: Annotated[int, typer.Option(help="How many training materials, the first ones.", min=0)] = 85_000,
 ) -> None:
     """Have a trained model remember training materials, or forget them with 0, and calibrate it anew."""
     from dataclasses import replace

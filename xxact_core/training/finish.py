@@ -68,7 +68,7 @@ def remember(
     materials: int,
     device: torch.device,
 ) -> Memory:
-    """A memory of the first training materials, from ideal patterns: some minutes for 90,000 on one processor."""
+    """A memory of the first training materials, from ideal patterns: some minutes for 85,000 on one processor."""
     rows = table.rows("train")[:materials]
     predictions = predict_rows(model, BatchMaker(table, device=device), rows, statistics)
     classes, missed = {}, {}

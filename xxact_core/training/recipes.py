@@ -34,7 +34,7 @@ _COMPACT = Recipe(
     weight_decay=0.03,
     threads=2,
     clip=1.0,
-    remembered=90_000,
+    remembered=85_000,
     model_settings={"element_readout": True, "head_width": 256},
 )
 
