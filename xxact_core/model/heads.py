@@ -49,7 +49,7 @@ class DeepHead(nn.Module):
 
 
 class ElementReadout(nn.Module):
-    """Mean over the elements of a network that looks at each of them: a material as the sum of what its elements say.
+    """Mean over the elements of a network that looks at each of them: a material as what its elements say.
 
     Source: the idea is CrabNet's, Wang et al. 2021, npj Comput. Mater. 7, 77.
     """

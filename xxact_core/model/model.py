@@ -13,7 +13,7 @@ from xxact_core.model.memory import Memory
 
 
 class Model(nn.Module, ABC):
-    """Pattern and composition → embedding → one linear head a target.
+    """Pattern and composition → embedding → one head a target.
 
     A kind that lacks one of the inputs takes it and does not look at it, so that all are trained, evaluated and asked
     by the same text. The kinds and their classes are in `xxact_core.model.kinds`.

@@ -64,12 +64,14 @@ class Xxact(Model):
         composition = self.composition_projection(encoded.composition)
         pattern = self.pattern_projection(encoded.pattern)
         fused = self.fusion(pattern, composition, encoded.present, cls_only=cls_only)
+        shortcuts = []
         if self.window_readout is not None:
-            shortcut = composition[:, 0] + self.window_readout(encoded.pattern[:, 1:])
-            fused = torch.cat([fused[:, :1] + shortcut.unsqueeze(1), fused[:, 1:]], dim=1)
+            shortcuts += [composition[:, 0], self.window_readout(encoded.pattern[:, 1:])]
         if self.element_readout is not None:
-            said = self.element_readout(encoded.composition[:, 1:], encoded.present[:, 1:])
-            fused = torch.cat([fused[:, :1] + said.unsqueeze(1), fused[:, 1:]], dim=1)
+            shortcuts += [self.element_readout(encoded.composition[:, 1:], encoded.present[:, 1:])]
+        if shortcuts:
+            cls = torch.stack([fused[:, 0], *shortcuts]).sum(dim=0)
+            fused = torch.cat([cls.unsqueeze(1), fused[:, 1:]], dim=1)
         return fused
 
     def cross_attention(self, encoded: Encoded) -> Float[Tensor, "layers batch heads tokens elements"]:
