@@ -23,6 +23,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from xxact_core.checkpoint import SHIPPED, Checkpoint, describe_checkpoint, load_checkpoint, save_checkpoint
@@ -58,6 +59,9 @@ ROWS = (
 COLUMNS = {
     "model": "this model",
     "model_distorted": "this model, distorted patterns",
+    "forgetful": "without its memory",
+    "forgetful_distorted": "without its memory, distorted patterns",
+    "forgetful_training": "without its memory, as many training materials",
     "constant": "training mean / majority",
     "formula": "bound: the test split's own median / majority of the formula",
     "trees_visible_lines": "ExtraTrees, lines > 1 %",
@@ -74,9 +78,11 @@ COLUMNS = {
 }
 
 
-def measure(checkpoint: Checkpoint, table: StickTable, *, distortions: Distortions | None = None) -> dict[str, float]:
-    """Metrics of a model on the test split, on ideal patterns or distorted ones, with coverage of its intervals."""
-    rows = table.rows("test")
+def measure(
+    checkpoint: Checkpoint, table: StickTable, *, distortions: Distortions | None = None, rows: np.ndarray | None = None
+) -> dict[str, float]:
+    """Metrics of a model on the test split or `rows`, ideal patterns or distorted, with coverage of intervals."""
+    rows = table.rows("test") if rows is None else rows
     temperatures = {name: fit["temperature"] for name, fit in checkpoint.calibration.items() if "temperature" in fit}
     maker = BatchMaker(table, device=torch.device("cpu"), distortions=distortions)
     predictions = predict_rows(checkpoint.model, maker, rows, checkpoint.statistics)
@@ -87,10 +93,28 @@ def measure(checkpoint: Checkpoint, table: StickTable, *, distortions: Distortio
     return metrics | {f"silhouette_{name}": score for name, score in scores.items()}
 
 
-def measure_both(checkpoint: Checkpoint, table: StickTable) -> dict[str, dict[str, float]]:
-    """The same on ideal patterns, and with every pattern distorted."""
+def measure_all(checkpoint: Checkpoint, table: StickTable) -> dict[str, dict[str, float]]:
+    """The same on ideal patterns, and with every pattern distorted; then what the model would be without its memory.
+
+    Last, what it would know of training materials: how much of what it knows of them it learned by heart.
+    """
     distorted = replace(Distortions(), share=1.0)
-    return {"model": measure(checkpoint, table), "model_distorted": measure(checkpoint, table, distortions=distorted)}
+    measured = {
+        "model": measure(checkpoint, table),
+        "model_distorted": measure(checkpoint, table, distortions=distorted),
+    }
+    if checkpoint.model.memory is None:
+        return measured
+    memory, checkpoint.model.memory = checkpoint.model.memory, None
+    training, size = table.rows("train"), len(table.rows("test"))
+    some = np.sort(np.random.default_rng(0).choice(training, min(size, len(training)), replace=False))
+    measured["forgetful"] = measure(checkpoint, table)
+    measured["forgetful_distorted"] = measure(checkpoint, table, distortions=distorted)
+    measured["forgetful_training"] = measure(checkpoint, table, rows=some)
+    checkpoint.model.memory = memory
+    for name in ("forgetful", "forgetful_distorted", "forgetful_training"):
+        del measured[name]["crystal_system_calibration_error"]  # the temperature is of the model with its memory
+    return measured
 
 
 def baselines(table: StickTable, runs: dict[str, Path], kept: dict[str, dict]) -> dict[str, dict[str, float]]:
@@ -198,7 +222,7 @@ def main() -> None:
             compared,
             digest=table.digest,
         )
-    measured = measure_both(load_checkpoint(), table)
+    measured = measure_all(load_checkpoint(), table)
     columns = {**measured, **compared}
     print(to_table(columns))
     if not arguments.quick:
