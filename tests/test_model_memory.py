@@ -76,6 +76,15 @@ def test_few_materials_are_all_neighbours(embedding: torch.Tensor) -> None:
     assert (answers(memory, embedding)["crystal_system"].argmax(dim=1) == SYSTEM).float().mean() > 0.8
 
 
+def test_half_precision_around_it_does_not_blur_what_is_near(embedding: torch.Tensor) -> None:
+    memory = remembered(embedding)
+    expected = answers(memory, embedding.bfloat16().float())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        said = answers(memory, embedding.bfloat16(), UNDECIDED.bfloat16())
+    for name, value in expected.items():
+        torch.testing.assert_close(said[name], value)
+
+
 @pytest.fixture
 def with_memory(tmp_path: Path) -> Path:
     model = make_model(preset("tiny"), seed=0)

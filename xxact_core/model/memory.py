@@ -101,10 +101,16 @@ class Memory(nn.Module):
     def forward(
         self, embedding: Float[Tensor, "batch width"], outputs: Mapping[str, Float[Tensor, "batch outputs"]]
     ) -> dict[str, Tensor]:
-        """What the heads say, corrected by what is known of the nearest training materials.
+        """What the heads say, corrected by what is known of the nearest training materials; float32 even in autocast.
 
         Logits become the logarithm of a mixture of probabilities; to a z-score the neighbours' mean error is added.
         """
+        with torch.autocast(embedding.device.type, enabled=False):
+            return self._corrected(embedding, {name: output.float() for name, output in outputs.items()})
+
+    def _corrected(
+        self, embedding: Float[Tensor, "batch width"], outputs: Mapping[str, Float[Tensor, "batch outputs"]]
+    ) -> dict[str, Tensor]:
         similarity, nearest = self.nearest(embedding)
         weight = (similarity / SHARPNESS).softmax(dim=1)
         corrected = dict(outputs)
@@ -179,7 +185,7 @@ def _mixed(
     weight: Float[Tensor, "batch neighbours"],
 ) -> Float[Tensor, "batch classes"]:
     """Logarithm of the mixture of what the head and the neighbours of known class say."""
-    own = logits.float().softmax(dim=1)
+    own = logits.softmax(dim=1)
     sure = weight * (labels != UNKNOWN)
     share = torch.zeros_like(own).scatter_add_(1, labels.clamp(max=own.shape[1] - 1), sure)
     say = SAY * sure.sum(dim=1, keepdim=True)
