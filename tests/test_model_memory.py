@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from xxact_core.checkpoint import Checkpoint, load_checkpoint, make_model, save_checkpoint
+from xxact_core.cli import app
 from xxact_core.errors import CheckpointError
 from xxact_core.model.config import preset
 from xxact_core.model.memory import NEIGHBOURS, SAY, UNKNOWN, Memory, fit_memory
 from xxact_core.training.config import override
+from xxact_core.training.finish import mean_checkpoint
 from xxact_core.training.recipes import recipe_by_name
 from xxact_core.training.run import train
 
@@ -131,3 +135,38 @@ def test_training_ends_with_a_memory_of_the_training_materials_which_a_next_one_
     assert len(first.memory.keys) == 30
     again = override(recipe, {"remembered": 0, "start_from": str(tmp_path / "first" / "model")})
     assert load_checkpoint(train(again, small_dataset, tmp_path / "second")).model.memory is None
+
+
+def test_a_model_of_averaged_weights_is_made_to_remember(small_dataset: Path, tmp_path: Path) -> None:
+    recipe = override(recipe_by_name("tiny"), {"remembered": 0, "epochs": 0.2, "validate_every": 1000})
+    runs = [train(override(recipe, {"seed": seed}), small_dataset, tmp_path / str(seed)) for seed in (0, 1)]
+    line = ["remember", str(runs[0]), str(small_dataset), str(tmp_path / "mean"), "--materials", "20"]
+    result = CliRunner().invoke(app, [*line, "--mean-with", str(runs[1])])
+    assert result.exit_code == 0, result.output
+    mean, weights = load_checkpoint(tmp_path / "mean"), [load_checkpoint(run).model.state_dict() for run in runs]
+    assert mean.model.memory is not None
+    assert len(mean.model.memory.keys) == 20
+    assert mean.calibration["crystal_system"]["temperature"] > 0
+    assert len(set(mean.about["mean_of"])) == 2
+    for name, value in mean.model.named_parameters():
+        torch.testing.assert_close(value, (weights[0][name] + weights[1][name]) / 2)
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (Checkpoint(make_model(replace(preset("tiny"), targets=("crystal_system",)), seed=0), {}), "targets"),
+        (Checkpoint(make_model(preset("tiny"), seed=0), {"band_gap": (1.0, 2.0)}), "statistics"),
+        (Checkpoint(make_model(preset("tiny"), seed=0), {}, about={"data_digest": "other"}), "data: None and other"),
+    ],
+    ids=["model", "statistics", "data"],
+)
+def test_weights_that_do_not_go_together_are_not_averaged(other: Checkpoint, named: str) -> None:
+    with pytest.raises(CheckpointError, match=named):
+        mean_checkpoint([Checkpoint(make_model(preset("tiny"), seed=0), {}), other])
+
+
+def test_trees_are_not_averaged() -> None:
+    trees = Checkpoint(make_model(preset("extra-trees"), seed=0), {})
+    with pytest.raises(CheckpointError, match="trees"):
+        mean_checkpoint([trees, trees])

@@ -99,25 +99,30 @@ def remember(
     output: Annotated[Path, typer.Argument(help="Folder to write the new checkpoint to.")],
     *,
     materials: Annotated[int, typer.Option(help="How many training materials, the first ones.", min=0)] = 85_000,
+    mean_with: Annotated[
+        list[Path] | None, typer.Option(help="A checkpoint from the same start: use the mean of the weights.")
+    ] = None,
 ) -> None:
     """Have a trained model remember training materials, or forget them with 0, and calibrate it anew."""
     from dataclasses import replace
 
     import torch
 
-    from xxact_core.checkpoint import load_checkpoint, save_checkpoint
+    from xxact_core.checkpoint import describe_checkpoint, load_checkpoint, save_checkpoint
     from xxact_core.errors import CheckpointError
     from xxact_core.training.config import Recipe
-    from xxact_core.training.finish import finished_checkpoint
+    from xxact_core.training.finish import finished_checkpoint, mean_checkpoint
     from xxact_core.training.start import open_table
 
-    checkpoint = load_checkpoint(model)
+    folders = [model, *(mean_with or ())]
+    checkpoint = mean_checkpoint([load_checkpoint(folder) for folder in folders])
     if output.exists():
         msg = f"{output} is there already: choose another name"
         raise CheckpointError(msg, code="E_CHECKPOINT")
     about = {**checkpoint.about, "recipe": {**checkpoint.about["recipe"], "remembered": materials}}
+    if mean_with:
+        about["mean_of"] = [describe_checkpoint(folder)["weights_sha256"] for folder in folders]
     recipe = replace(Recipe.from_dict(about["recipe"]), more_data=())  # what is remembered is in the data set itself
-    checkpoint.model.memory = None
     finished = finished_checkpoint(
         checkpoint.model, open_table(recipe, dataset), recipe, checkpoint.statistics, device=torch.device("cpu")
     )

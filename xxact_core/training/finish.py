@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from xxact_core.checkpoint import Checkpoint
 from xxact_core.dataset.batches import BatchMaker
 from xxact_core.dataset.table import StickTable
+from xxact_core.errors import CheckpointError
 from xxact_core.evaluation.calibration import calibrate
 from xxact_core.evaluation.evaluate import predict_rows
 from xxact_core.evaluation.labelled import labelled_rows
@@ -58,6 +60,44 @@ def finished_checkpoint(
         "elements": table.elements("train"),
     }
     return Checkpoint(model, statistics, calibration, about)
+
+
+def mean_checkpoint(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
+    """The first one with the mean of the weights of all, without memory and calibration.
+
+    Source: Wortsman et al. 2022, "Model soups", arXiv:2203.05482: runs that began at one model, averaged, are better
+    than any of them, and cost no more to ask.
+
+    Raises:
+        CheckpointError: they are trees, or differ in model, training data or split: such a mean would mean nothing.
+    """
+    first = checkpoints[0]
+    total: dict[str, Tensor] = {}
+    if len(checkpoints) > 1 and not list(first.model.parameters()):
+        msg = f"trees have no weights to average; expected a network, not the model {first.model.config.kind!r}"
+        raise CheckpointError(msg, code="E_CHECKPOINT")
+    for number, checkpoint in enumerate(checkpoints, start=1):
+        ours, theirs = _basis(first), _basis(checkpoint)
+        differing = [f"{name}: {ours[name]} and {theirs[name]}" for name in ours if ours[name] != theirs[name]]
+        if differing:
+            msg = f"weights can be averaged of one model on the same data; the first and number {number} differ in "
+            raise CheckpointError(msg + "; ".join(differing), code="E_CHECKPOINT")
+        checkpoint.model.memory = None
+        for name, value in checkpoint.model.state_dict().items():
+            if value.is_floating_point():
+                total[name] = total.get(name, 0) + value / len(checkpoints)
+    first.model.load_state_dict(first.model.state_dict() | total)
+    return replace(first, calibration={})
+
+
+def _basis(checkpoint: Checkpoint) -> dict[str, Any]:
+    about = checkpoint.about
+    return {
+        **checkpoint.model.config.to_dict(),
+        "statistics": {name: tuple(values) for name, values in checkpoint.statistics.items()},
+        "data": about.get("data_digest"),
+        "split": about.get("recipe", {}).get("split"),
+    }
 
 
 def remember(
