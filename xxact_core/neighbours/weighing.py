@@ -42,8 +42,8 @@ class Weights:
     in_set: float
 
 
-SYSTEM_WEIGHTS = Weights(steepness=33.3, threshold=0.843, distance=2.4, in_set=0.299)
-GROUP_WEIGHTS = Weights(steepness=63.7, threshold=0.871, distance=1.34, in_set=0.043)
+SYSTEM_WEIGHTS = Weights(steepness=30.1, threshold=0.837, distance=2.56, in_set=0.308)
+GROUP_WEIGHTS = Weights(steepness=53.2, threshold=0.858, distance=1.51, in_set=0.041)
 """Of the crystal system, and of the space group within it, for the shipped model and candidates of given elements.
 
 Source: benchmarks/known_weights.py on simulated patterns, half of whose phases are in the table
