@@ -10,7 +10,7 @@ import torch
 from xxact_core.checkpoint import make_model
 from xxact_core.errors import RecipeError
 from xxact_core.model.answers import class_probabilities
-from xxact_core.model.attention import Attention, DecoderLayer, EncoderLayer
+from xxact_core.model.attention import DecoderLayer, EncoderLayer
 from xxact_core.model.config import PRESETS, BlockSizes, ModelConfig, preset
 from xxact_core.model.heads import ElementReadout, ReconstructionHead
 from xxact_core.model.pattern_tokens import WINDOW_POINTS, WINDOWS, scale_intensity
@@ -51,29 +51,6 @@ def test_layers_have_the_sizes_of_torchs_own() -> None:
     sizes = BlockSizes(width=24, depth=1, heads=4, feedforward=40)
     assert count_parameters(EncoderLayer(sizes)) == count_parameters(torch.nn.TransformerEncoderLayer(24, 4, 40))
     assert count_parameters(DecoderLayer(sizes)) == count_parameters(torch.nn.TransformerDecoderLayer(24, 4, 40))
-
-
-def test_attention_equals_torchs_own_with_the_same_weights() -> None:
-    ours = Attention(width=16, heads=4, dropout=0.0).eval()
-    theirs = torch.nn.MultiheadAttention(16, 4, batch_first=True).eval()
-    with torch.no_grad():
-        theirs.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key_value.weight]))
-        theirs.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.key_value.bias]))
-        theirs.out_proj.load_state_dict(ours.out.state_dict())
-    tokens, context = torch.randn(2, 5, 16), torch.randn(2, 3, 16)
-    present = torch.tensor([[True, True, False], [True, True, True]])
-    wanted, _ = theirs(tokens, context, context, key_padding_mask=~present)
-    torch.testing.assert_close(ours(tokens, context, present), wanted)
-
-
-def test_layer_gives_each_material_what_it_would_get_alone_and_empty_slots_nothing() -> None:
-    layer = EncoderLayer(BlockSizes(width=16, depth=1, heads=4, feedforward=24)).eval()
-    tokens = torch.randn(3, 5, 16)
-    present = torch.tensor([[True] * 5, [True, False, True, False, False], [False, True, True, True, False]])
-    seen = layer(tokens, present)
-    for one, there, result in zip(tokens, present, seen, strict=True):
-        torch.testing.assert_close(result[there], layer(one[there].unsqueeze(0))[0])
-        assert not result[~there].any()
 
 
 def test_grid_and_model_cut_the_same_windows() -> None:

@@ -46,6 +46,8 @@ class Attention(nn.Module):
         """Attend from `tokens` to `context` where it is `present`."""
         if context is None:
             return self.out(self._mix(self._split(self._project(tokens), parts=3), present))
+        if tokens.shape[1] == 1:
+            return self.out(self._mix_for_one(tokens[:, 0], context, present)).unsqueeze(1)
         (query,) = self._split(self.query(tokens), parts=1)
         return self.out(self._mix((query, *self._split(self.key_value(context), parts=2)), present))
 
@@ -78,6 +80,26 @@ class Attention(nn.Module):
             dropout = self.dropout.p if self.training else 0.0
             mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
         return mixed.transpose(1, 2).flatten(2)
+
+    def _mix_for_one(
+        self,
+        token: Float[Tensor, "batch width"],
+        context: Float[Tensor, "batch elements width"],
+        present: Bool[Tensor, "batch elements"] | None,
+    ) -> Float[Tensor, "batch width"]:
+        """The same for a single query, without keys and values of the context: q·(K x) is (Kᵀ q)·x, and Σ V x is V Σ x.
+
+        Instead of every part of the context, the query and the mixture pass through the matrices.
+        """
+        key, value = self.key_value.weight.unflatten(0, (2, self.heads, -1))
+        key_bias, value_bias = self.key_value.bias.unflatten(0, (2, self.heads, -1, 1))
+        query = self.query(token).unflatten(1, (self.heads, -1)).transpose(0, 1)
+        scores = (query @ key).transpose(0, 1) @ context.transpose(1, 2) + (query @ key_bias).transpose(0, 1)
+        scores = scores / math.sqrt(query.shape[-1])
+        shares = self.dropout(_softmax(scores, None if present is None else present[:, None, :]))
+        mixed = (shares @ context).transpose(0, 1) @ value.transpose(1, 2)
+        mixed = mixed + shares.sum(dim=-1).T.unsqueeze(-1) * value_bias.transpose(1, 2)
+        return mixed.transpose(0, 1).flatten(1)
 
     def shares(
         self,
@@ -113,7 +135,11 @@ class _Split(torch.autograd.Function):
 
 def _shares(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
     """softmax(Q Kᵀ / √width) over what the mask leaves."""
-    scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+    return _softmax(query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1]), mask)
+
+
+def _softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """Shares that add up to 1 over what the mask leaves."""
     return (scores if mask is None else scores.masked_fill(~mask, -math.inf)).softmax(dim=-1)
 
 
