@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from xxact_core.model.config import BlockSizes
 from xxact_core.model.dropout import Dropout
+from xxact_core.model.linear import Linear, linear
 
 
 class Attention(nn.Module):
@@ -29,9 +30,9 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.dropout = Dropout(dropout)
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width)
+        self.query = Linear(width, width)
+        self.key_value = Linear(width, 2 * width)
+        self.out = Linear(width, width)
         for part in (self.query, self.key_value):
             nn.init.xavier_uniform_(part.weight)
             nn.init.zeros_(part.bias)
@@ -68,7 +69,7 @@ class Attention(nn.Module):
         weight, bias = (
             torch.cat([getattr(part, name) for part in (self.query, self.key_value)]) for name in ("weight", "bias")
         )
-        return functional.linear(tokens, weight, bias)
+        return linear(tokens, weight, bias)
 
     def _mix(self, parts: tuple[Tensor, ...], present: Bool[Tensor, "batch elements"] | None) -> Tensor:
         """Values mixed by how queries and keys agree, the heads side by side again."""
@@ -147,7 +148,7 @@ class FeedForward(nn.Sequential):
     """Linear, ReLU, dropout, Linear."""
 
     def __init__(self, *, width: int, feedforward: int, dropout: float) -> None:
-        super().__init__(nn.Linear(width, feedforward), nn.ReLU(), Dropout(dropout), nn.Linear(feedforward, width))
+        super().__init__(Linear(width, feedforward), nn.ReLU(), Dropout(dropout), Linear(feedforward, width))
 
 
 class EncoderLayer(nn.Module):

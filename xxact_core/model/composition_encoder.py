@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from xxact_core.model.attention import EncoderLayer, learned_token
 from xxact_core.model.config import ModelConfig
+from xxact_core.model.linear import Linear
 
 RESOLUTION = 5000
 BASE = 50.0
@@ -36,7 +37,7 @@ class CompositionEncoder(nn.Module):
         sizes = config.composition
         padding = torch.zeros(1, element_features.shape[1])
         self.register_buffer("element_features", torch.cat([padding, element_features.float()]), persistent=False)
-        self.embed = nn.Linear(element_features.shape[1], sizes.width)
+        self.embed = Linear(element_features.shape[1], sizes.width)
         self.register_buffer("fraction_codes", _sinusoids(sizes.width // 2), persistent=False)
         self.element_scale = nn.Parameter(torch.ones(()))
         self.linear_scale = nn.Parameter(torch.ones(()))

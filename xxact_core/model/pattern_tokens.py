@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from xxact_core.model.config import ModelConfig
+from xxact_core.model.linear import Linear
 
 WINDOWS = 17
 WINDOW_POINTS = 250
@@ -49,7 +50,7 @@ class WindowTokens(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.points = WINDOW_POINTS // config.tokens_per_window
-        self.embed = nn.Linear(count_channels(config) * self.points, config.pattern.width)
+        self.embed = Linear(count_channels(config) * self.points, config.pattern.width)
 
     def forward(self, channels: Float[Tensor, "batch channels points"]) -> Float[Tensor, "batch tokens width"]:
         """Tokens of a pattern, `tokens_per_window` a window."""

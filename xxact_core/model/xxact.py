@@ -13,6 +13,7 @@ from xxact_core.model.composition_encoder import CompositionEncoder
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.fusion import Fusion
 from xxact_core.model.heads import ElementReadout, ReconstructionHead, TargetHeads, WindowReadout
+from xxact_core.model.linear import Linear
 from xxact_core.model.model import Model
 from xxact_core.model.pattern_encoder import PatternEncoder
 
@@ -39,8 +40,8 @@ class Xxact(Model):
         self.pattern_encoder = PatternEncoder(config)
         self.composition_encoder = CompositionEncoder(config, element_features)
         self.mask_token = learned_token(config.pattern.width)
-        self.pattern_projection = nn.Linear(config.pattern.width, width)
-        self.composition_projection = nn.Linear(config.composition.width, width)
+        self.pattern_projection = Linear(config.pattern.width, width)
+        self.composition_projection = Linear(config.composition.width, width)
         self.fusion = Fusion(config)
         self.window_readout = WindowReadout(config) if config.shortcuts_to_heads else None
         self.element_readout = ElementReadout(config) if config.element_readout else None
