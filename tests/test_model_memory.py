@@ -13,7 +13,7 @@ from xxact_core.checkpoint import Checkpoint, load_checkpoint, make_model, save_
 from xxact_core.cli import app
 from xxact_core.errors import CheckpointError
 from xxact_core.model.config import preset
-from xxact_core.model.memory import NEIGHBOURS, SAY, UNKNOWN, Memory, fit_memory
+from xxact_core.model.memory import ALIKE, ALIKE_WIDTH, NEIGHBOURS, SAY, UNKNOWN, Memory, fit_memory
 from xxact_core.training.config import override
 from xxact_core.training.finish import mean_checkpoint
 from xxact_core.training.recipes import recipe_by_name
@@ -44,13 +44,32 @@ def answers(memory: Memory, embedding: torch.Tensor, logits: torch.Tensor = UNDE
     return memory(embedding, {"crystal_system": logits, TARGETS[0]: torch.zeros(len(embedding), 1)})
 
 
+def trust_in(memory: Memory, embedding: torch.Tensor) -> torch.Tensor:
+    return torch.sigmoid((memory.nearest(embedding)[0][:, 0] - ALIKE) / ALIKE_WIDTH)
+
+
 def test_neighbours_have_their_say_in_classes_and_their_mean_error_is_made_good(embedding: torch.Tensor) -> None:
-    said = answers(remembered(embedding), embedding)
+    memory = remembered(embedding)
+    said, trust = answers(memory, embedding), trust_in(memory, embedding)
     probability = said["crystal_system"].exp()
     torch.testing.assert_close(probability.sum(dim=1), torch.ones(len(embedding)))
     own = probability[torch.arange(len(SYSTEM)), SYSTEM]
-    torch.testing.assert_close(own, torch.full_like(own, SAY + (1 - SAY) / GROUPS), rtol=0, atol=1e-3)
-    torch.testing.assert_close(said[TARGETS[0]][:, 0], SYSTEM / 10, rtol=0, atol=1e-3)
+    torch.testing.assert_close(own, SAY * trust + (1 - SAY * trust) / GROUPS, rtol=0, atol=1e-3)
+    torch.testing.assert_close(said[TARGETS[0]][:, 0], trust * SYSTEM / 10, rtol=0, atol=1e-3)
+
+
+def test_what_nothing_remembered_is_like_is_left_to_the_heads() -> None:
+    random = torch.Generator().manual_seed(1)
+    known, unknown = torch.randn(2, 500, 192, generator=random)
+    system, missed = torch.zeros(500, dtype=torch.long), torch.ones(500)
+    memory = fit_memory(known, TARGETS, classes={"crystal_system": system}, missed={TARGETS[0]: missed})
+    said = {name: answers(memory, asked, UNDECIDED[:500]) for name, asked in (("known", known), ("unknown", unknown))}
+    error = {name: values[TARGETS[0]][:, 0] for name, values in said.items()}
+    first = {name: values["crystal_system"].exp()[:, 0] for name, values in said.items()}
+    assert error["known"].min() > 0.95
+    assert error["unknown"].max() < 0.1
+    assert first["known"].min() > 0.95 * SAY + (1 - 0.95 * SAY) / GROUPS
+    assert first["unknown"].max() < 0.1 + 1 / GROUPS
 
 
 def test_what_nobody_knows_of_the_neighbours_leaves_the_heads_their_word(embedding: torch.Tensor) -> None:

@@ -19,8 +19,12 @@ NEIGHBOURS = 50
 SHARPNESS = 0.04
 """Neighbours weigh e times less for each such step down in cosine similarity."""
 
-SAY = 0.5
-"""Weight of the neighbours' classes beside those of the heads."""
+SAY = 0.65
+"""Weight of the neighbours' classes beside those of the heads, where the neighbours are to be trusted in full."""
+
+ALIKE = 0.6
+ALIKE_WIDTH = 0.1
+"""The cosine similarity of the nearest at which it is trusted by half, and how softly trust rises there."""
 
 UNKNOWN = 255
 """Stands for a class that nobody has said."""
@@ -103,7 +107,8 @@ class Memory(nn.Module):
     ) -> dict[str, Tensor]:
         """What the heads say, corrected by what is known of the nearest training materials; float32 even in autocast.
 
-        Logits become the logarithm of a mixture of probabilities; to a z-score the neighbours' mean error is added.
+        Logits become the logarithm of a mixture of probabilities; to a z-score the neighbours' mean error is added. The
+        less alike even the nearest is, the less is changed.
         """
         with torch.autocast(embedding.device.type, enabled=False):
             return self._corrected(embedding, {name: output.float() for name, output in outputs.items()})
@@ -113,14 +118,15 @@ class Memory(nn.Module):
     ) -> dict[str, Tensor]:
         similarity, nearest = self.nearest(embedding)
         weight = (similarity / SHARPNESS).softmax(dim=1)
+        trust = torch.sigmoid((similarity[:, :1] - ALIKE) / ALIKE_WIDTH)
         corrected = dict(outputs)
         for column, name in enumerate(self.class_targets):
-            corrected[name] = _mixed(outputs[name], self.classes[nearest, column].long(), weight)
+            corrected[name] = _mixed(outputs[name], self.classes[nearest, column].long(), weight * trust)
         for column, name in enumerate(self.value_targets):
             sure = weight * self.known[nearest, column]
             total = sure.sum(dim=1, keepdim=True)
             error = (sure * self.missed[nearest, column]).sum(dim=1, keepdim=True)
-            corrected[name] = outputs[name] + error / total.clamp(min=_SURE)
+            corrected[name] = outputs[name] + trust * error / total.clamp(min=_SURE)
         return corrected
 
     def nearest(

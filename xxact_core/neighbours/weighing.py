@@ -42,8 +42,8 @@ class Weights:
     in_set: float
 
 
-SYSTEM_WEIGHTS = Weights(steepness=30.1, threshold=0.837, distance=2.56, in_set=0.308)
-GROUP_WEIGHTS = Weights(steepness=53.2, threshold=0.858, distance=1.51, in_set=0.041)
+SYSTEM_WEIGHTS = Weights(steepness=29.8, threshold=0.831, distance=2.85, in_set=0.342)
+GROUP_WEIGHTS = Weights(steepness=57.0, threshold=0.861, distance=1.52, in_set=0.039)
 """Of the crystal system, and of the space group within it, for the shipped model and candidates of given elements.
 
 Source: benchmarks/known_weights.py on simulated patterns, half of whose phases are in the table
