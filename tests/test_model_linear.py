@@ -37,10 +37,10 @@ def test_values_that_lie_otherwise_in_memory_are_taken_as_they_are() -> None:
     torch.testing.assert_close(linear(every_other, weight, None), functional.linear(every_other, weight))
 
 
-@pytest.mark.skipif(not module._BY_ONEDNN, reason="this build of torch has no oneDNN")
 def test_many_rows_in_single_precision_alone_go_to_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
-    monkeypatch.setattr(module._Linear, "apply", lambda *given: taken.append(given) or functional.linear(*given))
+    monkeypatch.setattr(module, "_BY_ONEDNN", True)  # what is asked is what is taken, wherever the test runs
+    monkeypatch.setattr(module, "by_onednn", lambda *given: taken.append(given) or functional.linear(*given))
     layer, values = Linear(4, 4), torch.randn(MANY, 4)
     layer(values)
     layer(values[1:])

@@ -13,8 +13,8 @@ from torch.nn import functional
 _BY_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 """Whether torch was built with oneDNN, and with the name under which `torch.compile` calls its linear map."""
 
-MANY = 256
-"""Rows from which on it pays: a call costs oneDNN 35 µs more, as much as all of the product for a single pattern."""
+MANY = 1024
+"""Rows from which on oneDNN is given them: of fewer it is no faster. Source: docs/results/linear.md."""
 
 
 class Linear(nn.Linear):
@@ -30,9 +30,8 @@ def linear(
 ) -> Float[Tensor, "*batch after"]:
     """`functional.linear`; `MANY` rows in single precision on a processor by oneDNN, where torch by itself takes MKL.
 
-    oneDNN writes its loops for the very shapes and the very processor. On an AMD EPYC with AVX-512 it does 1.1 to 1.5
-    times as many products a second, `benchmarks/training.py` says what that is worth; lower precisions torch gives to
-    it anyway.
+    oneDNN writes its loops for the very shapes and the very processor; `benchmarks/linear.py` measures what that gives.
+    Lower precisions torch gives to it anyway.
     """
     if (
         _BY_ONEDNN
@@ -42,8 +41,15 @@ def linear(
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
     ):
-        return _Linear.apply(values, weight, bias)
+        return by_onednn(values, weight, bias)
     return functional.linear(values, weight, bias)
+
+
+def by_onednn(
+    values: Float[Tensor, "*batch before"], weight: Float[Tensor, "after before"], bias: Float[Tensor, " after"] | None
+) -> Float[Tensor, "*batch after"]:
+    """The linear map by oneDNN, with its gradients, whether it pays or not; single precision, on a processor."""
+    return _Linear.apply(values, weight, bias)
 
 
 class _Linear(torch.autograd.Function):
