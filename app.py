@@ -1,5 +1,5 @@
 """Start the app: `panel serve app.py`."""
 
-from xxact_app.serving import serve
+from xxact_app.server.start import serve
 
 serve()

@@ -22,15 +22,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from xxact_core.augmentation.config import Distortions
 from xxact_core.checkpoint import Checkpoint, load_checkpoint
-from xxact_core.dataset.batches import Batch, BatchMaker
-from xxact_core.dataset.plan import BuildPlan
+from xxact_core.dataset.building.plan import BuildPlan
+from xxact_core.dataset.loading.batches import Batch, BatchMaker
 from xxact_core.dataset.splits import with_split
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import RecipeError
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows
 from xxact_core.evaluation.provenance import UNKNOWN, provenance, provenance_to_line
-from xxact_core.patterns.distortions import Distortions
 from xxact_core.patterns.grid import GRID
 from xxact_core.quantities import TARGETS
 from xxact_core.training.config import Recipe, override, parse_settings
@@ -40,7 +40,7 @@ from xxact_core.training.run import train
 from xxact_core.training.start import WHERE_IT_RUNS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-TABLE = REPOSITORY / "data" / "materials_project.parquet"
+TABLE = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
 RESULTS = REPOSITORY / "docs" / "results" / "ablations.md"
 
 ROWS = 5397
@@ -289,7 +289,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=ROWS, help="of the validation split that are judged")
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
-    from xxact_core.dataset.build import build_dataset  # here, for the changes are read where it cannot be imported
+    from xxact_core.dataset.building.build import (
+        build_dataset,  # here, for the changes are read where it cannot be imported
+    )
 
     plan, reference, rows = BuildPlan(source=str(TABLE)), override(REFERENCE, parse_settings(arguments.set)), {}
     with tempfile.TemporaryDirectory() as scratch:

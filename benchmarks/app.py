@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 from xxact_core.evaluation.provenance import file_to_line
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-EXAMPLES = REPOSITORY / "data" / "examples"
+EXAMPLES = REPOSITORY / "xxact_core" / "data" / "examples"
 RESULTS = REPOSITORY / "docs" / "results" / "app.md"
 WEIGHTS = REPOSITORY / "xxact_core" / "weights"
 FLAGS = [

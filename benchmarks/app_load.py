@@ -46,9 +46,9 @@ def measure_sliders(*, changes: int) -> float:
     import panel as pn
     from bokeh.document import Document
 
-    from xxact_app.session import Session
-    from xxact_app.store import Store
-    from xxact_app.views.pattern import PatternView
+    from xxact_app.samples.store import Store
+    from xxact_app.screens.patterns.view import PatternView
+    from xxact_app.session.session import Session
 
     pn.extension("tabulator")
     session = Session()
@@ -98,13 +98,23 @@ def page_latency(address: str, *, requests: int) -> float:
 
 def measure_beside_training(address: str, workspace: Path, *, requests: int) -> float:
     """Latency of the page while a training runs as the app starts it, as a multiple of that before and after it."""
-    from xxact_app.jobs import Jobs
-    from xxact_app.workspace import open_workspace
+    from xxact_app.jobs.registry import Jobs
+    from xxact_app.library.workspace import open_workspace
 
     place = open_workspace(workspace, sources=())
-    table = REPOSITORY / "data" / "materials_project.parquet"
+    table = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
     dataset, run = place.datasets / "small", place.runs / "load"
-    build = [sys.executable, "-m", "xxact_core.cli", "build", str(table), str(dataset), "--limit", "400", "--workers"]
+    build = [
+        sys.executable,
+        "-m",
+        "xxact_core.commands.main",
+        "build",
+        str(table),
+        str(dataset),
+        "--limit",
+        "400",
+        "--workers",
+    ]
     subprocess.run([*build, "1"], check=True, cwd=REPOSITORY, capture_output=True)
     before = page_latency(address, requests=requests)
     jobs = Jobs(place.jobs, grace=20)

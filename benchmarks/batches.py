@@ -21,17 +21,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from xxact_core.dataset.batches import BatchMaker
-from xxact_core.dataset.build import BuildPlan, build_dataset
-from xxact_core.dataset.order import blockwise_order, shuffled_order
+from xxact_core.augmentation.config import Distortions
+from xxact_core.dataset.building.build import BuildPlan, build_dataset
+from xxact_core.dataset.loading.batches import BatchMaker
+from xxact_core.dataset.loading.sampler import blockwise_order, shuffled_order
 from xxact_core.dataset.table import ResidentSticks, ShardSticks, StickTable, read_dataset
 from xxact_core.evaluation.provenance import file_to_line
-from xxact_core.patterns.distortions import Distortions
-from xxact_core.patterns.smearing import smear
+from xxact_core.peak_profiles.reference import smear
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "docs" / "results" / "batches.md"
-TABLE = REPOSITORY / "data" / "materials_project.parquet"
+TABLE = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
 
 BATCH = 1024
 """Small enough that the C library keeps the memory of a batch (17 MB) for the next; above 32 MB it gives it back."""

@@ -19,13 +19,13 @@ from typing import Self
 
 import psutil
 
-from xxact_core.dataset.build import BuildPlan, build_dataset
+from xxact_core.dataset.building.build import BuildPlan, build_dataset
 from xxact_core.dataset.inspection import describe_dataset, verify_dataset
 from xxact_core.evaluation.provenance import file_to_line
 from xxact_core.structures.sources import count_items
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-TABLE = REPOSITORY / "data" / "materials_project.parquet"
+TABLE = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
 RESULTS = REPOSITORY / "docs" / "results" / "build.md"
 PROCESSES = 2
 PROJECTED = 5_000_000

@@ -22,17 +22,17 @@ import numpy as np
 import torch
 from shipped_checkpoint import read_or_build
 
+from xxact_core.augmentation.config import Distortions
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.element_table import SYMBOLS
 from xxact_core.compositions.partial import PartialComposition
-from xxact_core.dataset.batches import BatchMaker
+from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.evaluation.metrics import accuracy
 from xxact_core.evaluation.provenance import provenance, provenance_to_line
-from xxact_core.patterns.distortions import Distortions
 from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.pattern import GriddedPattern
-from xxact_core.predict import Predictor
+from xxact_core.prediction.predictor import Predictor
 from xxact_core.quantities import CRYSTAL_SYSTEMS
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -18,10 +18,8 @@ import matplotlib as mpl
 import numpy as np
 import torch
 
-from xxact_core.dataset.batches import BatchMaker
-from xxact_core.dataset.build import BuildPlan, build_dataset
-from xxact_core.dataset.table import StickTable, read_dataset
-from xxact_core.patterns.distortion_effects import (
+from xxact_core.augmentation.config import Distortions
+from xxact_core.augmentation.effects import (
     Background,
     CountingNoise,
     CrystalliteSize,
@@ -40,7 +38,9 @@ from xxact_core.patterns.distortion_effects import (
     ThermalMotion,
     ZeroShift,
 )
-from xxact_core.patterns.distortions import Distortions
+from xxact_core.dataset.building.build import BuildPlan, build_dataset
+from xxact_core.dataset.loading.batches import BatchMaker
+from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.patterns.grid import GRID
 
 REPOSITORY = Path(__file__).resolve().parents[1]

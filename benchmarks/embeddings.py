@@ -53,11 +53,11 @@ def _show(folder: Path, size: int) -> tuple[object, float]:
     import panel as pn
     from bokeh.document import Document
 
-    from xxact_app.embedding_store import EmbeddingStore
-    from xxact_app.session import Session
-    from xxact_app.store import Store
-    from xxact_app.views.embedding import EmbeddingView
-    from xxact_app.workspace import open_workspace
+    from xxact_app.library.workspace import open_workspace
+    from xxact_app.samples.store import Store
+    from xxact_app.screens.embeddings.store import EmbeddingStore
+    from xxact_app.screens.embeddings.view import EmbeddingView
+    from xxact_app.session.session import Session
     from xxact_core.checkpoint import Checkpoint, make_model, save_checkpoint
     from xxact_core.evaluation.embedded import Embedded, write_embedded
     from xxact_core.model.config import preset

@@ -24,12 +24,13 @@ from pyarrow import parquet
 
 from xxact_core.compositions.formula import composition_to_formula, parse_formula
 from xxact_core.evaluation.provenance import provenance, provenance_to_line
-from xxact_core.neighbours.agreement import pattern_to_profile
-from xxact_core.neighbours.identify import PROPOSED, Identification, Identifier
-from xxact_core.neighbours.line_index import open_index
-from xxact_core.neighbours.references import SHIPPED_TABLE
-from xxact_core.patterns.gridding import put_on_grid
 from xxact_core.patterns.pattern import Pattern
+from xxact_core.processing.gridding import put_on_grid
+from xxact_core.search_match.fit import pattern_to_profile
+from xxact_core.search_match.identify import PROPOSED, Identification, Identifier
+from xxact_core.search_match.peak_index import open_index
+from xxact_core.shipped import TABLE as SHIPPED_TABLE
+from xxact_core.shipped import shipped_path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "docs" / "results" / "identify.md"
@@ -56,7 +57,7 @@ def few_materials(folder: Path, formulas: Sequence[str]) -> Path:
     references = Identifier.load().references
     rows = [references.rows_within(parse_formula(formula).symbols) for formula in formulas]
     parquet.write_table(
-        parquet.read_table(SHIPPED_TABLE).take(np.unique(np.concatenate([*rows, np.arange(OTHERS)]))),
+        parquet.read_table(shipped_path(SHIPPED_TABLE)).take(np.unique(np.concatenate([*rows, np.arange(OTHERS)]))),
         folder / "few.parquet",
     )
     return folder / "few.parquet"

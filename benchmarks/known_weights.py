@@ -6,7 +6,7 @@ Materials of the validation split, their patterns distorted as a laboratory woul
 materials. Of a random half, every row of the same formula and space group is taken out of the table, so that it is seen
 what a best score looks like where the phase is not held. Of another random half, the formula is given as if it were
 measured: each fraction is off by a normal error of 5 %. The materials that the table finds are kept in FILE, and a
-rerun goes on where it ended. Every other material fits the weights of `xxact_core.neighbours.weighing`; on the others
+rerun goes on where it ended. Every other material fits the weights of `xxact_core.search_match.combine`; on the others
 they are measured. The last line printed is a JSON object: the fitted weights, and the figures of the page.
 """
 
@@ -33,9 +33,12 @@ from xxact_core.errors import PatternError
 from xxact_core.evaluation.calibration import conformal_threshold
 from xxact_core.evaluation.metrics import accuracy, expected_calibration_error, top_k_accuracy
 from xxact_core.evaluation.provenance import provenance, provenance_to_line
-from xxact_core.neighbours.identify import Identifier
-from xxact_core.neighbours.known_datasets import KnownDataset
-from xxact_core.neighbours.weighing import (
+from xxact_core.patterns.pattern import GriddedPattern
+from xxact_core.prediction.prediction import ranked_to_probabilities
+from xxact_core.prediction.predictor import Predictor
+from xxact_core.prediction.reliability import class_sets
+from xxact_core.quantities import CRYSTAL_SYSTEM, SPACE_GROUP, SYSTEM_OF_GROUP
+from xxact_core.search_match.combine import (
     GROUP_WEIGHTS,
     LEAST,
     SYSTEM_WEIGHTS,
@@ -45,11 +48,8 @@ from xxact_core.neighbours.weighing import (
     weigh_groups,
     weigh_systems,
 )
-from xxact_core.patterns.pattern import GriddedPattern
-from xxact_core.predict import Predictor
-from xxact_core.prediction import ranked_to_probabilities
-from xxact_core.quantities import CRYSTAL_SYSTEM, SPACE_GROUP, SYSTEM_OF_GROUP
-from xxact_core.reliability import class_sets
+from xxact_core.search_match.dataset_database import KnownDataset
+from xxact_core.search_match.identify import Identifier
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATASET = REPOSITORY / "build" / "materials_project"
@@ -277,7 +277,7 @@ def measure(arguments: argparse.Namespace) -> None:
     page = to_page(figures, weights)
     print(page)
     if weights != (SYSTEM_WEIGHTS, GROUP_WEIGHTS):
-        print(f"xxact_core.neighbours.weighing has other weights than {weights}")
+        print(f"xxact_core.search_match.combine has other weights than {weights}")
     if not arguments.quick:
         head = "# The model and the known materials\n\n"
         head += f"{len(asked)} materials of the validation split, laboratory-distorted patterns, the shipped model. "

@@ -36,20 +36,20 @@ from xxact_core.errors import FormulaError, InputError, StructureError
 from xxact_core.evaluation.baselines import LINES, TREES, first_lines
 from xxact_core.evaluation.metrics import calibration_error_by_chance, expected_calibration_error
 from xxact_core.evaluation.provenance import provenance, provenance_to_line
-from xxact_core.neighbours.identify import Identification, Identifier
-from xxact_core.neighbours.weighing import weigh_known
 from xxact_core.patterns.conversions import CU_K_ALPHA, parse_wavelength
-from xxact_core.patterns.gridding import put_on_grid
 from xxact_core.patterns.pattern import GriddedPattern, Pattern
-from xxact_core.patterns.readers import read_pattern
-from xxact_core.predict import Predictor
-from xxact_core.prediction import ranked_to_probabilities
+from xxact_core.prediction.prediction import ranked_to_probabilities
+from xxact_core.prediction.predictor import Predictor
+from xxact_core.processing.gridding import put_on_grid
 from xxact_core.quantities import CRYSTAL_SYSTEM, CRYSTAL_SYSTEMS
+from xxact_core.readers.read import read_pattern
+from xxact_core.search_match.combine import weigh_known
+from xxact_core.search_match.identify import Identification, Identifier
 from xxact_core.simulation.symmetry import find_symmetry
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "docs" / "results" / "measured.md"
-EXAMPLES = REPOSITORY / "data" / "examples" / "examples.csv"
+EXAMPLES = REPOSITORY / "xxact_core" / "data" / "examples" / "examples.csv"
 VISIBLE = 1.0
 """Lines weaker than this [% of the strongest] do not count, in training as in the measured pattern."""
 

@@ -40,7 +40,7 @@ PATIENCE = 300_000
 def fill(workspace: Path) -> None:
     """Make a data set and a training in it."""
     dataset, run = workspace / "datasets" / "materials", workspace / "runs" / "first"
-    table = REPOSITORY / "data" / "materials_project.parquet"
+    table = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
     settings = [part for setting in TRAINING for part in ("--set", setting)]
     for line in (
         ["build", str(table), str(dataset), "--limit", "600", "--workers", "1"],
@@ -48,7 +48,9 @@ def fill(workspace: Path) -> None:
     ):
         run.parent.mkdir(parents=True, exist_ok=True)
         dataset.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run([sys.executable, "-m", "xxact_core.cli", *line], check=True, capture_output=True, cwd=REPOSITORY)
+        subprocess.run(
+            [sys.executable, "-m", "xxact_core.commands.main", *line], check=True, capture_output=True, cwd=REPOSITORY
+        )
 
 
 def take(page: Page, path: Path) -> None:

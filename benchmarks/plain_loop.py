@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from xxact_core.dataset.batches import BatchMaker
+from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.table import StickTable
 from xxact_core.model.attention import Attention, DecoderLayer
 from xxact_core.model.config import BlockSizes

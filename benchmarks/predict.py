@@ -23,7 +23,7 @@ from xxact_core.evaluation.provenance import file_to_line
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "docs" / "results" / "predict.md"
-EXAMPLE = REPOSITORY / "data" / "examples" / "corundum.prn"
+EXAMPLE = REPOSITORY / "xxact_core" / "data" / "examples" / "corundum.prn"
 
 
 def median_seconds(work: Callable[[], object], *, repeats: int) -> float:
@@ -53,9 +53,9 @@ def measure(*, repeats: int) -> dict[str, float]:
     from pymatgen.analysis.diffraction.xrd import XRDCalculator
     from pymatgen.core import Lattice, Structure
 
-    from xxact_core.patterns.gridding import put_on_grid
-    from xxact_core.patterns.readers import read_pattern
-    from xxact_core.predict import Predictor
+    from xxact_core.prediction.predictor import Predictor
+    from xxact_core.processing.gridding import put_on_grid
+    from xxact_core.readers.read import read_pattern
 
     torch.set_num_threads(1)
     predictor = Predictor.load()
@@ -65,7 +65,7 @@ def measure(*, repeats: int) -> dict[str, float]:
         167, Lattice.hexagonal(4.7593, 12.9918), ["Al", "O"], [[0, 0, 0.3522], [0.3063, 0, 0.25]]
     )
     return {
-        "import_predict_seconds": import_seconds("import xxact_core.predict", repeats=3),
+        "import_predict_seconds": import_seconds("import xxact_core.prediction.predictor", repeats=3),
         "import_torch_seconds": import_seconds("import torch", repeats=3),
         "load_seconds": median_seconds(Predictor.load, repeats=repeats),
         "read_seconds": median_seconds(lambda: read_pattern(EXAMPLE, wavelength="CuKa"), repeats=repeats),

@@ -23,7 +23,7 @@ import numpy as np
 from xxact_core.errors import PatternError
 from xxact_core.evaluation.provenance import provenance, provenance_to_line
 from xxact_core.patterns.pattern import Pattern
-from xxact_core.patterns.readers import read_pattern, read_scans
+from xxact_core.readers.read import read_pattern, read_scans
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "docs" / "results" / "readers.md"

@@ -22,10 +22,11 @@ import torch
 from shipped_checkpoint import read_or_build
 
 from xxact_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from xxact_core.dataset.batches import BatchMaker
+from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.evaluation.provenance import provenance, provenance_to_line
-from xxact_core.evaluation.reconstruction import SHIPPED_RECONSTRUCTION, WindowErrors, reconstruct_rows
+from xxact_core.evaluation.reconstruction import WindowErrors, reconstruct_rows
 from xxact_core.patterns.grid import GRID
+from xxact_core.shipped import RECONSTRUCTION_CHECKPOINT, shipped_path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "docs" / "results" / "reconstruction.md"
@@ -42,12 +43,12 @@ RATIOS = (0.05, 0.25, 0.75)
 
 def ship(run: Path) -> None:
     """Put the model of a run where the app looks for it, in place of the one that is there."""
-    with tempfile.TemporaryDirectory(dir=SHIPPED_RECONSTRUCTION.parent) as folder:
+    with tempfile.TemporaryDirectory(dir=shipped_path(RECONSTRUCTION_CHECKPOINT).parent) as folder:
         part = Path(folder) / "reconstruction"
         part.mkdir()
         save_checkpoint(part, load_checkpoint(run / "model"), dtype=torch.bfloat16)
-        shutil.rmtree(SHIPPED_RECONSTRUCTION, ignore_errors=True)
-        part.rename(SHIPPED_RECONSTRUCTION)
+        shutil.rmtree(shipped_path(RECONSTRUCTION_CHECKPOINT), ignore_errors=True)
+        part.rename(shipped_path(RECONSTRUCTION_CHECKPOINT))
 
 
 def to_lines(checkpoint: Checkpoint, errors: Mapping[float, WindowErrors]) -> list[str]:
@@ -77,7 +78,7 @@ def main() -> None:
     torch.set_num_threads(1)
     if arguments.ship is not None:
         ship(arguments.ship)
-    checkpoint = load_checkpoint(SHIPPED_RECONSTRUCTION)
+    checkpoint = load_checkpoint(shipped_path(RECONSTRUCTION_CHECKPOINT))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "dataset" if arguments.quick else arguments.dataset
         table = read_or_build(folder, quick=arguments.quick)

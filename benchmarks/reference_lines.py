@@ -21,13 +21,13 @@ from scipy.signal import find_peaks
 
 from xxact_core.evaluation.provenance import file_to_line
 from xxact_core.patterns.conversions import CU_K_ALPHA
-from xxact_core.patterns.gridding import put_on_grid
 from xxact_core.patterns.pattern import GriddedPattern, Pattern, Sticks
-from xxact_core.patterns.readers import read_pattern
-from xxact_core.patterns.smearing import smear
+from xxact_core.peak_profiles.reference import smear
+from xxact_core.processing.gridding import put_on_grid
+from xxact_core.readers.read import read_pattern
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-EXAMPLES = REPOSITORY / "data" / "examples"
+EXAMPLES = REPOSITORY / "xxact_core" / "data" / "examples"
 RESULTS = REPOSITORY / "docs" / "results" / "reference_lines.md"
 STRONG = 10
 """Height of a maximum that must be found, with the strongest at 100."""

@@ -18,14 +18,14 @@ import numpy as np
 import torch
 from shipped_checkpoint import read_or_build
 
+from xxact_core.augmentation.config import Distortions
 from xxact_core.checkpoint import load_checkpoint
-from xxact_core.dataset.batches import BatchMaker
-from xxact_core.dataset.order import rows_in_order
+from xxact_core.dataset.loading.batches import BatchMaker
+from xxact_core.dataset.loading.sampler import rows_in_order
 from xxact_core.dataset.table import StickTable
 from xxact_core.evaluation.metrics import accuracy, expected_calibration_error
 from xxact_core.evaluation.provenance import provenance, provenance_to_line
-from xxact_core.model.answers import class_probabilities
-from xxact_core.patterns.distortions import Distortions
+from xxact_core.model.inference import class_probabilities
 from xxact_core.patterns.grid import GRID
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -26,9 +26,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from xxact_core.checkpoint import SHIPPED, Checkpoint, describe_checkpoint, load_checkpoint, save_checkpoint
-from xxact_core.dataset.batches import BatchMaker
-from xxact_core.dataset.build import BuildPlan, build_dataset
+from xxact_core.augmentation.config import Distortions
+from xxact_core.checkpoint import Checkpoint, describe_checkpoint, load_checkpoint, save_checkpoint
+from xxact_core.dataset.building.build import BuildPlan, build_dataset
+from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import InputError
 from xxact_core.evaluation.baselines import constant_baseline, formula_baseline, tree_baseline
@@ -36,10 +37,10 @@ from xxact_core.evaluation.calibration import coverage_metrics
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows, silhouettes
 from xxact_core.evaluation.labelled import predictions_to_labelled
 from xxact_core.evaluation.provenance import provenance, provenance_to_line
-from xxact_core.patterns.distortions import Distortions
+from xxact_core.shipped import CHECKPOINT, shipped_path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-TABLE = REPOSITORY / "data" / "materials_project.parquet"
+TABLE = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
 RESULTS = REPOSITORY / "docs" / "results" / "shipped_checkpoint.md"
 PAGES = (REPOSITORY / "README.md", REPOSITORY / "docs" / "model_card.md")
 METRICS = re.compile(r"(<!-- metrics.*? -->\n).*?(<!-- /metrics -->)", re.DOTALL)
@@ -143,7 +144,7 @@ def baselines(table: StickTable, runs: dict[str, Path], kept: dict[str, dict]) -
 
 def kept_baselines(table: StickTable) -> dict[str, dict[str, float]]:
     """What the shipped checkpoint knows of baselines, where it was measured on this data set."""
-    about = describe_checkpoint(SHIPPED)["about"]
+    about = describe_checkpoint(shipped_path(CHECKPOINT))["about"]
     measured_on = about.get("measured", about).get("data_digest")
     return dict(about.get("baselines", {})) if measured_on == table.digest else {}
 
@@ -157,7 +158,7 @@ def ship(checkpoint: Checkpoint, measured: dict, compared: dict, *, digest: str)
         "baselines": compared,
         "measured": provenance(table_digest=digest, seeds=[checkpoint.about["seed"]]),
     }
-    part = SHIPPED.with_suffix(".part")
+    part = shipped_path(CHECKPOINT).with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     save_checkpoint(part, replace(checkpoint, about=about), dtype=torch.bfloat16)
@@ -165,8 +166,8 @@ def ship(checkpoint: Checkpoint, measured: dict, compared: dict, *, digest: str)
     if size > LARGEST:
         msg = f"{part} takes {size:,} bytes; what ships takes {LARGEST:,} at most"
         raise InputError(msg)
-    shutil.rmtree(SHIPPED, ignore_errors=True)
-    part.replace(SHIPPED)
+    shutil.rmtree(shipped_path(CHECKPOINT), ignore_errors=True)
+    part.replace(shipped_path(CHECKPOINT))
 
 
 def to_table(columns: dict[str, dict[str, float]]) -> str:

@@ -26,14 +26,14 @@ from xxact_core.compositions.element_table import SYMBOLS
 from xxact_core.evaluation.provenance import file_to_line
 from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.patterns.pattern import Sticks
-from xxact_core.patterns.smearing import smear
+from xxact_core.peak_profiles.reference import smear
 from xxact_core.simulation.diffraction import MERGE_TOLERANCE, WEAKEST_LINE, arrays_to_sticks
 from xxact_core.simulation.symmetry import find_symmetry
 from xxact_core.structures.structure import Structure
 from xxact_core.structures.tables import read_table, table_rows
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-TABLE = REPOSITORY / "data" / "materials_project.parquet"
+TABLE = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
 RESULTS = REPOSITORY / "docs" / "results" / "simulation.md"
 RANGE = (5.0, 90.0)
 BLOCK = 50

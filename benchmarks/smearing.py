@@ -17,17 +17,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from xxact_core.dataset.smearing import smear_lines, smear_tensors
 from xxact_core.evaluation.provenance import file_to_line
 from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.pattern import Sticks
-from xxact_core.patterns.smearing import SIGMA, sum_lines
+from xxact_core.peak_profiles.reference import SIGMA, sum_lines
+from xxact_core.peak_profiles.torch_kernels import smear_lines, smear_tensors
 from xxact_core.simulation.diffraction import arrays_to_sticks
 from xxact_core.structures.structure import Structure
 from xxact_core.structures.tables import read_table, table_rows
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-TABLE = REPOSITORY / "data" / "materials_project.parquet"
+TABLE = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
 RESULTS = REPOSITORY / "docs" / "results" / "smearing.md"
 
 BATCH = 256

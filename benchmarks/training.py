@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from plain_loop import CPU, plain_loop, plain_model, write_patterns
 
-from xxact_core.dataset.build import BuildPlan, build_dataset
+from xxact_core.dataset.building.build import BuildPlan, build_dataset
 from xxact_core.evaluation.provenance import provenance, provenance_to_line
 from xxact_core.model.xxact import count_parameters
 from xxact_core.training.config import Recipe
@@ -35,7 +35,7 @@ from xxact_core.training.run import open_run, take_step
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "docs" / "results" / "training.md"
-TABLE = REPOSITORY / "data" / "materials_project.parquet"
+TABLE = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
 BATCH = 128
 AT_LEAST = {"speedup_over_plain_loop": 1.5}
 AT_MOST = {"loss_difference": 1e-4}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from xxact_app.session import Session
-from xxact_app.store import Store
+from xxact_app.samples.store import Store
+from xxact_app.session.session import Session
 from xxact_core.checkpoint import Checkpoint, make_model
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.partial import PartialComposition
 from xxact_core.model.config import PRESETS
 from xxact_core.patterns.pattern import GriddedPattern
-from xxact_core.predict import Estimate, Prediction, Predictor, RankedLabel
+from xxact_core.prediction.predictor import Estimate, Prediction, Predictor, RankedLabel
 from xxact_core.quantities import CRYSTAL_SYSTEMS
 
 

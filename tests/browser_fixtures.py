@@ -110,7 +110,7 @@ def address(seen_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     """The app as `panel serve app.py` serves it, without any option but the port."""
     from serving_fixtures import Served, free_port, started, wait_until_answered
 
-    from xxact_app.jobs import Jobs
+    from xxact_app.jobs.registry import Jobs
 
     port, log = free_port(), tmp_path_factory.mktemp("app") / "server.log"
     line = [sys.executable, "-m", "panel", "serve", "app.py", "--port", str(port)]

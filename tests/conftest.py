@@ -9,8 +9,7 @@ from pathlib import Path
 import hypothesis
 import jaxtyping
 import pytest
-
-REPOSITORY = Path(__file__).resolve().parents[1]
+from locations import REPOSITORY
 
 # Shapes in signatures are checked at every call, under pytest only. It must stand before the modules are imported.
 # Not in config.py: settings come from people, and have checks and messages of their own.
@@ -54,7 +53,7 @@ def repository() -> Path:
 @pytest.fixture(scope="session")
 def examples() -> Path:
     """The folder of measured patterns that ships."""
-    return REPOSITORY / "data" / "examples"
+    return REPOSITORY / "xxact_core" / "data" / "examples"
 
 
 @pytest.fixture(scope="session")

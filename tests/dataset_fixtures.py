@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from xxact_core.dataset.build import BuildPlan, build_dataset
+from xxact_core.dataset.building.build import BuildPlan, build_dataset
 from xxact_core.dataset.table import StickTable, read_dataset
 
 
@@ -14,7 +14,7 @@ from xxact_core.dataset.table import StickTable, read_dataset
 def small_dataset(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     """400 materials of the shipped table, in two shards."""
     folder = tmp_path_factory.mktemp("dataset") / "small"
-    table = repository / "data" / "materials_project.parquet"
+    table = repository / "xxact_core" / "data" / "materials_project.parquet"
     build_dataset(BuildPlan(source=str(table), limit=400, shard_rows=200), folder, workers=1, progress=False)
     return folder
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xxact_app.workspace import Workspace, open_workspace
+from xxact_app.library.workspace import Workspace, open_workspace
 from xxact_core.checkpoint import Checkpoint, make_model, save_checkpoint
 from xxact_core.evaluation.embedded import Embedded, write_embedded
 from xxact_core.model.config import preset

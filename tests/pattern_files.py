@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from xxact_core.errors import PatternError
-from xxact_core.patterns.readers import read_pattern
+from xxact_core.readers.read import read_pattern
 
 ANGLES = np.round(np.arange(10, 14, 0.02), 2)
 COUNTS = np.arange(1, ANGLES.size + 1)

@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from locations import REPOSITORY
+
 PATIENCE = 240.0
 """Seconds that a busy machine may take to start the server."""
 
@@ -44,7 +45,17 @@ def free_port() -> int:
 def served(folder: Path, *options: str, workspace: Path, **environment: str) -> Iterator[Served]:
     """`xxact app` on a free port with further options, ended afterwards; `folder` takes the log."""
     port = free_port()
-    line = [sys.executable, "-m", "xxact_core.cli", "app", "--port", str(port), "--workspace", str(workspace), *options]
+    line = [
+        sys.executable,
+        "-m",
+        "xxact_core.commands.main",
+        "app",
+        "--port",
+        str(port),
+        "--workspace",
+        str(workspace),
+        *options,
+    ]
     with started(line, folder / "server.log", **environment) as process:
         server = Served(port, process, folder / "server.log")
         wait_until_answered(server)

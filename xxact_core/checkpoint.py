@@ -18,9 +18,10 @@ from torch import Tensor
 from xxact_core.compositions.element_features import load_element_features
 from xxact_core.errors import CheckpointError, RecipeError, shorten
 from xxact_core.model.config import ModelConfig
-from xxact_core.model.kinds import config_to_model
-from xxact_core.model.memory import Memory
+from xxact_core.model.knn_retrieval import Memory
 from xxact_core.model.model import Model
+from xxact_core.model.registry import config_to_model
+from xxact_core.shipped import CHECKPOINT, shipped_path
 
 SCHEMA_NAME, SCHEMA_NUMBER = "xxact-checkpoint", 1
 SCHEMA = f"{SCHEMA_NAME}-{SCHEMA_NUMBER}"
@@ -29,7 +30,6 @@ WEIGHTS = "model.safetensors"
 DESCRIPTION = "checkpoint.json"
 _MEMORY = "memory."
 _MOST_LAYERS_UNCOUNTED = 64
-SHIPPED = Path(__file__).parent / "weights" / "compact"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Checkpoint:
     statistics: (mean, standard deviation) of each value target in its unit, from the training split.
     calibration: what was fitted on the validation split: `temperature` and, where it is known, `set_threshold_90` of
     each class target, `residual_90` of each value target in its unit, `domain` of the patterns (see
-    `xxact_core.reliability`). about: recipe, data digest, seed, parameter count, versions, metrics.
+    `xxact_core.prediction.reliability`). about: recipe, data digest, seed, parameter count, versions, metrics.
     """
 
     model: Model
@@ -116,7 +116,7 @@ def load_checkpoint(folder: Path | None = None, *, device: str | torch.device = 
     Raises:
         CheckpointError: it is missing, damaged, or its weights do not fit its model.
     """
-    folder = SHIPPED if folder is None else folder
+    folder = shipped_path(CHECKPOINT) if folder is None else folder
     description = describe_checkpoint(folder)
     try:
         content = (folder / WEIGHTS).read_bytes()

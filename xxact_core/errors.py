@@ -43,6 +43,10 @@ class CheckpointError(InputError):
     """A checkpoint that is missing, damaged or of another model (E_CHECKPOINT)."""
 
 
+class InstallationError(InputError):
+    """A file that belongs to the package is missing or damaged (E_INSTALLATION)."""
+
+
 def shorten(text: object, *, limit: int = 120) -> str:
     """Text from a file, made safe to put into a message: one line, printable, at most `limit` characters."""
     line = "".join(character if character.isprintable() else " " for character in str(text))

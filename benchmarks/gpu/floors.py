@@ -26,10 +26,10 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from xxact_core.dataset.batches import BatchMaker
+from xxact_core.augmentation.config import Distortions
+from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.table import read_dataset
 from xxact_core.model.config import PRESETS
-from xxact_core.patterns.distortions import Distortions
 from xxact_core.training.config import Recipe
 from xxact_core.training.layers import run_compiled
 from xxact_core.training.run import Run, open_run, take_step, training_order

@@ -25,15 +25,15 @@ from typing import Any
 
 import torch
 
+from xxact_core.augmentation.config import Distortions
 from xxact_core.checkpoint import Checkpoint, load_checkpoint
-from xxact_core.dataset.batches import BatchMaker
+from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.splits import SPLITS, with_split
 from xxact_core.dataset.store import write_json
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows, silhouettes
 from xxact_core.paper.runs import SIZES as PAPER_SIZES
 from xxact_core.paper.runs import finish_experiment
-from xxact_core.patterns.distortions import Distortions
 from xxact_core.training.config import Recipe
 from xxact_core.training.journal import read_journal
 from xxact_core.training.run import train

@@ -21,7 +21,7 @@ from xxact_core.structures.structure import Structure
 from xxact_core.structures.tables import read_table
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TABLE = REPOSITORY / "data" / "materials_project.parquet"
+TABLE = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
 
 
 def pack(dataset: Path, source: Path, path: Path) -> dict[str, float]:

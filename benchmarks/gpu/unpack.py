@@ -24,8 +24,8 @@ import h5py
 import numpy as np
 
 from benchmarks.gpu.pack_form import LABELS, read_pack, unfold, values_digest
-from xxact_core.dataset.plan import BuildPlan
-from xxact_core.dataset.shard import shard_name, structure_to_material
+from xxact_core.dataset.building.plan import BuildPlan
+from xxact_core.dataset.building.shard import shard_name, structure_to_material
 from xxact_core.dataset.splits import SPLITS
 from xxact_core.dataset.store import (
     CELL,

@@ -17,8 +17,8 @@ from bokeh.models.ui import UIElement
 from panel.io.notebook import replace_inline_css
 from panel.models.esm import ReactComponent
 
-from xxact_app.session import Session
-from xxact_app.theme import MATERIAL_THEME
+from xxact_app.session.session import Session
+from xxact_app.ui.theme import MATERIAL_THEME
 
 NOT_LOADED = "This needs, once and in a cell of its own: import panel as pn; pn.extension('tabulator', inline=True)"
 """What stands in place of a widget where the notebook has not loaded Panel, which no library may do for it."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xxact_app.embedding_store import EmbeddingMap
-from xxact_app.given_embeddings import GivenEmbeddings
-from xxact_app.session import Session
-from xxact_app.theme import grid_css
-from xxact_app.views import embedding
+from xxact_app.screens.embeddings import view as embedding
+from xxact_app.screens.embeddings.store import EmbeddingMap
+from xxact_app.session.session import Session
+from xxact_app.ui.theme import grid_css
+from xxact_app.widgets.coerce_embeddings import GivenEmbeddings
 from xxact_app.widgets.display import Choice, NotebookWidget
 
 if TYPE_CHECKING:

@@ -6,20 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xxact_app.given_patterns import give_patterns, given_to_patterns
-from xxact_app.model_folders import find_model
-from xxact_app.predictors import open_predictor
-from xxact_app.reconstruction_store import ReconstructionStore, Shown
-from xxact_app.session import Session
-from xxact_app.step_list import place_of, set_value, switch_step, value_of
-from xxact_app.store import Answer, Store
-from xxact_app.views import pattern, prediction, reconstruction
+from xxact_app.library.models import find_model
+from xxact_app.library.predictors import open_predictor
+from xxact_app.samples.processing_steps import place_of, set_value, switch_step, value_of
+from xxact_app.samples.store import Answer, Store
+from xxact_app.screens.patterns import view as pattern
+from xxact_app.screens.prediction import view as prediction
+from xxact_app.screens.reconstruction import view as reconstruction
+from xxact_app.screens.reconstruction.store import ReconstructionStore, Shown
+from xxact_app.session.session import Session
+from xxact_app.widgets.coerce_patterns import give_patterns, given_to_patterns
 from xxact_app.widgets.display import Choice, NotebookWidget
 
 if TYPE_CHECKING:
     from xxact_core.evaluation.reconstruction import Reconstruction
     from xxact_core.patterns.pattern import Pattern
-    from xxact_core.predict import Prediction, Predictor
+    from xxact_core.prediction.predictor import Prediction, Predictor
 
 
 class _Setting:

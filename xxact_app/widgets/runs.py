@@ -8,11 +8,12 @@ from pathlib import Path
 import panel as pn
 import panel_material_ui as pmui
 
-from xxact_app.followed_runs import ENDED, FollowedRuns
-from xxact_app.run_curves import RunCurves
-from xxact_app.session import Session
-from xxact_app.theme import TEXT_CSS
-from xxact_app.views import training_curves, training_text
+from xxact_app.screens.training import curves_view as training_curves
+from xxact_app.screens.training import text as training_text
+from xxact_app.screens.training.followed_runs import ENDED, FollowedRuns
+from xxact_app.screens.training.run_curves import RunCurves
+from xxact_app.session.session import Session
+from xxact_app.ui.theme import TEXT_CSS
 from xxact_app.widgets.display import Choice, MimeBundle, NotebookWidget
 
 LOOK_MILLISECONDS = 500

@@ -200,7 +200,7 @@ def read_dataset(folder: Path, *, verify: bool = True, resident: bool = True, ke
     """Read a data set folder: its columns always, its sticks into memory where `resident`.
 
     Where the sticks do not fit into memory, they are read shard by shard when asked for, and `kept` shards stay in
-    memory: ask in the order of `xxact_core.dataset.order.blockwise_order`.
+    memory: ask in the order of `xxact_core.dataset.loading.sampler.blockwise_order`.
 
     Raises:
         DatasetError: a shard is missing, or its digest is not the manifest's (when `verify`; sticks that stay on disk

@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 
 from xxact_core.dataset.table import StickTable
 from xxact_core.evaluation.labelled import Labelled, Predictions, labelled_rows, probabilities_of
-from xxact_core.reliability import class_sets
+from xxact_core.prediction.reliability import class_sets
 
 COVERAGE = 0.9
 """Share of materials whose true value an interval, or true class a set, is meant to hold."""

@@ -13,8 +13,8 @@ import torch
 
 from xxact_core.checkpoint import load_checkpoint
 from xxact_core.compositions.composition import Composition
-from xxact_core.dataset.batches import BatchMaker
-from xxact_core.dataset.order import rows_in_order
+from xxact_core.dataset.loading.batches import BatchMaker
+from xxact_core.dataset.loading.sampler import rows_in_order
 from xxact_core.dataset.table import read_dataset
 from xxact_core.errors import DatasetError, shorten
 from xxact_core.model.model import Model

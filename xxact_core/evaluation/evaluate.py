@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from xxact_core.dataset.batches import BatchMaker
-from xxact_core.dataset.order import rows_in_order
+from xxact_core.dataset.loading.batches import BatchMaker
+from xxact_core.dataset.loading.sampler import rows_in_order
 from xxact_core.dataset.table import StickTable
 from xxact_core.evaluation.labelled import Labelled, Predictions, predictions_to_labelled
 from xxact_core.evaluation.metrics import (
@@ -21,8 +21,8 @@ from xxact_core.evaluation.metrics import (
 )
 from xxact_core.model.model import Model
 from xxact_core.objectives.targets import from_z_scores
+from xxact_core.prediction.reliability import pattern_traits
 from xxact_core.quantities import TARGETS
-from xxact_core.reliability import pattern_traits
 
 
 @torch.inference_mode()

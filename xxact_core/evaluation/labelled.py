@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from xxact_core.dataset.table import StickTable
-from xxact_core.model.answers import class_probabilities
+from xxact_core.model.inference import class_probabilities
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xxact_core.checkpoint import SHIPPED, Checkpoint
+from xxact_core.checkpoint import Checkpoint
 from xxact_core.compositions.composition import Composition
-from xxact_core.dataset.batches import BatchMaker
-from xxact_core.dataset.order import rows_in_order
+from xxact_core.dataset.loading.batches import BatchMaker
+from xxact_core.dataset.loading.sampler import rows_in_order
 from xxact_core.errors import CheckpointError
 from xxact_core.model.xxact import Xxact
 from xxact_core.objectives.masked_patterns import draw_mask
 from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.pattern import GriddedPattern
 
-SHIPPED_RECONSTRUCTION = SHIPPED.with_name("reconstruction")
 """Where the checkpoint lies that was pretrained to reconstruct, if one ships."""
 
 

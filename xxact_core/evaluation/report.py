@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from xxact_core.checkpoint import Checkpoint, load_checkpoint
-from xxact_core.dataset.batches import BatchMaker
+from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.splits import with_split
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import DatasetError

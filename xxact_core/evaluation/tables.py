@@ -17,7 +17,7 @@ from xxact_core.evaluation.evaluate import silhouettes
 from xxact_core.evaluation.intervals import class_mean_interval, mean_interval, mean_over_runs
 from xxact_core.evaluation.labelled import Labelled
 from xxact_core.evaluation.metrics import accuracy, class_mean_accuracy
-from xxact_core.model.answers import class_probabilities
+from xxact_core.model.inference import class_probabilities
 from xxact_core.plain_hdf5 import open_plain
 from xxact_core.quantities import CRYSTAL_SYSTEMS, TARGETS
 

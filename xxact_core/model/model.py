@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.heads import TargetHeads
-from xxact_core.model.memory import Memory
+from xxact_core.model.knn_retrieval import Memory
 
 
 class Model(nn.Module, ABC):
     """Pattern and composition → embedding → one head a target.
 
     A kind that lacks one of the inputs takes it and does not look at it, so that all are trained, evaluated and asked
-    by the same text. The kinds and their classes are in `xxact_core.model.kinds`.
+    by the same text. The kinds and their classes are in `xxact_core.model.registry`.
     """
 
     config: ModelConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from xxact_core.errors import StructureError, shorten
-from xxact_core.patterns.guarded_process import GuardedProcesses
+from xxact_core.sandbox.process import GuardedProcesses
 from xxact_core.simulation.reference_lines import ReferenceLines
 
 LONGEST = 30.0

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from xxact_core.patterns.reading_worker import serve
+from xxact_core.sandbox.framing import serve
 from xxact_core.simulation.cif_reading import MOST_BYTES
 
 MOST_MEMORY = 3 * 2**30

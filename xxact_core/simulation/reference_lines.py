@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from xxact_core.patterns.conversions import WAVELENGTHS, d_to_two_theta
-from xxact_core.patterns.line_corrections import lorentz_polarisation
 from xxact_core.patterns.pattern import Sticks
+from xxact_core.peak_profiles.corrections import lorentz_polarisation
 from xxact_core.simulation.diffraction import arrays_to_sticks
 from xxact_core.simulation.symmetry import find_symmetry
 from xxact_core.structures.structure import Structure

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, get_args
 
+from xxact_core.augmentation.config import Distortions
+from xxact_core.augmentation.effects import Strain
 from xxact_core.dataset.splits import GROUPINGS
 from xxact_core.errors import RecipeError, shorten
 from xxact_core.model.config import BlockSizes, ModelConfig, preset
 from xxact_core.objectives.masked_patterns import MASK_RATIO
 from xxact_core.objectives.targets import ValueLoss
-from xxact_core.patterns.distortion_effects import Strain
-from xxact_core.patterns.distortions import Distortions
 from xxact_core.quantities import DENSITY, LATTICE, PREDICTED, TARGETS, VOLUME_PER_ATOM
 from xxact_core.setting_types import check_types
 
@@ -61,9 +61,9 @@ class Recipe:
     split: what no two of training, validation and test share, a `formula` (as the data set was built) or a `prototype`
     (see `xxact_core.dataset.splits`). training_rows: learn from so many materials of the training split only, drawn by
     the seed, fewer being part of more; None for all. more_data: data set folders whose training materials are learned
-    from besides, for instance relatives with other elements (see `xxact_core.dataset.substitution`). remembered: so
-    many training materials, the first of the data set, have their say in the finished model (see
-    `xxact_core.model.memory`).
+    from besides, for instance relatives with other elements (see
+    `xxact_core.dataset.building.element_substitution`). remembered: so many training materials, the first of the data
+    set, have their say in the finished model (see `xxact_core.model.knn_retrieval`).
     """
 
     name: str = "multi-target"

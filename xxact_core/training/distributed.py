@@ -1,6 +1,6 @@
 """Several processes train one model: each takes its part of every batch, and all add up their gradients.
 
-`torchrun --nproc-per-node N -m xxact_core.cli train …` starts them; alone, everything here does nothing.
+`torchrun --nproc-per-node N -m xxact_core.commands.main train …` starts them; alone, everything here does nothing.
 """
 
 from __future__ import annotations

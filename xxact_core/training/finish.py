@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from xxact_core.checkpoint import Checkpoint
-from xxact_core.dataset.batches import BatchMaker
+from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.table import StickTable
 from xxact_core.errors import CheckpointError
 from xxact_core.evaluation.calibration import calibrate
 from xxact_core.evaluation.evaluate import predict_rows
 from xxact_core.evaluation.labelled import labelled_rows
-from xxact_core.model.memory import Memory, fit_memory
+from xxact_core.model.knn_retrieval import Memory, fit_memory
 from xxact_core.model.model import Model
-from xxact_core.reliability import fit_domain
+from xxact_core.prediction.reliability import fit_domain
 from xxact_core.training.config import Recipe
 from xxact_core.training.start import describe_run
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from xxact_core.dataset.batches import Batch
+from xxact_core.dataset.loading.batches import Batch
 from xxact_core.errors import RecipeError
 from xxact_core.training.alignment import align, leading_tokens
 from xxact_core.training.config import Recipe

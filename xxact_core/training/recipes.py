@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from xxact_core.augmentation.config import Distortions
+from xxact_core.augmentation.effects import Strain
 from xxact_core.errors import RecipeError
-from xxact_core.patterns.distortion_effects import Strain
-from xxact_core.patterns.distortions import Distortions
 from xxact_core.training.config import FROM_A_MODEL, Recipe
 
 # The checkpoint that ships: about 100,000 materials on two CPU cores in about an hour.

@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from xxact_core.dataset.batches import BatchMaker
-from xxact_core.dataset.order import TrainingOrder, blockwise_order, shuffled_order
+from xxact_core.dataset.loading.batches import BatchMaker
+from xxact_core.dataset.loading.sampler import TrainingOrder, blockwise_order, shuffled_order
 from xxact_core.dataset.store import write_json
 from xxact_core.dataset.table import ShardSticks, StickTable
 from xxact_core.errors import RecipeError

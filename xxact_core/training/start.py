@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from xxact_core.checkpoint import load_checkpoint, make_model
-from xxact_core.dataset.joining import with_more_training
+from xxact_core.dataset.loading.concat import with_more_training
 from xxact_core.dataset.splits import with_split, with_training_rows
 from xxact_core.dataset.store import write_json
 from xxact_core.dataset.table import StickTable, read_dataset

@@ -11,8 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from xxact_core.compositions.element_table import ATOMIC_NUMBERS, SYMBOLS
-from xxact_core.dataset.batches import Batch
-from xxact_core.dataset.tasks import draw_tasks
+from xxact_core.dataset.loading.batches import Batch
 from xxact_core.model.model import Model
 from xxact_core.model.pattern_tokens import scale_intensity
 from xxact_core.model.xxact import Encoded, Xxact
@@ -23,6 +22,7 @@ from xxact_core.patterns.grid import GRID
 from xxact_core.training.alignment import Alignment
 from xxact_core.training.config import Recipe
 from xxact_core.training.distributed import gather
+from xxact_core.training.task_sampling import draw_tasks
 
 LIGHT_ELEMENTS = tuple(ATOMIC_NUMBERS[symbol] for symbol in ("H", "Li", "C", "O"))
 """Atomic numbers of what x-ray fluorescence does not see, or not well: `drop_light` leaves them out."""

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from xxact_core.checkpoint import make_model
-from xxact_core.dataset.batches import BatchMaker
-from xxact_core.dataset.order import rows_in_order
+from xxact_core.dataset.loading.batches import BatchMaker
+from xxact_core.dataset.loading.sampler import rows_in_order
 from xxact_core.dataset.store import write_json
 from xxact_core.dataset.table import StickTable
 from xxact_core.errors import RecipeError

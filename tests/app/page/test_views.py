@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from app_fixtures import FakePredictor, loaded, scan_file
+from bokeh.document import Document
+
+from xxact_app.page import page as shell
+from xxact_app.page.upload_strip import Inputs
+from xxact_app.samples.store import Answer, Store
+from xxact_app.samples.wavelength_form import EVERY_MISSING, WavelengthForm
+from xxact_app.screens.patterns.view import PatternView
+from xxact_app.screens.prediction import text as words
+from xxact_app.screens.prediction.view import PredictionView
+from xxact_app.session.session import Session
+from xxact_app.ui.space_groups import space_group_name
+
+pytestmark = pytest.mark.usefixtures("tables")
+
+
+@pytest.fixture(autouse=True)
+def _workspace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XXACT_WORKSPACE", str(tmp_path))
+
+
+def answered(probability: float = 0.9) -> tuple[Session, Store, Answer]:
+    session, store = loaded("scan<b>.xy", predictor=FakePredictor(probability=probability))
+    session.set_wavelength(session.files, 1.54184)
+    session.set_formula("LaB6")
+    answer = store.answer()
+    assert isinstance(answer, Answer)
+    return session, store, answer
+
+
+def test_dropped_files_are_listed_and_drawn() -> None:
+    session = Session()
+    store = Store(session, predictor=FakePredictor)
+    inputs, view = Inputs(session, store), PatternView(session, store)
+    assert "No pattern yet" in view.note.object
+    inputs.take_files([("a.xy", scan_file()), ("b.xy", scan_file(peak=50)), ("c.xy", b"nothing")])
+    assert view.list.table.value["name"].tolist() == ["a.xy", "b.xy"]
+    assert view.list.table.value["wavelength"].tolist() == ["please enter"] * 2
+    assert view.list.table.value["range"].tolist() == ["10.00–79.98"] * 2
+    assert [line.visible for line in view.figure.lines] == [True, True]
+    (alert,) = inputs.problems.objects
+    assert alert.object.startswith(r"c\.xy\: ")
+    alert.closed = True
+    assert inputs.problems.objects == []
+    assert inputs.problems.visible is False
+
+
+def test_the_stage_shows_what_the_model_sees() -> None:
+    session, store, _ = answered()
+    view = PatternView(session, store)
+    session.stage = "gridded"
+    source = view.figure.lines[0].data_source.data
+    gridded = store.gridded(session.files[0])
+    assert np.nanmax(source["intensity"]) == pytest.approx(100)
+    assert np.isfinite(source["intensity"]).sum() == gridded.coverage.sum()
+    assert len(view.figure.windows.data["left"]) == 17
+    assert len(view.figure.gaps.data["left"]) == int(store.hidden_windows(session.files[0]).sum())
+    assert view.figure.backgrounds[0].visible is False
+    session.show_windows = False
+    assert view.figure.windows.data["left"] == []
+
+
+def test_the_axis_and_the_theme_change_the_same_figure() -> None:
+    session, store, _ = answered()
+    view = PatternView(session, store)
+    plot, light = view.figure.plot, view.figure.lines[0].glyph.line_color
+    session.axis = "d"
+    assert plot.xaxis[0].axis_label == "d [Å]"
+    assert plot.x_range.end < 10
+    session.dark = True
+    assert view.figure.plot is plot
+    assert view.figure.lines[0].glyph.line_color != light
+
+
+def test_patterns_are_hidden_chosen_and_removed_from_the_list() -> None:
+    session, store = loaded("a.xy", "b.xy", "c.xy")
+    view = PatternView(session, store)
+    view.list.table.selection = [1]
+    view.list.draw_selected.param.trigger("clicks")
+    assert [line.visible for line in view.figure.lines] == [True, False, False]
+    assert view.list.table.value["drawn"].tolist() == [False, True, False]
+    view.list.draw_all.param.trigger("clicks")
+    assert session.hidden == []
+    view.list.table.selection = [0, 2]
+    view.list.remove.param.trigger("clicks")
+    assert view.list.table.value["name"].tolist() == ["b.xy"]
+    assert session.chosen == session.files[0]
+
+
+def test_a_wavelength_is_asked_for_all_that_lack_one() -> None:
+    session, store = loaded("a.xy", "b.xy")
+    form = WavelengthForm(session, store)
+    assert form.asked.visible is True
+    assert "Nothing is assumed" in form.asked.object
+    assert form.target.value == EVERY_MISSING
+    form.radiation.value = "Mo Unobtainium"
+    form.apply.param.trigger("clicks")
+    assert form.radiation.error_state is True
+    assert "CuKa" in form.radiation.helper_text
+    assert store.without_wavelength() == session.files
+    form.radiation.value = "CoKa"
+    form.apply.param.trigger("clicks")
+    assert set(session.wavelengths.values()) == {1.79026}
+    assert form.asked.visible is False
+
+
+def test_typing_a_formula_tells_how_it_is_read_and_enter_predicts() -> None:
+    session, store, _ = answered()
+    session.formulas = {}
+    view = PredictionView(session, store)
+    assert "Prediction without a composition" in view.verdict.object
+    assert "the pattern alone answers" in view.parsed.object
+    view.formula.value_input = "La,B,?O"
+    assert "Read as elements without amounts; O possible: La,B,?O" in view.parsed.object
+    view.formula.value_input = "lab6"
+    assert "character 1" in view.parsed.object
+    assert view.formula.error_state is True
+    view.formula.value_input = "LaB6"
+    assert "B 85.7 %" in view.parsed.object
+    assert "Prediction without a composition" in view.verdict.object
+    view.formula.param.trigger("enter_pressed")
+    assert view.answered.visible is True
+    assert "Prediction for LaB6" in view.verdict.object
+    systems = view.bars[words.CRYSTAL_SYSTEM][1].data
+    assert systems["label"][0] == "cubic"
+    assert systems["probability"][0] == pytest.approx(0.9)
+
+
+def test_the_missing_wavelength_can_be_given_on_the_prediction_screen() -> None:
+    session, store = loaded("a.xy")
+    view = PredictionView(session, store)
+    session.set_formula("LaB6")
+    assert view.ask_wavelength.visible is True
+    session.set_wavelength(session.files, 1.54184)
+    assert view.hint.visible is False
+    assert view.answered.visible is True
+
+
+def test_little_coverage_can_be_overridden_by_a_button() -> None:
+    session, store = loaded("a.xy", first=25.0, last=35.0)
+    session.set_wavelength(session.files, 1.54184)
+    session.set_formula("LaB6")
+    view = PredictionView(session, store)
+    assert view.override.visible is True
+    view.override.param.trigger("clicks")
+    assert view.answered.visible is True
+
+
+@pytest.mark.parametrize(("probability", "sure"), [(0.49, False), (0.5, True)])
+def test_it_says_when_it_is_not_sure(probability: float, sure: bool) -> None:
+    _, _, answer = answered(probability)
+    text = words.verdict(answer)
+    assert ("Crystal system: <b>not sure</b>" in text) is not sure
+    assert "less than 50%" in text
+
+
+def test_markup_of_files_and_warnings_is_shown_as_text() -> None:
+    session, store, answer = answered()
+    hidden = store.hidden_windows(session.files[0])
+    text = words.verdict(answer) + words.basis(answer.prediction, hidden)
+    assert "‹b›" in text
+    assert "<b>warning" not in text
+    assert "80–90°" in text
+
+
+def test_numbers_have_units_and_intervals_where_known() -> None:
+    _, _, answer = answered()
+    text = words.numbers(answer.prediction)
+    assert "−0.61 eV/atom" in text
+    assert "−0.70 to −0.50 eV/atom" in text
+    assert "no interval known" in text
+
+
+def test_the_tables_are_twins_of_the_bars() -> None:
+    _, _, answer = answered()
+    text = words.table(words.SPACE_GROUP, answer.prediction.space_group)
+    assert "Pm-3m (221)" in text
+    assert "90.0%" in text
+
+
+def test_downloads_hold_the_whole_answer() -> None:
+    session, store, answer = answered()
+    view = PredictionView(session, store)
+    as_json, as_csv = (button.callback().read().decode() for button in view.downloads[:2])
+    assert json.loads(as_json)["file"] == "scan<b>.xy"
+    assert json.loads(as_json)["crystal_system"][0]["label"] == "cubic"
+    rows = list(csv.DictReader(io.StringIO(as_csv)))
+    assert len(rows) == 2 + len(answer.prediction.crystal_system) + len(answer.prediction.space_group)
+    assert {row["file"] for row in rows} == {"scan<b>.xy"}
+
+
+@pytest.mark.parametrize(
+    ("label", "name"), [("1", "P1"), ("14", "P2₁/c"), ("62", "Pnma"), ("225", "Fm-3m"), ("230", "Ia-3d")]
+)
+def test_space_groups_have_their_symbols(label: str, name: str) -> None:
+    assert space_group_name(label) == f"{name} ({label})"
+
+
+def test_the_page_builds_and_a_fault_at_start_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xxact_app.samples.store.warm_up", lambda: None)
+    page = shell.build()
+    assert page.get_root(Document()) is not None
+
+    def fail() -> None:
+        msg = "<b>secret path</b>"
+        raise RuntimeError(msg)
+
+    shown = []
+    monkeypatch.setattr(shell, "build", fail)
+    monkeypatch.setattr(shell.pmui.Page, "servable", lambda page, **_: shown.append(page))
+    shell.serve()
+    text = shown[0].main[0].object
+    assert "cannot start" in text
+    assert "secret" not in text

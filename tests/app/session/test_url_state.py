@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from urllib.parse import parse_qs
+
+import pytest
+
+from xxact_app.session.session import Session
+from xxact_app.session.url_state import IN_ADDRESS, query_to_session, session_to_query
+
+OFFERED = {
+    "model": lambda: ["mine"],
+    "reconstruction_model": lambda: ["shipped", "run mine"],
+    "map_models": lambda: ["shipped", "run mine"],
+    "map_materials": lambda: ["", "data mine"],
+    "map_colour": lambda: ["crystal_system", "band_gap"],
+}
+
+
+def arguments(query: str) -> dict[str, list[bytes]]:
+    return {name: [value.encode() for value in values] for name, values in parse_qs(query).items()}
+
+
+def test_a_session_at_its_start_needs_no_query() -> None:
+    assert session_to_query(Session()) == ""
+
+
+def test_the_view_comes_back_from_its_address() -> None:
+    session = Session(
+        screen="embeddings", axis="q", scale="log", stage="gridded", arrangement="offset", show_windows=False,
+        model="mine", reconstruction_model="run mine", map_models=["run mine", "shipped"], map_materials="data mine",
+        map_part="pattern", map_colour="band_gap",
+    )  # fmt: skip
+    again = Session()
+    assert query_to_session(arguments(session_to_query(session)), again, offered=OFFERED) == ""
+    assert {name: getattr(again, name) for name in IN_ADDRESS} == {name: getattr(session, name) for name in IN_ADDRESS}
+
+
+def test_nothing_of_the_files_is_in_the_address() -> None:
+    session = Session(files=["secret-1"], chosen="secret-1", formulas={"secret-1": "U"}, hidden=["secret-1"], dark=True)
+    assert session_to_query(session) == ""
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "screen=admin",
+        "axis=q&axis=energy",
+        "scale=" + "x" * 100_000,
+        "show_windows=True",
+        "model=../../etc",
+        "map_models=run other",
+        "&".join(["map_models=shipped"] * 100),
+        "map_colour=<script>",
+    ],
+)
+def test_what_an_address_may_not_ask_for_is_left_out_and_told_once(query: str) -> None:
+    session = Session()
+    told = query_to_session({**arguments(query), "stage": [b"gridded"]}, session, offered=OFFERED)
+    assert told.startswith("The address asks for what is not known here")
+    assert told.count("which was left out") == 1
+    assert "<" not in told
+    assert len(told) < 200
+    assert session.stage == "gridded"
+    session.stage = "measured"
+    assert session_to_query(session) == ""
+
+
+def test_choices_that_nobody_offers_are_not_taken() -> None:
+    session = Session()
+    assert query_to_session({"model": [b"mine"]}, session, offered={}) != ""
+    assert session.model == ""
+
+
+def test_arguments_of_others_are_not_ours_to_judge() -> None:
+    session = Session()
+    before = session.to_json()
+    assert query_to_session({"theme": [b"dark"], "files": [b"x"], "formulas": [b"{}"]}, session, offered=OFFERED) == ""
+    assert session.to_json() == before

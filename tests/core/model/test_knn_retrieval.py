@@ -1,0 +1,191 @@
+"""What a finished model remembers: the nearest training materials have their say, and no more than that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from xxact_core.checkpoint import Checkpoint, load_checkpoint, make_model, save_checkpoint
+from xxact_core.commands.main import app
+from xxact_core.errors import CheckpointError
+from xxact_core.model.config import preset
+from xxact_core.model.knn_retrieval import ALIKE, ALIKE_WIDTH, NEIGHBOURS, SAY, UNKNOWN, Memory, fit_memory
+from xxact_core.training.config import override
+from xxact_core.training.finish import mean_checkpoint
+from xxact_core.training.recipes import recipe_by_name
+from xxact_core.training.run import train
+
+TARGETS = ("formation_energy_per_atom", "crystal_system")
+GROUPS, EACH, WIDTH = 7, 2 * NEIGHBOURS, 16
+
+
+@pytest.fixture(scope="module")
+def embedding() -> torch.Tensor:
+    """Seven clouds far from each other, a crystal system each."""
+    random = torch.Generator().manual_seed(0)
+    centres = 5 * torch.randn(GROUPS, WIDTH, generator=random)
+    return (centres.repeat_interleave(EACH, 0) + torch.randn(GROUPS * EACH, WIDTH, generator=random)).float()
+
+
+SYSTEM = torch.arange(GROUPS).repeat_interleave(EACH)
+UNDECIDED = torch.zeros(GROUPS * EACH, GROUPS)
+
+
+def remembered(embedding: torch.Tensor, *, system: torch.Tensor = SYSTEM, missed: torch.Tensor | None = None) -> Memory:
+    error = SYSTEM / 10 if missed is None else missed
+    return fit_memory(embedding, TARGETS, classes={"crystal_system": system}, missed={TARGETS[0]: error})
+
+
+def answers(memory: Memory, embedding: torch.Tensor, logits: torch.Tensor = UNDECIDED) -> dict[str, torch.Tensor]:
+    return memory(embedding, {"crystal_system": logits, TARGETS[0]: torch.zeros(len(embedding), 1)})
+
+
+def trust_in(memory: Memory, embedding: torch.Tensor) -> torch.Tensor:
+    return torch.sigmoid((memory.nearest(embedding)[0][:, 0] - ALIKE) / ALIKE_WIDTH)
+
+
+def test_neighbours_have_their_say_in_classes_and_their_mean_error_is_made_good(embedding: torch.Tensor) -> None:
+    memory = remembered(embedding)
+    said, trust = answers(memory, embedding), trust_in(memory, embedding)
+    probability = said["crystal_system"].exp()
+    torch.testing.assert_close(probability.sum(dim=1), torch.ones(len(embedding)))
+    own = probability[torch.arange(len(SYSTEM)), SYSTEM]
+    torch.testing.assert_close(own, SAY * trust + (1 - SAY * trust) / GROUPS, rtol=0, atol=1e-3)
+    torch.testing.assert_close(said[TARGETS[0]][:, 0], trust * SYSTEM / 10, rtol=0, atol=1e-3)
+
+
+def test_what_nothing_remembered_is_like_is_left_to_the_heads() -> None:
+    random = torch.Generator().manual_seed(1)
+    known, unknown = torch.randn(2, 500, 192, generator=random)
+    system, missed = torch.zeros(500, dtype=torch.long), torch.ones(500)
+    memory = fit_memory(known, TARGETS, classes={"crystal_system": system}, missed={TARGETS[0]: missed})
+    said = {name: answers(memory, asked, UNDECIDED[:500]) for name, asked in (("known", known), ("unknown", unknown))}
+    error = {name: values[TARGETS[0]][:, 0] for name, values in said.items()}
+    first = {name: values["crystal_system"].exp()[:, 0] for name, values in said.items()}
+    assert error["known"].min() > 0.95
+    assert error["unknown"].max() < 0.1
+    assert first["known"].min() > 0.95 * SAY + (1 - 0.95 * SAY) / GROUPS
+    assert first["unknown"].max() < 0.1 + 1 / GROUPS
+
+
+def test_what_nobody_knows_of_the_neighbours_leaves_the_heads_their_word(embedding: torch.Tensor) -> None:
+    memory = remembered(embedding, system=torch.full_like(SYSTEM, -1), missed=torch.full((len(SYSTEM),), torch.nan))
+    assert (memory.classes == UNKNOWN).all()
+    logits = torch.randn(len(SYSTEM), GROUPS)
+    said = answers(memory, embedding, logits)
+    torch.testing.assert_close(said["crystal_system"], logits.log_softmax(dim=1))
+    assert (said[TARGETS[0]] == 0).all()
+
+
+def test_four_bits_a_component_keep_what_is_near() -> None:
+    random = torch.Generator().manual_seed(1)
+    wide = torch.randn(500, 192, generator=random)
+    memory = fit_memory(wide, TARGETS, classes={"crystal_system": SYSTEM[:500]}, missed={TARGETS[0]: torch.zeros(500)})
+    similarity, nearest = memory.nearest(wide)
+    assert (nearest[:, 0] == torch.arange(500)).all()
+    assert float(similarity[:, 0].min()) > 0.98  # on average 0.994: Max 1960 has 1.15 % of the variance lost
+    assert memory.keys.shape == (500, 96)
+    assert memory.keys.dtype == torch.uint8
+
+
+def test_few_materials_are_all_neighbours(embedding: torch.Tensor) -> None:
+    few = torch.arange(0, len(SYSTEM), EACH // 2)
+    memory = remembered(embedding[few], system=SYSTEM[few], missed=SYSTEM[few] / 10)
+    assert memory.nearest(embedding)[0].shape == (len(SYSTEM), len(few))
+    assert (answers(memory, embedding)["crystal_system"].argmax(dim=1) == SYSTEM).float().mean() > 0.8
+
+
+def test_half_precision_around_it_does_not_blur_what_is_near(embedding: torch.Tensor) -> None:
+    memory = remembered(embedding)
+    expected = answers(memory, embedding.bfloat16().float())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        said = answers(memory, embedding.bfloat16(), UNDECIDED.bfloat16())
+    for name, value in expected.items():
+        torch.testing.assert_close(said[name], value)
+
+
+@pytest.fixture
+def with_memory(tmp_path: Path) -> Path:
+    model = make_model(preset("tiny"), seed=0)
+    width, targets = model.heads.width, model.config.targets
+    classes = {name: torch.arange(60) % 7 for name in targets if name in {"crystal_system", "space_group"}}
+    missed = {name: torch.randn(60) for name in targets if name not in classes}
+    model.memory = fit_memory(torch.randn(60, width), targets, classes=classes, missed=missed)
+    save_checkpoint(tmp_path, Checkpoint(model, {}), dtype=torch.bfloat16)
+    return tmp_path
+
+
+def test_memory_is_part_of_the_checkpoint(with_memory: Path) -> None:
+    first = load_checkpoint(with_memory).model
+    assert first.memory is not None
+    save_checkpoint(with_memory, Checkpoint(first, {}))
+    again = load_checkpoint(with_memory).model
+    embedding = torch.randn(5, first.heads.width)
+    for name, output in first.eval().answer(embedding).items():
+        torch.testing.assert_close(again.eval().answer(embedding)[name], output)
+        assert not torch.equal(first.heads(embedding)[name], output)
+
+
+@pytest.mark.parametrize("broken", ["missing", "shape", "infinite"])
+def test_memory_that_does_not_fit_is_refused(with_memory: Path, broken: str) -> None:
+    model = load_checkpoint(with_memory).model
+    assert model.memory is not None
+    weights = model.memory.state_dict()
+    if broken == "missing":
+        del weights["keys"]
+    elif broken == "shape":
+        weights["classes"] = weights["classes"][1:]
+    else:
+        weights["missed"] = torch.full_like(weights["missed"], torch.inf)
+    with pytest.raises(CheckpointError, match="memory"):
+        Memory.from_weights(model.config.targets, weights, width=model.heads.width)
+
+
+def test_training_ends_with_a_memory_of_the_training_materials_which_a_next_one_forgets(
+    small_dataset: Path, tmp_path: Path
+) -> None:
+    recipe = override(recipe_by_name("tiny"), {"remembered": 30, "epochs": 0.2, "validate_every": 1000})
+    first = load_checkpoint(train(recipe, small_dataset, tmp_path / "first")).model
+    assert first.memory is not None
+    assert len(first.memory.keys) == 30
+    again = override(recipe, {"remembered": 0, "start_from": str(tmp_path / "first" / "model")})
+    assert load_checkpoint(train(again, small_dataset, tmp_path / "second")).model.memory is None
+
+
+def test_a_model_of_averaged_weights_is_made_to_remember(small_dataset: Path, tmp_path: Path) -> None:
+    recipe = override(recipe_by_name("tiny"), {"remembered": 0, "epochs": 0.2, "validate_every": 1000})
+    runs = [train(override(recipe, {"seed": seed}), small_dataset, tmp_path / str(seed)) for seed in (0, 1)]
+    line = ["remember", str(runs[0]), str(small_dataset), str(tmp_path / "mean"), "--materials", "20"]
+    result = CliRunner().invoke(app, [*line, "--mean-with", str(runs[1])])
+    assert result.exit_code == 0, result.output
+    mean, weights = load_checkpoint(tmp_path / "mean"), [load_checkpoint(run).model.state_dict() for run in runs]
+    assert mean.model.memory is not None
+    assert len(mean.model.memory.keys) == 20
+    assert mean.calibration["crystal_system"]["temperature"] > 0
+    assert len(set(mean.about["mean_of"])) == 2
+    for name, value in mean.model.named_parameters():
+        torch.testing.assert_close(value, (weights[0][name] + weights[1][name]) / 2)
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (Checkpoint(make_model(replace(preset("tiny"), targets=("crystal_system",)), seed=0), {}), "targets"),
+        (Checkpoint(make_model(preset("tiny"), seed=0), {"band_gap": (1.0, 2.0)}), "statistics"),
+        (Checkpoint(make_model(preset("tiny"), seed=0), {}, about={"data_digest": "other"}), "data: None and other"),
+    ],
+    ids=["model", "statistics", "data"],
+)
+def test_weights_that_do_not_go_together_are_not_averaged(other: Checkpoint, named: str) -> None:
+    with pytest.raises(CheckpointError, match=named):
+        mean_checkpoint([Checkpoint(make_model(preset("tiny"), seed=0), {}), other])
+
+
+def test_trees_are_not_averaged() -> None:
+    trees = Checkpoint(make_model(preset("extra-trees"), seed=0), {})
+    with pytest.raises(CheckpointError, match="trees"):
+        mean_checkpoint([trees, trees])

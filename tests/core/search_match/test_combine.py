@@ -1,0 +1,172 @@
+"""Prediction + known materials that agree → one answer that listens to both."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from xxact_core.commands.main import app
+from xxact_core.compositions.formula import parse_formula
+from xxact_core.compositions.partial_text import parse_composition
+from xxact_core.errors import DatasetError, FormulaError
+from xxact_core.prediction.prediction import Estimate, Prediction, rank_classes, ranked_to_probabilities
+from xxact_core.prediction.predictor import Predictor
+from xxact_core.processing.gridding import put_on_grid
+from xxact_core.quantities import (
+    CRYSTAL_SYSTEM,
+    CRYSTAL_SYSTEMS,
+    SPACE_GROUP,
+    SYSTEM_OF_GROUP,
+    space_group_to_crystal_system,
+)
+from xxact_core.readers.read import read_pattern
+from xxact_core.search_match.combine import (
+    composition_distance,
+    prediction_to_elements,
+    sum_by_system,
+    weigh_known,
+)
+from xxact_core.search_match.identify import Identifier, Neighbour
+
+
+def said(formula: str = "TiO2", **systems: float) -> Prediction:
+    """A prediction with these probabilities of crystal systems, the rest even, and space groups even within them."""
+    rest = (1 - sum(systems.values())) / (7 - len(systems))
+    of_system = np.array([systems.get(name, rest) for name in CRYSTAL_SYSTEMS])
+    groups = (of_system / np.bincount(SYSTEM_OF_GROUP))[list(SYSTEM_OF_GROUP)]
+    return Prediction(
+        formula=formula,
+        coverage=1.0,
+        formation_energy_per_atom=Estimate(-3.0, "eV/atom", -3.1, -2.9),
+        band_gap=None,
+        crystal_system=rank_classes(CRYSTAL_SYSTEM, of_system),
+        space_group=rank_classes(SPACE_GROUP, groups),
+        warnings=("as it was",),
+        crystal_system_set=CRYSTAL_SYSTEMS,
+    )
+
+
+def found(formula: str, space_group: int | None, score: float) -> Neighbour:
+    """A known material that agrees so well."""
+    return Neighbour(formula, space_group, "id", score, 0.0, 1.0, np.array([30.0]), np.array([100.0]))
+
+
+def probability(prediction: Prediction, system: str) -> float:
+    return next(entry.probability for entry in prediction.crystal_system if entry.label == system)
+
+
+def test_a_material_that_agrees_well_turns_a_doubtful_answer() -> None:
+    alone = said(orthorhombic=0.5, tetragonal=0.3)
+    both = weigh_known(alone, [found("O2Ti", 141, 0.97), found("O2Ti", 61, 0.8)])
+    assert both.crystal_system[0].label == "tetragonal"
+    assert both.space_group[0].label == "141"
+    assert both.crystal_system_set[0] == "tetragonal"
+    assert both.formation_energy_per_atom == alone.formation_energy_per_atom
+
+
+def test_a_material_that_agrees_poorly_changes_hardly_anything() -> None:
+    alone = said(orthorhombic=0.5, tetragonal=0.3)
+    both = weigh_known(alone, [found("O2Ti", 141, 0.55)])
+    for system in CRYSTAL_SYSTEMS:
+        assert probability(both, system) == pytest.approx(probability(alone, system), abs=0.02)
+
+
+def test_a_better_agreement_counts_more() -> None:
+    alone = said(orthorhombic=0.5, tetragonal=0.3)
+    counted = [probability(weigh_known(alone, [found("O2Ti", 141, score)]), "tetragonal") for score in (0.8, 0.9, 0.97)]
+    assert counted == sorted(counted)
+
+
+def test_a_material_of_another_composition_counts_less() -> None:
+    alone = said(orthorhombic=0.5, tetragonal=0.3)
+    same, other = (weigh_known(alone, [found(formula, 141, 0.95)]) for formula in ("O2Ti", "O3Ti4"))
+    assert probability(same, "tetragonal") > probability(other, "tetragonal") + 0.05
+
+
+def test_where_no_material_is_found_the_answer_is_the_models() -> None:
+    alone = said(cubic=0.6)
+    assert weigh_known(alone, []) is alone
+    assert weigh_known(alone, [found("O2Ti", None, 0.99)]) is alone
+
+
+def test_it_is_said_that_known_materials_were_listened_to() -> None:
+    alone = said(orthorhombic=0.5, tetragonal=0.3)
+    *before, remark = weigh_known(alone, [found("O2Ti", 141, 0.97)]).warnings
+    assert before == ["as it was"]
+    assert "O2Ti (id)" in remark
+    assert "0.97 of 1" in remark
+    assert "30% from the model alone" in remark
+
+
+def test_doubt_that_known_materials_remove_is_no_longer_told() -> None:
+    alone = said(orthorhombic=0.45, tetragonal=0.4)
+    doubtful = "not sure of the crystal system: the most probable one has only 45%"
+    told = Prediction(**{**vars(alone), "warnings": (doubtful,)})
+    assert not any("not sure" in warning for warning in weigh_known(told, [found("O2Ti", 141, 0.98)]).warnings)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 230), st.floats(-0.1, 1), st.sampled_from(["O2Ti", "Ti", "O", "O5Ti3"])), max_size=10
+    ),
+    st.floats(0.01, 0.99),
+)
+def test_probabilities_add_up_and_groups_agree_with_systems(told: list[tuple[int, float, str]], cubic: float) -> None:
+    both = weigh_known(said(cubic=cubic), [found(formula, group, score) for group, score, formula in told])
+    groups = ranked_to_probabilities(both.space_group, SPACE_GROUP)
+    systems = ranked_to_probabilities(both.crystal_system, CRYSTAL_SYSTEM)
+    assert systems.sum() == pytest.approx(1)
+    assert (groups >= 0).all()
+    np.testing.assert_allclose(sum_by_system(groups), systems, atol=1e-9)
+
+
+def test_the_system_of_each_space_group_is_that_of_the_tables() -> None:
+    names = [CRYSTAL_SYSTEMS[index] for index in SYSTEM_OF_GROUP]
+    assert names == [space_group_to_crystal_system(number) for number in range(1, 231)]
+
+
+@pytest.mark.parametrize(
+    ("known", "other", "distance"),
+    [
+        ("TiO2", "Ti2O4", 0.0),
+        ("TiO2", "TiO", 1 / 6),
+        ("TiO2", "Zn", 1.0),
+        ("Ti 30±10 O 70±10", "TiO2", 0.0),  # within the error
+        ("Ti,O", "Ti4O", 0.0),  # no amounts are known
+        ("TiO2 ?Zn", "TiO2Zn", 0.0),  # zinc may be there, and as much as it likes
+    ],
+)
+def test_the_distance_of_a_composition_is_the_share_of_other_atoms(known: str, other: str, distance: float) -> None:
+    assert composition_distance(parse_composition(known), parse_formula(other)) == pytest.approx(distance)
+
+
+def test_without_a_composition_known_materials_are_not_weighed() -> None:
+    assert prediction_to_elements(said("Ti,?O")) == ("Ti", "O")
+    with pytest.raises(FormulaError, match="expected a composition"):
+        prediction_to_elements(said("?"))
+
+
+def test_a_measured_pattern_is_answered_by_both_in_one_call_and_by_the_command(examples: Path) -> None:
+    pattern = put_on_grid(read_pattern(examples / "anatase.xy"), wavelength="CuKa")
+    alone = Predictor.load().predict(pattern, "TiO2")
+    both = Identifier.load().weigh(alone, pattern)
+    assert probability(both, "tetragonal") > probability(alone, "tetragonal")  # anatase is, and is in the table
+    line = ["predict", str(examples / "anatase.xy"), "--formula", "TiO2", "--wavelength", "CuKa", "--known", "--json"]
+    result = CliRunner().invoke(app, line)
+    assert result.exit_code == 0, result.output
+    (answer,) = json.loads(result.stdout)
+    for told in answer["crystal_system"]:
+        assert told["probability"] == pytest.approx(probability(both, told["label"]), abs=1e-4)
+    assert "O2Ti" in answer["warnings"][-1]
+
+
+def test_the_command_says_that_a_table_of_known_materials_is_missing(examples: Path, tmp_path: Path) -> None:
+    line = ["predict", str(examples / "anatase.xy"), "--formula", "TiO2", "--table", str(tmp_path / "none.parquet")]
+    with pytest.raises(DatasetError, match="there is no table of known materials at"):
+        CliRunner().invoke(app, line, catch_exceptions=False)

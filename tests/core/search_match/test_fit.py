@@ -1,0 +1,168 @@
+"""Lines beside a measured pattern: shift, scale and free cells are found, and the derivatives are right."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.optimize import check_grad
+
+from xxact_core.patterns.pattern import GriddedPattern, Sticks
+from xxact_core.peak_profiles.reference import smear
+from xxact_core.search_match.fit import (
+    Fit,
+    Lines,
+    Profile,
+    _loss,
+    lines_to_two_theta,
+    pattern_to_profile,
+    refine,
+    score_fit,
+    search,
+    sticks_to_lines,
+)
+from xxact_core.search_match.peak_axis import bin_count, bins_to_two_theta, spread, two_theta_to_bins
+from xxact_core.search_match.strain_modes import free_cell
+from xxact_core.simulation.diffraction import arrays_to_sticks
+from xxact_core.simulation.symmetry import find_symmetry
+from xxact_core.structures.structure import Structure
+
+CELLS = {
+    "cubic": ((4.2, 4.2, 4.2, 90, 90, 90), 1),
+    "tetragonal": ((4.6, 4.6, 3.0, 90, 90, 90), 2),
+    "hexagonal": ((3.2, 3.2, 5.2, 90, 90, 120), 2),
+    "orthorhombic": ((4.0, 5.1, 6.3, 90, 90, 90), 3),
+    "monoclinic": ((4.0, 5.1, 6.3, 90, 103, 90), 4),
+    "triclinic": ((4.0, 5.1, 6.3, 82, 103, 95), 6),
+}
+
+
+def crystal(cell: tuple[float, ...]) -> Structure:
+    """One heavy atom in a cell."""
+    return Structure("made", np.array(cell), np.array([40]), np.zeros((1, 3)), np.ones(1))
+
+
+def simulate(structure: Structure) -> Sticks:
+    return arrays_to_sticks(
+        cell=structure.cell, atomic_numbers=structure.atomic_numbers, frac_coords=structure.frac_coords
+    )
+
+
+def measure(sticks: Sticks, *, shift: float = 0.0) -> Profile:
+    moved = replace(sticks, two_theta=sticks.two_theta + shift, hkl=None)
+    return pattern_to_profile(smear(moved, sigma=0.05))
+
+
+@pytest.fixture(scope="module")
+def sticks() -> Sticks:
+    return simulate(crystal(CELLS["orthorhombic"][0]))
+
+
+def test_a_pattern_agrees_with_its_own_lines(sticks: Sticks) -> None:
+    lines = sticks_to_lines(sticks)
+    fit = refine(measure(sticks), lines, search(measure(sticks), lines))
+    assert fit.score > 0.985
+    assert abs(fit.shift) < 0.03
+
+
+@pytest.mark.parametrize(("shift", "strain"), [(0.15, 0.01), (-0.1, -0.02), (0.0, -0.012)])
+def test_shift_and_scale_are_found(shift: float, strain: float) -> None:
+    lines = sticks_to_lines(simulate(crystal(CELLS["tetragonal"][0])))
+    grown = [1 / np.sqrt(1 - 2 * strain) * length for length in CELLS["tetragonal"][0][:3]]
+    measured = simulate(crystal((*grown, 90, 90, 90)))
+    profile = measure(measured, shift=shift)
+    fit = refine(profile, lines, search(profile, lines))
+    # Unlikely shifts and strains cost a little, so that each gives a little way to the other; the lines hardly move.
+    assert fit.shift == pytest.approx(shift, abs=0.07)
+    assert fit.strain[0] == pytest.approx(strain, abs=2e-3)
+    shared = min(len(measured.two_theta), len(lines.height))
+    placed = lines_to_two_theta(lines, fit)[:shared]
+    np.testing.assert_allclose(placed, measured.two_theta[:shared] + shift, atol=0.15)
+
+
+def test_foreign_lines_and_missing_ones_lower_the_score(sticks: Sticks) -> None:
+    lines, nothing = sticks_to_lines(sticks), Fit(0.0, 0.0, np.zeros(1))
+    whole = score_fit(measure(sticks), lines, nothing)
+    half = np.arange(len(sticks.two_theta)) % 2 == 0
+    fewer = Sticks(sticks.two_theta[half], sticks.intensity[half], sticks.wavelength)
+    assert score_fit(measure(fewer), lines, nothing) < whole - 0.05
+    assert score_fit(measure(sticks), sticks_to_lines(fewer), nothing) < whole - 0.05
+
+
+def test_what_was_not_measured_does_not_count(sticks: Sticks) -> None:
+    pattern = smear(sticks, sigma=0.05)
+    seen = pattern.grid.two_theta > 45
+    part = np.where(seen, pattern.intensity, 0)
+    partial = GriddedPattern(100 * part / part.max(), seen)
+    fit = Fit(0.0, 0.0, np.zeros(1))
+    assert score_fit(pattern_to_profile(partial), sticks_to_lines(sticks), fit) > 0.97
+
+
+@pytest.mark.parametrize("system", CELLS)
+def test_a_cell_has_the_strains_that_its_system_allows(system: str) -> None:
+    cell, strains = CELLS[system]
+    assert len(free(crystal(cell)).change) == strains
+
+
+def free(structure: Structure) -> Lines:
+    sticks = simulate(structure)
+    assert sticks.hkl is not None
+    rotations = find_symmetry(structure).rotations
+    return free_cell(sticks_to_lines(sticks), hkl=sticks.hkl, cell=structure.cell, rotations=rotations)
+
+
+def test_a_primitive_cell_is_as_free_as_its_conventional_one() -> None:
+    edge = 4.2 / np.sqrt(2)
+    assert len(free(crystal((edge, edge, edge, 60, 60, 60))).change) == 1
+
+
+def test_a_strain_moves_lines_as_a_strained_cell_does() -> None:
+    structure = crystal(CELLS["hexagonal"][0])
+    lines = free(structure)
+    fit = Fit(0.0, 0.0, np.array([0.0, 1e-4]))
+    moved = lines_to_two_theta(lines, fit) - lines_to_two_theta(lines, replace(fit, strain=np.zeros(2)))
+    a, _, c, *angles = structure.cell
+    # A traceless strain of norm √3 along the axis: ±(-1, -1, 2) / √2 times its size.
+    sizes = (1e-4 / 2**0.5, -1e-4 / 2**0.5)
+    strained = [simulate(crystal((a * (1 - size), a * (1 - size), c * (1 + 2 * size), *angles))) for size in sizes]
+    original = simulate(structure)
+    expected = [other.two_theta - original.two_theta for other in strained]
+    error = min(np.abs(moved - one).max() for one in expected)
+    assert error < 0.02 * np.abs(moved).max()
+
+
+def test_a_free_cell_fits_what_a_scaled_one_cannot() -> None:
+    structure = crystal(CELLS["hexagonal"][0])
+    a, _, c, *angles = structure.cell
+    profile = measure(simulate(crystal((a * 0.985, a * 0.985, c * 1.01, *angles))))
+    scaled = sticks_to_lines(simulate(structure))
+    fit = refine(profile, scaled, search(profile, scaled))
+    freed = refine(profile, free(structure), replace(fit, strain=np.append(fit.strain, 0.0)))
+    assert freed.score > 0.98 > fit.score
+
+
+@pytest.mark.parametrize("system", ["cubic", "monoclinic"])
+def test_derivatives_of_the_merit_are_those_of_its_values(system: str) -> None:
+    lines = free(crystal(CELLS[system][0]))
+    profile = measure(simulate(crystal(CELLS["orthorhombic"][0])))
+    place = np.array([0.07, *np.linspace(-0.006, 0.004, len(lines.change))])
+    units = np.array([0.15, *[0.01] * len(lines.change)])
+
+    def value(steps: np.ndarray) -> float:
+        return _loss(steps * units, profile, lines)[0]
+
+    def slope(steps: np.ndarray) -> np.ndarray:
+        return _loss(steps * units, profile, lines)[1]
+
+    assert check_grad(value, slope, place / units, epsilon=1e-6) < 1e-3 * np.linalg.norm(slope(place / units))
+
+
+def test_the_axis_keeps_weights_and_knows_its_angles() -> None:
+    angles = np.array([10.0, 33.3, 61.7, 80.0])
+    places, density = two_theta_to_bins(angles)
+    assert spread(places, np.array([1.0, 2.0, 3.0, 4.0])).sum() == pytest.approx(10, abs=1e-6)
+    np.testing.assert_allclose(np.interp(places, np.arange(bin_count()), bins_to_two_theta()), angles, atol=1e-3)
+    assert (np.diff(density) < 0).all()  # the higher the angle, the less certain a calculated line
+    outside, _ = two_theta_to_bins(np.array([4.9, 90.1, np.nan]))
+    assert np.isnan(outside).all()

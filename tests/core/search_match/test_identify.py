@@ -1,0 +1,229 @@
+"""Pattern + elements → known materials: a measured material is found, and a mixture is seen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from xxact_core.commands.main import app
+from xxact_core.errors import DatasetError, FormulaError, InputError, PatternError, WavelengthError
+from xxact_core.patterns.gridded_files import read_gridded, write_gridded
+from xxact_core.patterns.pattern import Pattern
+from xxact_core.peak_profiles.reference import smear
+from xxact_core.processing.gridding import put_on_grid
+from xxact_core.readers.read import read_pattern
+from xxact_core.search_match.database import References, read_references
+from xxact_core.search_match.dataset_database import open_known
+from xxact_core.search_match.identify import Identification, Identifier
+
+
+@pytest.fixture(scope="module")
+def identifier() -> Identifier:
+    return Identifier.load()
+
+
+@pytest.fixture(scope="module")
+def mixture(identifier: Identifier, examples: Path) -> Identification:
+    pattern = read_pattern(examples / "titania_zinc_oxide_mixture.xrdml")
+    return identifier.identify(pattern, elements=["Ti", "Zn", "O"])
+
+
+@pytest.mark.parametrize(
+    ("file", "elements", "formula", "space_group"),
+    [
+        ("lanthanum_hexaboride.cif", "La B", "B6La", 221),
+        ("zincite.prn", "Zn O", "OZn", 186),
+        ("magnetite.prn", "Fe O", "Fe3O4", 227),
+        ("anatase.xy", "Ti O", "O2Ti", 141),
+    ],
+)
+def test_a_measured_material_is_found_among_the_known_ones(
+    identifier: Identifier, examples: Path, file: str, elements: str, formula: str, space_group: int
+) -> None:
+    found = identifier.identify(read_pattern(examples / file), elements=elements.split(), wavelength="CuKa")
+    first = found.neighbours[0]
+    assert (first.formula, first.space_group) == (formula, space_group)
+    assert 0.9 < first.score <= 1
+    assert 0.97 < first.scale < 1.01  # calculated cells are larger than measured ones
+    assert abs(first.shift) < 0.2
+    assert found.mixture is not None
+    assert not found.mixture.likely
+    scores = [neighbour.score for neighbour in found.neighbours]
+    assert scores == sorted(scores, reverse=True)
+    names = [(neighbour.formula, neighbour.space_group) for neighbour in found.neighbours]
+    assert len(names) == len(set(names))
+
+
+def test_lines_to_draw_stand_under_the_measured_ones(identifier: Identifier, examples: Path) -> None:
+    found = identifier.identify(read_pattern(examples / "zincite.prn"), elements=["Zn", "O"], wavelength="CuKa")
+    first = found.neighbours[0]
+    strongest = first.two_theta[first.intensity > 25]
+    assert len(strongest) >= 3
+    for angle in strongest:
+        near = np.abs(found.pattern.grid.two_theta - angle) < 0.15
+        assert found.pattern.intensity[near].max() > 15
+
+
+def test_the_strength_of_a_pattern_does_not_matter(identifier: Identifier, examples: Path) -> None:
+    pattern = read_pattern(examples / "zincite.prn", wavelength=1.54184)
+    stronger = Pattern(pattern.two_theta, 7.5 * pattern.intensity, wavelength=1.54184)
+    once, again = (identifier.identify(one, elements=["Zn", "O"]) for one in (pattern, stronger))
+    assert [one.id for one in once.neighbours] == [one.id for one in again.neighbours]
+    assert once.neighbours[0].score == pytest.approx(again.neighbours[0].score, abs=1e-3)
+
+
+def test_a_weighed_mixture_is_called_one_and_both_phases_are_named(mixture: Identification) -> None:
+    verdict = mixture.mixture
+    assert verdict is not None
+    assert verdict.likely
+    assert {verdict.first, verdict.second} == {"OZn", "O2Ti"}
+    assert verdict.unexplained_by_both < 0.05 < verdict.unexplained
+    assert verdict.sentence.startswith("More than one phase is likely")
+
+
+def test_no_second_phase_is_claimed_where_the_first_is_unknown(identifier: Identifier, examples: Path) -> None:
+    found = identifier.identify(read_pattern(examples / "corundum.prn"), elements=["Al", "O"], wavelength="CuKa")
+    assert found.mixture is not None  # the table lacks corundum
+    assert not found.mixture.likely
+    assert "not among these" in found.mixture.sentence
+
+
+def test_only_materials_of_the_given_elements_are_compared(mixture: Identification) -> None:
+    assert mixture.elements == ("O", "Ti", "Zn")
+    assert mixture.candidates > 50
+    assert all(set("".join(c for c in one.formula if not c.isdigit())) <= set("OTiZn") for one in mixture.neighbours)
+
+
+def test_elements_without_a_known_material_give_an_honest_empty_answer(identifier: Identifier, examples: Path) -> None:
+    found = identifier.identify(read_pattern(examples / "zincite.prn"), elements=["Og"], wavelength="CuKa")
+    assert found.neighbours == ()
+    assert found.candidates == 0
+    assert found.mixture is None
+
+
+@pytest.mark.parametrize("elements", [["Xx"], ["La", "b"], []])
+def test_what_is_no_element_is_refused(identifier: Identifier, examples: Path, elements: list[str]) -> None:
+    with pytest.raises(FormulaError, match="expected symbols such as La and B"):
+        identifier.identify(read_pattern(examples / "lanthanum_hexaboride.cif"), elements=elements)
+
+
+def test_a_pattern_without_wavelength_is_refused(identifier: Identifier, examples: Path) -> None:
+    with pytest.raises(WavelengthError):
+        identifier.identify(read_pattern(examples / "zincite.prn"), elements=["Zn", "O"])
+
+
+def test_a_pattern_of_noise_alone_is_refused(identifier: Identifier) -> None:
+    counts = np.random.default_rng(0).poisson(1000, 3500)
+    noise = Pattern(np.linspace(10, 80, 3500), counts, wavelength=1.54184)
+    with pytest.raises(PatternError, match="no line rises above the noise"):
+        identifier.identify(noise, elements=["Zn", "O"])
+
+
+def test_a_table_that_is_missing_or_no_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no table of known materials"):
+        read_references(tmp_path / "none.parquet")
+    bad = tmp_path / "bad.parquet"
+    bad.write_bytes(b"PAR1 but nothing else")
+    with pytest.raises(DatasetError, match="cannot be read"):
+        read_references(bad)
+
+
+def test_references_are_the_structures_of_the_table(identifier: Identifier, repository: Path) -> None:
+    from itertools import islice
+
+    from xxact_core.structures.structure import Structure
+    from xxact_core.structures.tables import read_table
+
+    references: References = identifier.references
+    rows = islice(read_table(repository / "xxact_core" / "data" / "materials_project.parquet"), 20)
+    for row, structure in enumerate(rows):
+        assert isinstance(structure, Structure)
+        mine = references.structure(row)
+        assert mine.id == structure.id
+        np.testing.assert_array_equal(mine.atomic_numbers, structure.atomic_numbers)
+        np.testing.assert_allclose(mine.frac_coords, structure.frac_coords)
+        np.testing.assert_allclose(mine.cell, structure.cell)
+
+
+def test_the_command_prints_a_ranked_list(examples: Path) -> None:
+    file = str(examples / "lanthanum_hexaboride.cif")
+    result = CliRunner().invoke(app, ["identify", file, "--elements", "La,B", "--json"])
+    assert result.exit_code == 0, result.output
+    ranked = json.loads(result.stdout)
+    assert set(ranked[0]) == {"formula", "space_group", "id", "score", "shift", "scale"}
+    assert (ranked[0]["formula"], ranked[0]["space_group"]) == ("B6La", 221)
+
+
+def test_the_command_tells_a_verdict_on_mixtures(examples: Path) -> None:
+    file = str(examples / "lanthanum_hexaboride.cif")
+    result = CliRunner().invoke(app, ["identify", file, "--formula", "LaB6", "--count", "1"])
+    assert result.exit_code == 0, result.output
+    assert "One phase is enough" in result.stdout
+    assert result.stdout.count("matbench_") == 1
+
+
+def test_the_command_takes_what_is_known_of_a_composition(examples: Path) -> None:
+    file = str(examples / "lanthanum_hexaboride.cif")
+    for formula in ("La,B,?O", "La 14±2 B 86±5 at% ?O"):
+        result = CliRunner().invoke(app, ["identify", file, "--formula", formula, "--json", "--whole"])
+        assert result.exit_code == 0, result.output
+        answer = json.loads(result.stdout)
+        assert answer["elements"] == ["B", "O", "La"]
+        assert answer["neighbours"][0]["formula"] == "B6La"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--elements", "La,Bb"], "'Bb' is not a chemical element"),
+        (["--elements", "La", "--formula", "LaB6"], "either --elements or --formula"),
+        (["--elements", ""], "no element is given"),
+    ],
+)
+def test_the_command_refuses_what_cannot_be_meant(examples: Path, arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, ["identify", str(examples / "zincite.prn"), *arguments])
+    assert isinstance(result.exception, InputError)
+    assert message in str(result.exception)
+
+
+def test_a_data_set_is_compared_like_the_table_it_was_built_from(small_dataset: Path, identifier: Identifier) -> None:
+    known, table = open_known(small_dataset), identifier.references
+    row = next(row for row in range(len(known)) if len(known.symbols(row)) == 2)
+    elements, here = known.symbols(row), known.rows_within(known.symbols(row))
+    assert row in here
+    assert known.id[here].tolist() == [name for name in table.id[table.rows_within(elements)] if name in known.id]
+    pattern = smear(known.sticks(row), sigma=0.05)
+    found = Identifier(known).identify(pattern, elements=elements)
+    first = found.neighbours[0]
+    (there,) = np.flatnonzero(table.id == first.id)
+    assert first.id == known.id[row]
+    assert first.score > 0.99
+    assert (first.formula, first.space_group) == (table.formula(there), table.symmetry(there)[0])
+
+
+def test_a_prepared_pattern_has_the_same_neighbours_and_progress_is_told(examples: Path, tmp_path: Path) -> None:
+    pattern = put_on_grid(read_pattern(examples / "zincite.prn"), wavelength="CuKa")
+    write_gridded(tmp_path / "zincite.npz", pattern)
+    again = read_gridded(tmp_path / "zincite.npz")
+    np.testing.assert_array_equal(again.intensity, pattern.intensity)
+    np.testing.assert_array_equal(again.coverage, pattern.coverage)
+    line = ["identify", str(tmp_path / "zincite.npz"), "--prepared", "--elements", "Zn,O", "--json", "--whole"]
+    result = CliRunner().invoke(app, [*line, "--progress"])
+    assert result.exit_code == 0, result.output
+    *told, answer = (json.loads(text) for text in result.stdout.splitlines())
+    assert told
+    assert all(set(one) == {"done", "total"} and one["done"] <= one["total"] for one in told)
+    first = answer["neighbours"][0]
+    assert (first["formula"], first["space_group"]) == ("OZn", 186)
+    assert len(first["two_theta"]) == len(first["intensity"]) > 10
+
+
+def test_what_is_no_prepared_pattern_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.npz").write_text("no archive")
+    for name in ("text.npz", "none.npz"):
+        with pytest.raises(PatternError, match="no pattern on the grid"):
+            read_gridded(tmp_path / name)

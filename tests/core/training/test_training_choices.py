@@ -1,0 +1,238 @@
+"""What a recipe may choose besides the paper's: the optimiser, what is hidden, how exactly is multiplied."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from xxact_core.augmentation.effects import Strain
+from xxact_core.checkpoint import load_checkpoint, make_model
+from xxact_core.dataset.loading.batches import Batch, BatchMaker
+from xxact_core.dataset.table import StickTable
+from xxact_core.errors import RecipeError
+from xxact_core.model.config import preset
+from xxact_core.model.xxact import count_parameters
+from xxact_core.training import run as run_module
+from xxact_core.training.config import Recipe
+from xxact_core.training.gradients import in_half_precision
+from xxact_core.training.journal import read_journal
+from xxact_core.training.optimiser import make_optimiser
+from xxact_core.training.recipes import recipe_by_name
+from xxact_core.training.run import train
+from xxact_core.training.step import Trainee, draw_lottery, hide_inputs
+
+QUICK = replace(recipe_by_name("tiny"), epochs=0.25, batch_size=16, validate_every=100, save_every=2)
+MUON = replace(QUICK, optimiser="muon", average=0.9, hide_pattern=0.2, hide_composition=0.2)
+CPU = torch.device("cpu")
+
+
+def losses_of(folder: Path) -> list[float]:
+    return [event["loss"] for event in read_journal(folder / "journal.jsonl") if event["event"] == "step"]
+
+
+def test_muon_takes_the_matrices_inside_the_model_and_adamw_the_rest() -> None:
+    config = replace(preset("compact"), element_readout=True, head_width=32)
+    trainee = Trainee(make_model(config, seed=0), MUON)
+    adamw, muon = (optimiser for optimiser, _ in make_optimiser(trainee, replace(MUON, preset="compact")).parts)
+    taken = {id(value) for group in muon.param_groups for value in group["params"]}
+    rest = {id(value) for group in adamw.param_groups for value in group["params"]}
+    names = {name: value for name, value in trainee.named_parameters() if value.requires_grad}
+    assert {id(value) for value in names.values()} == taken | rest
+    assert not taken & rest
+    assert id(names["model.fusion.layers.0.self_attention.query.weight"]) in taken
+    assert id(names["model.heads.space_group.hidden.1.weight"]) in taken
+    assert id(names["model.heads.space_group.out.weight"]) in rest
+    assert id(names["model.pattern_encoder.positions"]) in rest
+    assert all(value.ndim == 2 for value in names.values() if id(value) in taken)
+
+
+def test_step_of_muon_is_as_large_in_every_direction() -> None:
+    weight = torch.nn.Linear(24, 16)
+    optimiser = make_optimiser(weight, replace(MUON, weight_decay=0.0, matrix_rate=1.0))
+    optimiser.set_rate(0.1)
+    before = weight.weight.detach().clone()
+    slope = torch.randn(16, 24, generator=torch.Generator().manual_seed(0))
+    ((weight.weight * slope).sum() + weight.bias.sum()).backward()
+    optimiser.step()
+    scales = torch.linalg.svdvals(before - weight.weight.detach())
+    assert float(scales.max() / scales.min()) < 2  # five Newton-Schulz steps bring all into 0.7 to 1.2
+    # Liu et al.: 0.2 √max(rows, columns) makes the mean square of the entries that of AdamW's step.
+    assert float(scales.median()) == pytest.approx(0.1 * 0.2 * 24**0.5, rel=0.3)
+
+
+def test_killed_run_with_two_optimisers_resumes_to_the_same_bits(small_dataset: Path, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    train(MUON, small_dataset, whole)
+    shutil.copytree(whole, killed)
+    shutil.rmtree(killed / "model")
+    newest = max(killed.glob("checkpoints/step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+    shutil.rmtree(newest)
+    train(MUON, small_dataset, killed)
+    assert losses_of(killed) == losses_of(whole)
+    first, second = (load_checkpoint(folder / "model").model.state_dict() for folder in (whole, killed))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_inputs_are_hidden_as_often_as_said_and_never_both(small_table: StickTable) -> None:
+    batch = BatchMaker(small_table, device=CPU).batch(np.arange(400) % len(small_table), seed=0)
+    recipe = replace(QUICK, hide_pattern=0.3, hide_composition=0.2)
+    shown = hide_inputs(batch, recipe, draw_lottery(400, recipe, generator=torch.Generator().manual_seed(1)))
+    no_pattern, no_composition = shown.hidden.all(dim=1), (shown.fractions == 0).all(dim=1)
+    assert float(no_pattern.float().mean()) == pytest.approx(0.3, abs=0.06)
+    assert float(no_composition.float().mean()) == pytest.approx(0.2, abs=0.06)
+    assert not bool((no_pattern & no_composition).any())
+    assert torch.equal(shown.fractions[~no_composition], batch.fractions[~no_composition])
+
+
+BLURRED = replace(QUICK, fraction_jitter=0.1, drop_light=0.4)
+
+
+def blurred(table: StickTable, recipe: Recipe, *, rows: int = 400) -> tuple[Batch, Batch]:
+    batch = BatchMaker(table, device=CPU).batch(np.arange(rows) % len(table), seed=0)
+    return batch, hide_inputs(batch, recipe, draw_lottery(rows, recipe, generator=torch.Generator().manual_seed(1)))
+
+
+def test_recipes_that_blur_nothing_draw_what_they_drew_before(small_table: StickTable) -> None:
+    batch, shown = blurred(small_table, QUICK)
+    assert shown.fractions is batch.fractions
+    generators = [torch.Generator().manual_seed(3) for _ in range(2)]
+    plain, more = (draw_lottery(8, recipe, generator=generators[0]) for recipe in (QUICK, BLURRED))
+    again = draw_lottery(8, BLURRED, generator=generators[1])
+    for name in ("masks", "tasks", "inputs"):
+        assert torch.equal(getattr(plain, name), getattr(again, name))
+    assert plain.light is None
+    assert more.amounts is not None
+
+
+def test_light_elements_are_left_out_as_often_as_said_and_never_all(small_table: StickTable) -> None:
+    batch, shown = blurred(small_table, replace(QUICK, drop_light=0.4))
+    light = torch.isin(batch.atomic_numbers, torch.tensor([1, 3, 6, 8])) & (batch.fractions > 0)
+    affected = light.any(dim=1) & ((batch.fractions > 0) & ~light).any(dim=1)
+    gone = (light & (shown.fractions == 0)).any(dim=1)
+    assert bool(affected.any())
+    assert not bool((gone & ~affected).any())
+    assert float(gone[affected].float().mean()) == pytest.approx(0.4, abs=0.08)
+    torch.testing.assert_close(shown.fractions.sum(dim=1), torch.ones(400))
+    assert not bool((shown.fractions[gone] * light[gone]).any())
+    torch.testing.assert_close(shown.fractions[~gone], batch.fractions[~gone])
+
+
+def test_fractions_of_half_of_the_materials_are_off_by_spreads_up_to_the_one_that_is_said(
+    small_table: StickTable,
+) -> None:
+    batch, shown = blurred(small_table, replace(QUICK, fraction_jitter=0.1))
+    present = batch.fractions > 0
+    assert torch.equal(shown.fractions > 0, present)
+    torch.testing.assert_close(shown.fractions.sum(dim=1), torch.ones(400))
+    two = present.sum(dim=1) >= 2
+    off = (shown.fractions / batch.fractions).log()[two]
+    difference = off[:, 0] - off[:, 1]
+    assert float((difference.abs() < 1e-6).float().mean()) == pytest.approx(0.5, abs=0.08)
+    assert float(difference.std()) == pytest.approx(0.1 * (2 / 6) ** 0.5, rel=0.2)  # mean of σ² over 0 and 0-0.1
+
+
+def test_a_blurred_batch_is_the_same_in_pieces(small_table: StickTable) -> None:
+    batch, shown = blurred(small_table, BLURRED, rows=48)
+    lottery = draw_lottery(48, BLURRED, generator=torch.Generator().manual_seed(1))
+    for piece in (slice(0, 20), slice(20, 48)):
+        part = hide_inputs(batch.part(piece), BLURRED, lottery.part(piece))
+        torch.testing.assert_close(part.fractions, shown.fractions[piece])
+
+
+def test_material_without_pattern_or_composition_is_answered_by_the_other(small_table: StickTable) -> None:
+    model = make_model(preset("tiny"), seed=0).eval()
+    batch = BatchMaker(small_table, device=CPU).batch(np.arange(4), seed=0)
+    nothing = torch.zeros_like(batch.fractions)
+    first = model(batch.intensity, batch.hidden, batch.atomic_numbers, nothing)
+    other_elements = model(batch.intensity, batch.hidden, batch.atomic_numbers.flip(0), nothing)
+    for name, output in first.items():
+        assert bool(torch.isfinite(output).all())
+        torch.testing.assert_close(output, other_elements[name])
+
+
+def test_bfloat16_is_for_devices_unless_asked_for() -> None:
+    assert not in_half_precision(QUICK, CPU)
+    assert in_half_precision(QUICK, torch.device("cuda"))
+    assert in_half_precision(replace(QUICK, precision="bfloat16"), CPU)
+    assert not in_half_precision(replace(QUICK, precision="float32"), torch.device("cuda"))
+
+
+def test_bfloat16_follows_float32_to_its_accuracy(small_dataset: Path, tmp_path: Path) -> None:
+    curves = {}
+    for precision in ("float32", "bfloat16"):
+        train(replace(QUICK, precision=precision), small_dataset, tmp_path / precision)
+        curves[precision] = losses_of(tmp_path / precision)
+    assert curves["float32"] != curves["bfloat16"]
+    assert curves["float32"] == pytest.approx(curves["bfloat16"], rel=0.02)
+
+
+def test_gradient_that_is_no_number_stops_the_run_before_it_is_taken(
+    small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = run_module.gradients_of
+
+    def spoilt(trainee: Trainee, *arguments: object, **rest: object) -> object:
+        answer = honest(trainee, *arguments, **rest)
+        if rest["seed"] == 3:
+            next(value for value in trainee.parameters() if value.grad is not None).grad[:] = math.inf
+        return answer
+
+    monkeypatch.setattr(run_module, "gradients_of", spoilt)
+    with pytest.raises(FloatingPointError, match=r"gradient (inf|nan)"):
+        train(replace(QUICK, clip=None), small_dataset, tmp_path / "run")
+    snapshots = sorted((tmp_path / "run" / "checkpoints").glob("step-*/model.safetensors"))
+    assert [path.parent.name for path in snapshots] == ["step-2"]
+    assert all(bool(value.isfinite().all()) for value in load_file(snapshots[0]).values() if value.is_floating_point())
+    monkeypatch.undo()
+    assert train(replace(QUICK, clip=None), small_dataset, tmp_path / "run").name == "model"
+
+
+def test_run_killed_before_its_first_snapshot_leaves_no_trace_in_the_journal(
+    small_dataset: Path, tmp_path: Path
+) -> None:
+    train(QUICK, small_dataset, tmp_path / "whole")
+    (tmp_path / "killed").mkdir()
+    shutil.copy(tmp_path / "whole" / "recipe.json", tmp_path / "killed")
+    lines = (tmp_path / "whole" / "journal.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "killed" / "journal.jsonl").write_text("".join(lines[:2]) + lines[2][:20], encoding="utf-8")
+    train(QUICK, small_dataset, tmp_path / "killed")
+    assert losses_of(tmp_path / "killed") == losses_of(tmp_path / "whole")
+
+
+def test_parameters_of_an_averaged_or_frozen_model_are_all_counted(small_dataset: Path, tmp_path: Path) -> None:
+    plain, averaged = (
+        train(QUICK, small_dataset, tmp_path / "plain"),
+        train(replace(QUICK, average=0.9), small_dataset, tmp_path / "averaged"),
+    )
+    frozen = train(replace(QUICK, start_from=str(plain), freeze=True), small_dataset, tmp_path / "frozen")
+    counts = {load_checkpoint(folder).about["parameters"] for folder in (plain, averaged, frozen)}
+    assert counts == {count_parameters(make_model(QUICK.model_config(), seed=0))}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"optimiser": "sgd"}, "optimiser"),
+        ({"contrastive_loss": "triplet"}, "contrastive_loss"),
+        ({"precision": "float64"}, "precision"),
+        ({"matrix_rate": 0.0}, "matrix_rate"),
+        ({"hide_pattern": 0.6, "hide_composition": 0.6}, "hide_pattern"),
+        ({"hide_pattern": -0.1}, "hide_pattern"),
+        ({"relatives": Strain(), "targets": ("density",)}, "relatives"),
+        ({"objectives": ("contrastive",), "hide_pattern": 0.1}, "hide_pattern"),
+        ({"preset": "crabnet-small", "hide_composition": 0.1}, "crabnet"),
+        ({"fraction_jitter": -0.1}, "fraction_jitter"),
+        ({"drop_light": 1.5}, "drop_light"),
+        ({"preset": "xrd-transformer", "drop_light": 0.1}, "does not look at the composition"),
+    ],
+)
+def test_impossible_choices_are_refused(change: dict, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        replace(QUICK, **change)

@@ -1,0 +1,1 @@
+"""Background processes: trainings, dataset builds and other long tasks."""

@@ -1,0 +1,53 @@
+"""The process of a job: runs one command of xxact, politely, and records how it ended."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from xxact_app.jobs.records import Job, State
+from xxact_app.jobs.registry import Jobs
+from xxact_core.errors import InputError
+
+POLITE = 10
+"""Niceness: the pages of the app come first."""
+
+
+def run_job(job: Job) -> tuple[State, str]:
+    """Run the command of a job; how it ended, and why."""
+    from xxact_core.commands.main import app  # noqa: PLC0415 - a job that was stopped before it began loads nothing
+
+    try:
+        app(list(job.arguments), standalone_mode=False)
+    except (InputError, FloatingPointError) as error:
+        return "failed", str(error)
+    except MemoryError:
+        return "failed", "there is not enough memory: choose a smaller micro_batch or data set"
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is recorded in words; the log has all of it
+        traceback.print_exc()
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return "failed", "the disk is full; free some space and resume"
+        return "failed", f"a fault in the program ({type(error).__name__}: {error})"
+    stopped = job.kind == "train" and not (Path(job.output) / "model").is_dir()
+    return ("cancelled" if stopped else "finished"), ""
+
+
+def main() -> None:
+    """Take over the job whose folder is named on the command line, run it, record its end."""
+    folder = Path(sys.argv[1])
+    jobs = Jobs(folder.parent)
+    job = jobs.take_over(folder.name)
+    if job is None:
+        return
+    if hasattr(os, "nice"):
+        os.nice(max(0, POLITE - os.nice(0)))
+    state, reason = run_job(job)
+    jobs.end(job.key, state, reason=reason)
+    sys.exit(0 if state != "failed" else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""Jobs: builds and trainings in processes of their own, which outlive browser and server; a folder each tells of them.
+
+`job.json` is the only record. It is replaced as a whole, and only by who holds the job's lock, so that two sessions or
+two servers on one workspace never both start, stop or remove a job.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+from filelock import FileLock, Timeout
+
+from xxact_app.jobs.records import LOG, RECORD, Job, JobError, State, process_of, read_job, started, write_job
+from xxact_core.errors import shorten
+from xxact_core.shipped import packages_folder
+
+logger = logging.getLogger(__name__)
+
+GRACE = 120.0
+"""Seconds that a stopped job has to end its step, validate and save before it is killed."""
+
+_SURROUNDINGS = {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1", "TQDM_MININTERVAL": "60"}
+"""Of a job, where nobody says otherwise: threads that spin while they wait hardly move beside a busy server."""
+
+_PATIENCE = 10.0
+_TAIL = 4000
+
+
+class Jobs:
+    """The jobs in a folder."""
+
+    def __init__(self, folder: Path, *, grace: float = GRACE) -> None:
+        self.folder, self.grace = folder, grace
+        self._ending: set[str] = set()
+
+    # ---------------------------------------------------------------------------------------------------- what is there
+    def list(self) -> list[Job]:
+        """All jobs, the newest first; what is recorded of a process that is gone is put right."""
+        jobs = [self._true(job) for path in self.folder.glob(f"*/{RECORD}") if (job := read_job(path)) is not None]
+        return sorted(jobs, key=lambda job: (-job.made, job.key))
+
+    def get(self, key: str) -> Job:
+        """One job.
+
+        Raises:
+            JobError: there is none of this key (any more).
+        """
+        job = read_job(self.folder / key / RECORD) if key and Path(key).name == key else None
+        if job is None:
+            msg = "this job is not there any more: it was removed, perhaps in another window"
+            raise JobError(msg, code="E_JOB")
+        return self._true(job)
+
+    def log_tail(self, key: str) -> str:
+        """The end of what a job has printed."""
+        try:
+            with (self.folder / key / LOG).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+                return file.read().decode("utf-8", errors="replace").strip()
+        except FileNotFoundError:
+            return ""
+
+    # ----------------------------------------------------------------------------------------------------- what is done
+    def start(
+        self,
+        kind: Literal["build", "train"],
+        arguments: Sequence[str],
+        *,
+        name: str,
+        output: Path,
+        about: Mapping[str, Any],
+    ) -> Job:
+        """Record a job and start its process.
+
+        Raises:
+            JobError: the workspace cannot be written.
+        """
+        key = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
+        job = Job(key, kind, name, tuple(arguments), str(output), time.time(), about)
+        with self._locked(key):
+            (self.folder / key).mkdir()
+            return self._launch(job)
+
+    def resume(self, key: str) -> Job:
+        """Start the process of a job again, which goes on where it stopped.
+
+        Raises:
+            JobError: it is under way, finished or gone.
+        """
+        with self._locked(key):
+            job = self.get(key)
+            if job.active or job.state == "finished":
+                msg = f"{job.name} is {job.state} already, perhaps by another window: there is nothing to resume"
+                raise JobError(msg, code="E_JOB")
+            return self._launch(job)
+
+    def cancel(self, key: str) -> None:
+        """Ask the process of a job to end; it is killed where it has not done so after the grace.
+
+        Raises:
+            JobError: it has ended, is being stopped already, or is gone.
+        """
+        with self._locked(key):
+            job = self.get(key)
+            if not job.active or job.state == "stopping":
+                what = "is being stopped already" if job.active else f"has ended already: it is {job.state}"
+                msg = f"{job.name} {what}"
+                raise JobError(msg, code="E_JOB")
+            write_job(self.folder, job := replace(job, state="stopping"))
+        self._end_in_background(job)
+
+    def remove(self, key: str) -> None:
+        """Delete a job that has ended, with its run folder or data set.
+
+        Raises:
+            JobError: it is under way or gone.
+        """
+        with self._locked(key):
+            job = self.get(key)
+            if job.active:
+                msg = f"{job.name} is {job.state}: stop it before it is deleted"
+                raise JobError(msg, code="E_JOB")
+            output = Path(job.output)
+            if output.is_dir() and not output.is_symlink():
+                shutil.rmtree(output)
+            shutil.rmtree(self.folder / key)
+            (self.folder / f"{key}.lock").unlink(missing_ok=True)
+
+    # -------------------------------------------------------------------------------------- what the job's process does
+    def take_over(self, key: str) -> Job | None:
+        """Called by a job's process: its job, now running; None where another process has it or it was stopped."""
+        with self._locked(key):
+            job = read_job(self.folder / key / RECORD)
+            if job is None or job.pid != os.getpid() or job.state != "starting":
+                return None
+            write_job(self.folder, job := replace(job, state="running"))
+            return job
+
+    def end(self, key: str, state: State, *, reason: str = "") -> None:
+        """Called by a job's process: how it ended."""
+        with self._locked(key):
+            job = read_job(self.folder / key / RECORD)
+            if job is not None and job.pid == os.getpid():
+                write_job(self.folder, replace(job, state=state, reason=reason))
+
+    # -------------------------------------------------------------------------------------------------------------- how
+    def _launch(self, job: Job) -> Job:
+        """Start the process; who calls holds the lock until its number is recorded, so that no process goes unknown."""
+        folder = self.folder / job.key
+        job = replace(job, state="starting", pid=None, started=None, reason="")
+        write_job(self.folder, job)
+        path = os.pathsep.join([str(packages_folder()), *filter(None, [os.environ.get("PYTHONPATH")])])
+        with (folder / LOG).open("ab") as log:
+            process = subprocess.Popen(  # noqa: S603 - our own module; its arguments were checked before
+                [sys.executable, "-m", "xxact_app.jobs.process", str(folder)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=folder, start_new_session=True,
+                env={**_SURROUNDINGS, **os.environ, "PYTHONPATH": path},
+            )  # fmt: skip
+        threading.Thread(target=process.wait, daemon=True).start()  # so that no zombie is left behind
+        write_job(self.folder, job := replace(job, pid=process.pid, started=started(process.pid)))
+        return job
+
+    def _true(self, job: Job) -> Job:
+        """The job as it really is: one whose process is gone without a word was interrupted, or has been stopped."""
+        if not job.active or process_of(job) is not None:
+            if job.state == "stopping" and job.key not in self._ending:
+                self._end_in_background(job)  # who stopped it may have died in the meantime
+            return job
+        try:
+            with self._locked(job.key):
+                return self._settled(job)
+        except JobError as error:  # somebody else has the lock, or the disk is full: told again at the next look
+            logger.warning("the end of the job %s is not recorded yet: %s", job.key, error)
+            return job
+
+    def _settled(self, job: Job) -> Job:
+        """Record the end of a job whose process is gone; who calls holds its lock."""
+        job = read_job(self.folder / job.key / RECORD) or job
+        if not job.active or process_of(job) is not None:
+            return job
+        if job.state == "stopping":
+            job = replace(job, state="cancelled")
+        else:
+            lines = self.log_tail(job.key).splitlines()
+            reason = "its process is gone: it was killed, ran out of memory, or the machine was restarted"
+            said = f" (its last words: {shorten(lines[-1])})" if lines else ""
+            job = replace(job, state="interrupted", reason=reason + said)
+        write_job(self.folder, job)
+        return job
+
+    def _end_in_background(self, job: Job) -> None:
+        self._ending.add(job.key)
+        threading.Thread(target=self._end_process, args=(job,), daemon=True).start()
+
+    def _end_process(self, job: Job) -> None:
+        """SIGTERM, grace, SIGKILL; then whatever the process had started. Never a foreign process: see `process_of`."""
+        try:
+            process = process_of(job)
+            if process is None:
+                return
+            family: list[psutil.Process] = []
+            with suppress(psutil.NoSuchProcess):
+                family = process.children(recursive=True)
+                process.terminate()
+            deadline = time.monotonic() + self.grace
+            while process_of(job) is not None and time.monotonic() < deadline:
+                time.sleep(0.05)
+            with suppress(psutil.NoSuchProcess):
+                family = list({*family, *process.children(recursive=True)})
+            for member in (process, *family):
+                with suppress(psutil.NoSuchProcess):
+                    member.kill()
+        finally:
+            self._ending.discard(job.key)
+
+    @contextmanager
+    def _locked(self, key: str) -> Iterator[None]:
+        """Hold the lock of a job; a process that dies lets go of it."""
+        path = self.folder / f"{key}.lock"
+        try:
+            lock = FileLock(path, timeout=_PATIENCE, is_singleton=True)  # so that a thread may take it twice
+            lock.acquire()
+        except Timeout as error:
+            msg = "somebody else is at this job right now: try again"
+            raise JobError(msg, code="E_JOB") from error
+        except (NotImplementedError, OSError) as error:
+            msg = f"the jobs in {self.folder} cannot be locked ({shorten(error)}): the disk may be full, read-only or "
+            msg += "without locks; choose another workspace"
+            raise JobError(msg, code="E_JOB") from error
+        try:
+            yield
+        except OSError as error:
+            msg = f"the job cannot be written ({shorten(error)}): is the disk full?"
+            raise JobError(msg, code="E_JOB") from error
+        finally:
+            lock.release()

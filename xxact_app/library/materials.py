@@ -1,0 +1,135 @@
+"""Materials that a model can be looked at with: a sample of those that ship, data sets, files that a run left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from xxact_app.jobs.tasks import Making, Step, begin
+from xxact_app.library.models import ModelFolder
+from xxact_app.library.workspace import Workspace, own_folders
+from xxact_app.ui.safe_text import safe_text
+from xxact_core.dataset.store import MANIFEST, read_manifest
+from xxact_core.dataset.table import StickTable, read_dataset
+from xxact_core.shipped import TABLE, shipped_path
+
+SAMPLE, SAMPLE_SIZE = "materials_project_sample", 2000
+"""The sample: the first materials of the shipped table, whose order says nothing of them."""
+
+SHARD_ROWS = 250
+_PER_MATERIAL_BUILT, _PER_MATERIAL_EMBEDDED = 10.0, 6.0
+"""Milliseconds a material on one core, for the progress of both steps together."""
+
+
+@dataclass(frozen=True)
+class Materials:
+    """Materials to choose: `label` is safe to show; a data set folder, or a file of embeddings that a run left."""
+
+    key: str
+    label: str
+    dataset: Path | None = None
+    file: Path | None = None
+
+
+def list_materials(workspace: Workspace, model: ModelFolder) -> list[Materials]:
+    """What this model can be looked at with; the sample of the shipped materials first, whether it is made or not."""
+    found = []
+    if (workspace.datasets / SAMPLE / MANIFEST).is_file():
+        found.append(Materials("", f"{SAMPLE_SIZE:,} materials that ship", dataset=workspace.datasets / SAMPLE))
+    found += [
+        Materials(f"data {folder.name}", f"Data set {safe_text(folder.name, limit=60)}", dataset=folder)
+        for folder in own_folders(workspace.datasets)
+        if folder.name != SAMPLE and (folder / MANIFEST).is_file() and workspace.holds(folder)
+    ]
+    files = sorted(model.folder.parent.glob("*.h5")) if model.folder.name == "model" else []
+    found += [
+        Materials(f"file {path.name}", f"File {safe_text(path.name, limit=60)}", file=path)
+        for path in files
+        if not path.is_symlink()
+    ]
+    return found
+
+
+def embeddings_path(workspace: Workspace, model: ModelFolder, materials: Materials) -> Path | None:
+    """The file of the embeddings of materials by a model, there or not; None until their data set is built."""
+    if materials.file is not None:
+        return materials.file
+    assert materials.dataset is not None, "materials are a file or a data set"
+    if not (materials.dataset / MANIFEST).is_file():
+        return None
+    digest = read_manifest(materials.dataset)["digest"]
+    return workspace.root / "embeddings" / f"{model.digest[:16]}-{digest[:16]}.h5"
+
+
+def find_dataset(workspace: Workspace, digest: str) -> Path | None:
+    """The data set of this digest in the workspace."""
+    for folder in own_folders(workspace.datasets):
+        if not digest or not (folder / MANIFEST).is_file() or not workspace.holds(folder):
+            continue
+        if read_manifest(folder)["digest"] == digest:
+            return folder
+    return None
+
+
+@lru_cache(maxsize=2)
+def open_table(dataset: Path, _digest: str) -> StickTable:
+    """The columns of a data set; its sticks stay on disk until they are asked for."""
+    return read_dataset(dataset, resident=False)
+
+
+# ------------------------------------------------------------------------------------------------------------- making
+def make_embeddings(workspace: Workspace, models: Sequence[ModelFolder], materials: Materials) -> Making:
+    """Begin to make what is missing for the maps of these models, or join who began it."""
+
+    def embed(model: ModelFolder) -> Step:
+        def path() -> Path | None:
+            return embeddings_path(workspace, model, materials)
+
+        # The data set's digest names the file, and is only known once it is built: the command is completed then.
+        def arguments() -> tuple[str, ...]:
+            return ("embed", str(model.folder), str(materials.dataset), str(path()), "--json")
+
+        return Step(
+            f"Embedding with {model.label}", arguments, weight=_PER_MATERIAL_EMBEDDED,
+            is_done=lambda: (place := path()) is not None and place.is_file(),
+        )  # fmt: skip
+
+    steps = [*build_steps(materials), *(embed(model) for model in models)]
+    return begin(("map", materials.key, *(model.digest for model in models)), steps, lock=_lock(workspace))
+
+
+def make_errors(workspace: Workspace, model: ModelFolder, materials: Materials, *, ratio: float) -> Making:
+    """Begin to reconstruct the test split of a data set, or join who began it; errors are the result."""
+    arguments = ("reconstruct", str(model.folder), str(materials.dataset), "--ratio", f"{ratio:g}", "--json")
+    steps = [*build_steps(materials), Step("Reconstructing the test split", lambda: arguments, is_done=lambda: False)]
+    return begin(errors_key(model, materials, ratio=ratio), steps, lock=_lock(workspace))
+
+
+def errors_key(model: ModelFolder, materials: Materials, *, ratio: float) -> tuple[str, ...]:
+    """Under which `make_errors` is found."""
+    return ("errors", model.digest, materials.key, f"{ratio:g}")
+
+
+def build_steps(materials: Materials) -> list[Step]:
+    """What builds the sample, where it is not there."""
+    folder = materials.dataset
+    if folder is None or folder.name != SAMPLE or (folder / MANIFEST).is_file():
+        return []
+    arguments = (
+        "build", str(shipped_path(TABLE)), str(folder), "--limit", str(SAMPLE_SIZE), "--shard-rows", str(SHARD_ROWS),
+        "--workers", "1",
+    )  # fmt: skip
+    return [
+        Step(
+            "Calculating diffraction patterns", lambda: arguments,
+            is_done=(folder / MANIFEST).is_file,
+            count=lambda: (SHARD_ROWS * len(list(folder.glob("shard-*.json"))), SAMPLE_SIZE),
+            weight=_PER_MATERIAL_BUILT,
+        )
+    ]  # fmt: skip
+
+
+def _lock(workspace: Workspace) -> Path:
+    return workspace.root / "embeddings" / "making.lock"

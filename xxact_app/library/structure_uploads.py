@@ -1,0 +1,85 @@
+"""Dropped structures → a folder under their digest, which data sets are built from."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from xxact_app.library.workspace import Workspace, WorkspaceError
+from xxact_app.ui.safe_text import safe_text
+from xxact_core.errors import shorten
+from xxact_core.structures.source_files import KINDS_IN_WORDS, file_kind
+
+CIFS = "cif-files.zip"
+_LONGEST_NAME = 80
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Dropped structures as they lie in the workspace; `words` say safely what they are."""
+
+    folder: Path
+    cifs: int
+    others: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """What was dropped."""
+        parts = [f"{self.cifs} CIF file{'s' if self.cifs > 1 else ''}"] if self.cifs else []
+        return ", ".join([*parts, *self.others])
+
+
+def keep_structures(files: Sequence[tuple[str, bytes]], workspace: Workspace) -> Upload:
+    """Write dropped files of structures into the workspace; the same files again are the same upload.
+
+    CIF files become members of one archive, where they keep their names whatever those are; other files are stored
+    under their digest. So no name of a stranger becomes a path.
+
+    Raises:
+        WorkspaceError: none of the files is of a kind that holds structures, or they cannot be written.
+    """
+    named = [(_bare_name(name), content) for name, content in files]
+    unknown = [name for name, content in named if file_kind(PurePath(name)) is None or not content]
+    if unknown or not named:
+        msg = f"{', '.join(map(safe_text, unknown[:3])) or 'nothing'} cannot be taken: empty, or not of "
+        msg += f"a kind that holds structures, which are {KINDS_IN_WORDS}"
+        raise WorkspaceError(msg, code="E_WORKSPACE")
+    digests = [f"{name}:{hashlib.sha256(content).hexdigest()}" for name, content in named]
+    folder = workspace.uploads / hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()[:32]
+    cifs = [(name, content) for name, content in named if name.lower().endswith(".cif")]
+    others = [(name, content) for name, content in named if not name.lower().endswith(".cif")]
+    upload = Upload(folder, len(cifs), tuple(safe_text(name) for name, _ in others))
+    if folder.is_dir():
+        return upload
+    part = folder.with_suffix(".part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        if cifs:
+            with zipfile.ZipFile(part / CIFS, "w", zipfile.ZIP_DEFLATED) as archive:
+                for number, (name, content) in enumerate(cifs):
+                    archive.writestr(f"{number}/{name}", content)
+        for name, content in others:
+            (part / (hashlib.sha256(content).hexdigest()[:16] + _endings(name))).write_bytes(content)
+        part.replace(folder)
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        msg = f"the dropped files cannot be kept ({shorten(error)}): is the disk full?"
+        raise WorkspaceError(msg, code="E_WORKSPACE") from error
+    return upload
+
+
+def _bare_name(name: str) -> str:
+    """The name without folders and characters that are not printed, short, its ending kept."""
+    bare = shorten(name.replace("\\", "/").rpartition("/")[2], limit=10_000).strip()
+    return bare if len(bare) <= _LONGEST_NAME else bare[: _LONGEST_NAME - 20] + "…" + bare[-19:]
+
+
+def _endings(name: str) -> str:
+    """What says the kind of file: `.json.gz` of `x.json.gz`."""
+    path = PurePath(name.lower())
+    return path.suffix if path.suffix not in {".gz", ".bz2", ".xz"} else PurePath(path.stem).suffix + path.suffix

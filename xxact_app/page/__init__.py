@@ -1,0 +1,1 @@
+"""The page around the screens: tabs, file upload, header, keyboard, session files."""

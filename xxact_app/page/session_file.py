@@ -1,0 +1,224 @@
+"""A session in one file: what was chosen, and the dropped files as they came; written here, and read back with care."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import math
+import re
+import zipfile
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from xxact_app.samples.processing_steps import steps_to_preparation
+from xxact_app.samples.store import Store
+from xxact_app.session.session import Session
+from xxact_app.ui.file_drop import LARGEST_FILE
+from xxact_app.ui.safe_text import safe_text
+from xxact_core.errors import InputError, PatternError, PreparationError, shorten
+from xxact_core.patterns.conversions import parse_wavelength
+from xxact_core.patterns.grid import GRID
+from xxact_core.readers.archives import read_members
+
+logger = logging.getLogger(__name__)
+
+ENDING = ".xxact"
+FORMAT, VERSION = "XxaCT session", 1
+"""Whoever changes what a choice means takes the next version: a file of a later one is refused."""
+
+LARGEST_CONTENT = LARGEST_FILE - 4 * 2**20
+"""Bytes of dropped files that a session file takes, so that it can be dropped itself; the rest is for choices."""
+
+MOST_FILES = 2000
+_CHOICES = "session.json"
+_KEY = re.compile(r"[a-z]{0,8}-?[0-9a-f]{16}(-[0-9]{1,9})?")
+_LONGEST_TEXT = 1000
+_NOT_SAVED = frozenset({"name", "dark", "dismissed"})
+"""Of the visit and not of the work."""
+
+
+class SessionFileError(InputError):
+    """A session file that cannot be restored (E_SESSION)."""
+
+
+@dataclass(frozen=True)
+class SavedFile:
+    """A dropped file in a session file: the key that the choices know it by, its name as it came, its bytes."""
+
+    key: str
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class SavedSession:
+    """What a session file holds, its form checked; `unknown` are choices that this version does not have."""
+
+    choices: dict[str, Any]
+    files: tuple[SavedFile, ...]
+    unknown: tuple[str, ...]
+
+
+def session_to_file(session: Session, store: Store) -> bytes:
+    """The session as a zip file; members are not packed, so that writing is quick and reading needs no trust in sizes.
+
+    Raises:
+        SessionFileError: the dropped files are more than `LARGEST_CONTENT` together.
+    """
+    dropped = [*store.samples.values(), *store.references.values()]
+    size = sum(len(file.content) for file in dropped)
+    if size > LARGEST_CONTENT:
+        msg = f"the files of this session are {size / 2**20:.0f} MB together, and a session file takes up to "
+        msg += f"{LARGEST_CONTENT // 2**20} MB: remove some patterns, and save again"
+        raise SessionFileError(msg, code="E_SESSION")
+    members = {f"files/{number:04}": file for number, file in enumerate(dropped)}
+    choices = json.loads(session.to_json())
+    told = {
+        "format": FORMAT,
+        "version": VERSION,
+        "choices": {name: value for name, value in choices.items() if name not in _NOT_SAVED},
+        "files": [{"key": held.key, "name": held.file, "member": name} for name, held in members.items()],
+    }
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(_CHOICES, json.dumps(told, indent=1))
+        for name, held in members.items():
+            archive.writestr(name, held.content)
+    return file.getvalue()
+
+
+def is_session_file(name: str, content: bytes) -> bool:
+    """Whether a dropped file is a saved session, by its ending or by its first member."""
+    return name.lower().endswith(ENDING) or (content[30:42] == _CHOICES.encode() and content.startswith(b"PK"))
+
+
+def file_to_saved(content: bytes, *, name: str) -> SavedSession:
+    """What a session file holds.
+
+    Raises:
+        SessionFileError: it is damaged, of a later version, or no session file; or the archive is one that
+            `read_members` refuses.
+    """
+    name = safe_text(name)
+    try:
+        members = read_members(content, name=name, archives_inside=True)
+        told = json.loads(members.get(_CHOICES, b""))
+        _check_version(told, name=name)
+        choices = dict(told["choices"])
+        saved = tuple(
+            SavedFile(str(file["key"]), str(file["name"]), members[file["member"]])
+            for file in told["files"][:MOST_FILES]
+        )
+    except PatternError as error:
+        msg = f"{error}. Nothing was changed."
+        raise SessionFileError(msg, code=error.code) from error
+    except SessionFileError:
+        raise
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damaged(name, "its list of choices cannot be read") from error
+    keys = {file.key for file in saved}
+    if len(saved) > MOST_FILES:
+        raise _damaged(name, f"it holds more than {MOST_FILES} files")
+    if len(keys) != len(saved) or not all(map(_KEY.fullmatch, keys)):
+        raise _damaged(name, "its files are not told apart")
+    known = set(Session.param) - _NOT_SAVED
+    unknown = tuple(safe_text(key, limit=40) for key in choices if key not in known)
+    choices = {key: value for key, value in choices.items() if key in known}
+    _check_choices(choices, name=name)
+    return SavedSession(choices, saved, unknown)
+
+
+def _check_version(told: Any, *, name: str) -> None:  # noqa: ANN401 - whatever JSON holds
+    if not isinstance(told, dict) or told.get("format") != FORMAT:
+        raise _damaged(name, "it does not say that it is a session")
+    version = told.get("version")
+    if type(version) is not int or version > VERSION:
+        msg = f"{name}: this session was saved by a newer XxaCT (its format is {shorten(version)}, and this one reads "
+        msg += f"up to {VERSION}): update XxaCT to open it. Nothing was changed."
+        raise SessionFileError(msg, code="E_SESSION")
+
+
+def restore_session(saved: SavedSession, session: Session, store: Store, *, name: str) -> Generator[int, None, None]:
+    """Replace what is chosen and loaded by a saved session; files that cannot be read become problems of the store.
+
+    Yields how many files are read. The session changes only after the last one, so that stopping changes nothing.
+
+    Raises:
+        SessionFileError: the choices do not fit together; the session is as it was before.
+    """
+    renamed: dict[str, str] = {}
+    for number, file in enumerate(saved.files, start=1):
+        taken = {store.read[key].name for key in renamed.values()}
+        for key in store.read_files([(file.name, file.content)], taken=taken):
+            renamed[file.key] = key
+        yield number
+    before = {key: getattr(session, key) for key in session.param if key != "name"}
+    restored = Session(**_rename(saved.choices, renamed))
+    named = {*restored.files, *(file.key for file in saved.files)}
+    restored.remove(sorted(named - set(renamed.values())))
+    values = {key: getattr(restored, key) for key in restored.param if key not in _NOT_SAVED}
+    try:
+        # The files come first, so that the samples are there before anything that names them is drawn.
+        session.param.update(**{"files": values.pop("files"), **values})
+    except Exception as error:
+        logger.exception("the screens could not show a restored session")
+        session.param.update(**before)
+        raise _damaged(safe_text(name), "its choices do not fit together") from error
+    if saved.unknown:
+        left_out = ", ".join(saved.unknown[:10])
+        store.add_problem(f"{safe_text(name)}: choices that this version does not have were left out: {left_out}")
+
+
+def _rename(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """The value with the keys of the saved files as those they have in this visit, wherever they occur."""
+    if isinstance(value, dict):
+        return {names.get(key, key): _rename(held, names) for key, held in value.items()}
+    if isinstance(value, list):
+        return [_rename(held, names) for held in value]
+    return names.get(value, value) if isinstance(value, str) else value
+
+
+def _is_wavelength(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(parse_wavelength(value))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST_TEXT
+
+
+def _is_text_or_number(value: object) -> bool:
+    return _is_text(value) or (isinstance(value, int | float) and math.isfinite(value))
+
+
+def _are_windows(value: object) -> bool:
+    return isinstance(value, list) and all(type(number) is int and 0 <= number < GRID.windows for number in value)
+
+
+_HELD: dict[str, Callable[[object], bool]] = {
+    "wavelengths": _is_wavelength,
+    "formulas": _is_text,
+    "masked": _are_windows,
+}
+"""What each entry of a dictionary of the session must be; of one that is not named, a short text or a number."""
+
+
+def _check_choices(choices: dict[str, Any], *, name: str) -> None:
+    try:
+        checked = Session(**choices)
+        for choice in choices:
+            is_right = _HELD.get(choice, _is_text_or_number)
+            value = getattr(checked, choice)
+            if isinstance(value, dict) and not all(map(is_right, value.values())):
+                raise _damaged(name, f"its {choice} hold what they cannot")
+        steps_to_preparation(checked.steps)
+    except SessionFileError:
+        raise
+    except (PreparationError, ValueError, TypeError) as error:
+        raise _damaged(name, "one of its choices has a value that it cannot have") from error
+
+
+def _damaged(name: str, reason: str) -> SessionFileError:
+    msg = f"{name}: this session file cannot be restored, {reason}. Nothing was changed."
+    return SessionFileError(msg, code="E_SESSION")

@@ -1,0 +1,67 @@
+"""The screens behind their tabs: each is built when somebody opens it first, and told whether somebody looks at it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import panel as pn
+import panel_material_ui as pmui
+
+from xxact_app.session.session import SCREENS, Session
+from xxact_app.ui.safe_text import plain_markdown, safe_message
+from xxact_app.ui.theme import NARROW
+from xxact_core.errors import InputError
+
+_TABS = {
+    f"@media (max-width: {NARROW // 2}px)": {
+        "& .MuiTab-root": {"minWidth": 0, "padding": "12px 5px", "fontSize": "0.78rem"},
+    },
+}  # fmt: skip
+"""All five screens are seen on a phone."""
+
+
+class Screen(Protocol):
+    """What stands behind a tab."""
+
+    panel: pn.viewable.Viewable
+
+    def come_to_front(self, *, in_front: bool) -> None:
+        """Follow the session only while somebody looks."""
+
+
+class Screens:
+    """Tabs of screens; `panel` is all of them.
+
+    A page of few models is there sooner, and a change costs the server less, because Bokeh goes through the whole
+    document whenever a model comes or goes.
+
+    makers: for each of the session's screens what builds it. Where one cannot be built, its tab says why, and it is
+    tried again when the tab is opened again.
+    """
+
+    def __init__(self, session: Session, makers: Mapping[str, Callable[[], Screen]]) -> None:
+        self.session, self._makers = session, dict(makers)
+        self._made: dict[str, Screen] = {}
+        self._places = {name: pn.Column(sizing_mode="stretch_width", margin=0) for name in SCREENS}
+        self.panel = pmui.Tabs(
+            *((name.capitalize(), place) for name, place in self._places.items()),
+            active=SCREENS.index(session.screen), sx=_TABS, sizing_mode="stretch_width", margin=0,
+        )  # fmt: skip
+        self.panel.param.watch(lambda event: session.param.update(screen=SCREENS[event.new]), "active")
+        session.param.watch(self._open, "screen")
+        self._open()
+
+    def _open(self, _event: object = None) -> None:
+        name = self.session.screen
+        try:
+            screen = self._made.get(name) or self._makers[name]()
+            shown = [screen.panel]
+            self._made[name] = screen
+        except InputError as error:
+            shown = [pmui.Alert(object=plain_markdown(safe_message(error)), severity="error", margin=16)]
+        for other, made in self._made.items():
+            made.come_to_front(in_front=other == name)  # drawn before the page has it, where that is quicker
+        if self._places[name].objects != shown:
+            self._places[name].objects = shown
+        self.panel.active = SCREENS.index(name)

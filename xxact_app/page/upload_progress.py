@@ -1,0 +1,92 @@
+"""Many files, read a few at a time so that the page answers meanwhile: progress, the time left, and a way to stop."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+import panel as pn
+import panel_material_ui as pmui
+
+from xxact_app.ui.theme import TEXT_CSS
+from xxact_core.errors import InputError
+
+SLICE = 0.3
+"""Seconds of work between two looks at what the visitor does."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Steps that yield how many of `total` are done; `what` begins its name."""
+
+    steps: Generator[int, None, None]
+    total: int
+    what: str
+    began: float
+
+
+class ReadingPanel:
+    """`panel` is seen while something goes on that takes longer than a slice; one thing after another."""
+
+    def __init__(self, *, on_error: Callable[[InputError], None]) -> None:
+        self._on_error = on_error
+        self._queue: deque[_Work] = deque()
+        self._waiting = False
+        self.bar = pmui.LinearProgress(
+            value=0, variant="determinate", label="Progress", sizing_mode="stretch_width", margin=(8, 0)
+        )
+        self.words = pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0)
+        self.stop = pmui.Button(label="Stop", variant="outlined", size="small", margin=(4, 0), on_click=self._stop)
+        self.panel = pn.Column(
+            self.bar, self.words, self.stop, sizing_mode="stretch_width", margin=0, visible=False,
+        )  # fmt: skip
+
+    def begin(self, steps: Generator[int, None, None], *, total: int, what: str) -> None:
+        """Take the steps, at once where nothing else is under way and they are quick."""
+        self._queue.append(_Work(steps, total, what, time.monotonic()))
+        if not self._waiting:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Take steps for a while; without a page there is nobody to wait for, and they are all taken."""
+        self._waiting, document = False, pn.state.curdoc
+        until = time.monotonic() + SLICE if document is not None else float("inf")
+        with pn.io.hold():
+            while self._queue:
+                work = self._queue.popleft()
+                done = self._advance(work, until=until)
+                if done is not None:
+                    self._queue.appendleft(work)
+                    self._show(work, done)
+                    self._waiting = True
+                    document.add_next_tick_callback(self._go_on)
+                    return
+            self.panel.visible = False
+
+    def _advance(self, work: _Work, *, until: float) -> int | None:
+        """Take steps until that time, and return how many are done; None where that was all."""
+        try:
+            for done in work.steps:
+                if time.monotonic() > until:
+                    return done
+        except InputError as error:
+            self._on_error(error)
+        return None
+
+    def _show(self, work: _Work, done: int) -> None:
+        spent = time.monotonic() - work.began
+        left = spent / done * (work.total - done)
+        self.bar.value = round(100 * done / work.total)
+        text = f"{work.what} {done} of {work.total} files, about {max(left, 1):.0f} s left"
+        self.words.object = f"<p role='status'>{text}</p>"
+        self.panel.visible = True
+
+    def _stop(self, _event: object = None) -> None:
+        """Stop what is under way, and what waits behind it."""
+        with pn.io.hold():
+            for work in self._queue:
+                work.steps.close()
+            self._queue.clear()
+            self.panel.visible = False

@@ -1,0 +1,90 @@
+"""How files come in: dropped anywhere, chosen, or the examples; and the list of what could not be read."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import panel as pn
+import panel_material_ui as pmui
+import param
+
+from xxact_app.page.session_file import file_to_saved, is_session_file, restore_session
+from xxact_app.page.upload_progress import ReadingPanel
+from xxact_app.samples.store import InputError, Store
+from xxact_app.session.session import Session
+from xxact_app.ui.file_drop import FileDrop
+from xxact_app.ui.safe_text import plain_markdown
+from xxact_app.ui.theme import ALERT_STYLE
+
+
+class Inputs:
+    """The strip above every screen: drop zone, examples, and the problems, each of which can be put away."""
+
+    def __init__(self, session: Session, store: Store) -> None:
+        self.session, self.store = session, store
+        self.drop = FileDrop(
+            on_files=self.take_files, on_refusal=store.add_problem, sizing_mode="stretch_width", margin=0,
+            css_classes=["area-drop"],
+        )  # fmt: skip
+        self.examples = pmui.Button(
+            label="Load example data", icon="science", variant="outlined", margin=0, height=56,
+            css_classes=["area-examples"], on_click=self.take_examples,
+        )  # fmt: skip
+        self.reading = ReadingPanel(on_error=lambda error: store.add_problem(str(error)))
+        self.problems = pn.Column(sizing_mode="stretch_width", margin=0, visible=False)
+        store.param.watch(self._show_problems, "problems")
+        self._show_problems()
+
+    def take_files(self, files: list[tuple[str, bytes]]) -> None:
+        """Restore a saved session; read the other files and take up those that could be read."""
+        sessions = [file for file in files if is_session_file(*file)]
+        patterns = [file for file in files if not is_session_file(*file)]
+        for name, content in sessions:
+            self._restore(name, content)
+        if patterns:
+            self.reading.begin(self._read(patterns), total=len(patterns), what="Reading")
+
+    def _read(self, files: list[tuple[str, bytes]]) -> Generator[int, None, None]:
+        keys: list[str] = []
+        try:
+            for number, file in enumerate(files, start=1):
+                keys += self.store.read_files([file])
+                yield number
+        finally:  # what was read before somebody stopped it stays
+            self.session.add(keys)
+
+    def _restore(self, name: str, content: bytes) -> None:
+        try:
+            saved = file_to_saved(content, name=name)
+        except InputError as error:
+            self.store.add_problem(str(error))
+        else:
+            steps = restore_session(saved, self.session, self.store, name=name)
+            self.reading.begin(steps, total=len(saved.files), what="Restoring")
+
+    def take_examples(self, _event: object = None) -> None:
+        """Read the examples and take them up with what is known of them."""
+        with pn.io.hold():
+            keys, formulas, wavelengths = self.store.read_examples()
+            self.session.add(keys, formulas=formulas, wavelengths=wavelengths)
+            self.session.chosen = self.store.first_predictable(keys) or self.session.chosen
+
+    def _show_problems(self, _event: object = None) -> None:
+        shown = {alert.name: alert for alert in self.problems}
+        alerts = []
+        for problem in self.store.problems:
+            alert = shown.get(problem.key)
+            if alert is None:
+                alert = pmui.Alert(
+                    name=problem.key, object=plain_markdown(problem.text), severity="error", closeable=True,
+                    variant="outlined", sizing_mode="stretch_width", margin=(0, 0, 6, 0),
+                    sx=ALERT_STYLE,
+                )  # fmt: skip
+                alert.param.watch(self._dismiss, "closed")
+            alerts.append(alert)
+        self.problems.objects = alerts
+        self.problems.visible = bool(alerts)
+
+    def _dismiss(self, event: param.parameterized.Event) -> None:
+        if event.new:
+            self.session.dismissed = [*self.session.dismissed, event.obj.name]

@@ -1,0 +1,276 @@
+"""Data → native Bokeh figures: built once, then only their sources and properties change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from bokeh.models import (
+    ColumnDataSource,
+    CustomJSTickFormatter,
+    FactorRange,
+    FixedTicker,
+    GlyphRenderer,
+    HoverTool,
+    LabelSet,
+    Legend,
+    Range1d,
+)
+from bokeh.plotting import figure
+
+from xxact_app.plots.axes import MOST_POINTS, label_intensity, log_floor, send, set_range, thin, to_scale
+from xxact_app.plots.legends import at_once, name_lines, tell_lines
+
+__all__ = ["MOST_POINTS", "thin", "to_scale"]
+
+MOST_TOOLTIPS = 3
+"""Curves that the hover tells about all at once; of more it tells the one under the mouse."""
+
+MOST_NAMES = 10
+"""Patterns that a legend in the plot has room for; the list and the hover name the others."""
+
+LEFT_BORDER = 84
+"""Room [px] for the vertical axis: the same above and below, so that plots under one another line up."""
+
+WATERFALL_STEP = 0.3
+"""Share of a curve's height by which the next one of a waterfall stands higher."""
+
+_LEAST_SHOWN = 0.01
+_HOVER = [("", "$name"), ("2θ", "@two_theta{0.000}°"), ("d", "@d{0.0000} Å"), ("I", "@intensity{0,0.[00]}")]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line to draw: x on the chosen axis, what the hover tells, and the fitted background if it is shown."""
+
+    name: str
+    colour: str
+    x: np.ndarray
+    two_theta: np.ndarray
+    d: np.ndarray
+    intensity: np.ndarray
+    background: np.ndarray | None = None
+    hidden: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class PatternFigure:
+    """The figure of several patterns, and what of it changes."""
+
+    plot: figure
+    lines: list[GlyphRenderer]
+    areas: list[GlyphRenderer]
+    backgrounds: list[GlyphRenderer]
+    windows: ColumnDataSource
+    gaps: ColumnDataSource
+    hover: HoverTool
+    legend: Legend
+
+
+def pattern_figure(*, height: int = 430) -> PatternFigure:
+    """An empty figure for patterns."""
+    plot = figure(
+        height=height,
+        sizing_mode="stretch_width",
+        x_range=Range1d(5, 90),
+        y_range=Range1d(0, 1),
+        tools="xpan,xwheel_zoom,box_zoom,reset,save",
+        active_drag="box_zoom",
+        active_scroll=None,
+        toolbar_location="above",
+        output_backend="canvas",
+    )
+    plot.toolbar.logo = None
+    plot.min_border_left = LEFT_BORDER
+    plot.yaxis.minor_tick_line_color = None
+    windows = ColumnDataSource({name: [] for name in ("left", "right", "bottom", "top")})
+    gaps = ColumnDataSource({name: [] for name in ("left", "right", "bottom", "top")})
+    plot.quad(source=windows, level="underlay", fill_color=None, line_color="gray", line_alpha=0.35, line_dash="dotted")
+    plot.quad(
+        source=gaps, level="underlay", fill_color="gray", fill_alpha=0.14, line_color=None,
+        hatch_pattern="right_diagonal_line", hatch_color="gray", hatch_alpha=0.4, hatch_scale=10, hatch_weight=1,
+    )  # fmt: skip
+    hover = HoverTool(renderers=[], tooltips=_HOVER, mode="mouse", line_policy="nearest")
+    plot.add_tools(hover)
+    legend = Legend(items=[], location="top_right", padding=4, margin=6, spacing=0)
+    plot.add_layout(legend)
+    return PatternFigure(plot, [], [], [], windows, gaps, hover, legend)
+
+
+def draw_patterns(
+    target: PatternFigure,
+    curves: Sequence[Curve],
+    *,
+    scale: str,
+    offset: bool,
+    x_label: str,
+    unit: str,
+    window_edges: np.ndarray | None,
+    keep_range: bool,
+    ground: str = "",
+) -> None:
+    """Show these curves and nothing else.
+
+    offset: stack the curves, the first lowest, each scaled to 1; otherwise they share one scale, which is the percent
+        of the maximum of each as soon as there are several.
+    unit: what the intensity of a single pattern is given as.
+    window_edges: the model's windows on the same axis; which of them are hidden from it comes with each curve.
+    keep_range: leave the horizontal range where the user put it.
+    ground: colour of the plot's ground. Where it is given, stacked curves make a waterfall: they stand close, and those
+        in front cover those behind.
+    """
+    with at_once(target.plot, when=len(target.legend.items) != len(curves)):
+        _provide(target, len(curves))
+    relative, waterfall = len(curves) > 1, bool(offset and ground)
+    step = WATERFALL_STEP if waterfall else 1.0
+    tops = []
+    for slot, (line, area, background) in enumerate(zip(target.lines, target.areas, target.backgrounds, strict=True)):
+        line.visible = slot < len(curves)
+        area.visible = line.visible and waterfall
+        if slot >= len(curves):
+            background.visible = False
+            for renderer in (line, background, area):
+                renderer.data_source.data = {key: [] for key in renderer.data_source.column_names}
+            continue
+        number = len(curves) - 1 - slot if offset else slot  # the highest is named first, and drawn behind the others
+        curve = curves[number]
+        largest = float(np.nanmax(curve.intensity))
+        factor = 100 / largest if relative and largest > 0 else 1.0
+        heights = to_scale(curve.intensity * factor, scale=scale)
+        stretch = 1 / (float(np.nanmax(heights)) or 1.0) if offset else 1.0
+        base = number * step if offset else 0.0
+        kept = thin(heights)
+        drawn = {
+            "x": curve.x[kept],
+            "y": heights[kept] * stretch + base,
+            "two_theta": curve.two_theta[kept],
+            "d": curve.d[kept],
+            "intensity": curve.intensity[kept],
+        }
+        send(line.data_source, drawn)
+        line.name = curve.name
+        line.glyph.line_color = background.glyph.line_color = curve.colour
+        if waterfall:
+            tail = {"x": drawn["x"], "top": np.nan_to_num(drawn["y"], nan=base), "low": np.full(kept.size, base)}
+            send(area.data_source, tail)
+            area.glyph.fill_color = ground
+        background.visible = curve.background is not None
+        fitted = np.full(kept.size, np.nan) if curve.background is None else curve.background[kept] * factor
+        send(background.data_source, {"x": curve.x[kept], "y": to_scale(fitted, scale=scale) * stretch + base})
+        tops.append(float(np.nanmax(heights)) * stretch + base)
+    top = max(tops, default=1.0) * 1.04 or 1.0
+    shown = target.lines[: len(curves)]
+    target.hover.mode = "vline" if len(curves) <= MOST_TOOLTIPS else "mouse"
+    name_lines(target.legend, [line.name for line in shown])
+    target.legend.visible = 0 < len(curves) <= MOST_NAMES
+    stacked = f"each scaled to its maximum, {step:.0%} apart" if waterfall else "stacked, each scaled to its maximum"
+    label_intensity(
+        target.plot, scale=scale, stacked=stacked if offset else "", unit="% of each maximum" if relative else unit
+    )
+    target.plot.xaxis.axis_label = x_label
+    floor = log_floor([curve.intensity for curve in curves], relative=relative) if scale == "log" else 0.0
+    set_range(target.plot.y_range, 0.0 if offset else floor, top)
+    if not keep_range and curves:
+        finite = [curve.x[np.isfinite(curve.x)] for curve in curves]
+        set_range(target.plot.x_range, min(map(np.min, finite)), max(map(np.max, finite)))
+    rows = offset and not waterfall
+    _draw_windows(target, curves, edges=window_edges, offset=rows, top=top, bottom=target.plot.y_range.start)
+
+
+def recolour(target: PatternFigure, *, colours: Sequence[str], offset: bool) -> None:
+    """Give the lines of the curves the colours of another theme; offset: whether they are stacked."""
+    ordered = colours[::-1] if offset else colours
+    for line, background, colour in zip(target.lines, target.backgrounds, ordered, strict=False):
+        line.glyph.line_color = background.glyph.line_color = colour
+
+
+def probability_figure(*, height: int) -> tuple[figure, ColumnDataSource]:
+    """Empty horizontal bars of probabilities, and the source that fills them."""
+    source = ColumnDataSource({"label": [], "probability": [], "text": []})
+    plot = figure(
+        height=height,
+        sizing_mode="stretch_width",
+        x_range=Range1d(0, 1.18),
+        y_range=FactorRange(factors=[]),
+        tools="",
+        toolbar_location=None,
+    )
+    plot.hbar(y="label", right="probability", height=0.68, source=source, line_color=None, name="bars")
+    plot.add_layout(
+        LabelSet(
+            x="probability",
+            y="label",
+            text="text",
+            source=source,
+            x_offset=6,
+            text_baseline="middle",
+            text_font_size="13px",
+            name="values",
+        )
+    )
+    plot.xaxis.ticker = FixedTicker(ticks=[0, 0.25, 0.5, 0.75, 1])
+    plot.xaxis.formatter = CustomJSTickFormatter(code="return Math.round(100 * tick) + ' %'")
+    plot.xaxis.axis_label = "Probability"
+    plot.ygrid.grid_line_color = None
+    return plot, source
+
+
+def draw_probabilities(
+    plot: figure,
+    source: ColumnDataSource,
+    labels: Sequence[str],
+    probabilities: Sequence[float],
+    *,
+    colour: str,
+    text_colour: str,
+) -> None:
+    """Show these probabilities, the first on top."""
+    plot.y_range.factors = list(reversed(labels))
+    source.data = {
+        "label": list(labels),
+        "probability": list(probabilities),
+        "text": [f"{probability:.0%}" if probability >= _LEAST_SHOWN else "< 1%" for probability in probabilities],
+    }
+    plot.select_one({"name": "bars"}).glyph.fill_color = colour
+    plot.select_one({"name": "values"}).text_color = text_colour
+
+
+def _provide(target: PatternFigure, number: int) -> None:
+    """Have at least this many lines, each over an area and with its background, and tell about as many."""
+    while len(target.lines) < number:
+        area = ColumnDataSource({name: [] for name in ("x", "top", "low")})
+        target.areas.append(target.plot.varea("x", "low", "top", source=area, fill_alpha=0.9, visible=False))
+        source = ColumnDataSource({name: [] for name in ("x", "y", "two_theta", "d", "intensity")})
+        target.lines.append(target.plot.line("x", "y", source=source, line_width=1.3, line_join="round"))
+        fitted = ColumnDataSource({"x": [], "y": []})
+        target.backgrounds.append(
+            target.plot.line("x", "y", source=fitted, line_width=1.4, line_dash="dashed", line_alpha=0.8)
+        )
+    tell_lines(target.hover, target.legend, target.lines[:number])
+
+
+def _draw_windows(
+    target: PatternFigure, curves: Sequence[Curve], *, edges: np.ndarray | None, offset: bool, top: float, bottom: float
+) -> None:
+    """Outline the windows, and hatch those hidden from the model: of each curve when stacked, else of all of them."""
+    outlines: list[tuple[float, ...]] = []
+    gaps: list[tuple[float, ...]] = []
+    hidden = [curve.hidden for curve in curves if curve.hidden is not None]
+    if edges is not None and hidden:
+        spans = list(zip(np.minimum(edges[:-1], edges[1:]), np.maximum(edges[:-1], edges[1:]), strict=True))
+        outlines = [(left, right, bottom, top) for left, right in spans]
+        if offset:
+            rows = [(curve.hidden, float(row), row + 1.0) for row, curve in enumerate(curves)]
+        else:
+            rows = [(np.all(hidden, axis=0), bottom, top)]
+        gaps = [
+            (*span, low, high)
+            for flags, low, high in rows
+            if flags is not None
+            for span, flag in zip(spans, flags, strict=True)
+            if flag
+        ]
+    for source, quads in ((target.windows, outlines), (target.gaps, gaps)):
+        columns = zip(*quads, strict=True) if quads else ([], [], [], [])
+        source.data = dict(zip(("left", "right", "bottom", "top"), map(list, columns), strict=True))

@@ -1,0 +1,1 @@
+"""The loaded samples and their processed patterns."""

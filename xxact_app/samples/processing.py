@@ -1,0 +1,190 @@
+"""Sample → what the session's steps make of it, after each of them; what has not changed is not computed again."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xxact_app.samples.processing_steps import steps_to_preparation
+from xxact_app.samples.sample import Sample, without_name
+from xxact_app.session.session import Session
+from xxact_app.ui.safe_text import safe_message
+from xxact_core.errors import InputError, WavelengthError
+from xxact_core.patterns.conversions import CU_K_ALPHA, two_theta_to_d, two_theta_to_q
+from xxact_core.patterns.grid import GRID
+from xxact_core.patterns.pattern import GriddedPattern
+from xxact_core.processing.axis_steps import Displacement, ReadAxis, Step, ToCopper, ZeroShift
+from xxact_core.processing.pipeline import Preparation, profile_to_gridded
+from xxact_core.processing.profile import Profile, pattern_to_profile
+from xxact_core.processing.steps import SubtractBackground
+
+WINDOW_EDGES = GRID.start + GRID.step * GRID.window_points * np.arange(GRID.windows + 1)
+"""Edges of the windows that the model reads as tokens [deg 2θ at Cu Kα], shape (windows + 1,)."""
+
+_ON_THE_AXIS = (ReadAxis, ZeroShift, Displacement)
+"""Steps that say at which angles was measured: the pattern as measured is drawn behind them."""
+
+_MOST_KEPT = 256
+"""Stages kept at a time, the latest used: about 50 MB."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A pattern as one stage shows it: x on the chosen axis, the angle [deg], the spacing [Å], what was fitted.
+
+    `wavelength` is what the angles belong to [Å], where it is known.
+    """
+
+    x: np.ndarray
+    two_theta: np.ndarray
+    d: np.ndarray
+    intensity: np.ndarray
+    background: np.ndarray | None = None
+    wavelength: float | None = None
+
+
+class PatternStages:
+    """Computes the stages of patterns for one session.
+
+    samples: by key; asked each time, because they change.
+    """
+
+    def __init__(self, session: Session, samples: Callable[[], Mapping[str, Sample]]) -> None:
+        self.session = session
+        self._samples = samples
+        self._kept: OrderedDict[tuple[str, tuple[Step, ...]], Profile] = OrderedDict()
+        self._prepared_for: list[dict[str, Any]] = []
+        self._preparations: dict[float | None, Preparation] = {}
+        self._gridded: dict[str, tuple[Preparation, GriddedPattern]] = {}
+
+    def forget(self) -> None:
+        """Compute everything anew, because the samples changed."""
+        self._kept.clear()
+        self._gridded.clear()
+
+    def wavelength(self, key: str) -> float | None:
+        """Wavelength [Å] of a pattern: the user's, else the file's, else None."""
+        return self.session.wavelengths.get(key, self._samples()[key].pattern.wavelength)
+
+    def preparation(self, key: str) -> Preparation:
+        """The steps that are switched on, with the wavelength that the user gave this pattern."""
+        return self._preparation(self.session.wavelengths.get(key))
+
+    def _preparation(self, wavelength: float | None = None) -> Preparation:
+        """The steps that are switched on, with a wavelength [Å] or the file's; made once for each list of steps."""
+        if self._prepared_for != self.session.steps:
+            self._prepared_for = deepcopy(self.session.steps)
+            self._preparations = {None: steps_to_preparation(self.session.steps)}
+        if wavelength not in self._preparations:
+            with_it = self._preparations[None].replace_step(ToCopper(wavelength=wavelength))
+            self._preparations[wavelength] = with_it
+        return self._preparations[wavelength]
+
+    def shown_steps(self) -> tuple[Step, ...]:
+        """The steps behind which the chosen stage shows patterns, without the wavelengths of single patterns."""
+        steps = self._preparation().steps
+        if self.session.stage == "gridded":
+            return steps
+        if self.session.stage == "step":
+            before = self.session.steps[: self.session.shown_step + 1]
+            return steps[: sum(not step.get("off") for step in before)]
+        return _of_kinds(steps, *_ON_THE_AXIS)
+
+    def gridded(self, key: str) -> GriddedPattern:
+        """What the model sees of a pattern; `InputError` says why not."""
+        preparation = self.preparation(key)
+        if key not in self._gridded or self._gridded[key][0] != preparation:
+            try:
+                profile = self._profile(key, preparation.steps)
+            except WavelengthError:
+                if self.wavelength(key) is not None:
+                    raise
+                msg = "The file does not say its wavelength, and none is assumed: please enter it."
+                raise WavelengthError(msg, code="E_WAVELENGTH") from None
+            self._gridded[key] = preparation, profile_to_gridded(profile, override_coverage=True)
+        return self._gridded[key][1]
+
+    def trace(self, key: str) -> Trace | str:
+        """The pattern at the chosen stage on the chosen axis, or in safe words why it cannot be drawn."""
+        try:
+            if self.session.stage == "gridded":
+                return self._gridded_trace(key)
+            return self._stage_trace(key)
+        except InputError as error:
+            return safe_message(without_name(error, self._samples()[key].pattern.name))
+
+    def _stage_trace(self, key: str) -> Trace | str:
+        """As measured, or behind the step that is shown, with the curve that is taken away from there on."""
+        steps, background = self.preparation(key).steps, None
+        if self.session.stage == "measured":  # the shifts move the curve with the pattern, and need no other fit
+            shown, fitting = _of_kinds(steps, *_ON_THE_AXIS), _of_kinds(steps, ReadAxis, SubtractBackground)
+        else:
+            count = len(self.shown_steps())
+            shown, fitting = steps[:count], steps[: count + 1]
+        taken_away = bool(fitting) and isinstance(fitting[-1], SubtractBackground) and fitting != shown
+        if self.session.show_background and taken_away:
+            background = self._profile(key, fitting).background
+        return self._to_trace(key, shown, background=background)
+
+    def _to_trace(self, key: str, steps: tuple[Step, ...], *, background: np.ndarray | None) -> Trace | str:
+        profile = self._profile(key, steps)
+        at_copper = profile.at_copper or any(isinstance(step, ToCopper) for step in steps)
+        wavelength = CU_K_ALPHA if at_copper else self.wavelength(key)
+        if wavelength is None and self.session.axis != "two_theta":
+            return "its wavelength is not known"
+        angles = profile.two_theta
+        return Trace(
+            x=self.on_axis(angles, wavelength=wavelength),
+            two_theta=angles,
+            d=np.full_like(angles, np.nan) if wavelength is None else spacing(angles, wavelength=wavelength),
+            intensity=np.where(profile.covered, profile.intensity, np.nan),
+            background=background,
+            wavelength=wavelength,
+        )
+
+    def _gridded_trace(self, key: str) -> Trace:
+        gridded = self.gridded(key)
+        return Trace(
+            x=self.on_axis(GRID.two_theta, wavelength=CU_K_ALPHA),
+            two_theta=GRID.two_theta,
+            d=spacing(GRID.two_theta, wavelength=CU_K_ALPHA),
+            intensity=np.where(gridded.coverage, gridded.intensity.astype(np.float64), np.nan),
+            wavelength=CU_K_ALPHA,
+        )
+
+    def on_axis(self, two_theta: np.ndarray, *, wavelength: float | None) -> np.ndarray:
+        """Angles [deg] on the session's axis; only 2θ does without a wavelength."""
+        if self.session.axis == "two_theta" or wavelength is None:
+            return np.asarray(two_theta, dtype=np.float64)
+        if self.session.axis == "q":
+            return two_theta_to_q(two_theta, wavelength=wavelength)
+        return spacing(two_theta, wavelength=wavelength)
+
+    def _profile(self, key: str, steps: tuple[Step, ...]) -> Profile:
+        """The pattern after these steps, from the longest beginning of them that is kept."""
+        place = (key, steps)
+        if place in self._kept:
+            self._kept.move_to_end(place)
+            return self._kept[place]
+        if steps:
+            profile = steps[-1].apply(self._profile(key, steps[:-1]))
+        else:
+            profile = pattern_to_profile(self._samples()[key].pattern)
+        self._kept[place] = profile
+        if len(self._kept) > _MOST_KEPT:
+            self._kept.popitem(last=False)
+        return profile
+
+
+def _of_kinds(steps: tuple[Step, ...], *kinds: type[Step]) -> tuple[Step, ...]:
+    return tuple(step for step in steps if isinstance(step, kinds))
+
+
+def spacing(two_theta: np.ndarray, *, wavelength: float) -> np.ndarray:
+    """Lattice spacing [Å]; NaN at and below 0°, where a zero shift may put the first points."""
+    return np.where(two_theta > 0, two_theta_to_d(np.maximum(two_theta, 1e-9), wavelength=wavelength), np.nan)

@@ -1,0 +1,220 @@
+"""The session's list of steps: plain values that can be added, changed, moved, switched off and taken out.
+
+A step is what `Preparation.to_dict` writes of it, with `"off": True` where it is kept but not done. Every list that
+these functions return is a preparation with all of its steps switched on, so that switching one on never fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from xxact_core.errors import PreparationError
+from xxact_core.patterns.conversions import AXIS_KINDS
+from xxact_core.processing.background import ARPLS_STIFFNESS, BACKGROUND_METHODS
+from xxact_core.processing.pipeline import Preparation
+from xxact_core.processing.steps import STEPS
+
+NEEDED = ("to_copper", "put_on_grid")
+"""Steps without which nothing ends on the grid: they stay, and stay on."""
+
+_STARTS: dict[str, dict[str, Any]] = {
+    "read_axis": {"kind": "theta"},
+    "zero_shift": {"shift": 0.0},
+    "displacement": {"displacement": 0.0, "radius": 200.0},
+    "keep_range": {"start": 5.0, "stop": 90.0},
+    "subtract_background": {"method": "arpls"},
+    "smooth": {"sigma": 0.05},
+}
+"""Settings of a step that was just added; what is not named has the default of the step."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting of a step, for a form: a number between limits, or one of choices.
+
+    only_with: choice of the step's other setting without which this one means nothing; empty where it always counts.
+    """
+
+    name: str
+    label: str
+    low: float = 0.0
+    high: float = 0.0
+    increment: float = 0.01
+    choices: tuple[str, ...] = ()
+    only_with: str = ""
+
+
+@dataclass(frozen=True)
+class StepKind:
+    """A kind of step in words: what it is called, what it does, and what can be set."""
+
+    name: str
+    label: str
+    words: str
+    settings: tuple[Setting, ...] = ()
+
+
+def _number(step: str, name: str, label: str, *, increment: float, only_with: str = "") -> Setting:
+    low, high = STEPS[step].LIMITS[name]
+    return Setting(name, label, low, high, increment, only_with=only_with)
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        StepKind(
+            "read_axis", "Read the axis", "What the positions of the files are, where they are not 2θ.",
+            (Setting("kind", "Axis of the files", choices=AXIS_KINDS),),
+        ),
+        StepKind(
+            "zero_shift", "Zero shift", "Added to every measured angle.",
+            (_number("zero_shift", "shift", "Shift [° 2θ]", increment=0.01),),
+        ),
+        StepKind(
+            "displacement", "Displacement", "Puts a specimen that lay too low back in its place.",
+            (
+                _number("displacement", "displacement", "Too low by [mm]", increment=0.01),
+                _number("displacement", "radius", "Goniometer radius [mm]", increment=0.5),
+            ),
+        ),
+        StepKind("to_copper", "To Cu Kα", "Moves the angles to Cu Kα, from the wavelength of each file."),
+        StepKind(
+            "strip_kalpha2", "Strip Kα2", "Leaves Kα1 alone.",
+            (_number("strip_kalpha2", "ratio", "Kα2 over Kα1", increment=0.05),),
+        ),
+        StepKind(
+            "keep_range", "Keep a range", "What lies outside counts as not measured.",
+            (
+                _number("keep_range", "start", "From [° 2θ]", increment=0.5),
+                _number("keep_range", "stop", "To [° 2θ]", increment=0.5),
+            ),
+        ),
+        StepKind("put_on_grid", "Put on the grid", "4250 points from 5° to 90°."),
+        StepKind(
+            "subtract_background", "Subtract the background", "Takes the smooth curve under the lines away.",
+            (
+                Setting("method", "Method", choices=BACKGROUND_METHODS),
+                _number("subtract_background", "stiffness", "Stiffness", increment=1e5, only_with="arpls"),
+                _number("subtract_background", "half_window", "Half window [°]", increment=0.1, only_with="snip"),
+            ),
+        ),
+        StepKind(
+            "smooth", "Smear", "Lays a Gaussian over the pattern.",
+            (_number("smooth", "sigma", "σ [° 2θ]", increment=0.01),),
+        ),
+    )
+}  # fmt: skip
+"""All kinds of steps, in the order in which they usually stand."""
+
+
+def steps_to_preparation(steps: Sequence[dict[str, Any]], *, all_on: bool = False) -> Preparation:
+    """The steps that are switched on, or all of them, as the core has them.
+
+    Raises:
+        PreparationError: a step or a setting is not one, or stands where it cannot.
+    """
+    kept = [step for step in steps if all_on or not step.get("off")]
+    plain = [{name: value for name, value in step.items() if name != "off"} for step in kept]
+    return Preparation.from_dict({"steps": plain})
+
+
+def settings_of(step: dict[str, Any]) -> dict[str, Any]:
+    """All the settings of a step, those that are not written with their defaults."""
+    kind = STEPS[step["step"]]
+    return {item.name: step.get(item.name, item.default) for item in fields(kind)}
+
+
+def describe_step(step: dict[str, Any]) -> str:
+    """The settings of a step that matter, in a few words; empty where it has none."""
+    values = settings_of(step)
+    words = {
+        "read_axis": lambda: str(values["kind"]).replace("_", " "),
+        "zero_shift": lambda: f"{values['shift']:+g}°",
+        "displacement": lambda: f"{values['displacement']:g} mm at {values['radius']:g} mm",
+        "strip_kalpha2": lambda: f"ratio {values['ratio']:g}",
+        "keep_range": lambda: f"{values['start']:g}–{values['stop']:g}°",
+        "subtract_background": lambda: {
+            "arpls": "arPLS" + ("" if values["stiffness"] == ARPLS_STIFFNESS else f", {values['stiffness']:.3g}"),
+            "snip": f"SNIP, {values['half_window']:g}°",
+        }.get(values["method"], "none"),
+        "smooth": lambda: f"σ {values['sigma']:g}°",
+    }
+    name = step["step"]
+    return words[name]() if name in words else ""
+
+
+def addable(steps: Sequence[dict[str, Any]]) -> list[str]:
+    """Names of the steps that can still be added."""
+    present = {step["step"] for step in steps}
+    return [name for name in KINDS if STEPS[name].REPEATS or name not in present]
+
+
+def add_step(steps: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """With one more step, at its usual place."""
+    rank = list(KINDS).index(name)
+    later = (place for place, step in enumerate(steps) if list(KINDS).index(step["step"]) > rank)
+    place = next(later, len(steps))
+    return _checked([*steps[:place], {"step": name, **_STARTS.get(name, {})}, *steps[place:]])
+
+
+def change_step(steps: Sequence[dict[str, Any]], place: int, **settings: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - numbers and names
+    """With other settings of the step at a place, from 0."""
+    return _checked([*steps[:place], {**steps[place], **settings}, *steps[place + 1 :]])
+
+
+def switch_step(steps: Sequence[dict[str, Any]], place: int, *, on: bool) -> list[dict[str, Any]]:
+    """With the step at a place done or not."""
+    step = {name: value for name, value in steps[place].items() if name != "off"}
+    return _checked([*steps[:place], step if on else {**step, "off": True}, *steps[place + 1 :]])
+
+
+def move_step(steps: Sequence[dict[str, Any]], place: int, *, by: int) -> list[dict[str, Any]]:
+    """With the step at a place moved by so many places; `PreparationError` where it cannot stand there."""
+    moved = list(steps)
+    if not 0 <= place + by < len(moved):
+        msg = f"the step {moved[place]['step']!r} cannot move further"
+        raise PreparationError(msg, code="E_PREPARATION")
+    moved.insert(place + by, moved.pop(place))
+    return _checked(moved)
+
+
+def can_move(steps: Sequence[dict[str, Any]], place: int, *, by: int) -> bool:
+    """Whether the step at a place may stand so many places further."""
+    try:
+        move_step(steps, place, by=by)
+    except PreparationError:
+        return False
+    return True
+
+
+def remove_step(steps: Sequence[dict[str, Any]], place: int) -> list[dict[str, Any]]:
+    """Without the step at a place; `PreparationError` where it is needed."""
+    return _checked([*steps[:place], *steps[place + 1 :]])
+
+
+def place_of(steps: Sequence[dict[str, Any]], name: str) -> int | None:
+    """Place of the first step of a name, or None."""
+    return next((place for place, step in enumerate(steps) if step["step"] == name), None)
+
+
+def value_of(steps: Sequence[dict[str, Any]], name: str, setting: str) -> Any:  # noqa: ANN401 - a number or a name
+    """A setting of the first step of a name, or None where there is no such step or it is switched off."""
+    place = place_of(steps, name)
+    return None if place is None or steps[place].get("off") else settings_of(steps[place])[setting]
+
+
+def set_value(steps: Sequence[dict[str, Any]], name: str, **settings: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - numbers and names
+    """With these settings of the first step of a name, which is switched on, and added where it is missing."""
+    if place_of(steps, name) is None:
+        steps = add_step(steps, name)
+    place = place_of(steps, name) or 0
+    return change_step(switch_step(steps, place, on=True), place, **settings)
+
+
+def _checked(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The list, if all its steps can be done in this order and those that are needed are on."""
+    steps_to_preparation(steps, all_on=True)
+    steps_to_preparation(steps)
+    return steps

@@ -1,0 +1,74 @@
+"""Dropped structures → references: their lines, drawn under the patterns."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from xxact_app.samples.sample import file_to_name, free_name, naming
+from xxact_core.errors import StructureError
+from xxact_core.patterns.conversions import two_theta_to_d
+from xxact_core.simulation.cif_reading import read_foreign_cif
+from xxact_core.simulation.reference_lines import ReferenceLines
+
+_ATOMS = re.compile(rb"^\s*_atom_site_(?:fract_x|cartn_x|label)\b", re.MULTILINE | re.IGNORECASE)
+_INTENSITIES = re.compile(rb"^\s*_pd_(?:meas|proc|calc)_\w*(?:intensity|counts)", re.MULTILINE | re.IGNORECASE)
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A structure that was read: `name` is safe to show, `file` is the name as it came."""
+
+    key: str
+    name: str
+    file: str
+    lines: ReferenceLines
+    content: bytes = b""
+
+
+def is_structure(content: bytes) -> bool:
+    """Whether a file is a CIF of atoms without a measured pattern."""
+    return bool(_ATOMS.search(content)) and not _INTENSITIES.search(content)
+
+
+def read_reference(file: str, content: bytes, *, taken: Collection[str]) -> Reference:
+    """Read one dropped CIF, in a process of its own that ends where it takes too much.
+
+    taken: names that other references have already.
+
+    Raises:
+        StructureError: what is wrong with it, in words that begin with its name.
+    """
+    name = file_to_name(file)
+    with naming(name, as_=StructureError, code="E_STRUCTURE"):
+        lines = read_foreign_cif(content, name=name)
+    key = f"cif-{hashlib.sha256(content).hexdigest()[:16]}"
+    return Reference(key, free_name(name, taken), file, lines, content)
+
+
+@dataclass(frozen=True)
+class ReferenceTrace:
+    """Lines of a reference at one wavelength: x on the chosen axis, angle [deg], d [Å], intensity [%], hkl in words."""
+
+    x: np.ndarray
+    two_theta: np.ndarray
+    d: np.ndarray
+    intensity: np.ndarray
+    hkl: list[str]
+
+
+def lines_to_trace(lines: ReferenceLines, *, wavelength: float, to_axis: Callable[..., np.ndarray]) -> ReferenceTrace:
+    """The lines as a wavelength [Å] shows them; `to_axis` puts angles [deg] on the chosen axis."""
+    sticks = lines.at(wavelength)
+    indices = [] if sticks.hkl is None else sticks.hkl.tolist()
+    return ReferenceTrace(
+        x=to_axis(sticks.two_theta, wavelength=wavelength),
+        two_theta=sticks.two_theta,
+        d=two_theta_to_d(sticks.two_theta, wavelength=wavelength),
+        intensity=sticks.intensity,
+        hkl=[" ".join(map(str, hkl)) for hkl in indices],
+    )

@@ -1,0 +1,281 @@
+"""What follows from the user's choices: read patterns, grids, parsed formulas, predictions. Views only read it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import param
+
+from xxact_app.library.predictors import load_predictor
+from xxact_app.samples.processing import WINDOW_EDGES, PatternStages, Trace
+from xxact_app.samples.reference_structure import (
+    Reference,
+    ReferenceTrace,
+    is_structure,
+    lines_to_trace,
+    read_reference,
+)
+from xxact_app.samples.results import Answer, Missing, Wanted
+from xxact_app.samples.sample import Problem, Sample, list_examples, read_sample, read_scan, without_name
+from xxact_app.session.session import Session
+from xxact_app.ui.safe_text import safe_message
+from xxact_core.compositions.composition import Composition
+from xxact_core.compositions.partial import PartialComposition
+from xxact_core.compositions.partial_text import NOTHING_KNOWN, parse_composition
+from xxact_core.errors import CheckpointError, FormulaError, InputError, WavelengthError
+from xxact_core.patterns.conversions import CU_K_ALPHA, WAVELENGTHS, parse_wavelength
+from xxact_core.patterns.grid import GRID
+from xxact_core.patterns.pattern import LEAST_WINDOW, GriddedPattern
+from xxact_core.processing.background import baseline
+from xxact_core.processing.gridding import LEAST_COVERAGE
+
+if TYPE_CHECKING:
+    from xxact_core.prediction.predictor import Predictor
+
+logger = logging.getLogger(__name__)
+
+HIDDEN = f"hidden from the model, because less than {LEAST_WINDOW:.0%} of the window was measured"
+"""What is said of a window that the model is not shown."""
+
+RADIATIONS = dict(WAVELENGTHS)
+"""Named wavelengths [Å] that the app offers."""
+
+
+_MOST_RESULTS = 512
+
+
+def to_wavelength(text: str) -> float:
+    """Wavelength [Å] of a name or a number; `InputError` lists the choices."""
+    return parse_wavelength(text)
+
+
+def warm_up() -> None:
+    """Load what the first file and the first prediction need, before they are there; they will tell what is wrong."""
+    try:
+        baseline(GRID.two_theta, method="arpls")
+        load_predictor()
+    except InputError as error:
+        logger.warning("the model cannot be loaded: %s", error)
+
+
+class Store(param.Parameterized):
+    """Everything computed for one session."""
+
+    samples = param.Dict(default={}, constant=True, doc="Sample by key, in the order of the session.")
+    problems = param.List(default=[], item_type=Problem, constant=True)
+
+    def __init__(self, session: Session, *, predictor: Callable[[], Predictor] | None = None) -> None:
+        super().__init__()
+        self.session = session
+        self._predictor = predictor or (lambda: load_predictor(session.model))
+        self._results: dict[tuple[object, ...], object] = {}
+        self._references: dict[str, Reference] = {}
+        self.read: dict[str, Sample] = {}
+        self._new: set[str] = set()  # read, and not yet taken up by the session
+        self._counter = 0
+        self.stages = PatternStages(session, lambda: self.samples)
+        session.param.watch(self._follow_files, "files")
+        session.param.watch(self._read_scans, "scans")
+        session.param.watch(self._forget_dismissed, "dismissed")
+
+    # --------------------------------------------------------------------------------------------------------- reading
+    def read_files(self, files: Iterable[tuple[str, bytes]], *, taken: Collection[str] | None = None) -> list[str]:
+        """Read dropped files and return the keys of the patterns in them; CIFs of structures become references.
+
+        Those that cannot be read become problems. taken: names that patterns must not have; by default those of the
+        samples that are there.
+        """
+        keys = []
+        for file, content in files:
+            self._counter += 1
+            names = {sample.name for sample in self.samples.values()} if taken is None else taken
+            try:
+                if is_structure(content):
+                    self._take_reference(file, content)
+                    continue
+                sample = read_sample(file, content, number=self._counter, taken=names)
+            except InputError as error:
+                self.add_problem(str(error))
+                continue
+            self.take(sample)
+            keys.append(sample.key)
+        return keys
+
+    def take(self, sample: Sample) -> None:
+        """Keep a pattern that was read, until the session takes it up or does not."""
+        self.read[sample.key] = sample
+        self._new.add(sample.key)
+        with param.edit_constant(self):
+            self.samples = {**self.samples, sample.key: sample}
+
+    @property
+    def references(self) -> dict[str, Reference]:
+        """The structures that are drawn as lines, by key, in the order of the session."""
+        return {key: self._references[key] for key in self.session.references if key in self._references}
+
+    def reference_trace(self, key: str, *, wavelength: float) -> ReferenceTrace:
+        """Lines of a reference at a wavelength [Å], on the session's axis."""
+        return lines_to_trace(self._references[key].lines, wavelength=wavelength, to_axis=self.stages.on_axis)
+
+    def _take_reference(self, file: str, content: bytes) -> None:
+        reference = read_reference(file, content, taken={other.name for other in self.references.values()})
+        if reference.key not in self.session.references:
+            self._references[reference.key] = reference
+            self.session.references = [*self.session.references, reference.key]
+
+    def read_examples(self) -> tuple[list[str], dict[str, str], dict[str, float]]:
+        """Read the example files that come with the app: keys, and formulas and wavelengths [Å] where known."""
+        try:
+            examples = list_examples()
+        except InputError as error:
+            self.add_problem(str(error))
+            return [], {}, {}
+        present = {sample.file for sample in self.samples.values()}
+        keys: list[str] = []
+        formulas: dict[str, str] = {}
+        wavelengths: dict[str, float] = {}
+        for example in examples:
+            if example.path.name not in present:
+                read = self.read_files([(example.path.name, example.path.read_bytes())])
+                keys += read
+                formulas |= {key: example.formula for key in read if example.formula}
+                stated = [key for key in read if self.wavelength(key) is not None]
+                if example.wavelength and not stated:
+                    wavelengths |= dict.fromkeys(read, to_wavelength(example.wavelength))
+        return keys, formulas, wavelengths
+
+    def first_predictable(self, keys: Iterable[str]) -> str:
+        """The first of these patterns of which enough was measured for a prediction, or no key."""
+        for key in keys:
+            try:
+                if self.gridded(key).extent >= LEAST_COVERAGE:
+                    return key
+            except InputError:
+                continue
+        return ""
+
+    def add_problem(self, text: str) -> None:
+        """Put a problem on the list that the user sees."""
+        self._counter += 1
+        with param.edit_constant(self):
+            self.problems = [*self.problems, Problem(f"problem-{self._counter}", safe_message(text))]
+
+    def keep_read(self, keys: Iterable[str]) -> None:
+        """Forget all samples that were read but these, which are shown or can come back, and those just read."""
+        self.read = {key: self.read[key] for key in dict.fromkeys([*keys, *self._new]) if key in self.read}
+
+    def _follow_files(self, _event: object) -> None:
+        self._new.difference_update(self.session.files)
+        with param.edit_constant(self):
+            self.samples = {key: self.read[key] for key in self.session.files if key in self.read}
+        self._results.clear()
+        self.stages.forget()
+        self._read_scans()
+
+    def _forget_dismissed(self, _event: object) -> None:
+        with param.edit_constant(self):
+            self.problems = [problem for problem in self.problems if problem.key not in self.session.dismissed]
+
+    # ------------------------------------------------------------------------------------------------------ processing
+    def wavelength(self, key: str) -> float | None:
+        """Wavelength [Å] of a pattern: the user's, else the file's, else None."""
+        return self.stages.wavelength(key)
+
+    def without_wavelength(self) -> list[str]:
+        """Keys of the patterns whose wavelength nobody has said yet."""
+        return [key for key in self.samples if self.wavelength(key) is None]
+
+    def gridded(self, key: str) -> GriddedPattern:
+        """What the model sees of a pattern; `InputError` says why not."""
+        return self.stages.gridded(key)
+
+    def hidden_windows(self, key: str) -> np.ndarray:
+        """Which windows of a pattern are hidden from the model, because too little of them was measured, (windows,)."""
+        return self.gridded(key).hidden_windows
+
+    def trace(self, key: str) -> Trace | str:
+        """The pattern at the chosen stage on the chosen axis, or in safe words why it cannot be drawn."""
+        return self.stages.trace(key)
+
+    def program(self, key: str) -> str:
+        """Python that reads a pattern's file and prepares it as here, giving `gridded`."""
+        scan = self.session.scans.get(key, 0)
+        return self.stages.preparation(key).to_python(self.samples[key].file, scan=scan)
+
+    def window_edges(self) -> np.ndarray:
+        """Edges of the windows on the session's axis, shape (windows + 1,)."""
+        return self.stages.on_axis(WINDOW_EDGES, wavelength=CU_K_ALPHA)
+
+    def _read_scans(self, _event: object = None) -> None:
+        """Read the scans that the session asks for and that are not there; one that cannot be read changes nothing."""
+        session, samples = self.session, dict(self.samples)
+        wanted = {key: session.scans.get(key, 0) for key in session.files if key in samples}
+        changed = {key: scan for key, scan in wanted.items() if samples[key].scan != scan}
+        for key, scan in changed.items():
+            try:
+                samples[key] = read_scan(samples[key], scan=scan)
+            except InputError as error:
+                self.add_problem(str(error))
+                with param.parameterized.discard_events(session):
+                    session.scans = {**session.scans, key: samples[key].scan}
+        if changed:
+            self.read |= {key: samples[key] for key in changed}
+            with param.edit_constant(self):
+                self.samples = samples
+            self._results.clear()
+            self.stages.forget()
+
+    # ------------------------------------------------------------------------------------------------------ prediction
+    def composition(self, formula: str) -> Composition:
+        """The parsed formula; `FormulaError` says what is wrong with it, or that it leaves something open."""
+        known = self.known(formula)
+        if isinstance(known, PartialComposition):
+            msg = f"the composition is known in part ({known.in_words}), and here the whole formula is needed"
+            raise FormulaError(msg, code="E_FORMULA")
+        return known
+
+    def known(self, formula: str) -> Composition | PartialComposition:
+        """What is known of a composition, nothing where nothing is typed; `FormulaError` says what is wrong with it."""
+        return parse_composition(formula or NOTHING_KNOWN)
+
+    def predictor(self) -> Predictor:
+        """The chosen model; `CheckpointError` says why there is none."""
+        return self._predictor()
+
+    def question(self, key: str) -> tuple[object, ...]:
+        """What the answer for a pattern depends on: as long as this stays, so does the answer."""
+        session = self.session
+        formula = session.formulas.get(key, "").strip()
+        return "prediction", key, formula, self.stages.preparation(key), session.scans.get(key, 0), session.model
+
+    def answer(self, key: str | None = None) -> Answer | Missing:
+        """The prediction for a pattern, the chosen one if none is named, or what is missing for one."""
+        session = self.session
+        key = session.chosen if key is None else key
+        sample, formula = self.samples.get(key), session.formulas.get(key, "").strip()
+        if sample is None:
+            return Missing("Drop a diffractogram first, or load the example data.")
+        try:
+            composition, gridded = self.known(formula), self.gridded(sample.key)
+            if gridded.extent < LEAST_COVERAGE and not session.override_coverage:
+                share = f"{gridded.extent:.0%} of 5-90° 2θ (Cu Kα)"
+                words = f"Only {share} lies in the scan, less than the {LEAST_COVERAGE:.0%} that a prediction needs."
+                return Missing(words, "coverage")
+            prediction = self._kept(self.question(key), lambda: self._predictor().predict(gridded, composition))
+        except InputError as error:
+            start = "The model cannot be loaded. " if isinstance(error, CheckpointError) else ""
+            what: Wanted = "wavelength" if isinstance(error, WavelengthError) else "input"
+            return Missing(safe_message(start + without_name(error, sample.name)), what)
+        return Answer(sample, formula, prediction)
+
+    def _kept(self, key: tuple[object, ...], make: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever `make` makes
+        made = self._results.get(key)  # looked up once: another thread may clear them
+        if made is None:
+            made = make()
+            if len(self._results) >= _MOST_RESULTS:
+                self._results.clear()
+            self._results[key] = made
+        return made

@@ -1,0 +1,1 @@
+"""The Embeddings screen: maps of what a model has learned."""

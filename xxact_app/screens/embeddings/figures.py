@@ -1,0 +1,194 @@
+"""Places of materials → native Bokeh maps: points that the browser draws, or of very many an image drawn here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from bokeh.models import (
+    ColorBar,
+    ColumnDataSource,
+    FixedTicker,
+    GlyphRenderer,
+    HoverTool,
+    LabelSet,
+    LassoSelectTool,
+    LinearColorMapper,
+    Range1d,
+)
+from bokeh.palettes import Cividis256
+from bokeh.plotting import figure
+
+from xxact_app.plots.rasterise import points_to_image
+from xxact_core.quantities import CRYSTAL_SYSTEM_COLOURS, Quantity
+
+MOST_POINTS = 200_000
+"""Materials that the browser draws one by one; of more it gets an image, drawn anew for what is zoomed to."""
+
+MOST_NAMED = 60_000
+"""Materials whose names travel to the browser for the hover; selecting names them in any number."""
+
+MOST_MARKED = 5000
+"""Selected materials that are ringed on an image."""
+
+MOST_LABELS = 5
+"""Samples of the user whose names are written on the map."""
+
+IMAGE_SIZE = (640, 480)
+UNKNOWN = "#9AA3AE"
+_OUTLIERS = (2, 98)
+_SMALLEST, _LARGEST = 3.0, 7.0
+
+
+@dataclass(frozen=True)
+class Colouring:
+    """What colours the materials: a number each, and how numbers become colours."""
+
+    label: str
+    values: np.ndarray
+    palette: tuple[str, ...]
+    low: float
+    high: float
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MapFigure:
+    """One map, and what of it changes."""
+
+    plot: figure
+    points: GlyphRenderer
+    image: GlyphRenderer
+    stars: GlyphRenderer
+    pixels: ColumnDataSource
+    marked: ColumnDataSource
+    own: ColumnDataSource
+    names: LabelSet
+    mapper: LinearColorMapper
+    bar: ColorBar
+    hover: HoverTool
+
+
+def colour_by(quantity: Quantity, values: np.ndarray) -> Colouring:
+    """A few classes, such as crystal systems, have a colour each; all else goes from its 2nd to its 98th percentile."""
+    values = values.astype(np.float32)
+    if 0 < len(quantity.classes) <= len(CRYSTAL_SYSTEM_COLOURS):
+        last = len(quantity.classes) - 0.5
+        colours = CRYSTAL_SYSTEM_COLOURS[: len(quantity.classes)]
+        return Colouring(quantity.label, values, colours, -0.5, last, quantity.classes)
+    values = values + (quantity.kind == "class")  # the number of a space group, which counts from 1
+    known = values[np.isfinite(values)]
+    low, high = (float(edge) for edge in np.percentile(known, _OUTLIERS)) if known.size else (0.0, 1.0)
+    unit = f" [{quantity.unit}]" if quantity.unit else ""
+    return Colouring(f"{quantity.label}{unit}", values, Cividis256, low, high if high > low else low + 1.0)
+
+
+def map_figure(source: ColumnDataSource, *, number: int, height: int = 430) -> MapFigure:
+    """An empty map whose points are the columns `x{number}` and `y{number}` of a source, which other maps may share."""
+    plot = figure(
+        height=height, sizing_mode="stretch_width", x_range=Range1d(-1, 1), y_range=Range1d(-1, 1),
+        tools="pan,wheel_zoom,box_select,reset,save", active_scroll=None,
+        toolbar_location="above", output_backend="canvas", lod_threshold=50_000,
+    )  # fmt: skip
+    plot.toolbar.logo = None
+    lasso = LassoSelectTool(continuous=False)  # the table waits for the end of the stroke
+    plot.add_tools(lasso)
+    plot.toolbar.active_drag = lasso
+    mapper = LinearColorMapper(palette=CRYSTAL_SYSTEM_COLOURS, low=-0.5, high=6.5, nan_color=UNKNOWN)
+    pixels = ColumnDataSource({"image": [], "x": [], "y": [], "dw": [], "dh": []})
+    image = plot.image_rgba("image", x="x", y="y", dw="dw", dh="dh", source=pixels)
+    points = plot.scatter(
+        f"x{number}", f"y{number}", source=source, size=5, line_color=None, fill_alpha=0.75,
+        color={"field": "value", "transform": mapper}, nonselection_fill_alpha=0.08, nonselection_line_color=None,
+        selection_fill_alpha=0.95, name="materials",
+    )  # fmt: skip
+    marked = ColumnDataSource({"x": [], "y": []})
+    plot.scatter("x", "y", source=marked, size=6, fill_color=None, line_color="#D0021B", line_width=1)
+    own = ColumnDataSource({"x": [], "y": [], "name": []})
+    stars = plot.scatter(
+        "x", "y", source=own, size=17, marker="star", fill_color="#FFD400", line_color="#101010", name="own"
+    )
+    names = LabelSet(x="x", y="y", text="name", source=own, x_offset=9, y_offset=4, text_font_size="12px")
+    plot.add_layout(names)
+    bar = ColorBar(color_mapper=mapper, width=10, padding=4, margin=4, label_standoff=6, title_text_font_size="12px")
+    plot.add_layout(bar, "right")
+    hover = HoverTool(renderers=[points, stars], tooltips=[("", "@name")], attachment="above")
+    plot.add_tools(hover)
+    return MapFigure(plot, points, image, stars, pixels, marked, own, names, mapper, bar, hover)
+
+
+def draw_map(
+    target: MapFigure,
+    places: np.ndarray,
+    colouring: Colouring,
+    *,
+    explained: np.ndarray,
+    own: Sequence[tuple[float, float, str]],
+    text_colour: str,
+) -> None:
+    """Show materials at `places`, shape (materials, 2), and own samples as (x, y, name); ranges show all of them.
+
+    The points themselves are in the shared source of the figure: its owner fills it.
+    """
+    many = len(places) > MOST_POINTS
+    target.points.visible, target.image.visible = not many, many
+    target.points.glyph.size = float(np.clip(400 / np.sqrt(max(len(places), 1)), _SMALLEST, _LARGEST))
+    named = not many and len(places) <= MOST_NAMED
+    target.hover.renderers = [target.stars, *([target.points] if named else [])]
+    colour_map(target, colouring)
+    show_own(target, own)
+    target.marked.data = {"x": [], "y": []}
+    target.names.text_color = text_colour
+    for axis, share, number in zip((target.plot.xaxis, target.plot.yaxis), explained, (1, 2), strict=True):
+        axis.axis_label = f"Principal component {number} ({share:.0%} of the variance)"
+    everything = np.concatenate([places, np.array([[x, y] for x, y, _ in own], dtype=np.float32).reshape(-1, 2)])
+    for axis, low, high in zip(
+        (target.plot.x_range, target.plot.y_range), everything.min(axis=0), everything.max(axis=0), strict=True
+    ):
+        room = 0.04 * float(high - low) or 1.0
+        start, end = float(low) - room, float(high) + room
+        axis.update(start=start, end=end, reset_start=start, reset_end=end)
+    if many:
+        draw_image(target, places, colouring)
+    else:
+        target.pixels.data = {name: [] for name in target.pixels.data}
+
+
+def show_own(target: MapFigure, own: Sequence[tuple[float, float, str]]) -> None:
+    """Show the user's samples as (x, y, name), and no others; of many, names stand in the hover only."""
+    target.names.visible = len(own) <= MOST_LABELS
+    target.own.data = {
+        "x": [x for x, _, _ in own], "y": [y for _, y, _ in own], "name": [name for _, _, name in own]
+    }  # fmt: skip
+
+
+def colour_map(target: MapFigure, colouring: Colouring) -> None:
+    """Give the colours another meaning; the values are in the shared source."""
+    target.mapper.update(palette=list(colouring.palette), low=colouring.low, high=colouring.high)
+    target.bar.title = colouring.label
+    if colouring.classes:
+        target.bar.ticker = FixedTicker(ticks=list(range(len(colouring.classes))))
+        target.bar.major_label_overrides = dict(enumerate(colouring.classes))
+    else:
+        ticks = np.linspace(colouring.low, colouring.high, 5)
+        target.bar.ticker = FixedTicker(ticks=[float(f"{tick:.3g}") for tick in ticks])
+        target.bar.major_label_overrides = {}
+
+
+def draw_image(target: MapFigure, places: np.ndarray, colouring: Colouring) -> None:
+    """Draw the materials within the present ranges as an image."""
+    x, y = target.plot.x_range, target.plot.y_range
+    pixels = points_to_image(
+        places, colouring.values, palette=colouring.palette, value_range=(colouring.low, colouring.high),
+        x_range=(x.start, x.end), y_range=(y.start, y.end), size=IMAGE_SIZE, unknown=UNKNOWN,
+    )  # fmt: skip
+    target.pixels.data = {
+        "image": [pixels], "x": [x.start], "y": [y.start], "dw": [x.end - x.start], "dh": [y.end - y.start]
+    }  # fmt: skip
+
+
+def mark(target: MapFigure, places: np.ndarray) -> None:
+    """Ring these selected materials, shape (selected, 2); of very many evenly spaced ones."""
+    shown = places[:: -(-len(places) // MOST_MARKED) or 1]
+    target.marked.data = {"x": shown[:, 0], "y": shown[:, 1]}

@@ -1,0 +1,104 @@
+"""What is selected on the map: a table of the materials, and the patterns of some of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import panel as pn
+import panel_material_ui as pmui
+from bokeh.models import StringFormatter
+
+from xxact_app.plots.patterns import Curve, draw_patterns, pattern_figure, recolour
+from xxact_app.screens.embeddings import text as words
+from xxact_app.screens.embeddings.store import EmbeddingMap, EmbeddingStore
+from xxact_app.session.session import Session
+from xxact_app.ui.safe_text import safe_text
+from xxact_app.ui.theme import TEXT_CSS, palette
+from xxact_core.errors import InputError
+
+MOST_PATTERNS = 5
+_PAGE = 10
+
+
+class SelectionView:
+    """`panel` shows the selected materials; ticking rows of the table chooses whose patterns are drawn."""
+
+    def __init__(self, session: Session, embeddings: EmbeddingStore) -> None:
+        self.session, self.embeddings = session, embeddings
+        self._map: EmbeddingMap | None = None
+        self._numbers: list[int] = []
+        self._drawn = 0
+        self.find = pmui.TextInput(
+            label="Find materials by formula, id or crystal system", placeholder="TiO2, mp-149, cubic …",
+            sizing_mode="stretch_width", size="small", margin=(8, 0),
+        )  # fmt: skip
+        self.find.param.watch(self._find, ["value", "enter_pressed"])
+        self.words = _text()
+        self.table = pn.widgets.Tabulator(
+            None, show_index=False, pagination="remote", page_size=_PAGE, disabled=True, selectable="checkbox",
+            theme="materialize", layout="fit_data_stretch", sizing_mode="stretch_width", margin=0,
+            label="Selected materials",
+            formatters={name: StringFormatter() for name in words.TEXT_COLUMNS},
+        )  # fmt: skip
+        self.about_patterns = _text()
+        self.figure = pattern_figure(height=300)
+        plot = pn.pane.Bokeh(self.figure.plot, sizing_mode="stretch_width", margin=0)
+        self.details = pn.Column(
+            self.table, self.about_patterns, plot, sizing_mode="stretch_width", margin=0, visible=False
+        )
+        heading = pn.pane.HTML("<h2>Selected materials</h2>", stylesheets=[TEXT_CSS], margin=(8, 0, 4, 0))
+        self.panel = pn.Column(heading, self.find, self.words, self.details, sizing_mode="stretch_width", margin=0)
+        self.table.param.watch(self._draw, "selection")
+
+    def show(self, shown: EmbeddingMap, numbers: list[int]) -> None:
+        """Show these materials of the map."""
+        self._map, self._numbers = shown, numbers
+        self.words.object = words.selection_words(shown, numbers)
+        self.details.visible = bool(numbers)
+        if numbers:
+            self.table.param.update(value=words.selection_rows(shown, numbers), selection=[], page=1)
+        self._draw()
+
+    def _find(self, _event: object = None) -> None:
+        """Select what is typed: the way to a selection without drawing."""
+        if self._map is not None:
+            self.session.map_selected = words.find_materials(self._map, self.find.value_input or self.find.value or "")
+
+    def recolour(self) -> None:
+        """Take the colours of the present theme."""
+        recolour(self.figure, colours=palette(dark=self.session.dark).series[: self._drawn], offset=True)
+
+    def _draw(self, _event: object = None) -> None:
+        """Draw the patterns of the ticked rows, else of the first ones."""
+        if self._map is None:
+            return
+        rows = self.table.selection or range(len(self._numbers))
+        numbers = [self._numbers[row] for row in rows if row < len(self._numbers)][:MOST_PATTERNS]
+        colours, curves = palette(dark=self.session.dark).series, []
+        try:
+            for colour, number in zip(colours, numbers, strict=False):
+                pattern = self.embeddings.pattern(self._map, number)
+                if pattern is not None:
+                    name = safe_text(f"{self._map.embedded.formula[number]} {self._map.embedded.id[number]}", limit=40)
+                    angles = pattern.grid.two_theta
+                    unknown = np.full(angles.shape, np.nan)
+                    curves.append(Curve(name, colour, angles, angles, unknown, pattern.intensity.astype(float)))
+            said = _words(len(curves), len(self._numbers))
+        except InputError as error:
+            said = f"<p>The patterns cannot be drawn: {safe_text(error)}</p>"
+        self._drawn = len(curves)
+        self.about_patterns.object = said
+        draw_patterns(
+            self.figure, curves, scale="root", offset=True, unit="maximum 100", x_label="2θ (Cu Kα) [°]",
+            window_edges=None, keep_range=False,
+        )  # fmt: skip
+        self.figure.plot.visible = bool(curves)
+
+
+def _words(drawn: int, selected: int) -> str:
+    if drawn:
+        return f"<p class='muted'>Patterns of {drawn} of {selected:,}, √ scale; tick rows to choose others.</p>"
+    return "<p class='muted'>No patterns: the data set of these materials is not in the workspace.</p>" * bool(selected)
+
+
+def _text() -> pn.pane.HTML:
+    return pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0)

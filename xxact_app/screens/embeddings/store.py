@@ -1,0 +1,262 @@
+"""What follows from the choices on the Embeddings screen: the map, what is selected on it, the user's own samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from xxact_app.jobs.tasks import Making, making_of
+from xxact_app.library.materials import (
+    Materials,
+    embeddings_path,
+    find_dataset,
+    list_materials,
+    make_embeddings,
+    open_table,
+)
+from xxact_app.library.models import ModelFolder, list_models, load_model
+from xxact_app.library.workspace import Workspace, open_workspace
+from xxact_app.samples.store import Store
+from xxact_app.session.session import Session
+from xxact_app.ui.safe_text import safe_message
+from xxact_core.dataset.store import read_manifest
+from xxact_core.errors import InputError
+from xxact_core.evaluation.embedded import Embedded, embed_pattern, read_embedded
+from xxact_core.evaluation.embeddings import Projection, fit_projection
+from xxact_core.evaluation.evaluate import silhouettes
+from xxact_core.patterns.pattern import GriddedPattern
+from xxact_core.peak_profiles.reference import smear
+from xxact_core.quantities import TARGETS, Quantity
+
+MOST_SILHOUETTES = 2000
+"""Materials that silhouettes are taken over; their time grows with the square."""
+
+LEAST_MATERIALS = 3
+MOST_MODELS = 2
+
+
+@dataclass(frozen=True)
+class Point:
+    """A sample of the user on a map; `name` is safe to show."""
+
+    name: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The map of one model: places of the materials, shape (materials, 2), float32.
+
+    explained: share (0-1) of the variance of each axis. silhouettes: of each crystal system that occurs, and `mean`;
+    empty where they cannot be told. own: the user's samples. absent: why a sample is not there, in words.
+    """
+
+    model: ModelFolder
+    places: np.ndarray
+    explained: np.ndarray
+    silhouettes: dict[str, float]
+    own: tuple[Point, ...]
+    absent: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EmbeddingMap:
+    """Maps of the same materials by one model or two; `embedded` tells of the materials, in the order of the places.
+
+    files: that it is drawn from, none where arrays were given. quantities: what the targets of the materials are.
+    """
+
+    part: str
+    materials: Materials
+    panels: tuple[Panel, ...]
+    embedded: Embedded
+    files: tuple[Path, ...]
+    quantities: Mapping[str, Quantity] = field(default_factory=lambda: TARGETS)
+
+
+@dataclass(frozen=True)
+class NoMap:
+    """Why there is no map, in words that are safe to show, and whether it can be made here."""
+
+    text: str
+    can_make: bool = False
+
+
+class EmbeddingStore:
+    """Asked by the screen; computes what a session's choices lead to."""
+
+    def __init__(self, session: Session, store: Store, *, workspace: Callable[[], Workspace] = open_workspace) -> None:
+        self.session, self.store = session, store
+        self._workspace = workspace
+        self._own: dict[tuple[object, ...], dict[str, np.ndarray]] = {}
+
+    # ------------------------------------------------------------------------------------------------------ the choices
+    def models(self) -> list[ModelFolder]:
+        """Models that there are."""
+        return list_models(self._workspace())
+
+    def chosen_models(self) -> list[ModelFolder]:
+        """Those chosen, one or two; the first of all where none of the chosen is there any more."""
+        models = {model.key: model for model in self.models()}
+        chosen = [models[key] for key in dict.fromkeys(self.session.map_models) if key in models][:MOST_MODELS]
+        return chosen or list(models.values())[:1]
+
+    def materials(self) -> list[Materials]:
+        """Materials that the first chosen model can be looked at with."""
+        return [choice for model in self.chosen_models()[:1] for choice in list_materials(self._workspace(), model)]
+
+    def chosen_materials(self) -> Materials | None:
+        """The chosen materials, else the first."""
+        choices = self.materials()
+        by_key = {choice.key: choice for choice in choices}
+        return by_key.get(self.session.map_materials, choices[0] if choices else None)
+
+    # ----------------------------------------------------------------------------------------------------------- making
+    def make(self) -> None:
+        """Begin to make the maps that are missing, in processes of their own."""
+        materials = self.chosen_materials()
+        if materials is not None and materials.file is None:
+            make_embeddings(self._workspace(), self.chosen_models(), materials)
+
+    def making(self) -> Making | None:
+        """What is under way, or was, for the present choices, in this window or another."""
+        materials = self.chosen_materials()
+        if materials is None:
+            return None
+        return making_of("map", materials.key, *(model.digest for model in self.chosen_models()))
+
+    # ---------------------------------------------------------------------------------------------------------- the map
+    def map(self) -> EmbeddingMap | NoMap:
+        """The map of the present choices, or why there is none."""
+        try:
+            return self._map()
+        except (InputError, OSError) as error:
+            return NoMap(safe_message(error))
+
+    def _map(self) -> EmbeddingMap | NoMap:
+        materials, models, part = self.chosen_materials(), self.chosen_models(), self.session.map_part
+        if materials is None:
+            return NoMap("There are no materials to look at: build a data set first.")
+        paths = [embeddings_path(self._workspace(), model, self._same_materials(model, materials)) for model in models]
+        missing = [model.label for model, path in zip(models, paths, strict=True) if path is None or not path.is_file()]
+        if missing:
+            if materials.file is not None:
+                return NoMap(f"There is no {materials.label} of {missing[0]}: choose other materials.")
+            text = f"The map of {' and of '.join(missing)} has not been made yet. It takes a minute or more, goes on "
+            return NoMap(text + "while you look at something else, and is kept.", can_make=True)
+        files = tuple(path for path in paths if path is not None)
+        drawn = [_read(path, path.stat().st_mtime_ns, part) for path in files]
+        embedded, orders = common_materials([one.embedded for one in drawn])
+        if len(embedded) < LEAST_MATERIALS:
+            return NoMap("The two models have hardly any material in common: choose other materials.")
+        panels = []
+        for model, one, order in zip(models, drawn, orders, strict=True):
+            own, absent = self._own_samples(model, one.projection)
+            places = one.places if order is None else one.places[order]
+            panels.append(Panel(model, places, one.projection.explained, one.silhouettes, own, absent))
+        return EmbeddingMap(part, materials, tuple(panels), embedded, files)
+
+    def _same_materials(self, model: ModelFolder, materials: Materials) -> Materials:
+        """The same choice for another model: a file of that name in its own run folder."""
+        if materials.file is None:
+            return materials
+        return Materials(materials.key, materials.label, file=model.folder.parent / materials.file.name)
+
+    def _own_samples(self, model: ModelFolder, projection: Projection) -> tuple[tuple[Point, ...], tuple[str, ...]]:
+        """The session's samples on a map, and why others are not there."""
+        points, absent = [], []
+        for key in self.session.files:
+            sample, formula = self.store.samples.get(key), self.session.formulas.get(key, "").strip()
+            if sample is None:
+                continue
+            if not formula:
+                absent.append(f"{sample.name}: needs a formula")
+                continue
+            try:
+                parts = self._embed_own(model, key, formula)
+                x, y = projection.project(parts[self.session.map_part][None].astype(np.float64))[0]
+            except (InputError, KeyError) as error:
+                absent.append(safe_message(f"{sample.name}: {error}"))
+                continue
+            points.append(Point(sample.name, float(x), float(y)))
+        return tuple(points), tuple(absent)
+
+    def _embed_own(self, model: ModelFolder, key: str, formula: str) -> dict[str, np.ndarray]:
+        gridded, composition = self.store.gridded(key), self.store.composition(formula)
+        name = (model.digest, key, formula, gridded.intensity.tobytes())
+        if name not in self._own:
+            self._own[name] = embed_pattern(load_model(model).model, gridded, composition)
+        return self._own[name]
+
+    # ---------------------------------------------------------------------------------------------------- the selection
+    def pattern(self, shown: EmbeddingMap, number: int) -> GriddedPattern | None:
+        """The ideal pattern of a material on the map, or None where its data set is not here."""
+        dataset = shown.materials.dataset or self._dataset_of(shown)
+        if dataset is None:
+            return None
+        table, row = open_table(dataset, read_manifest(dataset)["digest"]), int(shown.embedded.row[number])
+        if not 0 <= row < len(table) or table.id[row] != shown.embedded.id[number]:
+            return None
+        return smear(table.sticks(row))
+
+    def _dataset_of(self, shown: EmbeddingMap) -> Path | None:
+        digest = shown.embedded.dataset or shown.panels[0].model.data
+        return find_dataset(self._workspace(), digest)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One file or table of embeddings, read and projected."""
+
+    embedded: Embedded
+    projection: Projection
+    places: np.ndarray
+    silhouettes: dict[str, float]
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, _changed: int, part: str) -> Drawn:
+    return project_embedded(read_embedded(path, parts=(part,)), part=part, name=path.name)
+
+
+def project_embedded(embedded: Embedded, *, part: str, name: str) -> Drawn:
+    """Principal components and silhouettes of a part of embeddings.
+
+    Raises:
+        InputError: they are of too few materials.
+    """
+    values = embedded.parts[part]
+    if len(embedded) < LEAST_MATERIALS:
+        msg = f"{name} holds {len(embedded)} materials; a map needs at least {LEAST_MATERIALS}"
+        raise InputError(msg, code="E_PREDICTIONS")
+    projection = fit_projection(values)
+    systems = embedded.targets.get("crystal_system", np.full(len(embedded), np.nan))
+    known = np.flatnonzero(~np.isnan(systems))
+    known = np.random.default_rng(0).permutation(known)[:MOST_SILHOUETTES]
+    scores = silhouettes(values[known], systems[known]) if 1 < len(np.unique(systems[known])) < len(known) else {}
+    return Drawn(embedded, projection, projection.project(values).astype(np.float32), scores)
+
+
+def common_materials(of_models: list[Embedded]) -> tuple[Embedded, list[np.ndarray | None]]:
+    """The materials that all have, and of each model where they stand in its file; None where nothing changes."""
+    first, *others = of_models
+    if all(np.array_equal(first.id, other.id) for other in others):
+        return first, [None] * len(of_models)
+    (other,) = others
+    _, left, right = np.intersect1d(first.id, other.id, return_indices=True)
+    order = np.argsort(left)
+    left, right = left[order], right[order]
+    kept = Embedded(
+        id=first.id[left],
+        formula=first.formula[left],
+        row=first.row[left],
+        parts={name: values[left] for name, values in first.parts.items()},
+        targets={name: values[left] for name, values in first.targets.items()},
+        dataset=first.dataset,
+    )
+    return kept, [left, right]

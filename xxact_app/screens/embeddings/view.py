@@ -1,0 +1,295 @@
+"""The Embeddings screen: what models make of many materials, as a map to look into."""
+
+from __future__ import annotations
+
+import numpy as np
+import panel as pn
+import panel_material_ui as pmui
+from bokeh.events import RangesUpdate, SelectionGeometry
+from bokeh.models import ColumnDataSource
+
+from xxact_app.jobs.task_panel import MakingPanel
+from xxact_app.plots.rasterise import outline_to_points
+from xxact_app.screens.embeddings import text as words
+from xxact_app.screens.embeddings.figures import (
+    MOST_NAMED,
+    MOST_POINTS,
+    Colouring,
+    colour_by,
+    colour_map,
+    draw_image,
+    draw_map,
+    map_figure,
+    mark,
+    show_own,
+)
+from xxact_app.screens.embeddings.selection import SelectionView
+from xxact_app.screens.embeddings.store import MOST_MODELS, EmbeddingMap, EmbeddingStore, NoMap, Panel
+from xxact_app.session.session import Session
+from xxact_app.ui.downloads import PythonText, download_row
+from xxact_app.ui.safe_text import plain_markdown, safe_text
+from xxact_app.ui.theme import ALERT_STYLE, CHOICE_CSS, TEXT_CSS, grid_css, palette
+
+_ASK = grid_css(
+    "minmax(0, 1fr) minmax(0, 1fr) minmax(0, 1fr) minmax(0, 0.8fr)",
+    ("first second materials colour", "part part part part"),
+    narrow=("first", "second", "materials", "colour", "part"),
+    padding="20px 16px 0",
+)
+_LAYOUT = grid_css("minmax(0, 1fr) 380px", ("maps side", "below side"), narrow=("maps", "side", "below"))
+_ONE, _TWO = (
+    ":host { display: grid; grid-template-columns: minmax(0, 1fr); gap: 12px; }",
+    ":host { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); gap: 12px; }",
+)
+
+
+class EmbeddingView:
+    """Draws the store's map; `panel` is the screen."""
+
+    def __init__(self, session: Session, embeddings: EmbeddingStore, *, in_front: bool = True) -> None:
+        self.session, self.embeddings = session, embeddings
+        self._in_front = in_front
+        self.map: EmbeddingMap | NoMap = NoMap("")
+        self.colouring: Colouring | None = None
+        field = {"sizing_mode": "stretch_width", "size": "small", "margin": 0}
+        self.models = [
+            pmui.Select(label=label, options={}, css_classes=[f"area-{area}"], **field)
+            for label, area in (("Model", "first"), ("Beside it", "second"))
+        ]
+        self.materials = pmui.Select(label="Materials", options={}, css_classes=["area-materials"], **field)
+        self.colour = pmui.Select(label="Colour", options={}, css_classes=["area-colour"], **field)
+        self.part = pmui.RadioButtonGroup.from_param(
+            session.param.map_part, label="Embedding", options=words.PART_LABELS, size="small", margin=0,
+            description="", css_classes=["area-part"], stylesheets=[CHOICE_CSS],
+        )  # fmt: skip
+        self.message = pmui.Alert(severity="info", sizing_mode="stretch_width", margin=(16, 16, 8, 16), sx=ALERT_STYLE)
+        self.making = MakingPanel(
+            label="Make the map", start=embeddings.make, current=embeddings.making, when_done=self._show
+        )
+        self.made = pn.Column(self.making.panel, margin=(0, 16), sizing_mode="stretch_width")
+        self.source = ColumnDataSource({name: [] for name in ("x0", "y0", "x1", "y1", "value", "name")})
+        self.figures = [map_figure(self.source, number=number) for number in range(MOST_MODELS)]
+        self.titles = [_text() for _ in range(MOST_MODELS)]
+        self.words, self.silhouettes = _text(), _text()
+        self.selection = SelectionView(session, embeddings)
+        self.python = PythonText()
+        self.downloads = download_row(
+            {
+                "CSV": ("materials.csv", lambda: self._file("csv")),
+                "netCDF": ("materials.nc", lambda: self._file("netcdf")),
+                "PNG": ("map.png", lambda: self._file("png")),
+                "SVG": ("map.svg", lambda: self._file("svg")),
+            }
+        )
+        self.panels = [
+            pn.Column(title, pn.pane.Bokeh(drawn.plot, sizing_mode="stretch_width", margin=0), margin=0,
+                      sizing_mode="stretch_width")
+            for title, drawn in zip(self.titles, self.figures, strict=True)
+        ]  # fmt: skip
+        self.maps = pn.Column(*self.panels, stylesheets=[_ONE], sizing_mode="stretch_width", margin=0)
+        self.shown = self._screen()
+        self.asked = pn.Column(
+            *self.models, self.materials, self.colour, self.part, stylesheets=[_ASK], sizing_mode="stretch_width",
+            margin=0,
+        )  # fmt: skip
+        self.panel = pn.Column(self.asked, self.message, self.made, self.shown, sizing_mode="stretch_width", margin=0)
+        self._watch()
+        self._show()
+
+    def _screen(self) -> pn.Column:
+        def stretch(*parts: object, area: str) -> pn.Column:
+            return pn.Column(*parts, css_classes=[f"area-{area}"], sizing_mode="stretch_width", margin=0)
+
+        grid = pn.Column(
+            stretch(self.words, self.maps, area="maps"),
+            stretch(_heading("Silhouette"), self.silhouettes, _heading("Export"),
+                    _text("<p class='muted'>The selection, or everything where nothing is selected.</p>"),
+                    self.downloads, self.python.panel, area="side"),
+            stretch(self.selection.panel, area="below"),
+            stylesheets=[_LAYOUT], sizing_mode="stretch_width", margin=0,
+        )  # fmt: skip
+        return pn.Column(grid, sizing_mode="stretch_width", margin=0)
+
+    def _watch(self) -> None:
+        for select in self.models:
+            select.param.watch(self._choose_models, "value")
+        self.materials.param.watch(self._choose_materials, "value")
+        self.colour.param.watch(self._choose_colour, "value")
+        self.source.selected.on_change("indices", self._selected_points)
+        for drawn in self.figures:
+            drawn.plot.on_event(SelectionGeometry, self._selected_outline)
+            drawn.plot.on_event(RangesUpdate, self._zoomed)
+        self.session.param.watch(self._show, ["map_models", "map_materials", "map_part"])
+        self.session.param.watch(self._show_own, ["files", "formulas", "wavelengths", "steps", "scans"])
+        self.session.param.watch(self._recolour, ["map_colour", "dark"])
+        self.session.param.watch(self._show_selection, "map_selected")
+
+    # ----------------------------------------------------------------------------------------------- what the user does
+    def _choose_models(self, _event: object = None) -> None:
+        chosen = [select.value for select in self.models if select.value]
+        self._choose(map_models=list(dict.fromkeys(chosen)))
+
+    def _choose_materials(self, _event: object = None) -> None:
+        self._choose(map_materials=self.materials.value or "")
+
+    def _choose(self, **choice: object) -> None:
+        """Other materials or models: what was selected of the old ones means nothing any more."""
+        if any(getattr(self.session, name) != value for name, value in choice.items()):
+            self.session.param.update(**choice, map_selected=[])
+
+    def _choose_colour(self, _event: object = None) -> None:
+        if self.colour.value:
+            self.session.map_colour = self.colour.value
+
+    def _selected_points(self, _attribute: str, _old: object, new: list[int]) -> None:
+        """The browser told which points are selected."""
+        if isinstance(self.map, EmbeddingMap) and not self._is_image and list(new) != self.session.map_selected:
+            self.session.map_selected = sorted(new)
+
+    def _selected_outline(self, event: SelectionGeometry) -> None:
+        """On an image there are no points to select: those inside the outline are found here."""
+        if event.final and isinstance(self.map, EmbeddingMap) and self._is_image:
+            number = next(n for n, drawn in enumerate(self.figures) if drawn.plot.id == event.model.id)
+            self.session.map_selected = outline_to_points(self.map.panels[number].places, event.geometry).tolist()
+
+    def _zoomed(self, event: RangesUpdate) -> None:
+        """Draw an image anew for the ranges that the browser went to."""
+        if isinstance(self.map, EmbeddingMap) and self._is_image and self.colouring is not None:
+            for drawn, panel in zip(self.figures, self.map.panels, strict=False):
+                if drawn.plot.id == event.model.id:
+                    draw_image(drawn, panel.places, self.colouring)
+
+    @property
+    def _is_image(self) -> bool:
+        return isinstance(self.map, EmbeddingMap) and len(self.map.embedded) > MOST_POINTS
+
+    # ----------------------------------------------------------------------------------------------- what the user sees
+    def come_to_front(self, *, in_front: bool) -> None:
+        """Follow the session only while somebody looks: a map is long to draw."""
+        self._in_front = in_front
+        self._show()
+
+    def _show(self, *_events: object) -> None:
+        if not self._in_front:
+            return
+        with pn.io.hold():
+            self._show_choices()
+            self.map = self.embeddings.map()
+            there = isinstance(self.map, EmbeddingMap)
+            self.message.visible, self.shown.visible, self.colour.disabled = not there, there, not there
+            self.made.visible = isinstance(self.map, NoMap) and self.map.can_make
+            if isinstance(self.map, NoMap):
+                self.message.object = plain_markdown(self.map.text)
+            else:
+                self._draw(self.map)
+            self.making.look()
+
+    def _show_choices(self) -> None:
+        models = {model.label: model.key for model in self.embeddings.models()}
+        chosen = [model.key for model in self.embeddings.chosen_models()]
+        first, second = chosen[0] if chosen else None, chosen[1] if len(chosen) > 1 else ""
+        self.models[0].param.update(options=models, value=first)
+        others = {label: key for label, key in models.items() if key != first}
+        self.models[1].param.update(options={"no other": "", **others}, value=second, disabled=not others)
+        materials = self.embeddings.chosen_materials()
+        self.materials.param.update(
+            options={choice.label: choice.key for choice in self.embeddings.materials()},
+            value=materials.key if materials is not None else None,
+        )
+
+    def _draw(self, shown: EmbeddingMap) -> None:
+        self.colouring = self._colouring(shown)
+        self.colour.param.update(options=words.colour_choices(shown), value=self.session.map_colour)
+        two = len(shown.panels) > 1
+        self.maps.stylesheets = [_TWO if two else _ONE]
+        self.panels[1].visible = two
+        text_colour = palette(dark=self.session.dark).text
+        columns: dict[str, object] = {"value": self.colouring.values, "name": _names(shown)}
+        for number in range(MOST_MODELS):
+            places = shown.panels[min(number, len(shown.panels) - 1)].places
+            columns |= {f"x{number}": places[:, 0], f"y{number}": places[:, 1]}
+        if self._is_image:
+            columns = {name: [] for name in columns}
+        self.source.selected.indices = []
+        self.source.data = columns
+        for number, panel in enumerate(shown.panels):
+            draw_map(
+                self.figures[number], panel.places, self.colouring, explained=panel.explained, own=_own(panel),
+                text_colour=text_colour,
+            )  # fmt: skip
+            self.titles[number].object = words.panel_title(shown, number)
+        self.words.object = words.map_words(shown)
+        self.silhouettes.object = words.silhouette_table(shown)
+        self.python.show(words.python_of(shown))
+        self._show_selection()
+
+    def _show_own(self, *_events: object) -> None:
+        """Only the user's own samples have changed: the materials stay as they are in the browser."""
+        if not self._in_front or not isinstance(self.map, EmbeddingMap):
+            return
+        renewed = self.embeddings.map()
+        if isinstance(renewed, EmbeddingMap):
+            self.map = renewed
+            with pn.io.hold():
+                for drawn, panel in zip(self.figures, renewed.panels, strict=False):
+                    show_own(drawn, _own(panel))
+                self.words.object = words.map_words(renewed)
+
+    def _recolour(self, *_events: object) -> None:
+        if not isinstance(self.map, EmbeddingMap):
+            return
+        self.colouring = self._colouring(self.map)
+        with pn.io.hold():
+            if not self._is_image:
+                self.source.data["value"] = self.colouring.values
+            for drawn, panel in zip(self.figures, self.map.panels, strict=False):
+                colour_map(drawn, self.colouring)
+                drawn.names.text_color = palette(dark=self.session.dark).text
+                if self._is_image:
+                    draw_image(drawn, panel.places, self.colouring)
+            self.selection.recolour()
+
+    def _colouring(self, shown: EmbeddingMap) -> Colouring:
+        targets = shown.embedded.targets
+        name = self.session.map_colour if self.session.map_colour in targets else next(iter(targets), "crystal_system")
+        return colour_by(shown.quantities[name], targets.get(name, np.full(len(shown.embedded), np.nan)))
+
+    def _show_selection(self, *_events: object) -> None:
+        if not isinstance(self.map, EmbeddingMap):
+            return
+        numbers = [number for number in self.session.map_selected if number < len(self.map.embedded)]
+        with pn.io.hold():
+            if self._is_image:
+                for drawn, panel in zip(self.figures, self.map.panels, strict=False):
+                    mark(drawn, panel.places[np.asarray(numbers, dtype=np.int64)])
+            elif self.source.selected.indices != numbers:
+                self.source.selected.indices = numbers
+            self.selection.show(self.map, numbers)
+
+    def _file(self, kind: str) -> bytes:
+        if not isinstance(self.map, EmbeddingMap) or self.colouring is None:
+            return b""
+        if kind in {"png", "svg"}:
+            return words.to_picture(self.map, self.colouring, kind=kind)
+        write = words.to_csv if kind == "csv" else words.to_netcdf
+        return write(self.map, self.session.map_selected)
+
+
+def _own(panel: Panel) -> list[tuple[float, float, str]]:
+    return [(point.x, point.y, point.name) for point in panel.own]
+
+
+def _names(shown: EmbeddingMap) -> list[str]:
+    """What the hover says of each material; nothing where they are too many to travel."""
+    embedded = shown.embedded
+    if len(embedded) > MOST_NAMED:
+        return [""] * len(embedded) if len(embedded) <= MOST_POINTS else []
+    return [safe_text(f"{formula} ({name})") for formula, name in zip(embedded.formula, embedded.id, strict=True)]
+
+
+def _heading(text: str) -> pn.pane.HTML:
+    return pn.pane.HTML(f"<h2>{text}</h2>", stylesheets=[TEXT_CSS], margin=(8, 0, 4, 0))
+
+
+def _text(text: str = "") -> pn.pane.HTML:
+    return pn.pane.HTML(text, stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0)

@@ -1,0 +1,1 @@
+"""The Patterns screen: measured, processed and reference patterns."""

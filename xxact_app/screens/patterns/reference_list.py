@@ -1,0 +1,94 @@
+"""The list of references: structures whose lines are drawn under the patterns; drawn or removed here."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+import panel as pn
+import panel_material_ui as pmui
+from panel.models.tabulator import CellClickEvent
+
+from xxact_app.samples.store import Store
+from xxact_app.screens.patterns.sample_list import DRAWN
+from xxact_app.session.session import Session
+from xxact_app.ui.safe_text import safe_text
+from xxact_app.ui.space_groups import space_group_name
+from xxact_app.ui.theme import TEXT_CSS, palette
+
+_COLUMNS = ["drawn", "colour", "name", "formula", "space_group", "lines"]
+_TITLES = {
+    "drawn": "Draw", "colour": "Colour", "name": "File", "formula": "Formula", "space_group": "Space group",
+    "lines": "Lines",
+}  # fmt: skip
+_WIDTHS = {"drawn": 62, "colour": 74, "name": 230, "formula": 150, "space_group": 130, "lines": 76}
+
+
+class ReferenceList:
+    """A table of the session's references; `panel` is the table with its buttons."""
+
+    def __init__(self, session: Session, store: Store) -> None:
+        self.session, self.store = session, store
+        self.table = pn.widgets.Tabulator(
+            self._rows(), show_index=False, titles=_TITLES, widths=_WIDTHS, layout="fit_data", theme="materialize",
+            selectable="checkbox", sortable=False, disabled=True, max_height=300, sizing_mode="stretch_width", margin=0,
+            formatters={"drawn": DRAWN, "colour": {"type": "color"}}, label="References",
+        )  # fmt: skip
+        self.remove = pmui.Button(
+            label="Remove selected", icon="delete", variant="outlined", size="small", color="error", margin=0,
+            on_click=self._remove, disabled=True,
+        )  # fmt: skip
+        words = "<p class='muted'>Dropped CIFs of structures; their calculated lines stand under the plot.</p>"
+        self.panel = pn.Column(
+            pn.pane.HTML(f"<h2>References</h2>{words}", stylesheets=[TEXT_CSS], margin=(12, 0, 4, 0)),
+            pn.FlexBox(self.remove, margin=(0, 0, 8, 0)), self.table, sizing_mode="stretch_width", margin=0,
+            visible=False,
+        )  # fmt: skip
+        session.param.watch(self._update, ["references", "hidden_references", "dark"])
+        self.table.on_click(self._clicked, column="drawn")
+        self.table.param.watch(self._selected, "selection")
+        self._update()
+
+    def _rows(self) -> pd.DataFrame:
+        colours = reference_colours(self.session)
+        rows = [
+            [
+                key not in self.session.hidden_references, colours[key], reference.name,
+                _plain_formula(reference.lines.formula), space_group_name(str(reference.lines.space_group)),
+                reference.lines.d.size,
+            ]
+            for key, reference in self.store.references.items()
+        ]  # fmt: skip
+        return pd.DataFrame(rows, columns=_COLUMNS)
+
+    def _update(self, *_events: object) -> None:
+        with pn.io.hold():
+            self.table.value = self._rows()
+            self.table.selection = [number for number in self.table.selection if number < len(self.table.value)]
+            self.panel.visible = bool(len(self.table.value))
+
+    def _clicked(self, event: CellClickEvent) -> None:
+        """Draw the lines of the clicked tick, or draw them no longer."""
+        key, hidden = list(self.store.references)[event.row], self.session.hidden_references
+        others = [other for other in hidden if other != key]
+        self.session.hidden_references = others if key in hidden else [*hidden, key]
+
+    def _selected(self, _event: object = None) -> None:
+        self.remove.disabled = not self.table.selection
+
+    def _remove(self, _event: object = None) -> None:
+        keys = list(self.store.references)
+        selected = {keys[number] for number in self.table.selection if number < len(keys)}
+        self.table.selection = []
+        self.session.references = [key for key in self.session.references if key not in selected]
+
+
+def _plain_formula(formula: str) -> str:
+    """A reduced formula without its ones."""
+    return safe_text(re.sub(r"(?<=[A-Za-z])1(?![0-9.])", "", formula))
+
+
+def reference_colours(session: Session) -> dict[str, str]:
+    """Colour of each reference, from the other end of the series that the patterns begin."""
+    series = palette(dark=session.dark).series
+    return {key: series[-1 - number % len(series)] for number, key in enumerate(session.references)}

@@ -1,0 +1,104 @@
+"""The list of patterns: range, points, step, wavelength, format and warnings of each; drawn or removed here."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import panel as pn
+import panel_material_ui as pmui
+from bokeh.models import NumberFormatter
+from panel.models.tabulator import CellClickEvent
+
+from xxact_app.samples.store import Store
+from xxact_app.session.session import Session
+from xxact_app.ui.safe_text import safe_message
+from xxact_app.ui.theme import TEXT_CSS
+
+_COLUMNS = ["drawn", "name", "range", "points", "step", "wavelength", "format", "notes"]
+_TITLES = {
+    "drawn": "Draw", "name": "File", "range": "Range [° 2θ]", "points": "Points", "step": "Step [°]",
+    "wavelength": "Wavelength", "format": "Format", "notes": "Notes",
+}  # fmt: skip
+_WIDTHS = {
+    "drawn": 62, "name": 230, "range": 120, "points": 76, "step": 80, "wavelength": 150, "format": 120, "notes": 420,
+}  # fmt: skip
+
+DRAWN = {"type": "tickCross", "tickElement": "<span>☑</span>", "crossElement": "<span>☐</span>"}
+
+
+class PatternList:
+    """A table of the session's patterns; `panel` is the table with its buttons."""
+
+    def __init__(self, session: Session, store: Store) -> None:
+        self.session, self.store = session, store
+        self.table = pn.widgets.Tabulator(
+            self._rows(), show_index=False, titles=_TITLES, widths=_WIDTHS, layout="fit_data", theme="materialize",
+            selectable="checkbox", sortable=False, disabled=True, max_height=460, sizing_mode="stretch_width", margin=0,
+            formatters={"drawn": DRAWN, "points": NumberFormatter(format="0,0")}, label="Patterns",
+        )  # fmt: skip
+        self.remove = pmui.Button(
+            label="Remove selected", icon="delete", variant="outlined", size="small", color="error", margin=0,
+            on_click=self._remove, disabled=True,
+        )  # fmt: skip
+        self.draw_all = pmui.Button(label="Draw all", variant="text", size="small", margin=0, on_click=self._draw_all)
+        self.draw_selected = pmui.Button(
+            label="Draw selected only", variant="text", size="small", margin=0, on_click=self._draw_selected,
+            disabled=True,
+        )  # fmt: skip
+        self.panel = pn.Column(
+            pn.pane.HTML("<h2>Patterns</h2>", stylesheets=[TEXT_CSS], margin=(8, 0, 4, 0)),
+            pn.FlexBox(self.draw_all, self.draw_selected, self.remove, gap="8px", margin=(0, 0, 8, 0)),
+            self.table, sizing_mode="stretch_width", margin=0, visible=False,
+        )  # fmt: skip
+        session.param.watch(self._update, ["files", "hidden", "wavelengths", "scans"])
+        self.table.on_click(self._clicked, column="drawn")
+        self.table.param.watch(self._selected, "selection")
+        self._update()
+
+    def _rows(self) -> pd.DataFrame:
+        rows = [self._row(key) for key in self.session.files if key in self.store.samples]
+        return pd.DataFrame(rows, columns=_COLUMNS)
+
+    def _row(self, key: str) -> list[object]:
+        sample, wavelength = self.store.samples[key], self.store.wavelength(key)
+        pattern = sample.pattern
+        step = float(np.median(np.diff(pattern.two_theta))) if pattern.two_theta.size > 1 else float("nan")
+        stated = "please enter" if wavelength is None else f"{wavelength:.5g} Å"
+        given = " (given)" if key in self.session.wavelengths else ""
+        notes = safe_message("; ".join(pattern.warnings)) if pattern.warnings else ""
+        return [
+            key not in self.session.hidden, sample.name, f"{pattern.two_theta[0]:.2f}–{pattern.two_theta[-1]:.2f}",
+            pattern.two_theta.size, f"{step:.4g}", stated + given, safe_message(pattern.format), notes,
+        ]  # fmt: skip
+
+    def _update(self, *_events: object) -> None:
+        with pn.io.hold():
+            self.table.value = self._rows()
+            self.table.selection = [number for number in self.table.selection if number < len(self.table.value)]
+            self.panel.visible = bool(len(self.table.value))
+
+    def _keys(self) -> list[str]:
+        return [key for key in self.session.files if key in self.store.samples]
+
+    def _clicked(self, event: CellClickEvent) -> None:
+        """Draw the pattern of the clicked tick, or draw it no longer."""
+        key = self._keys()[event.row]
+        hidden = [other for other in self.session.hidden if other != key]
+        self.session.hidden = hidden if key in self.session.hidden else [*hidden, key]
+
+    def _selected(self, _event: object = None) -> None:
+        self.remove.disabled = self.draw_selected.disabled = not self.table.selection
+
+    def _remove(self, _event: object = None) -> None:
+        keys = self._keys()
+        selected = [keys[number] for number in self.table.selection if number < len(keys)]
+        self.table.selection = []
+        self.session.remove(selected)
+
+    def _draw_all(self, _event: object = None) -> None:
+        self.session.hidden = []
+
+    def _draw_selected(self, _event: object = None) -> None:
+        keys = self._keys()
+        selected = {keys[number] for number in self.table.selection if number < len(keys)}
+        self.session.hidden = [key for key in keys if key not in selected]

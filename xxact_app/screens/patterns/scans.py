@@ -1,0 +1,58 @@
+"""The form that chooses among the scans of a file that holds several."""
+
+from __future__ import annotations
+
+import panel as pn
+import panel_material_ui as pmui
+
+from xxact_app.samples.store import Store
+from xxact_app.session.session import Session
+from xxact_app.ui.theme import TEXT_CSS
+
+_MOST_OFFERED = 500
+
+
+class ScanForm:
+    """A file of several scans, and which of them is read; `panel` is the form, hidden where no file has several."""
+
+    def __init__(self, session: Session, store: Store) -> None:
+        self.session, self.store = session, store
+        self._writing = False
+        field = {"sizing_mode": "stretch_width", "size": "small", "margin": (8, 0)}
+        self.target = pmui.Select(label="File with several scans", options={}, **field)
+        self.scan = pmui.Select(label="Scan", options={}, **field)
+        self.panel = pn.Column(
+            pn.pane.HTML("<h2>Scans</h2>", stylesheets=[TEXT_CSS], margin=(8, 0, 0, 0)), self.target, self.scan,
+            sizing_mode="stretch_width", margin=0, visible=False,
+        )  # fmt: skip
+        session.param.watch(self._update, ["files", "scans", "chosen"])
+        self.target.param.watch(self._show_scan, "value")
+        self.scan.param.watch(self._choose, "value")
+        self._update()
+
+    def _update(self, *events: object) -> None:
+        samples = {key: self.store.samples[key] for key in self.session.files if key in self.store.samples}
+        several = {sample.name: key for key, sample in samples.items() if sample.scans > 1}
+        wanted = self.session.chosen if any(getattr(event, "name", "") == "chosen" for event in events) else ""
+        value = next((key for key in (wanted, self.target.value) if key in several.values()), None)
+        with pn.io.hold():
+            self.target.param.update(options=several, value=value or next(iter(several.values()), None))
+            self.panel.visible = bool(several)
+            self._show_scan()
+
+    def _show_scan(self, _event: object = None) -> None:
+        key = self.target.value
+        count = self.store.samples[key].scans if key in self.store.samples else 0
+        options: dict[str, int | str] = {
+            f"{number + 1} of {count}": number for number in range(min(count, _MOST_OFFERED))
+        }
+        if count > 1:
+            options["all, summed"] = "sum"
+        self._writing = True
+        self.scan.param.update(options=options, value=self.session.scans.get(key, 0) if options else None)
+        self._writing = False
+
+    def _choose(self, _event: object = None) -> None:
+        if not self._writing and self.target.value is not None:
+            self.session.scans = {**self.session.scans, self.target.value: self.scan.value}
+            self._show_scan()

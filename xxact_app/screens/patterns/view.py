@@ -1,0 +1,216 @@
+"""The Patterns screen: what was dropped, how it looks at each stage on its way to the model, and what is done to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import panel as pn
+import panel_material_ui as pmui
+import param
+
+from xxact_app.plots.patterns import LEFT_BORDER, Curve, draw_patterns, pattern_figure, recolour
+from xxact_app.samples.store import Store
+from xxact_app.samples.wavelength_form import WavelengthForm
+from xxact_app.screens.patterns import text as words
+from xxact_app.screens.patterns.companion_plots import (
+    StickRow,
+    draw_overview,
+    draw_sticks,
+    overview_figure,
+    stick_figure,
+)
+from xxact_app.screens.patterns.reference_list import ReferenceList, reference_colours
+from xxact_app.screens.patterns.sample_list import PatternList
+from xxact_app.screens.patterns.scans import ScanForm
+from xxact_app.screens.patterns.steps_form import StepsForm
+from xxact_app.session.session import Session
+from xxact_app.ui.downloads import PythonText, download_row
+from xxact_app.ui.theme import CHOICE_CSS, MATERIAL_THEME, TEXT_CSS, grid_css, palette
+from xxact_core.quantities import AXES
+
+_LAYOUT = grid_css(
+    "minmax(0, 1fr) 300px",
+    ("plot side", "list side"),
+    narrow=("plot", "list", "side"),
+)
+_AXIS_LABELS = {"2θ": "two_theta", "q": "q", "d": "d"}
+_SCALE_LABELS = {"linear": "linear", "√": "root", "log": "log"}
+_STAGE_LABELS = {"As measured": "measured", "After a step": "step", "As the model sees it": "gridded"}
+_ARRANGEMENT_LABELS = {"Overlay": "overlay", "Stacked": "offset", "Waterfall": "waterfall"}
+OTHER_WAVELENGTH = 0.005
+"""Wavelengths that differ by more [Å] have their lines elsewhere: Kα1 and the mean of Kα have not."""
+
+_EMPTY = "<p class='muted'>No pattern yet. Drop files anywhere on this page, or load the example data.</p>"
+_WIDE = {"sizing_mode": "stretch_width", "margin": 0}
+
+
+class PatternView:
+    """Draws the session's patterns; `panel` is the screen."""
+
+    def __init__(self, session: Session, store: Store) -> None:
+        self.session, self.store = session, store
+        self.figure = pattern_figure(height=360)
+        self.sticks = stick_figure(self.figure.plot.x_range, left_border=LEFT_BORDER)
+        self.overview = overview_figure(self.figure.plot.x_range, left_border=LEFT_BORDER)
+        self.note = pn.pane.HTML(_EMPTY, stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=(0, 0, 4, 0))
+        self.twin = pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=(8, 0, 0, 0))
+        self.list, self.references = PatternList(session, store), ReferenceList(session, store)
+        self.wavelength, self.scans, self.steps = (
+            WavelengthForm(session, store),
+            ScanForm(session, store),
+            StepsForm(session),
+        )
+        self.python = PythonText()
+        self.files = download_row({
+            "CSV": ("patterns.csv", self._file(words.to_csv)),
+            "netCDF (HDF5)": ("patterns.nc", self._file(lambda shown: words.to_netcdf(shown, session))),
+            "PNG": ("patterns.png", self._file(lambda shown: words.to_picture(shown, session, kind="png"))),
+            "SVG": ("patterns.svg", self._file(lambda shown: words.to_picture(shown, session, kind="svg"))),
+            "Reference lines (CSV)": ("reference_lines.csv", self._file(words.lines_to_csv)),
+            "Steps (JSON)": ("preparation.json", lambda: words.preparation_to_json(session)),
+        })  # fmt: skip
+        self._axis_drawn: tuple[object, ...] | None = None
+        self._in_front, self._stale = True, False
+        drawn = [
+            "files", "hidden", "chosen", "wavelengths", "scans", "axis", "scale", "stage", "shown_step", "arrangement",
+            "show_background", "show_windows", "steps", "references", "hidden_references", "dark",
+        ]  # fmt: skip
+        session.param.watch(self._draw, drawn)
+        plots = [
+            pn.pane.Bokeh(plot, sizing_mode="stretch_width", margin=0)
+            for plot in (self.figure.plot, self.sticks.plot, self.overview.plot)
+        ]
+        self.panel = pn.Column(
+            pn.Column(self._toolbar(), self.note, *plots, self.twin, css_classes=["area-plot"], **_WIDE),
+            pn.Column(
+                self.list.panel, self.references.panel, self.files, self.python.panel, css_classes=["area-list"],
+                **_WIDE,
+            ),
+            pn.Column(self.wavelength.panel, self.scans.panel, self._settings(), css_classes=["area-side"], **_WIDE),
+            stylesheets=[_LAYOUT], **_WIDE,
+        )  # fmt: skip
+        self._draw()
+
+    def _toolbar(self) -> pn.viewable.Viewable:
+        groups = [
+            _choice(self.session.param.stage, _STAGE_LABELS, label="Stage shown"),
+            _choice(self.session.param.arrangement, _ARRANGEMENT_LABELS, label="Arrangement of several patterns"),
+            _choice(self.session.param.axis, _AXIS_LABELS, label="Horizontal axis"),
+            _choice(self.session.param.scale, _SCALE_LABELS, label="Intensity scale"),
+        ]
+        return pn.FlexBox(*groups, gap="8px", margin=(0, 0, 8, 0), sizing_mode="stretch_width")
+
+    def _settings(self) -> pn.viewable.Viewable:
+        chosen = self.session.param
+        ticks = [
+            pmui.Checkbox.from_param(parameter, label=label, description="", size="small", margin=0)
+            for parameter, label in (
+                (chosen.show_background, "Show the fitted background"),
+                (chosen.show_windows, "Show the model's 17 windows"),
+            )
+        ]
+        title = pn.pane.HTML("<h2>Processing</h2>", stylesheets=[TEXT_CSS], margin=(8, 0, 0, 0))
+        told = pn.pane.HTML(
+            "<p class='muted'>Of every pattern, here and in the prediction.</p>", stylesheets=[TEXT_CSS], margin=0
+        )
+        return pn.Column(title, told, self.steps.quick, *ticks, self.steps.panel, **_WIDE)
+
+    def shown(self) -> words.Shown:
+        """What the session asks to be drawn."""
+        session, colours = self.session, palette(dark=self.session.dark).series
+        keys = [key for key in session.files if key not in session.hidden and key in self.store.samples]
+        numbers = {key: number for number, key in enumerate(session.files)}
+        drawn, curves, absent, wavelengths = [], [], {}, {}
+        windows = session.show_windows and session.stage == "gridded"
+        for key in keys:
+            name, trace = self.store.samples[key].name, self.store.trace(key)
+            if isinstance(trace, str):
+                absent[name] = trace
+                continue
+            hidden = self.store.hidden_windows(key) if windows else None
+            colour = colours[numbers[key] % len(colours)]
+            drawn.append(key)
+            wavelengths[key] = trace.wavelength
+            curves.append(
+                Curve(name, colour, trace.x, trace.two_theta, trace.d, trace.intensity, trace.background, hidden)
+            )
+        rows, lines_at = self._rows(wavelengths)
+        if not rows and lines_at:
+            absent["the references"] = lines_at
+        axis, copper = AXES[session.axis], any(step.NAME == "to_copper" for step in self.store.stages.shown_steps())
+        radiation = " (Cu Kα)" if copper and axis.name == "two_theta" else ""
+        return words.Shown(drawn, curves, rows, f"{axis.label}{radiation} [{axis.unit}]", lines_at, absent)
+
+    def _rows(self, wavelengths: dict[str, float | None]) -> tuple[list[StickRow], str]:
+        """Sticks of the references, and in words for which wavelength they are, or why there are none."""
+        session, colours = self.session, reference_colours(self.session)
+        keys = [key for key in self.store.references if key not in session.hidden_references]
+        known = [wavelengths.get(session.chosen), *wavelengths.values()]
+        wavelength = next((value for value in known if value is not None), None)
+        if not keys:
+            return [], ""
+        if wavelength is None:
+            return [], "no drawn pattern has a wavelength to calculate them for"
+        others = [value for value in wavelengths.values() if value is not None]
+        different = any(abs(value - wavelength) > OTHER_WAVELENGTH for value in others)
+        elsewhere = different and session.axis == "two_theta"
+        warning = "; patterns of another wavelength have theirs elsewhere" if elsewhere else ""
+        rows = []
+        for key in keys:
+            trace = self.store.reference_trace(key, wavelength=wavelength)
+            name = self.store.references[key].name
+            rows.append(StickRow(name, colours[key], trace.x, trace.two_theta, trace.d, trace.intensity, trace.hkl))
+        return rows, f"at {wavelength:.5g} Å{warning}"
+
+    def come_to_front(self, *, in_front: bool) -> None:
+        """Follow the session only while somebody looks."""
+        self._in_front = in_front
+        if in_front and self._stale:
+            self._draw()
+
+    def _draw(self, *events: param.parameterized.Event) -> None:
+        """Draw what the session asks for; a change of theme alone only changes colours."""
+        session = self.session
+        self._stale = not self._in_front
+        if self._stale:
+            return
+        shown = self.shown()
+        gridded, waterfall = session.stage == "gridded", session.arrangement == "waterfall"
+        themed = MATERIAL_THEME["dark" if session.dark else "light"]["palette"]["background"]
+        drawn = (session.axis, session.stage, tuple(session.files), tuple(session.hidden), tuple(session.scans.items()))
+        with pn.io.hold():
+            if events and all(event.name == "dark" for event in events) and not waterfall:
+                stacked = session.arrangement == "offset"
+                recolour(self.figure, colours=[curve.colour for curve in shown.curves], offset=stacked)
+            else:
+                draw_patterns(
+                    self.figure, shown.curves, scale=session.scale, offset=session.arrangement != "overlay",
+                    unit="maximum 100" if gridded else "as measured", x_label=shown.x_label,
+                    window_edges=self.store.window_edges() if gridded and session.show_windows else None,
+                    keep_range=drawn == self._axis_drawn, ground=themed["paper"] if waterfall else "",
+                )  # fmt: skip
+            draw_sticks(self.sticks, shown.rows)
+            self._draw_overview(shown)
+            self._axis_drawn = drawn
+            self.note.object = words.summary(shown, session) if session.files or shown.rows else _EMPTY
+            self.twin.object = words.twin(shown)
+            self.python.show(words.python_of(shown, session, self.store))
+            self.files.visible = bool(shown.curves)
+
+    def _draw_overview(self, shown: words.Shown) -> None:
+        """The chosen pattern, or the first that is drawn, over the range of all."""
+        reset = self.figure.plot.x_range
+        place = shown.keys.index(self.session.chosen) if self.session.chosen in shown.keys else 0
+        nothing = np.zeros(0)
+        x, intensity = (shown.curves[place].x, shown.curves[place].intensity) if shown.curves else (nothing, nothing)
+        draw_overview(self.overview, x=x, intensity=intensity, low=reset.reset_start, high=reset.reset_end)
+
+    def _file(self, write: Callable[[words.Shown], bytes]) -> Callable[[], bytes]:
+        return lambda: write(self.shown())
+
+
+def _choice(parameter: param.Parameter, labels: dict[str, str], *, label: str) -> pmui.RadioButtonGroup:
+    return pmui.RadioButtonGroup.from_param(
+        parameter, label=label, options=labels, size="small", margin=0, description="", stylesheets=[CHOICE_CSS]
+    )

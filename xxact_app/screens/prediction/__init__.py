@@ -1,0 +1,1 @@
+"""The Prediction screen: symmetry, energies and matching reference phases."""

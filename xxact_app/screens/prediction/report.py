@@ -1,0 +1,194 @@
+"""A prediction as a page: the pattern with the lines of a known material, the ranks, the numbers, what it rests on."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xxact_app.plots.patterns import to_scale
+from xxact_app.samples.results import Answer
+from xxact_app.samples.store import WINDOW_EDGES
+from xxact_app.screens.prediction import text as words
+from xxact_app.screens.prediction.figures import SCALE_WORDS
+from xxact_app.screens.prediction.matches_store import Found
+from xxact_app.ui.theme import LIGHT
+from xxact_core.errors import shorten
+from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SPACE_GROUP, SURE, Quantity
+from xxact_core.search_match.identify import Neighbour
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from xxact_core.evaluation.attention import WindowAttention
+    from xxact_core.patterns.pattern import GriddedPattern
+
+_A4 = (8.27, 11.69)
+_FONT = "DejaVu Sans"
+_LETTERS = 108
+"""Letters of 7.5 points that a line of the page takes."""
+
+_MOST_LINES = 38
+_MOST_BARS = 7
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page shows. `facts`: what else is said of how it was made, name and text; scale: of the intensity."""
+
+    answer: Answer
+    gridded: GriddedPattern
+    scale: str
+    facts: tuple[tuple[str, str], ...]
+    neighbour: Neighbour | None = None
+    found: Found | None = None
+    attention: WindowAttention | None = None
+
+
+def pages_to_pdf(pages: Sequence[Page]) -> bytes:
+    """A PDF with a page a pattern."""
+    from matplotlib.backends.backend_pdf import PdfPages  # noqa: PLC0415 - slow to import
+
+    file = io.BytesIO()
+    with PdfPages(file, metadata={"Title": "XxaCT predictions", "Creator": "XxaCT"}) as pdf:
+        for page in pages:
+            pdf.savefig(page_to_drawing(page))
+    return file.getvalue()
+
+
+def page_to_drawing(page: Page) -> Figure:
+    """One page, A4."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
+
+    answer = page.answer
+    drawing = Figure(figsize=_A4)
+    name = printable(shorten(answer.sample.file.replace("\\", "/").rpartition("/")[2] or answer.sample.name, limit=90))
+    asked = printable(shorten(answer.formula, limit=90)) if answer.formula else "no composition"
+    _write(drawing, 0.08, 0.965, name, size=13, weight="bold")
+    _write(drawing, 0.08, 0.943, f"Composition as typed: {asked}", size=9)
+    _write(drawing, 0.08, 0.922, _verdict(answer), size=9)
+    _draw_pattern(drawing.add_axes((0.08, 0.68, 0.86, 0.225)), page)
+    prediction = answer.prediction
+    _draw_bars(drawing.add_axes((0.2, 0.47, 0.27, 0.15)), CRYSTAL_SYSTEM, prediction.crystal_system)
+    _draw_bars(drawing.add_axes((0.66, 0.47, 0.28, 0.15)), SPACE_GROUP, prediction.space_group)
+    top = 0.425
+    if page.attention is not None:
+        rows = len(page.attention.symbols) + 1
+        height = min(0.02 * rows, 0.11)
+        _draw_attention(drawing, drawing.add_axes((0.2, top - 0.02 - height, 0.68, height)), page.attention)
+        top -= height + 0.075
+    lines = _lines(page)
+    shown = lines if len(lines) <= _MOST_LINES else [*lines[: _MOST_LINES - 1], "… more in the JSON and CSV files"]
+    step = min(0.0125, (top - 0.03) / max(len(shown), 1))
+    for number, line in enumerate(shown):
+        _write(drawing, 0.08, top - number * step, line, size=7.5)
+    return drawing
+
+
+@cache
+def _font() -> Any:  # noqa: ANN401 - a class of the drawing library without types
+    from matplotlib.font_manager import findfont, get_font  # noqa: PLC0415 - slow to import
+
+    return get_font(findfont(_FONT))
+
+
+def printable(text: str) -> str:
+    """The text with □ for every letter that the font of the page lacks."""
+    return "".join(letter if _font().get_char_index(ord(letter)) else "□" for letter in text)
+
+
+def _write(drawing: Figure, x: float, y: float, text: str, *, size: float, weight: str = "normal") -> None:
+    drawing.text(x, y, text, va="top", parse_math=False, family=_FONT, size=size, weight=weight)
+
+
+def _verdict(answer: Answer) -> str:
+    parts = []
+    for quantity in (CRYSTAL_SYSTEM, SPACE_GROUP):
+        ranked = getattr(answer.prediction, quantity.name)
+        if ranked:
+            best = f"{words.label(quantity, ranked[0])} ({ranked[0].probability:.0%})"
+            parts.append(f"{quantity.label}: {best if ranked[0].probability >= SURE else f'not sure, perhaps {best}'}")
+    return ".  ".join(parts)
+
+
+def _draw_pattern(axes: Axes, page: Page) -> None:
+    gridded, scale = page.gridded, page.scale
+    for number, hidden in enumerate(gridded.hidden_windows):
+        axes.axvline(WINDOW_EDGES[number], color="0.8", lw=0.5, ls=":")
+        if hidden:
+            axes.axvspan(WINDOW_EDGES[number], WINDOW_EDGES[number + 1], color="0.5", alpha=0.15, lw=0)
+    intensity = np.where(gridded.coverage, gridded.intensity, np.nan)
+    (curve,) = axes.plot(gridded.grid.two_theta, to_scale(intensity, scale=scale), color=LIGHT.muted, lw=0.7)
+    base, top = to_scale(np.array([0.0, 100.0]), scale=scale)
+    if (one := page.neighbour) is not None:
+        heights = to_scale(one.intensity, scale=scale)
+        sticks = axes.vlines(one.two_theta, base, heights, color=LIGHT.series[1], lw=1.0, alpha=0.85)
+        name = printable(f"{one.formula} {one.space_group or ''} {one.id}")
+        legend = axes.legend([curve, sticks], ["measured", name], fontsize=7, frameon=False, loc="upper right")
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+    axes.set(xlim=(WINDOW_EDGES[0], WINDOW_EDGES[-1]), ylim=(base, top + 0.05 * (top - base)), yticks=[])
+    axes.set_xlabel("2θ (Cu Kα) [°]", fontsize=8)
+    axes.set_ylabel(f"Intensity{SCALE_WORDS[scale]}", fontsize=8)
+    axes.tick_params(labelsize=7)
+
+
+def _draw_bars(axes: Axes, quantity: Quantity, ranked: Sequence[Any]) -> None:
+    shown = ranked[:_MOST_BARS]
+    places = np.arange(len(shown))
+    sure = bool(shown) and shown[0].probability >= SURE
+    axes.barh(places, [item.probability for item in shown], color=LIGHT.accent if sure else LIGHT.uncertain)
+    axes.set_yticks(places, [words.label(quantity, item) for item in shown], fontsize=7)
+    for place, item in enumerate(shown):
+        axes.text(item.probability + 0.02, place, f"{item.probability:.0%}", va="center", fontsize=7)
+    axes.set(xlim=(0, 1.2), xticks=[0, 0.5, 1], xticklabels=["0 %", "50 %", "100 %"])
+    axes.invert_yaxis()
+    axes.tick_params(labelsize=7)
+    axes.set_title(quantity.label if shown else f"{quantity.label}: not predicted by this model", fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_attention(drawing: Figure, axes: Axes, attention: WindowAttention) -> None:
+    shares = np.vstack([attention.shares, attention.whole])
+    rows = np.arange(len(shares) + 1) - 0.5
+    drawn = axes.pcolormesh(WINDOW_EDGES, rows, np.ma.masked_invalid(shares), cmap="cividis", vmin=0)
+    axes.set_yticks(np.arange(len(shares)), [*attention.symbols, "whole composition"], fontsize=7)
+    axes.invert_yaxis()
+    axes.tick_params(labelsize=7)
+    axes.set_title("Share of each window's attention", fontsize=9)
+    bar = drawing.colorbar(drawn, ax=axes, pad=0.01, fraction=0.03)
+    bar.ax.tick_params(labelsize=6)
+
+
+def _lines(page: Page) -> list[str]:
+    prediction = page.answer.prediction
+    told = []
+    for quantity in (FORMATION_ENERGY, BAND_GAP):
+        value = getattr(prediction, quantity.name)
+        if value is not None:
+            interval = (
+                "no interval known" if value.low is None else f"{value.low:.2f} to {value.high:.2f}, 9 of 10 times"
+            )
+            told.append((quantity.label, f"{value.value:.2f} {value.unit} ({interval})"))
+    if page.found is not None:
+        for one in page.found.neighbours[:5]:
+            fit = f"score {one.score:.3f}, shift {one.shift:+.2f}°, scale {one.scale:.4f}"
+            told.append(
+                ("Known material", f"{one.formula}, space group {one.space_group or 'unknown'}, {one.id}: {fit}")
+            )
+        told.append(("Phases", page.found.sentence))
+    told.append(("Measured", f"{prediction.coverage:.0%} of 5–90° 2θ (Cu Kα)"))
+    told.append(("Composition", words.certainty_words(prediction)))
+    told += [("Please note", text) for text in words.notes(prediction)]
+    lines = []
+    for name, text in [*told, *page.facts]:
+        if text:
+            wrapped = textwrap.wrap(printable(shorten(f"{name}: {text}", limit=600)), _LETTERS)
+            lines += [wrapped[0], *(f"    {line}" for line in wrapped[1:])]
+    return lines

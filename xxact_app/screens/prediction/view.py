@@ -1,0 +1,269 @@
+"""The Prediction screen: a pattern and what is known of its composition in, a ranked and honest answer out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+import panel as pn
+import panel_material_ui as pmui
+from bokeh.plotting import figure
+
+from xxact_app.plots.export import figure_to_bytes
+from xxact_app.plots.patterns import draw_probabilities, probability_figure
+from xxact_app.samples.results import Answer, Missing
+from xxact_app.samples.store import InputError, Store
+from xxact_app.samples.wavelength_form import WavelengthForm
+from xxact_app.screens.prediction import export as files
+from xxact_app.screens.prediction import text as words
+from xxact_app.screens.prediction.attention_view import WindowsView
+from xxact_app.screens.prediction.batch import BatchView
+from xxact_app.screens.prediction.matches_store import KnownStore
+from xxact_app.screens.prediction.matches_view import KnownView
+from xxact_app.screens.prediction.report import Page, page_to_drawing, pages_to_pdf
+from xxact_app.screens.prediction.store import PredictionStore
+from xxact_app.session.session import Session
+from xxact_app.ui.downloads import PythonText, download_row
+from xxact_app.ui.safe_text import plain_markdown
+from xxact_app.ui.theme import ALERT_STYLE, TEXT_CSS, grid_css, palette
+from xxact_core.quantities import CRYSTAL_SYSTEM, SPACE_GROUP, SURE, Quantity
+
+if TYPE_CHECKING:
+    from xxact_core.prediction.predictor import RankedLabel
+
+_HALVES = "minmax(0, 1fr) minmax(0, 1fr)"
+_ASK_LAYOUT = grid_css(
+    f"{_HALVES} auto",
+    ("pattern formula predict", "parsed parsed parsed", "message message message"),
+    narrow=("pattern", "formula", "predict", "parsed", "message"),
+    padding="20px 16px 0",
+)
+_ANSWER_LAYOUT = grid_css(
+    _HALVES,
+    ("verdict numbers", "systems groups", "known known", "windows windows", "basis basis"),
+    narrow=("verdict", "numbers", "systems", "groups", "known", "windows", "basis"),
+)
+_MOST_GROUPS = 7
+
+
+class PredictionView:
+    """Asks for pattern and composition, shows the store's answer; `panel` is the screen."""
+
+    def __init__(
+        self,
+        session: Session,
+        store: Store,
+        predictions: PredictionStore | None = None,
+        known: KnownStore | None = None,
+        *,
+        in_front: bool = True,
+    ) -> None:
+        self.session, self.store = session, store
+        self.predictions = predictions or PredictionStore(session, store)
+        self.known = KnownView(session, store, known or KnownStore(session, store), when_found=self._show_answer)
+        self.windows, self.batch = WindowsView(session), BatchView(session, self.predictions)
+        self._in_front = in_front
+        field = {"sizing_mode": "stretch_width", "size": "small", "margin": 0}
+        self.pattern = pmui.Select(label="Pattern", options={}, css_classes=["area-pattern"], **field)
+        self.formula = pmui.TextInput(
+            label="Formula or what is known of it",
+            placeholder="LaB6 · Fe 40±2 O 60±3 · La,B,?O · nothing",
+            css_classes=["area-formula"],
+            **field,
+        )
+        self.predict = pmui.Button(
+            label="Predict", variant="contained", margin=0, height=40, css_classes=["area-predict"],
+            on_click=self._commit,
+        )  # fmt: skip
+        self.parsed = _text()
+        parsed = pn.Column(self.parsed, _text(words.HELP), css_classes=["area-parsed"], margin=0)
+        parsed.sizing_mode = "stretch_width"
+        self.message = pmui.Alert(severity="info", sizing_mode="stretch_width", margin=0, sx=ALERT_STYLE)
+        self.override = pmui.Button(
+            label="Predict all the same", variant="outlined", size="small", margin=(8, 0), on_click=self._override
+        )
+        self.ask_wavelength = pn.Column(WavelengthForm(session, store).panel, max_width=420, margin=(8, 0))
+        self.hint = pn.Column(
+            self.message,
+            self.override,
+            self.ask_wavelength,
+            css_classes=["area-message"],
+            sizing_mode="stretch_width",
+            margin=0,
+        )
+        self.verdict, self.numbers, self.basis = _text(area="verdict"), _text(area="numbers"), _text()
+        self.bars = {CRYSTAL_SYSTEM: probability_figure(height=270), SPACE_GROUP: probability_figure(height=270)}
+        self.tables = {CRYSTAL_SYSTEM: _text(), SPACE_GROUP: _text()}
+        self.python = PythonText()
+        self.downloads = download_row(
+            {
+                "JSON": ("prediction.json", lambda: self._file(words.to_json)),
+                "CSV": ("prediction.csv", lambda: self._file(words.to_csv)),
+                "PNG": ("prediction.png", lambda: self._file(lambda one: self._picture(one, kind="png"))),
+                "SVG": ("prediction.svg", lambda: self._file(lambda one: self._picture(one, kind="svg"))),
+                "Report (PDF)": ("prediction.pdf", lambda: self._file(lambda one: pages_to_pdf([self._page(one)]))),
+                "Report of all (PDF)": ("predictions.pdf", self._reports),
+            }
+        )
+        self.asked = pn.Column(
+            self.pattern, self.formula, self.predict, parsed, self.hint,
+            stylesheets=[_ASK_LAYOUT], sizing_mode="stretch_width", margin=0,
+        )  # fmt: skip
+        answer = pn.Column(
+            self.verdict, self.numbers, self._bars("systems", CRYSTAL_SYSTEM), self._bars("groups", SPACE_GROUP),
+            _area("known", self.known.panel), _area("windows", self.windows.panel),
+            _area("basis", self.basis, self.downloads, self.python.panel),
+            stylesheets=[_ANSWER_LAYOUT], sizing_mode="stretch_width", margin=0,
+        )  # fmt: skip
+        self.answered = pn.Column(answer, sizing_mode="stretch_width", margin=0, visible=False)
+        self.panel = pn.Column(self.asked, self.answered, self.batch.panel, sizing_mode="stretch_width", margin=0)
+        self.pattern.param.watch(self._choose, "value")
+        self.formula.param.watch(self._commit, ["value", "enter_pressed"])
+        self.formula.param.watch(self._type, "value_input")
+        session.param.watch(self._show_choices, ["files", "chosen", "formulas"])
+        session.param.watch(
+            self._show_answer,
+            ["files", "chosen", "formulas", "wavelengths", "steps", "scans", "override_coverage"],
+        )
+        session.param.watch(self._show_answer, ["dark", "model", "known_materials", "neighbours", "scale"])
+        self._show_choices()
+        self._show_answer()
+
+    # ----------------------------------------------------------------------------------------------- what the user does
+    def _choose(self, _event: object = None) -> None:
+        if self.pattern.value:
+            self.session.chosen = self.pattern.value
+
+    def _commit(self, _event: object = None) -> None:
+        """Take the formula as typed, even before the box was left."""
+        self.session.set_formula((self.formula.value_input or self.formula.value or "").strip())
+
+    def _type(self, _event: object = None) -> None:
+        """Show what is typed as it is read; before any file is there, keep it for the first one."""
+        if not self.session.chosen:
+            self._commit()
+        self._show_parsed()
+
+    def _override(self, _event: object = None) -> None:
+        self.session.override_coverage = True
+
+    # ----------------------------------------------------------------------------------------------- what the user sees
+    def _show_choices(self, *_events: object) -> None:
+        options = {sample.name: sample.key for sample in self.store.samples.values()}
+        chosen = self.session.chosen if self.session.chosen in self.store.samples else None
+        with pn.io.hold():
+            self.pattern.param.update(options=options, value=chosen, disabled=not options)
+            if self.session.formula != (self.formula.value_input or "").strip():
+                self.formula.param.update(value=self.session.formula, value_input=self.session.formula)
+        self._show_parsed()
+
+    def _show_parsed(self, _event: object = None) -> None:
+        """Tell while the user types what the formula is read as, or what is wrong with it."""
+        text = (self.formula.value_input or "").strip()
+        try:
+            line, wrong = words.composition_line(self.store.known(text)), False
+        except InputError as error:
+            line, wrong = words.error_line(error), True
+        self.parsed.object = line
+        self.formula.error_state = wrong
+
+    def come_to_front(self, *, in_front: bool) -> None:
+        """Follow the session only while somebody looks."""
+        self._in_front = in_front
+        self._show_answer()
+
+    def _show_answer(self, *_events: object) -> None:
+        if not self._in_front:
+            return
+        chosen = self.session.chosen
+        answer = self.predictions.ask(chosen) if chosen in self.store.samples else self.store.answer()
+        with pn.io.hold():
+            self.batch.show()
+            self.hint.visible = isinstance(answer, Missing)
+            self.answered.visible = isinstance(answer, Answer)
+            if isinstance(answer, Missing):
+                self.message.object = plain_markdown(answer.text)
+                self.message.visible = answer.what != "wavelength"
+                self.override.visible = answer.what == "coverage"
+                self.ask_wavelength.visible = answer.what == "wavelength"
+                return
+            prediction = answer.prediction
+            self.verdict.object = words.verdict(answer)
+            self.numbers.object = words.numbers(prediction)
+            self.basis.object = words.basis(
+                prediction, self.store.hidden_windows(answer.sample.key), model=self.session.model
+            )
+            for quantity in (CRYSTAL_SYSTEM, SPACE_GROUP):
+                ranked = getattr(prediction, quantity.name)[:_MOST_GROUPS]
+                self.tables[quantity].object = words.table(quantity, ranked)
+                self._draw(quantity, ranked)
+            self.known.show(answer)
+            self.windows.show(self.predictions.attention(answer))
+            self.python.show(self._program(answer))
+
+    def _draw(self, quantity: Quantity, ranked: Sequence[RankedLabel]) -> None:
+        labels = [words.label(quantity, item) for item in ranked]
+        probabilities = [item.probability for item in ranked]
+        colours = palette(dark=self.session.dark)
+        colour = colours.accent if probabilities and probabilities[0] >= SURE else colours.uncertain
+        plot, source = self.bars[quantity]
+        draw_probabilities(plot, source, labels, probabilities, colour=colour, text_colour=colours.text)
+
+    # -------------------------------------------------------------------------------------------------------- the parts
+    def _bars(self, area: str, quantity: Quantity) -> pn.Column:
+        title = pn.pane.HTML(f"<h3>{quantity.label}</h3>", stylesheets=[TEXT_CSS], margin=(0, 0, 4, 0))
+        plot: figure = self.bars[quantity][0]
+        return pn.Column(
+            title, pn.pane.Bokeh(plot, sizing_mode="stretch_width", margin=0), self.tables[quantity],
+            css_classes=[f"area-{area}"], sizing_mode="stretch_width", margin=0,
+        )  # fmt: skip
+
+    # ----------------------------------------------------------------------------------------------------- the files
+    def _file(self, write: Callable[[Answer], bytes]) -> bytes:
+        answer = self.store.answer()
+        return write(answer) if isinstance(answer, Answer) else b""
+
+    def _page(self, answer: Answer) -> Page:
+        known, attention, model = self.known.known, self.predictions.attention(answer), self.predictions.model()
+        found = known.found(answer)
+        facts = (
+            ("Preparation", ", ".join(map(repr, self.store.stages.preparation(answer.sample.key).steps))),
+            ("Model", "" if model is None else f"{model.label}, SHA-256 of its weights {model.digest}"),
+            ("Made", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC with {self.predictions.versions()}"),
+        )
+        return Page(
+            answer, self.store.gridded(answer.sample.key), self.session.scale, facts, known.chosen(answer, found),
+            found, None if isinstance(attention, str) else attention,
+        )  # fmt: skip
+
+    def _picture(self, answer: Answer, *, kind: Literal["png", "svg"]) -> bytes:
+        return figure_to_bytes(page_to_drawing(self._page(answer)), kind)
+
+    def _reports(self) -> bytes:
+        """A page for each pattern that is predicted already."""
+        answers = [row.answer for row in self.predictions.rows()]
+        return pages_to_pdf([self._page(answer) for answer in answers if isinstance(answer, Answer)])
+
+    def _program(self, answer: Answer) -> str:
+        known, model = self.known.known, self.predictions.model()
+        if model is None:
+            return ""
+        table = known.table() if known.found(answer) is not None else None
+        sample = answer.sample
+        return files.python_of(
+            answer,
+            reading=self.store.program(sample.key),
+            model=str(model.folder),
+            table=table,
+            elements=known.elements(answer),
+        )
+
+
+def _area(area: str, *parts: object) -> pn.Column:
+    return pn.Column(*parts, css_classes=[f"area-{area}"], sizing_mode="stretch_width", margin=0)
+
+
+def _text(text: str = "", area: str = "") -> pn.pane.HTML:
+    classes = [f"area-{area}"] if area else []
+    return pn.pane.HTML(text, stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0, css_classes=classes)

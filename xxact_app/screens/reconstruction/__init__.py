@@ -1,0 +1,1 @@
+"""The Reconstruction screen: masked windows and what the model expects in them."""

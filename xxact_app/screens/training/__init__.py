@@ -1,0 +1,1 @@
+"""The Training screen: datasets, recipes, runs and their curves."""

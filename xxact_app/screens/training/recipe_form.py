@@ -1,0 +1,163 @@
+"""A new training: recipe, changes to it, what it will take, and its start."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+
+import panel as pn
+import panel_material_ui as pmui
+
+from xxact_app.screens.training import text as words
+from xxact_app.screens.training.choices import TrainingChoice, recipe_labels
+from xxact_app.screens.training.estimates import Estimate
+from xxact_app.screens.training.store import TrainingStore
+from xxact_app.session.session import Session
+from xxact_app.ui.safe_text import plain_markdown, safe_message
+from xxact_app.ui.theme import ALERT_STYLE, TEXT_CSS
+from xxact_core.errors import InputError
+from xxact_core.quantities import TARGETS
+
+_FIELD = {"sizing_mode": "stretch_width", "size": "small", "margin": (8, 0)}
+_FROM_A_RUN = frozenset({"fine-tune", "transfer-band-gap"})
+
+
+@cache
+def _calculator() -> ThreadPoolExecutor:
+    """Where estimates are made, of all sessions one after another, so that no page waits for one."""
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="estimates")
+
+
+class TrainingForm:
+    """Puts a training together; `panel` is the form. `started` is called with the name of a run that was started."""
+
+    def __init__(
+        self, session: Session, store: TrainingStore, *, dataset: Callable[[], str], started: Callable[[str], None]
+    ) -> None:
+        self.session, self.store, self._dataset, self._started = session, store, dataset, started
+        self._asked: Future[Estimate] | None = None
+        self._shown: TrainingChoice | None = None
+        self.recipe = pmui.Select(label="Recipe", options=recipe_labels(), value="compact", **_FIELD)
+        self.start_from = pmui.Select(label="Goes on from the run", options=[""], value="", visible=False, **_FIELD)
+        self.targets = pmui.MultiChoice(
+            label="Targets (none chosen: the recipe's)", options={q.label: q.name for q in TARGETS.values()},
+            value=[], sizing_mode="stretch_width", margin=(8, 0),
+        )  # fmt: skip
+        self.epochs = pmui.TextInput(label="Epochs", placeholder="the recipe's", **_FIELD)
+        self.batch_size = pmui.TextInput(label="Batch size", placeholder="the recipe's", **_FIELD)
+        self.micro_batch = pmui.TextInput(label="Materials at a time", placeholder="the whole batch", **_FIELD)
+        self.settings = pmui.TextAreaInput(
+            label="Further settings, NAME=VALUE a line", placeholder="seed=1\nvalidate_every=100", rows=2, **_FIELD
+        )
+        self.name = pmui.TextInput(label="Name of the run", value=store.free_name("compact", kind="train"), **_FIELD)
+        self.estimate = pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=(8, 0))
+        self.fit = pmui.Button(
+            label="Make it fit", variant="outlined", size="small", margin=(0, 8, 8, 0), visible=False,
+            on_click=self._make_fit,
+        )  # fmt: skip
+        self.start = pmui.Button(
+            label="Start training", icon="play_arrow", variant="contained", size="small", margin=(0, 0, 8, 0),
+            on_click=self._start, disabled=True,
+        )  # fmt: skip
+        self.told = pmui.Alert(
+            severity="error", object="", visible=False, sizing_mode="stretch_width", sx=ALERT_STYLE, margin=(8, 0)
+        )
+        self.panel = pn.Column(
+            pn.pane.HTML("<h2>New training</h2>", stylesheets=[TEXT_CSS], margin=(16, 0, 0, 0)),
+            self.recipe, self.start_from, self.targets,
+            pn.Row(self.epochs, pn.Spacer(width=12), self.batch_size, margin=0),
+            self.micro_batch, self.settings, self.name, self.estimate, self.told, pn.FlexBox(self.start, self.fit),
+            sizing_mode="stretch_width", margin=0,
+        )  # fmt: skip
+        self.recipe.param.watch(self._choose_recipe, "value")
+
+    def poll(self) -> None:
+        """Ask for an estimate where the choice has changed, and show the one that has come."""
+        choice = self._choice()
+        if choice is None or not choice.dataset:
+            self.estimate.object = "" if choice is None else "<p class='muted'>Choose or build a data set first.</p>"
+            self.start.disabled, self._shown = True, None
+            return
+        if choice != self._shown:
+            self._shown = choice
+            self.estimate.object = "<p class='muted'>Estimating …</p>"
+            self.start.disabled = True
+            self.fit.visible = False
+            self._asked = _calculator().submit(self.store.estimate, choice)
+        if self._asked is not None and self._asked.done():
+            asked, self._asked = self._asked, None
+            self._show(asked)
+
+    def offer_runs(self) -> None:
+        """Offer the runs that there are now to go on from."""
+        options = ["", *self.store.run_names()]
+        if options != self.start_from.options:
+            self.start_from.options = options
+
+    def _show(self, asked: Future[Estimate]) -> None:
+        try:
+            found = asked.result()
+        except InputError as error:
+            self.estimate.object = f"<p class='wrong'>{html.escape(safe_message(error))}</p>"
+            return
+        self.estimate.object = words.estimate(found)
+        self.start.disabled = not found.fits
+        self.fit.visible = found.fitting_micro_batch is not None
+        self._fitting = found.fitting_micro_batch
+
+    def _choose_recipe(self, _event: object = None) -> None:
+        with pn.io.hold():
+            self.start_from.visible = self.recipe.value in _FROM_A_RUN
+            self.start_from.value = self.start_from.value if self.start_from.visible else ""
+            self.name.value = self.store.free_name(self.recipe.value, kind="train")
+
+    def _choice(self) -> TrainingChoice | None:
+        """What is put together, or None where a number cannot be read, which its field says."""
+        epochs = _number(self.epochs, float)
+        batch, micro = _number(self.batch_size, int), _number(self.micro_batch, int)
+        if any(field.error_state for field in (self.epochs, self.batch_size, self.micro_batch)):
+            return None
+        return TrainingChoice(
+            dataset=self._dataset(),
+            recipe=self.recipe.value,
+            targets=tuple(self.targets.value),
+            epochs=epochs,
+            batch_size=None if batch is None else int(batch),
+            micro_batch=None if micro is None else int(micro),
+            start_from=self.start_from.value or "",
+            settings=self.settings.value or "",
+        )
+
+    def _make_fit(self, _event: object = None) -> None:
+        self.micro_batch.value = str(self._fitting)
+
+    def _start(self, _event: object = None) -> None:
+        choice = self._choice()
+        if choice is None:
+            return
+        try:
+            job = self.store.start_training(choice, name=self.name.value_input or self.name.value)
+        except InputError as error:
+            self.told.param.update(object=plain_markdown(safe_message(error)), visible=True)
+            return
+        with pn.io.hold():
+            self.told.visible = False
+            self.name.value = self.store.free_name(job.name, kind="train")
+        self._started(job.key)
+
+
+def _number(field: pmui.TextInput, kind: Callable[[str], float]) -> float | None:
+    """The number in a field, or None where it is empty or none, which it then says."""
+    text = (field.value or "").strip()
+    try:
+        value = kind(text) if text else None
+    except ValueError:
+        value, wrong = None, True
+    else:
+        wrong = value is not None and not value > 0
+    if field.error_state != wrong:
+        whole = "a whole number above 0" if kind is int else "a number above 0"
+        field.param.update(error_state=wrong, helper_text=f"{whole}, or nothing" if wrong else "")
+    return value

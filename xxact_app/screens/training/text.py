@@ -1,0 +1,130 @@
+"""Trainings in words: durations, what a data set holds, what a training will take, how far it is."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from xxact_app.ui.safe_text import safe_text
+from xxact_core.quantities import TARGETS
+
+if TYPE_CHECKING:
+    from xxact_app.screens.training.choices import DatasetFacts
+    from xxact_app.screens.training.estimates import Estimate
+    from xxact_app.screens.training.rows import Row
+    from xxact_app.screens.training.run_curves import RunCurves
+
+ERRORS = "errors.csv"
+
+STATES = {
+    "starting": "starting", "running": "running", "stopping": "stopping", "finished": "finished",
+    "cancelled": "stopped", "failed": "failed", "interrupted": "interrupted", "diverged": "failed",
+    "opened": "not begun",
+}  # fmt: skip
+"""States as they are shown."""
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_SIGNIFICANT = 4
+_MILLION, _LARGE = 1e6, 1e8
+
+
+def duration(seconds: float) -> str:
+    """A time that people can grasp at a glance."""
+    if seconds < 1.5 * _MINUTE:
+        return f"{max(seconds, 1):.0f} s"
+    if seconds < 1.5 * _HOUR:
+        return f"{seconds / _MINUTE:.0f} min"
+    if seconds < 2 * _DAY:
+        return f"{int(seconds // _HOUR)} h {int(seconds % _HOUR // _MINUTE)} min"
+    return f"{seconds / _DAY:,.0f} days"
+
+
+def facts(found: DatasetFacts) -> str:
+    """What a data set holds."""
+    labels = [TARGETS[name].label for name in list(TARGETS)[:_SIGNIFICANT] if found.labelled.get(name)]
+    counts = f"{found.train:,} to train on, {found.validation:,} to validate, {_bytes(found.size)}"
+    lines = [
+        f"{found.materials:,} materials from {html.escape(safe_text(found.source))}: {counts}.",
+        f"Labels: {', '.join(labels) or 'none of the four'}, density and lattice.",
+    ]
+    if found.errors:
+        lines.append(f"{found.errors:,} structures could not be used; {ERRORS} in its folder says why.")
+    return "".join(f"<p class='muted'>{line}</p>" for line in lines)
+
+
+def estimate(found: Estimate) -> str:
+    """What a training will take, with how far that can be trusted."""
+    low, high = duration(found.seconds / found.factor), duration(found.seconds * found.factor)
+    where = "the GPU" if found.device == "cuda" else "this machine's processor"
+    size = f"{found.steps:,} steps, {_count(found.parameters)} parameters"
+    room = f"Memory about {_bytes(found.memory)}, {_bytes(found.memory_free)} free; disk about {_bytes(found.disk)}."
+    lines = [
+        f"<p><b>About {duration(found.seconds)}</b> on {where} ({low} to {high}), {size}.</p>",
+        f"<p{'' if found.fits else ' class=wrong'}>{room}</p>",
+    ]
+    if not found.fits and found.fitting_micro_batch is None:
+        lines.append("<p class='wrong'>Too large for this machine: choose a smaller recipe, or preset=small.</p>")
+    return "".join(lines)
+
+
+def progress(row: Row, *, log: str) -> str:
+    """How far a build or training is: a bar with a name, words, time left, and why it ended."""
+    name, state = html.escape(row.name), STATES.get(row.state, row.state)
+    share = "" if row.progress is None else f" {row.progress:.0%}"
+    value = "" if row.progress is None and row.state in {"starting", "running"} else f" value='{row.progress or 0:.4f}'"
+    bar = f"<progress max='1'{value} aria-label='Progress of {name}'></progress>"
+    left = f", about {duration(row.seconds_left)} left" if row.seconds_left else ""
+    lines = [f"<h3>{name}: {state}{share}</h3>{bar}<p class='muted'>{html.escape(row.told)}{left}</p>"]
+    if row.state == "stopping":
+        lines.append("<p>It ends its step and saves; after two minutes it is ended at once.</p>")
+    if row.reason:
+        lines.append(f"<p class='wrong'>{html.escape(row.reason)}</p>")
+    if row.can_resume:
+        lines.append("<p class='muted'>Resume goes on from what is saved.</p>")
+    if log and row.reason:
+        lines.append(f"<details><summary>What it printed last</summary><pre>{html.escape(log)}</pre></details>")
+    return "".join(lines)
+
+
+def curves_table(runs: Mapping[str, RunCurves], metrics: Sequence[str]) -> str:
+    """The latest values of the runs side by side, the twin of the curves."""
+    names = list(runs)
+    if not names:
+        return ""
+    losses = list(dict.fromkeys(name for run in runs.values() for name in run.values if name.startswith("loss")))
+    rows = [("Step", [f"{run.step:,}" for run in runs.values()])]
+    for name in (*losses, "learning_rate", "samples_per_second", *metrics):
+        values = [run.latest(name) for run in runs.values()]
+        rows.append((curve_label(name), ["" if value is None else f"{value:.4g}" for value in values]))
+    head = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name in ("Latest", *map(safe_text, names)))
+    body = "".join(
+        f"<tr><th scope='row'>{html.escape(label)}</th>{''.join(f'<td>{value}</td>' for value in values)}</tr>"
+        for label, values in rows
+    )
+    return (
+        f"<details><summary>The latest values as a table</summary><table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table></details>"
+    )
+
+
+def curve_label(name: str) -> str:
+    """What to call a curve: `Formation energy, mae` of `formation_energy_per_atom_mae`."""
+    fixed = {"loss": "Loss", "learning_rate": "Learning rate", "samples_per_second": "Materials a second"}
+    if name in fixed:
+        return fixed[name]
+    bare = name.removeprefix("loss of ")
+    for target in TARGETS.values():
+        if bare.startswith(target.name):
+            rest = bare.removeprefix(target.name).strip("_").replace("_", " ")
+            label = f"{target.label}, {rest}" if rest else target.label
+            return f"Loss of {label}" if bare != name else label
+    return safe_text(name.replace("_", " "))
+
+
+def _count(number: int) -> str:
+    return f"{number / 1e6:.1f} million" if number >= _MILLION else f"{number:,}"
+
+
+def _bytes(size: float) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= _LARGE else f"{size / 1e6:,.0f} MB"

@@ -1,0 +1,198 @@
+"""Requests that the server refuses before anything of them is looked at, and the headers of every answer.
+
+Bokeh and Tornado leave open what is right for a server of libraries and wrong for one of people's measurements: any
+name for the host, websockets without an origin, session numbers that the visitor chooses, forms sent by other sites,
+bodies of 100 MB, log-ins without end.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+from bokeh.server.tornado import BokehTornado
+from bokeh.server.util import check_allowlist
+from bokeh.settings import settings
+from tornado.web import RequestHandler, stream_request_body
+
+from xxact_app.server.command import is_loopback
+
+if TYPE_CHECKING:
+    from tornado.http1connection import HTTP1Connection
+    from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
+
+LARGEST_BODY = 64 * 1024
+"""Of an HTTP request [bytes]: the largest that is meant to come is a log-in. Files come by websocket: `file_drop`."""
+
+MOST_LOGINS, LOGIN_SECONDS = 10, 60.0
+_MOST_VISITORS = 10_000
+
+HEADERS = {
+    # Bokeh's page starts itself by a script in the page and compiles callbacks; components are modules in blobs.
+    # Attributes may hold no script, nothing is loaded from elsewhere, and no other page may show this one in a frame.
+    "Content-Security-Policy": (
+        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; script-src-attr 'none'; "
+        "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+        "connect-src 'self' blob: data:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
+        "form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Status and reason of an answer that is not given."""
+
+    status: int
+    reason: str
+
+
+@stream_request_body
+class Refused(RequestHandler):
+    """Answers with the reason, and closes the connection where a body was announced, without reading it."""
+
+    def initialize(self, refusal: Refusal) -> None:
+        """Take what Tornado hands over."""
+        self.refusal = refusal
+
+    def prepare(self) -> None:
+        """Answer before the body."""
+        self.set_status(self.refusal.status)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        if self.refusal.status == 429:  # noqa: PLR2004 - too many requests
+            self.set_header("Retry-After", str(round(LOGIN_SECONDS)))
+        self.finish(f"{self.refusal.reason}\n")
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        """Drop what comes nevertheless."""
+
+
+class RequestGuard:
+    """Decides on the requests of one server process.
+
+    secret: signs sessions and cookies. sign: whether the server has given out nothing unsigned so far.
+    """
+
+    def __init__(self, *, secret: str, sign: bool) -> None:
+        self.secret, self.sign = secret, sign
+        self._known: set[int] = set()
+        self._logins: dict[str, deque[float]] = {}
+
+    def adopt(self, application: BokehTornado, *, port: int) -> None:
+        """Settings that `panel serve` has no words for, made once for each application that is served."""
+        if id(application) in self._known:
+            return
+        self._known.add(id(application))
+        application.websocket_origins.update(f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]"))
+        if self.sign and not application.sign_sessions:
+            application._sign_sessions = True  # noqa: SLF001 - set by an environment variable alone otherwise
+            application._secret_key = self.secret.encode()  # noqa: SLF001 - the same
+
+    def refusal(self, application: BokehTornado, request: HTTPServerRequest) -> Refusal | None:
+        """Why a request is not answered, or None."""
+        self.adopt(application, port=_own_end(request)[1])
+        for check in (_too_large, self._from_afar, _of_another_site, _beside_the_way, self._too_many_logins):
+            if (refusal := check(application, request)) is not None:
+                return refusal
+        return None
+
+    @staticmethod
+    def _from_afar(application: BokehTornado, request: HTTPServerRequest) -> Refusal | None:
+        provider = application.auth_provider
+        authenticated = provider.get_user is not None or provider.get_user_async is not None
+        if not authenticated and not is_loopback(_own_end(request)[0]):
+            return Refusal(403, "This app answers only on the machine that it runs on: visitors do not log in.")
+        if not _allowed(application, request.headers.get("Host", "")):
+            return Refusal(400, "The app is not known under this name: start it with --allow-host HOST:PORT.")
+        return None
+
+    def _too_many_logins(self, application: BokehTornado, request: HTTPServerRequest) -> Refusal | None:
+        login = application.auth_provider.login_url
+        if login is None or request.method != "POST" or request.path != application.prefix + login:
+            return None
+        now = time.monotonic()
+        if len(self._logins) > _MOST_VISITORS:
+            self._logins.clear()
+        times = self._logins.setdefault(request.remote_ip or "", deque(maxlen=MOST_LOGINS))
+        if len(times) == MOST_LOGINS and now - times[0] < LOGIN_SECONDS:
+            return Refusal(429, "Too many attempts to log in: wait a minute.")
+        times.append(now)
+        return None
+
+
+def install(guard: RequestGuard) -> None:
+    """Make the guard decide on every request to this process, and put the headers on every answer.
+
+    `panel serve` runs an app only once its server is there, and gives it no hold of it. So methods of the classes are
+    replaced that their documentation says may be: `Application.find_handler` and `RequestHandler.flush`.
+    """
+    find_handler, flush = BokehTornado.find_handler, RequestHandler.flush
+
+    def find_guarded(self: BokehTornado, request: HTTPServerRequest, **more: object) -> HTTPMessageDelegate:
+        refusal = guard.refusal(self, request)
+        if refusal is None:
+            _connection(request).set_max_body_size(LARGEST_BODY)
+            return find_handler(self, request, **more)
+        return self.get_handler_delegate(request, Refused, {"refusal": refusal})
+
+    def flush_with_headers(self: RequestHandler, *rest: bool, **more: bool) -> Awaitable[None]:
+        for name, value in HEADERS.items():
+            self.set_header(name, value)
+        return flush(self, *rest, **more)
+
+    handlers: Any = RequestHandler
+    BokehTornado.find_handler, handlers.flush = find_guarded, flush_with_headers
+
+
+def _connection(request: HTTPServerRequest) -> HTTP1Connection:
+    return cast("HTTP1Connection", request.connection)  # the only kind that Tornado's server makes
+
+
+def _own_end(request: HTTPServerRequest) -> tuple[str, int]:
+    """Address and port of this end of the connection; a socket in the file system is as good as loopback."""
+    name = _connection(request).stream.socket.getsockname()
+    return (name[0], name[1]) if isinstance(name, tuple) else ("127.0.0.1", 0)
+
+
+def _allowed(application: BokehTornado, host: str) -> bool:
+    hosts = settings.allowed_ws_origin() or application.websocket_origins  # as Bokeh does
+    return bool(host) and check_allowlist(host.lower(), hosts)
+
+
+def _too_large(_application: BokehTornado, request: HTTPServerRequest) -> Refusal | None:
+    length = request.headers.get("Content-Length", "0")
+    if not length.isdecimal() or int(length) > LARGEST_BODY:
+        return Refusal(413, f"The body of a request may have {LARGEST_BODY // 1024} kB at most.")
+    return None
+
+
+def _of_another_site(application: BokehTornado, request: HTTPServerRequest) -> Refusal | None:
+    """Browsers say who sends a form, opens a websocket or embeds a page; without their word, nothing is changed."""
+    websocket = request.headers.get("Upgrade", "").lower() == "websocket"
+    origin = urlsplit(request.headers.get("Origin", "")).netloc
+    if (websocket or request.method not in {"GET", "HEAD"}) and not _allowed(application, origin):
+        return Refusal(403, "This request does not come from a page of this app.")
+    site, mode = request.headers.get("Sec-Fetch-Site", "none"), request.headers.get("Sec-Fetch-Mode", "")
+    opened = mode == "navigate" and request.headers.get("Sec-Fetch-Dest", "document") == "document"
+    if site not in {"none", "same-origin"} and not opened:
+        return Refusal(403, "Other sites may link to this app, but not embed it.")
+    return None
+
+
+def _beside_the_way(application: BokehTornado, request: HTTPServerRequest) -> Refusal | None:
+    """What the page of the app itself never asks for."""
+    chosen = {"bokeh-session-id", "bokeh-token"} & request.arguments.keys() or "Bokeh-Session-Id" in request.headers
+    if chosen or request.path.endswith("/autoload.js"):
+        return Refusal(403, "A session of this app begins with its page.")
+    parts = request.path.removeprefix(application.prefix).split("/")
+    if parts[1:2] == ["components"] and parts[2:3] and parts[2] not in sys.modules:
+        return Refusal(404, "There is no such component.")  # looked for, it would be imported, whatever it is
+    return None

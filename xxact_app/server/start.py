@@ -1,0 +1,118 @@
+"""Begins each visit: whom the server may serve, what protects it, and what is shown where the app cannot start."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import secrets
+import stat
+import sys
+from functools import cache
+from pathlib import Path
+
+import panel as pn
+
+from xxact_app.server.command import check_address
+from xxact_core.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+SECRET = "secret"  # noqa: S105 - the name of the file
+_SECRET_BYTES = 32
+
+
+def serve() -> None:
+    """Serve the app to the present visitor; with `--warm`, to nobody yet, before the server listens.
+
+    A server on an address that others can reach, without a log-in, ends with the reason.
+    """
+    try:
+        _protect()
+    except InputError as error:
+        logger.critical("%s", error)
+        sys.exit(2)
+    try:
+        from xxact_app.page import page as shell  # noqa: PLC0415 - so that a broken installation is told on the page too
+    except Exception:
+        logger.exception("the app cannot be imported")
+        text = "The app cannot start. The installation may be incomplete: run `make env` again. "
+        text += "The server's log says more."
+        pn.pane.Alert(text, alert_type="danger").servable(title="XxaCT")
+        return
+    shell.serve()
+
+
+@cache
+def _protect() -> None:
+    """Guard this process from its first visit on, once.
+
+    Raises:
+        InputError: it was started on an address that others can reach, and nobody has to log in (E_APP).
+    """
+    started = sys.orig_argv  # of `panel serve`; an app sees arguments of its own in `sys.argv`
+    check_address(_asked_address(started), authenticated=_authenticated(started))
+    from xxact_app.server.request_guard import RequestGuard, install  # noqa: PLC0415 - only where there is a server
+
+    secret = _secret()
+    pn.config.cookie_secret = pn.config.cookie_secret or secret
+    install(RequestGuard(secret=secret, sign=not pn.state.headers))  # no headers: `--warm`, and nobody was answered yet
+
+
+def read_secret(folder: Path) -> str:
+    """The secret of a workspace, made where there is none; a file that others could read or replace is not trusted."""
+    path = folder / SECRET
+    for _ in range(2):
+        try:
+            facts = path.lstat()
+        except FileNotFoundError:
+            _write_secret(path)
+            continue
+        if stat.S_ISREG(facts.st_mode) and not facts.st_mode & 0o077 and facts.st_size >= _SECRET_BYTES:
+            break
+        logger.warning("%s could be read by others, and is made again", path)
+        path.unlink()
+        _write_secret(path)
+    return path.read_text(encoding="ascii")
+
+
+def _write_secret(path: Path) -> None:
+    """Write a new secret, unless another server has just done so."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        file.write(secrets.token_urlsafe(_SECRET_BYTES))
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        pass
+    finally:
+        part.unlink()
+
+
+def _secret() -> str:
+    from xxact_app.library.workspace import open_workspace  # noqa: PLC0415 - as above
+
+    try:
+        return read_secret(open_workspace().root)
+    except (InputError, OSError) as error:
+        logger.warning("sessions are signed for this run of the server only: %s", error)
+        return secrets.token_urlsafe(_SECRET_BYTES)
+
+
+def _asked_address(arguments: list[str]) -> str:
+    """The address that `panel serve` was given; without one it listens everywhere, and only the guard is between."""
+    return _given(arguments, "--address") or "127.0.0.1"
+
+
+def _authenticated(arguments: list[str]) -> bool:
+    named = any(_given(arguments, option) for option in ("--basic-auth", "--oauth-provider", "--auth-module"))
+    return bool(named or pn.config.basic_auth or pn.config.oauth_provider or os.environ.get("BOKEH_AUTH_MODULE"))
+
+
+def _given(arguments: list[str], option: str) -> str | None:
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
+    parser.add_argument(option, dest="value")
+    try:
+        return parser.parse_known_args(arguments)[0].value
+    except argparse.ArgumentError:
+        return None

@@ -1,0 +1,156 @@
+"""Undo and redo of what the user chose, an action at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import param
+
+from xxact_app.session.session import Session
+
+MOST_STEPS = 100
+MOST_BYTES = 256 * 2**20
+"""Limits of what can be undone: steps, and bytes that only they keep: removed files and long lists of numbers."""
+
+PAUSE = 1.0
+"""Seconds within which further changes of the same number, as of a slider that is dragged, are the same action."""
+
+NOT_UNDONE = frozenset({"name", "screen", "dark", "dismissed", "compared"})
+"""The theme, where one looks, what was read, and the curves that follow the ticks of a table are no choices to undo."""
+
+_WORDS = {
+    "hidden": "patterns drawn", "chosen": "choice of pattern", "wavelengths": "wavelength", "formulas": "formula",
+    "override_coverage": "prediction of a short scan", "masked": "masked windows", "map_selected": "selection",
+}  # fmt: skip
+_BYTES_OF_A_NUMBER = 36
+
+
+@dataclass
+class _Step:
+    """The choices after an action, and which of them it changed. Values are replaced, never changed in place."""
+
+    values: dict[str, Any]
+    changed: tuple[str, ...] = ()
+
+
+class History(param.Parameterized):
+    """The steps of a session; one action is one step, however many choices it changed.
+
+    later: calls a function once the present action is over; what changes until then belongs together.
+    size: bytes of the files with these keys. keep: told all keys of files that a step still needs.
+    """
+
+    can_undo = param.Boolean(default=False, constant=True)
+    can_redo = param.Boolean(default=False, constant=True)
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        later: Callable[[Callable[[], None]], object] = lambda settle: settle(),
+        size: Callable[[Collection[str]], int] = lambda _keys: 0,
+        keep: Callable[[Iterable[str]], None] = lambda _keys: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self.session = session
+        self._later, self._size, self._keep, self._clock = later, size, keep, clock
+        # The files come first, so that the samples are there before anything that names them is drawn.
+        names = [name for name in session.param if name not in NOT_UNDONE]
+        self._names = sorted(names, key=lambda name: name != "files")
+        self._steps = [_Step(self._present())]
+        self._place = 0
+        self._waiting = self._moving = False
+        self._changed_at = float("-inf")
+        session.param.watch(self._notice, self._names)
+
+    def undo(self) -> str:
+        """Take back the last action and return in words what it was; nothing where there is none."""
+        self.settle()
+        if not self.can_undo:
+            return ""
+        undone = self._steps[self._place]
+        self._move_to(self._place - 1)
+        return self._words(undone)
+
+    def redo(self) -> str:
+        """Do again what was undone last, and return in words what it was."""
+        self.settle()
+        if not self.can_redo:
+            return ""
+        self._move_to(self._place + 1)
+        return self._words(self._steps[self._place])
+
+    def settle(self) -> None:
+        """End the present action: what has changed since the last one becomes a step."""
+        self._waiting = False
+        present, last = self._present(), self._steps[self._place]
+        changed = tuple(name for name in self._names if present[name] != last.values[name])
+        if not changed:
+            return
+        now = self._clock()
+        goes_on = now - self._changed_at < PAUSE and self._place == len(self._steps) - 1 and changed == last.changed
+        self._changed_at = now
+        del self._steps[self._place + 1 :]
+        if goes_on and all(_differ_in_numbers(present[name], last.values[name]) for name in changed):
+            last.values = present
+            before = self._steps[self._place - 1].values
+            if all(present[name] == before[name] for name in changed):
+                del self._steps[self._place]
+        else:
+            self._steps.append(_Step(present, changed))
+        self._place = len(self._steps) - 1
+        self._stay_small()
+        self._tell()
+
+    def _notice(self, *_events: param.parameterized.Event) -> None:
+        if not self._waiting and not self._moving:
+            self._waiting = True
+            self._later(self.settle)
+
+    def _present(self) -> dict[str, Any]:
+        return {name: getattr(self.session, name) for name in self._names}
+
+    def _move_to(self, place: int) -> None:
+        self._moving, self._place, self._changed_at = True, place, float("-inf")
+        try:
+            self.session.param.update(**self._steps[place].values)
+        finally:
+            self._moving = False
+        # What the screens made of it counts as part of it, and not as another action.
+        self._steps[place].values = self._present()
+        self._tell()
+
+    def _stay_small(self) -> None:
+        """Let the oldest steps go where there are too many, or where they keep too much."""
+        while len(self._steps) > 1 and (len(self._steps) > MOST_STEPS + 1 or self._kept_bytes() > MOST_BYTES):
+            del self._steps[0]
+        self._place = len(self._steps) - 1
+        self._keep(dict.fromkeys(key for step in self._steps for key in step.values["files"]))
+
+    def _kept_bytes(self) -> int:
+        *earlier, last = (step.values for step in self._steps)
+        removed = {key for values in earlier for key in values["files"]} - set(last["files"])
+        selections = {id(values["map_selected"]): len(values["map_selected"]) for values in earlier}
+        return self._size(removed) + _BYTES_OF_A_NUMBER * sum(selections.values())
+
+    def _tell(self) -> None:
+        with param.edit_constant(self):
+            self.param.update(can_undo=self._place > 0, can_redo=self._place < len(self._steps) - 1)
+
+    def _words(self, step: _Step) -> str:
+        name = step.changed[0]
+        return _WORDS.get(name) or str(self.session.param[name].label).lower()
+
+
+def _differ_in_numbers(one: object, other: object) -> bool:
+    """Whether two values are of one shape, so that only numbers in them can have been moved."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_differ_in_numbers(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_differ_in_numbers, one, other))
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (one, other))
+    return numbers or one == other

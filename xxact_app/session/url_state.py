@@ -1,0 +1,76 @@
+"""The view in the address: which screen is open and how it shows things, never what files hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from urllib.parse import urlencode
+
+import param
+
+from xxact_app.session.session import Session
+from xxact_app.ui.safe_text import safe_text
+
+IN_ADDRESS = (
+    "screen", "axis", "scale", "stage", "arrangement", "show_background", "show_windows", "model",
+    "reconstruction_model", "map_models", "map_materials", "map_part", "map_colour",
+)  # fmt: skip
+"""Choices that the address holds under their own names, in the order in which they are taken from it."""
+
+_LONGEST = 100
+_MOST_VALUES = 8
+_MOST_TOLD = 5
+
+
+def session_to_query(session: Session) -> str:
+    """The choices that are not as at the start, as the query of an address."""
+    pairs: list[tuple[str, str]] = []
+    for name in IN_ADDRESS:
+        value = getattr(session, name)
+        if value != session.param[name].default:
+            pairs += [(name, _to_text(part)) for part in (value if isinstance(value, list) else [value])]
+    return urlencode(pairs)
+
+
+def query_to_session(
+    arguments: Mapping[str, Sequence[bytes]],
+    session: Session,
+    *,
+    offered: Mapping[str, Callable[[], Collection[str]]],
+) -> str:
+    """Take choices from the arguments of an address, and return in words what was not taken, or nothing.
+
+    Nothing in an address is trusted: values are bounded, and taken only where they are among those that the choice
+    has, or that `offered` tells for its name. Arguments of other names are somebody else's.
+    """
+    refused: list[str] = []
+    for name in IN_ADDRESS:
+        given = [_decoded(value) for value in arguments.get(name, ())[: _MOST_VALUES + 1]]
+        if not given:
+            continue
+        known = _choices(session.param[name], offered.get(name))
+        if len(given) > _MOST_VALUES or any(value not in known for value in given):
+            refused.append(f"{name}={safe_text(','.join(given), limit=40)}")
+        elif isinstance(session.param[name], param.List):
+            setattr(session, name, [known[value] for value in given])
+        else:
+            setattr(session, name, known[given[-1]])
+    if not refused:
+        return ""
+    more = f" and {len(refused) - _MOST_TOLD} more" if len(refused) > _MOST_TOLD else ""
+    return f"The address asks for what is not known here, which was left out: {'; '.join(refused[:_MOST_TOLD])}{more}."
+
+
+def _choices(parameter: param.Parameter, offered: Callable[[], Iterable[str]] | None) -> dict[str, object]:
+    """What a choice can be, by its text in an address."""
+    if isinstance(parameter, param.Boolean):
+        return {"yes": True, "no": False}
+    values = parameter.objects if isinstance(parameter, param.Selector) else offered() if offered is not None else ()
+    return {str(value): value for value in values}
+
+
+def _to_text(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _decoded(value: bytes) -> str:
+    return value.decode("utf-8", errors="replace")[: _LONGEST + 1]

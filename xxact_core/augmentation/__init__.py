@@ -1,0 +1,1 @@
+"""Effects of instrument and sample that training patterns are given."""

@@ -1,0 +1,284 @@
+"""The command line: xxact build, dataset, train, journal, evaluate, tables, paper, embed, reconstruct, predict ..."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tomllib
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xxact_core.commands import dataset as dataset_commands
+from xxact_core.commands import identify as identify_command
+from xxact_core.commands import model as model_commands
+from xxact_core.commands import paper as paper_commands
+from xxact_core.errors import InputError, RecipeError, WavelengthError, shorten
+
+app = typer.Typer(
+    help="What a material is, from its powder diffractogram and its formula.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(dataset_commands.app, name="dataset")
+app.add_typer(paper_commands.app, name="paper")
+app.add_typer(identify_command.app)
+model_commands.add_to(app)
+
+
+COMMANDS = "xxact.commands"
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def add_installed_commands(commands: typer.Typer) -> None:
+    """Add what other packages offer under the entry-point group `xxact.commands`: the app's `xxact app`."""
+    for entry in sorted(entry_points(group=COMMANDS), key=lambda entry: entry.name):
+        commands.add_typer(entry.load())
+
+
+def main() -> None:
+    """Run the command line; bad input ends in one line on standard error and exit code 2."""
+    add_installed_commands(app)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin hardly move beside another busy process
+    try:
+        app()
+    except (InputError, FloatingPointError) as error:
+        sys.stderr.write(f"xxact: {error}\n")
+        sys.exit(2)
+
+
+@app.command()
+def build(  # noqa: PLR0913 - an argument for each option
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="Structures: CIF files or an archive of them, a .parquet table, extended XYZ, JSON of pymatgen, "
+            "Alexandria, Matbench, JARVIS, ASE or OPTIMADE; a file, or a folder of files."
+        ),
+    ],
+    dataset: Annotated[Path, typer.Argument(help="Folder to write the data set to; a rerun goes on where it ended.")],
+    *,
+    label: Annotated[
+        list[str] | None, typer.Option(help="A target's field and unit, for instance 'band_gap=gap pbe:eV'.")
+    ] = None,
+    wavelength: Annotated[str, typer.Option(help="In Å, or a name such as CuKa, CoKa, MoKa.")] = "CuKa",
+    workers: Annotated[int | None, typer.Option(help="Processes; one a core where not given.", min=1)] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Dask scheduler to do the work: tls://HOST:PORT or tcp://127.0.0.1:PORT.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the split by reduced formula.")] = 0,
+    limit: Annotated[int | None, typer.Option(help="Only the first structures.", min=1)] = None,
+    shard_rows: Annotated[int, typer.Option(help="Structures in a shard.", min=1)] = 4096,
+    symmetry: Annotated[bool, typer.Option(help="Find crystal system and space group, by spglib.")] = True,
+    symprec: Annotated[float, typer.Option(help="Tolerance of spglib, in Å.", min=1e-6)] = 0.1,
+    timeout: Annotated[float, typer.Option(help="Seconds that one structure may take.", min=0.1)] = 60,
+) -> None:
+    """Make a data set from structures: sticks, compositions, labels and a split."""
+    from xxact_core.dataset.building.build import ERRORS, build_dataset
+    from xxact_core.dataset.building.duplicates import DUPLICATES
+    from xxact_core.dataset.building.plan import BuildPlan
+    from xxact_core.patterns.conversions import parse_wavelength
+
+    plan = BuildPlan(
+        source=str(source),
+        shard_rows=shard_rows,
+        seed=seed,
+        wavelength=parse_wavelength(wavelength),
+        symprec=symprec,
+        symmetry=symmetry,
+        labels=tuple(label or ()),
+        limit=limit,
+    )
+    counts = build_dataset(plan, dataset, workers=workers, scheduler=scheduler, timeout=timeout)
+    typer.echo(f"{counts['materials']} materials in {dataset}, {counts['errors']} errors in {dataset / ERRORS}")
+    if counts["duplicates"]:
+        typer.echo(f"{counts['duplicates']} materials are like another: {dataset / DUPLICATES}")
+
+
+@app.command()
+def train(
+    dataset: Annotated[Path, typer.Argument(help="A data set folder made by `xxact build`.")],
+    run: Annotated[Path, typer.Argument(help="Run folder; a rerun goes on from its newest snapshot.")],
+    *,
+    recipe: Annotated[
+        str, typer.Option(help="Name of a recipe, or a .toml file that names and changes one.")
+    ] = "compact",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: --set epochs=2")] = None,
+) -> None:
+    """Train a model as a recipe says."""
+    from xxact_core.training.config import override, parse_settings
+    from xxact_core.training.recipes import recipe_by_name
+    from xxact_core.training.run import train as train_run
+
+    values: dict[str, Any] = {}
+    if recipe.endswith(".toml"):
+        try:
+            values = tomllib.loads(Path(recipe).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            msg = f"{recipe} cannot be read as TOML: {shorten(error)}"
+            raise RecipeError(msg, code="E_RECIPE") from error
+        recipe = str(values.pop("recipe", "compact"))
+    values |= parse_settings(settings or [])
+    folder = train_run(override(recipe_by_name(recipe), values), dataset, run, progress=True)
+    finished = folder.name == "model"
+    typer.echo(f"model in {folder}" if finished else f"stopped; the same command goes on from {folder}")
+
+
+@app.command()
+def journal(
+    run: Annotated[Path, typer.Argument(help="A run folder of `xxact train`.")],
+    *,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Also write the curves to this folder, for TensorBoard to show.")
+    ] = None,
+) -> None:
+    """How far a training is: step, speed, time left, loss, validation."""
+    from xxact_core.training.curves import describe_progress, journal_to_curves
+
+    typer.echo(describe_progress(run))
+    if tensorboard is not None:
+        typer.echo(f"{journal_to_curves(run, tensorboard)} points in {tensorboard}")
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A checkpoint folder, for instance RUN/model.")],
+    dataset: Annotated[Path, typer.Argument(help="A data set folder.")],
+    *,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    split_by: Annotated[
+        str | None, typer.Option(help="formula or prototype; as in the model's training where not given.")
+    ] = None,
+    predictions: Annotated[Path | None, typer.Option(help="Also write every prediction to this .h5 file.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Metrics of a model on a split: errors, accuracies, silhouettes; in brackets 95 % intervals over materials.
+
+    Of a model that was pretrained without targets, silhouettes alone.
+    """
+    from xxact_core.evaluation.report import evaluate_checkpoint
+
+    report = evaluate_checkpoint(model, dataset, split=split, split_by=split_by, predictions_file=predictions)
+    if as_json:
+        typer.echo(json.dumps(report.to_dict()))
+        return
+    for name, value in report.metrics.items():
+        low, high = report.intervals.get(name, (None, None))
+        typer.echo(f"{name:50s} {value:10.4f}" + ("" if low is None else f"  ({low:.4f} to {high:.4f})"))
+
+
+@app.command()
+def tables(
+    files: Annotated[
+        list[Path], typer.Argument(help="Of `xxact evaluate --predictions`; several are runs of several seeds.")
+    ],
+    *,
+    as_json: JsonFlag = False,
+) -> None:
+    """Accuracy and silhouette of each crystal system, as CSV; of several files the means with standard errors."""
+    from xxact_core.evaluation.tables import read_system_answers, rows_to_csv, runs_to_rows, systems_to_rows
+
+    runs = [systems_to_rows(read_system_answers(file)) for file in files]
+    rows = runs[0] if len(runs) == 1 else runs_to_rows(runs)
+    typer.echo(json.dumps(rows) if as_json else rows_to_csv(rows), nl=as_json)
+
+
+@app.command()
+def predict(
+    files: Annotated[list[Path], typer.Argument(help="Files of diffractometers.")],
+    *,
+    formula: Annotated[
+        str,
+        typer.Option(help="LaB6, or what is known: 'Fe 40±2 O 60±3', 'Fe 72 wt% ?O', 'Fe,O', or '?' for nothing."),
+    ],
+    wavelength: Annotated[
+        str | None, typer.Option(help="In Å, or a name such as CuKa; needed where a file has none.")
+    ] = None,
+    scan: Annotated[str, typer.Option(help="Of a file of several scans: its number, from 0, or 'sum'.")] = "0",
+    model: Annotated[Path | None, typer.Option(help="A checkpoint folder; the one that ships where not given.")] = None,
+    preparation: Annotated[
+        Path | None, typer.Option(help="Steps of the preparation, a JSON file; the usual ones where not given.")
+    ] = None,
+    override_coverage: Annotated[bool, typer.Option(help="Predict from under 30 % of the range, too.")] = False,
+    known: Annotated[bool, typer.Option("--known", help="Known materials that agree have their say, too.")] = False,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="With --known: a .parquet table or a data set; the Materials Project's where not given."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """What each file's material is. Exit code 2 where a file could not be answered."""
+    from xxact_core.compositions.partial_text import parse_composition
+    from xxact_core.patterns.conversions import parse_wavelength
+    from xxact_core.prediction.prediction import answer_to_text
+    from xxact_core.prediction.predictor import Predictor
+    from xxact_core.processing.pipeline import Preparation, read_preparation
+    from xxact_core.processing.steps import ToCopper
+    from xxact_core.readers.read import parse_scan
+    from xxact_core.readers.read_untrusted import prepare_reading, read_foreign_pattern
+    from xxact_core.search_match.identify import Identifier
+
+    parse_composition(formula)  # a bad formula is told once, not for every file
+    length, chosen = None if wavelength is None else parse_wavelength(wavelength), parse_scan(scan)
+    steps = Preparation() if preparation is None else read_preparation(preparation)
+    steps = steps if length is None else steps.replace_step(ToCopper(wavelength=length))
+    prepare_reading()
+    predictor, identifier = Predictor.load(model), Identifier.load(table) if known or table is not None else None
+    answers: list[dict[str, Any]] = []
+    for file in files:
+        try:
+            pattern = read_foreign_pattern(file, wavelength=length, scan=chosen)
+            gridded = steps.apply(pattern, override_coverage=override_coverage).gridded
+            prediction = predictor.predict(gridded, formula)
+            if identifier is not None:
+                prediction = identifier.weigh(prediction, gridded)
+            answers.append({"file": str(file), **prediction.to_dict()})
+        except WavelengthError as error:
+            text = f"{error} (--wavelength)"
+            answers.append({"file": str(file), "formula": formula, "error": text})
+        except (InputError, OSError) as error:
+            answers.append({"file": str(file), "formula": formula, "error": str(error)})
+    if as_json:
+        typer.echo(json.dumps(answers, ensure_ascii=False))
+    else:
+        for answer in answers:
+            typer.echo(answer_to_text(answer), err="error" in answer)
+    if any("error" in answer for answer in answers):
+        raise typer.Exit(2)
+
+
+@app.command()
+def info(
+    *,
+    model: Annotated[Path | None, typer.Option(help="A checkpoint folder; the one that ships where not given.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """What a checkpoint is: recipe, parameters, data digest, test metrics beside baselines."""
+    from xxact_core.checkpoint import describe_checkpoint
+    from xxact_core.evaluation.summary import columns_to_text, summarise
+    from xxact_core.shipped import CHECKPOINT, shipped_path
+
+    description = describe_checkpoint(shipped_path(CHECKPOINT) if model is None else model)
+    about = description["about"]
+    columns = {name: summarise(metrics) for name, metrics in about.get("baselines", {}).items()}
+    measured = summarise(about.get("test_metrics", {}), about.get("test_metrics_distorted"))
+    if as_json:
+        calibration = {name: fit for name, fit in description["calibration"].items() if name != "domain"}  # long
+        told = {**about, **measured, "baselines": columns, "model": description["model"], "calibration": calibration}
+        typer.echo(json.dumps(told))
+        return
+    typer.echo(f"recipe {about['recipe']['name']}, {about['parameters']:,} parameters, seed {about['seed']}")
+    typer.echo(f"data digest {about['data_digest']}")
+    if "test_metrics" in about:
+        typer.echo(columns_to_text({"this model": measured, **columns}))
+    else:
+        typer.echo("not measured on the test split: xxact evaluate does so")
+
+
+if __name__ == "__main__":
+    main()

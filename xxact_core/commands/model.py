@@ -1,0 +1,131 @@
+"""The commands that take a finished model: xxact embed | reconstruct | remember."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[Path, typer.Argument(help="A checkpoint folder, for instance RUN/model.")]
+Dataset = Annotated[Path, typer.Argument(help="A data set folder.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print progress and result as lines of JSON.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make them commands of `app`."""
+    app.command()(embed)
+    app.command()(reconstruct)
+    app.command()(remember)
+
+
+def embed(
+    model: Model,
+    dataset: Dataset,
+    file: Annotated[Path, typer.Argument(help="The .h5 file to write.")],
+    *,
+    limit: Annotated[int | None, typer.Option(help="Only the first materials.", min=1)] = None,
+    as_json: JsonLines = False,
+) -> None:
+    """Write the embeddings of a data set: of the fusion, the pattern encoder and the composition encoder."""
+    from tqdm import tqdm
+
+    from xxact_core.evaluation.embedded import embed_dataset, write_embedded
+
+    with tqdm(unit="material", disable=as_json) as bar:
+
+        def tell(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+            if as_json:
+                typer.echo(json.dumps({"done": done, "total": total}))
+
+        embedded = embed_dataset(model, dataset, limit=limit, tell=tell)
+    write_embedded(file, embedded)
+    told = {"file": str(file), "materials": len(embedded), "parts": list(embedded.parts)}
+    typer.echo(json.dumps(told) if as_json else f"{len(embedded)} materials in {file}")
+
+
+def reconstruct(
+    model: Model,
+    dataset: Dataset,
+    *,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    ratio: Annotated[float, typer.Option(help="Share of the windows to mask (0-1).", min=0, max=1)] = 0.05,
+    seed: Annotated[int, typer.Option(help="Of the draw.", min=0)] = 0,
+    as_json: JsonLines = False,
+) -> None:
+    """Error of a model in masked windows of a split, beside that of expecting nothing there [% of the strongest line].
+
+    For a model that was trained with the objective mxm, for instance by the recipe pretrain-mxm.
+    """
+    import numpy as np
+    import torch
+
+    from xxact_core.checkpoint import load_checkpoint
+    from xxact_core.dataset.loading.batches import BatchMaker
+    from xxact_core.dataset.table import read_dataset
+    from xxact_core.errors import DatasetError
+    from xxact_core.evaluation.reconstruction import reconstruct_rows
+
+    checkpoint, table = load_checkpoint(model), read_dataset(dataset)
+    rows = table.rows(split)
+    if not len(rows):
+        msg = f"the data set {dataset} has no materials in its split {split!r}"
+        raise DatasetError(msg, code="E_DATASET")
+    maker = BatchMaker(table, device=torch.device("cpu"))
+    errors = reconstruct_rows(checkpoint, maker, rows, ratio=ratio, seed=seed)
+    error, empty = errors.total
+    if as_json:
+        columns = {"error": errors.error, "empty": errors.empty}
+        plain = {
+            name: [None if np.isnan(value) else float(value) for value in values] for name, values in columns.items()
+        }
+        told = {"materials": len(rows), "patterns": errors.patterns.tolist(), **plain}
+        typer.echo(json.dumps({**told, "total_error": error, "total_empty": empty}))
+        return
+    typer.echo("window  patterns    error    nothing expected")
+    for number, (count, of_model, of_nothing) in enumerate(
+        zip(errors.patterns, errors.error, errors.empty, strict=True), start=1
+    ):
+        typer.echo(f"{number:6d}  {count:8d}  {of_model:7.3f}  {of_nothing:7.3f}")
+    typer.echo(f"   all  {errors.patterns.sum():8d}  {error:7.3f}  {empty:7.3f}")
+
+
+def remember(
+    model: Model,
+    dataset: Dataset,
+    output: Annotated[Path, typer.Argument(help="Folder to write the new checkpoint to.")],
+    *,
+    materials: Annotated[int, typer.Option(help="How many training materials, the first ones.", min=0)] = 85_000,
+    mean_with: Annotated[
+        list[Path] | None, typer.Option(help="A checkpoint from the same start: use the mean of the weights.")
+    ] = None,
+) -> None:
+    """Have a trained model remember training materials, or forget them with 0, and calibrate it anew."""
+    from dataclasses import replace
+
+    import torch
+
+    from xxact_core.checkpoint import describe_checkpoint, load_checkpoint, save_checkpoint
+    from xxact_core.errors import CheckpointError
+    from xxact_core.training.config import Recipe
+    from xxact_core.training.finish import finished_checkpoint, mean_checkpoint
+    from xxact_core.training.start import open_table
+
+    folders = [model, *(mean_with or ())]
+    checkpoint = mean_checkpoint([load_checkpoint(folder) for folder in folders])
+    if output.exists():
+        msg = f"{output} is there already: choose another name"
+        raise CheckpointError(msg, code="E_CHECKPOINT")
+    about = {**checkpoint.about, "recipe": {**checkpoint.about["recipe"], "remembered": materials}}
+    if mean_with:
+        about["mean_of"] = [describe_checkpoint(folder)["weights_sha256"] for folder in folders]
+    recipe = replace(Recipe.from_dict(about["recipe"]), more_data=())  # what is remembered is in the data set itself
+    finished = finished_checkpoint(
+        checkpoint.model, open_table(recipe, dataset), recipe, checkpoint.statistics, device=torch.device("cpu")
+    )
+    output.mkdir(parents=True)
+    save_checkpoint(output, replace(finished, about=about))
+    typer.echo(f"a model that remembers {materials} materials in {output}")

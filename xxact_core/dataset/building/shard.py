@@ -1,0 +1,248 @@
+"""A block of structures → one shard, here or in a process (`python -m xxact_core.dataset.building.shard`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xxact_core.compositions.element_table import ATOMIC_MASSES
+from xxact_core.dataset.building.plan import BuildPlan
+from xxact_core.dataset.splits import formula_to_split
+from xxact_core.dataset.store import Material, count_entries, write_json, write_shard
+from xxact_core.errors import InputError, StructureError
+from xxact_core.quantities import CRYSTAL_SYSTEMS, LATTICE
+from xxact_core.simulation.diffraction import arrays_to_sticks
+from xxact_core.simulation.lattice import cell_volume
+from xxact_core.simulation.symmetry import find_symmetry
+from xxact_core.structures.labels import Labels
+from xxact_core.structures.sources import Block, read_block
+from xxact_core.structures.structure import Structure
+
+AVOGADRO = 0.602214076
+"""Å³ mol/cm³, so that g/mol / Å³ becomes g/cm³. Source: SI (2019)."""
+
+TIMEOUT = 60.0
+"""Seconds that one structure may take."""
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """One shard to make: plain values only, so that it travels to another process or machine as JSON.
+
+    skipped: item of the block → why it is not tried again. timeout: for one structure [s].
+    """
+
+    plan: BuildPlan
+    folder: str
+    block: Block
+    timeout: float = TIMEOUT
+    skipped: Mapping[int, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The task as one line of text."""
+        return json.dumps(
+            {
+                "plan": self.plan.to_json(),
+                "folder": self.folder,
+                "block": self.block.to_json(),
+                "timeout": self.timeout,
+                "skipped": {str(item): reason for item, reason in self.skipped.items()},
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> ShardTask:
+        """The task that `to_json` wrote."""
+        values = json.loads(text)
+        return cls(
+            plan=BuildPlan.from_json(values["plan"]),
+            folder=values["folder"],
+            block=Block.from_json(values["block"]),
+            timeout=values["timeout"],
+            skipped={int(item): reason for item, reason in values["skipped"].items()},
+        )
+
+
+def shard_name(start: int) -> str:
+    """Name of the shard whose first item has this number in the source, without its suffix."""
+    return f"shard-{start:09d}"
+
+
+def build_shard(task: ShardTask, *, tell: Callable[[int], None] = lambda _: None) -> dict[str, Any]:
+    """Make one shard; a side file beside it names its digest, its counts and its errors, and is returned.
+
+    `tell` is called with the number of each item before it is tried.
+
+    Raises:
+        OSError: the shard cannot be written, for instance because the disk is full; nothing of it is left.
+    """
+    plan, block, folder = task.plan, task.block, Path(task.folder)
+    materials: list[Material] = []
+    errors: list[tuple[str, str]] = []
+    for number, (name, read) in enumerate(_items(block, plan)):
+        tell(number)
+        if number in task.skipped:
+            errors.append((name, task.skipped[number]))
+            continue
+        try:
+            with time_limit(task.timeout):
+                item = read()
+                if isinstance(item, Structure):
+                    materials.append(structure_to_material(item, plan))
+                else:
+                    errors.append(item)
+        except StructureError as error:
+            errors.append((name, str(error)))
+    tell(block.rows)
+    shard = {"start": block.start, "rows": block.rows, "errors": len(errors), **_write(task, materials)}
+    write_json(folder / f"{shard_name(block.start)}.json", {**shard, "error_rows": errors})
+    return shard
+
+
+def structure_to_material(structure: Structure, plan: BuildPlan) -> Material:
+    """Sticks, symmetry, composition, targets and split of one structure.
+
+    Raises:
+        StructureError: the structure cannot be used, with its reason.
+    """
+    sticks = arrays_to_sticks(
+        cell=structure.cell,
+        atomic_numbers=structure.atomic_numbers,
+        frac_coords=structure.frac_coords,
+        occupancies=None if (structure.occupancies == 1).all() else structure.occupancies,
+        wavelength=plan.wavelength,
+        two_theta_range=plan.two_theta_range,
+    )
+    assert sticks.hkl is not None
+    composition, formula = structure.composition, structure.reduced_formula
+    volume, atoms = float(cell_volume(structure.cell)), float(structure.occupancies.sum())
+    mass = float(np.array(ATOMIC_MASSES)[structure.atomic_numbers - 1] @ structure.occupancies)
+    targets = {
+        **structure.targets,
+        "density": mass / volume / AVOGADRO,
+        "volume_per_atom": volume / atoms,
+    }
+    rotations = np.eye(3, dtype=np.int8)[None]
+    if plan.symmetry:
+        symmetry = find_symmetry(structure, symprec=plan.symprec)
+        rotations = symmetry.rotations
+        targets["crystal_system"] = CRYSTAL_SYSTEMS.index(symmetry.crystal_system)
+        targets["space_group"] = symmetry.space_group - 1
+        targets |= {
+            quantity.name: float(value) for quantity, value in zip(LATTICE, symmetry.conventional_cell, strict=True)
+        }
+    return Material(
+        id=structure.id,
+        formula=formula,
+        cell=structure.cell,
+        hkl=sticks.hkl,
+        intensity=sticks.intensity,
+        rotations=rotations,
+        atomic_numbers=composition.atomic_numbers,
+        fractions=composition.fractions,
+        targets=targets,
+        energy_is_exact=structure.energy_is_exact,
+        split=formula_to_split(formula, seed=plan.seed),
+    )
+
+
+def _items(block: Block, plan: BuildPlan) -> Iterator[tuple[str, Callable[[], Structure | tuple[str, str]]]]:
+    """Each item's name, and what reads it; rows of a table are read together, all else one at a time when called."""
+    labels = plan.parsed_labels
+    if block.kind == "table":
+        for item in read_block(block, labels=labels):
+            yield item.id if isinstance(item, Structure) else item[0], partial(next, iter([item]))
+        return
+    for number, content in enumerate(block.content):
+        single = replace(block, start=block.start + number, rows=1, content=(content,))
+        yield str(content[1]), partial(_first_of, single, labels)
+
+
+def _first_of(block: Block, labels: Labels) -> Structure | tuple[str, str]:
+    return next(read_block(block, labels=labels))
+
+
+def _write(task: ShardTask, materials: list[Material]) -> dict[str, Any]:
+    """Write the materials, and say what a manifest keeps of the file."""
+    plan = task.plan
+    attributes = {
+        "wavelength": plan.wavelength,
+        "wavelength_units": "angstrom",
+        "two_theta_range": np.array(plan.two_theta_range),
+        "source": Path(plan.source).name,
+        "symprec": plan.symprec if plan.symmetry else np.nan,
+        "split_seed": plan.seed,
+        "spglib": version("spglib") if plan.symmetry else "",
+        "xxact": version("xxact"),
+    }
+    path = Path(task.folder) / f"{shard_name(task.block.start)}.h5"
+    digest = write_shard(path, materials, attributes) if materials else ""
+    return {"file": path.name, "sha256": digest, **count_entries(materials)}
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Stop what runs inside after some seconds; only in a main thread, where signals arrive, and not elsewhere.
+
+    Raises:
+        StructureError: the time was up.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        msg = f"took longer than {seconds:g} s"
+        raise StructureError(msg, code="E_TIMEOUT")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def main() -> None:
+    """Make the shard whose task stands on the first line of standard input; end when standard input does.
+
+    Each line of standard output is JSON: `{"item": 17}` before each item, then `{"shard": ...}` or `{"failed": ...}`.
+    """
+    os.environ["SPGLIB_WARNING"] = "OFF"  # what spglib cannot do comes back as an error with the id
+    task = ShardTask.from_json(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def tell(number: int) -> None:
+        sys.stdout.write(f'{{"item": {number}}}\n')
+        sys.stdout.flush()
+
+    try:
+        answer: dict[str, Any] = {"shard": build_shard(task, tell=tell)}
+    except (InputError, OSError) as error:
+        answer = {"failed": str(error)}
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # HDF5 crashes at a regular exit after a full disk, though nothing is left to do
+
+
+def _end_with_parent() -> None:
+    """Nobody waits for the shard any more once standard input is closed."""
+    sys.stdin.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

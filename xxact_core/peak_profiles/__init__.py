@@ -1,0 +1,1 @@
+"""Reflections to profiles: peak shapes and the sums of peaks."""

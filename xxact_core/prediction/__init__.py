@@ -1,0 +1,1 @@
+"""A pattern and a composition to a prediction."""

@@ -1,0 +1,1 @@
+"""Measured pattern to gridded pattern."""

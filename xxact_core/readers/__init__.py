@@ -1,0 +1,1 @@
+"""File to pattern, by vendor."""

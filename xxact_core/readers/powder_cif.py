@@ -1,0 +1,229 @@
+"""Powder CIF → measured points: the loops of the powder dictionary."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from xxact_core.errors import PatternError, WavelengthError, shorten
+from xxact_core.patterns.conversions import parse_wavelength
+from xxact_core.readers.points import AxisKind, MeasuredPoints, choose_scans
+from xxact_core.readers.scan_metadata import scan_facts
+from xxact_core.readers.wavelengths import refuse_neutrons, wavelength_in_text
+
+_TOKEN = re.compile(
+    r"""(?P<text>^;(?:.|\n)*?\n;(?=\s|$))|(?P<comment>\#[^\n]*)|(?P<quoted>'(?:[^'\n]|'(?=\S))*'|"(?:[^"\n]|"(?=\S))*")"""
+    r"""|(?P<word>[^\s]+)""",
+    re.MULTILINE,
+)
+_ANGLES = ("_pd_proc_2theta_corrected", "_pd_meas_2theta_corrected", "_pd_meas_2theta_scan")
+_INTENSITIES = (
+    "_pd_meas_counts_total",
+    "_pd_meas_intensity_total",
+    "_pd_proc_intensity_total",
+    "_pd_meas_intensity_net",
+    "_pd_proc_intensity_net",
+)
+"""Measured columns, best first; calculated ones are never read. Source: IUCr powder dictionary (cif_pow) 1.0."""
+
+_NUMBER = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?:\([0-9]+\))?")
+
+
+@dataclass
+class _Block:
+    name: str
+    items: dict[str, str] = field(default_factory=dict)
+    loops: list[dict[str, list[str]]] = field(default_factory=list)
+
+
+def read_powder_cif(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoints]:
+    r"""Points of the chosen data block among those that hold a measured pattern, or of all.
+
+    Angles are, best first, the corrected ones, the scanned ones, or an even range from minimum to maximum; a d axis is
+    read where no angles are given. The wavelength is the block's, or the only one of the file; a doublet gives its
+    weighted mean, a radiation type such as `Cu K\a` the named wavelength.
+
+    Raises:
+        PatternError: no powder pattern in the file (E_FORMAT), neutrons (E_RADIATION), a time-of-flight axis (E_AXIS),
+            a loop that is cut off (E_TRUNCATED), or a value that is no number (E_VALUES).
+    """
+    blocks = _read_blocks(text, name=name)
+    powder = [block for block in blocks if any(_has_pattern(loop) for loop in block.loops)]
+    if not powder:
+        msg = f"{name}: a CIF without a measured powder pattern (no loop of {_INTENSITIES[1]} or its kin)"
+        raise PatternError(msg, code="E_FORMAT")
+    return [
+        _block_to_points(powder[index], blocks, name=name, scan=scan, scans=len(powder), text=text)
+        for index in choose_scans(scan, count=len(powder), name=name)
+    ]
+
+
+def _block_to_points(
+    block: _Block, blocks: list[_Block], *, name: str, scan: int | None, scans: int, text: str
+) -> MeasuredPoints:
+    loop = next(loop for loop in block.loops if _has_pattern(loop))
+    _refuse_neutrons(blocks, block, name=name)
+    intensity_tag = next(tag for tag in _INTENSITIES if tag in loop)
+    positions, kind = _positions(block, loop, points=len(loop[intensity_tag]), name=name)
+    intensity = _numbers(loop[intensity_tag], name=name, tag=intensity_tag)
+    _check_count(block, points=intensity.size, name=name)
+    given = np.isfinite(intensity) & np.isfinite(positions)
+    notes = []
+    if not given.all():
+        notes.append(f"{int((~given).sum())} points without a value (. or ?) were left out")
+    if block is blocks[-1] and not text.endswith("\n"):
+        notes.append(f"may be truncated at {intensity.size} points: the last line has no line end")
+    if scan == 0 and scans > 1:
+        notes.append(f"holds {scans} patterns; the first was read ({shorten(block.name, limit=60)})")
+    anode = re.match(r"([A-Z][a-z]?)\b", block.items.get("_diffrn_radiation_type", ""))
+    facts = scan_facts(anode=anode[1] if anode else None, scans=scans)
+    return MeasuredPoints(
+        positions=positions[given],
+        intensity=intensity[given],
+        format="powder CIF",
+        kind=kind,
+        wavelength=_wavelength(blocks, block),
+        places=np.flatnonzero(given) + 1,
+        warnings=tuple(notes),
+        metadata={**facts, "block": shorten(block.name)},
+    )
+
+
+def _read_blocks(text: str, *, name: str) -> list[_Block]:
+    """Data blocks with their items and loops; values keep their text, quotes and semicolons taken off."""
+    blocks = [_Block("")]
+    tags: list[str] | None = None
+    values: list[str] = []
+    waiting = ""
+
+    def close() -> None:
+        nonlocal tags, values
+        if tags and values:
+            if len(values) % len(tags):
+                msg = f"{name}: the loop of {shorten(tags[0], limit=60)} ends within a row: the file is cut off"
+                raise PatternError(msg, code="E_TRUNCATED")
+            blocks[-1].loops.append({tag: values[index :: len(tags)] for index, tag in enumerate(tags)})
+        tags, values = None, []
+
+    for match in _TOKEN.finditer(text):
+        kind, word = match.lastgroup, match[0]
+        if kind == "comment":
+            continue
+        lower = _plain_name(word) if kind == "word" else ""
+        if lower.startswith(("data_", "save_", "global_")):
+            close()
+            blocks.append(_Block(word[5:]))
+            waiting = ""
+        elif lower == "loop_":
+            close()
+            tags = []
+        elif lower.startswith("_"):
+            if tags is not None and not values:
+                tags.append(lower)
+            else:
+                close()
+                waiting = lower
+        elif tags is not None:
+            values.append(word if kind == "word" else word[1:-1].strip("\n;"))
+        elif waiting:
+            blocks[-1].items[waiting] = word if kind == "word" else word[1:-1].strip("\n;")
+            waiting = ""
+    close()
+    return blocks
+
+
+def _plain_name(word: str) -> str:
+    """A word in lower case, the point in names of newer dictionaries (`_pd_meas.2theta_scan`) as in older ones."""
+    return word.lower().replace(".", "_") if word.startswith("_") else word.lower()
+
+
+def _has_pattern(loop: dict[str, list[str]]) -> bool:
+    return any(tag in loop for tag in _INTENSITIES)
+
+
+def _refuse_neutrons(blocks: list[_Block], block: _Block, *, name: str) -> None:
+    probes = (
+        [block.items.get("_diffrn_radiation_probe")]
+        if "_diffrn_radiation_probe" in block.items
+        else [other.items.get("_diffrn_radiation_probe") for other in blocks]
+    )
+    refuse_neutrons(" ".join(filter(None, probes)), name=name)
+
+
+def _positions(block: _Block, loop: dict[str, list[str]], *, points: int, name: str) -> tuple[np.ndarray, AxisKind]:
+    for tag in _ANGLES:
+        if tag in loop:
+            return _numbers(loop[tag], name=name, tag=tag), "two_theta"
+    for kind in ("proc", "meas"):
+        limits = [block.items.get(f"_pd_{kind}_2theta_range_{end}") for end in ("min", "max", "inc")]
+        if all(limit is not None for limit in limits):
+            low, high, step = _numbers([str(limit) for limit in limits], name=name, tag=f"_pd_{kind}_2theta_range")
+            if abs(high - (low + step * (points - 1))) > 0.5 * step + 1e-5 * points:
+                msg = f"{name}: {points} points do not fit the range {low:g}-{high:g}° in steps of {step:g}°"
+                raise PatternError(msg, code="E_TRUNCATED")
+            return np.linspace(low, high, points), "two_theta"
+    if any("time_of_flight" in tag for tag in loop):
+        msg = f"{name}: the axis is a time of flight (neutrons); expected 2θ of x-rays"
+        raise PatternError(msg, code="E_AXIS")
+    if "_pd_proc_d_spacing" in loop:
+        return _numbers(loop["_pd_proc_d_spacing"], name=name, tag="_pd_proc_d_spacing"), "d"
+    msg = f"{name}: the powder pattern has no angles; expected one of {', '.join(_ANGLES)} or a 2theta range"
+    raise PatternError(msg, code="E_AXIS")
+
+
+def _check_count(block: _Block, *, points: int, name: str) -> None:
+    stated = {
+        block.items[tag] for tag in ("_pd_meas_number_of_points", "_pd_proc_number_of_points") if tag in block.items
+    }
+    if stated and all(count.isdecimal() for count in stated) and str(points) not in stated:
+        msg = f"{name}: the loop holds {points} points, the file says {' or '.join(sorted(stated))[:40]}: it is cut off"
+        raise PatternError(msg, code="E_TRUNCATED")
+
+
+def _numbers(values: list[str], *, name: str, tag: str) -> np.ndarray:
+    """Numbers without their uncertainties `(12)`; NaN for the CIF's own `.` and `?`."""
+    numbers = np.full(len(values), np.nan)
+    for index, text in enumerate(values):
+        if text in {".", "?"}:
+            continue
+        match = _NUMBER.fullmatch(text)
+        if match is None or not np.isfinite(float(match[1])):
+            msg = f"{name}, {tag} row {index + 1}: {shorten(text, limit=40)!r} is no finite number"
+            raise PatternError(msg, code="E_VALUES")
+        numbers[index] = float(match[1])
+    return numbers
+
+
+def _wavelength(blocks: list[_Block], block: _Block) -> float | None:
+    """The wavelength of the block, or of the file where it is the same throughout."""
+    own = _block_wavelength(block)
+    if own is not None:
+        return own
+    found = {wavelength for other in blocks if (wavelength := _block_wavelength(other)) is not None}
+    return found.pop() if len(found) == 1 else None
+
+
+def _block_wavelength(block: _Block) -> float | None:
+    tag = "_diffrn_radiation_wavelength"
+    for loop in block.loops:
+        if tag in loop:
+            values = [_one_wavelength(text) for text in loop[tag]]
+            written = loop.get(f"{tag}_wt", ["1"] * len(values))
+            weights = [float(text) if _NUMBER.fullmatch(text) else 1.0 for text in written]
+            if all(value is not None for value in values) and sum(weights) > 0:
+                return float(np.average([value or 0.0 for value in values], weights=weights))
+            return None
+    if tag in block.items:
+        return _one_wavelength(block.items[tag])
+    radiation = block.items.get("_diffrn_radiation_type", "").replace("\\a", "alpha").replace("~", "")
+    return wavelength_in_text(radiation) if radiation else None
+
+
+def _one_wavelength(text: str) -> float | None:
+    match = _NUMBER.fullmatch(text)
+    try:
+        return parse_wavelength(match[1]) if match else None
+    except WavelengthError:
+        return None

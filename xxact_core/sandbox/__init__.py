@@ -1,0 +1,1 @@
+"""Untrusted files, parsed in a process of their own under limits."""

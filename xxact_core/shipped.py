@@ -1,0 +1,53 @@
+"""The files that come with the package: example patterns, the table of materials, checkpoints."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from xxact_core.errors import InputError, InstallationError, shorten
+
+TABLE = "data/materials_project.parquet"
+"""106,192 structures of the Materials Project with labels. Source: data/README.md."""
+
+EXAMPLES = "data/examples"
+"""Measured patterns in the formats of instruments; `examples.csv` describes each."""
+
+CHECKPOINT = "weights/compact"
+"""The model that predicts."""
+
+RECONSTRUCTION_CHECKPOINT = "weights/reconstruction"
+"""The model that reconstructs masked windows."""
+
+
+def shipped_path(name: str) -> Path:
+    """Path of a file or folder of the package, such as `TABLE`.
+
+    Raises:
+        InstallationError: the installation lacks it (E_INSTALLATION).
+    """
+    path = Path(str(files("xxact_core").joinpath(name)))
+    if not path.exists():
+        msg = f"the installation is damaged: xxact_core/{name} is missing; reinstall the package"
+        raise InstallationError(msg, code="E_INSTALLATION")
+    return path
+
+
+def packages_folder() -> Path:
+    """The folder from which the package is imported, for the PYTHONPATH of child processes."""
+    return Path(str(files("xxact_core"))).parent
+
+
+def example_path(name: str) -> Path:
+    """Path of an example pattern, such as `corundum.prn`.
+
+    Raises:
+        InputError: there is no example of that name (E_EXAMPLE); the message lists those that there are.
+        InstallationError: the installation lacks the examples (E_INSTALLATION).
+    """
+    folder = shipped_path(EXAMPLES)
+    names = sorted(path.name for path in folder.iterdir())
+    if name not in names:
+        msg = f"no example pattern is called {shorten(name)!r}; there are {', '.join(names)}"
+        raise InputError(msg, code="E_EXAMPLE")
+    return folder / name
