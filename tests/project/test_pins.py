@@ -14,7 +14,12 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-REQUIREMENTS = [Requirement(text) for text in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]]
+EXTRAS = ("dev", "docs")
+REQUIREMENTS = [
+    Requirement(text)
+    for texts in (PROJECT["dependencies"], *(PROJECT["optional-dependencies"][extra] for extra in EXTRAS))
+    for text in texts
+]
 
 # Older releases are unsafe (bokeh, tornado, h5py, torch) or give other numbers (pymatgen).
 FLOORS = {"bokeh": "3.8.2", "h5py": "3.16", "pymatgen": "2026.10", "torch": "2.10", "tornado": "6.5.5"}
