@@ -1,1 +1,134 @@
-"""XxaCT: what a material is, read from its powder diffractogram and its composition."""
+"""Powder X-ray diffraction and composition → what the material is.
+
+The names below are the public interface; each is imported from its module when it is first used, so that importing the
+package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xxact_core.checkpoint import Checkpoint, load_checkpoint
+    from xxact_core.compositions.composition import Composition
+    from xxact_core.compositions.formula import parse_formula
+    from xxact_core.compositions.partial import PartialComposition
+    from xxact_core.compositions.partial_text import parse_composition
+    from xxact_core.dataset.building.build import build_dataset
+    from xxact_core.dataset.building.plan import BuildPlan
+    from xxact_core.dataset.inspection import describe_dataset, verify_dataset
+    from xxact_core.dataset.opening import open_dataset
+    from xxact_core.dataset.table import read_dataset
+    from xxact_core.evaluation.embedded import embed_dataset, embed_pattern
+    from xxact_core.evaluation.reconstruction import reconstruct_pattern
+    from xxact_core.evaluation.report import evaluate_checkpoint as evaluate
+    from xxact_core.patterns.pattern import GriddedPattern, Pattern, Sticks
+    from xxact_core.prediction.prediction import Prediction
+    from xxact_core.prediction.predictor import Predictor
+    from xxact_core.processing.gridding import put_on_grid
+    from xxact_core.processing.pipeline import Preparation
+    from xxact_core.quantities import CRYSTAL_SYSTEMS
+    from xxact_core.readers.read import read_pattern, read_scans
+    from xxact_core.readers.read_untrusted import read_foreign_pattern
+    from xxact_core.search_match.identify import Identification, Identifier
+    from xxact_core.shipped import example_path, shipped_path
+    from xxact_core.training.config import Recipe, override
+    from xxact_core.training.recipes import recipe_by_name
+    from xxact_core.training.run import train
+
+_PLACES = {
+    "CRYSTAL_SYSTEMS": "quantities",
+    "BuildPlan": "dataset.building.plan",
+    "Checkpoint": "checkpoint",
+    "Composition": "compositions.composition",
+    "GriddedPattern": "patterns.pattern",
+    "Identification": "search_match.identify",
+    "Identifier": "search_match.identify",
+    "PartialComposition": "compositions.partial",
+    "Pattern": "patterns.pattern",
+    "Prediction": "prediction.prediction",
+    "Predictor": "prediction.predictor",
+    "Preparation": "processing.pipeline",
+    "Recipe": "training.config",
+    "Sticks": "patterns.pattern",
+    "build_dataset": "dataset.building.build",
+    "describe_dataset": "dataset.inspection",
+    "embed_dataset": "evaluation.embedded",
+    "embed_pattern": "evaluation.embedded",
+    "evaluate": "evaluation.report",
+    "example_path": "shipped",
+    "load_checkpoint": "checkpoint",
+    "open_dataset": "dataset.opening",
+    "override": "training.config",
+    "parse_composition": "compositions.partial_text",
+    "parse_formula": "compositions.formula",
+    "put_on_grid": "processing.gridding",
+    "read_dataset": "dataset.table",
+    "read_foreign_pattern": "readers.read_untrusted",
+    "read_pattern": "readers.read",
+    "read_scans": "readers.read",
+    "recipe_by_name": "training.recipes",
+    "reconstruct_pattern": "evaluation.reconstruction",
+    "shipped_path": "shipped",
+    "train": "training.run",
+    "verify_dataset": "dataset.inspection",
+}
+"""Public name → the module of this package that defines it."""
+
+_DEFINED_AS = {"evaluate": "evaluate_checkpoint"}
+"""Public names that the module spells out."""
+
+__all__ = [
+    "CRYSTAL_SYSTEMS",
+    "BuildPlan",
+    "Checkpoint",
+    "Composition",
+    "GriddedPattern",
+    "Identification",
+    "Identifier",
+    "PartialComposition",
+    "Pattern",
+    "Prediction",
+    "Predictor",
+    "Preparation",
+    "Recipe",
+    "Sticks",
+    "__version__",
+    "build_dataset",
+    "describe_dataset",
+    "embed_dataset",
+    "embed_pattern",
+    "evaluate",
+    "example_path",
+    "load_checkpoint",
+    "open_dataset",
+    "override",
+    "parse_composition",
+    "parse_formula",
+    "put_on_grid",
+    "read_dataset",
+    "read_foreign_pattern",
+    "read_pattern",
+    "read_scans",
+    "recipe_by_name",
+    "reconstruct_pattern",
+    "shipped_path",
+    "train",
+    "verify_dataset",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("xxact")
+    if name not in _PLACES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    value: object = getattr(import_module(f"{__name__}.{_PLACES[name]}"), _DEFINED_AS.get(name, name))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
