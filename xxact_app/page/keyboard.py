@@ -28,8 +28,8 @@ class PageKeys(pn.custom.JSComponent):
     names = param.List(list(IN_ADDRESS), doc="Arguments of the address that are ours.")
     said = param.Dict({"number": 0, "text": ""}, doc="What was done last; the number tells two equal texts apart.")
 
-    _esm = _HERE / "page_keys.js"
-    _stylesheets = [_HERE / "page_keys.css"]  # noqa: RUF012 - as Panel declares it
+    _esm = _HERE / "keyboard.js"
+    _stylesheets = [_HERE / "keyboard.css"]  # noqa: RUF012 - as Panel declares it
 
     def __init__(self, *, reach: Reach, **params: object) -> None:
         super().__init__(**params)
