@@ -35,9 +35,7 @@ class Materials:
 
 def list_materials(workspace: Workspace, model: ModelFolder) -> list[Materials]:
     """What this model can be looked at with; the sample of the shipped materials first, whether it is made or not."""
-    found = []
-    if (workspace.datasets / SAMPLE / MANIFEST).is_file():
-        found.append(Materials("", f"{SAMPLE_SIZE:,} materials that ship", dataset=workspace.datasets / SAMPLE))
+    found = [Materials("", f"{SAMPLE_SIZE:,} materials that ship", dataset=workspace.datasets / SAMPLE)]
     found += [
         Materials(f"data {folder.name}", f"Data set {safe_text(folder.name, limit=60)}", dataset=folder)
         for folder in own_folders(workspace.datasets)

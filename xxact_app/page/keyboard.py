@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
 import panel as pn
@@ -11,7 +11,7 @@ import param
 from xxact_app.page.shortcuts import BY_KEY, SHORTCUTS, Reach
 from xxact_app.session.url_state import IN_ADDRESS
 
-_HERE = Path(__file__).parent
+_HERE = files(__package__)
 
 
 class PageKeys(pn.custom.JSComponent):

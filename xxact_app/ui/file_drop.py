@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
 import panel as pn
@@ -11,7 +11,7 @@ import param
 
 from xxact_app.ui.safe_text import safe_text
 
-_HERE = Path(__file__).parent
+_HERE = files(__package__)
 _MEGABYTE = 1024 * 1024
 LARGEST_FILE = 64 * _MEGABYTE
 LARGEST_DROP = 256 * _MEGABYTE
