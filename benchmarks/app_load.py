@@ -47,7 +47,7 @@ def measure_sliders(*, changes: int) -> float:
     from bokeh.document import Document
 
     from xxact_app.samples.store import Store
-    from xxact_app.screens.patterns.view import PatternView
+    from xxact_app.screens.patterns.view import PatternsScreen
     from xxact_app.session.session import Session
 
     pn.extension("tabulator")
@@ -55,7 +55,7 @@ def measure_sliders(*, changes: int) -> float:
     store = Store(session)
     session.add(store.read_files([(f"{number}.xy", scan(number)) for number in range(10)]))
     session.hidden = []
-    view = PatternView(session, store)
+    view = PatternsScreen(session, store)
     view.panel.server_doc(Document())
     medians = []
     for stage in ("measured", "gridded"):

@@ -56,7 +56,7 @@ def _show(folder: Path, size: int) -> tuple[object, float]:
     from xxact_app.library.workspace import open_workspace
     from xxact_app.samples.store import Store
     from xxact_app.screens.embeddings.store import EmbeddingStore
-    from xxact_app.screens.embeddings.view import EmbeddingView
+    from xxact_app.screens.embeddings.view import EmbeddingsScreen
     from xxact_app.session.session import Session
     from xxact_core.checkpoint import Checkpoint, make_model, save_checkpoint
     from xxact_core.evaluation.embedded import Embedded, write_embedded
@@ -77,7 +77,7 @@ def _show(folder: Path, size: int) -> tuple[object, float]:
     write_embedded(place.parent / "test.h5", made)
     session = Session(map_models=["run one"], map_materials="file test.h5")
     began = time.perf_counter()
-    view = EmbeddingView(session, EmbeddingStore(session, Store(session), workspace=lambda: workspace))
+    view = EmbeddingsScreen(session, EmbeddingStore(session, Store(session), workspace=lambda: workspace))
     document = Document()
     view.panel.server_doc(document)
     document.to_json()

@@ -62,13 +62,13 @@ def build() -> pmui.Page:
     from xxact_app.samples.sample import warm_up_reading
     from xxact_app.samples.store import Store, warm_up
     from xxact_app.screens.embeddings.store import EmbeddingStore
-    from xxact_app.screens.embeddings.view import EmbeddingView
-    from xxact_app.screens.patterns.view import PatternView
-    from xxact_app.screens.prediction.view import PredictionView
+    from xxact_app.screens.embeddings.view import EmbeddingsScreen
+    from xxact_app.screens.patterns.view import PatternsScreen
+    from xxact_app.screens.prediction.view import PredictionScreen
     from xxact_app.screens.reconstruction.store import ReconstructionStore
-    from xxact_app.screens.reconstruction.view import ReconstructionView
+    from xxact_app.screens.reconstruction.view import ReconstructionScreen
     from xxact_app.screens.training.store import TrainingStore
-    from xxact_app.screens.training.view import TrainingView
+    from xxact_app.screens.training.view import TrainingScreen
     from xxact_app.session.history import History
     from xxact_app.session.session import Session
 
@@ -91,11 +91,11 @@ def build() -> pmui.Page:
     screens = Screens(
         session,
         {
-            "patterns": lambda: PatternView(session, store),
-            "reconstruction": lambda: ReconstructionView(session, store, reconstructions, in_front=False),
-            "prediction": lambda: PredictionView(session, store, in_front=False),
-            "training": lambda: TrainingView(session, TrainingStore(session, open_workspace())),
-            "embeddings": lambda: EmbeddingView(session, embeddings, in_front=False),
+            "patterns": lambda: PatternsScreen(session, store),
+            "reconstruction": lambda: ReconstructionScreen(session, store, reconstructions, in_front=False),
+            "prediction": lambda: PredictionScreen(session, store, in_front=False),
+            "training": lambda: TrainingScreen(session, TrainingStore(session, open_workspace())),
+            "embeddings": lambda: EmbeddingsScreen(session, embeddings, in_front=False),
         },
     )
     page = pmui.Page(

@@ -104,7 +104,7 @@ class PatternStages:
             except WavelengthError:
                 if self.wavelength(key) is not None:
                     raise
-                msg = "The file does not say its wavelength, and none is assumed: please enter it."
+                msg = "The file does not state a wavelength, and none is assumed: enter the wavelength."
                 raise WavelengthError(msg, code="E_WAVELENGTH") from None
             self._gridded[key] = preparation, profile_to_gridded(profile, override_coverage=True)
         return self._gridded[key][1]
@@ -136,7 +136,7 @@ class PatternStages:
         at_copper = profile.at_copper or any(isinstance(step, ToCopper) for step in steps)
         wavelength = CU_K_ALPHA if at_copper else self.wavelength(key)
         if wavelength is None and self.session.axis != "two_theta":
-            return "its wavelength is not known"
+            return "wavelength missing"
         angles = profile.two_theta
         return Trace(
             x=self.on_axis(angles, wavelength=wavelength),

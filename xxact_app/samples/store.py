@@ -21,6 +21,7 @@ from xxact_app.samples.reference_structure import (
 from xxact_app.samples.results import Answer, Missing, Wanted
 from xxact_app.samples.sample import Problem, Sample, list_examples, read_sample, read_scan, without_name
 from xxact_app.session.session import Session
+from xxact_app.ui.formatting import percent
 from xxact_app.ui.safe_text import safe_message
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.partial import PartialComposition
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HIDDEN = f"hidden from the model, because less than {LEAST_WINDOW:.0%} of the window was measured"
-"""What is said of a window that the model is not shown."""
+HIDDEN = f"masked for the model because less than {percent(LEAST_WINDOW)} of the window was measured"
+"""Why a window is masked although the user did not mask it."""
 
 RADIATIONS = dict(WAVELENGTHS)
 """Named wavelengths [Å] that the app offers."""
@@ -233,7 +234,7 @@ class Store(param.Parameterized):
         """The parsed formula; `FormulaError` says what is wrong with it, or that it leaves something open."""
         known = self.known(formula)
         if isinstance(known, PartialComposition):
-            msg = f"the composition is known in part ({known.in_words}), and here the whole formula is needed"
+            msg = f"a complete formula is needed here, but the composition is known only in part ({known.in_words})"
             raise FormulaError(msg, code="E_FORMULA")
         return known
 
@@ -257,13 +258,13 @@ class Store(param.Parameterized):
         key = session.chosen if key is None else key
         sample, formula = self.samples.get(key), session.formulas.get(key, "").strip()
         if sample is None:
-            return Missing("Drop a diffractogram first, or load the example data.")
+            return Missing("Load a diffractogram or the example data first.")
         try:
             composition, gridded = self.known(formula), self.gridded(sample.key)
             if gridded.extent < LEAST_COVERAGE and not session.override_coverage:
-                share = f"{gridded.extent:.0%} of 5-90° 2θ (Cu Kα)"
-                words = f"Only {share} lies in the scan, less than the {LEAST_COVERAGE:.0%} that a prediction needs."
-                return Missing(words, "coverage")
+                text = f"The scan covers only {percent(gridded.extent)} of 5–90° 2θ (Cu Kα); "
+                text += f"a prediction needs at least {percent(LEAST_COVERAGE)}."
+                return Missing(text, "coverage")
             prediction = self._kept(self.question(key), lambda: self._predictor().predict(gridded, composition))
         except InputError as error:
             start = "The model cannot be loaded. " if isinstance(error, CheckpointError) else ""

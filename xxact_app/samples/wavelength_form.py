@@ -1,4 +1,4 @@
-"""The form that asks for a wavelength: visibly where a file does not say it, and never assumed."""
+"""The form for wavelengths, with a warning while a file has none; no wavelength is ever assumed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ EVERY_MISSING = "every-missing"
 
 
 class WavelengthForm:
-    """One file, or all without a wavelength, and the radiation to give them; `panel` is the form."""
+    """Sets the wavelength of one file, or of all files without one; `panel` is the form."""
 
     def __init__(self, session: Session, store: Store) -> None:
         self.session, self.store = session, store
-        self.asked = pmui.Alert(
+        self.warning = pmui.Alert(
             severity="warning", object="", margin=(0, 0, 8, 0), sizing_mode="stretch_width", sx=ALERT_STYLE
         )
         self.target = pmui.Select(
@@ -34,7 +34,7 @@ class WavelengthForm:
         )
         self.panel = pmui.Column(
             pn.pane.HTML("<h2>Wavelength</h2>", stylesheets=[TEXT_CSS], margin=(0, 0, 4, 0)),
-            self.asked, self.target, self.radiation, self.apply, sizing_mode="stretch_width", margin=0,
+            self.warning, self.target, self.radiation, self.apply, sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
         session.param.watch(self._update, ["files", "wavelengths", "chosen"])
         self.target.param.watch(self._show_known, "value")
@@ -43,29 +43,29 @@ class WavelengthForm:
     def _update(self, *_events: object) -> None:
         missing = self.store.without_wavelength()
         names = {sample.name: sample.key for sample in self.store.samples.values()}
-        options = {"all that do not state one": EVERY_MISSING, **names} if missing else names
+        options = {"all files without a wavelength": EVERY_MISSING, **names} if missing else names
         preferred = EVERY_MISSING if missing else self.session.chosen
         with pn.io.hold():
             value = preferred if preferred in options.values() else None
             self.target.param.update(options=options, value=value, disabled=not options)
             self.panel.visible = bool(options)
-            self.asked.param.update(visible=bool(missing), object=self._question(missing) if missing else "")
+            self.warning.param.update(visible=bool(missing), object=self._warning_text(missing) if missing else "")
         self._show_known()
 
-    def _question(self, missing: list[str]) -> str:
+    def _warning_text(self, missing: list[str]) -> str:
         names = [self.store.samples[key].name for key in missing[:3]]
         more = f" and {len(missing) - len(names)} more" if len(missing) > len(names) else ""
         listed = plain_markdown(", ".join(names))
-        return f"Not stated in the file: **{listed}**{more}. Which radiation was used? Nothing is assumed."
+        return f"Wavelength missing: **{listed}**{more}. Enter the radiation that was used; none is assumed."
 
     def _show_known(self, _event: object = None) -> None:
-        """Show the wavelength that the selected file has."""
+        """Show the current wavelength of the selected file."""
         key = self.target.value
         known = self.store.wavelength(key) if key in self.store.samples else None
-        origin = "as given here" if key in self.session.wavelengths else "as the file says"
+        origin = "entered" if key in self.session.wavelengths else "from the file"
         self.radiation.param.update(
             value=None if known is None else _name_of(known),
-            helper_text="" if known is None else f"now {known:.6g} Å, {origin}",
+            helper_text="" if known is None else f"Current: {known:.6g} Å ({origin})",
             error_state=False,
         )
 

@@ -45,7 +45,7 @@ class EmbeddingView(NotebookWidget):
         session = Session()
         folder = None if dataset is None else Path(dataset)
         self.embeddings = GivenEmbeddings(session, given, labels=labels, dataset=folder)
-        self.view = embedding.EmbeddingView(session, self.embeddings)
+        self.view = embedding.EmbeddingsScreen(session, self.embeddings)
         for choice in (*self.view.models, self.view.materials):
             choice.visible = False  # they were chosen by who gave them
         self.view.part.visible = len(self.embeddings.parts) > 1

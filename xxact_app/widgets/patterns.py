@@ -106,7 +106,7 @@ class PatternView(_OfPatterns):
             PatternError: names what cannot be used, and what was expected.
         """
         super().__init__(given, wavelength=wavelength)
-        self.view = pattern.PatternView(self.session, self.store)
+        self.view = pattern.PatternsScreen(self.session, self.store)
         self.show_panel(self.session, self.view.panel)
 
     @property
@@ -145,7 +145,7 @@ class PredictionView(_OfPatterns):
         """
         predictor = open_predictor(find_model(Path(model)).folder) if isinstance(model, str | Path) else model
         super().__init__(given, wavelength=wavelength, formula=formula, predictor=predictor)
-        self.view = prediction.PredictionView(self.session, self.store)
+        self.view = prediction.PredictionScreen(self.session, self.store)
         self.show_panel(self.session, self.view.panel)
 
     @property
@@ -187,7 +187,7 @@ class ReconstructionView(_OfPatterns):
         self.reconstructions = ReconstructionStore(
             self.session, self.store, models=None if found is None else lambda: list(found)
         )
-        self.view = reconstruction.ReconstructionView(self.session, self.store, self.reconstructions)
+        self.view = reconstruction.ReconstructionScreen(self.session, self.store, self.reconstructions)
         self.show_panel(self.session, self.view.panel)
 
     @property

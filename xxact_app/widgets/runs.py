@@ -35,7 +35,7 @@ class RunMonitor(NotebookWidget):
         """
         self.runs = FollowedRuns([Path(folder) for folder in folders])
         session = Session(compared=list(self.runs.folders))
-        self.curves = training_curves.CurvesView(session, self.runs)
+        self.curves = training_curves.CurvesPanel(session, self.runs)
         self.words = pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0)
         self.stop = pmui.Button(
             label="Stop", icon="stop", variant="outlined", size="small", margin=(8, 0),

@@ -14,9 +14,9 @@ from xxact_app.page import page as shell
 from xxact_app.page.upload_strip import Inputs
 from xxact_app.samples.store import Answer, Store
 from xxact_app.samples.wavelength_form import EVERY_MISSING, WavelengthForm
-from xxact_app.screens.patterns.view import PatternView
+from xxact_app.screens.patterns.view import PatternsScreen
 from xxact_app.screens.prediction import text as words
-from xxact_app.screens.prediction.view import PredictionView
+from xxact_app.screens.prediction.view import PredictionScreen
 from xxact_app.session.session import Session
 from xxact_app.ui.space_groups import space_group_name
 
@@ -40,11 +40,11 @@ def answered(probability: float = 0.9) -> tuple[Session, Store, Answer]:
 def test_dropped_files_are_listed_and_drawn() -> None:
     session = Session()
     store = Store(session, predictor=FakePredictor)
-    inputs, view = Inputs(session, store), PatternView(session, store)
+    inputs, view = Inputs(session, store), PatternsScreen(session, store)
     assert "No pattern yet" in view.note.object
     inputs.take_files([("a.xy", scan_file()), ("b.xy", scan_file(peak=50)), ("c.xy", b"nothing")])
     assert view.list.table.value["name"].tolist() == ["a.xy", "b.xy"]
-    assert view.list.table.value["wavelength"].tolist() == ["please enter"] * 2
+    assert view.list.table.value["wavelength"].tolist() == ["missing"] * 2
     assert view.list.table.value["range"].tolist() == ["10.00–79.98"] * 2
     assert [line.visible for line in view.figure.lines] == [True, True]
     (alert,) = inputs.problems.objects
@@ -56,7 +56,7 @@ def test_dropped_files_are_listed_and_drawn() -> None:
 
 def test_the_stage_shows_what_the_model_sees() -> None:
     session, store, _ = answered()
-    view = PatternView(session, store)
+    view = PatternsScreen(session, store)
     session.stage = "gridded"
     source = view.figure.lines[0].data_source.data
     gridded = store.gridded(session.files[0])
@@ -71,7 +71,7 @@ def test_the_stage_shows_what_the_model_sees() -> None:
 
 def test_the_axis_and_the_theme_change_the_same_figure() -> None:
     session, store, _ = answered()
-    view = PatternView(session, store)
+    view = PatternsScreen(session, store)
     plot, light = view.figure.plot, view.figure.lines[0].glyph.line_color
     session.axis = "d"
     assert plot.xaxis[0].axis_label == "d [Å]"
@@ -83,7 +83,7 @@ def test_the_axis_and_the_theme_change_the_same_figure() -> None:
 
 def test_patterns_are_hidden_chosen_and_removed_from_the_list() -> None:
     session, store = loaded("a.xy", "b.xy", "c.xy")
-    view = PatternView(session, store)
+    view = PatternsScreen(session, store)
     view.list.table.selection = [1]
     view.list.draw_selected.param.trigger("clicks")
     assert [line.visible for line in view.figure.lines] == [True, False, False]
@@ -99,8 +99,8 @@ def test_patterns_are_hidden_chosen_and_removed_from_the_list() -> None:
 def test_a_wavelength_is_asked_for_all_that_lack_one() -> None:
     session, store = loaded("a.xy", "b.xy")
     form = WavelengthForm(session, store)
-    assert form.asked.visible is True
-    assert "Nothing is assumed" in form.asked.object
+    assert form.warning.visible is True
+    assert "none is assumed" in form.warning.object
     assert form.target.value == EVERY_MISSING
     form.radiation.value = "Mo Unobtainium"
     form.apply.param.trigger("clicks")
@@ -110,22 +110,22 @@ def test_a_wavelength_is_asked_for_all_that_lack_one() -> None:
     form.radiation.value = "CoKa"
     form.apply.param.trigger("clicks")
     assert set(session.wavelengths.values()) == {1.79026}
-    assert form.asked.visible is False
+    assert form.warning.visible is False
 
 
 def test_typing_a_formula_tells_how_it_is_read_and_enter_predicts() -> None:
     session, store, _ = answered()
     session.formulas = {}
-    view = PredictionView(session, store)
+    view = PredictionScreen(session, store)
     assert "Prediction without a composition" in view.verdict.object
-    assert "the pattern alone answers" in view.parsed.object
+    assert "the prediction uses the pattern alone" in view.parsed.object
     view.formula.value_input = "La,B,?O"
     assert "Read as elements without amounts; O possible: La,B,?O" in view.parsed.object
     view.formula.value_input = "lab6"
     assert "character 1" in view.parsed.object
     assert view.formula.error_state is True
     view.formula.value_input = "LaB6"
-    assert "B 85.7 %" in view.parsed.object
+    assert "B 85.7\N{NO-BREAK SPACE}%" in view.parsed.object
     assert "Prediction without a composition" in view.verdict.object
     view.formula.param.trigger("enter_pressed")
     assert view.answered.visible is True
@@ -137,7 +137,7 @@ def test_typing_a_formula_tells_how_it_is_read_and_enter_predicts() -> None:
 
 def test_the_missing_wavelength_can_be_given_on_the_prediction_screen() -> None:
     session, store = loaded("a.xy")
-    view = PredictionView(session, store)
+    view = PredictionScreen(session, store)
     session.set_formula("LaB6")
     assert view.ask_wavelength.visible is True
     session.set_wavelength(session.files, 1.54184)
@@ -149,7 +149,7 @@ def test_little_coverage_can_be_overridden_by_a_button() -> None:
     session, store = loaded("a.xy", first=25.0, last=35.0)
     session.set_wavelength(session.files, 1.54184)
     session.set_formula("LaB6")
-    view = PredictionView(session, store)
+    view = PredictionScreen(session, store)
     assert view.override.visible is True
     view.override.param.trigger("clicks")
     assert view.answered.visible is True
@@ -160,7 +160,7 @@ def test_it_says_when_it_is_not_sure(probability: float, sure: bool) -> None:
     _, _, answer = answered(probability)
     text = words.verdict(answer)
     assert ("Crystal system: <b>not sure</b>" in text) is not sure
-    assert "less than 50%" in text
+    assert "below 50\N{NO-BREAK SPACE}%" in text
 
 
 def test_markup_of_files_and_warnings_is_shown_as_text() -> None:
@@ -176,20 +176,20 @@ def test_numbers_have_units_and_intervals_where_known() -> None:
     _, _, answer = answered()
     text = words.numbers(answer.prediction)
     assert "−0.61 eV/atom" in text
-    assert "−0.70 to −0.50 eV/atom" in text
-    assert "no interval known" in text
+    assert "90\N{NO-BREAK SPACE}% interval: −0.70 to −0.50 eV/atom" in text
+    assert "no interval available" in text
 
 
 def test_the_tables_are_twins_of_the_bars() -> None:
     _, _, answer = answered()
     text = words.table(words.SPACE_GROUP, answer.prediction.space_group)
     assert "Pm-3m (221)" in text
-    assert "90.0%" in text
+    assert "90.0\N{NO-BREAK SPACE}%" in text
 
 
 def test_downloads_hold_the_whole_answer() -> None:
     session, store, answer = answered()
-    view = PredictionView(session, store)
+    view = PredictionScreen(session, store)
     as_json, as_csv = (button.callback().read().decode() for button in view.downloads[:2])
     assert json.loads(as_json)["file"] == "scan<b>.xy"
     assert json.loads(as_json)["crystal_system"][0]["label"] == "cubic"

@@ -20,26 +20,26 @@ from xxact_app.screens.embeddings import text as embedding_text
 from xxact_app.screens.embeddings import view as embedding
 from xxact_app.screens.embeddings.figures import colour_by
 from xxact_app.screens.embeddings.store import EmbeddingMap, EmbeddingStore, NoMap
-from xxact_app.screens.embeddings.view import EmbeddingView
+from xxact_app.screens.embeddings.view import EmbeddingsScreen
 from xxact_app.session.session import Session
 from xxact_core.quantities import CRYSTAL_SYSTEM, CRYSTAL_SYSTEM_COLOURS, SPACE_GROUP
 
 pytestmark = pytest.mark.usefixtures("tables")
 
 
-def screen(folder: Path, *, size: int = 210, runs: tuple[str, ...] = ("one",)) -> EmbeddingView:
+def screen(folder: Path, *, size: int = 210, runs: tuple[str, ...] = ("one",)) -> EmbeddingsScreen:
     """The screen with a map of `size` materials by each of these runs."""
     workspace = workspace_with(folder, runs={name: ["targets"] for name in runs})
     for seed, name in enumerate(runs):
         write_run_file(workspace, name, embedded_of(size, width=32, seed=seed))
     session = Session(map_models=[f"run {name}" for name in runs[:1]], map_materials="file test.h5")
-    return EmbeddingView(session, EmbeddingStore(session, Store(session), workspace=lambda: workspace))
+    return EmbeddingsScreen(session, EmbeddingStore(session, Store(session), workspace=lambda: workspace))
 
 
 def test_a_map_that_is_not_there_is_offered_to_be_made(tmp_path: Path) -> None:
     workspace = workspace_with(tmp_path, runs={})
     session = Session()
-    view = EmbeddingView(session, EmbeddingStore(session, Store(session), workspace=lambda: workspace))
+    view = EmbeddingsScreen(session, EmbeddingStore(session, Store(session), workspace=lambda: workspace))
     assert isinstance(view.map, NoMap)
     assert "has not been made yet" in view.message.object
     assert view.made.visible
@@ -52,7 +52,7 @@ def test_the_map_is_made_in_a_process_of_its_own_and_kept(
     monkeypatch.setattr(materials_store, "SAMPLE", "small")
     workspace = workspace_with(tmp_path, runs={"one": ["targets"]}, dataset=small_dataset)
     session = Session(map_models=["run one"])
-    view = EmbeddingView(session, EmbeddingStore(session, Store(session), workspace=lambda: workspace))
+    view = EmbeddingsScreen(session, EmbeddingStore(session, Store(session), workspace=lambda: workspace))
     view.making.button.param.trigger("clicks")
     making = view.embeddings.making()
     making.join(seconds=240)
@@ -63,7 +63,7 @@ def test_the_map_is_made_in_a_process_of_its_own_and_kept(
     view.source.selected.indices = [3, 8]
     assert "Patterns of 2 of 2" in view.selection.about_patterns.object
     assert [line.visible for line in view.selection.figure.lines] == [True, True]
-    again = EmbeddingView(session, view.embeddings)
+    again = EmbeddingsScreen(session, view.embeddings)
     assert isinstance(again.map, EmbeddingMap)
 
 
@@ -222,7 +222,7 @@ def test_text_from_files_is_safe_in_table_and_hover(tmp_path: Path) -> None:
     embedded = embedded_of(30, width=32)
     write_run_file(workspace, "one", replace(embedded, id=np.array([attack, *embedded.id[1:]])))
     session = Session(map_models=["run one"], map_materials="file test.h5", map_selected=[0])
-    view = EmbeddingView(session, EmbeddingStore(session, Store(session), workspace=lambda: workspace))
+    view = EmbeddingsScreen(session, EmbeddingStore(session, Store(session), workspace=lambda: workspace))
     assert "<" not in view.selection.table.value["Material"][0]
     assert "<" not in view.source.data["name"][0]
     assert embedding_text.to_columns(view.map, [0])["id"][0] == attack

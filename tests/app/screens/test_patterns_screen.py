@@ -18,7 +18,7 @@ from xxact_app.page.upload_strip import Inputs
 from xxact_app.samples.processing_steps import set_value
 from xxact_app.samples.store import Store
 from xxact_app.screens.patterns import text as words
-from xxact_app.screens.patterns.view import PatternView
+from xxact_app.screens.patterns.view import PatternsScreen
 from xxact_app.session.session import Session
 from xxact_core.processing.pipeline import Preparation, read_preparation
 from xxact_core.sandbox.process import end_process
@@ -34,22 +34,22 @@ def _no_process_left() -> Iterator[None]:
         end_process(cif_reading.PROCESSES.idle.pop())
 
 
-def screen(*files: tuple[str, bytes]) -> PatternView:
+def screen(*files: tuple[str, bytes]) -> PatternsScreen:
     session = Session()
     store = Store(session, predictor=FakePredictor)
-    view = PatternView(session, store)
+    view = PatternsScreen(session, store)
     Inputs(session, store).take_files(list(files))
     return view
 
 
 @pytest.fixture
-def pair() -> PatternView:
+def pair() -> PatternsScreen:
     return screen(
         ("a<b>.xy", scan_file(peak=27.39, wavelength="1.54184 Å")), ("b.xy", scan_file(wavelength="1.54184 Å"))
     )
 
 
-def test_a_waterfall_stands_close_and_its_front_covers_its_back(pair: PatternView) -> None:
+def test_a_waterfall_stands_close_and_its_front_covers_its_back(pair: PatternsScreen) -> None:
     pair.session.arrangement = "waterfall"
     front, back = pair.figure.lines[1], pair.figure.lines[0]
     assert front.name == "a‹b›.xy"
@@ -64,7 +64,7 @@ def test_a_waterfall_stands_close_and_its_front_covers_its_back(pair: PatternVie
     assert not any(area.visible for area in pair.figure.areas)
 
 
-def test_the_overview_shows_the_whole_range_while_the_plot_shows_a_part(pair: PatternView) -> None:
+def test_the_overview_shows_the_whole_range_while_the_plot_shows_a_part(pair: PatternsScreen) -> None:
     shown = pair.figure.plot.x_range
     shown.update(start=25, end=30)
     pair.session.steps = set_value(pair.session.steps, "smooth", sigma=0.1)
@@ -75,7 +75,7 @@ def test_the_overview_shows_the_whole_range_while_the_plot_shows_a_part(pair: Pa
     assert tool.x_range is shown
 
 
-def test_only_what_changed_is_sent_to_the_browser(pair: PatternView) -> None:
+def test_only_what_changed_is_sent_to_the_browser(pair: PatternsScreen) -> None:
     pair.session.stage = "gridded"
     source = pair.figure.lines[0].data_source
     before = dict(source.data)
@@ -85,7 +85,7 @@ def test_only_what_changed_is_sent_to_the_browser(pair: PatternView) -> None:
     assert source.data["intensity"].shape == before["intensity"].shape
 
 
-def test_the_background_that_is_drawn_is_the_one_that_is_taken_away(pair: PatternView) -> None:
+def test_the_background_that_is_drawn_is_the_one_that_is_taken_away(pair: PatternsScreen) -> None:
     pair.session.param.update(stage="step", shown_step=1)
     drawn = pair.shown().curves[0]
     pair.session.shown_step = 2
@@ -166,7 +166,7 @@ def test_a_scan_that_there_is_not_is_told_and_the_choice_stays() -> None:
     np.testing.assert_array_equal(view.shown().curves[0].intensity, before)
 
 
-def test_the_files_hold_what_is_drawn(pair: PatternView, tmp_path: Path) -> None:
+def test_the_files_hold_what_is_drawn(pair: PatternsScreen, tmp_path: Path) -> None:
     import xarray as xr
 
     shown = pair.shown()

@@ -1,4 +1,4 @@
-"""The Prediction screen beyond one answer: certainty, known materials, attention, all patterns, files, the program."""
+"""The Prediction screen beyond one answer: certainty, reference phases, attention, all patterns, files, the program."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from xxact_app.samples.results import Answer, Missing
 from xxact_app.samples.store import WINDOW_EDGES, Store
 from xxact_app.screens.prediction import export as files
 from xxact_app.screens.prediction import text as words
-from xxact_app.screens.prediction.matches_store import KnownStore
+from xxact_app.screens.prediction.matches_store import MatchesStore
 from xxact_app.screens.prediction.report import Page, pages_to_pdf, printable
 from xxact_app.screens.prediction.store import PredictionStore
-from xxact_app.screens.prediction.view import PredictionView
+from xxact_app.screens.prediction.view import PredictionScreen
 from xxact_app.session.session import Session
 from xxact_core.prediction.prediction import CompositionCost
 from xxact_core.quantities import CRYSTAL_SYSTEMS
@@ -32,14 +32,14 @@ pytestmark = pytest.mark.usefixtures("tables")
 
 def screen(
     folder: Path, *names: str, dataset: Path | None = None, formula: str = "LaB6"
-) -> tuple[PredictionView, PredictionStore]:
+) -> tuple[PredictionScreen, PredictionStore]:
     """The screen with scans of these names and one formula for all."""
     workspace = workspace_with(folder / "workspace", runs={}, dataset=dataset)
     session, store = loaded(*(names or ("scan.xy",)), wavelength="1.54184")
     session.formulas = dict.fromkeys(session.files, formula)
     predictions = PredictionStore(session, store, workspace=lambda: workspace)
-    known = KnownStore(session, store, workspace=lambda: workspace, shipped=folder / "none.parquet")
-    return PredictionView(session, store, predictions, known), predictions
+    search = MatchesStore(session, store, workspace=lambda: workspace, shipped=folder / "none.parquet")
+    return PredictionScreen(session, store, predictions, search), predictions
 
 
 def test_the_cost_of_an_open_composition_is_told_once() -> None:
@@ -49,11 +49,11 @@ def test_the_cost_of_an_open_composition_is_told_once() -> None:
     cost = CompositionCost("elements without amounts", 32, 1.25, 0.5, 0.1, None)
     partial = replace(prediction, composition_cost=cost, warnings=(str(cost), "something else"))
     text = words.certainty_words(partial)
-    assert "1.2 bit (0 is certain, 2.8 is no idea), of which 0.5 come from the composition" in text
-    assert "formation energy by 0.10 eV/atom" in text
+    assert "1.2 bit (0 = certain, 2.8 = all seven equally likely), of which 0.5 bit are due to the composition" in text
+    assert "formation energy 0.10 eV/atom" in text
     assert words.notes(partial) == ("something else",)
     nothing = replace(prediction, composition_cost=CompositionCost("no composition", 0, 2.0, None, None, None))
-    assert "the pattern alone answers" in words.certainty_words(nothing)
+    assert "the prediction uses the pattern alone" in words.certainty_words(nothing)
     assert words.certainty_words(prediction) == ""
 
 
@@ -61,9 +61,9 @@ def test_a_screen_that_nobody_looks_at_asks_for_nothing(tmp_path: Path) -> None:
     predictor = FakePredictor()
     session, store = loaded("scan.xy", predictor=predictor, wavelength="1.54184")
     workspace = workspace_with(tmp_path / "workspace", runs={})
-    known = KnownStore(session, store, workspace=lambda: workspace)
+    search = MatchesStore(session, store, workspace=lambda: workspace)
     predictions = PredictionStore(session, store, workspace=lambda: workspace)
-    view = PredictionView(session, store, predictions, known, in_front=False)
+    view = PredictionScreen(session, store, predictions, search, in_front=False)
     session.set_formula("LaB6")
     assert predictor.asked == []
     view.come_to_front(in_front=True)
@@ -72,53 +72,53 @@ def test_a_screen_that_nobody_looks_at_asks_for_nothing(tmp_path: Path) -> None:
 
 def test_the_map_of_attention_has_a_row_for_each_element_and_a_table_beside_it(tmp_path: Path) -> None:
     view, _ = screen(tmp_path)
-    assert list(view.windows.figure.plot.y_range.factors) == ["whole composition", "La", "B"]
-    shares = np.array(view.windows.figure.cells.data["share"]).reshape(3, 17)
+    assert list(view.attention.figure.plot.y_range.factors) == ["whole composition", "La", "B"]
+    shares = np.array(view.attention.figure.cells.data["share"]).reshape(3, 17)
     hidden = view.store.hidden_windows(view.session.chosen)
     np.testing.assert_allclose(shares.sum(axis=0)[~hidden], 1, rtol=1e-5)
     assert np.isnan(shares[:, hidden]).all()
-    assert view.windows.table.object.count("<th scope='row'>") == 17
+    assert view.attention.table.object.count("<th scope='row'>") == 17
     view.session.set_formula("")
-    assert "without a composition there are no elements" in view.windows.words.object
-    assert view.windows.plot.visible is False
+    assert "without a composition there are no elements" in view.attention.caption.object
+    assert view.attention.plot.visible is False
 
 
-def test_without_known_materials_it_says_what_is_missing(tmp_path: Path) -> None:
+def test_without_a_reference_database_it_says_what_is_missing(tmp_path: Path) -> None:
     view, _ = screen(tmp_path)
-    assert "nothing to compare with" in view.known.words.object
-    assert view.known.making.panel.visible is False
-    assert view.known.figure.measured.data["x"].size == 4250
+    assert "No reference database" in view.matches.hint.object
+    assert view.matches.making.panel.visible is False
+    assert view.matches.figure.measured.data["x"].size == 4250
 
 
-def test_known_materials_of_a_built_data_set_are_found_beside_the_screen(tmp_path: Path, small_dataset: Path) -> None:
+def test_reference_phases_of_a_built_dataset_are_found_in_the_background(tmp_path: Path, small_dataset: Path) -> None:
     view, _ = screen(tmp_path, dataset=small_dataset, formula="Ca,O,?Si,?Al,?Mg,?Fe,?Ti")
-    known = view.known
-    assert list(known.tables.options) == ["Data set small"]
-    assert "known materials of Ca, O, Si, Al, Mg, Fe, Ti" in known.words.object
-    known.making.button.param.trigger("clicks")
-    making = known.known.making(view.predictions.rows()[0].answer)
+    matches = view.matches
+    assert list(matches.tables.options) == ["Dataset small"]
+    assert "reference phases of Ca, O, Si, Al, Mg, Fe, Ti" in matches.hint.object
+    matches.making.button.param.trigger("clicks")
+    making = matches.search.making(view.predictions.rows()[0].answer)
     making.join(seconds=240)
-    known.making.look()
+    matches.making.look()
     assert (making.finished, making.error) == (True, "")
-    found = known.known.found(view.predictions.rows()[0].answer)
-    assert len(known.table.value) == len(found.neighbours) >= 2
-    assert found.sentence in known.verdict.object
-    assert "With the known materials: cubic" in known.verdict.object
-    assert "(the model alone: 90%)." in known.verdict.object
-    assert known.table.selection == [0]
-    known.table.selection = [1]
+    found = matches.search.matches(view.predictions.rows()[0].answer)
+    assert len(matches.table.value) == len(found.neighbours) >= 2
+    assert found.sentence in matches.verdict.object
+    assert "Combined with the reference phases: cubic" in matches.verdict.object
+    assert "(model alone: 90\N{NO-BREAK SPACE}%)." in matches.verdict.object
+    assert matches.table.selection == [0]
+    matches.table.selection = [1]
     second = found.neighbours[1]
     assert view.session.neighbours == {view.session.chosen: second.id}
     inside = (second.two_theta >= WINDOW_EDGES[0]) & (second.two_theta <= WINDOW_EDGES[-1])
-    np.testing.assert_allclose(known.figure.lines.data["x"], second.two_theta[inside])
-    assert second.id in known.caption.object
+    np.testing.assert_allclose(matches.figure.lines.data["x"], second.two_theta[inside])
+    assert second.id in matches.caption.object
     assert "Identifier" in view.python.text
 
 
 def test_all_patterns_are_predicted_beside_the_page_and_listed(tmp_path: Path) -> None:
     view, predictions = screen(tmp_path, "a.xy", "b.xy", "c.xy")
     table = view.batch.table
-    assert table.value["Verdict"].tolist() == ["sure", "not asked yet", "not asked yet"]
+    assert table.value["Verdict"].tolist() == ["sure", "not run", "not run"]
     view.batch.making.button.param.trigger("clicks")
     predictions.batch().join(seconds=120)
     view.batch.making.look()
@@ -129,7 +129,7 @@ def test_all_patterns_are_predicted_beside_the_page_and_listed(tmp_path: Path) -
     table.selection = [2]
     assert view.session.chosen == view.session.files[2]
     view.session.steps = set_value(view.session.steps, "smooth", sigma=0.1)
-    assert table.value["Verdict"].tolist() == ["not asked yet", "not asked yet", "sure"]
+    assert table.value["Verdict"].tolist() == ["not run", "not run", "sure"]
 
 
 def test_a_composition_is_typed_in_the_table(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_report_survives_any_name_and_has_a_page_a_pattern(tmp_path: Path) -> 
     assert "<b>" not in svg
     page = view._page(predictions.rows()[0].answer)
     facts = dict(page.facts)
-    assert "SubtractBackground(method='arpls'" in facts["Preparation"]
+    assert "SubtractBackground(method='arpls'" in facts["Processing"]
     assert "SHA-256" in facts["Model"]
     bare = Page(page.answer, page.gridded, "log", ())
     assert pages_to_pdf([bare]).startswith(b"%PDF")
@@ -208,8 +208,8 @@ def test_the_program_makes_what_is_shown(tmp_path: Path, monkeypatch: pytest.Mon
     session = Session()
     store = Store(session)
     predictions = PredictionStore(session, store, workspace=lambda: workspace)
-    known = KnownStore(session, store, workspace=lambda: workspace)
-    view = PredictionView(session, store, predictions, known)
+    search = MatchesStore(session, store, workspace=lambda: workspace)
+    view = PredictionScreen(session, store, predictions, search)
     session.add(store.read_files([("it's <b>.xy", scan_file(wavelength="1.54184 Å"))]))
     session.set_wavelength(session.files, 1.54184)
     session.set_formula("La,B,?O")

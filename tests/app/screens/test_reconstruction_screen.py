@@ -16,7 +16,7 @@ from xxact_app.library.models import SHIPPED_KEY
 from xxact_app.samples.store import Store
 from xxact_app.screens.reconstruction import text as words
 from xxact_app.screens.reconstruction.store import OverSet, ReconstructionStore, Shown
-from xxact_app.screens.reconstruction.view import ReconstructionView
+from xxact_app.screens.reconstruction.view import ReconstructionScreen
 from xxact_app.session.session import Session
 
 pytestmark = pytest.mark.usefixtures("tables")
@@ -24,12 +24,12 @@ pytestmark = pytest.mark.usefixtures("tables")
 
 def screen(
     folder: Path, *, runs: dict[str, list[str]], dataset: Path | None = None, last: float = 80.0
-) -> ReconstructionView:
+) -> ReconstructionScreen:
     """The screen with a scan of LaB6 from 10° on."""
     workspace = workspace_with(folder, runs=runs, dataset=dataset)
     session = Session()
     store = Store(session)
-    view = ReconstructionView(session, store, ReconstructionStore(session, store, workspace=lambda: workspace))
+    view = ReconstructionScreen(session, store, ReconstructionStore(session, store, workspace=lambda: workspace))
     session.add(store.read_files([("scan<b>.xy", scan_file(last=last, wavelength="1.54184 Å"))]))
     session.set_wavelength(session.files, 1.54184)
     session.set_formula("LaB6")

@@ -15,7 +15,7 @@ from xxact_app.screens.training import text as words
 from xxact_app.screens.training.choices import TrainingChoice
 from xxact_app.screens.training.rows import Row
 from xxact_app.screens.training.store import TrainingStore
-from xxact_app.screens.training.view import TrainingView
+from xxact_app.screens.training.view import TrainingScreen
 from xxact_app.session.session import Session
 from xxact_app.ui.safe_text import plain_markdown
 from xxact_core.errors import CheckpointError, InputError, RecipeError
@@ -59,7 +59,7 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
-def settled(view: TrainingView) -> None:
+def settled(view: TrainingScreen) -> None:
     """Poll until the estimate is shown."""
     view.poll()
     until(lambda: view.form._asked is None or view.form._asked.done())
@@ -200,7 +200,7 @@ def test_a_recipe_goes_on_from_a_finished_run_of_any_make(
 def test_runs_of_the_command_line_are_shown_compared_and_used(store: TrainingStore, finished_run: Path) -> None:
     for name in ("one", "two <b>"):
         shutil.copytree(finished_run, store.workspace.runs / name)
-    view = TrainingView(store.session, store)
+    view = TrainingScreen(store.session, store)
     view.poll()
     assert view.runs.table.value["name"].tolist() == ["one", "two ‹b›"]
     assert view.runs.table.value["state"].tolist() == ["finished"] * 2
@@ -233,7 +233,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_one_before(workspace: Workspac
         raise CheckpointError(msg, code="E_CHECKPOINT")
 
     store = TrainingStore(Session(model="good"), workspace, load=damaged)
-    view = TrainingView(store.session, store)
+    view = TrainingScreen(store.session, store)
     view.runs._act(store.use_model, ["bad"])
     assert store.session.model == "good"
     assert view.runs.told.object == plain_markdown("it is ‹b›damaged")
@@ -242,7 +242,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_one_before(workspace: Workspac
 
 def test_the_form_estimates_refuses_and_starts(store: TrainingStore, monkeypatch: pytest.MonkeyPatch) -> None:
     made = recorded(monkeypatch, store)
-    view = TrainingView(store.session, store)
+    view = TrainingScreen(store.session, store)
     form = view.form
     assert view.data.dataset.value == store.datasets()["small"]
     assert "to train on" in view.data.facts.object
@@ -271,7 +271,7 @@ def test_the_form_estimates_refuses_and_starts(store: TrainingStore, monkeypatch
 
 
 def test_too_large_a_batch_is_made_to_fit(store: TrainingStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    view = TrainingView(store.session, store)
+    view = TrainingScreen(store.session, store)
     form, found = view.form, store.estimate(choice(store))
     large = replace(found, memory=2 * found.memory_free, fitting_micro_batch=8)
     monkeypatch.setattr(store, "estimate", lambda asked: found if asked.micro_batch == 8 else large)
@@ -286,7 +286,7 @@ def test_too_large_a_batch_is_made_to_fit(store: TrainingStore, monkeypatch: pyt
 
 def test_structures_are_dropped_named_and_built(store: TrainingStore, monkeypatch: pytest.MonkeyPatch) -> None:
     made = recorded(monkeypatch, store)
-    data = TrainingView(store.session, store).data
+    data = TrainingScreen(store.session, store).data
     data.wanted.value = True
     assert data.form.visible
     data._build()
@@ -325,7 +325,7 @@ def test_the_list_keeps_its_selection_and_changes_only_what_is_new(
         row(key="b", name="other", run="other", state="failed", reason="no <b>", can_stop=False, can_resume=True),
     ]
     monkeypatch.setattr(store, "rows", lambda: rows)
-    view = TrainingView(store.session, store)
+    view = TrainingScreen(store.session, store)
     view.poll()
     runs = view.runs
     assert runs.table.selection == [0]
@@ -351,7 +351,7 @@ def test_deleting_is_asked_twice(store: TrainingStore, monkeypatch: pytest.Monke
     removed: list[str] = []
     monkeypatch.setattr(store, "rows", lambda: [row(state="finished", can_stop=False, can_remove=True)])
     monkeypatch.setattr(store, "remove", removed.append)
-    view = TrainingView(store.session, store)
+    view = TrainingScreen(store.session, store)
     view.poll()
     view.runs.remove.param.trigger("clicks")
     assert view.runs.question.visible
@@ -364,7 +364,7 @@ def test_deleting_is_asked_twice(store: TrainingStore, monkeypatch: pytest.Monke
 
 
 def test_the_disk_is_looked_at_only_while_the_screen_is_seen(store: TrainingStore) -> None:
-    view = TrainingView(store.session, store)
+    view = TrainingScreen(store.session, store)
     assert view._timer is None
     view.come_to_front(in_front=True)
     timer = view._timer

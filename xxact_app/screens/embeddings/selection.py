@@ -19,7 +19,7 @@ MOST_PATTERNS = 5
 _PAGE = 10
 
 
-class SelectionView:
+class SelectionPanel:
     """`panel` shows the selected materials; ticking rows of the table chooses whose patterns are drawn."""
 
     def __init__(self, session: Session, embeddings: EmbeddingStore) -> None:

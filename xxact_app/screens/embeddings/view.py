@@ -23,7 +23,7 @@ from xxact_app.screens.embeddings.figures import (
     mark,
     show_own,
 )
-from xxact_app.screens.embeddings.selection import SelectionView
+from xxact_app.screens.embeddings.selection import SelectionPanel
 from xxact_app.screens.embeddings.store import MOST_MODELS, EmbeddingMap, EmbeddingStore, NoMap, Panel
 from xxact_app.session.session import Session
 from xxact_app.ui.downloads import PythonText, download_row
@@ -43,7 +43,7 @@ _ONE, _TWO = (
 )
 
 
-class EmbeddingView:
+class EmbeddingsScreen:
     """Draws the store's map; `panel` is the screen."""
 
     def __init__(self, session: Session, embeddings: EmbeddingStore, *, in_front: bool = True) -> None:
@@ -71,7 +71,7 @@ class EmbeddingView:
         self.figures = [map_figure(self.source, number=number) for number in range(MOST_MODELS)]
         self.titles = [_text() for _ in range(MOST_MODELS)]
         self.words, self.silhouettes = _text(), _text()
-        self.selection = SelectionView(session, embeddings)
+        self.selection = SelectionPanel(session, embeddings)
         self.python = PythonText()
         self.downloads = download_row(
             {

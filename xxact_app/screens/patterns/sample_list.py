@@ -63,8 +63,8 @@ class PatternList:
         sample, wavelength = self.store.samples[key], self.store.wavelength(key)
         pattern = sample.pattern
         step = float(np.median(np.diff(pattern.two_theta))) if pattern.two_theta.size > 1 else float("nan")
-        stated = "please enter" if wavelength is None else f"{wavelength:.5g} Å"
-        given = " (given)" if key in self.session.wavelengths else ""
+        stated = "missing" if wavelength is None else f"{wavelength:.5g} Å"
+        given = " (entered)" if key in self.session.wavelengths else ""
         notes = safe_message("; ".join(pattern.warnings)) if pattern.warnings else ""
         return [
             key not in self.session.hidden, sample.name, f"{pattern.two_theta[0]:.2f}–{pattern.two_theta[-1]:.2f}",

@@ -45,7 +45,7 @@ _EMPTY = "<p class='muted'>No pattern yet. Drop files anywhere on this page, or 
 _WIDE = {"sizing_mode": "stretch_width", "margin": 0}
 
 
-class PatternView:
+class PatternsScreen:
     """Draws the session's patterns; `panel` is the screen."""
 
     def __init__(self, session: Session, store: Store) -> None:

@@ -1,1 +1,1 @@
-"""The Prediction screen: symmetry, energies and matching reference phases."""
+"""The Prediction screen: symmetry, formation energy, band gap and matching reference phases."""

@@ -1,4 +1,4 @@
-"""Which windows of the pattern look at which element: a map, and a table beside it."""
+"""The attention of the windows of a pattern to the elements, as a map and as a table."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import panel as pn
 from xxact_app.samples.store import WINDOW_EDGES
 from xxact_app.screens.prediction.figures import attention_figure, draw_attention
 from xxact_app.session.session import Session
+from xxact_app.ui.formatting import percent
 from xxact_app.ui.theme import TEXT_CSS, palette
 
 if TYPE_CHECKING:
@@ -18,33 +19,32 @@ if TYPE_CHECKING:
 
 WHOLE = "whole composition"
 _CAPTION = (
-    "<p class='muted'>How each window of the pattern shares out its attention among the elements and the composition "
-    "as a whole, as a mean over the model's heads and layers. It tells where the model looks, not why it "
-    "decides.</p>"
+    "<p class='muted'>Attention of each window of the pattern to the elements and to the whole composition, as a mean "
+    "over heads and layers. It shows which inputs are combined, but does not explain the prediction.</p>"
 )
 
 
-class WindowsView:
-    """`panel` shows where the model looks for the present answer."""
+class AttentionPanel:
+    """The attention map of a prediction; `panel` holds it."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.figure = attention_figure(edges=WINDOW_EDGES)
-        self.words, self.table = _text(), _text()
+        self.caption, self.table = _text(), _text()
         self.plot = pn.pane.Bokeh(self.figure.plot, sizing_mode="stretch_width", margin=0)
         self.panel = pn.Column(
-            pn.pane.HTML("<h2>Where the model looks</h2>", stylesheets=[TEXT_CSS], margin=(0, 0, 4, 0)),
-            self.words, self.plot, self.table, sizing_mode="stretch_width", margin=0,
+            pn.pane.HTML("<h2>Attention map</h2>", stylesheets=[TEXT_CSS], margin=(0, 0, 4, 0)),
+            self.caption, self.plot, self.table, sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
 
-    def show(self, found: WindowAttention | str) -> None:
-        """Show this attention, or in safe words why there is none."""
-        self.plot.visible = self.table.visible = not isinstance(found, str)
-        if isinstance(found, str):
-            self.words.object = f"<p class='muted'>Not to be told here: {html.escape(found)}.</p>"
+    def show(self, attention: WindowAttention | str) -> None:
+        """Show an attention map, or the reason why there is none, a safe text."""
+        self.plot.visible = self.table.visible = not isinstance(attention, str)
+        if isinstance(attention, str):
+            self.caption.object = f"<p class='muted'>Not available: {html.escape(attention)}.</p>"
             return
-        self.words.object = _CAPTION
-        names, shares = [*found.symbols, WHOLE], np.vstack([found.shares, found.whole])
+        self.caption.object = _CAPTION
+        names, shares = [*attention.symbols, WHOLE], np.vstack([attention.shares, attention.whole])
         draw_attention(
             self.figure, edges=WINDOW_EDGES, names=names, shares=shares, colours=palette(dark=self.session.dark)
         )
@@ -52,11 +52,13 @@ class WindowsView:
 
 
 def attention_table(names: list[str], shares: np.ndarray) -> str:
-    """The shares as a table, a row a window; safe HTML."""
+    """The attention as a table with one row per window; safe HTML."""
     head = "".join(f"<th scope='col'>{html.escape(text)}</th>" for text in ("Window [° 2θ]", *names))
     rows = []
     for low, high, column in zip(WINDOW_EDGES[:-1], WINDOW_EDGES[1:], shares.T, strict=True):
-        cells = "".join(f"<td>{'not measured' if np.isnan(share) else f'{share:.1%}'}</td>" for share in column)
+        cells = "".join(
+            f"<td>{'not measured' if np.isnan(share) else percent(share, digits=1)}</td>" for share in column
+        )
         rows.append(f"<tr><th scope='row'>{low:g}–{high:g}</th>{cells}</tr>")
     return (
         "<details><summary>As a table</summary><div style='overflow-x:auto'><table>"

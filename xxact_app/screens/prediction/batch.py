@@ -1,4 +1,4 @@
-"""All patterns at once: a table of their predictions, in which compositions are typed and a pattern is chosen."""
+"""The table of predictions of all patterns, in which compositions are edited and a pattern is selected."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from xxact_app.ui.downloads import download_row
 from xxact_app.ui.theme import TEXT_CSS
 
 _WIDTHS = {"File": 210, "Composition": 140, "Notes": 420, "Verdict": 120}
-_FORMATS = {"Probability": "0%", "Group probability": "0%", "Energy": "0.00", "Gap": "0.00"}
+_FORMATS = {"Probability": "0 %", "Group probability": "0 %", "Energy": "0.00", "Gap": "0.00"}
 _HELP = (
-    "<p class='muted'>Click a cell under Composition to change it, a row to look at its pattern above, a title to sort "
-    "by it. Each pattern is predicted once it is asked for.</p>"
+    "<p class='muted'>Click a composition to edit it, a row to show its prediction above, a column title to sort. "
+    "Patterns marked “not run” are predicted with the button below or when they are selected.</p>"
 )
 
 
-class BatchView:
-    """`panel` is the table with its buttons."""
+class BatchTable:
+    """The table of all patterns; `panel` holds it and its buttons."""
 
     def __init__(self, session: Session, predictions: PredictionStore) -> None:
         self.session, self.predictions = session, predictions
@@ -57,7 +57,7 @@ class BatchView:
         self.table.param.watch(self._choose, "selection")
 
     def show(self) -> None:
-        """Show the present patterns and the answers that are there."""
+        """Show the loaded patterns and their predictions so far."""
         rows = self.predictions.rows()
         same = [row.sample.key for row in rows] == [row.sample.key for row in self._rows]
         self.panel.visible = bool(rows)
@@ -70,7 +70,7 @@ class BatchView:
         self.making.look()
 
     def _patch(self) -> None:
-        """Bring changed rows up to date, so that sorting, scrolling and typing are not disturbed."""
+        """Update changed rows only, which keeps the order, the scroll position and a cell being edited."""
         rows = self.predictions.rows()
         changed = [
             number
@@ -89,7 +89,7 @@ class BatchView:
 
     # ----------------------------------------------------------------------------------------------- what the user does
     def _edited(self, event: TableEditEvent) -> None:
-        """Keep the composition that was typed in a row, and ask for that row."""
+        """Store the composition typed in a row, and predict that row."""
         if event.column != "Composition" or event.row >= len(self._rows):
             return
         key = self._rows[event.row].sample.key

@@ -1,4 +1,4 @@
-"""All predictions as a table and as files, and the program that makes one."""
+"""Predictions of all patterns as a table and as files, and a prediction as Python code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from xxact_app.plots.export import columns_to_csv, columns_to_netcdf
 from xxact_app.samples.results import Answer
 from xxact_app.screens.prediction import text as words
-from xxact_app.screens.prediction.matches_store import KnownTable
+from xxact_app.screens.prediction.matches_store import ReferenceTable
 from xxact_app.screens.prediction.store import BatchRow
 from xxact_app.ui.space_groups import space_group_name
 from xxact_core.prediction.prediction import Estimate, Prediction
@@ -31,9 +31,9 @@ _UNITS = {
 
 
 def table_row(row: BatchRow) -> list[object]:
-    """What the table says of one pattern, in the order of `COLUMNS`."""
+    """The cells of one pattern, in the order of `COLUMNS`."""
     if row.answer is None:
-        return [row.sample.name, row.formula, "", np.nan, "", np.nan, np.nan, np.nan, "not asked yet", ""]
+        return [row.sample.name, row.formula, "", np.nan, "", np.nan, np.nan, np.nan, "not run", ""]
     if not isinstance(row.answer, Answer):
         return [row.sample.name, row.formula, "", np.nan, "", np.nan, np.nan, np.nan, "no prediction", row.answer.text]
     prediction = row.answer.prediction
@@ -48,12 +48,12 @@ def table_row(row: BatchRow) -> list[object]:
 
 
 def to_table(rows: Sequence[BatchRow]) -> pd.DataFrame:
-    """What the screen shows of all patterns."""
+    """The table of all patterns, as shown on the screen."""
     return pd.DataFrame([table_row(row) for row in rows], columns=list(COLUMNS))
 
 
 def to_columns(rows: Sequence[BatchRow]) -> dict[str, np.ndarray]:
-    """One row a pattern as text and numbers, NaN where nothing is known."""
+    """Columns with one row per pattern; unknown numbers are NaN."""
     answers = [row.answer.prediction if isinstance(row.answer, Answer) else None for row in rows]
 
     best = [(("", np.nan), ("", np.nan)) if one is None else _best(one) for one in answers]
@@ -86,7 +86,7 @@ def to_csv(rows: Sequence[BatchRow]) -> bytes:
 
 
 def to_hdf5(rows: Sequence[BatchRow], *, about: dict[str, Any]) -> bytes:
-    """The same as netCDF-4, which is HDF5, with the probability of every class."""
+    """All predictions as netCDF-4 (HDF5), with the probability of every class."""
     columns = to_columns(rows)
     for quantity in (CRYSTAL_SYSTEM, SPACE_GROUP):
         columns[f"{quantity.name}_probabilities"] = np.array(
@@ -96,24 +96,30 @@ def to_hdf5(rows: Sequence[BatchRow], *, about: dict[str, Any]) -> bytes:
     return columns_to_netcdf(columns, dimension="pattern", units=_UNITS, about={**about, **classes})
 
 
-def python_of(answer: Answer, *, reading: str, model: str, table: KnownTable | None, elements: Sequence[str]) -> str:
-    """A program that makes the prediction that is shown, and the nearest known materials where they are, too.
+def python_code(
+    answer: Answer, *, reading: str, model: str, table: ReferenceTable | None, elements: Sequence[str]
+) -> str:
+    """Python code of a prediction and of its search for reference phases, if that was run.
 
-    reading: program that reads the file and prepares the pattern as `gridded`. model: folder of the checkpoint. table:
-    materials that were compared.
+    Args:
+        answer: the prediction with its sample and composition.
+        reading: code that reads the file and processes the pattern to `gridded`.
+        model: folder of the checkpoint.
+        table: reference database that was searched, or None.
+        elements: elements that the search was restricted to; empty for all.
     """
-    known = ""
+    search = ""
     if table is not None:
-        asked = f"elements={tuple(elements)!r}" if elements else "elements=None"
-        known = f"""
+        restriction = f"elements={tuple(elements)!r}" if elements else "elements=None"
+        search = f"""
 from xxact_core.search_match.identify import Identifier
 
-found = Identifier.load(Path({str(table.path)!r})).identify(gridded, {asked})
+found = Identifier.load(Path({str(table.path)!r})).identify(gridded, {restriction})
 for neighbour in found.neighbours:
     print(neighbour.formula, neighbour.space_group, neighbour.id, f"{{neighbour.score:.3f}}")
 """
         if elements:
-            known += """
+            search += """
 from xxact_core.search_match.combine import weigh_known
 
 print(weigh_known(prediction, found.neighbours).crystal_system[0])
@@ -126,7 +132,7 @@ for ranked in prediction.crystal_system:
     print(ranked.label, f"{{ranked.probability:.1%}}")
 for value in (prediction.formation_energy_per_atom, prediction.band_gap):
     print(value)
-{known}"""
+{search}"""
 
 
 def _best(prediction: Prediction) -> tuple[tuple[str, float], tuple[str, float]]:

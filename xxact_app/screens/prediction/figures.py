@@ -1,4 +1,4 @@
-"""A pattern with the lines of a known material over it, and where the model looks → native Bokeh figures."""
+"""Bokeh figures of a pattern with the reflections of a reference phase, and of the attention map."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from bokeh.plotting import figure
 from xxact_app.plots.patterns import thin, to_scale
 from xxact_app.ui.theme import Palette
 
-SCALE_WORDS = {"linear": "", "root": ", √ scale", "log": ", log scale"}
+SCALE_SUFFIXES = {"linear": "", "root": ", √ scale", "log": ", log scale"}
 _BOX = ("left", "right", "bottom", "top")
 _ROW = 26
-_ROOM = 96
-"""Height of a row of the map [px], and what axis and toolbar take."""
+_AXES_HEIGHT = 96
+"""Height [px] of a row of the attention map, and of its axis and margins."""
 
 
 @dataclass(frozen=True)
-class KnownFigure:
-    """A gridded pattern with its windows, the lines of a known material over it, and what of it changes."""
+class MatchFigure:
+    """A gridded pattern with its windows and the reflections of a reference phase; the data sources change."""
 
     plot: figure
     measured: ColumnDataSource
@@ -43,7 +43,7 @@ class KnownFigure:
 
 @dataclass(frozen=True)
 class AttentionFigure:
-    """A map of windows and elements, and what of it changes."""
+    """The attention map: windows against elements; the data source and the colour scale change."""
 
     plot: figure
     cells: ColumnDataSource
@@ -51,7 +51,7 @@ class AttentionFigure:
     bar: ColorBar
 
 
-def known_figure(*, edges: np.ndarray, height: int = 320) -> KnownFigure:
+def match_figure(*, edges: np.ndarray, height: int = 320) -> MatchFigure:
     """An empty figure over windows with these edges [deg 2θ]."""
     plot = figure(
         height=height, sizing_mode="stretch_width", x_range=Range1d(edges[0], edges[-1]), y_range=Range1d(0, 105),
@@ -73,15 +73,15 @@ def known_figure(*, edges: np.ndarray, height: int = 320) -> KnownFigure:
     curve = plot.line("x", "y", source=measured, line_width=1.2, line_join="round", name="measured")
     sticks = plot.segment("x", "base", "x", "y", source=lines, line_width=2, line_alpha=0.85, name="lines")
     for renderer, what in ((curve, "measured"), (sticks, "calculated")):
-        tips = [(what, ""), ("2θ", "@x{0.00}°"), ("I", "@intensity{0.0} % of the strongest")]
+        tips = [(what, ""), ("2θ", "@x{0.00}°"), ("I", "@intensity{0.0} % of the maximum")]
         plot.add_tools(HoverTool(renderers=[renderer], tooltips=tips, line_policy="nearest", description=what))
     plot.xaxis.axis_label = "2θ (Cu Kα) [°]"
     plot.yaxis.major_label_text_alpha = 0.0
-    return KnownFigure(plot, measured, lines, windows, hidden)
+    return MatchFigure(plot, measured, lines, windows, hidden)
 
 
-def draw_known(
-    target: KnownFigure,
+def draw_match(
+    target: MatchFigure,
     *,
     edges: np.ndarray,
     two_theta: np.ndarray,
@@ -92,7 +92,19 @@ def draw_known(
     scale: str,
     colours: Palette,
 ) -> None:
-    """Show a pattern (0-100, NaN where nothing was measured) and lines (0-100); `hidden` of shape (windows,)."""
+    """Draw a pattern and reflections.
+
+    Args:
+        target: the figure.
+        edges: edges of the windows [deg 2θ], shape (windows + 1,).
+        two_theta: angles of the pattern [deg], shape (points,).
+        intensity: 0-100, NaN where nothing was measured, shape (points,).
+        hidden: which windows are masked for the model, shape (windows,).
+        line_two_theta: angles of the reflections [deg], shape (reflections,).
+        line_intensity: intensities of the reflections, 0-100, shape (reflections,).
+        scale: `linear`, `root` or `log`.
+        colours: of the theme.
+    """
     base, top = to_scale(np.array([0.0, 100.0]), scale=scale)
     kept = thin(intensity)
     heights = to_scale(intensity, scale=scale)
@@ -111,7 +123,7 @@ def draw_known(
             "left": edges[numbers], "right": edges[numbers + 1],
             "bottom": np.full(len(numbers), base), "top": np.full(len(numbers), end),
         }  # fmt: skip
-    target.plot.yaxis.axis_label = f"Intensity (maximum 100{SCALE_WORDS[scale]})"
+    target.plot.yaxis.axis_label = f"Intensity (maximum 100{SCALE_SUFFIXES[scale]})"
     _renderer(target.plot, "measured").glyph.line_color = colours.muted
     _renderer(target.plot, "lines").glyph.line_color = colours.series[1]
 
@@ -121,16 +133,16 @@ def attention_figure(*, edges: np.ndarray) -> AttentionFigure:
     mapper = LinearColorMapper(palette=Cividis256, low=0, high=1, nan_color="rgba(128, 128, 128, 0.15)")
     cells = ColumnDataSource({name: [] for name in ("middle", "element", "share", "window")})
     plot = figure(
-        height=_ROOM, sizing_mode="stretch_width", x_range=Range1d(edges[0], edges[-1]), y_range=FactorRange(),
+        height=_AXES_HEIGHT, sizing_mode="stretch_width", x_range=Range1d(edges[0], edges[-1]), y_range=FactorRange(),
         tools="", toolbar_location=None,
     )  # fmt: skip
     drawn = plot.rect(
         "middle", "element", width=edges[1] - edges[0], height=1, source=cells, line_color=None,
         fill_color={"field": "share", "transform": mapper},
     )  # fmt: skip
-    tips = [("", "@element"), ("window", "@window"), ("share", "@share{0.0%}")]
+    tips = [("", "@element"), ("window", "@window"), ("attention", "@share{0.0 %}")]
     plot.add_tools(HoverTool(renderers=[drawn], tooltips=tips))
-    bar = ColorBar(color_mapper=mapper, width=10, formatter=NumeralTickFormatter(format="0%"), background_fill_alpha=0)
+    bar = ColorBar(color_mapper=mapper, width=10, formatter=NumeralTickFormatter(format="0 %"), background_fill_alpha=0)
     plot.add_layout(bar, "right")
     plot.grid.visible = False
     plot.xaxis.axis_label = "Window, 2θ (Cu Kα) [°]"
@@ -140,10 +152,10 @@ def attention_figure(*, edges: np.ndarray) -> AttentionFigure:
 def draw_attention(
     target: AttentionFigure, *, edges: np.ndarray, names: Sequence[str], shares: np.ndarray, colours: Palette
 ) -> None:
-    """Show shares (0-1) of shape (names, windows), the first name on top; NaN where the model is not shown a window."""
+    """Draw attention (0-1) of shape (names, windows), the first name on top; NaN marks masked windows."""
     windows = [f"{low:g}–{high:g}°" for low, high in pairwise(edges)]
     target.plot.y_range.factors = list(reversed(names))
-    target.plot.height = _ROOM + _ROW * len(names)
+    target.plot.height = _AXES_HEIGHT + _ROW * len(names)
     target.mapper.high = float(np.nanmax(shares, initial=0.01))
     count = len(names)
     target.cells.data = {

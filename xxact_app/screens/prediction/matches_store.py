@@ -1,4 +1,4 @@
-"""The known materials nearest to a pattern: which ones there are to compare with, the comparison, what it found."""
+"""Search for reference phases that match a pattern: the databases, the search in the background, its result."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from xxact_app.library.workspace import Workspace, open_workspace, own_folders
 from xxact_app.samples.results import Answer
 from xxact_app.samples.store import Store
 from xxact_app.session.session import Session
+from xxact_app.ui.formatting import percent
 from xxact_app.ui.safe_text import safe_text
 from xxact_core.compositions.partial import possible_symbols
 from xxact_core.dataset.store import MANIFEST
@@ -25,12 +26,12 @@ from xxact_core.search_match.identify import Neighbour
 from xxact_core.shipped import TABLE, shipped_path
 
 _KEPT_SECONDS = 3600.0
-"""Patterns that were handed to a comparison are deleted after so long; it reads them in its first second."""
+"""Age [s] at which patterns written for a search are deleted; a search reads its pattern at once."""
 
 
 @dataclass(frozen=True)
-class KnownTable:
-    """Known materials to compare with: `label` is safe to show; a table of structures, or a data set folder."""
+class ReferenceTable:
+    """A reference database to search: a table of structures, or the folder of a dataset; `label` is safe to show."""
 
     key: str
     label: str
@@ -38,22 +39,23 @@ class KnownTable:
 
 
 @dataclass(frozen=True)
-class Found:
-    """The nearest known materials, best first; formulas and ids are safe to show.
-
-    sentence: whether one of them is enough, in safe words; several: whether more than one phase is likely. told: the
-    neighbours with formulas and ids as they were told, to compute with.
-    """
+class Matches:
+    """The result of a search for reference phases."""
 
     neighbours: tuple[Neighbour, ...]
-    told: tuple[Neighbour, ...]
+    """Best matches first, with formulas and ids that are safe to show."""
+    unescaped: tuple[Neighbour, ...]
+    """The same with formulas and ids as the search returned them, for calculations."""
     candidates: int
+    """Number of reference phases compared."""
     sentence: str
+    """Whether one phase explains the pattern, as a safe text."""
     several: bool
+    """Whether a mixture is likely."""
 
 
-class KnownStore:
-    """Asked by the screen; comparing is done beside the server."""
+class MatchesStore:
+    """Searches reference phases for one session, in processes of their own."""
 
     def __init__(
         self,
@@ -66,29 +68,29 @@ class KnownStore:
         self.session, self.store = session, store
         self._workspace = workspace
         self._shipped = shipped_path(TABLE) if shipped is None else shipped
-        self._read: dict[int, Found] = {}
+        self._read: dict[int, Matches] = {}
 
-    def tables(self) -> list[KnownTable]:
-        """What can be compared with, the table of a checkout first."""
-        found = [KnownTable("", "Materials Project", self._shipped)] if self._shipped.is_file() else []
+    def tables(self) -> list[ReferenceTable]:
+        """All reference databases, that of the package first."""
+        found = [ReferenceTable("", "Materials Project", self._shipped)] if self._shipped.is_file() else []
         folders = [folder for folder in own_folders(self._workspace().datasets) if (folder / MANIFEST).is_file()]
         return found + [
-            KnownTable(f"data {folder.name}", f"Data set {safe_text(folder.name, limit=60)}", folder)
+            ReferenceTable(f"data {folder.name}", f"Dataset {safe_text(folder.name, limit=60)}", folder)
             for folder in folders
         ]
 
-    def table(self) -> KnownTable | None:
-        """The chosen one, else the first."""
+    def table(self) -> ReferenceTable | None:
+        """The selected reference database, else the first."""
         tables = self.tables()
         by_key = {table.key: table for table in tables}
         return by_key.get(self.session.known_materials, tables[0] if tables else None)
 
     def elements(self, answer: Answer) -> tuple[str, ...]:
-        """All elements that the typed composition allows; none where nothing is known of it."""
+        """All elements that the composition allows; empty where no composition is given."""
         return possible_symbols(self.store.known(answer.formula))
 
     def start(self, answer: Answer) -> None:
-        """Begin to compare the pattern of an answer, or join who began it."""
+        """Start to search for the pattern of an answer, or join a search that is running."""
         table = self.table()
         if table is None:
             return
@@ -105,52 +107,55 @@ class KnownStore:
             "--whole", "--progress",
         ]  # fmt: skip
         arguments += ["--elements", ",".join(elements)] if elements else []
-        step = Step(f"Comparing with {table.label}", lambda: tuple(arguments), is_done=lambda: False)
+        step = Step(f"Searching {table.label}", lambda: tuple(arguments), is_done=lambda: False)
         begin(self._key(answer, table), [step], lock=folder / "making.lock")
 
     def making(self, answer: Answer) -> Making | None:
-        """The comparison of an answer's pattern that is under way, or was."""
+        """The search for the pattern of an answer, running or ended; None where none was started."""
         table = self.table()
         return None if table is None else making_of(*self._key(answer, table))
 
-    def found(self, answer: Answer) -> Found | None:
-        """The nearest known materials, once they are found."""
+    def matches(self, answer: Answer) -> Matches | None:
+        """The result of the search for an answer; None while there is none."""
         making = self.making(answer)
         if making is None or not making.finished or "neighbours" not in making.result:
             return None
         if id(making) not in self._read:
-            self._read = {id(making): read_found(making.result)}
+            self._read = {id(making): parse_matches(making.result)}
         return self._read[id(making)]
 
-    def chosen(self, answer: Answer, found: Found | None) -> Neighbour | None:
-        """The material whose lines are drawn: the one that was chosen, else the nearest."""
-        if found is None or not found.neighbours:
+    def chosen(self, answer: Answer, matches: Matches | None) -> Neighbour | None:
+        """The reference phase whose reflections are drawn: the selected one, else the best match."""
+        if matches is None or not matches.neighbours:
             return None
         wanted = self.session.neighbours.get(answer.sample.key)
-        return next((one for one in found.neighbours if one.id == wanted), found.neighbours[0])
+        return next((one for one in matches.neighbours if one.id == wanted), matches.neighbours[0])
 
-    def both_in_words(self, answer: Answer, found: Found) -> str:
-        """The crystal system that model and known materials agree on, in safe words; "" where one of them is silent."""
+    def combined_text(self, answer: Answer, matches: Matches) -> str:
+        """The crystal system from model and reference phases combined, safe text; empty where one of them has no answer."""
         alone = answer.prediction.crystal_system
-        if not (self.elements(answer) and alone and found.told):
+        if not (self.elements(answer) and alone and matches.unescaped):
             return ""
-        first = weigh_known(answer.prediction, found.told).crystal_system[0]
+        first = weigh_known(answer.prediction, matches.unescaped).crystal_system[0]
         before = next(entry.probability for entry in alone if entry.label == first.label)
-        return f"With the known materials: {first.label} {first.probability:.0%} (the model alone: {before:.0%})."
+        return (
+            f"Combined with the reference phases: {first.label} {percent(first.probability)} "
+            f"(model alone: {percent(before)})."
+        )
 
     def _digest(self, answer: Answer) -> str:
         gridded = self.store.gridded(answer.sample.key)
         return hashlib.sha256(gridded.intensity.tobytes() + gridded.coverage.tobytes()).hexdigest()[:24]
 
-    def _key(self, answer: Answer, table: KnownTable) -> tuple[str, ...]:
-        """What the result depends on: the pattern, the elements and the materials."""
+    def _key(self, answer: Answer, table: ReferenceTable) -> tuple[str, ...]:
+        """Everything the result depends on: the pattern, the elements and the database."""
         changed = (table.path / MANIFEST if table.path.is_dir() else table.path).stat().st_mtime_ns
         asked = sorted(self.elements(answer)) or ["?"]
         return ("known", self._digest(answer), table.key, str(changed), *asked)
 
 
-def read_found(told: dict[str, Any]) -> Found:
-    """What `xxact identify` told, its texts made safe."""
+def parse_matches(result: dict[str, Any]) -> Matches:
+    """The JSON output of `xxact identify`, with texts that are safe to show."""
     neighbours = tuple(
         Neighbour(
             formula=one["formula"],
@@ -162,15 +167,15 @@ def read_found(told: dict[str, Any]) -> Found:
             two_theta=np.array(one["two_theta"], dtype=np.float64),
             intensity=np.array(one["intensity"], dtype=np.float64),
         )
-        for one in told["neighbours"]
+        for one in result["neighbours"]
     )
-    mixture = told["mixture"] or {"sentence": "", "likely": False}
-    return Found(
+    mixture = result["mixture"] or {"sentence": "", "likely": False}
+    return Matches(
         neighbours=tuple(
             replace(one, formula=safe_text(one.formula, limit=60), id=safe_text(one.id, limit=60)) for one in neighbours
         ),
-        told=neighbours,
-        candidates=told["candidates"],
+        unescaped=neighbours,
+        candidates=result["candidates"],
         sentence=safe_text(mixture["sentence"], limit=400),
         several=bool(mixture["likely"]),
     )

@@ -1,4 +1,4 @@
-"""The nearest known materials: a table, and the lines of one of them over the pattern."""
+"""Matching reference phases: a table, and the reflections of one of them over the pattern."""
 
 from __future__ import annotations
 
@@ -14,155 +14,154 @@ from xxact_app.jobs.task_panel import MakingPanel
 from xxact_app.jobs.tasks import UnderWay
 from xxact_app.samples.results import Answer
 from xxact_app.samples.store import WINDOW_EDGES, Store
-from xxact_app.screens.prediction.figures import draw_known, known_figure
-from xxact_app.screens.prediction.matches_store import Found, KnownStore
+from xxact_app.screens.prediction.figures import draw_match, match_figure
+from xxact_app.screens.prediction.matches_store import Matches, MatchesStore
 from xxact_app.session.session import Session
 from xxact_app.ui.space_groups import space_group_name
 from xxact_app.ui.theme import TEXT_CSS, palette
 
-_COLUMNS = ("Formula", "Space group", "Id", "Score", "Shift", "Scale")
-_TITLES = {"Score": "Score (1 is perfect)", "Shift": "Shift [° 2θ]", "Scale": "Scale of the cell"}
+_COLUMNS = ("Formula", "Space group", "ID", "Score", "Shift", "Scale")
+_TITLES = {"Score": "Score (1 = perfect)", "Shift": "Shift [° 2θ]", "Scale": "Cell scale"}
 _NUMBERS = {"Score": "0.000", "Shift": "+0.00", "Scale": "0.0000"}
 
 _NO_TABLE = (
-    "<p>There is nothing to compare with on this server: the Materials Project table, "
-    "<code>data/materials_project.parquet</code>, comes with a checkout of the project, and a data set that you build "
-    "on the Training screen does as well.</p>"
+    "<p>No reference database is available: the installation lacks the Materials Project table. Reinstall XxaCT, or "
+    "build a dataset on the Training screen and search that.</p>"
 )
 
 
-class KnownView:
-    """`panel` shows the pattern of an answer and, once they are looked for, the known materials that agree with it."""
+class MatchesPanel:
+    """The pattern of an answer and, after a search, the reference phases that match it; `panel` holds both."""
 
-    def __init__(self, session: Session, store: Store, known: KnownStore, *, when_found: Callable[[], None]) -> None:
-        self.session, self.store, self.known = session, store, known
+    def __init__(self, session: Session, store: Store, search: MatchesStore, *, on_result: Callable[[], None]) -> None:
+        self.session, self.store, self.search = session, store, search
         self._answer: Answer | None = None
-        self._found: Found | None = None
-        self._when_found = when_found
-        self.words, self.verdict, self.caption = _text(), _text(), _text()
-        self.tables = pmui.Select(label="Known materials", options={}, size="small", width=260, margin=0)
+        self._matches: Matches | None = None
+        self._on_result = on_result
+        self.hint, self.verdict, self.caption = _text(), _text(), _text()
+        self.tables = pmui.Select(label="Reference database", options={}, size="small", width=260, margin=0)
         self.making = MakingPanel(
-            label="Find the nearest known materials", start=self._start, current=self._making, when_done=self._done,
+            label="Search reference phases", start=self._start, current=self._making, when_done=self._done,
         )  # fmt: skip
-        self.figure = known_figure(edges=WINDOW_EDGES)
+        self.figure = match_figure(edges=WINDOW_EDGES)
         self.table = pn.widgets.Tabulator(
             None, show_index=False, disabled=True, selectable=1, theme="materialize", titles=_TITLES,
-            layout="fit_data_stretch", sizing_mode="stretch_width", margin=0, label="Nearest known materials",
+            layout="fit_data_stretch", sizing_mode="stretch_width", margin=0, label="Matching reference phases",
             formatters={
-                **{name: StringFormatter() for name in ("Formula", "Space group", "Id")},
+                **{name: StringFormatter() for name in ("Formula", "Space group", "ID")},
                 **{name: NumberFormatter(format=text) for name, text in _NUMBERS.items()},
             },
             visible=False,
         )  # fmt: skip
         plot = pn.pane.Bokeh(self.figure.plot, sizing_mode="stretch_width", margin=0)
         self.panel = pn.Column(
-            pn.pane.HTML("<h2>Nearest known materials</h2>", stylesheets=[TEXT_CSS], margin=(0, 0, 4, 0)),
-            self.words, pn.FlexBox(self.tables, self.making.panel, gap="12px", align_items="center", margin=0),
+            pn.pane.HTML("<h2>Matching reference phases</h2>", stylesheets=[TEXT_CSS], margin=(0, 0, 4, 0)),
+            self.hint, pn.FlexBox(self.tables, self.making.panel, gap="12px", align_items="center", margin=0),
             self.verdict, plot, self.caption, self.table, sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
         self.tables.param.watch(self._choose_table, "value")
         self.table.param.watch(self._choose, "selection")
 
     def show(self, answer: Answer) -> None:
-        """Show what is known of this answer's pattern."""
-        self._answer, self._found = answer, self.known.found(answer)
-        tables, table = self.known.tables(), self.known.table()
+        """Show the pattern of an answer and its matches so far."""
+        self._answer, self._matches = answer, self.search.matches(answer)
+        tables, table = self.search.tables(), self.search.table()
         self.tables.param.update(
             options={one.label: one.key for one in tables}, value=None if table is None else table.key,
             visible=len(tables) > 1,
         )  # fmt: skip
         self.making.panel.visible = table is not None
-        self.words.object = _NO_TABLE if table is None else self._offer(answer)
+        self.hint.object = _NO_TABLE if table is None else self._offer(answer)
         self.making.look()
-        self._show_found()
+        self._show_matches()
         self._draw()
 
     def _offer(self, answer: Answer) -> str:
-        if self._found is not None:
+        if self._matches is not None:
             return ""
-        if elements := self.known.elements(answer):
-            return f"<p class='muted'>Compares the pattern with all known materials of {', '.join(elements)}.</p>"
+        if elements := self.search.elements(answer):
+            return f"<p class='muted'>Searches all reference phases of {', '.join(elements)}.</p>"
         return (
-            "<p class='muted'>Without elements all materials with such lines are compared, less surely. The first time "
-            "this takes one to some minutes, in which an index is built.</p>"
+            "<p class='muted'>Without elements the whole database is searched, which is less reliable. The first "
+            "search builds an index and takes a few minutes.</p>"
         )
 
-    def _show_found(self) -> None:
-        found = self._found
-        self.table.visible = found is not None and bool(found.neighbours)
-        if found is None:
+    def _show_matches(self) -> None:
+        matches = self._matches
+        self.table.visible = matches is not None and bool(matches.neighbours)
+        if matches is None:
             self.verdict.object = ""
             return
-        if not found.neighbours:
-            self.verdict.object = "<p>None: there is no known material of these elements that scatters.</p>"
+        if not matches.neighbours:
+            self.verdict.object = "<p>The database holds no phase of these elements with reflections in this range.</p>"
             return
-        sentence = f"<b>{found.sentence}</b>" if found.several else found.sentence
+        sentence = f"<b>{matches.sentence}</b>" if matches.several else matches.sentence
         assert self._answer is not None, "what is shown belongs to an answer"
-        both = self.known.both_in_words(self._answer, found)
+        combined = self.search.combined_text(self._answer, matches)
         self.verdict.object = (
-            f"<p>{sentence} {both}</p><p class='muted'>{found.candidates:,} materials were compared.</p>"
+            f"<p>{sentence} {combined}</p><p class='muted'>{matches.candidates:,} reference phases were compared.</p>"
         )
         rows = [
             [one.formula, space_group_name(str(one.space_group or "unknown")), one.id, one.score, one.shift, one.scale]
-            for one in found.neighbours
+            for one in matches.neighbours
         ]
         self.table.value = pd.DataFrame(rows, columns=list(_COLUMNS))
-        chosen = self.known.chosen(self._answer, found)
-        self.table.selection = [found.neighbours.index(one) for one in (chosen,) if one is not None]
+        chosen = self.search.chosen(self._answer, matches)
+        self.table.selection = [matches.neighbours.index(one) for one in (chosen,) if one is not None]
 
     def _draw(self) -> None:
         assert self._answer is not None, "what is drawn belongs to an answer"
         gridded = self.store.gridded(self._answer.sample.key)
-        one = self.known.chosen(self._answer, self._found)
-        draw_known(
+        one = self.search.chosen(self._answer, self._matches)
+        draw_match(
             self.figure, edges=WINDOW_EDGES, two_theta=gridded.grid.two_theta,
             intensity=np.where(gridded.coverage, gridded.intensity.astype(np.float64), np.nan),
             hidden=gridded.hidden_windows, scale=self.session.scale, colours=palette(dark=self.session.dark),
             line_two_theta=np.empty(0) if one is None else one.two_theta,
             line_intensity=np.empty(0) if one is None else one.intensity,
         )  # fmt: skip
-        lines = "" if one is None else f", with the calculated lines of {one.formula} ({one.id}) over it"
+        reflections = "" if one is None else f", with the calculated reflections of {one.formula} ({one.id})"
         self.caption.object = (
-            f"<p class='muted'>The pattern as the model sees it{lines}; dotted: the 17 windows, hatched: not measured."
-            f"</p>{'' if one is None else _lines_table(one.two_theta, one.intensity)}"
+            f"<p class='muted'>Model input{reflections}. Dotted: the 17 windows; hatched: not measured."
+            f"</p>{'' if one is None else _reflections_table(one.two_theta, one.intensity)}"
         )
 
     def recolour(self) -> None:
-        """Take the colours of the present theme."""
+        """Redraw in the colours of the theme."""
         if self._answer is not None:
             self._draw()
 
     # ----------------------------------------------------------------------------------------------- what the user does
     def _start(self) -> None:
         if self._answer is not None:
-            self.known.start(self._answer)
+            self.search.start(self._answer)
 
     def _making(self) -> UnderWay | None:
-        return None if self._answer is None else self.known.making(self._answer)
+        return None if self._answer is None else self.search.making(self._answer)
 
     def _done(self) -> None:
-        self._when_found()
+        self._on_result()
 
     def _choose_table(self, _event: object = None) -> None:
         self.session.known_materials = self.tables.value or ""
 
     def _choose(self, _event: object = None) -> None:
-        if self._answer is None or self._found is None or not self.table.selection:
+        if self._answer is None or self._matches is None or not self.table.selection:
             return
         number = self.table.selection[0]
-        if number < len(self._found.neighbours):
-            key, identity = self._answer.sample.key, self._found.neighbours[number].id
-            if self.known.chosen(self._answer, self._found) is not self._found.neighbours[number]:
+        if number < len(self._matches.neighbours):
+            key, identity = self._answer.sample.key, self._matches.neighbours[number].id
+            if self.search.chosen(self._answer, self._matches) is not self._matches.neighbours[number]:
                 self.session.neighbours = {**self.session.neighbours, key: identity}
 
 
-def _lines_table(two_theta: np.ndarray, intensity: np.ndarray) -> str:
-    """The strongest lines, the twin of what is drawn; safe HTML."""
+def _reflections_table(two_theta: np.ndarray, intensity: np.ndarray) -> str:
+    """The strongest reflections as a table, the text alternative of the sticks; safe HTML."""
     strongest = sorted(np.argsort(-intensity)[:10].tolist(), key=lambda number: two_theta[number])
     rows = "".join(f"<tr><td>{two_theta[number]:.2f}</td><td>{intensity[number]:.0f}</td></tr>" for number in strongest)
     head = "<tr><th scope='col'>2θ [°]</th><th scope='col'>Intensity</th></tr>"
     return (
-        f"<details><summary>Its ten strongest lines as a table</summary><table><thead>{head}</thead>"
+        f"<details><summary>The ten strongest reflections as a table</summary><table><thead>{head}</thead>"
         f"<tbody>{rows}</tbody></table></details>"
     )
 

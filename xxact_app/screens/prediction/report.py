@@ -1,4 +1,4 @@
-"""A prediction as a page: the pattern with the lines of a known material, the ranks, the numbers, what it rests on."""
+"""A prediction as a page: pattern with reference reflections, ranked classes, values with intervals, and basis."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from xxact_app.plots.patterns import to_scale
 from xxact_app.samples.results import Answer
 from xxact_app.samples.store import WINDOW_EDGES
 from xxact_app.screens.prediction import text as words
-from xxact_app.screens.prediction.figures import SCALE_WORDS
-from xxact_app.screens.prediction.matches_store import Found
+from xxact_app.screens.prediction.figures import SCALE_SUFFIXES
+from xxact_app.screens.prediction.matches_store import Matches
+from xxact_app.ui.formatting import percent
 from xxact_app.ui.theme import LIGHT
 from xxact_core.errors import shorten
 from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SPACE_GROUP, SURE, Quantity
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 _A4 = (8.27, 11.69)
 _FONT = "DejaVu Sans"
-_LETTERS = 108
-"""Letters of 7.5 points that a line of the page takes."""
+_LINE_CHARACTERS = 108
+"""Characters of 7.5 pt that fit on a line of the page."""
 
 _MOST_LINES = 38
 _MOST_BARS = 7
@@ -40,19 +41,21 @@ _MOST_BARS = 7
 
 @dataclass(frozen=True)
 class Page:
-    """What a page shows. `facts`: what else is said of how it was made, name and text; scale: of the intensity."""
+    """The content of a page."""
 
     answer: Answer
     gridded: GriddedPattern
     scale: str
+    """Intensity scale: `linear`, `root` or `log`."""
     facts: tuple[tuple[str, str], ...]
+    """Further lines as (name, text): how the prediction was made."""
     neighbour: Neighbour | None = None
-    found: Found | None = None
+    matches: Matches | None = None
     attention: WindowAttention | None = None
 
 
 def pages_to_pdf(pages: Sequence[Page]) -> bytes:
-    """A PDF with a page a pattern."""
+    """A PDF with one page per pattern."""
     from matplotlib.backends.backend_pdf import PdfPages  # noqa: PLC0415 - slow to import
 
     file = io.BytesIO()
@@ -63,15 +66,15 @@ def pages_to_pdf(pages: Sequence[Page]) -> bytes:
 
 
 def page_to_drawing(page: Page) -> Figure:
-    """One page, A4."""
+    """One A4 page as a figure."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
 
     answer = page.answer
     drawing = Figure(figsize=_A4)
     name = printable(shorten(answer.sample.file.replace("\\", "/").rpartition("/")[2] or answer.sample.name, limit=90))
-    asked = printable(shorten(answer.formula, limit=90)) if answer.formula else "no composition"
+    composition = printable(shorten(answer.formula, limit=90)) if answer.formula else "not given"
     _write(drawing, 0.08, 0.965, name, size=13, weight="bold")
-    _write(drawing, 0.08, 0.943, f"Composition as typed: {asked}", size=9)
+    _write(drawing, 0.08, 0.943, f"Composition: {composition}", size=9)
     _write(drawing, 0.08, 0.922, _verdict(answer), size=9)
     _draw_pattern(drawing.add_axes((0.08, 0.68, 0.86, 0.225)), page)
     prediction = answer.prediction
@@ -84,7 +87,7 @@ def page_to_drawing(page: Page) -> Figure:
         _draw_attention(drawing, drawing.add_axes((0.2, top - 0.02 - height, 0.68, height)), page.attention)
         top -= height + 0.075
     lines = _lines(page)
-    shown = lines if len(lines) <= _MOST_LINES else [*lines[: _MOST_LINES - 1], "… more in the JSON and CSV files"]
+    shown = lines if len(lines) <= _MOST_LINES else [*lines[: _MOST_LINES - 1], "… continued in the JSON and CSV files"]
     step = min(0.0125, (top - 0.03) / max(len(shown), 1))
     for number, line in enumerate(shown):
         _write(drawing, 0.08, top - number * step, line, size=7.5)
@@ -99,7 +102,7 @@ def _font() -> Any:  # noqa: ANN401 - a class of the drawing library without typ
 
 
 def printable(text: str) -> str:
-    """The text with □ for every letter that the font of the page lacks."""
+    """The text with □ for every character that the font of the page lacks."""
     return "".join(letter if _font().get_char_index(ord(letter)) else "□" for letter in text)
 
 
@@ -112,8 +115,10 @@ def _verdict(answer: Answer) -> str:
     for quantity in (CRYSTAL_SYSTEM, SPACE_GROUP):
         ranked = getattr(answer.prediction, quantity.name)
         if ranked:
-            best = f"{words.label(quantity, ranked[0])} ({ranked[0].probability:.0%})"
-            parts.append(f"{quantity.label}: {best if ranked[0].probability >= SURE else f'not sure, perhaps {best}'}")
+            best = f"{words.label(quantity, ranked[0])} ({percent(ranked[0].probability)})"
+            parts.append(
+                f"{quantity.label}: {best if ranked[0].probability >= SURE else f'not sure, most likely {best}'}"
+            )
     return ".  ".join(parts)
 
 
@@ -135,7 +140,7 @@ def _draw_pattern(axes: Axes, page: Page) -> None:
             text.set_parse_math(False)
     axes.set(xlim=(WINDOW_EDGES[0], WINDOW_EDGES[-1]), ylim=(base, top + 0.05 * (top - base)), yticks=[])
     axes.set_xlabel("2θ (Cu Kα) [°]", fontsize=8)
-    axes.set_ylabel(f"Intensity{SCALE_WORDS[scale]}", fontsize=8)
+    axes.set_ylabel(f"Intensity{SCALE_SUFFIXES[scale]}", fontsize=8)
     axes.tick_params(labelsize=7)
 
 
@@ -146,7 +151,7 @@ def _draw_bars(axes: Axes, quantity: Quantity, ranked: Sequence[Any]) -> None:
     axes.barh(places, [item.probability for item in shown], color=LIGHT.accent if sure else LIGHT.uncertain)
     axes.set_yticks(places, [words.label(quantity, item) for item in shown], fontsize=7)
     for place, item in enumerate(shown):
-        axes.text(item.probability + 0.02, place, f"{item.probability:.0%}", va="center", fontsize=7)
+        axes.text(item.probability + 0.02, place, percent(item.probability), va="center", fontsize=7)
     axes.set(xlim=(0, 1.2), xticks=[0, 0.5, 1], xticklabels=["0 %", "50 %", "100 %"])
     axes.invert_yaxis()
     axes.tick_params(labelsize=7)
@@ -161,34 +166,36 @@ def _draw_attention(drawing: Figure, axes: Axes, attention: WindowAttention) -> 
     axes.set_yticks(np.arange(len(shares)), [*attention.symbols, "whole composition"], fontsize=7)
     axes.invert_yaxis()
     axes.tick_params(labelsize=7)
-    axes.set_title("Share of each window's attention", fontsize=9)
+    axes.set_title("Attention of each window", fontsize=9)
     bar = drawing.colorbar(drawn, ax=axes, pad=0.01, fraction=0.03)
     bar.ax.tick_params(labelsize=6)
 
 
 def _lines(page: Page) -> list[str]:
     prediction = page.answer.prediction
-    told = []
+    facts: list[tuple[str, str]] = []
     for quantity in (FORMATION_ENERGY, BAND_GAP):
         value = getattr(prediction, quantity.name)
         if value is not None:
             interval = (
-                "no interval known" if value.low is None else f"{value.low:.2f} to {value.high:.2f}, 9 of 10 times"
+                "no interval available"
+                if value.low is None
+                else f"{percent(0.9)} interval: {value.low:.2f} to {value.high:.2f}"
             )
-            told.append((quantity.label, f"{value.value:.2f} {value.unit} ({interval})"))
-    if page.found is not None:
-        for one in page.found.neighbours[:5]:
-            fit = f"score {one.score:.3f}, shift {one.shift:+.2f}°, scale {one.scale:.4f}"
-            told.append(
-                ("Known material", f"{one.formula}, space group {one.space_group or 'unknown'}, {one.id}: {fit}")
+            facts.append((quantity.label, f"{value.value:.2f} {value.unit} ({interval})"))
+    if page.matches is not None:
+        for one in page.matches.neighbours[:5]:
+            fit = f"score {one.score:.3f}, shift {one.shift:+.2f}°, cell scale {one.scale:.4f}"
+            facts.append(
+                ("Reference phase", f"{one.formula}, space group {one.space_group or 'unknown'}, {one.id}: {fit}")
             )
-        told.append(("Phases", page.found.sentence))
-    told.append(("Measured", f"{prediction.coverage:.0%} of 5–90° 2θ (Cu Kα)"))
-    told.append(("Composition", words.certainty_words(prediction)))
-    told += [("Please note", text) for text in words.notes(prediction)]
+        facts.append(("Phases", page.matches.sentence))
+    facts.append(("Measured", f"{percent(prediction.coverage)} of 5–90° 2θ (Cu Kα)"))
+    facts.append(("Composition", words.certainty_words(prediction)))
+    facts += [("Warning", text) for text in words.notes(prediction)]
     lines = []
-    for name, text in [*told, *page.facts]:
+    for name, text in [*facts, *page.facts]:
         if text:
-            wrapped = textwrap.wrap(printable(shorten(f"{name}: {text}", limit=600)), _LETTERS)
+            wrapped = textwrap.wrap(printable(shorten(f"{name}: {text}", limit=600)), _LINE_CHARACTERS)
             lines += [wrapped[0], *(f"    {line}" for line in wrapped[1:])]
     return lines

@@ -1,4 +1,4 @@
-"""What the Prediction screen shows besides the answer: where the model looks, and the answers for all patterns."""
+"""Derived data of the Prediction screen: attention maps, and the predictions of all patterns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LIBRARIES = ("xxact", "torch", "numpy")
 
 @dataclass(frozen=True)
 class BatchRow:
-    """One pattern of the batch; answer is None as long as it was not asked for with the present choices."""
+    """One pattern of the table; `answer` is None where it was not predicted with the current settings."""
 
     sample: Sample
     formula: str
@@ -35,7 +35,7 @@ class BatchRow:
 
 
 class BatchRun:
-    """Questions asked one after another in a thread; progress and cancel as of `making.UnderWay`."""
+    """Predictions of several patterns, one after another in a thread, with progress and a way to stop."""
 
     def __init__(self, keys: Sequence[str], ask: Callable[[str], object]) -> None:
         self.finished, self.error = False, ""
@@ -47,12 +47,12 @@ class BatchRun:
 
     @property
     def share(self) -> float:
-        """How much is done (0-1)."""
+        """Progress (0-1)."""
         return self._done / max(len(self._keys), 1)
 
     @property
     def text(self) -> str:
-        """How far it is, with the time left, in words that are safe to show."""
+        """Progress with the time left, as a safe text."""
         if self.finished:
             return self.error or "Done."
         spent = time.monotonic() - self._began
@@ -60,11 +60,11 @@ class BatchRun:
         return f"{self._done} of {len(self._keys)} patterns predicted{left}"
 
     def cancel(self) -> None:
-        """Stop after the present pattern; the answers so far stay."""
+        """Stop after the current pattern; finished predictions are kept."""
         self._stopped.set()
 
     def join(self, *, seconds: float) -> None:
-        """Wait until it has ended, at most so long."""
+        """Wait until it has ended, at most `seconds`."""
         self._thread.join(seconds)
 
     def _work(self) -> None:
@@ -77,13 +77,13 @@ class BatchRun:
                 self._done += 1
         except Exception:
             logger.exception("predicting all patterns failed")
-            self.error = "That did not work because of a fault in the app; the server's log says more."
+            self.error = "The prediction failed because of an error in the app; see the server log."
         finally:
             self.finished = True
 
 
 class PredictionStore:
-    """Asked by the screen; computes what a session's choices lead to."""
+    """Computes what the Prediction screen of a session shows."""
 
     def __init__(self, session: Session, store: Store, *, workspace: Callable[[], Workspace] = open_workspace) -> None:
         self.session, self.store = session, store
@@ -93,29 +93,29 @@ class PredictionStore:
         self._run: BatchRun | None = None
 
     def model(self) -> ModelFolder | None:
-        """The model that answers."""
+        """The model that predicts."""
         key = f"run {self.session.model}" if self.session.model else SHIPPED_KEY
         return next((model for model in list_models(self._workspace()) if model.key == key), None)
 
     def versions(self) -> str:
-        """Of the program and of what it computes with."""
+        """Versions of XxaCT and of its main libraries."""
         return ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
 
     def attention(self, answer: Answer) -> WindowAttention | str:
-        """Which windows look at which element, or in safe words why that cannot be told."""
+        """The attention map of an answer, or the reason why there is none, a safe text."""
         question = self.store.question(answer.sample.key)
         if self._attention is None or self._attention[0] != question:
             try:
                 known, gridded = self.store.known(answer.formula), self.store.gridded(answer.sample.key)
-                found = attend_windows(self.store.predictor().checkpoint, gridded, known)
+                attention = attend_windows(self.store.predictor().checkpoint, gridded, known)
             except InputError as error:
                 return safe_message(error)
-            self._attention = (question, found)
+            self._attention = (question, attention)
         return self._attention[1]
 
     # ------------------------------------------------------------------------------------------------------- the batch
     def rows(self) -> list[BatchRow]:
-        """All patterns in order, with the answers that are there."""
+        """All patterns in order, with their predictions so far."""
         samples = [self.store.samples[key] for key in self.session.files if key in self.store.samples]
         return [
             BatchRow(sample, self.session.formulas.get(sample.key, "").strip(), self._known_answer(sample.key))
@@ -123,19 +123,19 @@ class PredictionStore:
         ]
 
     def ask(self, key: str) -> Answer | Missing:
-        """The answer for one pattern, kept for the table."""
+        """Predict one pattern and keep the answer for the table."""
         question = self._question(key)
         answer = self.store.answer(key)
         self._answers[key] = (question, answer)
         return answer
 
     def start(self) -> None:
-        """Begin to ask for every pattern that has no answer yet."""
+        """Start to predict every pattern that has no answer yet."""
         if self._run is None or self._run.finished:
             self._run = BatchRun([row.sample.key for row in self.rows() if row.answer is None], self.ask)
 
     def batch(self) -> BatchRun | None:
-        """The batch that is under way, or was."""
+        """The batch that is running or has ended; None before the first."""
         return self._run
 
     def _known_answer(self, key: str) -> Answer | Missing | None:

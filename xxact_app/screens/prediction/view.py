@@ -1,4 +1,4 @@
-"""The Prediction screen: a pattern and what is known of its composition in, a ranked and honest answer out."""
+"""The Prediction screen: pattern and composition in, ranked classes and values with intervals out."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from xxact_app.samples.store import InputError, Store
 from xxact_app.samples.wavelength_form import WavelengthForm
 from xxact_app.screens.prediction import export as files
 from xxact_app.screens.prediction import text as words
-from xxact_app.screens.prediction.attention_view import WindowsView
-from xxact_app.screens.prediction.batch import BatchView
-from xxact_app.screens.prediction.matches_store import KnownStore
-from xxact_app.screens.prediction.matches_view import KnownView
+from xxact_app.screens.prediction.attention_view import AttentionPanel
+from xxact_app.screens.prediction.batch import BatchTable
+from xxact_app.screens.prediction.matches_store import MatchesStore
+from xxact_app.screens.prediction.matches_view import MatchesPanel
 from xxact_app.screens.prediction.report import Page, page_to_drawing, pages_to_pdf
 from xxact_app.screens.prediction.store import PredictionStore
 from xxact_app.session.session import Session
@@ -41,34 +41,34 @@ _ASK_LAYOUT = grid_css(
 )
 _ANSWER_LAYOUT = grid_css(
     _HALVES,
-    ("verdict numbers", "systems groups", "known known", "windows windows", "basis basis"),
-    narrow=("verdict", "numbers", "systems", "groups", "known", "windows", "basis"),
+    ("verdict numbers", "systems groups", "matches matches", "attention attention", "basis basis"),
+    narrow=("verdict", "numbers", "systems", "groups", "matches", "attention", "basis"),
 )
 _MOST_GROUPS = 7
 
 
-class PredictionView:
-    """Asks for pattern and composition, shows the store's answer; `panel` is the screen."""
+class PredictionScreen:
+    """Inputs for pattern and composition, and the prediction; `panel` is the screen."""
 
     def __init__(
         self,
         session: Session,
         store: Store,
         predictions: PredictionStore | None = None,
-        known: KnownStore | None = None,
+        search: MatchesStore | None = None,
         *,
         in_front: bool = True,
     ) -> None:
         self.session, self.store = session, store
         self.predictions = predictions or PredictionStore(session, store)
-        self.known = KnownView(session, store, known or KnownStore(session, store), when_found=self._show_answer)
-        self.windows, self.batch = WindowsView(session), BatchView(session, self.predictions)
+        self.matches = MatchesPanel(session, store, search or MatchesStore(session, store), on_result=self._show_answer)
+        self.attention, self.batch = AttentionPanel(session), BatchTable(session, self.predictions)
         self._in_front = in_front
         field = {"sizing_mode": "stretch_width", "size": "small", "margin": 0}
         self.pattern = pmui.Select(label="Pattern", options={}, css_classes=["area-pattern"], **field)
         self.formula = pmui.TextInput(
-            label="Formula or what is known of it",
-            placeholder="LaB6 · Fe 40±2 O 60±3 · La,B,?O · nothing",
+            label="Composition",
+            placeholder="LaB6 · Fe 40±2 O 60±3 · La,B,?O · empty",
             css_classes=["area-formula"],
             **field,
         )
@@ -81,7 +81,7 @@ class PredictionView:
         parsed.sizing_mode = "stretch_width"
         self.message = pmui.Alert(severity="info", sizing_mode="stretch_width", margin=0, sx=ALERT_STYLE)
         self.override = pmui.Button(
-            label="Predict all the same", variant="outlined", size="small", margin=(8, 0), on_click=self._override
+            label="Predict anyway", variant="outlined", size="small", margin=(8, 0), on_click=self._override
         )
         self.ask_wavelength = pn.Column(WavelengthForm(session, store).panel, max_width=420, margin=(8, 0))
         self.hint = pn.Column(
@@ -103,7 +103,7 @@ class PredictionView:
                 "PNG": ("prediction.png", lambda: self._file(lambda one: self._picture(one, kind="png"))),
                 "SVG": ("prediction.svg", lambda: self._file(lambda one: self._picture(one, kind="svg"))),
                 "Report (PDF)": ("prediction.pdf", lambda: self._file(lambda one: pages_to_pdf([self._page(one)]))),
-                "Report of all (PDF)": ("predictions.pdf", self._reports),
+                "Report for all patterns (PDF)": ("predictions.pdf", self._reports),
             }
         )
         self.asked = pn.Column(
@@ -112,7 +112,7 @@ class PredictionView:
         )  # fmt: skip
         answer = pn.Column(
             self.verdict, self.numbers, self._bars("systems", CRYSTAL_SYSTEM), self._bars("groups", SPACE_GROUP),
-            _area("known", self.known.panel), _area("windows", self.windows.panel),
+            _area("matches", self.matches.panel), _area("attention", self.attention.panel),
             _area("basis", self.basis, self.downloads, self.python.panel),
             stylesheets=[_ANSWER_LAYOUT], sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
@@ -136,11 +136,11 @@ class PredictionView:
             self.session.chosen = self.pattern.value
 
     def _commit(self, _event: object = None) -> None:
-        """Take the formula as typed, even before the box was left."""
+        """Store the composition as typed, even before the field loses focus."""
         self.session.set_formula((self.formula.value_input or self.formula.value or "").strip())
 
     def _type(self, _event: object = None) -> None:
-        """Show what is typed as it is read; before any file is there, keep it for the first one."""
+        """Show the parsed composition while the user types; before any file is loaded, store it for the first one."""
         if not self.session.chosen:
             self._commit()
         self._show_parsed()
@@ -159,7 +159,7 @@ class PredictionView:
         self._show_parsed()
 
     def _show_parsed(self, _event: object = None) -> None:
-        """Tell while the user types what the formula is read as, or what is wrong with it."""
+        """Show the parsed composition, or the error in it."""
         text = (self.formula.value_input or "").strip()
         try:
             line, wrong = words.composition_line(self.store.known(text)), False
@@ -169,7 +169,7 @@ class PredictionView:
         self.formula.error_state = wrong
 
     def come_to_front(self, *, in_front: bool) -> None:
-        """Follow the session only while somebody looks."""
+        """Follow the session only while the screen is visible."""
         self._in_front = in_front
         self._show_answer()
 
@@ -198,8 +198,8 @@ class PredictionView:
                 ranked = getattr(prediction, quantity.name)[:_MOST_GROUPS]
                 self.tables[quantity].object = words.table(quantity, ranked)
                 self._draw(quantity, ranked)
-            self.known.show(answer)
-            self.windows.show(self.predictions.attention(answer))
+            self.matches.show(answer)
+            self.attention.show(self.predictions.attention(answer))
             self.python.show(self._program(answer))
 
     def _draw(self, quantity: Quantity, ranked: Sequence[RankedLabel]) -> None:
@@ -225,38 +225,38 @@ class PredictionView:
         return write(answer) if isinstance(answer, Answer) else b""
 
     def _page(self, answer: Answer) -> Page:
-        known, attention, model = self.known.known, self.predictions.attention(answer), self.predictions.model()
-        found = known.found(answer)
+        search, attention, model = self.matches.search, self.predictions.attention(answer), self.predictions.model()
+        matches = search.matches(answer)
         facts = (
-            ("Preparation", ", ".join(map(repr, self.store.stages.preparation(answer.sample.key).steps))),
-            ("Model", "" if model is None else f"{model.label}, SHA-256 of its weights {model.digest}"),
-            ("Made", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC with {self.predictions.versions()}"),
+            ("Processing", ", ".join(map(repr, self.store.stages.preparation(answer.sample.key).steps))),
+            ("Model", "" if model is None else f"{model.label}, SHA-256 of the weights {model.digest}"),
+            ("Created", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC with {self.predictions.versions()}"),
         )
         return Page(
-            answer, self.store.gridded(answer.sample.key), self.session.scale, facts, known.chosen(answer, found),
-            found, None if isinstance(attention, str) else attention,
+            answer, self.store.gridded(answer.sample.key), self.session.scale, facts, search.chosen(answer, matches),
+            matches, None if isinstance(attention, str) else attention,
         )  # fmt: skip
 
     def _picture(self, answer: Answer, *, kind: Literal["png", "svg"]) -> bytes:
         return figure_to_bytes(page_to_drawing(self._page(answer)), kind)
 
     def _reports(self) -> bytes:
-        """A page for each pattern that is predicted already."""
+        """One page for each pattern predicted so far."""
         answers = [row.answer for row in self.predictions.rows()]
         return pages_to_pdf([self._page(answer) for answer in answers if isinstance(answer, Answer)])
 
     def _program(self, answer: Answer) -> str:
-        known, model = self.known.known, self.predictions.model()
+        search, model = self.matches.search, self.predictions.model()
         if model is None:
             return ""
-        table = known.table() if known.found(answer) is not None else None
+        table = search.table() if search.matches(answer) is not None else None
         sample = answer.sample
-        return files.python_of(
+        return files.python_code(
             answer,
             reading=self.store.program(sample.key),
             model=str(model.folder),
             table=table,
-            elements=known.elements(answer),
+            elements=search.elements(answer),
         )
 
 

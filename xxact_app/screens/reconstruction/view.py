@@ -30,7 +30,7 @@ _RATIOS = {f"{share:.0%}": share for share in (0.05, 0.1, 0.15, 0.25, 0.5, 0.75)
 _SCALES = {"linear": False, "√": True}
 
 
-class ReconstructionView:
+class ReconstructionScreen:
     """Asks which windows to mask, shows what the store says; `panel` is the screen."""
 
     def __init__(

@@ -27,7 +27,7 @@ _ALL_PARTS = "all parts"
 _PREFERRED = ("crystal_system_accuracy",)
 
 
-class CurvesView:
+class CurvesPanel:
     """Four figures of the runs that the session compares; `panel` is all of them."""
 
     def __init__(self, session: Session, store: TrainingStore | FollowedRuns) -> None:

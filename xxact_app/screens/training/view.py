@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import panel as pn
 
-from xxact_app.screens.training.curves_view import CurvesView
+from xxact_app.screens.training.curves_view import CurvesPanel
 from xxact_app.screens.training.dataset_form import DatasetForm
 from xxact_app.screens.training.recipe_form import TrainingForm
 from xxact_app.screens.training.run_list import RunList
@@ -16,12 +16,12 @@ POLL_MILLISECONDS = 300
 _LAYOUT = grid_css("minmax(0, 1fr) 320px", ("main side",), narrow=("main", "side"))
 
 
-class TrainingView:
+class TrainingScreen:
     """Shows what runs and starts more; `panel` is the screen. It looks at the disk only while it is seen."""
 
     def __init__(self, session: Session, store: TrainingStore) -> None:
         self.runs = RunList(session, store)
-        self.curves = CurvesView(session, store)
+        self.curves = CurvesPanel(session, store)
         self.data = DatasetForm(session, store, built=self._look)
         self.form = TrainingForm(
             session, store, dataset=lambda: self.data.dataset.value or "", started=self._show_started
