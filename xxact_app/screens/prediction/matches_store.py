@@ -132,7 +132,7 @@ class MatchesStore:
         return next((one for one in matches.neighbours if one.id == wanted), matches.neighbours[0])
 
     def combined_text(self, answer: Answer, matches: Matches) -> str:
-        """The crystal system from model and reference phases combined, safe text; empty where one of them has no answer."""
+        """The crystal system from model and reference phases combined, a safe text; empty where one has no answer."""
         alone = answer.prediction.crystal_system
         if not (self.elements(answer) and alone and matches.unescaped):
             return ""
