@@ -20,6 +20,7 @@ from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.table import StickTable
 from xxact_core.model.attention import Attention, DecoderLayer
 from xxact_core.model.config import BlockSizes
+from xxact_core.model.inputs import ModelInput
 from xxact_core.model.xxact import Xxact
 from xxact_core.objectives.targets import target_losses, to_z_scores
 from xxact_core.patterns.grid import GRID
@@ -137,7 +138,7 @@ def plain_loop(run: Run, file: Path, place: dict[int, int], *, steps: int) -> It
     for intensity, atomic_numbers, fractions, targets in loader:
         hidden = torch.zeros(len(intensity), GRID.windows, dtype=torch.bool)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            outputs = model(intensity, hidden, atomic_numbers, fractions)
+            outputs = model(ModelInput(intensity, hidden, atomic_numbers, fractions))
         known = {name: ~targets[name].isnan() if targets[name].is_floating_point() else targets[name] >= 0
                  for name in names}  # fmt: skip
         loss = sum(target_losses(outputs, to_z_scores(targets, run.statistics), known).values())

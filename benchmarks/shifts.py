@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +52,8 @@ def answers(table: StickTable) -> tuple[dict[float, np.ndarray], np.ndarray]:
         batch = maker.batch(part, seed=number)
         true.append(batch.targets["crystal_system"].numpy().astype(int))
         for shift in shifts:
-            moved = batch.intensity.roll(round(shift / GRID.step), dims=1)
-            embedding, _ = model.observe(moved, batch.hidden, batch.atomic_numbers, batch.fractions)
+            moved = replace(batch, intensity=batch.intensity.roll(round(shift / GRID.step), dims=1))
+            embedding, _ = model.observe(moved)
             logits = {name: out for name, out in model.answer(embedding).items() if name not in checkpoint.statistics}
             found[shift].append(class_probabilities(logits, temperatures)["crystal_system"].numpy())
     return {shift: np.concatenate(parts) for shift, parts in found.items()}, np.concatenate(true)

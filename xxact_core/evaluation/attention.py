@@ -9,9 +9,10 @@ import torch
 
 from xxact_core.checkpoint import Checkpoint
 from xxact_core.compositions.composition import Composition
-from xxact_core.compositions.draws import compositions_to_rows, draw_compositions
+from xxact_core.compositions.draws import draw_compositions
 from xxact_core.compositions.partial import PartialComposition
 from xxact_core.errors import CheckpointError, FormulaError
+from xxact_core.model.inputs import pattern_to_input
 from xxact_core.model.xxact import Xxact
 from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.pattern import GriddedPattern
@@ -53,14 +54,7 @@ def attend_windows(
     if not drawn:
         msg = "without a composition there are no elements to look at"
         raise FormulaError(msg, code="E_FORMULA")
-    atomic_numbers, fractions = compositions_to_rows(drawn)
-    device = next(model.parameters()).device
-    encoded = model.encode(
-        torch.tensor(pattern.intensity, device=device).expand(len(drawn), -1),
-        torch.tensor(pattern.hidden_windows, device=device).expand(len(drawn), -1),
-        torch.tensor(atomic_numbers, device=device),
-        torch.tensor(fractions, device=device),
-    )
+    encoded = model.encode(pattern_to_input(pattern, drawn, device=next(model.parameters()).device))
     layers = model.cross_attention(encoded)
     of_tokens = layers[: max(1, len(layers) - 1)].mean(dim=(0, 2))[:, 1:]
     of_windows = of_tokens.unflatten(1, (GRID.windows, -1)).mean(dim=2).double().cpu().numpy()

@@ -17,6 +17,7 @@ from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.loading.sampler import rows_in_order
 from xxact_core.dataset.table import read_dataset
 from xxact_core.errors import DatasetError, shorten
+from xxact_core.model.inputs import ModelInput, pattern_to_input
 from xxact_core.model.model import Model
 from xxact_core.model.xxact import Xxact
 from xxact_core.patterns.pattern import GriddedPattern
@@ -73,7 +74,7 @@ def embed_dataset(
     done = 0
     for chosen in rows_in_order(rows, batch_size=batch_size):
         batch = maker.batch(chosen, seed=0)
-        pieces.append(_embed(model, batch.intensity, batch.hidden, batch.atomic_numbers, batch.fractions))
+        pieces.append(_embed(model, batch))
         done += len(chosen)
         tell(done, len(rows))
     return Embedded(
@@ -88,24 +89,18 @@ def embed_dataset(
 
 def embed_pattern(model: Model, pattern: GriddedPattern, composition: Composition) -> dict[str, np.ndarray]:
     """Embeddings of one measured material: name of `PARTS` → shape (width,)."""
-    parts = _embed(
-        model,
-        torch.tensor(pattern.intensity).unsqueeze(0),
-        torch.tensor(pattern.hidden_windows).unsqueeze(0),
-        torch.tensor(composition.atomic_numbers, dtype=torch.long).unsqueeze(0),
-        torch.tensor(composition.fractions, dtype=torch.float32).unsqueeze(0),
-    )
+    parts = _embed(model, pattern_to_input(pattern, [composition]))
     return {name: values[0] for name, values in parts.items()}
 
 
 @torch.inference_mode()
-def _embed(model: Model, *inputs: torch.Tensor) -> dict[str, np.ndarray]:
+def _embed(model: Model, inputs: ModelInput) -> dict[str, np.ndarray]:
     if isinstance(model, Xxact):
-        encoded = model.encode(*inputs)
+        encoded = model.encode(inputs)
         fused = model.fuse(encoded, cls_only=True)[:, 0]
         made = {"fused": fused, "pattern": encoded.pattern[:, 0], "composition": encoded.composition[:, 0]}
     else:
-        made = {"fused": model.embed(*inputs)}
+        made = {"fused": model.embed(inputs)}
     return {name: values.float().cpu().numpy() for name, values in made.items()}
 
 

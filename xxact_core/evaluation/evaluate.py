@@ -41,7 +41,7 @@ def predict_rows(
     parts: dict[str, list[np.ndarray]] = {}
     for number, chosen in enumerate(rows_in_order(rows, batch_size=batch_size)):
         batch = maker.batch(chosen, seed=seed + number)
-        embedding, tokens = model.observe(batch.intensity, batch.hidden, batch.atomic_numbers, batch.fractions)
+        embedding, tokens = model.observe(batch)
         parts.setdefault("embedding", []).append(embedding.float().cpu().numpy())
         if tokens is not None:
             parts.setdefault("traits", []).append(pattern_traits(tokens).float().cpu().numpy())

@@ -15,12 +15,11 @@ from xxact_core.compositions.composition import Composition
 from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.loading.sampler import rows_in_order
 from xxact_core.errors import CheckpointError
+from xxact_core.model.inputs import ModelInput, pattern_to_input
 from xxact_core.model.xxact import Xxact
 from xxact_core.objectives.masked_patterns import draw_mask
 from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.pattern import GriddedPattern
-
-"""Where the checkpoint lies that was pretrained to reconstruct, if one ships."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +83,8 @@ def reconstruct_pattern(
     model = _reconstructing(checkpoint)
     unmeasured = pattern.hidden_windows
     masked = masked & ~unmeasured
-    expected = _expect(
-        model,
-        torch.tensor(pattern.intensity).unsqueeze(0),
-        torch.tensor(masked | unmeasured).unsqueeze(0),
-        torch.tensor(composition.atomic_numbers, dtype=torch.long).unsqueeze(0),
-        torch.tensor(composition.fractions, dtype=torch.float32).unsqueeze(0),
-    )[0].numpy()
+    inputs = pattern_to_input(pattern, [composition]).hide(torch.tensor(masked).unsqueeze(0))
+    expected = _expect(model, inputs)[0].numpy()
     truth = np.where(pattern.coverage, pattern.intensity, np.nan).reshape(GRID.windows, -1)
     error, empty = (_root_mean_square(values, masked) for values in (expected - truth, truth))
     return Reconstruction(expected.reshape(-1), masked, unmeasured, error, empty)
@@ -110,9 +104,7 @@ def reconstruct_rows(
     for number, chosen in enumerate(rows_in_order(rows, batch_size=batch_size)):
         batch = maker.batch(chosen, seed=seed + number)
         masked = draw_mask(~batch.hidden, torch.rand(batch.hidden.shape, generator=generator), ratio=ratio)
-        expected = _expect(
-            model, batch.intensity, batch.hidden | masked, batch.atomic_numbers, batch.fractions
-        )  # fmt: skip
+        expected = _expect(model, batch.hide(masked))
         truth = batch.intensity.unflatten(1, (GRID.windows, -1))
         error += ((expected - truth).square().mean(dim=2) * masked).sum(dim=0)
         empty += (truth.square().mean(dim=2) * masked).sum(dim=0)
@@ -129,9 +121,9 @@ def _reconstructing(checkpoint: Checkpoint) -> Xxact:
 
 
 @torch.inference_mode()
-def _expect(model: Xxact, intensity: Tensor, hidden: Tensor, atomic_numbers: Tensor, fractions: Tensor) -> Tensor:
+def _expect(model: Xxact, inputs: ModelInput) -> Tensor:
     """Intensities (0-100) of every window, shape (batch, windows, points)."""
-    scaled = model.reconstruct(model.fuse(model.encode(intensity, hidden, atomic_numbers, fractions)))
+    scaled = model.reconstruct(model.fuse(model.encode(inputs)))
     return 100 * (scaled if model.config.intensity == "linear" else scaled.square())
 
 

@@ -6,33 +6,25 @@ import math
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from xxact_core.model.inputs import ModelInput
 from xxact_core.model.model import Model
 from xxact_core.model.xxact import Encoded, Xxact
 from xxact_core.quantities import CRYSTAL_SYSTEMS, SYSTEM_OF_GROUP
 
 
 def observe_compositions(
-    model: Model,
-    intensity: Float[Tensor, "one points"],
-    hidden: Bool[Tensor, "one windows"],
-    atomic_numbers: Int[Tensor, "batch elements"],
-    fractions: Float[Tensor, "batch elements"],
+    model: Model, inputs: ModelInput
 ) -> tuple[Float[Tensor, "batch width"], Float[Tensor, "one tokens token_width"] | None]:
-    """`Model.observe` of one pattern with each composition of a batch; XxaCT encodes the pattern once."""
-    batch = len(fractions)
-    if batch == 1:
-        return model.observe(intensity, hidden, atomic_numbers, fractions)
-    if not isinstance(model, Xxact):
-        embedding, tokens = model.observe(
-            intensity.expand(batch, -1), hidden.expand(batch, -1), atomic_numbers, fractions
-        )
+    """`Model.observe` of an input as `pattern_to_input` makes it: XxaCT encodes the one pattern once."""
+    if len(inputs) == 1 or not isinstance(model, Xxact):
+        embedding, tokens = model.observe(inputs)
         return embedding, None if tokens is None else tokens[:1]
-    pattern = model.pattern_encoder(intensity, hidden, model.mask_token)
-    composition, present = model.composition_encoder(atomic_numbers, fractions)
-    encoded = Encoded(pattern.expand(batch, -1, -1), composition, present)
+    pattern = model.pattern_encoder(inputs.intensity[:1], inputs.hidden[:1], model.mask_token)
+    composition, present = model.composition_encoder(inputs.atomic_numbers, inputs.fractions)
+    encoded = Encoded(pattern.expand(len(inputs), -1, -1), composition, present)
     return model.fuse(encoded, cls_only=True)[:, 0], pattern
 
 

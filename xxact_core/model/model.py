@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.heads import TargetHeads
+from xxact_core.model.inputs import ModelInput
 from xxact_core.model.knn_retrieval import Memory
 
 
@@ -28,34 +29,18 @@ class Model(nn.Module, ABC):
         self.register_module("memory", None)  # only a finished model has one
 
     @abstractmethod
-    def embed(
-        self,
-        intensity: Float[Tensor, "batch points"],
-        hidden: Bool[Tensor, "batch windows"],
-        atomic_numbers: Int[Tensor, "batch elements"],
-        fractions: Float[Tensor, "batch elements"],
-    ) -> Float[Tensor, "batch width"]:
-        """What the heads read; `hidden` windows (masked or not measured) are not seen."""
+    def embed(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
+        """What the heads read."""
 
     def observe(
-        self,
-        intensity: Float[Tensor, "batch points"],
-        hidden: Bool[Tensor, "batch windows"],
-        atomic_numbers: Int[Tensor, "batch elements"],
-        fractions: Float[Tensor, "batch elements"],
+        self, inputs: ModelInput
     ) -> tuple[Float[Tensor, "batch width"], Float[Tensor, "batch tokens token_width"] | None]:
         """What the heads read, and the encoded pattern that it is from, index 0 its [CLS]; None where there is none."""
-        return self.embed(intensity, hidden, atomic_numbers, fractions), None
+        return self.embed(inputs), None
 
-    def forward(
-        self,
-        intensity: Float[Tensor, "batch points"],
-        hidden: Bool[Tensor, "batch windows"],
-        atomic_numbers: Int[Tensor, "batch elements"],
-        fractions: Float[Tensor, "batch elements"],
-    ) -> dict[str, Tensor]:
+    def forward(self, inputs: ModelInput) -> dict[str, Tensor]:
         """What is answered for every target: z-scores (batch, 1) or logits (batch, classes)."""
-        return self.answer(self.embed(intensity, hidden, atomic_numbers, fractions))
+        return self.answer(self.embed(inputs))
 
     def answer(self, embedding: Float[Tensor, "batch width"]) -> dict[str, Tensor]:
         """What the heads say, and the memory beside them where there is one."""

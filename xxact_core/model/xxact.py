@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from xxact_core.model.attention import learned_token
@@ -13,6 +13,7 @@ from xxact_core.model.composition_encoder import CompositionEncoder
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.fusion import Fusion
 from xxact_core.model.heads import ElementReadout, ReconstructionHead, TargetHeads, WindowReadout
+from xxact_core.model.inputs import ModelInput
 from xxact_core.model.linear import Linear
 from xxact_core.model.model import Model
 from xxact_core.model.pattern_encoder import PatternEncoder
@@ -48,16 +49,10 @@ class Xxact(Model):
         self.heads = TargetHeads(config, width=width)
         self.reconstruction_head = ReconstructionHead(config)
 
-    def encode(
-        self,
-        intensity: Float[Tensor, "batch points"],
-        hidden: Bool[Tensor, "batch windows"],
-        atomic_numbers: Int[Tensor, "batch elements"],
-        fractions: Float[Tensor, "batch elements"],
-    ) -> Encoded:
-        """Both encoders, each on its own; `hidden` windows (masked or not measured) are not seen."""
-        pattern = self.pattern_encoder(intensity, hidden, self.mask_token)
-        composition, present = self.composition_encoder(atomic_numbers, fractions)
+    def encode(self, inputs: ModelInput) -> Encoded:
+        """Both encoders, each on its own."""
+        pattern = self.pattern_encoder(inputs.intensity, inputs.hidden, self.mask_token)
+        composition, present = self.composition_encoder(inputs.atomic_numbers, inputs.fractions)
         return Encoded(pattern, composition, present)
 
     def fuse(self, encoded: Encoded, *, cls_only: bool = False) -> Float[Tensor, "batch asked width"]:
@@ -85,25 +80,15 @@ class Xxact(Model):
         """Intensities of every window on the scale that the model reads (see `scale_intensity`)."""
         return self.reconstruction_head(fused[:, 1:])
 
-    def embed(
-        self,
-        intensity: Float[Tensor, "batch points"],
-        hidden: Bool[Tensor, "batch windows"],
-        atomic_numbers: Int[Tensor, "batch elements"],
-        fractions: Float[Tensor, "batch elements"],
-    ) -> Float[Tensor, "batch width"]:
+    def embed(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
         """The fused [CLS]."""
-        return self.observe(intensity, hidden, atomic_numbers, fractions)[0]
+        return self.observe(inputs)[0]
 
     def observe(
-        self,
-        intensity: Float[Tensor, "batch points"],
-        hidden: Bool[Tensor, "batch windows"],
-        atomic_numbers: Int[Tensor, "batch elements"],
-        fractions: Float[Tensor, "batch elements"],
+        self, inputs: ModelInput
     ) -> tuple[Float[Tensor, "batch width"], Float[Tensor, "batch tokens token_width"]]:
         """The fused [CLS], and [CLS] and windows of the encoded pattern."""
-        encoded = self.encode(intensity, hidden, atomic_numbers, fractions)
+        encoded = self.encode(inputs)
         return self.fuse(encoded, cls_only=True)[:, 0], encoded.pattern
 
 

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from xxact_core.checkpoint import Checkpoint, load_checkpoint
 from xxact_core.compositions.composition import Composition
-from xxact_core.compositions.draws import compositions_to_rows, draw_compositions
+from xxact_core.compositions.draws import draw_compositions
 from xxact_core.compositions.element_table import SYMBOLS
 from xxact_core.compositions.formula import composition_to_formula
 from xxact_core.compositions.partial import PartialComposition, possible_symbols
 from xxact_core.compositions.partial_text import parse_composition
 from xxact_core.errors import CheckpointError, FormulaError
 from xxact_core.model.inference import class_probabilities, entropy_bits, observe_compositions
+from xxact_core.model.inputs import pattern_to_input
 from xxact_core.objectives.targets import from_z_scores
 from xxact_core.patterns.pattern import GriddedPattern, Pattern
 from xxact_core.prediction.prediction import (
@@ -131,14 +132,7 @@ class Predictor:
         if not compositions and model.config.kind == "crabnet":
             msg = "a model of the kind 'crabnet' looks at the composition alone; expected a composition"
             raise FormulaError(msg, code="E_FORMULA")
-        atomic_numbers, fractions = compositions_to_rows(compositions)
-        embedding, tokens = observe_compositions(
-            model,
-            torch.tensor(pattern.intensity, dtype=torch.float32, device=self.device).unsqueeze(0),
-            torch.tensor(pattern.hidden_windows, dtype=torch.bool, device=self.device).unsqueeze(0),
-            torch.tensor(atomic_numbers, device=self.device),
-            torch.tensor(fractions, device=self.device),
-        )
+        embedding, tokens = observe_compositions(model, pattern_to_input(pattern, compositions, device=self.device))
         return model.answer(embedding), None if tokens is None else pattern_traits(tokens).cpu().numpy()
 
     @property

@@ -154,7 +154,7 @@ def encode_batch(
     masked = torch.zeros_like(batch.hidden)
     if "mxm" in recipe.objectives:
         masked = draw_mask(~batch.hidden, lottery.masks, ratio=recipe.mask_ratio)
-    return model.encode(batch.intensity, batch.hidden | masked, batch.atomic_numbers, batch.fractions), masked
+    return model.encode(batch.hide(masked)), masked
 
 
 def batch_losses(
@@ -172,7 +172,7 @@ def batch_losses(
     """
     model, losses = trainee.model, {}
     if set(recipe.objectives) == {"targets"}:
-        embedding = model.embed(batch.intensity, batch.hidden, batch.atomic_numbers, batch.fractions)
+        embedding = model.embed(batch)
         return _supervised_losses(model, embedding, batch, recipe, statistics, lottery)
     assert isinstance(model, Xxact), "recipes refuse these objectives for other kinds of model"
     encoded, masked = encode_batch(model, batch, recipe, lottery)

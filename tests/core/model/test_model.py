@@ -13,6 +13,7 @@ from xxact_core.model.attention import DecoderLayer, EncoderLayer
 from xxact_core.model.config import PRESETS, BlockSizes, ModelConfig, preset
 from xxact_core.model.heads import ElementReadout, ReconstructionHead
 from xxact_core.model.inference import class_probabilities
+from xxact_core.model.inputs import ModelInput
 from xxact_core.model.pattern_tokens import WINDOW_POINTS, WINDOWS, scale_intensity
 from xxact_core.model.xxact import Xxact, count_parameters
 from xxact_core.patterns.grid import GRID
@@ -58,7 +59,7 @@ def test_grid_and_model_cut_the_same_windows() -> None:
 
 
 def test_outputs_have_one_head_a_target(model: Xxact) -> None:
-    outputs = model(**inputs())
+    outputs = model(ModelInput(**inputs()))
     shapes = {name: tuple(output.shape) for name, output in outputs.items()}
     assert shapes == {
         "formation_energy_per_atom": (3, 1),
@@ -70,19 +71,19 @@ def test_outputs_have_one_head_a_target(model: Xxact) -> None:
 
 def test_order_of_the_elements_and_empty_slots_do_not_matter(model: Xxact) -> None:
     data = inputs()
-    wanted = model(**data)
+    wanted = model(ModelInput(**data))
     order = [2, 0, 1]
     shuffled = data | {
         "atomic_numbers": torch.nn.functional.pad(data["atomic_numbers"][:, order], (0, 4)),
         "fractions": torch.nn.functional.pad(data["fractions"][:, order], (0, 4)),
     }
-    for name, output in model(**shuffled).items():
+    for name, output in model(ModelInput(**shuffled)).items():
         torch.testing.assert_close(output, wanted[name], atol=2e-5, rtol=1e-4)
 
 
 def test_materials_of_a_batch_do_not_see_one_another(model: Xxact) -> None:
     data = inputs()
-    together, alone = model(**data), model(**{name: value[1:2] for name, value in data.items()})
+    together, alone = model(ModelInput(**data)), model(ModelInput(**{name: value[1:2] for name, value in data.items()}))
     for name in together:
         torch.testing.assert_close(together[name][1:2], alone[name], atol=2e-5, rtol=1e-4)
 
@@ -90,20 +91,20 @@ def test_materials_of_a_batch_do_not_see_one_another(model: Xxact) -> None:
 def test_hidden_windows_are_not_seen_at_all(model: Xxact) -> None:
     data = inputs()
     data["hidden"][:, [0, 5, 16]] = True
-    wanted = model(**data)
+    wanted = model(ModelInput(**data))
     changed = data["intensity"].clone().unflatten(1, (WINDOWS, WINDOW_POINTS))
     changed[:, [0, 5, 16]] = 77.0
-    for name, output in model(**data | {"intensity": changed.flatten(1)}).items():
+    for name, output in model(ModelInput(**data | {"intensity": changed.flatten(1)})).items():
         assert torch.equal(output, wanted[name])
     seen = data["intensity"].clone().unflatten(1, (WINDOWS, WINDOW_POINTS))
     seen[:, 6] = 77.0
-    assert not torch.equal(model(**data | {"intensity": seen.flatten(1)})["band_gap"], wanted["band_gap"])
+    assert not torch.equal(model(ModelInput(**data | {"intensity": seen.flatten(1)}))["band_gap"], wanted["band_gap"])
 
 
 def test_each_window_of_the_pattern_reaches_the_answer(model: Xxact) -> None:
     data = inputs(1)
     data["intensity"].requires_grad_()
-    model(**data)["crystal_system"].square().sum().backward()
+    model(ModelInput(**data))["crystal_system"].square().sum().backward()
     per_window = data["intensity"].grad.unflatten(1, (WINDOWS, WINDOW_POINTS)).abs().sum(dim=2)
     assert bool((per_window > 0).all())
 
@@ -111,20 +112,20 @@ def test_each_window_of_the_pattern_reaches_the_answer(model: Xxact) -> None:
 def test_fraction_of_an_element_matters(model: Xxact) -> None:
     data = inputs()
     changed = data | {"fractions": torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.5, 0.2, 0.3]])}
-    before, after = model(**data)["band_gap"], model(**changed)["band_gap"]
+    before, after = model(ModelInput(**data))["band_gap"], model(ModelInput(**changed))["band_gap"]
     assert not torch.allclose(before[0], after[0])
     torch.testing.assert_close(before[1], after[1])
 
 
 def test_fused_cls_alone_is_the_first_of_all_fused_tokens(model: Xxact) -> None:
     values = inputs()
-    encoded = model.encode(**values)
+    encoded = model.encode(ModelInput(**values))
     torch.testing.assert_close(model.fuse(encoded, cls_only=True), model.fuse(encoded)[:, :1], rtol=1e-5, atol=1e-6)
 
 
 def test_reconstruction_has_the_shape_of_the_windows_and_is_not_negative(model: Xxact) -> None:
     data = inputs()
-    rebuilt = model.reconstruct(model.fuse(model.encode(**data)))
+    rebuilt = model.reconstruct(model.fuse(model.encode(ModelInput(**data))))
     assert rebuilt.shape == (3, WINDOWS, WINDOW_POINTS)
     assert float(rebuilt.detach().min()) >= 0
 

@@ -20,6 +20,7 @@ from xxact_core.model.baselines.crabnet import CrabNet, ResidualNetwork
 from xxact_core.model.baselines.fcn import ConvolutionBlocks
 from xxact_core.model.baselines.fcn_mlp import to_fraction_of_each
 from xxact_core.model.config import PRESETS, ModelConfig
+from xxact_core.model.inputs import ModelInput
 from xxact_core.model.model import Model
 from xxact_core.model.pattern_tokens import WINDOW_POINTS, WINDOWS
 from xxact_core.model.xxact import count_parameters
@@ -93,7 +94,7 @@ def test_crabnets_answer_is_the_mean_of_what_its_elements_say() -> None:
     tokens, present = model.composition_encoder(data["atomic_numbers"], data["fractions"])
     each = model.heads["band_gap"](model.residual_network(tokens))
     wanted = torch.stack([says[there].mean(dim=0) for says, there in zip(each, present, strict=True)])
-    torch.testing.assert_close(model(**data)["band_gap"], wanted)
+    torch.testing.assert_close(model(ModelInput(**data))["band_gap"], wanted)
 
 
 def test_residual_network_without_its_layers_is_its_shortcuts() -> None:
@@ -132,7 +133,7 @@ def test_composition_is_read_as_the_fraction_of_each_of_a_hundred_elements() -> 
 @pytest.mark.parametrize("kind", KINDS)
 def test_outputs_of_every_kind_have_one_head_a_target(kind: str) -> None:
     model, data = small_model(kind), inputs()
-    embedding, outputs = model.embed(**data), model(**data)
+    embedding, outputs = model.embed(ModelInput(**data)), model(ModelInput(**data))
     assert embedding.ndim == 2
     assert {name: tuple(output.shape) for name, output in outputs.items()} == {
         "formation_energy_per_atom": (3, 1),
@@ -146,15 +147,15 @@ def test_outputs_of_every_kind_have_one_head_a_target(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_looks_at_its_own_inputs_only(kind: str) -> None:
     model, data = small_model(kind), inputs()
-    before = model(**data)
+    before = model(ModelInput(**data))
     other_pattern = data | {"intensity": data["intensity"].flip(1)}
     all_hidden = data | {"hidden": torch.ones_like(data["hidden"])}
     other_elements = data | {"atomic_numbers": torch.tensor([[9, 14, 0], [15, 0, 0], [9, 27, 4]])}
     other_fractions = data | {"fractions": torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.4, 0.3, 0.3]])}
     for changed in (other_pattern, all_hidden):
-        assert same(model(**changed), before) is (kind not in READ_THE_PATTERN)
+        assert same(model(ModelInput(**changed)), before) is (kind not in READ_THE_PATTERN)
     for changed in (other_elements, other_fractions):
-        assert same(model(**changed), before) is (kind not in READ_THE_COMPOSITION)
+        assert same(model(ModelInput(**changed)), before) is (kind not in READ_THE_COMPOSITION)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -164,15 +165,15 @@ def test_order_of_elements_and_empty_slots_do_not_matter_to_any_kind(kind: str) 
     shuffled = data | {
         name: torch.nn.functional.pad(data[name][:, order], (0, 4)) for name in ("atomic_numbers", "fractions")
     }
-    wanted = model(**data)
-    for name, output in model(**shuffled).items():
+    wanted = model(ModelInput(**data))
+    for name, output in model(ModelInput(**shuffled)).items():
         torch.testing.assert_close(output, wanted[name], atol=2e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_materials_of_a_batch_do_not_see_one_another_in_any_kind(kind: str) -> None:
     model, data = small_model(kind), inputs()
-    together, alone = model(**data), model(**{name: value[1:2] for name, value in data.items()})
+    together, alone = model(ModelInput(**data)), model(ModelInput(**{name: value[1:2] for name, value in data.items()}))
     for name in together:
         torch.testing.assert_close(together[name][1:2], alone[name], atol=2e-5, rtol=1e-4)
 
@@ -183,7 +184,7 @@ def test_intensities_of_hidden_windows_matter_to_no_kind(kind: str) -> None:
     data["hidden"][:, [0, 5, 16]] = True
     changed = data["intensity"].clone().unflatten(1, (WINDOWS, WINDOW_POINTS))
     changed[:, [0, 5, 16]] = 77.0
-    assert same(model(**data), model(**data | {"intensity": changed.flatten(1)}))
+    assert same(model(ModelInput(**data)), model(ModelInput(**data | {"intensity": changed.flatten(1)})))
 
 
 @pytest.mark.parametrize("kind", BASELINES)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from xxact_core.checkpoint import make_model
 from xxact_core.errors import RecipeError
 from xxact_core.model.config import PRESETS
+from xxact_core.model.inputs import ModelInput
 from xxact_core.model.pattern_tokens import (
     WINDOW_POINTS,
     WINDOWS,
@@ -121,26 +122,26 @@ def test_hidden_windows_are_not_seen_by_any_kind_of_token(model: Xxact) -> None:
     hidden[:, [0, 7]] = True
     changed = intensity.clone().unflatten(1, (WINDOWS, WINDOW_POINTS))
     changed[:, [0, 7]] = 50 * torch.rand(2, 2, WINDOW_POINTS)
-    wanted = model(**shown(intensity, hidden))
-    for name, output in model(**shown(changed.flatten(1), hidden)).items():
+    wanted = model(ModelInput(**shown(intensity, hidden)))
+    for name, output in model(ModelInput(**shown(changed.flatten(1), hidden))).items():
         assert torch.equal(output, wanted[name])
 
 
 def test_reconstruction_is_one_of_the_windows_whatever_the_tokens(model: Xxact) -> None:
     data = shown(100 * torch.rand(2, GRID.points), nothing_hidden(2))
-    rebuilt = model.reconstruct(model.fuse(model.encode(**data)))
+    rebuilt = model.reconstruct(model.fuse(model.encode(ModelInput(**data))))
     assert rebuilt.shape == (2, WINDOWS, WINDOW_POINTS)
 
 
 def test_first_of_the_fused_tokens_is_the_same_when_asked_alone(model: Xxact) -> None:
-    encoded = model.encode(**shown(100 * torch.rand(2, GRID.points), nothing_hidden(2)))
+    encoded = model.encode(ModelInput(**shown(100 * torch.rand(2, GRID.points), nothing_hidden(2))))
     torch.testing.assert_close(model.fuse(encoded, cls_only=True), model.fuse(encoded)[:, :1], atol=1e-5, rtol=1e-5)
 
 
 def test_every_parameter_of_a_variant_gets_a_finite_gradient(model: Xxact) -> None:
     data = shown(100 * torch.rand(4, GRID.points), nothing_hidden(4))
     data["hidden"][:, 4] = True
-    fused = model.fuse(model.encode(**data))
+    fused = model.fuse(model.encode(ModelInput(**data)))
     outputs = [model.reconstruct(fused), *model.heads(fused[:, 0]).values()]
     torch.cat([output.flatten() for output in outputs]).square().sum().backward()
     for name, parameter in model.named_parameters():

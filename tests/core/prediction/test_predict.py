@@ -23,6 +23,7 @@ from xxact_core.compositions.formula import composition_to_formula, parse_formul
 from xxact_core.compositions.partial import PartialComposition
 from xxact_core.compositions.partial_text import parse_composition
 from xxact_core.errors import FormulaError, InputError, PatternError, WavelengthError
+from xxact_core.model.inputs import ModelInput
 from xxact_core.objectives.targets import from_z_scores
 from xxact_core.patterns.pattern import Pattern
 from xxact_core.prediction.predictor import Prediction, Predictor
@@ -145,12 +146,15 @@ def test_a_composition_with_nothing_open_costs_nothing_and_changes_no_bit(predic
 @given(compositions())
 def test_any_formula_is_answered_as_by_one_row_of_the_model(predictor: Predictor, composition: Composition) -> None:
     gridded = put_on_grid(long_scan(wavelength=1.54184))
-    rows = [gridded.intensity, gridded.hidden_windows, composition.atomic_numbers, composition.fractions]
-    kinds = [torch.float32, torch.bool, torch.long, torch.float32]
     with torch.inference_mode():
-        inputs = [torch.tensor(row, dtype=kind)[None] for row, kind in zip(rows, kinds, strict=True)]
+        inputs = ModelInput(
+            intensity=torch.tensor(gridded.intensity, dtype=torch.float32)[None],
+            hidden=torch.tensor(gridded.hidden_windows)[None],
+            atomic_numbers=torch.tensor(composition.atomic_numbers)[None],
+            fractions=torch.tensor(composition.fractions, dtype=torch.float32)[None],
+        )
         (energy,) = from_z_scores(
-            predictor.checkpoint.model(*inputs)["formation_energy_per_atom"],
+            predictor.checkpoint.model(inputs)["formation_energy_per_atom"],
             predictor.checkpoint.statistics["formation_energy_per_atom"],
         )
     answer = predictor.predict(gridded, composition_to_formula(composition))

@@ -58,7 +58,7 @@ def test_noise_is_flagged_and_new_materials_are_not(small_table: StickTable) -> 
     batch = maker.batch(np.arange(300, 400), seed=1)
     noise = 100 * torch.rand(batch.intensity.shape, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        encoded = checkpoint.model.encode(noise, batch.hidden, batch.atomic_numbers, batch.fractions)
+        encoded = checkpoint.model.encode(replace(batch, intensity=noise))
     flagged = domain.distance(pattern_traits(encoded.pattern).numpy()) > domain.limit
     assert (domain.distance(traits[300:]) > domain.limit).mean() < 0.05
     assert flagged.mean() > 0.95

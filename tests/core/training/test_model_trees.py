@@ -21,6 +21,7 @@ from xxact_core.evaluation.evaluate import predict_rows
 from xxact_core.evaluation.labelled import probabilities_of
 from xxact_core.model.baselines.extra_trees import LINES, ExtraTrees, pattern_to_lines
 from xxact_core.model.config import PRESETS, ForestSizes
+from xxact_core.model.inputs import ModelInput
 from xxact_core.patterns.grid import GRID
 from xxact_core.training.config import override
 from xxact_core.training.journal import read_journal
@@ -80,7 +81,7 @@ def test_lines_in_windows_that_were_not_measured_are_not_seen(monkeypatch: pytes
     monkeypatch.setattr(model, "ask", lambda lines: asked.append(lines) or torch.full((len(lines), 7), 1 / 7))
     hidden = torch.zeros(1, GRID.windows, dtype=torch.bool)
     hidden[0, 0] = True
-    model.embed(pattern_of((7, 100), (31, 50)), hidden, torch.tensor([[8]]), torch.tensor([[1.0]]))
+    model.embed(ModelInput(pattern_of((7, 100), (31, 50)), hidden, torch.tensor([[8]]), torch.tensor([[1.0]])))
     assert positions(asked[0]) == pytest.approx([31], abs=0.003)
 
 

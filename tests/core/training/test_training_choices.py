@@ -150,8 +150,8 @@ def test_material_without_pattern_or_composition_is_answered_by_the_other(small_
     model = make_model(preset("tiny"), seed=0).eval()
     batch = BatchMaker(small_table, device=CPU).batch(np.arange(4), seed=0)
     nothing = torch.zeros_like(batch.fractions)
-    first = model(batch.intensity, batch.hidden, batch.atomic_numbers, nothing)
-    other_elements = model(batch.intensity, batch.hidden, batch.atomic_numbers.flip(0), nothing)
+    first = model(replace(batch, fractions=nothing))
+    other_elements = model(replace(batch, atomic_numbers=batch.atomic_numbers.flip(0), fractions=nothing))
     for name, output in first.items():
         assert bool(torch.isfinite(output).all())
         torch.testing.assert_close(output, other_elements[name])

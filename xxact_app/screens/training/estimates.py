@@ -149,6 +149,7 @@ def _cost(config: str, objectives: tuple[str, ...]) -> ModelCost:
 
     from xxact_core.compositions.element_features import load_element_features  # noqa: PLC0415 - belongs to torch's part
     from xxact_core.model.config import ModelConfig  # noqa: PLC0415 - see above
+    from xxact_core.model.inputs import ModelInput  # noqa: PLC0415 - see above
     from xxact_core.model.registry import config_to_model  # noqa: PLC0415 - see above
     from xxact_core.model.xxact import Xxact  # noqa: PLC0415 - see above
 
@@ -166,16 +167,18 @@ def _cost(config: str, objectives: tuple[str, ...]) -> ModelCost:
         # FCN+MLP looks at values while it runs, and is small.
         with torch.device("cpu" if wanted["kind"] == "fcn-mlp" else "meta"):
             model = config_to_model(ModelConfig.from_dict(wanted), torch.ones(len(load_element_features()), 200))
-            intensity = torch.ones(_PIECE, GRID.points)
-            hidden = torch.zeros(_PIECE, GRID.windows, dtype=torch.bool)
-            numbers = torch.ones(_PIECE, _ELEMENTS, dtype=torch.long)
-            fractions = torch.full((_PIECE, _ELEMENTS), 1 / _ELEMENTS)
+            inputs = ModelInput(
+                intensity=torch.ones(_PIECE, GRID.points),
+                hidden=torch.zeros(_PIECE, GRID.windows, dtype=torch.bool),
+                atomic_numbers=torch.ones(_PIECE, _ELEMENTS, dtype=torch.long),
+                fractions=torch.full((_PIECE, _ELEMENTS), 1 / _ELEMENTS),
+            )
         counter = FlopCounterMode(display=False)
         with counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             if not isinstance(model, Xxact) or objectives == ("targets",):
-                made: Any = model(intensity, hidden, numbers, fractions)
+                made: Any = model(inputs)
             else:
-                made = encoded = model.encode(intensity, hidden, numbers, fractions)
+                made = encoded = model.encode(inputs)
                 if objectives != ("contrastive",):
                     made = model.reconstruct(model.fuse(encoded))
     except (RuntimeError, ValueError) as error:

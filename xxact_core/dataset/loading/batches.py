@@ -17,6 +17,7 @@ from xxact_core.augmentation.pipeline import measure_sticks
 from xxact_core.dataset.loading.ideal_patterns import compile_stick_loops, sticks_to_patterns
 from xxact_core.dataset.loading.stick_source import StickSource
 from xxact_core.dataset.table import StickTable
+from xxact_core.model.inputs import ModelInput
 from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.patterns.grid import GRID
 from xxact_core.peak_profiles.ragged_sticks import ragged_index, sticks_to_two_theta
@@ -32,34 +33,19 @@ _CACHED = 128
 
 
 @dataclass(frozen=True)
-class Batch:
-    """What a model is fed with, and what it shall answer.
+class Batch(ModelInput):
+    """What a model reads, and what it shall predict."""
 
-    intensity: 0-100 on the shared grid. hidden: windows of which hardly anything was measured. targets: NaN where
-    unknown; class index for classes. rows: row of the data set.
-    """
-
-    intensity: Float[Tensor, "batch points"]
-    hidden: Bool[Tensor, "batch windows"]
-    atomic_numbers: Int[Tensor, "batch elements"]
-    fractions: Float[Tensor, "batch elements"]
     targets: Mapping[str, Float[Tensor, " batch"]]
-    rows: Int[Tensor, " batch"]
+    """NaN where unknown; class index for classes."""
 
-    def __len__(self) -> int:
-        """Number of materials."""
-        return len(self.rows)
+    rows: Int[Tensor, " batch"]
+    """Rows of the dataset."""
 
     def part(self, chosen: slice) -> Batch:
         """Some of its materials, without a copy."""
-        return Batch(
-            intensity=self.intensity[chosen],
-            hidden=self.hidden[chosen],
-            atomic_numbers=self.atomic_numbers[chosen],
-            fractions=self.fractions[chosen],
-            targets={name: values[chosen] for name, values in self.targets.items()},
-            rows=self.rows[chosen],
-        )
+        targets = {name: values[chosen] for name, values in self.targets.items()}
+        return replace(self, **self._tensors(chosen), targets=targets, rows=self.rows[chosen])
 
 
 class BatchMaker:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from xxact_core.model.composition_encoder import CompositionEncoder
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.heads import TargetHeads
+from xxact_core.model.inputs import ModelInput
 from xxact_core.model.model import Model
 
 
@@ -33,15 +34,9 @@ class CrabNet(Model):
         self.residual_network = ResidualNetwork([width, 2 * width, width, width // 2, width // 4])
         self.heads = TargetHeads(config, width=width // 4)
 
-    def embed(
-        self,
-        intensity: Float[Tensor, "batch points"],  # noqa: ARG002 - all kinds are called alike
-        hidden: Bool[Tensor, "batch windows"],  # noqa: ARG002 - all kinds are called alike
-        atomic_numbers: Int[Tensor, "batch elements"],
-        fractions: Float[Tensor, "batch elements"],
-    ) -> Float[Tensor, "batch width"]:
+    def embed(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
         """Mean over the elements that are present; how much of each there is, the encoder has read."""
-        elements, present = self.composition_encoder(atomic_numbers, fractions)
+        elements, present = self.composition_encoder(inputs.atomic_numbers, inputs.fractions)
         shares = self.residual_network(elements).masked_fill(~present.unsqueeze(-1), 0.0)
         return shares.sum(dim=1) / present.sum(dim=1, keepdim=True)
 

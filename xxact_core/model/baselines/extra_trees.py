@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from xxact_core.errors import CheckpointError, RecipeError
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.heads import TargetHeads
+from xxact_core.model.inputs import ModelInput
 from xxact_core.model.model import Model
 from xxact_core.model.pattern_tokens import hide_windows
 from xxact_core.patterns.grid import GRID
@@ -65,15 +66,9 @@ class ExtraTrees(Model):
         self.heads = ClassShares(config)
         self.register_load_state_dict_post_hook(_check_that_every_way_ends)
 
-    def embed(
-        self,
-        intensity: Float[Tensor, "batch points"],
-        hidden: Bool[Tensor, "batch windows"],
-        atomic_numbers: Int[Tensor, "batch elements"],  # noqa: ARG002 - all kinds are called alike
-        fractions: Float[Tensor, "batch elements"],  # noqa: ARG002 - all kinds are called alike
-    ) -> Float[Tensor, "batch classes"]:
+    def embed(self, inputs: ModelInput) -> Float[Tensor, "batch classes"]:
         """Shares of the classes; lines in windows that were not measured are not there."""
-        return self.ask(pattern_to_lines(hide_windows(intensity, hidden)))
+        return self.ask(pattern_to_lines(hide_windows(inputs.intensity, inputs.hidden)))
 
     def ask(self, lines: Float[Tensor, "batch features"]) -> Float[Tensor, "batch classes"]:
         """Every pattern down every tree."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.heads import TargetHeads
+from xxact_core.model.inputs import ModelInput
 from xxact_core.model.model import Model
 from xxact_core.model.pattern_tokens import hide_windows, scale_intensity
 
@@ -39,16 +40,10 @@ class Fcn(Model):
         self.heads = TargetHeads(config, width=width)
         draw_weights(self.readout)
 
-    def embed(
-        self,
-        intensity: Float[Tensor, "batch points"],
-        hidden: Bool[Tensor, "batch windows"],
-        atomic_numbers: Int[Tensor, "batch elements"],  # noqa: ARG002 - all kinds are called alike
-        fractions: Float[Tensor, "batch elements"],  # noqa: ARG002 - all kinds are called alike
-    ) -> Float[Tensor, "batch width"]:
+    def embed(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
         """What is left of the pattern; windows that were not measured are taken for empty."""
-        scaled = scale_intensity(intensity, intensity_scale=self.config.intensity)
-        return self.dropout(self.readout(self.blocks(hide_windows(scaled, hidden)))).flatten(1)
+        scaled = scale_intensity(inputs.intensity, intensity_scale=self.config.intensity)
+        return self.dropout(self.readout(self.blocks(hide_windows(scaled, inputs.hidden)))).flatten(1)
 
 
 class ConvolutionBlocks(nn.Sequential):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from xxact_core.errors import FormulaError
 from xxact_core.model.baselines.fcn import CHANNELS, SLOPE, ConvolutionBlocks, draw_weights
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.heads import TargetHeads
+from xxact_core.model.inputs import ModelInput
 from xxact_core.model.model import Model
 from xxact_core.model.pattern_tokens import hide_windows, scale_intensity
 
@@ -39,21 +40,15 @@ class FcnMlp(Model):
         self.joint_network = _network(JOINT_WIDTHS)
         self.heads = TargetHeads(config, width=JOINT_WIDTHS[-1])
 
-    def embed(
-        self,
-        intensity: Float[Tensor, "batch points"],
-        hidden: Bool[Tensor, "batch windows"],
-        atomic_numbers: Int[Tensor, "batch elements"],
-        fractions: Float[Tensor, "batch elements"],
-    ) -> Float[Tensor, "batch width"]:
+    def embed(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
         """Pattern and composition joined; windows that were not measured are taken for empty.
 
         Raises:
             FormulaError: an element is heavier than fermium, the last of the 100.
         """
-        scaled = scale_intensity(intensity, intensity_scale=self.config.intensity)
-        pattern = self.blocks(hide_windows(scaled, hidden)).flatten(1)
-        composition = self.composition_network(to_fraction_of_each(atomic_numbers, fractions))
+        scaled = scale_intensity(inputs.intensity, intensity_scale=self.config.intensity)
+        pattern = self.blocks(hide_windows(scaled, inputs.hidden)).flatten(1)
+        composition = self.composition_network(to_fraction_of_each(inputs.atomic_numbers, inputs.fractions))
         return self.joint_network(torch.cat([pattern, composition], dim=1))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from xxact_core.model.attention import learned_token
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.heads import TargetHeads
+from xxact_core.model.inputs import ModelInput
 from xxact_core.model.model import Model
 from xxact_core.model.pattern_encoder import PatternEncoder
 
@@ -27,12 +28,6 @@ class XrdTransformer(Model):
         self.mask_token = learned_token(width)
         self.heads = TargetHeads(config, width=width)
 
-    def embed(
-        self,
-        intensity: Float[Tensor, "batch points"],
-        hidden: Bool[Tensor, "batch windows"],
-        atomic_numbers: Int[Tensor, "batch elements"],  # noqa: ARG002 - all kinds are called alike
-        fractions: Float[Tensor, "batch elements"],  # noqa: ARG002 - all kinds are called alike
-    ) -> Float[Tensor, "batch width"]:
+    def embed(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
         """The encoder's [CLS]."""
-        return self.pattern_encoder(intensity, hidden, self.mask_token)[:, 0]
+        return self.pattern_encoder(inputs.intensity, inputs.hidden, self.mask_token)[:, 0]
