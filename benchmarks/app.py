@@ -132,7 +132,7 @@ def measure_drop(page: Page, *, predicts: bool) -> dict[str, float | None]:
     page.wait_for_timeout(1000)
     file = EXAMPLES / "quartz.xrdml"
     found["drop_to_drawn_seconds"] = seconds(
-        lambda: (page.set_input_files("input[type=file]", file), shows(page, "1 of 1 patterns drawn"))
+        lambda: (page.set_input_files("input[type=file]", file), shows(page, "1 of 1 patterns shown"))
     )
     page.reload()
     shows(page, "Load example data")
@@ -156,7 +156,7 @@ def measure_twenty(page: Page) -> dict[str, float | None]:
     """Drop twenty scans at once."""
     page.wait_for_timeout(1000)
     files = [{"name": f"{number}.xy", "mimeType": "text/plain", "buffer": scan(number)} for number in range(20)]
-    took = seconds(lambda: (page.set_input_files("input[type=file]", files), shows(page, "5 of 20 patterns drawn")))
+    took = seconds(lambda: (page.set_input_files("input[type=file]", files), shows(page, "5 of 20 patterns shown")))
     return {"twenty_files_seconds": took}
 
 
@@ -166,7 +166,7 @@ def measure_examples(page: Page) -> dict[str, float | None]:
     load = page.get_by_role("button", name="Load example data")
     stage = page.get_by_role("button", name="As the model sees it")
     return {
-        "examples_seconds": seconds(lambda: (load.click(), shows(page, "patterns drawn as measured"))),
+        "examples_seconds": seconds(lambda: (load.click(), shows(page, "patterns shown as measured"))),
         "stage_seconds": seconds(lambda: (stage.click(), shows(page, "drawn as the model reads them"))),
     }
 

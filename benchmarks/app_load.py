@@ -63,7 +63,7 @@ def measure_sliders(*, changes: int) -> float:
         smearing, arrangement = [], []
         for number in range(changes):
             began = time.perf_counter()
-            view.steps.smearing.value = 0.01 * (1 + number % 40)
+            view.steps.broadening.value = 0.01 * (1 + number % 40)
             smearing.append(time.perf_counter() - began)
             began = time.perf_counter()
             session.arrangement = ("offset", "overlay")[number % 2]

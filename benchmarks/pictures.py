@@ -68,7 +68,7 @@ def use(page: Page, folder: Path, *, theme: str) -> None:
     if theme == "dark":
         page.get_by_label("Toggle theme").click()
     page.get_by_role("button", name="Load example data").click()
-    shows(page, "patterns drawn as measured")
+    shows(page, "patterns shown as measured")
     page.get_by_role("button", name="Stacked").click()
     take(page, folder / f"patterns-{theme}.png")
     page.get_by_role("tab", name="Prediction").click()

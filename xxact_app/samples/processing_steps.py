@@ -65,43 +65,43 @@ KINDS = {
     kind.name: kind
     for kind in (
         StepKind(
-            "read_axis", "Read the axis", "What the positions of the files are, where they are not 2θ.",
-            (Setting("kind", "Axis of the files", choices=AXIS_KINDS),),
+            "read_axis", "Axis quantity", "Quantity on the horizontal axis of the files, where it is not 2θ.",
+            (Setting("kind", "Axis quantity", choices=AXIS_KINDS),),
         ),
         StepKind(
-            "zero_shift", "Zero shift", "Added to every measured angle.",
-            (_number("zero_shift", "shift", "Shift [° 2θ]", increment=0.01),),
+            "zero_shift", "Zero shift", "Adds a constant to every measured angle.",
+            (_number("zero_shift", "shift", "Zero shift [° 2θ]", increment=0.01),),
         ),
         StepKind(
-            "displacement", "Displacement", "Puts a specimen that lay too low back in its place.",
+            "displacement", "Sample displacement", "Corrects for sample displacement.",
             (
-                _number("displacement", "displacement", "Too low by [mm]", increment=0.01),
+                _number("displacement", "displacement", "Displacement below the axis [mm]", increment=0.01),
                 _number("displacement", "radius", "Goniometer radius [mm]", increment=0.5),
             ),
         ),
-        StepKind("to_copper", "To Cu Kα", "Moves the angles to Cu Kα, from the wavelength of each file."),
+        StepKind("to_copper", "Convert to Cu Kα", "Converts the angles from the wavelength of each file to Cu Kα."),
         StepKind(
-            "strip_kalpha2", "Strip Kα2", "Leaves Kα1 alone.",
-            (_number("strip_kalpha2", "ratio", "Kα2 over Kα1", increment=0.05),),
+            "strip_kalpha2", "Strip Kα2", "Removes the Kα2 component.",
+            (_number("strip_kalpha2", "ratio", "Intensity ratio Kα2/Kα1", increment=0.05),),
         ),
         StepKind(
-            "keep_range", "Keep a range", "What lies outside counts as not measured.",
+            "keep_range", "Limit the range", "Points outside the range count as not measured.",
             (
                 _number("keep_range", "start", "From [° 2θ]", increment=0.5),
                 _number("keep_range", "stop", "To [° 2θ]", increment=0.5),
             ),
         ),
-        StepKind("put_on_grid", "Put on the grid", "4250 points from 5° to 90°."),
+        StepKind("put_on_grid", "Resample to the grid", "Resamples to 4250 points from 5° to 90° 2θ."),
         StepKind(
-            "subtract_background", "Subtract the background", "Takes the smooth curve under the lines away.",
+            "subtract_background", "Subtract background", "Fits and subtracts the background.",
             (
                 Setting("method", "Method", choices=BACKGROUND_METHODS),
                 _number("subtract_background", "stiffness", "Stiffness", increment=1e5, only_with="arpls"),
-                _number("subtract_background", "half_window", "Half window [°]", increment=0.1, only_with="snip"),
+                _number("subtract_background", "half_window", "Half window [° 2θ]", increment=0.1, only_with="snip"),
             ),
         ),
         StepKind(
-            "smooth", "Smear", "Lays a Gaussian over the pattern.",
+            "smooth", "Broaden", "Convolves the pattern with a Gaussian.",
             (_number("smooth", "sigma", "σ [° 2θ]", increment=0.01),),
         ),
     )

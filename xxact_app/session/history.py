@@ -22,7 +22,7 @@ NOT_UNDONE = frozenset({"name", "screen", "dark", "dismissed", "compared"})
 """The theme, where one looks, what was read, and the curves that follow the ticks of a table are no choices to undo."""
 
 _WORDS = {
-    "hidden": "patterns drawn", "chosen": "choice of pattern", "wavelengths": "wavelength", "formulas": "formula",
+    "hidden": "patterns shown", "chosen": "choice of pattern", "wavelengths": "wavelength", "formulas": "formula",
     "override_coverage": "prediction of a short scan", "masked": "masked windows", "map_selected": "selection",
 }  # fmt: skip
 _BYTES_OF_A_NUMBER = 36

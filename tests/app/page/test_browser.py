@@ -31,7 +31,7 @@ SCREENS = ("Patterns", "Reconstruction", "Prediction", "Training", "Embeddings")
 
 def test_a_dropped_file_and_a_formula_become_a_prediction(visit: Visit, examples: Path) -> None:
     visit.drop(examples / "corundum.prn")
-    visit.shows("1 of 1 patterns drawn")
+    visit.shows("1 of 1 patterns shown")
     visit.shows("Enter the radiation that was used")
     visit.page.get_by_label("Radiation or wavelength in Å").fill("CuKa")
     visit.page.get_by_role("button", name="Use this wavelength").click()
@@ -58,7 +58,7 @@ def test_bad_files_are_told_in_words_and_put_away(visit: Visit, examples: Path) 
     visit.drop(text_file("empty.xy", b""), text_file("letter.xy", b"Dear all,\n"), scan)
     visit.shows("empty.xy:")
     visit.shows("letter.xy:")
-    visit.shows("1 of 1 patterns drawn")
+    visit.shows("1 of 1 patterns shown")
     close = visit.page.get_by_label("Close")
     close.first.click()
     visit.page.get_by_text("empty.xy:").wait_for(state="detached")
@@ -67,10 +67,10 @@ def test_bad_files_are_told_in_words_and_put_away(visit: Visit, examples: Path) 
 
 def test_the_examples_are_one_click_away_in_both_stages(visit: Visit) -> None:
     visit.page.get_by_role("button", name="Load example data").click()
-    visit.shows("patterns drawn as measured")
+    visit.shows("patterns shown as measured")
     visit.shows("corundum.prn")
-    visit.page.get_by_role("button", name="As the model sees it").click()
-    visit.shows("drawn as the model reads them")
+    visit.page.get_by_role("button", name="Model input").click()
+    visit.shows("shown as model input")
     visit.page.get_by_role("button", name="Stacked").click()
     visit.page.get_by_role("button", name="Remove selected").wait_for()
 
@@ -79,7 +79,7 @@ def test_markup_in_names_is_shown_and_never_run(visit: Visit, examples: Path) ->
     scan = (examples / "lanthanum_hexaboride.cif").read_bytes()
     visit.drop(text_file(f"{ATTACK}.cif", scan), text_file(f"bad {ATTACK}.xy", b"hello"))
     visit.shows(f"bad {SHOWN_ATTACK}.xy:")
-    visit.shows("1 of 1 patterns drawn")
+    visit.shows("1 of 1 patterns shown")
     visit.page.get_by_role("gridcell", name=f"{SHOWN_ATTACK}.cif").wait_for()
     visit.open("Prediction")
     visit.page.get_by_label("Composition", exact=True).fill(ATTACK)
@@ -103,7 +103,7 @@ def test_markup_in_names_is_shown_and_never_run(visit: Visit, examples: Path) ->
 def test_the_page_fits_a_phone_and_a_dark_room(visit: Visit) -> None:
     visit.page.set_viewport_size({"width": 390, "height": 844})
     visit.page.get_by_role("button", name="Load example data").click()
-    visit.shows("patterns drawn as measured")
+    visit.shows("patterns shown as measured")
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
     light = brightness(visit)
     visit.page.get_by_label("Toggle theme").click()
@@ -122,7 +122,7 @@ def brightness(visit: Visit) -> float:
 
 def test_a_click_on_the_plot_masks_a_window(visit: Visit, examples: Path) -> None:
     visit.drop(examples / "lanthanum_hexaboride.cif")
-    visit.shows("1 of 1 patterns drawn")
+    visit.shows("1 of 1 patterns shown")
     visit.open("Reconstruction")
     visit.page.get_by_label("Formula").last.fill("LaB6")
     visit.page.get_by_label("Formula").last.press("Enter")
@@ -172,7 +172,7 @@ def test_nothing_on_any_screen_shuts_out_people_with_other_senses(theme: str, vi
         visit.page.get_by_label("Toggle theme").click()
         visit.page.wait_for_function(SURFACE_IS_DARK)
     visit.page.get_by_role("button", name="Load example data").click()
-    visit.shows("patterns drawn as measured")
+    visit.shows("patterns shown as measured")
     found = []
     for screen in SCREENS:
         visit.open(screen)
@@ -190,7 +190,7 @@ def test_the_keyboard_the_address_and_a_saved_session_work_together(
 ) -> None:
     page = visit.page
     visit.drop(examples / "anatase.xy")
-    visit.shows("1 of 1 patterns drawn")
+    visit.shows("1 of 1 patterns shown")
     before = page.evaluate("history.length")
     page.keyboard.press("x")
     page.wait_for_url("**/app?axis=q", timeout=PATIENCE)

@@ -41,7 +41,7 @@ def test_dropped_files_are_listed_and_drawn() -> None:
     session = Session()
     store = Store(session, predictor=FakePredictor)
     inputs, view = Inputs(session, store), PatternsScreen(session, store)
-    assert "No pattern yet" in view.note.object
+    assert "No patterns loaded" in view.summary.object
     inputs.take_files([("a.xy", scan_file()), ("b.xy", scan_file(peak=50)), ("c.xy", b"nothing")])
     assert view.list.table.value["name"].tolist() == ["a.xy", "b.xy"]
     assert view.list.table.value["wavelength"].tolist() == ["missing"] * 2
@@ -85,10 +85,10 @@ def test_patterns_are_hidden_chosen_and_removed_from_the_list() -> None:
     session, store = loaded("a.xy", "b.xy", "c.xy")
     view = PatternsScreen(session, store)
     view.list.table.selection = [1]
-    view.list.draw_selected.param.trigger("clicks")
+    view.list.show_selected.param.trigger("clicks")
     assert [line.visible for line in view.figure.lines] == [True, False, False]
     assert view.list.table.value["drawn"].tolist() == [False, True, False]
-    view.list.draw_all.param.trigger("clicks")
+    view.list.show_all.param.trigger("clicks")
     assert session.hidden == []
     view.list.table.selection = [0, 2]
     view.list.remove.param.trigger("clicks")

@@ -151,7 +151,7 @@ def form(tables: None) -> StepsForm:  # noqa: ARG001 - a fixture asked for what 
 def test_the_form_edits_the_list(form: StepsForm) -> None:
     session = form.session
     assert list(form.steps.options) == [
-        "1. To Cu Kα", "2. Put on the grid", "3. Subtract the background: arPLS",
+        "1. Convert to Cu Kα", "2. Resample to the grid", "3. Subtract background: arPLS",
     ]  # fmt: skip
     form.add.value = "zero_shift"
     assert names(session.steps)[0] == "zero_shift"
@@ -159,7 +159,7 @@ def test_the_form_edits_the_list(form: StepsForm) -> None:
     form.numbers[0].value = 0.05
     assert session.steps[0] == {"step": "zero_shift", "shift": 0.05}
     assert form.zero_shift.value == 0.05
-    form.done.value = False
+    form.enabled.value = False
     assert "(off)" in next(iter(form.steps.options))
     assert form.zero_shift.value == 0
     form.remove.param.trigger("clicks")
@@ -176,16 +176,16 @@ def test_the_usual_controls_and_the_list_say_the_same(form: StepsForm) -> None:
     assert form.session.steps[2]["off"] is True
     form.background.value = "snip"
     assert value_of(form.session.steps, "subtract_background", "method") == "snip"
-    form.smearing.value = 0.1
-    assert list(form.steps.options)[-1] == "4. Smear: σ 0.1°"
+    form.broadening.value = 0.1
+    assert list(form.steps.options)[-1] == "4. Broaden: σ 0.1°"
     form.session.steps = Session().steps
-    assert (form.background.value, form.smearing.value, form.zero_shift.value) == ("arpls", 0, 0)
+    assert (form.background.value, form.broadening.value, form.zero_shift.value) == ("arpls", 0, 0)
 
 
 def test_an_impossible_setting_is_told_and_the_list_stays(form: StepsForm) -> None:
     form.add.value = "keep_range"
     before = form.session.steps
     form.numbers[0].value = 95.0
-    assert "expected the lower one first" in form.told.object
+    assert "expected the lower one first" in form.message.object
     assert form.session.steps == before
     assert form.numbers[0].value == 5.0

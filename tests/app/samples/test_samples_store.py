@@ -154,7 +154,7 @@ def test_too_little_coverage_needs_an_explicit_override() -> None:
     answer = store.answer()
     assert isinstance(answer, Missing)
     assert answer.what == "coverage"
-    assert "30%" in answer.text
+    assert "only 30\N{NO-BREAK SPACE}%" in answer.text
     session.override_coverage = True
     assert isinstance(store.answer(), Answer)
 
@@ -228,7 +228,7 @@ def test_only_two_theta_can_be_drawn_without_a_wavelength() -> None:
     (key,) = session.files
     assert isinstance(store.trace(key), Trace)
     session.axis = "q"
-    assert store.trace(key) == "its wavelength is not known"
+    assert store.trace(key) == "wavelength missing"
     session.axis, session.stage = "two_theta", "gridded"
     assert "wavelength" in store.trace(key)
 

@@ -87,12 +87,12 @@ def test_only_what_changed_is_sent_to_the_browser(pair: PatternsScreen) -> None:
 
 def test_the_background_that_is_drawn_is_the_one_that_is_taken_away(pair: PatternsScreen) -> None:
     pair.session.param.update(stage="step", shown_step=1)
-    drawn = pair.shown().curves[0]
+    drawn = pair.drawn().curves[0]
     pair.session.shown_step = 2
-    np.testing.assert_allclose(pair.shown().curves[0].intensity, drawn.intensity - drawn.background, equal_nan=True)
+    np.testing.assert_allclose(pair.drawn().curves[0].intensity, drawn.intensity - drawn.background, equal_nan=True)
     pair.steps.background.value = "none"
     pair.session.shown_step = 1
-    assert pair.shown().curves[0].background is None
+    assert pair.drawn().curves[0].background is None
     assert pair.figure.backgrounds[0].visible is False
 
 
@@ -109,8 +109,8 @@ def test_lines_of_a_dropped_structure_stand_under_its_peak() -> None:
     lines = view.sticks.lines.data
     assert lines["hkl"][:2] == ["1 1 1", "2 0 0"]
     assert lines["x"][0] == pytest.approx(view.store.trace(view.session.files[0]).two_theta[869], abs=0.02)
-    assert "at 1.5418 Å" in view.note.object
-    assert "<td>1 1 1</td><td>27.389°</td>" in view.twin.object
+    assert "at 1.5418 Å" in view.summary.object
+    assert "<td>1 1 1</td><td>27.389°</td>" in view.tables.object
     view.session.axis = "d"
     assert view.sticks.lines.data["x"][0] == pytest.approx(5.6402 / np.sqrt(3), rel=1e-5)
     view.references.table.selection = [0]
@@ -122,7 +122,7 @@ def test_lines_of_a_dropped_structure_stand_under_its_peak() -> None:
 def test_lines_need_a_wavelength_and_none_is_assumed() -> None:
     view = screen(("a.xy", scan_file()), ("NaCl.cif", cif_of_rock_salt().encode()))
     assert view.sticks.plot.visible is False
-    assert "no drawn pattern has a wavelength" in view.note.object
+    assert "no pattern shown has a wavelength" in view.summary.object
     view.session.set_wavelength(view.session.files, 0.71073)
     assert view.sticks.lines.data["x"][0] == pytest.approx(12.53, abs=0.01)
 
@@ -130,12 +130,12 @@ def test_lines_need_a_wavelength_and_none_is_assumed() -> None:
 def test_one_of_several_scans_is_read_or_their_sum() -> None:
     view = screen(("one.xy", scan_file()), ("two.raw", raw_1(scans=2)))
     assert view.scans.panel.visible is True
-    assert list(view.scans.scan.options) == ["1 of 2", "2 of 2", "all, summed"]
-    first = view.shown().curves[1].intensity
+    assert list(view.scans.scan.options) == ["1 of 2", "2 of 2", "sum of all scans"]
+    first = view.drawn().curves[1].intensity
     view.scans.scan.value = 1
-    second = view.shown().curves[1].intensity
+    second = view.drawn().curves[1].intensity
     view.scans.scan.value = "sum"
-    np.testing.assert_allclose(view.shown().curves[1].intensity, first + second)
+    np.testing.assert_allclose(view.drawn().curves[1].intensity, first + second)
     assert "the sum of 2 scans" in view.list.table.value["notes"][1]
     view.session.remove(view.session.files[1:])
     assert view.scans.panel.visible is False
@@ -155,21 +155,21 @@ def test_choices_that_come_back_together_read_the_scan_that_was_chosen(order: tu
     assert store.samples[key].pattern == first
 
 
-def test_a_scan_that_there_is_not_is_told_and_the_choice_stays() -> None:
+def test_a_missing_scan_is_reported_and_the_choice_stays() -> None:
     view = screen(("two.raw", raw_1(scans=2)))
     (key,) = view.session.files
-    before = view.shown().curves[0].intensity
+    before = view.drawn().curves[0].intensity
     view.session.scans = {key: 7}
     assert "there is no scan 7" in view.store.problems[0].text
     assert view.session.scans == {key: 0}
     assert view.scans.scan.value == 0
-    np.testing.assert_array_equal(view.shown().curves[0].intensity, before)
+    np.testing.assert_array_equal(view.drawn().curves[0].intensity, before)
 
 
 def test_the_files_hold_what_is_drawn(pair: PatternsScreen, tmp_path: Path) -> None:
     import xarray as xr
 
-    shown = pair.shown()
+    shown = pair.drawn()
     rows = list(csv.DictReader(io.StringIO(words.to_csv(shown).decode())))
     assert len(rows) == sum(curve.x.size for curve in shown.curves)
     assert {row["pattern"] for row in rows} == {"a‹b›.xy", "b.xy"}
@@ -180,8 +180,8 @@ def test_the_files_hold_what_is_drawn(pair: PatternsScreen, tmp_path: Path) -> N
         np.testing.assert_allclose(made["intensity"], words.to_columns(shown)["intensity"])
     for arrangement in ("overlay", "offset", "waterfall"):
         pair.session.arrangement = arrangement
-        assert words.to_picture(pair.shown(), pair.session, kind="png").startswith(b"\x89PNG")
-        svg = words.to_picture(pair.shown(), pair.session, kind="svg").decode()
+        assert words.to_picture(pair.drawn(), pair.session, kind="png").startswith(b"\x89PNG")
+        svg = words.to_picture(pair.drawn(), pair.session, kind="svg").decode()
         assert "<svg" in svg
         assert "<b>" not in svg
     (tmp_path / "steps.json").write_bytes(words.preparation_to_json(pair.session))
@@ -208,7 +208,7 @@ def test_the_program_draws_what_is_drawn(
     (tmp_path / "made.py").write_text(view.python.text)
     names = runpy.run_path(str(tmp_path / "made.py"))
     heights = {"linear": lambda y: y, "root": lambda y: np.sqrt(np.maximum(y, 0)), "log": lambda y: np.maximum(y, 0.01)}
-    for line, curve in zip(names["axes"].lines, view.shown().curves, strict=True):
+    for line, curve in zip(names["axes"].lines, view.drawn().curves, strict=True):
         np.testing.assert_allclose(line.get_xdata(), curve.x, rtol=1e-6)
         np.testing.assert_allclose(line.get_ydata(), heights[scale](curve.intensity), rtol=1e-4, equal_nan=True)
     names["plt"].close("all")

@@ -100,9 +100,9 @@ def test_what_the_user_chooses_is_an_attribute_and_an_attribute_is_chosen() -> N
     view.session.axis = "q"
     assert view.axis == "q"
     view.shown = ["two"]
-    assert "1 of 2 patterns" in view.view.note.object
+    assert "1 of 2 patterns" in view.view.summary.object
     view.stage = "gridded"
-    assert "17 windows" in view.view.note.object
+    assert "17 windows" in view.view.summary.object
     with pytest.raises(ValueError, match="two_theta"):
         view.axis = "energy"
 

@@ -1,4 +1,4 @@
-"""What stands under the plot of patterns and shares its horizontal axis: lines of references, and an overview."""
+"""Plots below the patterns that share their horizontal axis: reflections of references, and an overview."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from xxact_app.plots.axes import send
 from xxact_core.errors import shorten
 
 WEAKEST_DRAWN = 0.2
-"""Lines of a reference below this share of its strongest [%] are not drawn."""
+"""Intensity [% of the strongest] below which a reflection is not drawn."""
 
 OVERVIEW_POINTS = 1_500
 SHORTEST_STICK = 0.08
-"""Height of the weakest stick drawn, as a share of a row: one that cannot be seen cannot be pointed at."""
+"""Height of the shortest stick, as a share of the row, so that weak reflections can be seen and hovered over."""
 
 _ROW = 46
 _SHOW_TAPPED = """
@@ -41,21 +41,26 @@ _HOVER = [
 
 
 @dataclass(frozen=True)
-class StickRow:
-    """Lines of one reference on the chosen axis, all of shape (lines,); intensity [%]; hkl in words."""
+class ReferenceSticks:
+    """Reflections of one reference on the selected axis, all of shape (reflections,)."""
 
     name: str
     colour: str
     x: np.ndarray
+    """Positions on the selected axis."""
     two_theta: np.ndarray
+    """Angles [deg]."""
     d: np.ndarray
+    """Lattice spacings [Å]."""
     intensity: np.ndarray
+    """Intensities [% of the strongest]."""
     hkl: Sequence[str]
+    """Miller indices as text."""
 
 
 @dataclass(frozen=True)
 class StickFigure:
-    """The figure of the references, and what of it changes."""
+    """The figure of the references and its data sources."""
 
     plot: figure
     lines: ColumnDataSource
@@ -64,7 +69,7 @@ class StickFigure:
 
 
 def stick_figure(shared: Range1d, *, left_border: int) -> StickFigure:
-    """An empty figure of sticks that shares a horizontal range; a stick that is tapped keeps its hkl beside it."""
+    """An empty stick figure with a shared horizontal range; tapping a stick labels it with its hkl."""
     plot = figure(
         height=_ROW, sizing_mode="stretch_width", x_range=shared, y_range=Range1d(0, 1), tools="",
         toolbar_location=None, min_border_left=left_border, output_backend="canvas", visible=False,
@@ -91,12 +96,12 @@ def stick_figure(shared: Range1d, *, left_border: int) -> StickFigure:
     return StickFigure(plot, lines, names, tapped)
 
 
-def draw_sticks(target: StickFigure, rows: Sequence[StickRow]) -> None:
-    """Show these references, the first on top, each in a row of its own."""
+def draw_sticks(target: StickFigure, rows: Sequence[ReferenceSticks]) -> None:
+    """Draw references, one row each, the first on top."""
     kept = [row.intensity >= WEAKEST_DRAWN for row in rows]
     columns: dict[str, list[object]] = {name: [] for name in _LINE_COLUMNS}
-    for place, (row, drawn) in enumerate(zip(rows, kept, strict=True)):
-        base = float(len(rows) - 1 - place)
+    for index, (row, drawn) in enumerate(zip(rows, kept, strict=True)):
+        base = float(len(rows) - 1 - index)
         heights = base + SHORTEST_STICK + (0.7 - SHORTEST_STICK) * row.intensity[drawn] / 100
         columns["x"] += row.x[drawn].tolist()
         columns["low"] += [base] * int(drawn.sum())
@@ -111,7 +116,7 @@ def draw_sticks(target: StickFigure, rows: Sequence[StickRow]) -> None:
     target.lines.data = columns
     target.names.data = {
         "x": [0] * len(rows),
-        "y": [float(len(rows) - place) for place in range(len(rows))],
+        "y": [float(len(rows) - index) for index in range(len(rows))],
         "text": [shorten(row.name, limit=40) for row in rows],
         "colour": [row.colour for row in rows],
     }
@@ -121,14 +126,14 @@ def draw_sticks(target: StickFigure, rows: Sequence[StickRow]) -> None:
 
 @dataclass(frozen=True)
 class Overview:
-    """The whole range of one pattern, small, with the range that the plot above shows; it can be dragged."""
+    """One pattern over its whole range, with a draggable box for the range of the plot above."""
 
     plot: figure
     line: ColumnDataSource
 
 
 def overview_figure(shown: Range1d, *, left_border: int) -> Overview:
-    """An empty overview that moves a range."""
+    """An empty overview that controls a range."""
     plot = figure(
         height=64, sizing_mode="stretch_width", x_range=Range1d(5, 90), y_range=Range1d(0, 1.05), tools="",
         toolbar_location=None, min_border_left=left_border, output_backend="canvas", visible=False,
@@ -143,7 +148,7 @@ def overview_figure(shown: Range1d, *, left_border: int) -> Overview:
 
 
 def draw_overview(target: Overview, *, x: np.ndarray, intensity: np.ndarray, low: float, high: float) -> None:
-    """Show a pattern over the range from `low` to `high`; a pattern without points hides the overview."""
+    """Draw a pattern over the range from `low` to `high`; without points the overview is hidden."""
     target.plot.visible = bool(x.size)
     if not x.size:
         return

@@ -1,4 +1,4 @@
-"""The list of references: structures whose lines are drawn under the patterns; drawn or removed here."""
+"""The table of reference structures, whose reflections are drawn below the patterns."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from xxact_app.ui.theme import TEXT_CSS, palette
 
 _COLUMNS = ["drawn", "colour", "name", "formula", "space_group", "lines"]
 _TITLES = {
-    "drawn": "Draw", "colour": "Colour", "name": "File", "formula": "Formula", "space_group": "Space group",
-    "lines": "Lines",
+    "drawn": "Show", "colour": "Colour", "name": "File", "formula": "Formula", "space_group": "Space group",
+    "lines": "Reflections",
 }  # fmt: skip
-_WIDTHS = {"drawn": 62, "colour": 74, "name": 230, "formula": 150, "space_group": 130, "lines": 76}
+_WIDTHS = {"drawn": 62, "colour": 74, "name": 230, "formula": 150, "space_group": 130, "lines": 100}
 
 
 class ReferenceList:
-    """A table of the session's references; `panel` is the table with its buttons."""
+    """The table of the references of a session; `panel` holds it and its buttons."""
 
     def __init__(self, session: Session, store: Store) -> None:
         self.session, self.store = session, store
@@ -38,9 +38,9 @@ class ReferenceList:
             label="Remove selected", icon="delete", variant="outlined", size="small", color="error", margin=0,
             on_click=self._remove, disabled=True,
         )  # fmt: skip
-        words = "<p class='muted'>Dropped CIFs of structures; their calculated lines stand under the plot.</p>"
+        hint = "<p class='muted'>Structures from CIF files; their calculated reflections are drawn below.</p>"
         self.panel = pn.Column(
-            pn.pane.HTML(f"<h2>References</h2>{words}", stylesheets=[TEXT_CSS], margin=(12, 0, 4, 0)),
+            pn.pane.HTML(f"<h2>References</h2>{hint}", stylesheets=[TEXT_CSS], margin=(12, 0, 4, 0)),
             pn.FlexBox(self.remove, margin=(0, 0, 8, 0)), self.table, sizing_mode="stretch_width", margin=0,
             visible=False,
         )  # fmt: skip
@@ -68,7 +68,7 @@ class ReferenceList:
             self.panel.visible = bool(len(self.table.value))
 
     def _clicked(self, event: CellClickEvent) -> None:
-        """Draw the lines of the clicked tick, or draw them no longer."""
+        """Show or hide the reflections of the clicked row."""
         key, hidden = list(self.store.references)[event.row], self.session.hidden_references
         others = [other for other in hidden if other != key]
         self.session.hidden_references = others if key in hidden else [*hidden, key]
@@ -84,11 +84,11 @@ class ReferenceList:
 
 
 def _plain_formula(formula: str) -> str:
-    """A reduced formula without its ones."""
+    """A reduced formula without factors of one."""
     return safe_text(re.sub(r"(?<=[A-Za-z])1(?![0-9.])", "", formula))
 
 
 def reference_colours(session: Session) -> dict[str, str]:
-    """Colour of each reference, from the other end of the series that the patterns begin."""
+    """Colour of each reference, from the end of the series whose beginning the patterns use."""
     series = palette(dark=session.dark).series
     return {key: series[-1 - number % len(series)] for number, key in enumerate(session.references)}

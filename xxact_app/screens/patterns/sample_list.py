@@ -1,4 +1,4 @@
-"""The list of patterns: range, points, step, wavelength, format and warnings of each; drawn or removed here."""
+"""The table of patterns: range, points, step, wavelength, format and warnings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xxact_app.ui.theme import TEXT_CSS
 
 _COLUMNS = ["drawn", "name", "range", "points", "step", "wavelength", "format", "notes"]
 _TITLES = {
-    "drawn": "Draw", "name": "File", "range": "Range [° 2θ]", "points": "Points", "step": "Step [°]",
+    "drawn": "Show", "name": "File", "range": "Range [° 2θ]", "points": "Points", "step": "Step [°]",
     "wavelength": "Wavelength", "format": "Format", "notes": "Notes",
 }  # fmt: skip
 _WIDTHS = {
@@ -27,7 +27,7 @@ DRAWN = {"type": "tickCross", "tickElement": "<span>☑</span>", "crossElement":
 
 
 class PatternList:
-    """A table of the session's patterns; `panel` is the table with its buttons."""
+    """The table of the patterns of a session; `panel` holds it and its buttons."""
 
     def __init__(self, session: Session, store: Store) -> None:
         self.session, self.store = session, store
@@ -40,14 +40,14 @@ class PatternList:
             label="Remove selected", icon="delete", variant="outlined", size="small", color="error", margin=0,
             on_click=self._remove, disabled=True,
         )  # fmt: skip
-        self.draw_all = pmui.Button(label="Draw all", variant="text", size="small", margin=0, on_click=self._draw_all)
-        self.draw_selected = pmui.Button(
-            label="Draw selected only", variant="text", size="small", margin=0, on_click=self._draw_selected,
+        self.show_all = pmui.Button(label="Show all", variant="text", size="small", margin=0, on_click=self._show_all)
+        self.show_selected = pmui.Button(
+            label="Show selected only", variant="text", size="small", margin=0, on_click=self._show_selected,
             disabled=True,
         )  # fmt: skip
         self.panel = pn.Column(
             pn.pane.HTML("<h2>Patterns</h2>", stylesheets=[TEXT_CSS], margin=(8, 0, 4, 0)),
-            pn.FlexBox(self.draw_all, self.draw_selected, self.remove, gap="8px", margin=(0, 0, 8, 0)),
+            pn.FlexBox(self.show_all, self.show_selected, self.remove, gap="8px", margin=(0, 0, 8, 0)),
             self.table, sizing_mode="stretch_width", margin=0, visible=False,
         )  # fmt: skip
         session.param.watch(self._update, ["files", "hidden", "wavelengths", "scans"])
@@ -63,12 +63,12 @@ class PatternList:
         sample, wavelength = self.store.samples[key], self.store.wavelength(key)
         pattern = sample.pattern
         step = float(np.median(np.diff(pattern.two_theta))) if pattern.two_theta.size > 1 else float("nan")
-        stated = "missing" if wavelength is None else f"{wavelength:.5g} Å"
-        given = " (entered)" if key in self.session.wavelengths else ""
+        text = "missing" if wavelength is None else f"{wavelength:.5g} Å"
+        origin = " (entered)" if key in self.session.wavelengths else ""
         notes = safe_message("; ".join(pattern.warnings)) if pattern.warnings else ""
         return [
             key not in self.session.hidden, sample.name, f"{pattern.two_theta[0]:.2f}–{pattern.two_theta[-1]:.2f}",
-            pattern.two_theta.size, f"{step:.4g}", stated + given, safe_message(pattern.format), notes,
+            pattern.two_theta.size, f"{step:.4g}", text + origin, safe_message(pattern.format), notes,
         ]  # fmt: skip
 
     def _update(self, *_events: object) -> None:
@@ -81,13 +81,13 @@ class PatternList:
         return [key for key in self.session.files if key in self.store.samples]
 
     def _clicked(self, event: CellClickEvent) -> None:
-        """Draw the pattern of the clicked tick, or draw it no longer."""
+        """Show or hide the pattern of the clicked row."""
         key = self._keys()[event.row]
         hidden = [other for other in self.session.hidden if other != key]
         self.session.hidden = hidden if key in self.session.hidden else [*hidden, key]
 
     def _selected(self, _event: object = None) -> None:
-        self.remove.disabled = self.draw_selected.disabled = not self.table.selection
+        self.remove.disabled = self.show_selected.disabled = not self.table.selection
 
     def _remove(self, _event: object = None) -> None:
         keys = self._keys()
@@ -95,10 +95,10 @@ class PatternList:
         self.table.selection = []
         self.session.remove(selected)
 
-    def _draw_all(self, _event: object = None) -> None:
+    def _show_all(self, _event: object = None) -> None:
         self.session.hidden = []
 
-    def _draw_selected(self, _event: object = None) -> None:
+    def _show_selected(self, _event: object = None) -> None:
         keys = self._keys()
         selected = {keys[number] for number in self.table.selection if number < len(keys)}
         self.session.hidden = [key for key in keys if key not in selected]

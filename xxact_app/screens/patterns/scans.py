@@ -1,4 +1,4 @@
-"""The form that chooses among the scans of a file that holds several."""
+"""The form for the scan of a file with several scans."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_OFFERED = 500
 
 
 class ScanForm:
-    """A file of several scans, and which of them is read; `panel` is the form, hidden where no file has several."""
+    """Selects the scan of a file with several; `panel` is the form, hidden where no file has several scans."""
 
     def __init__(self, session: Session, store: Store) -> None:
         self.session, self.store = session, store
@@ -47,7 +47,7 @@ class ScanForm:
             f"{number + 1} of {count}": number for number in range(min(count, _MOST_OFFERED))
         }
         if count > 1:
-            options["all, summed"] = "sum"
+            options["sum of all scans"] = "sum"
         self._writing = True
         self.scan.param.update(options=options, value=self.session.scans.get(key, 0) if options else None)
         self._writing = False

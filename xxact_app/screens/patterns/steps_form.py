@@ -1,4 +1,4 @@
-"""The preparation as a form: the usual controls, and all steps in order, each of which can be changed or taken out."""
+"""The processing steps as a form: common settings, and the list of all steps with their settings."""
 
 from __future__ import annotations
 
@@ -31,54 +31,56 @@ from xxact_app.ui.safe_text import safe_message
 from xxact_app.ui.theme import TEXT_CSS
 from xxact_core.errors import InputError
 
-LARGEST_SMEARING = 0.5
+LARGEST_BROADENING = 0.5
 LARGEST_ZERO_SHIFT = 1.0
-"""What the usual controls offer [deg]; the list of steps goes further."""
+"""Limits of the common settings [deg]; the list of steps allows more."""
 
-_BACKGROUNDS = {"arPLS (smooth)": "arpls", "SNIP (peak clipping)": "snip", "none (keep it)": "none"}
+_BACKGROUNDS = {"arPLS": "arpls", "SNIP": "snip", "none": "none"}
 _FIELD: dict[str, Any] = {"sizing_mode": "stretch_width", "size": "small"}
 _MOST_NUMBERS = 3
 
 
 class StepsForm:
-    """Edits the session's steps; `panel` is the form."""
+    """Edits the processing steps of a session; `quick` holds the common settings, `panel` the list of steps."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self._writing = False
         self._names: dict[pmui.FloatInput | pmui.Select, str] = {}
         self.background = pmui.Select(label="Background", options=_BACKGROUNDS, margin=(8, 0), **_FIELD)
-        self.smearing = pmui.FloatSlider(
-            label="Smearing σ [° 2θ]", start=0, end=LARGEST_SMEARING, step=0.01, margin=(8, 14), **_FIELD
+        self.broadening = pmui.FloatSlider(
+            label="Broadening σ [° 2θ]", start=0, end=LARGEST_BROADENING, step=0.01, margin=(8, 14), **_FIELD
         )
         self.zero_shift = pmui.FloatInput(
-            label="Zero shift [° 2θ], added to every angle", start=-LARGEST_ZERO_SHIFT, end=LARGEST_ZERO_SHIFT,
+            label="Zero shift [° 2θ]", start=-LARGEST_ZERO_SHIFT, end=LARGEST_ZERO_SHIFT,
             step=0.01, margin=(8, 0), **_FIELD,
         )  # fmt: skip
-        self.steps = pmui.RadioBoxGroup(label="In this order", options={}, inline=False, size="small", margin=0)
-        self.help = _words()
-        self.done = pmui.Checkbox(label="Do this step", size="small", margin=0)
+        self.steps = pmui.RadioBoxGroup(
+            label="Processing steps, in order", options={}, inline=False, size="small", margin=0
+        )
+        self.help = _text()
+        self.enabled = pmui.Checkbox(label="Apply this step", size="small", margin=0)
         self.numbers = [pmui.FloatInput(label="", margin=(8, 0), visible=False, **_FIELD) for _ in range(_MOST_NUMBERS)]
         self.choice = pmui.Select(label="", options=[], margin=(8, 0), visible=False, **_FIELD)
-        self.earlier = _button("Earlier", lambda: move_step(self._steps, self._place, by=-1), self, shift=-1)
-        self.later = _button("Later", lambda: move_step(self._steps, self._place, by=1), self, shift=1)
+        self.earlier = _button("Move up", lambda: move_step(self._steps, self._place, by=-1), self, shift=-1)
+        self.later = _button("Move down", lambda: move_step(self._steps, self._place, by=1), self, shift=1)
         self.remove = _button("Remove", lambda: remove_step(self._steps, self._place), self, shift=-1)
-        self.look = pmui.Button(label="Show the pattern after it", variant="text", size="small", margin=0)
-        self.look.on_click(self._look)
+        self.show_result = pmui.Button(label="Show result", variant="text", size="small", margin=0)
+        self.show_result.on_click(self._show_result)
         self.add = pmui.Select(label="Add a step", options={}, margin=(8, 0), **_FIELD)
-        self.told = _words()
-        self.quick = pn.Column(self.background, self.smearing, self.zero_shift, sizing_mode="stretch_width", margin=0)
+        self.message = _text()
+        self.quick = pn.Column(self.background, self.broadening, self.zero_shift, sizing_mode="stretch_width", margin=0)
         self.panel = pn.Column(
-            pn.pane.HTML("<h3>All steps</h3>", stylesheets=[TEXT_CSS], margin=(12, 0, 0, 0)),
-            self.steps, self.help, self.done, self.choice, *self.numbers,
-            pn.FlexBox(self.earlier, self.later, self.remove, self.look, gap="4px", margin=(4, 0)),
-            self.add, self.told, sizing_mode="stretch_width", margin=0,
+            pn.pane.HTML("<h3>Processing steps</h3>", stylesheets=[TEXT_CSS], margin=(12, 0, 0, 0)),
+            self.steps, self.help, self.enabled, self.choice, *self.numbers,
+            pn.FlexBox(self.earlier, self.later, self.remove, self.show_result, gap="4px", margin=(4, 0)),
+            self.add, self.message, sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
         self.background.param.watch(self._choose_background, "value")
-        self.smearing.param.watch(lambda event: self._set("smooth", sigma=event.new), "value")
+        self.broadening.param.watch(lambda event: self._set("smooth", sigma=event.new), "value")
         self.zero_shift.param.watch(lambda event: self._set("zero_shift", shift=event.new), "value")
         self.steps.param.watch(self._update, "value")
-        self.done.param.watch(self._switch, "value")
+        self.enabled.param.watch(self._switch, "value")
         for field in (self.choice, *self.numbers):
             field.param.watch(self._change, "value")
         self.add.param.watch(self._add, "value")
@@ -91,11 +93,11 @@ class StepsForm:
 
     @property
     def _place(self) -> int:
-        """Place of the step that is looked at."""
+        """Index of the selected step."""
         return min(self.steps.value or 0, len(self._steps) - 1)
 
     def _update(self, _event: object = None) -> None:
-        """Show the session's steps, and the settings of the one that is looked at."""
+        """Show the steps of the session and the settings of the selected one."""
         if self._writing:
             return
         self._writing = True
@@ -111,13 +113,13 @@ class StepsForm:
         kind, name = KINDS[step["step"]], step["step"]
         method = value_of(steps, "subtract_background", "method") or "none"
         self.background.value = method
-        self.smearing.value = min(value_of(steps, "smooth", "sigma") or 0.0, LARGEST_SMEARING)
+        self.broadening.value = min(value_of(steps, "smooth", "sigma") or 0.0, LARGEST_BROADENING)
         shift = value_of(steps, "zero_shift", "shift") or 0.0
         self.zero_shift.value = max(-LARGEST_ZERO_SHIFT, min(shift, LARGEST_ZERO_SHIFT))
         labels = {_label(number, other): number for number, other in enumerate(steps)}
         self.steps.param.update(options=labels, value=place)
         self.help.object = f"<p class='muted'>{kind.words}</p>"
-        self.done.param.update(value=not step.get("off"), visible=name not in NEEDED)
+        self.enabled.param.update(value=not step.get("off"), visible=name not in NEEDED)
         self.earlier.disabled = not can_move(steps, place, by=-1)
         self.later.disabled = not can_move(steps, place, by=1)
         self.remove.disabled = name in NEEDED
@@ -132,7 +134,7 @@ class StepsForm:
         numbers = [setting for setting in counting if not setting.choices]
         for row, field in enumerate(self.numbers):
             self._show_number(field, numbers[row] if row < len(numbers) else None, values)
-        added = {"choose a step …": "", **{KINDS[other].label: other for other in addable(steps)}}
+        added = {"select …": "", **{KINDS[other].label: other for other in addable(steps)}}
         self.add.param.update(options=added, value="")
 
     def _show_number(self, field: pmui.FloatInput, setting: Setting | None, values: dict[str, Any]) -> None:
@@ -145,16 +147,16 @@ class StepsForm:
             self._names[field] = setting.name
 
     def edit(self, make: Callable[[], list[dict[str, Any]]], *, place: int | None = None) -> None:
-        """Take up the steps that `make` makes, and look at the one at `place`; what is impossible is told."""
+        """Apply the steps that `make` returns and select the one at `place`; an invalid change shows a message."""
         if self._writing:
             return
         try:
             steps = make()
         except InputError as error:
-            self.told.object = f"<p class='wrong'>{safe_message(error)}</p>"
+            self.message.object = f"<p class='wrong'>{safe_message(error)}</p>"
             self._update()
             return
-        self.told.object = ""
+        self.message.object = ""
         if place is not None:
             self._writing = True
             labels = {_label(number, other): number for number, other in enumerate(steps)}
@@ -176,7 +178,7 @@ class StepsForm:
             self.edit(lambda: switch_step(self._steps, place, on=False))
 
     def _switch(self, _event: object = None) -> None:
-        self.edit(lambda: switch_step(self._steps, self._place, on=self.done.value))
+        self.edit(lambda: switch_step(self._steps, self._place, on=self.enabled.value))
 
     def _change(self, event: param.parameterized.Event) -> None:
         if event.new is not None and not self._writing:
@@ -188,12 +190,12 @@ class StepsForm:
             before = sum(list(KINDS).index(step["step"]) <= list(KINDS).index(name) for step in self._steps)
             self.edit(lambda: add_step(self._steps, name), place=before)
 
-    def _look(self, _event: object = None) -> None:
+    def _show_result(self, _event: object = None) -> None:
         self.session.param.update(stage="step", shown_step=self._place)
 
 
 def _button(label: str, make: Callable[[], list[dict[str, Any]]], form: StepsForm, *, shift: int) -> pmui.Button:
-    """A button that changes the list; the step that is looked at afterwards stands `shift` further."""
+    """A button that changes the list and then moves the selection by `shift`."""
     button = pmui.Button(label=label, variant="outlined", size="small", margin=0)
     button.on_click(lambda _event: form.edit(make, place=form.steps.value + shift))
     return button
@@ -205,5 +207,5 @@ def _label(place: int, step: dict[str, Any]) -> str:
     return f"{place + 1}. {KINDS[step['step']].label}{': ' if settings else ''}{settings}{off}"
 
 
-def _words() -> pn.pane.HTML:
+def _text() -> pn.pane.HTML:
     return pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0)

@@ -1,4 +1,4 @@
-"""Words, tables, files and the program of the Patterns screen."""
+"""Texts, tables, files and Python code of the Patterns screen."""
 
 from __future__ import annotations
 
@@ -13,65 +13,68 @@ from xxact_app.plots.export import columns_to_csv, columns_to_netcdf, figure_to_
 from xxact_app.plots.patterns import WATERFALL_STEP, Curve, to_scale
 from xxact_app.samples.processing_steps import KINDS, steps_to_preparation
 from xxact_app.samples.store import HIDDEN, Store
-from xxact_app.screens.patterns.companion_plots import WEAKEST_DRAWN, StickRow
+from xxact_app.screens.patterns.companion_plots import WEAKEST_DRAWN, ReferenceSticks
 from xxact_app.session.session import Session
 from xxact_core.quantities import AXES
 
 _MOST_ROWS = 40
-"""Lines of a reference in its table; the file has all of them."""
+"""Reflections of a reference listed in its table; the CSV file holds all."""
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What the plot shows: curves with their keys, rows of sticks, the axis in words, and what cannot be drawn.
-
-    `lines_at` says for which wavelength the sticks stand where they do; `absent` is name → why.
-    """
+class DrawnPatterns:
+    """The content of the plots of the Patterns screen."""
 
     keys: list[str]
+    """Keys of the samples drawn, in the order of `curves`."""
     curves: list[Curve]
-    rows: list[StickRow]
+    """The patterns."""
+    rows: list[ReferenceSticks]
+    """The reflections of the references."""
     x_label: str
-    lines_at: str
+    """Label of the horizontal axis, with its unit."""
+    sticks_note: str
+    """The wavelength for which the reflections are calculated, as a safe text."""
     absent: dict[str, str]
+    """Name of each pattern that cannot be drawn → the reason."""
 
 
-def summary(shown: Shown, session: Session) -> str:
-    """What is drawn, for those who do not see it, and what cannot be drawn, as safe HTML."""
-    lines = [f"<p>Not drawn: {html.escape(name)} ({html.escape(reason)}).</p>" for name, reason in shown.absent.items()]
-    count = f"{len(shown.curves)} of {len(session.files)} patterns drawn"
-    if session.stage == "gridded" and shown.curves:
-        text = f"{count} as the model reads them: after all steps, scaled to 100 on 5–90°."
+def summary(drawn: DrawnPatterns, session: Session) -> str:
+    """What the plots show and which patterns cannot be drawn, as safe HTML."""
+    lines = [f"<p>Not shown: {html.escape(name)} ({html.escape(reason)}).</p>" for name, reason in drawn.absent.items()]
+    count = f"{len(drawn.curves)} of {len(session.files)} patterns shown"
+    if session.stage == "gridded" and drawn.curves:
+        text = f"{count} as model input: after all processing steps, scaled to a maximum of 100 on 5–90°."
         if session.show_windows:
-            text += f" Dotted: its 17 windows. Hatched: {HIDDEN}."
+            text += f" Dotted: the 17 windows. Hatched: {HIDDEN}."
         lines.append(f"<p class='muted'>{text}</p>")
-    elif session.stage == "step" and shown.curves:
+    elif session.stage == "step" and drawn.curves:
         place = min(session.shown_step, len(session.steps) - 1)
         label = KINDS[session.steps[place]["step"]].label
         lines.append(f"<p class='muted'>{count} after step {place + 1} of {len(session.steps)}, {label}.</p>")
-    elif shown.curves:
+    elif drawn.curves:
         lines.append(f"<p class='muted'>{count} as measured.</p>")
-    if shown.rows:
-        count = "1 reference" if len(shown.rows) == 1 else f"{len(shown.rows)} references"
-        lines.append(f"<p class='muted'>Below: calculated lines of {count}, {shown.lines_at}.</p>")
+    if drawn.rows:
+        count = "1 reference" if len(drawn.rows) == 1 else f"{len(drawn.rows)} references"
+        lines.append(f"<p class='muted'>Below: calculated reflections of {count}, {drawn.sticks_note}.</p>")
     return "".join(lines)
 
 
-def twin(shown: Shown) -> str:
-    """The plot as tables: range and strongest point of each pattern, and the lines of each reference."""
-    rows = "".join(_curve_row(curve) for curve in shown.curves)
+def tables(drawn: DrawnPatterns) -> str:
+    """The plots as tables: range and maximum of each pattern, and the reflections of each reference; safe HTML."""
+    rows = "".join(_curve_row(curve) for curve in drawn.curves)
     text = ""
     if rows:
-        head = "<th>Pattern</th><th>Points</th><th>2θ from</th><th>to</th><th>Strongest at 2θ</th><th>d</th><th>I</th>"
+        head = "<th>Pattern</th><th>Points</th><th>2θ from</th><th>to</th><th>Maximum at 2θ</th><th>d</th><th>I</th>"
         text = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    for row in shown.rows:
+    for row in drawn.rows:
         kept = np.flatnonzero(row.intensity >= WEAKEST_DRAWN)
         cells = "".join(
             f"<tr><td>{row.hkl[n]}</td><td>{row.two_theta[n]:.3f}°</td><td>{row.d[n]:.4f} Å</td>"
             f"<td>{row.intensity[n]:.1f} %</td></tr>"
             for n in kept[:_MOST_ROWS]
         )
-        more = f", the first {_MOST_ROWS} of {kept.size} lines" if kept.size > _MOST_ROWS else ""
+        more = f", the first {_MOST_ROWS} of {kept.size} reflections" if kept.size > _MOST_ROWS else ""
         head = "<th>hkl</th><th>2θ</th><th>d</th><th>I</th>"
         text += f"<h3>{html.escape(row.name)}{more}</h3>"
         text += f"<table><thead><tr>{head}</tr></thead><tbody>{cells}</tbody></table>"
@@ -88,52 +91,52 @@ def _curve_row(curve: Curve) -> str:
     )
 
 
-def to_columns(shown: Shown) -> dict[str, np.ndarray]:
-    """The curves, a row a point: pattern, angle [deg], spacing [Å], intensity and fitted background."""
+def to_columns(drawn: DrawnPatterns) -> dict[str, np.ndarray]:
+    """The curves with one row per point: pattern, 2θ [deg], d [Å], intensity and fitted background."""
     nothing = np.zeros(0)
     parts: dict[str, list[np.ndarray]] = {
-        "pattern": [np.repeat(curve.name, curve.x.size) for curve in shown.curves],
-        "two_theta": [np.round(curve.two_theta, 6) for curve in shown.curves],
-        "d": [np.round(curve.d, 6) for curve in shown.curves],
-        "intensity": [curve.intensity for curve in shown.curves],
+        "pattern": [np.repeat(curve.name, curve.x.size) for curve in drawn.curves],
+        "two_theta": [np.round(curve.two_theta, 6) for curve in drawn.curves],
+        "d": [np.round(curve.d, 6) for curve in drawn.curves],
+        "intensity": [curve.intensity for curve in drawn.curves],
         "background": [
-            np.full(curve.x.size, np.nan) if curve.background is None else curve.background for curve in shown.curves
+            np.full(curve.x.size, np.nan) if curve.background is None else curve.background for curve in drawn.curves
         ],
     }
     return {name: np.concatenate(arrays) if arrays else nothing for name, arrays in parts.items()}
 
 
-def lines_to_csv(shown: Shown) -> bytes:
-    """The lines of the references, a row a line, as CSV."""
+def reflections_to_csv(drawn: DrawnPatterns) -> bytes:
+    """The reflections of the references as CSV, one row each."""
     columns = {
-        "reference": [np.repeat(row.name, row.x.size) for row in shown.rows],
-        "hkl": [np.array(row.hkl, dtype=str) for row in shown.rows],
-        "two_theta": [np.round(row.two_theta, 6) for row in shown.rows],
-        "d": [np.round(row.d, 6) for row in shown.rows],
-        "intensity": [np.round(row.intensity, 4) for row in shown.rows],
+        "reference": [np.repeat(row.name, row.x.size) for row in drawn.rows],
+        "hkl": [np.array(row.hkl, dtype=str) for row in drawn.rows],
+        "two_theta": [np.round(row.two_theta, 6) for row in drawn.rows],
+        "d": [np.round(row.d, 6) for row in drawn.rows],
+        "intensity": [np.round(row.intensity, 4) for row in drawn.rows],
     }
     return columns_to_csv({name: np.concatenate(parts) if parts else np.zeros(0) for name, parts in columns.items()})
 
 
-def to_csv(shown: Shown) -> bytes:
+def to_csv(drawn: DrawnPatterns) -> bytes:
     """The curves as CSV."""
-    return columns_to_csv(to_columns(shown))
+    return columns_to_csv(to_columns(drawn))
 
 
-def to_netcdf(shown: Shown, session: Session) -> bytes:
-    """The curves as netCDF, with the steps in its attributes."""
+def to_netcdf(drawn: DrawnPatterns, session: Session) -> bytes:
+    """The curves as netCDF, with the processing steps in its attributes."""
     about = {"stage": session.stage, "steps": json.dumps(session.steps)}
     units = {"two_theta": "degree", "d": "angstrom"}
-    return columns_to_netcdf(to_columns(shown), dimension="point", units=units, about=about)
+    return columns_to_netcdf(to_columns(drawn), dimension="point", units=units, about=about)
 
 
-def to_picture(shown: Shown, session: Session, *, kind: str) -> bytes:
-    """What is drawn, in its arrangement, scale and axis, as PNG or SVG."""
+def to_picture(drawn: DrawnPatterns, session: Session, *, kind: str) -> bytes:
+    """The plots as drawn, as PNG or SVG."""
     drawing, (axes,) = new_figure()
     apart = {"overlay": 0.0, "offset": 1.0, "waterfall": WATERFALL_STEP}[session.arrangement]
-    for number, curve in reversed(list(enumerate(shown.curves))):
+    for number, curve in reversed(list(enumerate(drawn.curves))):
         largest = float(np.nanmax(curve.intensity))
-        factor = 100 / largest if len(shown.curves) > 1 and largest > 0 else 1.0
+        factor = 100 / largest if len(drawn.curves) > 1 and largest > 0 else 1.0
         heights = to_scale(curve.intensity * factor, scale=session.scale)
         stretch, base = (1 / (float(np.nanmax(heights)) or 1.0), number * apart) if apart else (1.0, 0.0)
         if session.arrangement == "waterfall":
@@ -143,30 +146,30 @@ def to_picture(shown: Shown, session: Session, *, kind: str) -> bytes:
             fitted = to_scale(curve.background * factor, scale=session.scale) * stretch + base
             axes.plot(curve.x, fitted, color=line.get_color(), lw=0.9, ls="--")
     low, high = axes.get_ylim()
-    for number, row in enumerate(shown.rows):
+    for number, row in enumerate(drawn.rows):
         depth = 0.06 * (high - low)
         foot = low - (number + 1) * depth
         tops = foot + 0.8 * depth * np.maximum(row.intensity, 3) / 100
         axes.vlines(row.x, foot, tops, color=row.colour, lw=0.8, label=row.name)
     scale = {"linear": "", "root": ", √ scale", "log": ", log₁₀"}[session.scale]
-    unit = "% of each maximum" if len(shown.curves) > 1 else "as drawn"
-    axes.set(xlabel=shown.x_label, ylabel=f"Intensity ({unit}{scale})")
-    if shown.curves:
-        finite = np.concatenate([curve.x[np.isfinite(curve.x)] for curve in shown.curves])
+    unit = "% of each maximum" if len(drawn.curves) > 1 else "as drawn"
+    axes.set(xlabel=drawn.x_label, ylabel=f"Intensity ({unit}{scale})")
+    if drawn.curves:
+        finite = np.concatenate([curve.x[np.isfinite(curve.x)] for curve in drawn.curves])
         axes.set_xlim(finite.min(), finite.max())
-    if shown.curves or shown.rows:
+    if drawn.curves or drawn.rows:
         for text in axes.legend(fontsize=7, frameon=False).get_texts():
             text.set_parse_math(False)
     return figure_to_bytes(drawing, "svg" if kind == "svg" else "png")
 
 
-def python_of(shown: Shown, session: Session, store: Store) -> str:
-    """A program that reads the files that are drawn, does the same steps and draws the same curves."""
-    if not shown.keys:
+def python_code(drawn: DrawnPatterns, session: Session, store: Store) -> str:
+    """Python code that reads the files shown, applies the same steps and draws the same curves."""
+    if not drawn.keys:
         return ""
     files = [
         (store.samples[key].file, store.wavelength(key) if key in session.wavelengths else None,
-         session.scans.get(key, 0)) for key in shown.keys
+         session.scans.get(key, 0)) for key in drawn.keys
     ]  # fmt: skip
     steps = store.stages.shown_steps()
     names = sorted({type(step).__name__ for step in steps})
@@ -183,7 +186,7 @@ def python_of(shown: Shown, session: Session, store: Store) -> str:
     lines += [f"from xxact_core.processing.steps import {', '.join(names)}"] if names else []
     lines += [
         "",
-        "files = [  # name, wavelength [Å] where it was given, scan",
+        "files = [  # file, wavelength [Å] or None for that of the file, scan",
         *(f"    {file!r}," for file in files),
         "]",
     ]
@@ -210,12 +213,12 @@ def python_of(shown: Shown, session: Session, store: Store) -> str:
     y = {"linear": "intensity", "root": "np.sqrt(np.maximum(intensity, 0))", "log": "np.maximum(intensity, 0.01)"}
     lines.append(f"    axes.plot({x}, {y[session.scale]}, label=file)")
     lines += ['axes.set_yscale("log")'] if session.scale == "log" else []
-    lines += [f"axes.set_xlabel({shown.x_label!r})", "axes.legend()", 'figure.savefig("patterns.png")']
+    lines += [f"axes.set_xlabel({drawn.x_label!r})", "axes.legend()", 'figure.savefig("patterns.png")']
     return _without_unused("\n".join(lines) + "\n")
 
 
 def _without_unused(program: str) -> str:
-    """The program without imported names that nothing of it uses."""
+    """The code without unused imports."""
     line = "from xxact_core.patterns.conversions import "
     used = [name for name in ("CU_K_ALPHA", "two_theta_to_d", "two_theta_to_q") if program.count(name) > 1]
     wanted = f"{line}{', '.join(used)}\n" if used else ""
@@ -223,5 +226,5 @@ def _without_unused(program: str) -> str:
 
 
 def preparation_to_json(session: Session) -> bytes:
-    """The steps that are done, as `--preparation` takes them."""
+    """The enabled steps, as the option `--preparation` reads them."""
     return json.dumps(steps_to_preparation(session.steps).to_dict(), indent=2).encode()

@@ -1,4 +1,4 @@
-"""The Patterns screen: what was dropped, how it looks at each stage on its way to the model, and what is done to it."""
+"""The Patterns screen: patterns at each stage of processing, reference structures, and processing steps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xxact_app.samples.store import Store
 from xxact_app.samples.wavelength_form import WavelengthForm
 from xxact_app.screens.patterns import text as words
 from xxact_app.screens.patterns.companion_plots import (
-    StickRow,
+    ReferenceSticks,
     draw_overview,
     draw_sticks,
     overview_figure,
@@ -36,25 +36,25 @@ _LAYOUT = grid_css(
 )
 _AXIS_LABELS = {"2θ": "two_theta", "q": "q", "d": "d"}
 _SCALE_LABELS = {"linear": "linear", "√": "root", "log": "log"}
-_STAGE_LABELS = {"As measured": "measured", "After a step": "step", "As the model sees it": "gridded"}
+_STAGE_LABELS = {"As measured": "measured", "After a step": "step", "Model input": "gridded"}
 _ARRANGEMENT_LABELS = {"Overlay": "overlay", "Stacked": "offset", "Waterfall": "waterfall"}
 OTHER_WAVELENGTH = 0.005
-"""Wavelengths that differ by more [Å] have their lines elsewhere: Kα1 and the mean of Kα have not."""
+"""Difference of wavelengths [Å] from which reflections are at visibly other angles; that of Kα1 and mean Kα is less."""
 
-_EMPTY = "<p class='muted'>No pattern yet. Drop files anywhere on this page, or load the example data.</p>"
+_EMPTY = "<p class='muted'>No patterns loaded. Drop files anywhere on this page, or load the example data.</p>"
 _WIDE = {"sizing_mode": "stretch_width", "margin": 0}
 
 
 class PatternsScreen:
-    """Draws the session's patterns; `panel` is the screen."""
+    """Draws the patterns of a session; `panel` is the screen."""
 
     def __init__(self, session: Session, store: Store) -> None:
         self.session, self.store = session, store
         self.figure = pattern_figure(height=360)
         self.sticks = stick_figure(self.figure.plot.x_range, left_border=LEFT_BORDER)
         self.overview = overview_figure(self.figure.plot.x_range, left_border=LEFT_BORDER)
-        self.note = pn.pane.HTML(_EMPTY, stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=(0, 0, 4, 0))
-        self.twin = pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=(8, 0, 0, 0))
+        self.summary = pn.pane.HTML(_EMPTY, stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=(0, 0, 4, 0))
+        self.tables = pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=(8, 0, 0, 0))
         self.list, self.references = PatternList(session, store), ReferenceList(session, store)
         self.wavelength, self.scans, self.steps = (
             WavelengthForm(session, store),
@@ -64,13 +64,13 @@ class PatternsScreen:
         self.python = PythonText()
         self.files = download_row({
             "CSV": ("patterns.csv", self._file(words.to_csv)),
-            "netCDF (HDF5)": ("patterns.nc", self._file(lambda shown: words.to_netcdf(shown, session))),
-            "PNG": ("patterns.png", self._file(lambda shown: words.to_picture(shown, session, kind="png"))),
-            "SVG": ("patterns.svg", self._file(lambda shown: words.to_picture(shown, session, kind="svg"))),
-            "Reference lines (CSV)": ("reference_lines.csv", self._file(words.lines_to_csv)),
-            "Steps (JSON)": ("preparation.json", lambda: words.preparation_to_json(session)),
+            "netCDF (HDF5)": ("patterns.nc", self._file(lambda drawn: words.to_netcdf(drawn, session))),
+            "PNG": ("patterns.png", self._file(lambda drawn: words.to_picture(drawn, session, kind="png"))),
+            "SVG": ("patterns.svg", self._file(lambda drawn: words.to_picture(drawn, session, kind="svg"))),
+            "Reference reflections (CSV)": ("reference_reflections.csv", self._file(words.reflections_to_csv)),
+            "Processing steps (JSON)": ("preparation.json", lambda: words.preparation_to_json(session)),
         })  # fmt: skip
-        self._axis_drawn: tuple[object, ...] | None = None
+        self._axis_state: tuple[object, ...] | None = None
         self._in_front, self._stale = True, False
         drawn = [
             "files", "hidden", "chosen", "wavelengths", "scans", "axis", "scale", "stage", "shown_step", "arrangement",
@@ -82,7 +82,7 @@ class PatternsScreen:
             for plot in (self.figure.plot, self.sticks.plot, self.overview.plot)
         ]
         self.panel = pn.Column(
-            pn.Column(self._toolbar(), self.note, *plots, self.twin, css_classes=["area-plot"], **_WIDE),
+            pn.Column(self._toolbar(), self.summary, *plots, self.tables, css_classes=["area-plot"], **_WIDE),
             pn.Column(
                 self.list.panel, self.references.panel, self.files, self.python.panel, css_classes=["area-list"],
                 **_WIDE,
@@ -107,21 +107,21 @@ class PatternsScreen:
             pmui.Checkbox.from_param(parameter, label=label, description="", size="small", margin=0)
             for parameter, label in (
                 (chosen.show_background, "Show the fitted background"),
-                (chosen.show_windows, "Show the model's 17 windows"),
+                (chosen.show_windows, "Show the 17 windows of the model"),
             )
         ]
         title = pn.pane.HTML("<h2>Processing</h2>", stylesheets=[TEXT_CSS], margin=(8, 0, 0, 0))
-        told = pn.pane.HTML(
-            "<p class='muted'>Of every pattern, here and in the prediction.</p>", stylesheets=[TEXT_CSS], margin=0
+        hint = pn.pane.HTML(
+            "<p class='muted'>Applied to all patterns, here and for predictions.</p>", stylesheets=[TEXT_CSS], margin=0
         )
-        return pn.Column(title, told, self.steps.quick, *ticks, self.steps.panel, **_WIDE)
+        return pn.Column(title, hint, self.steps.quick, *ticks, self.steps.panel, **_WIDE)
 
-    def shown(self) -> words.Shown:
-        """What the session asks to be drawn."""
+    def drawn(self) -> words.DrawnPatterns:
+        """The content of the plots with the current settings."""
         session, colours = self.session, palette(dark=self.session.dark).series
         keys = [key for key in session.files if key not in session.hidden and key in self.store.samples]
         numbers = {key: number for number, key in enumerate(session.files)}
-        drawn, curves, absent, wavelengths = [], [], {}, {}
+        kept, curves, absent, wavelengths = [], [], {}, {}
         windows = session.show_windows and session.stage == "gridded"
         for key in keys:
             name, trace = self.store.samples[key].name, self.store.trace(key)
@@ -130,20 +130,20 @@ class PatternsScreen:
                 continue
             hidden = self.store.hidden_windows(key) if windows else None
             colour = colours[numbers[key] % len(colours)]
-            drawn.append(key)
+            kept.append(key)
             wavelengths[key] = trace.wavelength
             curves.append(
                 Curve(name, colour, trace.x, trace.two_theta, trace.d, trace.intensity, trace.background, hidden)
             )
-        rows, lines_at = self._rows(wavelengths)
-        if not rows and lines_at:
-            absent["the references"] = lines_at
+        rows, note = self._rows(wavelengths)
+        if not rows and note:
+            absent["references"] = note
         axis, copper = AXES[session.axis], any(step.NAME == "to_copper" for step in self.store.stages.shown_steps())
         radiation = " (Cu Kα)" if copper and axis.name == "two_theta" else ""
-        return words.Shown(drawn, curves, rows, f"{axis.label}{radiation} [{axis.unit}]", lines_at, absent)
+        return words.DrawnPatterns(kept, curves, rows, f"{axis.label}{radiation} [{axis.unit}]", note, absent)
 
-    def _rows(self, wavelengths: dict[str, float | None]) -> tuple[list[StickRow], str]:
-        """Sticks of the references, and in words for which wavelength they are, or why there are none."""
+    def _rows(self, wavelengths: dict[str, float | None]) -> tuple[list[ReferenceSticks], str]:
+        """Reflections of the references, and the wavelength they are calculated for or why there are none, as text."""
         session, colours = self.session, reference_colours(self.session)
         keys = [key for key in self.store.references if key not in session.hidden_references]
         known = [wavelengths.get(session.chosen), *wavelengths.values()]
@@ -151,63 +151,71 @@ class PatternsScreen:
         if not keys:
             return [], ""
         if wavelength is None:
-            return [], "no drawn pattern has a wavelength to calculate them for"
+            return [], "no pattern shown has a wavelength"
         others = [value for value in wavelengths.values() if value is not None]
         different = any(abs(value - wavelength) > OTHER_WAVELENGTH for value in others)
         elsewhere = different and session.axis == "two_theta"
-        warning = "; patterns of another wavelength have theirs elsewhere" if elsewhere else ""
+        warning = "; their angles differ for patterns of other wavelengths" if elsewhere else ""
         rows = []
         for key in keys:
             trace = self.store.reference_trace(key, wavelength=wavelength)
             name = self.store.references[key].name
-            rows.append(StickRow(name, colours[key], trace.x, trace.two_theta, trace.d, trace.intensity, trace.hkl))
+            rows.append(
+                ReferenceSticks(name, colours[key], trace.x, trace.two_theta, trace.d, trace.intensity, trace.hkl)
+            )
         return rows, f"at {wavelength:.5g} Å{warning}"
 
     def come_to_front(self, *, in_front: bool) -> None:
-        """Follow the session only while somebody looks."""
+        """Follow the session only while the screen is visible."""
         self._in_front = in_front
         if in_front and self._stale:
             self._draw()
 
     def _draw(self, *events: param.parameterized.Event) -> None:
-        """Draw what the session asks for; a change of theme alone only changes colours."""
+        """Draw the patterns; where only the theme changed, only recolour them."""
         session = self.session
         self._stale = not self._in_front
         if self._stale:
             return
-        shown = self.shown()
+        drawn = self.drawn()
         gridded, waterfall = session.stage == "gridded", session.arrangement == "waterfall"
         themed = MATERIAL_THEME["dark" if session.dark else "light"]["palette"]["background"]
-        drawn = (session.axis, session.stage, tuple(session.files), tuple(session.hidden), tuple(session.scans.items()))
+        axis_state = (
+            session.axis,
+            session.stage,
+            tuple(session.files),
+            tuple(session.hidden),
+            tuple(session.scans.items()),
+        )
         with pn.io.hold():
             if events and all(event.name == "dark" for event in events) and not waterfall:
                 stacked = session.arrangement == "offset"
-                recolour(self.figure, colours=[curve.colour for curve in shown.curves], offset=stacked)
+                recolour(self.figure, colours=[curve.colour for curve in drawn.curves], offset=stacked)
             else:
                 draw_patterns(
-                    self.figure, shown.curves, scale=session.scale, offset=session.arrangement != "overlay",
-                    unit="maximum 100" if gridded else "as measured", x_label=shown.x_label,
+                    self.figure, drawn.curves, scale=session.scale, offset=session.arrangement != "overlay",
+                    unit="maximum 100" if gridded else "as measured", x_label=drawn.x_label,
                     window_edges=self.store.window_edges() if gridded and session.show_windows else None,
-                    keep_range=drawn == self._axis_drawn, ground=themed["paper"] if waterfall else "",
+                    keep_range=axis_state == self._axis_state, ground=themed["paper"] if waterfall else "",
                 )  # fmt: skip
-            draw_sticks(self.sticks, shown.rows)
-            self._draw_overview(shown)
-            self._axis_drawn = drawn
-            self.note.object = words.summary(shown, session) if session.files or shown.rows else _EMPTY
-            self.twin.object = words.twin(shown)
-            self.python.show(words.python_of(shown, session, self.store))
-            self.files.visible = bool(shown.curves)
+            draw_sticks(self.sticks, drawn.rows)
+            self._draw_overview(drawn)
+            self._axis_state = axis_state
+            self.summary.object = words.summary(drawn, session) if session.files or drawn.rows else _EMPTY
+            self.tables.object = words.tables(drawn)
+            self.python.show(words.python_code(drawn, session, self.store))
+            self.files.visible = bool(drawn.curves)
 
-    def _draw_overview(self, shown: words.Shown) -> None:
-        """The chosen pattern, or the first that is drawn, over the range of all."""
+    def _draw_overview(self, drawn: words.DrawnPatterns) -> None:
+        """Draw the selected pattern, or the first one shown, over the range of all."""
         reset = self.figure.plot.x_range
-        place = shown.keys.index(self.session.chosen) if self.session.chosen in shown.keys else 0
+        place = drawn.keys.index(self.session.chosen) if self.session.chosen in drawn.keys else 0
         nothing = np.zeros(0)
-        x, intensity = (shown.curves[place].x, shown.curves[place].intensity) if shown.curves else (nothing, nothing)
+        x, intensity = (drawn.curves[place].x, drawn.curves[place].intensity) if drawn.curves else (nothing, nothing)
         draw_overview(self.overview, x=x, intensity=intensity, low=reset.reset_start, high=reset.reset_end)
 
-    def _file(self, write: Callable[[words.Shown], bytes]) -> Callable[[], bytes]:
-        return lambda: write(self.shown())
+    def _file(self, write: Callable[[words.DrawnPatterns], bytes]) -> Callable[[], bytes]:
+        return lambda: write(self.drawn())
 
 
 def _choice(parameter: param.Parameter, labels: dict[str, str], *, label: str) -> pmui.RadioButtonGroup:
