@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,10 @@ from locations import REPOSITORY
 
 PATIENCE = 240.0
 """Seconds that a busy machine may take to start the server."""
+
+XXACT_APP = ("xxact_core.commands.main", "app")
+PANEL_SERVE = ("panel", "serve", "app.py", "--warm")
+"""The two ways to serve the app, as arguments of `python -m`."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +46,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(folder: Path, *options: str, workspace: Path, **environment: str) -> Iterator[Served]:
-    """`xxact app` on a free port with further options, ended afterwards; `folder` takes the log."""
+def served(
+    folder: Path, *options: str, workspace: Path, command: Sequence[str] = XXACT_APP, **environment: str
+) -> Iterator[Served]:
+    """The app on a free port with further options, ended afterwards; `folder` takes the log."""
     port = free_port()
-    line = [
-        sys.executable,
-        "-m",
-        "xxact_core.commands.main",
-        "app",
-        "--port",
-        str(port),
-        "--workspace",
-        str(workspace),
-        *options,
-    ]
-    with started(line, folder / "server.log", **environment) as process:
+    line = [sys.executable, "-m", *command, "--port", str(port), *options]
+    with started(line, folder / "server.log", XXACT_WORKSPACE=str(workspace), **environment) as process:
         server = Served(port, process, folder / "server.log")
         wait_until_answered(server)
         yield server

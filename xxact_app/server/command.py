@@ -2,53 +2,31 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from xxact_app.server.addresses import check_address, is_loopback
 from xxact_core.errors import InputError
 
 app = typer.Typer()
 
 
-def is_loopback(address: str) -> bool:
-    """Whether only programs of this machine reach an address, a number of IPv4 or IPv6 or the name `localhost`."""
-    if address == "localhost":
-        return True
-    try:
-        number = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    return (getattr(number, "ipv4_mapped", None) or number).is_loopback
-
-
-def check_address(address: str, *, authenticated: bool) -> None:
-    """Whoever reaches the app reads what was dropped and starts trainings: outside of this machine only known people.
-
-    Raises:
-        InputError: other machines could reach the address, and nobody has to log in (E_APP).
-    """
-    if not authenticated and not is_loopback(address):
-        msg = f"the app is not served on {address} to anybody who can reach it: serve it on 127.0.0.1, or let visitors "
-        msg += "log in (xxact app --basic-auth FILE, or --oauth PROVIDER)"
-        raise InputError(msg, code="E_APP")
-
-
 @app.command(name="app")
 def serve(
     *,
-    port: Annotated[int, typer.Option(help="Of the server.", min=1, max=65535)] = 5006,
-    workspace: Annotated[Path | None, typer.Option(help="Folder for data sets and runs; or XXACT_WORKSPACE.")] = None,
+    port: Annotated[int, typer.Option(help="Port of the server.", min=1, max=65535)] = 5006,
+    workspace: Annotated[
+        Path | None, typer.Option(help="Folder for datasets and runs; XXACT_WORKSPACE where not given.")
+    ] = None,
     source: Annotated[list[Path] | None, typer.Option(help="Folder that the app may read structures from.")] = None,
-    address: Annotated[str, typer.Option(help="To listen on; another than this machine's own needs a log-in.")] = (
-        "127.0.0.1"
-    ),
+    address: Annotated[
+        str, typer.Option(help="Address to listen on; one that other machines can reach needs a login.")
+    ] = "127.0.0.1",
     allow_host: Annotated[
         list[str] | None, typer.Option(help="HOST:PORT that visitors type, where it is not ADDRESS:PORT.")
     ] = None,
@@ -56,35 +34,41 @@ def serve(
         Path | None, typer.Option(help='JSON file of {"name": "password"}, readable by you alone.')
     ] = None,
     oauth: Annotated[
-        str | None, typer.Option(help="Provider that knows the visitors; its key and secret are in PANEL_OAUTH_*.")
+        str | None, typer.Option(help="OAuth provider for the login; its key and secret are read from PANEL_OAUTH_*.")
     ] = None,
-    certificate: Annotated[Path | None, typer.Option(help="PEM file; then the app is served by https.")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="PEM file of a certificate, to serve the app by https.")] = (
+        None
+    ),
     key: Annotated[Path | None, typer.Option(help="Private key of the certificate.")] = None,
 ) -> None:
-    """Serve the app, on this machine only (127.0.0.1) unless visitors log in."""
-    script = Path(__file__).resolve().parent.parent / "app.py"
-    if not script.is_file():
-        msg = f"the app is served from a checkout of the project, and there is no {script}"
-        raise InputError(msg, code="E_APP")
+    """Serve the app, on this machine only (127.0.0.1) unless visitors have to log in."""
     check_address(address, authenticated=basic_auth is not None or oauth is not None)
-    command = [sys.executable, "-m", "panel", "serve", str(script), "--address", address, "--port", str(port), "--warm"]
     own = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     hosts = [f"127.0.0.1:{port}", f"localhost:{port}"] if is_loopback(address) else [own]
-    for host in (*hosts, *(allow_host or [])):
-        command += ["--allow-websocket-origin", host]
-    if basic_auth is not None:
-        command += ["--basic-auth", str(_checked_passwords(basic_auth))]
-    command += ["--oauth-provider", oauth] if oauth else []
-    command += ["--ssl-certfile", str(certificate)] if certificate else []
-    command += ["--ssl-keyfile", str(key)] if key else []
+    passwords = None if basic_auth is None else _checked_passwords(basic_auth)
+    for file in (certificate, key):
+        if file is not None and not file.is_file():
+            msg = f"there is no file {file}: expected a certificate and its private key in PEM format"
+            raise InputError(msg, code="E_APP")
+    if workspace is not None:
+        os.environ["XXACT_WORKSPACE"] = str(workspace.resolve())
+    if source:
+        os.environ["XXACT_SOURCES"] = os.pathsep.join(str(folder.resolve()) for folder in source)
     scheme = "http" if certificate is None else "https"
-    typer.echo(f"XxaCT is on its way to {scheme}://{(allow_host or [own])[0]}/app (stop it with Ctrl+C)")
-    given = {} if workspace is None else {"XXACT_WORKSPACE": str(workspace.resolve())}
-    given |= {"XXACT_SOURCES": os.pathsep.join(str(folder.resolve()) for folder in source)} if source else {}
+    url = f"{scheme}://{(allow_host or [own])[0]}/app"
+    typer.echo("starting XxaCT ...")
     sys.stdout.flush()
-    if os.name == "posix":  # the server takes the place of this process, and so its signals
-        os.execve(command[0], command, {**os.environ, **given})  # noqa: S606 - fixed command, checked values
-    raise typer.Exit(subprocess.call(command, env={**os.environ, **given}))  # noqa: S603 - the same
+    from xxact_app.server.in_process import Login, run_server  # noqa: PLC0415 - slow to import, and `--help` does without
+
+    run_server(
+        address=address,
+        port=port,
+        hosts=[*hosts, *(allow_host or [])],
+        login=Login(passwords=passwords, oauth_provider=oauth),
+        certificate=certificate,
+        key=key,
+        when_ready=lambda: typer.echo(f"XxaCT is at {url} (Ctrl+C stops it)"),
+    )
 
 
 def _checked_passwords(file: Path) -> Path:

@@ -20,7 +20,7 @@ from bokeh.server.util import check_allowlist
 from bokeh.settings import settings
 from tornado.web import RequestHandler, stream_request_body
 
-from xxact_app.server.command import is_loopback
+from xxact_app.server.addresses import is_loopback
 
 if TYPE_CHECKING:
     from tornado.http1connection import HTTP1Connection

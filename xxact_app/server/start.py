@@ -13,7 +13,7 @@ from pathlib import Path
 
 import panel as pn
 
-from xxact_app.server.command import check_address
+from xxact_app.server.addresses import check_address
 from xxact_core.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -23,20 +23,25 @@ _SECRET_BYTES = 32
 
 
 def serve() -> None:
-    """Serve the app to the present visitor; with `--warm`, to nobody yet, before the server listens.
+    """Serve the app to the present visitor of `panel serve app.py`; with `--warm`, to nobody yet.
 
-    A server on an address that others can reach, without a log-in, ends with the reason.
+    A server on an address that others can reach, without a login, ends with the reason.
     """
     try:
         _protect()
     except InputError as error:
         logger.critical("%s", error)
         sys.exit(2)
+    show_page()
+
+
+def show_page() -> None:
+    """Show the app to the present visitor, or that the app cannot be imported."""
     try:
         from xxact_app.page import page as shell  # noqa: PLC0415 - so that a broken installation is told on the page too
     except Exception:
         logger.exception("the app cannot be imported")
-        text = "The app cannot start. The installation may be incomplete: run `make env` again. "
+        text = "The app cannot start. The installation may be incomplete: reinstall the package. "
         text += "The server's log says more."
         pn.pane.Alert(text, alert_type="danger").servable(title="XxaCT")
         return
@@ -45,18 +50,23 @@ def serve() -> None:
 
 @cache
 def _protect() -> None:
-    """Guard this process from its first visit on, once.
+    """Guard this process of `panel serve` from its first visit on, once.
 
     Raises:
         InputError: it was started on an address that others can reach, and nobody has to log in (E_APP).
     """
     started = sys.orig_argv  # of `panel serve`; an app sees arguments of its own in `sys.argv`
     check_address(_asked_address(started), authenticated=_authenticated(started))
+    secret = signing_secret()
+    pn.config.cookie_secret = pn.config.cookie_secret or secret
+    install_guard(secret, sign=not pn.state.headers)  # no headers: `--warm`, and nobody was answered yet
+
+
+def install_guard(secret: str, *, sign: bool) -> None:
+    """Put the request guard in front of every application of this process; `sign` sessions that are not yet signed."""
     from xxact_app.server.request_guard import RequestGuard, install  # noqa: PLC0415 - only where there is a server
 
-    secret = _secret()
-    pn.config.cookie_secret = pn.config.cookie_secret or secret
-    install(RequestGuard(secret=secret, sign=not pn.state.headers))  # no headers: `--warm`, and nobody was answered yet
+    install(RequestGuard(secret=secret, sign=sign))
 
 
 def read_secret(folder: Path) -> str:
@@ -89,7 +99,8 @@ def _write_secret(path: Path) -> None:
         part.unlink()
 
 
-def _secret() -> str:
+def signing_secret() -> str:
+    """The secret of the workspace; where it cannot be written, one for this run of the server."""
     from xxact_app.library.workspace import open_workspace  # noqa: PLC0415 - as above
 
     try:

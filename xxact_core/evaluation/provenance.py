@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from xxact_core.dataset.store import file_digest
+from xxact_core.shipped import packages_folder
 
 UNKNOWN = "unknown"
 LIBRARIES = ("torch", "numpy", "scikit-learn")
@@ -28,7 +29,7 @@ def provenance(*, table_digest: str, seeds: Sequence[int]) -> dict[str, Any]:
     """
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit_of(Path(__file__).parent),
+        "commit": commit_of(packages_folder()),
         "data_digest": table_digest,
         "seeds": list(seeds),
         "hardware": hardware(),

@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import re
+import signal
 import socket
 import stat
 import subprocess
@@ -16,13 +17,14 @@ from urllib.parse import urlencode
 
 import psutil
 import pytest
-from serving_fixtures import REPOSITORY, Served, free_port, served, started
+from serving_fixtures import PANEL_SERVE, REPOSITORY, XXACT_APP, Served, free_port, served, started
 from tornado.httpclient import HTTPRequest
 from tornado.ioloop import IOLoop
 from tornado.websocket import websocket_connect
 
+from xxact_app.server import in_process
 from xxact_app.server import start as serving
-from xxact_app.server.command import check_address, is_loopback
+from xxact_app.server.addresses import check_address, is_loopback
 from xxact_app.server.request_guard import HEADERS, LARGEST_BODY, MOST_LOGINS, RequestGuard
 from xxact_core.commands.main import main
 
@@ -110,8 +112,8 @@ BokehTornado.start = start
 """What Python runs when it starts (`sitecustomize`), so that the server itself tells its routes."""
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+@pytest.fixture(scope="module", params=[XXACT_APP, PANEL_SERVE], ids=["xxact app", "panel serve"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("serving")
     passwords = folder / "passwords.json"
     passwords.write_text(json.dumps({"emmy": PASSWORD}))
@@ -119,7 +121,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     (folder / "sitecustomize.py").write_text(LIST_ROUTES)
     surroundings = {"PYTHONPATH": f"{folder}:{REPOSITORY}", "ROUTES": str(folder / "routes.json")}
     options = ("--basic-auth", str(passwords))
-    with served(folder, *options, workspace=folder / "workspace", **surroundings) as server:
+    workspace = folder / "workspace"
+    with served(folder, *options, workspace=workspace, command=request.param, **surroundings) as server:
         yield server
 
 
@@ -359,6 +362,58 @@ def test_an_app_that_cannot_be_imported_says_so_without_a_traceback(
     assert "cannot start" in shown[0]
     assert not re.search(r"Traceback|\.py|shell", shown[0])
     assert "cannot be imported" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("way", "number"),
+    [(XXACT_APP, signal.SIGINT), (XXACT_APP, signal.SIGTERM), (PANEL_SERVE, signal.SIGTERM)],
+    ids=["xxact app, Ctrl+C", "xxact app, SIGTERM", "panel serve, SIGTERM"],
+)
+def test_a_signal_ends_the_server_and_what_it_started(way: tuple[str, ...], number: int, tmp_path: Path) -> None:
+    with served(tmp_path, workspace=tmp_path / "workspace", command=way) as server:
+        process = psutil.Process(server.process.pid)
+        assert Visitor(server).ask("/app")[0] == 200
+        children = process.children(recursive=True)
+        process.send_signal(number)
+        assert server.process.wait(timeout=60) == 0
+        assert psutil.wait_procs(children, timeout=30)[1] == []
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_a_port_in_use_is_named_before_the_app_is_built(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(in_process, "install_guard", None)  # would fail if called
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(sys, "argv", ["xxact", "app", "--port", str(port)])
+        with pytest.raises(SystemExit, match="2"):
+            main()
+    assert f"xxact: port {port} of 127.0.0.1 is in use" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("provider", "said"), [("nobody", "expected one of"), ("github", "PANEL_OAUTH_KEY and PANEL_OAUTH_SECRET")]
+)
+def test_an_oauth_provider_is_checked_before_the_app_is_built(
+    provider: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(in_process, "install_guard", None)  # would fail if called
+    monkeypatch.setattr(sys, "argv", ["xxact", "app", "--oauth", provider, "--port", str(free_port())])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert said in capsys.readouterr().err
+
+
+def test_a_certificate_that_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["xxact", "app", "--certificate", str(tmp_path / "none.pem")])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "none.pem" in capsys.readouterr().err
 
 
 def test_make_app_serves_with_the_same_guard() -> None:
