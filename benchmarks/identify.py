@@ -22,7 +22,8 @@ import numpy as np
 from measured import EXAMPLES, QUICK, holds, is_single, read_file, read_labels
 from pyarrow import parquet
 
-from xxact_core.compositions.formula import composition_to_formula, parse_formula
+from xxact_core.compositions.formula import parse_formula
+from xxact_core.compositions.formula_format import format_formula
 from xxact_core.evaluation.provenance import provenance, provenance_to_line
 from xxact_core.patterns.pattern import Pattern
 from xxact_core.processing.gridding import put_on_grid
@@ -72,7 +73,7 @@ def place_of(found: Identification, target: tuple[str, int]) -> int | None:
 def ask(pattern: Pattern, formula: str, space_group: int, identifier: Identifier) -> Asked:
     """Ask for a material with its elements and without."""
     composition = parse_formula(formula)
-    target = (composition_to_formula(composition), space_group)
+    target = (format_formula(composition), space_group)
     known = identifier.references
     same = [row for row in known.rows_within(composition.symbols) if known.formula(int(row)) == target[0]]
     same = [row for row in same if known.symmetry(int(row))[0] == space_group]

@@ -27,7 +27,8 @@ from scipy.optimize import minimize
 from shipped_checkpoint import read_or_build
 
 from xxact_core.compositions.composition import Composition
-from xxact_core.compositions.formula import composition_to_formula, parse_formula
+from xxact_core.compositions.formula import parse_formula
+from xxact_core.compositions.formula_format import format_formula
 from xxact_core.dataset.table import StickTable
 from xxact_core.errors import PatternError
 from xxact_core.evaluation.calibration import conformal_threshold
@@ -76,7 +77,7 @@ def find(row: int, pattern: GriddedPattern, table: StickTable) -> dict[str, Any]
     """The known materials nearest to one pattern, as plain values."""
     composition, group = parse_formula(str(table.formula[row])), table.targets["space_group"][row]
     held = bool(np.random.default_rng([1, row]).integers(2))
-    references = KnownDataset(table) if held else Without(table, composition_to_formula(composition), group)
+    references = KnownDataset(table) if held else Without(table, format_formula(composition), group)
     told = {"row": row, "held": held, "neighbours": []}
     try:
         found = Identifier(references).identify(pattern, elements=composition.symbols)

@@ -30,7 +30,8 @@ from scipy.signal import find_peaks
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.metrics import roc_auc_score
 
-from xxact_core.compositions.formula import composition_to_formula, parse_formula
+from xxact_core.compositions.formula import parse_formula
+from xxact_core.compositions.formula_format import format_formula
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import FormulaError, InputError, StructureError
 from xxact_core.evaluation.baselines import LINES, TREES, first_lines
@@ -127,10 +128,10 @@ def read_file(row: dict[str, str], folder: Path) -> Pattern | None:
 def holds(identifier: Identifier, formula: str, space_group: int) -> bool:
     """Whether the table has a material of this formula and space group."""
     composition = parse_formula(formula)
-    wanted = composition_to_formula(composition)
+    wanted = format_formula(composition)
     for row in identifier.references.rows_within(composition.symbols):
         structure = identifier.references.structure(int(row))
-        if composition_to_formula(structure.composition) != wanted:
+        if format_formula(structure.composition) != wanted:
             continue
         try:
             if find_symmetry(structure).space_group == space_group:
@@ -147,7 +148,7 @@ def measure_single(row: dict[str, str], pattern: Pattern, predictor: Predictor, 
     prediction = predictor.predict(pattern, formula, override_coverage=True)
     milliseconds = 1000 * (time.perf_counter() - began)
     found = identifier.identify(pattern, elements=parse_formula(formula).symbols)
-    target = (composition_to_formula(parse_formula(formula)), int(row["space_group"]))
+    target = (format_formula(parse_formula(formula)), int(row["space_group"]))
     names = [(one.formula, one.space_group) for one in found.neighbours]
     return Single(
         formula=formula,

@@ -50,4 +50,5 @@ class Composition:
     def fractions(self) -> np.ndarray:
         """Atomic fractions, shape (elements,), float64, summing to 1, largest first."""
         amounts = np.array(self.amounts, dtype=np.float64)
-        return amounts / amounts.sum()
+        fractions: np.ndarray = amounts / amounts.sum()
+        return fractions

@@ -215,23 +215,12 @@ def reduced_formula(composition: Composition) -> str:
 
     Decimals that are fractions with denominators up to 1000 become whole numbers (Li0.5CoO2 → Co2Li1O4); others stay.
     """
-    amounts = _reduced_amounts(composition)
+    amounts = reduced_amounts(composition)
     return "".join(f"{symbol}{amounts[symbol]}" for symbol in sorted(amounts))
 
 
-def composition_to_formula(composition: Composition) -> str:
-    """The reduced formula as people write it, in Hill's order: carbon, hydrogen, then alphabetical; ones left out.
-
-    Source: E. A. Hill, J. Am. Chem. Soc. 22 (1900) 478; without carbon all elements are alphabetical.
-    """
-    amounts = _reduced_amounts(composition)
-    carbon_first = ("C", "H") if "C" in amounts else ()
-    order = [symbol for symbol in carbon_first if symbol in amounts]
-    order += sorted(symbol for symbol in amounts if symbol not in order)
-    return "".join(symbol + ("" if amounts[symbol] == "1" else amounts[symbol]) for symbol in order)
-
-
-def _reduced_amounts(composition: Composition) -> dict[str, str]:
+def reduced_amounts(composition: Composition) -> dict[str, str]:
+    """Amount of each element, as text, divided by their common factor; see `reduced_formula`."""
     symbols, amounts = composition.symbols, composition.amounts
     fractions = [Fraction(amount).limit_denominator(_LARGEST_DENOMINATOR) for amount in amounts]
     pairs = zip(fractions, amounts, strict=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.element_table import ATOMIC_NUMBERS
-from xxact_core.compositions.formula import composition_to_formula
+from xxact_core.compositions.formula_format import format_formula
 from xxact_core.errors import FormulaError
 
 
@@ -62,7 +62,7 @@ class PartialComposition:
         if not self.amounts:
             return ",".join([*self.symbols, *maybe])
         if not any(self.errors):
-            return " ".join([composition_to_formula(Composition(self.symbols, self.amounts)), *maybe])
+            return " ".join([format_formula(Composition(self.symbols, self.amounts)), *maybe])
         shares = 100 / sum(self.amounts)
         known = zip(self.symbols, self.amounts, self.errors, strict=True)
         entries = [f"{symbol} {shares * amount:.4g}±{shares * error:.2g} at%" for symbol, amount, error in known]

@@ -13,7 +13,7 @@ from xxact_core.checkpoint import Checkpoint, load_checkpoint
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.draws import draw_compositions
 from xxact_core.compositions.element_table import SYMBOLS
-from xxact_core.compositions.formula import composition_to_formula
+from xxact_core.compositions.formula_format import format_formula
 from xxact_core.compositions.partial import PartialComposition, possible_symbols
 from xxact_core.compositions.partial_text import parse_composition
 from xxact_core.errors import CheckpointError, FormulaError
@@ -192,7 +192,7 @@ def _named(composition: Composition | PartialComposition | str) -> tuple[str, Co
     if isinstance(composition, str):
         return composition.strip(), parse_composition(composition)
     if isinstance(composition, Composition):
-        return composition_to_formula(composition), composition
+        return format_formula(composition), composition
     return str(composition), composition.exact or composition
 
 

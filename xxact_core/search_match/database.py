@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from xxact_core.compositions.element_table import ATOMIC_NUMBERS, SYMBOLS
-from xxact_core.compositions.formula import composition_to_formula
+from xxact_core.compositions.formula_format import format_formula
 from xxact_core.errors import DatasetError, FormulaError, shorten
 from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.pattern import Sticks
@@ -53,7 +53,7 @@ class KnownMaterials(Protocol):
         ...
 
     def formula(self, row: int) -> str:
-        """Reduced formula of one material, in Hill's order."""
+        """Reduced formula of one material, as chemists write it."""
         ...
 
     def sticks(self, row: int) -> Sticks:
@@ -114,8 +114,8 @@ class References:
         return self.structure(row).composition.symbols
 
     def formula(self, row: int) -> str:
-        """Reduced formula of one material, in Hill's order."""
-        return composition_to_formula(self.structure(row).composition)
+        """Reduced formula of one material, as chemists write it."""
+        return format_formula(self.structure(row).composition)
 
     def sticks(self, row: int) -> Sticks:
         """Lines of one material, some way beyond the grid.

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from xxact_core.compositions.element_table import SYMBOLS
-from xxact_core.compositions.formula import composition_to_formula, parse_formula
+from xxact_core.compositions.formula import parse_formula
+from xxact_core.compositions.formula_format import format_formula
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import StructureError
 from xxact_core.patterns.pattern import Sticks
@@ -66,8 +67,8 @@ class KnownDataset:
         return tuple(SYMBOLS[number - 1] for number in self.table.atomic_number[start[row] : start[row + 1]])
 
     def formula(self, row: int) -> str:
-        """Reduced formula of one material, in Hill's order."""
-        return composition_to_formula(parse_formula(str(self.table.formula[row])))
+        """Reduced formula of one material, as chemists write it."""
+        return format_formula(parse_formula(str(self.table.formula[row])))
 
     def sticks(self, row: int) -> Sticks:
         """Lines of one material.

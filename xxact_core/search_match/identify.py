@@ -28,7 +28,7 @@ PROPOSED = 300
 class Neighbour:
     """A known material that agrees with a measured pattern.
 
-    formula: reduced, in Hill's order. space_group: number as spglib finds it, None where it finds none. id: of the
+    formula: reduced, as chemists write it. space_group: number as spglib finds it, None where it finds none. id: of the
     table. score: at most 1, of `agreement.score_fit`, less what an unlikely fit costs (see `ranking`).
     shift: to be added to the calculated angles [deg 2θ at Cu Kα]. scale: measured over calculated cell length, the mean
     of all directions. two_theta [deg], intensity (0-100): the lines as they were fitted, shape (lines,): draw them

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xxact_core.compositions.formula_format import format_formula
 from xxact_core.patterns.conversions import WAVELENGTHS, d_to_two_theta
 from xxact_core.patterns.pattern import Sticks
 from xxact_core.peak_profiles.corrections import lorentz_polarisation
@@ -29,7 +30,7 @@ class ReferenceLines:
 
     d: [Å], shape (lines,). hkl: one of the indices of each line, in the cell of the file, shape (lines, 3).
     multiplicity: how many reflections are equivalent to it, shape (lines,). strength: intensity without the Lorentz and
-    polarisation factors, shape (lines,). formula: reduced. space_group: number, 1-230.
+    polarisation factors, shape (lines,). formula: reduced, as chemists write it. space_group: number, 1-230.
     """
 
     d: np.ndarray
@@ -72,7 +73,7 @@ def structure_to_reference_lines(structure: Structure) -> ReferenceLines:
         hkl=np.array([family[0] for family in families], dtype=np.int64).reshape(-1, 3),
         multiplicity=np.array([len(family) for family in families], dtype=np.int64),
         strength=sticks.intensity / lorentz_polarisation(sine**2),
-        formula=structure.reduced_formula,
+        formula=format_formula(structure.composition),
         space_group=symmetry.space_group,
     )
 

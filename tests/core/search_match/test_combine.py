@@ -63,7 +63,7 @@ def probability(prediction: Prediction, system: str) -> float:
 
 def test_a_material_that_agrees_well_turns_a_doubtful_answer() -> None:
     alone = said(orthorhombic=0.5, tetragonal=0.3)
-    both = weigh_known(alone, [found("O2Ti", 141, 0.97), found("O2Ti", 61, 0.8)])
+    both = weigh_known(alone, [found("TiO2", 141, 0.97), found("TiO2", 61, 0.8)])
     assert both.crystal_system[0].label == "tetragonal"
     assert both.space_group[0].label == "141"
     assert both.crystal_system_set[0] == "tetragonal"
@@ -72,34 +72,34 @@ def test_a_material_that_agrees_well_turns_a_doubtful_answer() -> None:
 
 def test_a_material_that_agrees_poorly_changes_hardly_anything() -> None:
     alone = said(orthorhombic=0.5, tetragonal=0.3)
-    both = weigh_known(alone, [found("O2Ti", 141, 0.55)])
+    both = weigh_known(alone, [found("TiO2", 141, 0.55)])
     for system in CRYSTAL_SYSTEMS:
         assert probability(both, system) == pytest.approx(probability(alone, system), abs=0.02)
 
 
 def test_a_better_agreement_counts_more() -> None:
     alone = said(orthorhombic=0.5, tetragonal=0.3)
-    counted = [probability(weigh_known(alone, [found("O2Ti", 141, score)]), "tetragonal") for score in (0.8, 0.9, 0.97)]
+    counted = [probability(weigh_known(alone, [found("TiO2", 141, score)]), "tetragonal") for score in (0.8, 0.9, 0.97)]
     assert counted == sorted(counted)
 
 
 def test_a_material_of_another_composition_counts_less() -> None:
     alone = said(orthorhombic=0.5, tetragonal=0.3)
-    same, other = (weigh_known(alone, [found(formula, 141, 0.95)]) for formula in ("O2Ti", "O3Ti4"))
+    same, other = (weigh_known(alone, [found(formula, 141, 0.95)]) for formula in ("TiO2", "Ti4O3"))
     assert probability(same, "tetragonal") > probability(other, "tetragonal") + 0.05
 
 
 def test_where_no_material_is_found_the_answer_is_the_models() -> None:
     alone = said(cubic=0.6)
     assert weigh_known(alone, []) is alone
-    assert weigh_known(alone, [found("O2Ti", None, 0.99)]) is alone
+    assert weigh_known(alone, [found("TiO2", None, 0.99)]) is alone
 
 
 def test_it_is_said_that_known_materials_were_listened_to() -> None:
     alone = said(orthorhombic=0.5, tetragonal=0.3)
-    *before, remark = weigh_known(alone, [found("O2Ti", 141, 0.97)]).warnings
+    *before, remark = weigh_known(alone, [found("TiO2", 141, 0.97)]).warnings
     assert before == ["as it was"]
-    assert "O2Ti (id)" in remark
+    assert "TiO2 (id)" in remark
     assert "0.97 of 1" in remark
     assert "30% from the model alone" in remark
 
@@ -108,12 +108,12 @@ def test_doubt_that_known_materials_remove_is_no_longer_told() -> None:
     alone = said(orthorhombic=0.45, tetragonal=0.4)
     doubtful = "not sure of the crystal system: the most probable one has only 45%"
     told = Prediction(**{**vars(alone), "warnings": (doubtful,)})
-    assert not any("not sure" in warning for warning in weigh_known(told, [found("O2Ti", 141, 0.98)]).warnings)
+    assert not any("not sure" in warning for warning in weigh_known(told, [found("TiO2", 141, 0.98)]).warnings)
 
 
 @given(
     st.lists(
-        st.tuples(st.integers(1, 230), st.floats(-0.1, 1), st.sampled_from(["O2Ti", "Ti", "O", "O5Ti3"])), max_size=10
+        st.tuples(st.integers(1, 230), st.floats(-0.1, 1), st.sampled_from(["TiO2", "Ti", "O", "Ti3O5"])), max_size=10
     ),
     st.floats(0.01, 0.99),
 )
@@ -163,7 +163,7 @@ def test_a_measured_pattern_is_answered_by_both_in_one_call_and_by_the_command(e
     (answer,) = json.loads(result.stdout)
     for told in answer["crystal_system"]:
         assert told["probability"] == pytest.approx(probability(both, told["label"]), abs=1e-4)
-    assert "O2Ti" in answer["warnings"][-1]
+    assert "TiO2" in answer["warnings"][-1]
 
 
 def test_the_command_says_that_a_table_of_known_materials_is_missing(examples: Path, tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
@@ -54,7 +52,7 @@ class ReferenceList:
         rows = [
             [
                 key not in self.session.hidden_references, colours[key], reference.name,
-                _plain_formula(reference.lines.formula), space_group_name(str(reference.lines.space_group)),
+                safe_text(reference.lines.formula), space_group_name(str(reference.lines.space_group)),
                 reference.lines.d.size,
             ]
             for key, reference in self.store.references.items()
@@ -81,11 +79,6 @@ class ReferenceList:
         selected = {keys[number] for number in self.table.selection if number < len(keys)}
         self.table.selection = []
         self.session.references = [key for key in self.session.references if key not in selected]
-
-
-def _plain_formula(formula: str) -> str:
-    """A reduced formula without factors of one."""
-    return safe_text(re.sub(r"(?<=[A-Za-z])1(?![0-9.])", "", formula))
 
 
 def reference_colours(session: Session) -> dict[str, str]:
