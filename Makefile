@@ -37,7 +37,7 @@ pytest: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser $(PYTEST_ARGS) || test $$? -eq 5
 
 benchmarks: env
-	@set -e; for script in benchmarks/*.py; do \
+	@set -e; for script in benchmarks/speed/*.py benchmarks/quality/*.py benchmarks/studies/*.py; do \
 	  echo "== $$script"; OMP_NUM_THREADS=1 $(BIN)/python $$script --quick; \
 	done
 

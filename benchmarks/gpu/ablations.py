@@ -4,7 +4,7 @@
 
 Run it again with the same folder to go on. Settings given by --set are the reference's, so that every change is one of
 that, and what takes half of its epochs takes half of these. What is changed, and why, stands in
-`benchmarks/ablations.py`. The last lines printed are a table, a line a run.
+`benchmarks/studies/ablations.py`. The last lines printed are a table, a line a run.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from benchmarks.ablations import ABLATIONS, REFERENCE
 from benchmarks.gpu.many_runs import Job, argument_parser, run_experiment
+from benchmarks.studies.ablations import ABLATIONS, REFERENCE
 from xxact_core.errors import RecipeError
 from xxact_core.training.config import override, parse_settings
 

@@ -321,7 +321,7 @@ def test_every_example_is_read_with_the_wavelength_that_its_table_says(examples:
 # ---------------------------------------------------------------------------------------- the larger collection
 @pytest.fixture(scope="module")
 def benchmark(repository: Path) -> ModuleType:
-    script = repository / "benchmarks" / "readers.py"
+    script = repository / "benchmarks" / "quality" / "readers.py"
     specification = importlib.util.spec_from_file_location("readers_benchmark", script)
     assert specification is not None
     assert specification.loader is not None

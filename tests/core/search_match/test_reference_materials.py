@@ -18,7 +18,7 @@ from xxact_core.peak_profiles.reference import smear
 from xxact_core.processing.gridding import put_on_grid
 from xxact_core.readers.read import read_pattern
 
-SCRIPT = REPOSITORY / "benchmarks" / "reference_lines.py"
+SCRIPT = REPOSITORY / "benchmarks" / "quality" / "reference_lines.py"
 HELD = ["LaB6 (NIST SRM 660c)", "corundum", "fluorite", "zincite", "brucite", "silicon", "rutile"]
 
 

@@ -1,6 +1,6 @@
 """How long a user waits: import, loading, one prediction; each beside a plain alternative in the same run.
 
-    python benchmarks/predict.py [--quick]
+    python benchmarks/speed/predict.py [--quick]
 
 The prediction (file → answer) is timed beside gridding alone and beside one pattern simulated by pymatgen, which is
 what every comparison with a known structure costs. One core. The last line printed is a JSON object.
@@ -21,7 +21,7 @@ import torch
 
 from xxact_core.evaluation.provenance import file_to_line
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = REPOSITORY / "docs" / "results" / "predict.md"
 EXAMPLE = REPOSITORY / "xxact_core" / "data" / "examples" / "corundum.prn"
 
@@ -93,7 +93,7 @@ def main() -> None:
     print(table)
     if not arguments.quick:
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        head = "# What a prediction costs\n\nOne core, corundum, medians. Made by `benchmarks/predict.py`.\n\n"
+        head = "# What a prediction costs\n\nOne core, corundum, medians. Made by `benchmarks/speed/predict.py`.\n\n"
         RESULTS.write_text(head + file_to_line(EXAMPLE) + "\n\n" + table, encoding="utf-8")
     print(json.dumps(figures))
 

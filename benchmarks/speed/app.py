@@ -4,11 +4,16 @@ Serves the app as `make app` does and asks for the page; with Chromium it then d
 stands in its box, and times until the prediction can be read. Sliders, maps, twenty sessions and a training beside the
 server follow (`app_load.py`). Without --quick it repeats each step.
 
-    python benchmarks/app.py            # writes docs/results/app.md
-    python benchmarks/app.py --quick    # once, writes nothing
+    python benchmarks/speed/app.py            # writes docs/results/app.md
+    python benchmarks/speed/app.py --quick    # once, writes nothing
 """
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
 
 import argparse
 import json
@@ -26,14 +31,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app_load import measure_beside_training, measure_maps, measure_sessions, measure_sliders, scan
+from benchmarks.speed.app_load import measure_beside_training, measure_maps, measure_sessions, measure_sliders, scan
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 from xxact_core.evaluation.provenance import file_to_line
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLES = REPOSITORY / "xxact_core" / "data" / "examples"
 RESULTS = REPOSITORY / "docs" / "results" / "app.md"
 WEIGHTS = REPOSITORY / "xxact_core" / "weights"
@@ -226,7 +231,7 @@ def tell(found: dict[str, float | None]) -> dict[str, float | None]:
 def write_results(found: dict[str, float | None]) -> None:
     """Write the table of docs/results."""
     lines = ["# How long a user of the app waits", ""]
-    lines += [f"Median of three, {os.cpu_count()} cores, `python benchmarks/app.py`.", ""]
+    lines += [f"Median of three, {os.cpu_count()} cores, `python benchmarks/speed/app.py`.", ""]
     lines += [file_to_line(EXAMPLES / "examples.csv"), ""]
     lines += ["| what | value | at most |", "|---|---|---|"]
     for name, meaning in MEANING.items():

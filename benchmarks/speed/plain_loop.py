@@ -1,4 +1,4 @@
-"""The training loop as one would write it with torch, which `benchmarks/training.py` is held against; nothing to run.
+"""The training loop as one would write it with torch, which `benchmarks/speed/training.py` is held against; nothing to run.
 
 torch's own `nn.TransformerEncoder` and `nn.TransformerDecoder` with our weights, a `Dataset` that reads one pattern at
 a time from HDF5, a `DataLoader` and `AdamW` as it comes.

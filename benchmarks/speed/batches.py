@@ -1,7 +1,7 @@
 """How fast batches are made from sticks: ideal and distorted, from memory, from five million materials, and from disk.
 
-python benchmarks/batches.py            a minute or two, about 10 GB of memory, writes docs/results/batches.md
-python benchmarks/batches.py --quick    less than 45 seconds
+python benchmarks/speed/batches.py            a minute or two, about 10 GB of memory, writes docs/results/batches.md
+python benchmarks/speed/batches.py --quick    less than 45 seconds
 
 The data set is the one in `--dataset`; where it is not there, a smaller one is made for the purpose. Five million
 materials are those of the data set again and again, each time with cells of another size. One process and, but for the
@@ -29,7 +29,7 @@ from xxact_core.dataset.table import ResidentSticks, ShardSticks, StickTable, re
 from xxact_core.evaluation.provenance import file_to_line
 from xxact_core.peak_profiles.reference import smear
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = REPOSITORY / "docs" / "results" / "batches.md"
 TABLE = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
 
@@ -189,7 +189,7 @@ def main() -> None:
     if not arguments.quick:
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
         RESULTS.write_text(
-            "# Batches from sticks\n\nMade by `benchmarks/batches.py`: one process, one thread of a processor, batches "
+            "# Batches from sticks\n\nMade by `benchmarks/speed/batches.py`: one process, one thread of a processor, batches "
             f"of {BATCH} materials in shuffled order, each with patterns, composition and labels.\n\n"
             f"{file_to_line(TABLE)}\n\n{table}",
             encoding="utf-8",

@@ -1,4 +1,4 @@
-"""How the app's server bears load: sliders, twenty sessions, a training beside it. A part of `benchmarks/app.py`."""
+"""How the app's server bears load: sliders, twenty sessions, a training beside it. A part of `benchmarks/speed/app.py`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import psutil
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 SESSIONS = 20
 PAUSE = 2.0
 """Seconds that a visitor looks at a screen before the next."""
@@ -73,7 +73,7 @@ def measure_sliders(*, changes: int) -> float:
 
 
 def measure_maps(*, quick: bool) -> dict[str, float]:
-    """The figures of `benchmarks/embeddings.py`, in a process of its own."""
+    """The figures of `benchmarks/speed/embeddings.py`, in a process of its own."""
     line = [sys.executable, str(REPOSITORY / "benchmarks" / "embeddings.py")]
     line += ["--sizes", "5000", "100000"] if quick else []
     printed = subprocess.run(line, capture_output=True, text=True, check=True, cwd=REPOSITORY).stdout

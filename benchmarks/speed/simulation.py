@@ -1,12 +1,17 @@
 """Sticks from structures: ours beside pymatgen, xrd-rust and gemmi, same structures, same run, one core.
 
-    python benchmarks/simulation.py [--quick]
+    python benchmarks/speed/simulation.py [--quick]
 
-Structures are drawn from the shipped table. The smear is measured, too (see benchmarks/smearing.py). The last line
+Structures are drawn from the shipped table. The smear is measured, too (see benchmarks/speed/smearing.py). The last line
 printed is a JSON object.
 """
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
 
 import argparse
 import json
@@ -19,9 +24,9 @@ import numpy as np
 from pymatgen.analysis.diffraction.xrd import XRDCalculator
 from pymatgen.core import Lattice
 from pymatgen.core import Structure as PymatgenStructure
-from smearing import measure_smearing
 from xrd_rust_calculator import XRDCalculatorRust
 
+from benchmarks.speed.smearing import measure_smearing
 from xxact_core.compositions.element_table import SYMBOLS
 from xxact_core.evaluation.provenance import file_to_line
 from xxact_core.patterns.conversions import CU_K_ALPHA
@@ -32,7 +37,7 @@ from xxact_core.simulation.symmetry import find_symmetry
 from xxact_core.structures.structure import Structure
 from xxact_core.structures.tables import read_table, table_rows
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 TABLE = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
 RESULTS = REPOSITORY / "docs" / "results" / "simulation.md"
 RANGE = (5.0, 90.0)
@@ -192,7 +197,7 @@ def main() -> None:
     if not arguments.quick:
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
         RESULTS.write_text(
-            "# Sticks and patterns beside other tools\n\nMade by `benchmarks/simulation.py`: one core, all tools "
+            "# Sticks and patterns beside other tools\n\nMade by `benchmarks/speed/simulation.py`: one core, all tools "
             "in turn, fifty structures at a time. Speed-ups are ratios to pymatgen's time in the same run; making "
             f"pymatgen's and gemmi's structures from arrays is not counted.\n\n{file_to_line(TABLE)}\n\n{table}",
             encoding="utf-8",

@@ -1,6 +1,6 @@
 """Structures to data set: time, memory and disk, and how they grow with the number of structures.
 
-    python benchmarks/build.py [--quick] [--keep FOLDER]
+    python benchmarks/speed/build.py [--quick] [--keep FOLDER]
 
 Builds data sets of the first 10³, 10⁴ and all rows of the shipped table with two processes, sticks alone and with
 symmetry, and projects to five million. With --keep the largest one stays. The last line printed is a JSON object.
@@ -24,7 +24,7 @@ from xxact_core.dataset.inspection import describe_dataset, verify_dataset
 from xxact_core.evaluation.provenance import file_to_line
 from xxact_core.structures.sources import count_items
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 TABLE = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
 RESULTS = REPOSITORY / "docs" / "results" / "build.md"
 PROCESSES = 2
@@ -125,7 +125,7 @@ def main() -> None:
     print(table + summary)
     if not arguments.quick:
         RESULTS.write_text(
-            "# From structures to a data set\n\nMade by `benchmarks/build.py` from `data/materials_project.parquet`; "
+            "# From structures to a data set\n\nMade by `benchmarks/speed/build.py` from `data/materials_project.parquet`; "
             "the time includes reading the table, writing, and starting a process for each shard. Seconds are of a "
             f"small shared machine: what matters is how they grow.\n\n{file_to_line(TABLE)}\n\n{table}\n{summary}",
             encoding="utf-8",

@@ -5,8 +5,8 @@ of the strongest or more) is compared with the measured pattern around it, by th
 than 0.6° are compared as one. A diffractometer's zero and the sample's height shift all lines alike; that common shift
 is reported and taken out before the largest deviation.
 
-    python benchmarks/reference_lines.py            # writes docs/results/reference_lines.md
-    python benchmarks/reference_lines.py --quick    # two materials, writes nothing
+    python benchmarks/quality/reference_lines.py            # writes docs/results/reference_lines.md
+    python benchmarks/quality/reference_lines.py --quick    # two materials, writes nothing
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from xxact_core.peak_profiles.reference import smear
 from xxact_core.processing.gridding import put_on_grid
 from xxact_core.readers.read import read_pattern
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLES = REPOSITORY / "xxact_core" / "data" / "examples"
 RESULTS = REPOSITORY / "docs" / "results" / "reference_lines.md"
 STRONG = 10
@@ -210,7 +210,7 @@ def _write(rows: list[dict[str, float | int | str | bool]]) -> None:
         "# Reference lines",
         "",
         "Files of known materials, read and put on the grid, against reflections computed from published cells",
-        "(`python benchmarks/reference_lines.py`). Deviation: centroid of each strong maximum, measured minus",
+        "(`python benchmarks/quality/reference_lines.py`). Deviation: centroid of each strong maximum, measured minus",
         "computed, after the shift that all lines of a file share (zero of the instrument, height of the sample).",
         f"The largest is to stay below {LARGEST_DEVIATION}°. Likeness: cosine with the smeared reflections, once with",
         "background, wavelength and line width seen to (σ = 0.09° laid over it), once of plain interpolated counts.",

@@ -1,14 +1,19 @@
 """Does the model for reconstruction expect what stands in masked windows? And: make the one that ships.
 
-    python benchmarks/reconstruction.py              # the shipped one, writes docs/results/reconstruction.md
-    python benchmarks/reconstruction.py --ship RUN   # first take the model of a run over, in bfloat16
-    python benchmarks/reconstruction.py --quick      # of 600 materials, writes nothing
+    python benchmarks/quality/reconstruction.py              # the shipped one, writes docs/results/reconstruction.md
+    python benchmarks/quality/reconstruction.py --ship RUN   # first take the model of a run over, in bfloat16
+    python benchmarks/quality/reconstruction.py --quick      # of 600 materials, writes nothing
 
 Windows of all materials of the test split are masked by lot, and the error in them is held against that of expecting
 nothing there. The last line printed is a JSON object.
 """
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
 
 import argparse
 import json
@@ -19,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from shipped_checkpoint import read_or_build
 
+from benchmarks.quality.shipped_checkpoint import read_or_build
 from xxact_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.evaluation.provenance import provenance, provenance_to_line
@@ -28,7 +33,7 @@ from xxact_core.evaluation.reconstruction import WindowErrors, reconstruct_rows
 from xxact_core.patterns.grid import GRID
 from xxact_core.shipped import RECONSTRUCTION_CHECKPOINT, shipped_path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = REPOSITORY / "docs" / "results" / "reconstruction.md"
 WHAT = (
     "Errors are root mean squares over the points of masked windows, in % of the strongest line, of all materials of "
@@ -87,7 +92,7 @@ def main() -> None:
     lines = to_lines(checkpoint, errors)
     print("\n".join(lines))
     if not arguments.quick:
-        head = "# Masked windows\n\nMade by `benchmarks/reconstruction.py`.\n\n"
+        head = "# Masked windows\n\nMade by `benchmarks/quality/reconstruction.py`.\n\n"
         head += provenance_to_line(provenance(table_digest=checkpoint.about["data_digest"], seeds=[0])) + "\n\n"
         RESULTS.write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
     print(json.dumps({f"{ratio:g}": list(found.total) for ratio, found in errors.items()}))

@@ -3,11 +3,16 @@
 A data set of 600 materials and a small training are made first, then the app is used as a visitor does: the examples
 are loaded, the training is looked at, a map is made.
 
-    python benchmarks/pictures.py            # writes docs/images/SCREEN-light.png and SCREEN-dark.png
-    python benchmarks/pictures.py --quick    # the same below build/pictures
+    python benchmarks/speed/pictures.py            # writes docs/images/SCREEN-light.png and SCREEN-dark.png
+    python benchmarks/speed/pictures.py --quick    # the same below build/pictures
 """
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
 
 import argparse
 import io
@@ -22,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from app import FLAGS, REPOSITORY, opened, served, shows
+from benchmarks.speed.app import FLAGS, REPOSITORY, opened, served, shows
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

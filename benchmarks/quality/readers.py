@@ -1,6 +1,6 @@
 """Files of instruments, read, against what is known of them.
 
-    python benchmarks/readers.py [--collection FOLDER] [--quick]
+    python benchmarks/quality/readers.py [--collection FOLDER] [--quick]
 
 FOLDER (default: the environment's XXACT_SHARED_DATA, else ../shared/data) has formats/truth.csv: a file a row, with the
 points, start, stop [deg], largest intensity and its place, and wavelength [Å] that somebody else found. The
@@ -25,7 +25,7 @@ from xxact_core.evaluation.provenance import provenance, provenance_to_line
 from xxact_core.patterns.pattern import Pattern
 from xxact_core.readers.read import read_pattern, read_scans
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = REPOSITORY / "docs" / "results" / "readers.md"
 
 NO_PATTERNS = {
@@ -161,7 +161,7 @@ def main() -> None:
             f"read with the stated points, start, stop, largest intensity and wavelength; {figures['refused_right']} "
             f"of {figures['refused_total']} without one are refused by name. Reading takes "
             f"{figures['median_milliseconds']:g} ms of processor time in the median, "
-            f"{figures['largest_milliseconds']:g} ms at most. Made by `benchmarks/readers.py`.\n\n"
+            f"{figures['largest_milliseconds']:g} ms at most. Made by `benchmarks/quality/readers.py`.\n\n"
             f"{provenance_to_line(provenance(table_digest=digest, seeds=[0]))}\n\n"
         )
         RESULTS.parent.mkdir(parents=True, exist_ok=True)

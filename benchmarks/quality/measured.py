@@ -1,6 +1,6 @@
 """Measured patterns: is the crystal system right, is the material found, is a mixture seen?
 
-    python benchmarks/measured.py [--labels LABELS] [--trees DATASET] [--collection FOLDER] [--quick]
+    python benchmarks/quality/measured.py [--labels LABELS] [--trees DATASET] [--collection FOLDER] [--quick]
 
 LABELS is a table of measured files like data/examples/examples.csv (the default): its columns file (or path), name,
 formula, crystal_system, space_group, wavelength and notes are read. A single phase is a row with a formula and a
@@ -8,7 +8,7 @@ crystal system whose column benchmark_single_phase, where there is one, is "yes"
 system is "mixture", or whose name says so, where name, formula or notes state what was weighed in: its elements are
 known then. The model is asked with the formula, the known materials with the elements. With --trees, ExtraTrees that
 learn from DATASET the lines that can be seen answer beside the model. --quick takes the first files only. The last line
-printed is a JSON object; files_right and files_total are those of benchmarks/readers.py on FOLDER, null without one.
+printed is a JSON object; files_right and files_total are those of benchmarks/quality/readers.py on FOLDER, null without one.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from xxact_core.search_match.combine import weigh_known
 from xxact_core.search_match.identify import Identification, Identifier
 from xxact_core.simulation.symmetry import find_symmetry
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = REPOSITORY / "docs" / "results" / "measured.md"
 EXAMPLES = REPOSITORY / "xxact_core" / "data" / "examples" / "examples.csv"
 VISIBLE = 1.0
@@ -251,7 +251,7 @@ def trees_to_figures(trees: ExtraTreesClassifier, asked: Sequence[tuple[dict[str
 
 
 def read_instrument_files(collection: Path | None) -> dict[str, int | None]:
-    """What benchmarks/readers.py finds, where it and a collection of files with their truth are there."""
+    """What benchmarks/quality/readers.py finds, where it and a collection of files with their truth are there."""
     script = REPOSITORY / "benchmarks" / "readers.py"
     if collection is None or not script.is_file():
         return {"files_right": None, "files_total": None}
@@ -350,7 +350,7 @@ def main() -> None:
     if not arguments.quick:
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
         head = f"# Measured patterns\n\n{figures['patterns']} measured single phases of `{arguments.labels.name}`, "
-        head += "default preparation. Made by `benchmarks/measured.py`.\n\n"
+        head += "default preparation. Made by `benchmarks/quality/measured.py`.\n\n"
         digest = predictor.checkpoint.about["data_digest"]
         head += provenance_to_line(provenance(table_digest=digest, seeds=[0])) + "\n\n"
         RESULTS.write_text(head + "\n".join(lines) + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
 """How fast the preset `small` trains on one thread of a processor, beside a loop as one would write it with torch.
 
-    python benchmarks/training.py            about two minutes on an idle core, writes docs/results/training.md
-    python benchmarks/training.py --quick    about half a minute
+    python benchmarks/speed/training.py            about two minutes on an idle core, writes docs/results/training.md
+    python benchmarks/speed/training.py --quick    about half a minute
 
 The plain loop has torch's own `nn.TransformerEncoder` and `nn.TransformerDecoder` of the same sizes, a `Dataset` that
 reads one pattern at a time, smeared beforehand, from HDF5 (float32, neither chunked nor compressed), a `DataLoader` and
@@ -12,6 +12,11 @@ object.
 """
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
 
 import argparse
 import json
@@ -24,8 +29,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from plain_loop import CPU, plain_loop, plain_model, write_patterns
 
+from benchmarks.speed.plain_loop import CPU, plain_loop, plain_model, write_patterns
 from xxact_core.dataset.building.build import BuildPlan, build_dataset
 from xxact_core.evaluation.provenance import provenance, provenance_to_line
 from xxact_core.model.xxact import count_parameters
@@ -33,7 +38,7 @@ from xxact_core.training.config import Recipe
 from xxact_core.training.recipes import recipe_by_name
 from xxact_core.training.run import open_run, take_step
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = REPOSITORY / "docs" / "results" / "training.md"
 TABLE = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
 BATCH = 128
@@ -171,7 +176,7 @@ def main() -> None:
     if not arguments.quick:
         stated = provenance_to_line(provenance(table_digest=digest, seeds=[0]))
         RESULTS.write_text(
-            "# Training beside a plain loop\n\nMade by `benchmarks/training.py`, which says what the plain loop is. "
+            "# Training beside a plain loop\n\nMade by `benchmarks/speed/training.py`, which says what the plain loop is. "
             f"Preset `small`, batches of {BATCH}, one thread, seconds of the processor's work for it.\n\n{table}\n"
             f"{stated}\n",
             encoding="utf-8",

@@ -1,7 +1,7 @@
 """The figure of docs/distortions.md: each effect of a laboratory on rutile, beside the ideal pattern.
 
-python benchmarks/distortion_figure.py            write docs/images/distortions.png
-python benchmarks/distortion_figure.py --quick    make it, but write nothing
+python benchmarks/studies/distortion_figure.py            write docs/images/distortions.png
+python benchmarks/studies/distortion_figure.py --quick    make it, but write nothing
 
 The last line printed is a JSON object.
 """
@@ -43,7 +43,7 @@ from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.patterns.grid import GRID
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 IMAGE = REPOSITORY / "docs" / "images" / "distortions.png"
 
 PHASES = {

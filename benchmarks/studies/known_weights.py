@@ -1,6 +1,6 @@
 """How much the known materials may say beside the model: fitted and measured on simulated laboratory patterns.
 
-    python benchmarks/known_weights.py [--rows ROWS] [--dataset DATASET] [--found FILE] [--quick]
+    python benchmarks/studies/known_weights.py [--rows ROWS] [--dataset DATASET] [--found FILE] [--quick]
 
 Materials of the validation split, their patterns distorted as a laboratory would; DATASET is also the table of known
 materials. Of a random half, every row of the same formula and space group is taken out of the table, so that it is seen
@@ -12,6 +12,11 @@ they are measured. The last line printed is a JSON object: the fitted weights, a
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
+
 import argparse
 import json
 import tempfile
@@ -22,10 +27,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from compositions import draw_rows, materials, measured
 from scipy.optimize import minimize
-from shipped_checkpoint import read_or_build
 
+from benchmarks.quality.compositions import draw_rows, materials, measured
+from benchmarks.quality.shipped_checkpoint import read_or_build
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.formula import parse_formula
 from xxact_core.compositions.formula_format import format_formula
@@ -52,7 +57,7 @@ from xxact_core.search_match.combine import (
 from xxact_core.search_match.dataset_database import KnownDataset
 from xxact_core.search_match.identify import Identifier
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 DATASET = REPOSITORY / "build" / "materials_project"
 RESULTS = REPOSITORY / "docs" / "results" / "known_materials.md"
 FOUND = REPOSITORY / "build" / "known_weights.jsonl"
@@ -285,7 +290,7 @@ def measure(arguments: argparse.Namespace) -> None:
         head += "For half of them, all of the same formula and space group are taken out of the table; for half, the "
         head += f"formula is given with fractions 5 % off. Weights are fitted to {len(asked) - len(rest)} of them and "
         head += f"measured on the other {len(rest)}, of which the table holds {len(parts['held'])}. Made by "
-        head += "`benchmarks/known_weights.py`.\n\n"
+        head += "`benchmarks/studies/known_weights.py`.\n\n"
         head += provenance_to_line(provenance(table_digest=table.digest, seeds=[0])) + "\n\n"
         RESULTS.write_text(head + page + "\n", encoding="utf-8")
     print(json.dumps({"weights": [asdict(one) for one in weights], **figures}))

@@ -1,14 +1,19 @@
 """Known materials without elements: does the index of lines propose the right one, and is it named?
 
-    python benchmarks/identify.py [--labels LABELS] [--cache FOLDER] [--quick]
+    python benchmarks/quality/identify.py [--labels LABELS] [--cache FOLDER] [--quick]
 
-LABELS is a table as in benchmarks/measured.py; asked are its single phases whose formula and space group the known
+LABELS is a table as in benchmarks/quality/measured.py; asked are its single phases whose formula and space group the known
 materials hold, once with all their elements and once without any. FOLDER keeps the index of all known materials, which
 takes minutes to build (default: the user's cache). --quick takes the first files of LABELS, their materials and a few
 hundred others. The last line printed is a JSON object.
 """
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
 
 import argparse
 import json
@@ -19,9 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from measured import EXAMPLES, QUICK, holds, is_single, read_file, read_labels
 from pyarrow import parquet
 
+from benchmarks.quality.measured import EXAMPLES, QUICK, holds, is_single, read_file, read_labels
 from xxact_core.compositions.formula import parse_formula
 from xxact_core.compositions.formula_format import format_formula
 from xxact_core.evaluation.provenance import provenance, provenance_to_line
@@ -33,7 +38,7 @@ from xxact_core.search_match.peak_index import open_index
 from xxact_core.shipped import TABLE as SHIPPED_TABLE
 from xxact_core.shipped import shipped_path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = REPOSITORY / "docs" / "results" / "identify.md"
 OTHERS = 500
 """Materials beside those of the patterns that are asked, where time is short."""
@@ -133,7 +138,7 @@ def main() -> None:
     if not arguments.quick:
         head = f"# Known materials without elements\n\n{len(asked)} measured single phases of "
         head += f"`{arguments.labels.name}` whose formula and space group the table holds. "
-        head += "Made by `benchmarks/identify.py`.\n\n"
+        head += "Made by `benchmarks/quality/identify.py`.\n\n"
         line = provenance_to_line(provenance(table_digest=identifier.references.digest, seeds=[0]))
         RESULTS.write_text(f"{head}{line}\n\n" + "\n".join(lines) + "\n", encoding="utf-8")
     print(json.dumps(figures))

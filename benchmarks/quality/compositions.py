@@ -1,6 +1,6 @@
 """What partial knowledge of the composition costs: the shipped model on test materials, told less and less.
 
-    python benchmarks/compositions.py [--rows ROWS] [--dataset DATASET] [--quick]
+    python benchmarks/quality/compositions.py [--rows ROWS] [--dataset DATASET] [--quick]
 
 Patterns are distorted as a laboratory would. "At its word" gives the model what was measured as if it were exact; "with
 its error" gives what was measured with its standard error, or what may be there, and averages over draws
@@ -11,6 +11,11 @@ object.
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
+
 import argparse
 import json
 import tempfile
@@ -20,8 +25,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from shipped_checkpoint import read_or_build
 
+from benchmarks.quality.shipped_checkpoint import read_or_build
 from xxact_core.augmentation.config import Distortions
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.element_table import SYMBOLS
@@ -35,7 +40,7 @@ from xxact_core.patterns.pattern import GriddedPattern
 from xxact_core.prediction.predictor import Predictor
 from xxact_core.quantities import CRYSTAL_SYSTEMS
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = REPOSITORY / "docs" / "results" / "compositions.md"
 LIGHT = ("H", "Li", "C", "O")
 KINDS = {
@@ -180,7 +185,7 @@ def main() -> None:
         head = (
             f"# Partial compositions\n\n{rows} materials of the test split, distorted patterns, the shipped model. A "
         )
-        head += "log-loss above the stated doubt means too much confidence. Made by `benchmarks/compositions.py`.\n\n"
+        head += "log-loss above the stated doubt means too much confidence. Made by `benchmarks/quality/compositions.py`.\n\n"
         head += provenance_to_line(provenance(table_digest=table.digest, seeds=[0])) + "\n\n"
         RESULTS.write_text(head + to_table(figures) + "\n", encoding="utf-8")
     print(json.dumps(figures))

@@ -1,13 +1,18 @@
 """Does it help to ask about a pattern at several small shifts, and to answer with the mean?
 
-    python benchmarks/shifts.py            # writes docs/results/shifts.md
-    python benchmarks/shifts.py --quick    # of 600 materials, writes nothing
+    python benchmarks/studies/shifts.py            # writes docs/results/shifts.md
+    python benchmarks/studies/shifts.py --quick    # of 600 materials, writes nothing
 
 The shipped model is asked about laboratory-distorted patterns of the validation split as they are, and moved a little
 to both sides; the mean of the class probabilities is held against the single answer. The last line is a JSON object.
 """
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
 
 import argparse
 import json
@@ -17,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from shipped_checkpoint import read_or_build
 
+from benchmarks.quality.shipped_checkpoint import read_or_build
 from xxact_core.augmentation.config import Distortions
 from xxact_core.checkpoint import load_checkpoint
 from xxact_core.dataset.loading.batches import BatchMaker
@@ -29,7 +34,7 @@ from xxact_core.evaluation.provenance import provenance, provenance_to_line
 from xxact_core.model.inference import class_probabilities
 from xxact_core.patterns.grid import GRID
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = REPOSITORY / "docs" / "results" / "shifts.md"
 SPREADS = (0.02, 0.04, 0.08, 0.16)
 """Shifts to both sides [deg 2θ]."""
@@ -106,7 +111,7 @@ def main() -> None:
     if not arguments.quick:
         about = load_checkpoint().about
         head = f"# Several small shifts\n\n{len(true):,} laboratory-distorted patterns of the validation split, the "
-        head += "shipped model. Made by `benchmarks/shifts.py`.\n\n"
+        head += "shipped model. Made by `benchmarks/studies/shifts.py`.\n\n"
         head += provenance_to_line(provenance(table_digest=about["data_digest"], seeds=[0])) + "\n\n"
         lines += ["", verdict(found, true)]
         RESULTS.write_text(head + "\n".join(lines) + "\n", encoding="utf-8")

@@ -1,6 +1,6 @@
 """Patterns from sticks: the compiled sum of lines and torch's beside a plain numpy sum, same sticks, one core.
 
-    python benchmarks/smearing.py [--quick]
+    python benchmarks/speed/smearing.py [--quick]
 
 Sticks are simulated from structures that are drawn from the shipped table. The last line printed is a JSON object.
 """
@@ -26,7 +26,7 @@ from xxact_core.simulation.diffraction import arrays_to_sticks
 from xxact_core.structures.structure import Structure
 from xxact_core.structures.tables import read_table, table_rows
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 TABLE = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
 RESULTS = REPOSITORY / "docs" / "results" / "smearing.md"
 
@@ -157,7 +157,7 @@ def write_results(table: str) -> None:
         f"# Patterns from sticks\n\nOne core, batches of {BATCH} patterns of materials drawn from the shipped table, "
         f"σ = {SIGMA}° or, varied, {NARROWEST}-{WIDEST}° for each pattern. Errors: largest difference of any point "
         "from the float64 sum without windows, patterns scaled to 100, σ varied. The plain sum is numpy's, one line "
-        "after another over the whole grid. Medians; made by `benchmarks/smearing.py`.\n\n"
+        "after another over the whole grid. Medians; made by `benchmarks/speed/smearing.py`.\n\n"
     )
     RESULTS.write_text(text + file_to_line(TABLE) + "\n\n" + table, encoding="utf-8")
 

@@ -1,7 +1,7 @@
 """Linear maps by oneDNN beside torch's own: from how many rows on they pay, and how much.
 
-    python benchmarks/linear.py            # half a minute, writes docs/results/linear.md
-    python benchmarks/linear.py --quick    # a few rounds, writes nothing
+    python benchmarks/speed/linear.py            # half a minute, writes docs/results/linear.md
+    python benchmarks/speed/linear.py --quick    # a few rounds, writes nothing
 
 Widths are those of the preset `small`. Both ways take turns, one thread, seconds of the processor's work for this
 process, medians over rounds; "with gradients" adds those of input, weights and bias. The last line is a JSON object.
@@ -23,7 +23,7 @@ from torch.nn import functional
 from xxact_core.evaluation.provenance import file_to_line
 from xxact_core.model.linear import MANY, by_onednn
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = REPOSITORY / "docs" / "results" / "linear.md"
 WIDTHS = ((192, 576), (192, 384), (256, 512), (512, 256))
 ROWS = (18, MANY // 4, MANY // 2, MANY, 2304)
@@ -85,7 +85,7 @@ def main() -> None:
     print(table)
     if not quick:
         RESULTS.write_text(
-            "# Linear maps by oneDNN beside torch's own\n\nMade by `benchmarks/linear.py`: one thread, single "
+            "# Linear maps by oneDNN beside torch's own\n\nMade by `benchmarks/speed/linear.py`: one thread, single "
             f"precision. Ratios above 1: oneDNN is faster. The model gives it {MANY} rows and more.\n\n"
             f"{file_to_line(REPOSITORY / 'xxact_core' / 'model' / 'linear.py')}\n\n{table}",
             encoding="utf-8",

@@ -1,9 +1,9 @@
 """The shipped checkpoint beside what it is held against: test metrics on the formula split.
 
-    python benchmarks/shipped_checkpoint.py                      measure the shipped checkpoint again
-    python benchmarks/shipped_checkpoint.py --ship RUN           make RUN's model the shipped one, then measure it
-    python benchmarks/shipped_checkpoint.py --baseline NAME=RUN  measure RUN's model, too, and keep it as a baseline
-    python benchmarks/shipped_checkpoint.py --quick              a look at it, on a 600-row data set
+    python benchmarks/quality/shipped_checkpoint.py                      measure the shipped checkpoint again
+    python benchmarks/quality/shipped_checkpoint.py --ship RUN           make RUN's model the shipped one, then measure it
+    python benchmarks/quality/shipped_checkpoint.py --baseline NAME=RUN  measure RUN's model, too, and keep it as a baseline
+    python benchmarks/quality/shipped_checkpoint.py --quick              a look at it, on a 600-row data set
 
 --baseline may be given several times. Baselines that were measured before on the same data set are kept with the
 checkpoint, so that each has to be measured only once; what costs nothing (the training mean, trees on calculated lines)
@@ -39,7 +39,7 @@ from xxact_core.evaluation.labelled import predictions_to_labelled
 from xxact_core.evaluation.provenance import provenance, provenance_to_line
 from xxact_core.shipped import CHECKPOINT, shipped_path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 TABLE = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
 RESULTS = REPOSITORY / "docs" / "results" / "shipped_checkpoint.md"
 PAGES = (REPOSITORY / "README.md", REPOSITORY / "docs" / "model_card.md")
@@ -192,7 +192,7 @@ def write_pages(columns: dict[str, dict[str, float]], table: StickTable) -> None
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     head = f"# The shipped checkpoint\n\n{provenance_to_line(about['measured'])}\n\n"
     head += f"Recipe `{about['recipe']['name']}`, {about['parameters']:,} parameters, {len(table.rows('test')):,} test "
-    head += "materials, split by reduced formula. Made by `benchmarks/shipped_checkpoint.py`.\n\n"
+    head += "materials, split by reduced formula. Made by `benchmarks/quality/shipped_checkpoint.py`.\n\n"
     RESULTS.write_text(head + to_table(columns) + "\n", encoding="utf-8")
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
