@@ -5,7 +5,8 @@
 How many steps a second the machine makes is measured first; the epochs follow from it, so that warm-up and cosine end
 in time. RUN is the folder of a training as of `xxact train`: called again, the training in it goes on as it was begun,
 with the epochs that were chosen then. FOLDER gets `model/` in half precision, with the metrics of just these weights,
-and `shipped.json`; `benchmarks/quality/shipped_checkpoint.py --ship FOLDER` takes it from there. The last line printed is JSON.
+and `shipped.json`; `benchmarks/quality/shipped_checkpoint.py --ship FOLDER` takes it from there. The last line printed
+is JSON.
 """
 
 from __future__ import annotations

@@ -185,7 +185,8 @@ def main() -> None:
         head = (
             f"# Partial compositions\n\n{rows} materials of the test split, distorted patterns, the shipped model. A "
         )
-        head += "log-loss above the stated doubt means too much confidence. Made by `benchmarks/quality/compositions.py`.\n\n"
+        head += "log-loss above the stated doubt means too much confidence. "
+        head += "Made by `benchmarks/quality/compositions.py`.\n\n"
         head += provenance_to_line(provenance(table_digest=table.digest, seeds=[0])) + "\n\n"
         RESULTS.write_text(head + to_table(figures) + "\n", encoding="utf-8")
     print(json.dumps(figures))

@@ -2,10 +2,10 @@
 
     python benchmarks/quality/identify.py [--labels LABELS] [--cache FOLDER] [--quick]
 
-LABELS is a table as in benchmarks/quality/measured.py; asked are its single phases whose formula and space group the known
-materials hold, once with all their elements and once without any. FOLDER keeps the index of all known materials, which
-takes minutes to build (default: the user's cache). --quick takes the first files of LABELS, their materials and a few
-hundred others. The last line printed is a JSON object.
+LABELS is a table as in benchmarks/quality/measured.py; asked are its single phases whose formula and space group the
+known materials hold, once with all their elements and once without any. FOLDER keeps the index of all known
+materials, which takes minutes to build (default: the user's cache). --quick takes the first files of
+LABELS, their materials and a few hundred others. The last line printed is a JSON object.
 """
 
 from __future__ import annotations

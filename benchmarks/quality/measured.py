@@ -8,7 +8,8 @@ crystal system whose column benchmark_single_phase, where there is one, is "yes"
 system is "mixture", or whose name says so, where name, formula or notes state what was weighed in: its elements are
 known then. The model is asked with the formula, the known materials with the elements. With --trees, ExtraTrees that
 learn from DATASET the lines that can be seen answer beside the model. --quick takes the first files only. The last line
-printed is a JSON object; files_right and files_total are those of benchmarks/quality/readers.py on FOLDER, null without one.
+printed is a JSON object; files_right and files_total are those of benchmarks/quality/readers.py on FOLDER, null
+without one.
 """
 
 from __future__ import annotations
@@ -252,7 +253,7 @@ def trees_to_figures(trees: ExtraTreesClassifier, asked: Sequence[tuple[dict[str
 
 def read_instrument_files(collection: Path | None) -> dict[str, int | None]:
     """What benchmarks/quality/readers.py finds, where it and a collection of files with their truth are there."""
-    script = REPOSITORY / "benchmarks" / "readers.py"
+    script = REPOSITORY / "benchmarks" / "quality" / "readers.py"
     if collection is None or not script.is_file():
         return {"files_right": None, "files_total": None}
     command = [sys.executable, str(script), "--collection", str(collection), "--quick"]

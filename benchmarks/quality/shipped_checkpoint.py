@@ -1,9 +1,9 @@
 """The shipped checkpoint beside what it is held against: test metrics on the formula split.
 
-    python benchmarks/quality/shipped_checkpoint.py                      measure the shipped checkpoint again
-    python benchmarks/quality/shipped_checkpoint.py --ship RUN           make RUN's model the shipped one, then measure it
-    python benchmarks/quality/shipped_checkpoint.py --baseline NAME=RUN  measure RUN's model, too, and keep it as a baseline
-    python benchmarks/quality/shipped_checkpoint.py --quick              a look at it, on a 600-row data set
+    shipped_checkpoint.py                      measure the shipped checkpoint again
+    shipped_checkpoint.py --ship RUN           make RUN's model the shipped one, then measure it
+    shipped_checkpoint.py --baseline NAME=RUN  measure RUN's model, too, and keep it as a baseline
+    shipped_checkpoint.py --quick              measure it on 600 materials
 
 --baseline may be given several times. Baselines that were measured before on the same data set are kept with the
 checkpoint, so that each has to be measured only once; what costs nothing (the training mean, trees on calculated lines)

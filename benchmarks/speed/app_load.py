@@ -1,4 +1,4 @@
-"""How the app's server bears load: sliders, twenty sessions, a training beside it. A part of `benchmarks/speed/app.py`."""
+"""The app's server under load: sliders, twenty sessions, a training beside it. Part of `benchmarks/speed/app.py`."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def measure_sliders(*, changes: int) -> float:
 
 def measure_maps(*, quick: bool) -> dict[str, float]:
     """The figures of `benchmarks/speed/embeddings.py`, in a process of its own."""
-    line = [sys.executable, str(REPOSITORY / "benchmarks" / "embeddings.py")]
+    line = [sys.executable, str(REPOSITORY / "benchmarks" / "speed" / "embeddings.py")]
     line += ["--sizes", "5000", "100000"] if quick else []
     printed = subprocess.run(line, capture_output=True, text=True, check=True, cwd=REPOSITORY).stdout
     found = json.loads(printed.splitlines()[-1])

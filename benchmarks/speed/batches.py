@@ -189,7 +189,7 @@ def main() -> None:
     if not arguments.quick:
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
         RESULTS.write_text(
-            "# Batches from sticks\n\nMade by `benchmarks/speed/batches.py`: one process, one thread of a processor, batches "
+            "# Batches from sticks\n\nMade by `benchmarks/speed/batches.py`: one process, one thread, batches "
             f"of {BATCH} materials in shuffled order, each with patterns, composition and labels.\n\n"
             f"{file_to_line(TABLE)}\n\n{table}",
             encoding="utf-8",

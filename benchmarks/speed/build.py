@@ -125,9 +125,10 @@ def main() -> None:
     print(table + summary)
     if not arguments.quick:
         RESULTS.write_text(
-            "# From structures to a data set\n\nMade by `benchmarks/speed/build.py` from `data/materials_project.parquet`; "
-            "the time includes reading the table, writing, and starting a process for each shard. Seconds are of a "
-            f"small shared machine: what matters is how they grow.\n\n{file_to_line(TABLE)}\n\n{table}\n{summary}",
+            "# From structures to a dataset\n\nMade by `benchmarks/speed/build.py` from "
+            "`data/materials_project.parquet`. Times include reading the table, writing, and starting a process for "
+            "each shard. They are from a small shared machine: what matters is how they grow.\n\n"
+            f"{file_to_line(TABLE)}\n\n{table}\n{summary}",
             encoding="utf-8",
         )
     print(json.dumps(figures))

@@ -1,4 +1,4 @@
-"""The training loop as one would write it with torch, which `benchmarks/speed/training.py` is held against; nothing to run.
+"""The plain torch training loop that `benchmarks/speed/training.py` compares with; not a script.
 
 torch's own `nn.TransformerEncoder` and `nn.TransformerDecoder` with our weights, a `Dataset` that reads one pattern at
 a time from HDF5, a `DataLoader` and `AdamW` as it comes.

@@ -2,7 +2,7 @@
 
     python benchmarks/speed/simulation.py [--quick]
 
-Structures are drawn from the shipped table. The smear is measured, too (see benchmarks/speed/smearing.py). The last line
+Structures are drawn from the shipped table. Smearing is measured, too (benchmarks/speed/smearing.py). The last line
 printed is a JSON object.
 """
 

@@ -176,8 +176,8 @@ def main() -> None:
     if not arguments.quick:
         stated = provenance_to_line(provenance(table_digest=digest, seeds=[0]))
         RESULTS.write_text(
-            "# Training beside a plain loop\n\nMade by `benchmarks/speed/training.py`, which says what the plain loop is. "
-            f"Preset `small`, batches of {BATCH}, one thread, seconds of the processor's work for it.\n\n{table}\n"
+            "# Training beside a plain loop\n\nMade by `benchmarks/speed/training.py`, which describes the plain "
+            f"loop. Preset `small`, batches of {BATCH}, one thread, seconds of CPU time.\n\n{table}\n"
             f"{stated}\n",
             encoding="utf-8",
         )

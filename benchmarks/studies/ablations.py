@@ -1,8 +1,8 @@
 """What each idea is worth: one change at a time against one reference recipe, everything else and the budget alike.
 
-    python benchmarks/studies/ablations.py                    all, about an hour on one core, writes docs/results/ablations.md
-    python benchmarks/studies/ablations.py --only muon peaks  some; finished ones of the same recipe and data are not run again
-    python benchmarks/studies/ablations.py --quick            three of them for a few steps, on 600 materials
+    ablations.py                    all, about an hour on one core, writes docs/results/ablations.md
+    ablations.py --only muon peaks  some; finished ones of the same recipe and data are not run again
+    ablations.py --quick            three of them for a few steps, on 600 materials
 
 Each run is trained on the training split of the shipped table's data set, in a folder of its own below `--runs`, and
 judged on the validation split: the test split is left for what comes out of it. The last line printed is a JSON object.
@@ -270,7 +270,8 @@ def write_page(rows: Mapping[str, Mapping[str, Any]], reference: Recipe, dataset
 One change at a time against the first line, {reference.epochs:g} epochs of the training split, seed {reference.seed},
 judged on {judged:,} materials of the validation split. One run each: with these materials a share is known to about
 0.6 percentage points and differences below 1.5 mean little. What pays after {reference.epochs:g} epochs need not pay
-after twenty. Materials a second are by the clock of a machine that others used, too. Made by `benchmarks/studies/ablations.py`.
+after twenty. Materials a second are by the clock of a machine that others used, too.
+Made by `benchmarks/studies/ablations.py`.
 
 {to_table(rows)}
 

@@ -188,8 +188,7 @@ def test_ablations_are_judged_on_the_validation_split(
 
 
 def test_a_kept_ablation_is_refused_for_another_recipe_or_data_set(small_table: StickTable, tmp_path: Path) -> None:
-    from benchmarks.ablations import ABLATIONS, REFERENCE, ROWS, check_kept, trainings
-
+    from benchmarks.studies.ablations import ABLATIONS, REFERENCE, ROWS, check_kept, trainings
     from xxact_core.training.config import override
 
     (ablation,) = (each for each in ABLATIONS if each.name == "mxm-40")

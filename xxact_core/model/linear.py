@@ -30,7 +30,7 @@ def linear(
 ) -> Float[Tensor, "*batch after"]:
     """`functional.linear`; `MANY` rows in single precision on a processor by oneDNN, where torch by itself takes MKL.
 
-    oneDNN writes its loops for the very shapes and the very processor; `benchmarks/speed/linear.py` measures what that gives.
+    oneDNN compiles its loops for the shapes and the CPU at hand; `benchmarks/speed/linear.py` measures the gain.
     Lower precisions torch gives to it anyway.
     """
     if (
