@@ -1,9 +1,8 @@
-"""The process of a job: runs one command of xxact, politely, and records how it ended."""
+"""The process of a job: runs one command of xxact and records how it ended."""
 
 from __future__ import annotations
 
 import errno
-import os
 import sys
 import traceback
 from pathlib import Path
@@ -11,9 +10,6 @@ from pathlib import Path
 from xxact_app.jobs.records import Job, State
 from xxact_app.jobs.registry import Jobs
 from xxact_core.errors import InputError
-
-POLITE = 10
-"""Niceness: the pages of the app come first."""
 
 
 def run_job(job: Job) -> tuple[State, str]:
@@ -42,8 +38,6 @@ def main() -> None:
     job = jobs.take_over(folder.name)
     if job is None:
         return
-    if hasattr(os, "nice"):
-        os.nice(max(0, POLITE - os.nice(0)))
     state, reason = run_job(job)
     jobs.end(job.key, state, reason=reason)
     sys.exit(0 if state != "failed" else 1)

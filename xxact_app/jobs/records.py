@@ -1,4 +1,4 @@
-"""The record of a job on disk, and which process is its own."""
+"""The record of a job on disk."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
-
 from xxact_core.dataset.store import write_json
 from xxact_core.errors import InputError
+from xxact_core.processes import ProcessIdentity
 
 logger = logging.getLogger(__name__)
 
@@ -20,9 +19,6 @@ State = Literal["starting", "running", "stopping", "finished", "cancelled", "fai
 ACTIVE: frozenset[State] = frozenset({"starting", "running", "stopping"})
 
 RECORD, LOG = "job.json", "log.txt"
-
-_SAME_START = 2.0
-"""Seconds: the system tells its start in whole ones, and may tell the next one."""
 
 
 class JobError(InputError):
@@ -34,8 +30,7 @@ class Job:
     """A command of xxact and what became of it.
 
     key: name of its folder. output: folder of the run or data set. about: plain values for who shows it. made: when, in
-    seconds since 1970. pid and started tell its process from any other: started are the seconds from the start of the
-    machine to that of the process, which no change of the clock moves. reason: why it failed, in words.
+    seconds since 1970. pid and started are the parts of its process's identity. reason: why it failed, in words.
     """
 
     key: str
@@ -49,6 +44,16 @@ class Job:
     pid: int | None = None
     started: float | None = None
     reason: str = ""
+
+    @property
+    def identity(self) -> ProcessIdentity | None:
+        """Its process; None where it has not been started."""
+        return None if self.pid is None or self.started is None else ProcessIdentity(self.pid, self.started)
+
+    @property
+    def has_process(self) -> bool:
+        """Whether its process is there."""
+        return self.identity is not None and self.identity.find() is not None
 
     @property
     def active(self) -> bool:
@@ -72,20 +77,3 @@ def read_job(path: Path) -> Job | None:
         logger.warning("%s cannot be read: %s", path, error)
         return None
     return None if path.parent.is_symlink() or job.key != path.parent.name else job
-
-
-def process_of(job: Job) -> psutil.Process | None:
-    """The process of a job; None where it is gone, even if another program has its number by now."""
-    if job.pid is None or job.started is None:
-        return None
-    try:
-        process = psutil.Process(job.pid)
-        gone = process.status() == psutil.STATUS_ZOMBIE or abs(started(job.pid) - job.started) > _SAME_START
-    except psutil.Error:
-        return None
-    return None if gone else process
-
-
-def started(pid: int) -> float:
-    """Seconds from the start of the machine to that of a process: both move alike when the clock is set."""
-    return psutil.Process(pid).create_time() - psutil.boot_time()

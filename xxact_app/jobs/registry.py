@@ -10,30 +10,28 @@ import logging
 import os
 import shutil
 import subprocess
-import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
 from filelock import FileLock, Timeout
 
-from xxact_app.jobs.records import LOG, RECORD, Job, JobError, State, process_of, read_job, started, write_job
+from xxact_app.jobs.records import LOG, RECORD, Job, JobError, State, read_job, write_job
 from xxact_core.errors import shorten
-from xxact_core.shipped import packages_folder
+from xxact_core.processes import ProcessIdentity, end_process, module_command, start_child
 
 logger = logging.getLogger(__name__)
 
 GRACE = 120.0
 """Seconds that a stopped job has to end its step, validate and save before it is killed."""
 
-_SURROUNDINGS = {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1", "TQDM_MININTERVAL": "60"}
-"""Of a job, where nobody says otherwise: threads that spin while they wait hardly move beside a busy server."""
+_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1", "TQDM_MININTERVAL": "60"}
+"""Of a job, where the server's own does not say otherwise: threads that wait without spinning leave it the cores."""
 
 _PATIENCE = 10.0
 _TAIL = 4000
@@ -162,20 +160,20 @@ class Jobs:
         folder = self.folder / job.key
         job = replace(job, state="starting", pid=None, started=None, reason="")
         write_job(self.folder, job)
-        path = os.pathsep.join([str(packages_folder()), *filter(None, [os.environ.get("PYTHONPATH")])])
         with (folder / LOG).open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603 - our own module; its arguments were checked before
-                [sys.executable, "-m", "xxact_app.jobs.process", str(folder)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=folder, start_new_session=True,
-                env={**_SURROUNDINGS, **os.environ, "PYTHONPATH": path},
+            child = start_child(
+                module_command("xxact_app.jobs.process", str(folder)), stdout=log, stderr=subprocess.STDOUT,
+                folder=folder, low_priority=True,
+                environment={name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()},
             )  # fmt: skip
-        threading.Thread(target=process.wait, daemon=True).start()  # so that no zombie is left behind
-        write_job(self.folder, job := replace(job, pid=process.pid, started=started(process.pid)))
+        identity = ProcessIdentity.of(child.pid)
+        threading.Thread(target=child.wait, daemon=True).start()  # so that no zombie is left behind
+        write_job(self.folder, job := replace(job, pid=identity.pid, started=identity.started))
         return job
 
     def _true(self, job: Job) -> Job:
         """The job as it really is: one whose process is gone without a word was interrupted, or has been stopped."""
-        if not job.active or process_of(job) is not None:
+        if not job.active or job.has_process:
             if job.state == "stopping" and job.key not in self._ending:
                 self._end_in_background(job)  # who stopped it may have died in the meantime
             return job
@@ -189,7 +187,7 @@ class Jobs:
     def _settled(self, job: Job) -> Job:
         """Record the end of a job whose process is gone; who calls holds its lock."""
         job = read_job(self.folder / job.key / RECORD) or job
-        if not job.active or process_of(job) is not None:
+        if not job.active or job.has_process:
             return job
         if job.state == "stopping":
             job = replace(job, state="cancelled")
@@ -206,23 +204,9 @@ class Jobs:
         threading.Thread(target=self._end_process, args=(job,), daemon=True).start()
 
     def _end_process(self, job: Job) -> None:
-        """SIGTERM, grace, SIGKILL; then whatever the process had started. Never a foreign process: see `process_of`."""
         try:
-            process = process_of(job)
-            if process is None:
-                return
-            family: list[psutil.Process] = []
-            with suppress(psutil.NoSuchProcess):
-                family = process.children(recursive=True)
-                process.terminate()
-            deadline = time.monotonic() + self.grace
-            while process_of(job) is not None and time.monotonic() < deadline:
-                time.sleep(0.05)
-            with suppress(psutil.NoSuchProcess):
-                family = list({*family, *process.children(recursive=True)})
-            for member in (process, *family):
-                with suppress(psutil.NoSuchProcess):
-                    member.kill()
+            if job.identity is not None:
+                end_process(job.identity, grace=self.grace)
         finally:
             self._ending.discard(job.key)
 

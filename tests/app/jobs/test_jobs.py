@@ -14,8 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from xxact_app.jobs.records import Job, JobError, started
+from xxact_app.jobs.records import Job, JobError
 from xxact_app.jobs.registry import Jobs
+from xxact_core.processes import ProcessIdentity
 
 PATIENCE = 300
 
@@ -65,7 +66,7 @@ def record(jobs: Jobs, process: subprocess.Popen | None, **changes: object) -> J
     pid = None if process is None else process.pid
     job = Job(
         "key", "train", "mine", ("train",), str(jobs.folder / "run"), 1.0, state="running", pid=pid,
-        started=None if pid is None else started(pid),
+        started=None if pid is None else ProcessIdentity.of(pid).started,
     )  # fmt: skip
     job = replace(job, **changes)
     (jobs.folder / job.key).mkdir()
@@ -123,7 +124,7 @@ def test_who_stops_a_job_may_die_and_another_server_ends_it(jobs: Jobs, stubborn
 
 
 def test_a_number_that_another_program_has_by_now_is_never_signalled(jobs: Jobs, stubborn: subprocess.Popen) -> None:
-    before = started(stubborn.pid) - 3600
+    before = ProcessIdentity.of(stubborn.pid).started - 3600
     record(jobs, stubborn, started=before)
     (jobs.folder / "key" / "log.txt").write_text("epoch 3\nCUDA error: <b>\n")
     job = jobs.get("key")

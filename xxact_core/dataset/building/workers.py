@@ -7,32 +7,31 @@ anything else with it: not the other shards, not the process that asked.
 from __future__ import annotations
 
 import json
-import queue
 import subprocess
-import sys
-import threading
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from xxact_core.dataset.building.shard import ShardTask
 from xxact_core.errors import DatasetError, shorten
+from xxact_core.processes import Watchdog, end_child, last_line, module_command, start_child
 
 MOST_DEATHS = 3
 """Processes that may die at one structure before it is given up."""
 
-COMMAND = (sys.executable, "-m", "xxact_core.dataset.building.shard")
+COMMAND = module_command("xxact_core.dataset.building.shard")
 """What makes one shard."""
 
 GRACE = 30.0
 """Seconds beyond a structure's time-out, for starting up, for writing, and for code that signals do not interrupt."""
 
 LARGEST_ANSWER = 200_000
-"""Characters of a process's last words that are kept."""
+"""Bytes of a line that are read."""
 
 
 CONNECT_TIMEOUT = 10
@@ -85,58 +84,36 @@ def _without(task: ShardTask, item: int, reason: str) -> ShardTask:
 
 def _run_once(task: ShardTask) -> tuple[int, dict[str, Any], str]:
     """One process: the item it was at (-1: none yet), what it answered, and otherwise how it ended."""
-    process = subprocess.Popen(  # noqa: S603 - our own module, its task on standard input
-        COMMAND,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-    )
-    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    complaints: list[str] = []
-    readers = [
-        threading.Thread(target=_read_lines, args=(process.stdout, lines.put), daemon=True),
-        threading.Thread(target=_read_lines, args=(process.stderr, complaints.append), daemon=True),
-    ]
-    for reader in readers:
-        reader.start()
-    item = -1
-    try:
-        assert process.stdin is not None
-        process.stdin.write(task.to_json() + "\n")
-        process.stdin.flush()
-        while (line := lines.get(timeout=task.timeout + GRACE)) is not None:
-            answer = json.loads(line)
-            if "item" not in answer:
-                return item, answer, ""
-            item = answer["item"]
-    except queue.Empty:
-        return item, {}, "hangs"
-    except BrokenPipeError:
-        pass  # it died before it read its task; how is told below
-    finally:
-        process.kill()
-        process.wait()
-        for reader in readers:
-            reader.join()
-        for stream in (process.stdin, process.stdout, process.stderr):
-            if stream is not None:
-                _close(stream)
-    said = [text for text in complaints if text]
-    return item, {}, f"exit code {process.returncode}" + (f", {said[-1].strip()}" if said else "")
+    item, answer = -1, {}
+    with tempfile.TemporaryFile() as errors:
+        # In this session, so that Ctrl-C at a terminal reaches it, too.
+        child = start_child(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, own_session=False)
+        assert child.stdin is not None
+        assert child.stdout is not None
+        watchdog = Watchdog(child, seconds=task.timeout + GRACE)
+        with watchdog:
+            try:
+                child.stdin.write(task.to_json().encode() + b"\n")
+                child.stdin.flush()
+                while "item" in (answer := _parse(child.stdout.readline(LARGEST_ANSWER))):
+                    item = answer["item"]
+                    watchdog.renew()
+            except BrokenPipeError:
+                pass  # it died before it read its task; how is told below
+            finally:
+                end_child(child)
+        if answer:
+            return item, answer, ""
+        if watchdog.expired:
+            return item, {}, "hangs"
+        said = last_line(errors)
+    return item, {}, f"exit code {child.returncode}" + (f", {said}" if said else "")
 
 
-def _read_lines(stream: Iterable[str], take: Callable[[str | None], None]) -> None:
-    """Hand over each line of a stream, and None at its end."""
-    for line in stream:
-        take(line[:LARGEST_ANSWER])
-    take(None)
-
-
-def _close(stream: IO[str]) -> None:
-    with suppress(BrokenPipeError):  # what was not read by a process that is gone
-        stream.close()
+def _parse(line: bytes) -> dict[str, Any]:
+    """The message of a line; empty at the end of the output, and where the process died while it wrote the line."""
+    message: dict[str, Any] = json.loads(line) if line.endswith(b"\n") else {}
+    return message
 
 
 @contextmanager
