@@ -1,5 +1,6 @@
 # make app    the app, ready to use, on this machine only
 # make test   everything that CI checks
+# make docs   the documentation site, in build/docs
 # Both make the environment first; it is made once and again only when its description changes.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -8,7 +9,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.made
 
-.PHONY: env app test check pytest benchmarks pins clean
+.PHONY: env app test check docs pytest benchmarks pins clean
 
 env: $(STAMP)
 
@@ -22,13 +23,17 @@ $(STAMP): pyproject.toml constraints.txt
 app: env
 	$(BIN)/xxact app --port $(PORT)
 
-test: env check pytest
+test: env check docs pytest
 
 check: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Warnings are errors, among them pages in no table of contents and anything loaded from another site.
+docs: env
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env -b html docs build/docs
 
 # Browsers come last and alone: beside other tests they wait for nothing. 5: none of these tests was asked for.
 pytest: env

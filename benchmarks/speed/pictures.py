@@ -1,4 +1,4 @@
-"""Pictures of every screen, light and dark, for README and docs/screens.md.
+"""Pictures of every screen, light and dark, for README and docs/how-to/app.md.
 
 A data set of 600 materials and a small training are made first, then the app is used as a visitor does: the examples
 are loaded, the training is looked at, a map is made.

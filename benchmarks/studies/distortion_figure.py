@@ -1,4 +1,4 @@
-"""The figure of docs/distortions.md: each effect of a laboratory on rutile, beside the ideal pattern.
+"""The figure of docs/explanation/augmentation.md: each effect of a laboratory on rutile, beside the ideal pattern.
 
 python benchmarks/studies/distortion_figure.py            write docs/images/distortions.png
 python benchmarks/studies/distortion_figure.py --quick    make it, but write nothing

@@ -1,7 +1,7 @@
 """What a laboratory adds to an ideal pattern, effect by effect: physical units, and the ranges to draw from.
 
 The formulas are in `line_corrections` and `line_shapes`; `distortions` puts effects together; batches are distorted in
-`xxact_core.augmentation.pipeline`. `docs/distortions.md` shows each effect.
+`xxact_core.augmentation.pipeline`. `docs/explanation/augmentation.md` shows each effect.
 
 Where no source is named for a range, it is the range that powder diffractometers and specimens are usually found in.
 """

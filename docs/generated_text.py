@@ -1,0 +1,290 @@
+"""Parts of the reference pages that are made from the code: the command line, settings, recipes, error codes."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+MARK = re.compile(r"^<!-- generated: (.+) -->$", re.MULTILINE)
+
+
+def fill_in(text: str) -> str:
+    """A page with its marks `<!-- generated: NAME -->` replaced by the text of that name.
+
+    Raises:
+        KeyError: there is no generated text of that name.
+    """
+
+    def made(mark: re.Match[str]) -> str:
+        name, *arguments = mark[1].split()
+        return GENERATED[name](*arguments)
+
+    return MARK.sub(made, text)
+
+
+def cell(text: str) -> str:
+    """Text for a cell of a Markdown table: one line, with its bars escaped."""
+    return " ".join(text.split()).replace("|", r"\|")
+
+
+def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]] | list[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(cell(value) for value in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+# ------------------------------------------------------------------------------------------------------- command line
+def leaf_commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - click's, or typer's own copy
+    """Every command with its full name, those of groups included, in alphabetical order."""
+    if hasattr(command, "commands"):
+        for child in sorted(command.commands):
+            yield from leaf_commands(command.commands[child], f"{name} {child}")
+    elif not command.hidden:
+        yield name, command
+
+
+def option_row(parameter: Any) -> tuple[str, str, str]:  # noqa: ANN401 - as above
+    """How a parameter is written, what it means, its default."""
+    flag = getattr(parameter, "is_flag", False)
+    if parameter.param_type_name == "argument":
+        written = f"`{parameter.name.upper()}{' ...' if parameter.nargs == -1 else ''}`"
+    else:
+        value = "" if flag else f" {parameter.name.upper()}"
+        written = ", ".join(f"`{name}{value}`" for name in (*parameter.opts, *parameter.secondary_opts))
+    default = parameter.default
+    shown = "" if default is None or flag else f"`{getattr(default, 'value', default)}`"
+    return written, parameter.help or "", "required" if parameter.required else shown
+
+
+def command_line() -> str:
+    """Every command of `xxact` with its options."""
+    from xxact_core.commands import main as command_line
+
+    command_line.add_installed_commands(command_line.app)
+    parts = []
+    for name, command in leaf_commands(typer.main.get_command(command_line.app), "xxact"):
+        parameters = [item for item in command.params if item.name != "help" and not item.hidden]
+        parts.append(f"## {name}\n\n{textwrap.dedent(command.help or '')}\n")
+        rows = [option_row(item) for item in parameters]
+        parts.append(table(("argument or option", "meaning", "default"), rows) + "\n")
+    return "\n".join(parts)
+
+
+# ----------------------------------------------------------------------------------------------------------- settings
+def field_documentation(kind: type) -> dict[str, str]:
+    """The sentence under each field of a dataclass, those of its parents included."""
+    found: dict[str, str] = {}
+    for parent in reversed(kind.__mro__):
+        if not dataclasses.is_dataclass(parent):
+            continue
+        body = ast.parse(textwrap.dedent(inspect.getsource(parent))).body[0].body  # type: ignore[attr-defined]
+        for statement, following in zip(body, [*body[1:], None], strict=True):
+            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+                text = following.value.value if is_docstring(following) else ""
+                found[statement.target.id] = inspect.cleandoc(text)
+    return found
+
+
+def is_docstring(statement: ast.stmt | None) -> bool:
+    """Whether a statement is a string and nothing else."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def default_text(field: dataclasses.Field[Any]) -> str:
+    """The default of a field as Python writes it; `required` where there is none."""
+    if field.default is not dataclasses.MISSING:
+        return f"`{field.default!r}`"
+    if field.default_factory is not dataclasses.MISSING:
+        return f"`{field.default_factory()!r}`"
+    return "required"
+
+
+def resolve(path: str) -> type:
+    """The class of a dotted path such as `xxact_core.training.config.Recipe`."""
+    module, _, name = path.rpartition(".")
+    return getattr(__import__(module, fromlist=[name]), name)
+
+
+def settings(path: str) -> str:
+    """The fields of a dataclass: name, type, default and meaning, from the sentence under each."""
+    kind = resolve(path)
+    documented = field_documentation(kind)
+    rows = [
+        (f"`{field.name}`", documented.get(field.name, ""), f"`{short_type(field.type)}`", default_text(field))
+        for field in dataclasses.fields(kind)
+        if field.init
+    ]
+    return table(("setting", "meaning", "type", "default"), rows)
+
+
+def short_type(annotation: object) -> str:
+    """An annotation as it stands in the source, without the modules of its names."""
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    return re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", text)
+
+
+def recipes() -> str:
+    """Every recipe and what it sets differently from the defaults."""
+    from xxact_core.training.config import Recipe
+    from xxact_core.training.recipes import RECIPES
+
+    plain = Recipe().to_dict()
+    rows = []
+    for name, recipe in RECIPES.items():
+        changed = {key: value for key, value in recipe.to_dict().items() if value != plain[key] and key != "name"}
+        shown = ", ".join(f"`{key}={short_value(value)}`" for key, value in changed.items())
+        rows.append((f"`{name}`", shown or "the defaults"))
+    return table(("recipe", "differs from the defaults in"), rows)
+
+
+def short_value(value: object) -> str:
+    """A value of a setting, nested settings as an ellipsis."""
+    if isinstance(value, dict):
+        return "{…}"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(str(item) for item in value) + "]"
+    return str(value)
+
+
+def augmentation() -> str:
+    """The settings of every effect of the augmentation, in the order in which the effects apply."""
+    from xxact_core.augmentation.config import EFFECTS
+
+    parts = []
+    for name, effect in EFFECTS.items():
+        summary = inspect.cleandoc(effect.__doc__ or "").split("\n\n")[0]
+        parts.append(f"## {name}\n\n{summary}\n\n{settings(f'{effect.__module__}.{effect.__name__}')}\n")
+    return "\n".join(parts)
+
+
+# ---------------------------------------------------------------------------------------------------- Python interface
+GROUPS = {
+    "Patterns": ("Pattern", "GriddedPattern", "Sticks", "read_pattern", "read_scans", "read_foreign_pattern"),
+    "Processing": ("Preparation", "put_on_grid"),
+    "Compositions": ("Composition", "PartialComposition", "parse_formula", "parse_composition"),
+    "Predictions": ("Predictor", "Prediction", "CRYSTAL_SYSTEMS"),
+    "Reference materials": ("Identifier", "Identification"),
+    "Datasets": ("BuildPlan", "build_dataset", "open_dataset", "read_dataset", "describe_dataset", "verify_dataset"),
+    "Training and evaluation": ("Recipe", "recipe_by_name", "override", "train", "evaluate"),
+    "Models": ("Checkpoint", "load_checkpoint", "embed_dataset", "embed_pattern", "reconstruct_pattern"),
+    "Files of the package": ("example_path", "shipped_path"),
+}
+"""Public names by topic, in the order of the page."""
+
+MODULES = (
+    "xxact_core.quantities",
+    "xxact_core.errors",
+    "xxact_core.patterns.grid",
+    "xxact_core.patterns.conversions",
+    "xxact_core.processing.pipeline",
+    "xxact_core.processing.steps",
+    "xxact_core.prediction.prediction",
+    "xxact_core.search_match.identify",
+    "xxact_core.search_match.mixtures",
+    "xxact_core.simulation.diffraction",
+    "xxact_core.dataset.table",
+    "xxact_core.dataset.splits",
+    "xxact_core.augmentation.config",
+    "xxact_core.model.config",
+    "xxact_core.model.model",
+    "xxact_core.model.xxact",
+    "xxact_core.model.knn_retrieval",
+    "xxact_core.objectives.targets",
+    "xxact_core.objectives.contrastive",
+    "xxact_core.objectives.masked_patterns",
+    "xxact_core.evaluation.report",
+    "xxact_core.evaluation.metrics",
+    "xxact_core.evaluation.calibration",
+    "xxact_core.evaluation.embedded",
+    "xxact_core.evaluation.reconstruction",
+    "xxact_app.widgets",
+)
+"""Modules whose whole content is documented."""
+
+
+def public_interface() -> str:
+    """Every public name of the package with its documentation, by topic; what no topic lists comes last."""
+    import xxact_core
+
+    grouped = {name for names in GROUPS.values() for name in names}
+    others = tuple(name for name in xxact_core.__all__ if name not in grouped and not name.startswith("__"))
+    groups = {**GROUPS, **({"Other names": others} if others else {})}
+    return "\n".join(f"## {title}\n\n{autodoc_block(names)}" for title, names in groups.items())
+
+
+def autodoc_block(names: tuple[str, ...]) -> str:
+    """A block that documents public names.
+
+    Raises:
+        AttributeError: a name is not public any more.
+    """
+    import xxact_core
+
+    lines = []
+    for name in names:
+        thing = getattr(xxact_core, name)
+        kind = "class" if inspect.isclass(thing) else "function" if inspect.isroutine(thing) else "data"
+        lines += [f".. auto{kind}:: xxact_core.{name}", ""]
+    return "```{eval-rst}\n" + "\n".join(lines) + "```\n"
+
+
+def skip_public(
+    _app: object,
+    what: str,
+    name: str,
+    thing: object,
+    skip: bool,  # noqa: FBT001 - Sphinx passes it so
+    _options: object,
+) -> bool | None:
+    """Leave out of the page of modules what the page of public names documents."""
+    import xxact_core
+
+    public = what == "module" and name in xxact_core.__all__ and getattr(xxact_core, name) is thing
+    return True if public or skip else None
+
+
+def modules() -> str:
+    """The documentation of every module of `MODULES`."""
+    parts = [f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n" for name in MODULES]
+    return "\n".join(parts)
+
+
+# ---------------------------------------------------------------------------------------------- pages of the repository
+def repository_page(path: str) -> str:
+    """A page that lies outside of `docs`, with its links to pages as seen from the top of `docs`."""
+    text = (REPOSITORY / path).read_text(encoding="utf-8")
+    return text.replace("](docs/", "](").replace("](CHANGELOG.md)", "](changelog.md)")
+
+
+def escape_markup(_app: object, _what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:
+    """Keep bars and trailing underscores of a docstring as they are: reStructuredText would take them for markup."""
+    for place, line in enumerate(lines):
+        parts = re.split(r"(`+[^`]*`+)", line)  # code stays as it is
+        parts[::2] = [re.sub(r"(?<=\w)_(?!\w)", r"\\_", part.replace("|", r"\|")) for part in parts[::2]]
+        lines[place] = "".join(parts)
+
+
+GENERATED: dict[str, Callable[..., str]] = {
+    "augmentation": augmentation,
+    "command-line": command_line,
+    "page": repository_page,
+    "modules": modules,
+    "public-interface": public_interface,
+    "recipes": recipes,
+    "settings": settings,
+}
+"""Texts by the name that stands in the marks of the pages."""
