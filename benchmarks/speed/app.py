@@ -169,10 +169,10 @@ def measure_examples(page: Page) -> dict[str, float | None]:
     """Load the examples, then show them as the model sees them."""
     page.wait_for_timeout(1000)
     load = page.get_by_role("button", name="Load example data")
-    stage = page.get_by_role("button", name="As the model sees it")
+    stage = page.get_by_role("button", name="Model input")
     return {
         "examples_seconds": seconds(lambda: (load.click(), shows(page, "patterns shown as measured"))),
-        "stage_seconds": seconds(lambda: (stage.click(), shows(page, "drawn as the model reads them"))),
+        "stage_seconds": seconds(lambda: (stage.click(), shows(page, "shown as model input"))),
     }
 
 

@@ -13,7 +13,7 @@ from xxact_app.samples.store import Answer, Store
 from xxact_app.screens.patterns import view as pattern
 from xxact_app.screens.prediction import view as prediction
 from xxact_app.screens.reconstruction import view as reconstruction
-from xxact_app.screens.reconstruction.store import ReconstructionStore, Shown
+from xxact_app.screens.reconstruction.store import MaskedPattern, ReconstructionStore
 from xxact_app.session.session import Session
 from xxact_app.widgets.coerce_patterns import give_patterns, given_to_patterns
 from xxact_app.widgets.display import Choice, NotebookWidget
@@ -202,5 +202,5 @@ class ReconstructionView(_OfPatterns):
     @property
     def reconstruction(self) -> Reconstruction | None:
         """What the model expects; None where nothing is hidden from it, or something is missing."""
-        shown = self.reconstructions.shown()
-        return shown.reconstruction if isinstance(shown, Shown) else None
+        pattern = self.reconstructions.masked_pattern()
+        return pattern.reconstruction if isinstance(pattern, MaskedPattern) else None

@@ -36,7 +36,7 @@ class RunMonitor(NotebookWidget):
         self.runs = FollowedRuns([Path(folder) for folder in folders])
         session = Session(compared=list(self.runs.folders))
         self.curves = training_curves.CurvesPanel(session, self.runs)
-        self.words = pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0)
+        self.progress = pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0)
         self.stop = pmui.Button(
             label="Stop", icon="stop", variant="outlined", size="small", margin=(8, 0),
             description="Ends after this step and saves", on_click=self._stop,
@@ -44,14 +44,14 @@ class RunMonitor(NotebookWidget):
         self._timer: pn.io.PeriodicCallback | None = None
         self.look()
         self.show_panel(
-            session, pn.Column(self.words, self.stop, self.curves.panel, sizing_mode="stretch_width", margin=0)
+            session, pn.Column(self.progress, self.stop, self.curves.panel, sizing_mode="stretch_width", margin=0)
         )
 
     def look(self) -> None:
         """Show what is new."""
         rows = self.runs.rows()
         with pn.io.hold():
-            self.words.object = "".join(training_text.progress(row, log="") for row in rows)
+            self.progress.object = "".join(training_text.progress(row, log="") for row in rows)
             self.stop.disabled = not any(row.can_stop for row in rows)
             self.curves.draw()
 

@@ -89,7 +89,7 @@ def test_markup_in_names_is_shown_and_never_run(visit: Visit, examples: Path) ->
     visit.choose("Model", f"Run run {SHOWN_ATTACK}")
     visit.open("Training")
     visit.shows("New training")
-    visit.choose("Data set", f"data {SHOWN_ATTACK}")
+    visit.choose("Dataset", f"data {SHOWN_ATTACK}")
     visit.page.get_by_role("gridcell", name=f"run {SHOWN_ATTACK}").wait_for()
     visit.open("Embeddings")
     visit.choose("Model", f"Run run {SHOWN_ATTACK}")
@@ -126,7 +126,7 @@ def test_a_click_on_the_plot_masks_a_window(visit: Visit, examples: Path) -> Non
     visit.open("Reconstruction")
     visit.page.get_by_label("Formula").last.fill("LaB6")
     visit.page.get_by_label("Formula").last.press("Enter")
-    visit.shows("Nothing is masked")
+    visit.shows("No window is masked")
     visit.drag((0.5, 0.5))
     visit.shows("1 of 17 windows are masked")
     visit.shows("Error in the masked windows")
@@ -145,7 +145,7 @@ def test_a_lasso_on_the_map_selects_materials(visit: Visit) -> None:
 def test_a_training_is_started_watched_found_again_after_a_reload_and_stopped(visit: Visit) -> None:
     page = visit.page
     visit.open("Training")
-    visit.choose("Data set", "small")
+    visit.choose("Dataset", "small")
     visit.shows("400 materials")
     page.get_by_label("Epochs").fill("2000")
     page.get_by_label("Further settings").fill("preset=tiny\nbatch_size=32\nvalidate_every=50\nvalidation_rows=16")
@@ -155,7 +155,7 @@ def test_a_training_is_started_watched_found_again_after_a_reload_and_stopped(vi
     page.get_by_role("button", name="Start training").click()
     visit.shows("mine: running", patience=4 * PATIENCE)  # its process is polite
     visit.shows("materials/s", patience=4 * PATIENCE)
-    visit.shows("The latest values as a table")
+    visit.shows("Latest values as a table")
     page.reload()
     visit.shows("Load example data")
     visit.open("Training")

@@ -154,7 +154,7 @@ def test_too_little_coverage_needs_an_explicit_override() -> None:
     answer = store.answer()
     assert isinstance(answer, Missing)
     assert answer.what == "coverage"
-    assert "only 30\N{NO-BREAK SPACE}%" in answer.text
+    assert "at least 30\N{NO-BREAK SPACE}%" in answer.text
     session.override_coverage = True
     assert isinstance(store.answer(), Answer)
 
@@ -187,7 +187,7 @@ def test_a_model_of_every_kind_answers_what_it_knows(kind: Kind) -> None:
     assert len(answer.prediction.crystal_system) == 7
     assert (answer.prediction.band_gap is None) == (kind == "extra-trees")
     said = verdict(answer) + numbers(answer.prediction) + to_csv(answer).decode()
-    assert ("does not predict it" in said) == (kind == "extra-trees")
+    assert ("not predicted by this model" in said) == (kind == "extra-trees")
 
 
 def test_the_examples_come_with_formulas_and_wavelengths() -> None:

@@ -15,7 +15,7 @@ from xxact_app.library import materials as materials_store
 from xxact_app.library.models import SHIPPED_KEY
 from xxact_app.samples.store import Store
 from xxact_app.screens.reconstruction import text as words
-from xxact_app.screens.reconstruction.store import OverSet, ReconstructionStore, Shown
+from xxact_app.screens.reconstruction.store import MaskedPattern, ReconstructionStore, SplitErrors
 from xxact_app.screens.reconstruction.view import ReconstructionScreen
 from xxact_app.session.session import Session
 
@@ -40,23 +40,23 @@ def test_a_model_that_never_saw_masks_says_so_and_what_can_be_done(tmp_path: Pat
     view = screen(tmp_path, runs={})
     view.session.reconstruction_model = SHIPPED_KEY
     view.session.masked = {view.session.chosen: [3]}
-    assert "was trained without masked windows" in view.words.object
+    assert "was trained without masked windows" in view.summary.object
     assert "--recipe pretrain-mxm" in view.help.object
     assert view.help.visible
     assert not view.making.panel.visible
     assert view.figure.masked.data["left"].tolist() == [20]
     assert np.isnan(view.figure.expected.data["y"]).all()
-    assert "Shipped model (compact), not trained for this" in view.model.options
+    assert "Shipped model (compact), not trained for reconstruction" in view.model.options
 
 
 def test_a_click_masks_a_window_and_another_shows_it_again(tmp_path: Path) -> None:
     view = screen(tmp_path, runs={"mxm": ["mxm"]})
-    assert "Nothing is masked" in view.words.object
+    assert "No window is masked" in view.summary.object
     view._tapped(Tap(view.figure.plot, x=27.0, y=5.0))
     assert view.session.masked == {view.session.chosen: [4]}
     assert view.ticks.value == [4]
-    assert "1 of 17 windows are masked: 25–30°" in view.words.object
-    assert "Error in the masked windows" in view.words.object
+    assert "1 of 17 windows are masked: 25–30°" in view.summary.object
+    assert "Error in the masked windows" in view.summary.object
     expected = np.isfinite(view.figure.expected.data["y"])
     hidden = view.figure.expected.data["x"][expected]
     assert ((hidden >= 25) & (hidden < 30)).sum() == 250
@@ -71,7 +71,7 @@ def test_a_share_of_the_windows_is_drawn_anew_at_each_press(tmp_path: Path) -> N
     view.ratio.value = 0.5
     drawn = []
     for _ in range(3):
-        view.draw.param.trigger("clicks")
+        view.mask_random.param.trigger("clicks")
         drawn.append(view.session.masked[view.session.chosen])
     assert len({tuple(numbers) for numbers in drawn}) > 1
     assert all({0, 15, 16}.isdisjoint(numbers) for numbers in drawn)
@@ -83,7 +83,7 @@ def test_a_share_of_the_windows_is_drawn_anew_at_each_press(tmp_path: Path) -> N
 
 def test_a_partial_scan_says_what_was_not_measured_and_what_is_expected_there(tmp_path: Path) -> None:
     view = screen(tmp_path, runs={"mxm": ["mxm"]}, last=60.0)
-    assert "Not measured, so hidden anyway: 5–10°, 60–65°" in view.words.object
+    assert "Not measured and therefore masked: 5–10°, 60–65°" in view.summary.object
     expected = view.figure.expected.data
     beyond = expected["x"] >= 60
     assert np.isfinite(expected["y"][beyond]).all()
@@ -94,8 +94,8 @@ def test_a_partial_scan_says_what_was_not_measured_and_what_is_expected_there(tm
 def test_the_files_hold_what_is_drawn(tmp_path: Path) -> None:
     view = screen(tmp_path, runs={"mxm": ["mxm"]})
     view.session.masked = {view.session.chosen: [4, 7]}
-    shown = view.reconstructions.shown()
-    assert isinstance(shown, Shown)
+    shown = view.reconstructions.masked_pattern()
+    assert isinstance(shown, MaskedPattern)
     rows = list(csv.DictReader(io.StringIO(words.to_csv(shown).decode())))
     assert len(rows) == 4250
     assert {row["window"] for row in rows if row["masked"] == "1"} == {"5", "8"}
@@ -115,13 +115,13 @@ def test_the_files_hold_what_is_drawn(tmp_path: Path) -> None:
 def test_the_program_makes_the_errors_that_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     view = screen(tmp_path, runs={"mxm": ["mxm"]})
     view.session.masked = {view.session.chosen: [4, 7]}
-    shown = view.reconstructions.shown()
-    assert isinstance(shown, Shown)
+    shown = view.reconstructions.masked_pattern()
+    assert isinstance(shown, MaskedPattern)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scan<b>.xy").write_bytes(scan_file(wavelength="1.54184 Å"))
     (tmp_path / "made.py").write_text(view.python.text)
     names = runpy.run_path(str(tmp_path / "made.py"))
-    np.testing.assert_allclose(names["made"].error, shown.reconstruction.error, rtol=1e-4)
+    np.testing.assert_allclose(names["reconstruction"].error, shown.reconstruction.error, rtol=1e-4)
     assert "scan&lt;b&gt;.xy" in view.python.panel.object
 
 
@@ -135,8 +135,8 @@ def test_the_error_over_a_set_is_taken_beside_the_screen(
     making.join(seconds=240)
     view.making.look()
     assert (making.finished, making.error) == (True, "")
-    over = view.reconstructions.over_set()
-    assert isinstance(over, OverSet)
-    assert "materials of the test split" in view.over.object
+    over = view.reconstructions.test_errors()
+    assert isinstance(over, SplitErrors)
+    assert "masked windows: error" in view.test_errors.object
     np.testing.assert_array_equal(view.errors.bars.data["set_error"], over.error)
     assert f"{over.error[8]:.2f}" in view.table.object

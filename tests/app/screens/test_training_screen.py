@@ -13,7 +13,7 @@ from xxact_app.jobs.records import Job, JobError
 from xxact_app.library.workspace import Workspace, WorkspaceError, open_workspace
 from xxact_app.screens.training import text as words
 from xxact_app.screens.training.choices import TrainingChoice
-from xxact_app.screens.training.rows import Row
+from xxact_app.screens.training.rows import RunRow
 from xxact_app.screens.training.store import TrainingStore
 from xxact_app.screens.training.view import TrainingScreen
 from xxact_app.session.session import Session
@@ -106,7 +106,7 @@ def test_dropped_structures_become_a_data_set(store: TrainingStore, examples: Pa
     store.start_build(upload, name="mine", limit=None)
     until(lambda: store.rows()[0].can_remove)
     (row,) = store.rows()
-    assert (row.state, row.told, row.reason) == ("finished", "3 of 3 structures", "")
+    assert (row.state, row.status, row.reason) == ("finished", "3 of 3 structures", "")
     facts = store.facts(store.datasets()["mine"])
     assert (facts.materials, facts.errors) == (2, 1)
     assert facts.labelled["crystal_system"] == 2
@@ -134,9 +134,9 @@ Cl1 Cl 0.5 0.5 0.5
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
-        ({"recipe": "fine-tune"}, "choose the run to begin with"),
+        ({"recipe": "fine-tune"}, "select the run to continue"),
         ({"start_from": "../runs"}, "there is no run"),
         ({"batch_size": 100_000, "settings": ""}, "larger than the"),
         ({"settings": "nonsense=1"}, "has no setting"),
@@ -148,10 +148,10 @@ Cl1 Cl 0.5 0.5 0.5
         ({"dataset": "runs"}, "not a finished data set"),
     ],
 )
-def test_what_cannot_be_trained_is_told_before_a_process_is_started(
-    store: TrainingStore, changes: dict[str, object], told: str
+def test_an_invalid_training_is_refused_before_a_process_is_started(
+    store: TrainingStore, changes: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         store.start_training(choice(store, **changes), name="mine")
     assert store.rows() == []
 
@@ -161,11 +161,11 @@ def test_targets_without_labels_are_refused_with_those_that_there_are(
 ) -> None:
     facts = store.facts(store.datasets()["small"])
     monkeypatch.setattr(store, "facts", lambda _: replace(facts, labelled={**facts.labelled, "band_gap": 0}))
-    with pytest.raises(RecipeError, match=r"no label of band_gap; choose targets among .*crystal_system"):
+    with pytest.raises(RecipeError, match=r"no labels of band_gap; available targets: .*crystal_system"):
         store.estimate(choice(store))
 
 
-def test_a_disk_that_is_too_small_is_told_beforehand(store: TrainingStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_beforehand(store: TrainingStore, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(store.workspace.root)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(WorkspaceError, match="GB left"):
@@ -182,7 +182,7 @@ def test_a_data_set_in_use_is_not_removed(store: TrainingStore, monkeypatch: pyt
     user = Job("k", "train", "user", ("train", job.output, "x"), "x", 1.0, state="running")
     monkeypatch.setattr(store.jobs, "get", lambda _: replace(job, state="finished"))
     monkeypatch.setattr(store.jobs, "list", lambda: [user])
-    with pytest.raises(JobError, match="being used by user"):
+    with pytest.raises(JobError, match="in use by user"):
         store.remove(job.key)
 
 
@@ -236,8 +236,8 @@ def test_a_model_that_cannot_be_loaded_leaves_the_one_before(workspace: Workspac
     view = TrainingScreen(store.session, store)
     view.runs._act(store.use_model, ["bad"])
     assert store.session.model == "good"
-    assert view.runs.told.object == plain_markdown("it is ‹b›damaged")
-    assert view.runs.told.severity == "error"
+    assert view.runs.message.object == plain_markdown("it is ‹b›damaged")
+    assert view.runs.message.severity == "error"
 
 
 def test_the_form_estimates_refuses_and_starts(store: TrainingStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +245,7 @@ def test_the_form_estimates_refuses_and_starts(store: TrainingStore, monkeypatch
     view = TrainingScreen(store.session, store)
     form = view.form
     assert view.data.dataset.value == store.datasets()["small"]
-    assert "to train on" in view.data.facts.object
+    assert "for training" in view.data.facts.object
     form.recipe.value, form.settings.value, form.epochs.value = "tiny", SETTINGS, "2"
     settled(view)
     assert "About" in form.estimate.object
@@ -263,7 +263,7 @@ def test_the_form_estimates_refuses_and_starts(store: TrainingStore, monkeypatch
     settled(view)
     form.name.value = "no/name"
     form.start.param.trigger("clicks")
-    assert "cannot be a folder" in form.told.object.replace("\\", "")
+    assert "cannot be a folder" in form.message.object.replace("\\", "")
     form.name.value = "mine"
     form.start.param.trigger("clicks")
     assert [job.name for job in made] == ["mine"]
@@ -277,8 +277,8 @@ def test_too_large_a_batch_is_made_to_fit(store: TrainingStore, monkeypatch: pyt
     monkeypatch.setattr(store, "estimate", lambda asked: found if asked.micro_batch == 8 else large)
     settled(view)
     assert form.start.disabled
-    assert form.fit.visible
-    form.fit.param.trigger("clicks")
+    assert form.fit_memory.visible
+    form.fit_memory.param.trigger("clicks")
     settled(view)
     assert form.micro_batch.value == "8"
     assert not form.start.disabled
@@ -287,14 +287,14 @@ def test_too_large_a_batch_is_made_to_fit(store: TrainingStore, monkeypatch: pyt
 def test_structures_are_dropped_named_and_built(store: TrainingStore, monkeypatch: pytest.MonkeyPatch) -> None:
     made = recorded(monkeypatch, store)
     data = TrainingScreen(store.session, store).data
-    data.wanted.value = True
+    data.build_new.value = True
     assert data.form.visible
     data._build()
-    assert "Drop files first" in data.told.object
+    assert "Upload files first" in data.message.object
     data._take([("<b>.txt", b"x")])
-    assert "‹b›" in data.told.object
+    assert "‹b›" in data.message.object
     data._take([("a.cif", STRUCTURE)])
-    assert "1 CIF file" in data.told.object
+    assert "1 CIF file" in data.message.object
     data._build()
     assert made[0].arguments[1] == str(next(store.workspace.uploads.iterdir()))
     data.source.value = "server"
@@ -302,7 +302,7 @@ def test_structures_are_dropped_named_and_built(store: TrainingStore, monkeypatc
     assert not data.drop.visible
     data.path.value = "/etc"
     data._build()
-    assert data.told.severity == "error"
+    assert data.message.severity == "error"
     data.source.value = "shipped"
     data.limit.value = 700
     data._build()
@@ -310,8 +310,8 @@ def test_structures_are_dropped_named_and_built(store: TrainingStore, monkeypatc
 
 
 def row(**changes: object) -> Row:
-    base = Row(
-        key="k", kind="train", name="mine", run="mine", state="running", progress=0.5, told="step 1 of 2",
+    base = RunRow(
+        key="k", kind="train", name="mine", run="mine", state="running", progress=0.5, status="step 1 of 2",
         seconds_left=100.0, reason="", can_stop=True, can_resume=False, can_use=False, can_remove=False,
     )  # fmt: skip
     return replace(base, **changes)
@@ -329,7 +329,7 @@ def test_the_list_keeps_its_selection_and_changes_only_what_is_new(
     view.poll()
     runs = view.runs
     assert runs.table.selection == [0]
-    assert "mine: running 50%" in runs.detail.object
+    assert "mine: running 50\N{NO-BREAK SPACE}%" in runs.detail.object
     assert "about 2 min left" in runs.detail.object
     frame = runs.table.value
     view.poll()
@@ -337,7 +337,7 @@ def test_the_list_keeps_its_selection_and_changes_only_what_is_new(
     rows = [replace(rows[0], progress=0.75), rows[1]]
     view.poll()
     assert runs.table.selection == [0]
-    assert runs.table.value["share"].tolist() == ["75%", "50%"]
+    assert runs.table.value["share"].tolist() == ["75\N{NO-BREAK SPACE}%", "50\N{NO-BREAK SPACE}%"]
     rows = [row(key="new", name="new"), *rows]
     view.poll()
     assert runs.table.selection == [1]
@@ -354,10 +354,10 @@ def test_deleting_is_asked_twice(store: TrainingStore, monkeypatch: pytest.Monke
     view = TrainingScreen(store.session, store)
     view.poll()
     view.runs.remove.param.trigger("clicks")
-    assert view.runs.question.visible
+    assert view.runs.confirmation.visible
     assert removed == []
-    view.runs.keep.param.trigger("clicks")
-    assert not view.runs.question.visible
+    view.runs.cancel.param.trigger("clicks")
+    assert not view.runs.confirmation.visible
     view.runs.remove.param.trigger("clicks")
     view.runs.confirm.param.trigger("clicks")
     assert removed == ["k"]
@@ -377,11 +377,11 @@ def test_the_disk_is_looked_at_only_while_the_screen_is_seen(store: TrainingStor
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "text"),
     [(0.2, "1 s"), (89, "89 s"), (600, "10 min"), (12_345, "3 h 25 min"), (900_000, "10 days")],
 )
-def test_durations_are_told_as_people_do(seconds: float, told: str) -> None:
-    assert words.duration(seconds) == told
+def test_durations_are_readable(seconds: float, text: str) -> None:
+    assert words.duration(seconds) == text
 
 
 def test_curves_are_called_by_what_they_measure() -> None:

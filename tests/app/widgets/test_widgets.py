@@ -236,11 +236,11 @@ def test_a_monitor_tells_how_far_a_run_is_and_asks_it_to_stop(tmp_path: Path) ->
     run = write_run(tmp_path / "one", state="running", step=4)
     monitor = RunMonitor(run)
     assert (monitor.state, monitor.step, monitor.steps, monitor.metrics) == ("running", 4, 10, {"band_gap_mae": 0.5})
-    assert "40%" in monitor.words.object
+    assert "40\N{NO-BREAK SPACE}%" in monitor.progress.object
     assert monitor.curves.loss.lines[0].data_source.data["x"].tolist() == [1, 2, 3, 4]
     monitor.cancel()
     assert (run / "stop").is_file()
-    assert "stopping" in monitor.words.object
+    assert "stopping" in monitor.progress.object
     assert monitor.stop.disabled
     (run / "status.json").write_text(json.dumps({"state": "cancelled", "steps": 10}))
     assert monitor.wait(seconds=5) == "cancelled"
@@ -250,11 +250,11 @@ def test_a_monitor_tells_how_far_a_run_is_and_asks_it_to_stop(tmp_path: Path) ->
 
 def test_a_run_that_has_not_begun_is_waited_for(tmp_path: Path) -> None:
     monitor = RunMonitor(tmp_path / "later")
-    assert "waiting for" in monitor.words.object
+    assert "waiting for" in monitor.progress.object
     assert monitor.wait(seconds=0) == ""
     write_run(tmp_path / "later", state="finished", step=10)
     assert monitor.wait(seconds=5) == "finished"
-    assert "100%" in monitor.words.object
+    assert "100\N{NO-BREAK SPACE}%" in monitor.progress.object
 
 
 # -------------------------------------------------------------------------------------------------------------- display

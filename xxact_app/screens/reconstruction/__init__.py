@@ -1,1 +1,1 @@
-"""The Reconstruction screen: masked windows and what the model expects in them."""
+"""The Reconstruction screen: masked windows and their reconstruction by the model."""

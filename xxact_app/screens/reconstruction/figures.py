@@ -1,4 +1,4 @@
-"""Masked windows → native Bokeh figures: the pattern with what is expected in them, and the error of each window."""
+"""Bokeh figures of a pattern with reconstructed windows, and of the error of each window."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CODES = {"linear": "return tick", "root": "return +(tick * tick).toPrecision(3)
 
 @dataclass(frozen=True)
 class WindowFigure:
-    """The pattern with its windows, and what of it changes."""
+    """The pattern with its windows; the data sources change."""
 
     plot: figure
     measured: ColumnDataSource
@@ -29,7 +29,7 @@ class WindowFigure:
 
 @dataclass(frozen=True)
 class ErrorFigure:
-    """The bars of the errors, and what of them changes."""
+    """The errors of the windows; the data source changes."""
 
     plot: figure
     bars: ColumnDataSource
@@ -63,9 +63,9 @@ def window_figure(*, edges: np.ndarray, height: int = 360) -> WindowFigure:
         plot.line("x", "y", source=measured, line_width=1.2, line_join="round", name="measured"),
         plot.line("x", "y", source=expected, line_width=1.8, line_join="round", name="expected"),
     ]
-    tips = [("2θ", "@x{0.00}°"), ("I", "@intensity{0.00} % of the strongest line")]
+    tips = [("2θ", "@x{0.00}°"), ("I", "@intensity{0.00} % of the maximum")]
     plot.add_tools(HoverTool(renderers=lines, tooltips=tips, mode="mouse", line_policy="nearest"))
-    legend = Legend(items=[("measured", [lines[0]]), ("expected by the model", [lines[1]])], location="top_right")
+    legend = Legend(items=[("measured", [lines[0]]), ("reconstructed", [lines[1]])], location="top_right")
     plot.add_layout(legend)
     plot.xaxis.axis_label = "2θ (Cu Kα) [°]"
     return WindowFigure(plot, measured, expected, windows, masked, unmeasured, legend)
@@ -83,7 +83,19 @@ def draw_windows(
     root: bool,
     colours: Palette,
 ) -> None:
-    """Show a pattern; intensities 0-100 of shape (points,), NaN where there are none; windows of shape (windows,)."""
+    """Draw a pattern and its reconstruction.
+
+    Args:
+        target: the figure.
+        edges: edges of the windows [deg 2θ], shape (windows + 1,).
+        two_theta: angles [deg], shape (points,).
+        measured: intensities 0-100, NaN where nothing was measured, shape (points,).
+        expected: reconstructed intensities, NaN outside of masked windows, shape (points,); None for none.
+        masked: windows masked by the user, shape (windows,).
+        unmeasured: windows masked because too little of them was measured, shape (windows,).
+        root: whether the vertical axis is on a square-root scale.
+        colours: of the theme.
+    """
     if expected is None:
         expected = np.full_like(measured, np.nan)
     for source, values in ((target.measured, measured), (target.expected, expected)):
@@ -108,7 +120,7 @@ def draw_windows(
 
 
 def error_figure(*, edges: np.ndarray, height: int = 200) -> ErrorFigure:
-    """An empty figure of a bar for each window, and steps over it for many patterns."""
+    """An empty figure with a bar for the error of each window, and markers for the error on the test split."""
     plot = figure(
         height=height, sizing_mode="stretch_width", x_range=Range1d(edges[0], edges[-1]), y_range=Range1d(0, 1),
         tools="", toolbar_location=None,
@@ -132,7 +144,7 @@ def error_figure(*, edges: np.ndarray, height: int = 200) -> ErrorFigure:
 
 
 def draw_errors(target: ErrorFigure, *, edges: np.ndarray, columns: dict[str, np.ndarray], colours: Palette) -> None:
-    """Show errors of shape (windows,): `error` and `empty` of a pattern, `set_error` and `set_empty` of many."""
+    """Draw errors of shape (windows,): `error` and `empty` (pattern), `set_error` and `set_empty` (test split)."""
     middle = (edges[:-1] + edges[1:]) / 2
     margin = 0.1 * (edges[1] - edges[0])
     target.bars.data = {

@@ -1,4 +1,4 @@
-"""What follows from the choices on the Reconstruction screen: what a model expects in the masked windows."""
+"""Derived data of the Reconstruction screen: masked windows, their reconstruction, and errors on the test split."""
 
 from __future__ import annotations
 
@@ -25,39 +25,46 @@ TRAIN = (
     "xxact train DATASET RUN --recipe pretrain-mxm --set preset=compact --set epochs=4 --set batch_size=128 "
     "--set peak_rate=8e-4"
 )
-"""A command that trains a model that reconstructs, on a laptop; its run is offered here once it has ended."""
+"""A command that trains a reconstruction model on a laptop."""
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A pattern as the model would see it without any mask, and what it expects of the masked windows.
-
-    reconstruction is None where the model has not learned it; `remark` then says so, in words, or what else to mind.
-    """
+class MaskedPattern:
+    """A pattern, its masked windows and their reconstruction."""
 
     sample: Sample
     formula: str
     pattern: GriddedPattern
+    """Model input without masked windows."""
     masked: np.ndarray
+    """Windows masked by the user, shape (windows,)."""
     model: ModelFolder | None
     reconstruction: Reconstruction | None
+    """None where nothing is masked, or where the model or the formula does not allow it."""
     remark: str
+    """Why there is no reconstruction, or a warning about it; may be empty."""
 
 
 @dataclass(frozen=True)
-class OverSet:
-    """Errors over many patterns; [% of the strongest line], shape (windows,), NaN where no pattern has it masked."""
+class SplitErrors:
+    """Reconstruction errors on the test split, root mean square in % of the maximum; arrays of shape (windows,)."""
 
     materials: int
+    """Number of materials."""
     patterns: np.ndarray
+    """Number of patterns in which a window was masked."""
     error: np.ndarray
+    """Error of the reconstruction, NaN where a window was never masked."""
     empty: np.ndarray
+    """Error of an empty window, for comparison."""
     total_error: float
+    """`error` over all masked windows."""
     total_empty: float
+    """`empty` over all masked windows."""
 
 
 class ReconstructionStore:
-    """Asked by the screen; computes what a session's choices lead to."""
+    """Computes what the Reconstruction screen of a session shows."""
 
     def __init__(
         self,
@@ -73,27 +80,27 @@ class ReconstructionStore:
         self._kept: dict[tuple[object, ...], Reconstruction] = {}
 
     def models(self) -> list[ModelFolder]:
-        """All models, those that learned to reconstruct first."""
+        """All models, those trained for reconstruction first."""
         return sorted(self._models(), key=lambda model: not model.reconstructs)
 
     def model(self) -> ModelFolder | None:
-        """The chosen model, else the first."""
+        """The selected model, else the first."""
         models = self.models()
         by_key = {model.key: model for model in models}
         return by_key.get(self.session.reconstruction_model, models[0] if models else None)
 
     # ------------------------------------------------------------------------------------------------------ one pattern
-    def drawn_windows(self, key: str, *, seed: int) -> list[int]:
-        """Windows of a pattern to mask, drawn at the session's ratio among those that were measured."""
-        drawn = draw_windows(~self.store.hidden_windows(key), ratio=self.session.mask_ratio, seed=seed)
-        return np.flatnonzero(drawn).tolist()
+    def random_windows(self, key: str, *, seed: int) -> list[int]:
+        """A random choice of measured windows to mask, with the mask ratio of the session."""
+        windows = draw_windows(~self.store.hidden_windows(key), ratio=self.session.mask_ratio, seed=seed)
+        return np.flatnonzero(windows).tolist()
 
-    def shown(self) -> Shown | str:
-        """The chosen pattern and its reconstruction, or in words what is missing for one."""
+    def masked_pattern(self) -> MaskedPattern | str:
+        """The selected pattern with its reconstruction, or the reason why there is none, a safe text."""
         session = self.session
         sample, formula = self.store.samples.get(session.chosen), session.formula.strip()
         if sample is None:
-            return "Drop a diffractogram first, or load the example data."
+            return "Load a diffractogram or the example data first."
         try:
             pattern = self.store.gridded(sample.key)
             masked = np.zeros(GRID.windows, dtype=bool)
@@ -106,17 +113,17 @@ class ReconstructionStore:
                 remark = _remark_on(reconstruction)
         except InputError as error:
             return safe_message(without_name(error, sample.name))
-        return Shown(sample, formula, pattern, masked, model, reconstruction, remark)
+        return MaskedPattern(sample, formula, pattern, masked, model, reconstruction, remark)
 
     def _remark(self, model: ModelFolder | None, formula: str) -> str:
         if model is None:
-            return "There is no model."
+            return "No model is available."
         if not model.reconstructs:
             return (
-                f"{model.label} was trained without masked windows: it has not learned what stands in them, and "
-                "nothing that it says of them would mean anything. Choose a run that was pretrained with pretrain-mxm."
+                f"{model.label} was trained without masked windows and cannot reconstruct them. Choose a run of the "
+                "recipe pretrain-mxm."
             )
-        return "" if formula else "Type the formula of the sample: the model reads it beside the pattern."
+        return "" if formula else "Formula missing: the reconstruction uses the pattern and the formula."
 
     def _reconstruct(
         self, model: ModelFolder, pattern: GriddedPattern, formula: str, masked: np.ndarray
@@ -129,31 +136,31 @@ class ReconstructionStore:
             self._kept[key] = reconstruct_pattern(load_model(model), pattern, composition, masked=masked)
         return self._kept[key]
 
-    # ------------------------------------------------------------------------------------------------------- over a set
+    # ------------------------------------------------------------------------------------------------------ test split
     def make_errors(self) -> None:
-        """Begin to take the error over the test split of the sample that ships."""
+        """Start to evaluate the model on the test split of the sample of reference materials."""
         model, materials = self.model(), self._sample()
         if model is not None and materials is not None and model.reconstructs:
             make_errors(self._workspace(), model, materials, ratio=self.session.mask_ratio)
 
     def making(self) -> Making | None:
-        """What is under way, or was, for the present model and ratio."""
+        """The evaluation of the current model and mask ratio, running or ended; None where none was started."""
         model, materials = self.model(), self._sample()
         if model is None or materials is None:
             return None
         return making_of(*errors_key(model, materials, ratio=self.session.mask_ratio))
 
-    def over_set(self) -> OverSet | None:
-        """The errors over the set, once they are made."""
+    def test_errors(self) -> SplitErrors | None:
+        """The errors on the test split; None while there are none."""
         making = self.making()
         if making is None or not making.finished or "total_error" not in making.result:
             return None
-        told = making.result
+        result = making.result
         error, empty = (
-            np.array([math.nan if value is None else value for value in told[name]]) for name in ("error", "empty")
+            np.array([math.nan if value is None else value for value in result[name]]) for name in ("error", "empty")
         )
-        patterns = np.array(told["patterns"])
-        return OverSet(told["materials"], patterns, error, empty, told["total_error"], told["total_empty"])
+        patterns = np.array(result["patterns"])
+        return SplitErrors(result["materials"], patterns, error, empty, result["total_error"], result["total_empty"])
 
     def _sample(self) -> Materials | None:
         model = self.model()
@@ -164,5 +171,5 @@ class ReconstructionStore:
 def _remark_on(reconstruction: Reconstruction) -> str:
     hidden = reconstruction.masked | reconstruction.unmeasured
     if not reconstruction.expected.reshape(GRID.windows, -1)[hidden].any():
-        return "The model expects nothing at all in these windows. Where it always does so, its training failed."
+        return "The reconstruction of these windows is empty. If it always is, the training has failed."
     return ""

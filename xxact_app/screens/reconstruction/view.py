@@ -1,4 +1,4 @@
-"""The Reconstruction screen: windows are hidden from the model, and what it expects there is held against the truth."""
+"""The Reconstruction screen: windows are masked, reconstructed by the model and compared with the measurement."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xxact_app.jobs.task_panel import MakingPanel
 from xxact_app.samples.store import WINDOW_EDGES, Store
 from xxact_app.screens.reconstruction import text as words
 from xxact_app.screens.reconstruction.figures import draw_errors, draw_windows, error_figure, window_figure
-from xxact_app.screens.reconstruction.store import ReconstructionStore, Shown
+from xxact_app.screens.reconstruction.store import MaskedPattern, ReconstructionStore
 from xxact_app.session.session import Session
 from xxact_app.ui.downloads import PythonText, download_row
 from xxact_app.ui.safe_text import plain_markdown
@@ -31,14 +31,14 @@ _SCALES = {"linear": False, "√": True}
 
 
 class ReconstructionScreen:
-    """Asks which windows to mask, shows what the store says; `panel` is the screen."""
+    """Selects windows to mask and shows their reconstruction; `panel` is the screen."""
 
     def __init__(
         self, session: Session, store: Store, reconstructions: ReconstructionStore, *, in_front: bool = True
     ) -> None:
         self.session, self.store, self.reconstructions = session, store, reconstructions
         self._in_front = in_front
-        self._draws = 0
+        self._random_masks = 0
         field = {"sizing_mode": "stretch_width", "size": "small", "margin": 0}
         self.pattern = pmui.Select(label="Pattern", options={}, css_classes=["area-pattern"], **field)
         self.formula = pmui.TextInput(label="Formula", css_classes=["area-formula"], **field)
@@ -46,11 +46,13 @@ class ReconstructionScreen:
         self.message = pmui.Alert(severity="info", sizing_mode="stretch_width", margin=16, sx=ALERT_STYLE)
         self.figure, self.errors = window_figure(edges=WINDOW_EDGES), error_figure(edges=WINDOW_EDGES)
         self.figure.plot.on_event(Tap, self._tapped)
-        self.words, self.help, self.table, self.over = _text(), _text(), _text(), _text()
+        self.summary, self.help, self.table, self.test_errors = _text(), _text(), _text(), _text()
         self.ratio = pmui.Select(
-            label="Share of the windows", options=_RATIOS, value=session.mask_ratio, width=160, size="small", margin=0
+            label="Share to mask", options=_RATIOS, value=session.mask_ratio, width=160, size="small", margin=0
         )
-        self.draw = pmui.Button(label="Draw", variant="contained", size="small", margin=0, on_click=self._draw_mask)
+        self.mask_random = pmui.Button(
+            label="Mask random windows", variant="contained", size="small", margin=0, on_click=self._mask_random,
+        )  # fmt: skip
         self.clear = pmui.Button(label="Unmask all", variant="outlined", size="small", margin=0, on_click=self._clear)
         self.scale = pmui.RadioButtonGroup(
             label="Intensity scale",
@@ -67,22 +69,28 @@ class ReconstructionScreen:
         )  # fmt: skip
         self.python = PythonText()
         self.making = MakingPanel(
-            label="Take the error over the set", start=reconstructions.make_errors, current=reconstructions.making,
+            label="Evaluate on the test split", start=reconstructions.make_errors, current=reconstructions.making,
             when_done=self._show,
         )  # fmt: skip
         self.downloads = download_row(
             {
                 "CSV": ("reconstruction.csv", lambda: self._file(words.to_csv)),
                 "netCDF": ("reconstruction.nc", lambda: self._file(words.to_netcdf)),
-                "PNG": ("reconstruction.png", lambda: self._file(lambda shown: words.to_picture(shown, kind="png"))),
-                "SVG": ("reconstruction.svg", lambda: self._file(lambda shown: words.to_picture(shown, kind="svg"))),
+                "PNG": (
+                    "reconstruction.png",
+                    lambda: self._file(lambda one: words.to_picture(one, kind="png")),
+                ),
+                "SVG": (
+                    "reconstruction.svg",
+                    lambda: self._file(lambda one: words.to_picture(one, kind="svg")),
+                ),
             }
         )
-        self.shown = self._screen()
+        self.content = self._content()
         asked = pn.Column(
             self.pattern, self.formula, self.model, stylesheets=[_ASK], sizing_mode="stretch_width", margin=0
         )
-        self.panel = pn.Column(asked, self.message, self.shown, sizing_mode="stretch_width", margin=0)
+        self.panel = pn.Column(asked, self.message, self.content, sizing_mode="stretch_width", margin=0)
         self.pattern.param.watch(self._choose, "value")
         self.formula.param.watch(self._commit, ["value", "enter_pressed"])
         self.model.param.watch(self._choose_model, "value")
@@ -98,21 +106,21 @@ class ReconstructionScreen:
         )  # fmt: skip
         self._show()
 
-    def _screen(self) -> pn.Column:
+    def _content(self) -> pn.Column:
         def stretch(*parts: object, area: str) -> pn.Column:
             return pn.Column(*parts, css_classes=[f"area-{area}"], sizing_mode="stretch_width", margin=0)
 
         tools = pn.FlexBox(
-            self.ratio, self.draw, self.clear, self.scale, gap="8px", align_items="center", margin=(0, 0, 8, 0)
+            self.ratio, self.mask_random, self.clear, self.scale, gap="8px", align_items="center", margin=(0, 0, 8, 0)
         )
         plot = pn.pane.Bokeh(self.figure.plot, sizing_mode="stretch_width", margin=0)
         bars = pn.pane.Bokeh(self.errors.plot, sizing_mode="stretch_width", margin=0)
         side = stretch(
-            self.ticks, _heading("Over many patterns"), self.over, self.making.panel,
+            self.ticks, _heading("Test split"), self.test_errors, self.making.panel,
             area="side",
         )  # fmt: skip
         main = stretch(
-            tools, self.words, self.help, plot, _heading("Error of each window"), _text(words.ERRORS_CAPTION), bars,
+            tools, self.summary, self.help, plot, _heading("Error of each window"), _text(words.ERRORS_CAPTION), bars,
             self.table, self.downloads,
             self.python.panel, area="plot",
         )  # fmt: skip
@@ -128,7 +136,7 @@ class ReconstructionScreen:
         self.session.set_formula((self.formula.value_input or self.formula.value or "").strip())
 
     def _choose_model(self, _event: object = None) -> None:
-        """Take the chosen model; the one that is shown because nobody chose is no choice."""
+        """Store the selected model; the default one, shown while none was selected, is not stored."""
         shown = self.reconstructions.model()
         if self.model.value and (shown is None or shown.key != self.model.value):
             self.session.reconstruction_model = self.model.value
@@ -137,7 +145,7 @@ class ReconstructionScreen:
         self.session.mask_ratio = self.ratio.value
 
     def _tapped(self, event: Tap) -> None:
-        """Mask the window under the mouse, or show it to the model again."""
+        """Mask or unmask the window that was clicked."""
         number = int(np.searchsorted(WINDOW_EDGES, event.x, side="right")) - 1
         if 0 <= number < len(words.WINDOW_NAMES):
             masked = set(self._masked())
@@ -146,10 +154,10 @@ class ReconstructionScreen:
     def _tick(self, _event: object = None) -> None:
         self._mask(sorted(self.ticks.value))
 
-    def _draw_mask(self, _event: object = None) -> None:
-        if isinstance(self.reconstructions.shown(), Shown):
-            self._draws += 1
-            self._mask(self.reconstructions.drawn_windows(self.session.chosen, seed=self._draws))
+    def _mask_random(self, _event: object = None) -> None:
+        if isinstance(self.reconstructions.masked_pattern(), MaskedPattern):
+            self._random_masks += 1
+            self._mask(self.reconstructions.random_windows(self.session.chosen, seed=self._random_masks))
 
     def _clear(self, _event: object = None) -> None:
         self._mask([])
@@ -163,21 +171,21 @@ class ReconstructionScreen:
 
     # ----------------------------------------------------------------------------------------------- what the user sees
     def come_to_front(self, *, in_front: bool) -> None:
-        """Follow the session only while somebody looks."""
+        """Follow the session only while the screen is visible."""
         self._in_front = in_front
         self._show()
 
     def _show(self, *_events: object) -> None:
         if not self._in_front:
             return
-        shown = self.reconstructions.shown()
+        pattern = self.reconstructions.masked_pattern()
         with pn.io.hold():
             self._show_choices()
-            self.message.visible, self.shown.visible = isinstance(shown, str), isinstance(shown, Shown)
-            if isinstance(shown, str):
-                self.message.object = plain_markdown(shown)
+            self.message.visible, self.content.visible = isinstance(pattern, str), not isinstance(pattern, str)
+            if isinstance(pattern, str):
+                self.message.object = plain_markdown(pattern)
             else:
-                self._draw(shown)
+                self._draw(pattern)
             self.making.look()
 
     def _show_choices(self) -> None:
@@ -187,44 +195,48 @@ class ReconstructionScreen:
         if self.session.formula != (self.formula.value_input or "").strip():
             self.formula.param.update(value=self.session.formula, value_input=self.session.formula)
         models = {
-            model.label + ("" if model.reconstructs else ", not trained for this"): model.key
+            model.label + ("" if model.reconstructs else ", not trained for reconstruction"): model.key
             for model in self.reconstructions.models()
         }
         model = self.reconstructions.model()
         self.model.param.update(options=models, value=model.key if model else None, disabled=not models)
         self.ticks.value = self._masked()
 
-    def _draw(self, shown: Shown) -> None:
-        made, colours = shown.reconstruction, palette(dark=self.session.dark)
-        columns = words.to_columns(shown)
+    def _draw(self, pattern: MaskedPattern) -> None:
+        reconstruction, colours = pattern.reconstruction, palette(dark=self.session.dark)
+        columns = words.to_columns(pattern)
         draw_windows(
             self.figure, edges=WINDOW_EDGES, two_theta=columns["two_theta"], measured=columns["measured"],
-            expected=None if made is None else columns["expected"], masked=shown.masked,
-            unmeasured=shown.pattern.hidden_windows, root=self.scale.value, colours=colours,
+            expected=None if reconstruction is None else columns["expected"], masked=pattern.masked,
+            unmeasured=pattern.pattern.hidden_windows, root=self.scale.value, colours=colours,
         )  # fmt: skip
-        over, nothing = self.reconstructions.over_set(), np.full(len(shown.masked), np.nan)
+        test_errors, missing = self.reconstructions.test_errors(), np.full(len(pattern.masked), np.nan)
         errors = {
-            "error": nothing if made is None else made.error, "empty": nothing if made is None else made.empty,
-            "set_error": nothing if over is None else over.error, "set_empty": nothing if over is None else over.empty,
-        }  # fmt: skip
+            "error": missing if reconstruction is None else reconstruction.error,
+            "empty": missing if reconstruction is None else reconstruction.empty,
+            "set_error": missing if test_errors is None else test_errors.error,
+            "set_empty": missing if test_errors is None else test_errors.empty,
+        }
         draw_errors(self.errors, edges=WINDOW_EDGES, columns=errors, colours=colours)
-        trained = shown.model is not None and shown.model.reconstructs
-        self.words.object = words.summary(shown)
+        trained = pattern.model is not None and pattern.model.reconstructs
+        self.summary.object = words.summary(pattern)
         self.help.object = "" if trained else words.untrained_help()
         self.help.visible = not trained
         self.making.panel.visible = trained
-        self.table.object = words.errors_table(shown, over)
-        self.over.object = (
-            words.over_set_words(over) if trained else "<p class='muted'>Needs a model trained for it.</p>"
+        self.table.object = words.errors_table(pattern, test_errors)
+        self.test_errors.object = (
+            words.test_errors_text(test_errors)
+            if trained
+            else "<p class='muted'>Needs a model trained for reconstruction.</p>"
         )
-        self.python.show(self._program(shown) if made is not None else "")
+        self.python.show(self._program(pattern) if reconstruction is not None else "")
 
-    def _program(self, shown: Shown) -> str:
-        return words.python_of(shown, prepared=self.store.program(shown.sample.key))
+    def _program(self, pattern: MaskedPattern) -> str:
+        return words.python_code(pattern, prepared=self.store.program(pattern.sample.key))
 
-    def _file(self, write: Callable[[Shown], bytes]) -> bytes:
-        shown = self.reconstructions.shown()
-        return write(shown) if isinstance(shown, Shown) else b""
+    def _file(self, write: Callable[[MaskedPattern], bytes]) -> bytes:
+        pattern = self.reconstructions.masked_pattern()
+        return write(pattern) if isinstance(pattern, MaskedPattern) else b""
 
 
 def _heading(text: str) -> pn.pane.HTML:

@@ -1,4 +1,4 @@
-"""What a training can be made of: data sets, recipes and changes to them, checked before a process is started."""
+"""Settings of a training: dataset, recipe and changes to it, checked before a process is started."""
 
 from __future__ import annotations
 
@@ -19,70 +19,82 @@ from xxact_core.training.config import Recipe, override, parse_settings
 from xxact_core.training.recipes import RECIPES, recipe_by_name
 
 RECIPE_WORDS = {
-    "compact": "as the model that ships: for about 100,000 materials and a laptop",
-    "tiny": "a lesson: seconds a hundred steps",
-    "multi-target": "the paper's size, four targets from scratch; needs a GPU",
-    "formation-energy": "the paper's size, one target; needs a GPU",
-    "band-gap": "the paper's size, one target; needs a GPU",
-    "crystal-system": "the paper's size, one target; needs a GPU",
-    "space-group": "the paper's size, one target; needs a GPU",
-    "pretrain-contrastive": "without labels: pattern and composition aligned",
-    "pretrain-mxm": "without labels: masked windows reconstructed",
-    "pretrain": "without labels: aligned and masked",
-    "fine-tune": "goes on from a finished run, all weights",
-    "transfer-band-gap": "goes on from a finished run, a new head only",
-    "crabnet": "baseline: composition only, the paper's size",
-    "xrd-transformer": "baseline: pattern only, the paper's size",
+    "compact": "recipe of the shipped model, for about 100,000 materials on a laptop",
+    "tiny": "for trying out: a few seconds per hundred steps",
+    "multi-target": "size of the paper, four targets from scratch; needs a GPU",
+    "formation-energy": "size of the paper, one target; needs a GPU",
+    "band-gap": "size of the paper, one target; needs a GPU",
+    "crystal-system": "size of the paper, one target; needs a GPU",
+    "space-group": "size of the paper, one target; needs a GPU",
+    "pretrain-contrastive": "without labels: contrastive",
+    "pretrain-mxm": "without labels: masked windows",
+    "pretrain": "without labels: contrastive and masked windows",
+    "fine-tune": "continues a finished run, all weights trained",
+    "transfer-band-gap": "continues a finished run, only a new head trained",
+    "crabnet": "baseline: composition only, size of the paper",
+    "xrd-transformer": "baseline: pattern only, size of the paper",
     "fcn": "baseline: convolutions on the pattern",
     "fcn-mlp": "baseline: convolutions and the composition",
-    "extra-trees": "baseline: trees on the lines of the pattern",
+    "extra-trees": "baseline: extremely randomized trees on the pattern",
     "crabnet-small": "baseline: composition only, small",
     "xrd-transformer-small": "baseline: pattern only, small",
 }
-"""Recipes in a few words, those for a laptop first. A recipe without words is offered by its name."""
+"""Short descriptions of the recipes, those for a laptop first; a recipe without one is listed by its name."""
 
 _FROM_SERVER = ("start_from", "more_data")
 
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What a training needs to know of a data set: materials of each split, labels, bytes, origin."""
+    """The properties of a dataset that a training depends on."""
 
     path: Path
     materials: int
+    """Number of materials in all splits."""
     train: int
+    """Number of materials in the training split."""
     validation: int
+    """Number of materials in the validation split."""
     labelled: Mapping[str, int]
+    """Number of labelled materials of each target."""
     size: float
+    """Size on disk [bytes]."""
     source: str
+    """File or folder it was built from."""
     errors: int
+    """Number of structures that could not be used."""
 
 
 @dataclass(frozen=True)
 class TrainingChoice:
-    """A training as the user puts it together; what is empty or None is the recipe's.
-
-    start_from: name of a run of the workspace. settings: further ones as on the command line, NAME=VALUE a line.
-    """
+    """The settings of a training; those that are empty or None are taken from the recipe."""
 
     dataset: str
+    """Path of the dataset."""
     recipe: str
+    """Name of the recipe."""
     targets: tuple[str, ...] = ()
+    """Names of the targets."""
     epochs: float | None = None
+    """Passes over the training split."""
     batch_size: int | None = None
+    """Materials per step."""
     micro_batch: int | None = None
+    """Materials per forward pass."""
     start_from: str = ""
+    """Name of a run of the workspace to continue."""
     settings: str = ""
+    """Further settings as on the command line, one NAME=VALUE per line."""
 
 
 def recipe_labels() -> dict[str, str]:
-    """Recipes to choose from: words to names."""
+    """The recipes: label → name."""
     names = [name for name in dict.fromkeys([*RECIPE_WORDS, *RECIPES]) if name in RECIPES]
     return {f"{name}: {RECIPE_WORDS[name]}" if name in RECIPE_WORDS else name: name for name in names}
 
 
 def list_datasets(workspace: Workspace) -> dict[str, str]:
-    """Finished data sets that may be trained on: what they are called to where they are."""
+    """The finished datasets of the workspace and its sources: label → path."""
     found = {folder.name: folder for folder in own_folders(workspace.datasets)}
     for source in workspace.sources:
         if source.is_dir():
@@ -91,10 +103,10 @@ def list_datasets(workspace: Workspace) -> dict[str, str]:
 
 
 def read_facts(path: Path) -> DatasetFacts:
-    """What a data set holds.
+    """The properties of a dataset.
 
     Raises:
-        DatasetError: it is none, or damaged.
+        DatasetError: the folder holds no dataset, or a damaged one.
     """
     about = describe_dataset(path)
     return DatasetFacts(
@@ -110,23 +122,23 @@ def read_facts(path: Path) -> DatasetFacts:
 
 
 def choice_to_settings(choice: TrainingChoice, workspace: Workspace) -> dict[str, Any]:
-    """The settings that a choice changes of its recipe.
+    """The settings in which a training differs from its recipe.
 
     Raises:
-        RecipeError: a setting cannot be understood.
-        WorkspaceError: a folder that a setting names may not be read.
+        RecipeError: a setting is invalid.
+        WorkspaceError: a setting names a folder that may not be read.
     """
     values: dict[str, Any] = {}
     if choice.start_from:
         run = workspace.runs / choice.start_from
         if run not in set(own_folders(workspace.runs)):
-            msg = f"there is no run {choice.start_from!r} to begin with: choose another"
+            msg = f"there is no run {choice.start_from!r} to continue: select another one"
             raise WorkspaceError(msg, code="E_WORKSPACE")
         before = describe_checkpoint(run / "model")["about"]["recipe"]
         values = {name: before[name] for name in ("preset", "model_settings") if before.get(name)}
         values["start_from"] = str(run / "model")
-    given = {"epochs": choice.epochs, "batch_size": choice.batch_size, "micro_batch": choice.micro_batch}
-    values |= {name: value for name, value in given.items() if value is not None}
+    numbers = {"epochs": choice.epochs, "batch_size": choice.batch_size, "micro_batch": choice.micro_batch}
+    values |= {name: value for name, value in numbers.items() if value is not None}
     if choice.targets:
         values["targets"] = list(choice.targets)
     lines = [line.strip() for line in choice.settings.splitlines() if line.strip()]
@@ -140,34 +152,34 @@ def choice_to_settings(choice: TrainingChoice, workspace: Workspace) -> dict[str
 
 
 def check_choice(choice: TrainingChoice, facts: DatasetFacts, settings: Mapping[str, Any]) -> Recipe:
-    """The recipe of a choice, if it can be run on this data set.
+    """The recipe of a training, if it can be run on the dataset.
 
     Raises:
-        RecipeError: it cannot, with what to change.
+        RecipeError: it cannot; the message says what to change.
     """
     recipe = override(recipe_by_name(choice.recipe), settings)
     if recipe.start_from == "":
-        msg = f"{choice.recipe} goes on from a trained model: choose the run to begin with"
+        msg = f"{choice.recipe} continues a trained model: select the run to continue"
         raise RecipeError(msg, code="E_RECIPE")
     lacking = [name for name in recipe.targets if not facts.labelled.get(name)]
     if lacking and "targets" in recipe.objectives:
-        there = [name for name in TARGETS if facts.labelled.get(name)]
-        msg = f"this data set has no label of {', '.join(lacking)}; choose targets among {', '.join(there)}"
+        available = [name for name in TARGETS if facts.labelled.get(name)]
+        msg = f"this dataset has no labels of {', '.join(lacking)}; available targets: {', '.join(available)}"
         raise RecipeError(msg, code="E_RECIPE")
     rows = min(facts.train, recipe.training_rows or facts.train)
     if recipe.batch_size > rows and recipe.model_config().kind != "extra-trees":
-        msg = f"a batch of {recipe.batch_size} is larger than the {rows} training materials; choose a smaller batch"
+        msg = f"the batch size {recipe.batch_size} is larger than the training split of {rows} materials; reduce it"
         raise RecipeError(msg, code="E_RECIPE")
     return recipe
 
 
 def settings_to_arguments(settings: Mapping[str, Any]) -> list[str]:
-    """Settings as arguments of the command line."""
+    """Settings as command-line arguments."""
     return [part for name, value in settings.items() for part in ("--set", f"{name}={json.dumps(value)}")]
 
 
-def answers_of(run: Path) -> bool | None:
-    """Whether a run has a finished model, and one that answers; None where it has none."""
+def predicts(run: Path) -> bool | None:
+    """Whether the model of a run predicts targets; None where the run has no finished model."""
     try:
         about = describe_checkpoint(run / "model")["about"]
     except InputError:

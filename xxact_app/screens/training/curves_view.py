@@ -1,4 +1,4 @@
-"""The curves of the selected runs: loss, validation, learning rate and speed, with a table beside them."""
+"""The curves of the selected runs: loss, validation metrics, learning rate and speed, with a table of values."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _PREFERRED = ("crystal_system_accuracy",)
 
 
 class CurvesPanel:
-    """Four figures of the runs that the session compares; `panel` is all of them."""
+    """Four figures of the runs compared in a session; `panel` holds them."""
 
     def __init__(self, session: Session, store: TrainingStore | FollowedRuns) -> None:
         self.session, self.store = session, store
         self._drawn: object = None
         self.loss, self.metric = curve_figure("Loss"), curve_figure("Validation")
-        self.rate, self.speed = curve_figure("Learning rate"), curve_figure("Materials a second")
+        self.rate, self.speed = curve_figure("Learning rate"), curve_figure("Materials per second")
         field = {"sizing_mode": "stretch_width", "size": "small", "margin": (0, 0, 4, 0)}
         self.part = pmui.Select(label="Loss", options={"Loss": "loss"}, value="loss", **field)
         self.measure = pmui.Select(label="Validation", options={}, **field)
@@ -51,7 +51,7 @@ class CurvesPanel:
         session.param.watch(self.draw, ["compared", "dark"])
 
     def draw(self, *_events: object) -> None:
-        """Draw the runs anew if there is news of them or something else was chosen."""
+        """Redraw the runs where they or the selection have changed."""
         runs = {name: self.store.curves(name) for name in self.session.compared}
         runs = {name: run for name, run in runs.items() if run.values}
         state = (
@@ -78,7 +78,7 @@ class CurvesPanel:
         parts = dict.fromkeys(name for run in runs.values() for name in run.values if name.startswith("loss"))
         options = {words.curve_label(name): name for name in parts}
         if len(runs) == 1 and len(parts) > 2:  # noqa: PLR2004 - the loss, and one part that is all of it
-            options = {"Loss and all of its parts": _ALL_PARTS, **options}
+            options = {"Loss and all its parts": _ALL_PARTS, **options}
         if options and options != self.part.options:
             kept = self.part.value in options.values() and self.part.value != "loss"
             self.part.param.update(options=options, value=self.part.value if kept else next(iter(options.values())))

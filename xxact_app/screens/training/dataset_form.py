@@ -1,4 +1,4 @@
-"""The data set of a training: chosen, or built from dropped files, the shipped table or a folder on the server."""
+"""The dataset of a training: selected, or built from uploaded files, the shipped table or a folder on the server."""
 
 from __future__ import annotations
 
@@ -18,55 +18,58 @@ from xxact_app.ui.theme import ALERT_STYLE, TEXT_CSS
 from xxact_core.errors import InputError
 
 MOST_DROPPED = 5000
-_SOURCES = {"Drop": "dropped", "Materials Project": "shipped", "Server": "server"}
+_SOURCES = {"Upload": "dropped", "Materials Project": "shipped", "Server": "server"}
 _QUICK = 5000
 _FIELD = {"sizing_mode": "stretch_width", "size": "small", "margin": (8, 0)}
 
 
 class DatasetForm:
-    """Chooses or builds the data set; `panel` is the form. `built` is called after a build was started."""
+    """Selects or builds the dataset; `panel` is the form. `built` is called after a build was started."""
 
     def __init__(self, session: Session, store: TrainingStore, *, built: Callable[[], None]) -> None:
         self.session, self.store, self._built = session, store, built
         self._upload: Upload | None = None
-        self.dataset = pmui.Select(label="Data set", options={}, **_FIELD)
+        self.dataset = pmui.Select(label="Dataset", options={}, **_FIELD)
         self.facts = pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0)
-        self.wanted = pmui.Checkbox(label="Build another data set", value=False, size="small", margin=0)
+        self.build_new = pmui.Checkbox(label="Build a new dataset", value=False, size="small", margin=0)
         self.source = pmui.RadioButtonGroup(
             label="Structures from", options=_SOURCES, value="dropped", size="small", margin=(8, 0),
         )  # fmt: skip
         drop = FileDrop(
-            label="Drop CIF files, or choose them", hint="also .zip, .parquet, .json, .xyz", anywhere=False,
+            label="Drop CIF files here, or choose files", hint="also .zip, .parquet, .json, .xyz", anywhere=False,
             most_files=MOST_DROPPED, on_files=self._take, on_refusal=self._say, sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
         self.drop = pn.Column(drop, sizing_mode="stretch_width", margin=0)
         self.path = pmui.TextInput(label="File or folder on the server", helper_text=self._readable(), **_FIELD)
-        self.limit = pmui.IntInput(label="Only the first … structures (0: all)", value=0, start=0, step=1000, **_FIELD)
-        self.name = pmui.TextInput(label="Name of the data set", value="", **_FIELD)
+        self.limit = pmui.IntInput(
+            label="Maximum number of structures (0 = all)", value=0, start=0, step=1000, **_FIELD
+        )
+        self.name = pmui.TextInput(label="Name of the dataset", value="", **_FIELD)
         self.build = pmui.Button(
-            label="Build data set", icon="construction", variant="contained", size="small", margin=(8, 0),
+            label="Build dataset", icon="construction", variant="contained", size="small", margin=(8, 0),
             on_click=self._build,
         )  # fmt: skip
-        self.told = pmui.Alert(severity="info", object="", visible=False, sizing_mode="stretch_width", sx=ALERT_STYLE,
-                               margin=(8, 0))  # fmt: skip
+        self.message = pmui.Alert(
+            severity="info", object="", visible=False, sizing_mode="stretch_width", sx=ALERT_STYLE, margin=(8, 0)
+        )
         self.form = pn.Column(
-            self.source, self.drop, self.path, self.limit, self.name, self.told, self.build,
+            self.source, self.drop, self.path, self.limit, self.name, self.message, self.build,
             sizing_mode="stretch_width", margin=0, visible=False,
         )  # fmt: skip
         self.panel = pn.Column(
-            pn.pane.HTML("<h2>Data set</h2>", stylesheets=[TEXT_CSS], margin=(8, 0, 0, 0)),
-            self.dataset, self.facts, self.wanted, self.form, sizing_mode="stretch_width", margin=0,
+            pn.pane.HTML("<h2>Dataset</h2>", stylesheets=[TEXT_CSS], margin=(8, 0, 0, 0)),
+            self.dataset, self.facts, self.build_new, self.form, sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
-        self.wanted.param.watch(lambda event: self.form.param.update(visible=event.new), "value")
+        self.build_new.param.watch(lambda event: self.form.param.update(visible=event.new), "value")
         self.source.param.watch(self._choose_source, "value")
         self.dataset.param.watch(self._show_facts, "value")
         self._choose_source()
         self.refresh()
         self._show_facts()
-        self.wanted.value = not self.dataset.options
+        self.build_new.value = not self.dataset.options
 
     def refresh(self) -> None:
-        """Offer the data sets that there are now."""
+        """Update the list of datasets."""
         options = self.store.datasets()
         if options != self.dataset.options:
             newest = [path for path in options.values() if path not in self.dataset.options.values()]
@@ -76,11 +79,11 @@ class DatasetForm:
             self._show_facts()
 
     def _readable(self) -> str:
-        return "In " + ", ".join(safe_text(folder) for folder in self.store.workspace.readable)
+        return "Allowed folders: " + ", ".join(safe_text(folder) for folder in self.store.workspace.readable)
 
     def _show_facts(self, _event: object = None) -> None:
         if not self.dataset.value:
-            self.facts.object = "<p class='muted'>None yet: build one, it takes seconds to minutes.</p>"
+            self.facts.object = "<p class='muted'>No dataset yet. Building one takes seconds to minutes.</p>"
             return
         try:
             self.facts.object = words.facts(self.store.facts(self.dataset.value))
@@ -94,26 +97,26 @@ class DatasetForm:
             self.limit.value = _QUICK if source == "shipped" else 0
             start = {"dropped": "my-structures", "shipped": "materials-project", "server": "structures"}[source]
             self.name.value = self.store.free_name(start, kind="build")
-            self.told.visible = False
+            self.message.visible = False
 
     def _take(self, files: list[tuple[str, bytes]]) -> None:
-        """Take up dropped files together with those of this form dropped before."""
+        """Store uploaded structures in the workspace."""
         try:
             self._upload = self.store.keep_structures(files)
         except InputError as error:
             self._say(str(error))
             return
-        self._say(f"Dropped: {self._upload.words}. Press Build data set.", severity="info")
+        self._say(f"Uploaded: {self._upload.words}. Press “Build dataset” to continue.", severity="info")
 
     def _say(self, text: str, *, severity: str = "error") -> None:
-        self.told.param.update(object=plain_markdown(safe_message(text)), severity=severity, visible=True)
+        self.message.param.update(object=plain_markdown(safe_message(text)), severity=severity, visible=True)
 
     def _build(self, _event: object = None) -> None:
         source: str | Upload | None = {"dropped": self._upload, "server": self.path.value_input or self.path.value}.get(
             self.source.value, self.source.value
         )
         if not source:
-            self._say("Drop files first." if self.source.value == "dropped" else "Type a path first.")
+            self._say("Upload files first." if self.source.value == "dropped" else "Enter a path first.")
             return
         try:
             job = self.store.start_build(
@@ -124,5 +127,5 @@ class DatasetForm:
             return
         self._upload = None
         self.name.value = self.store.free_name(job.name, kind="build")
-        self._say(f"{job.name} is being built; it goes on without this page.", severity="success")
+        self._say(f"Building {job.name}. The build continues when this page is closed.", severity="success")
         self._built()

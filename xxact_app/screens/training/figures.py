@@ -1,4 +1,4 @@
-"""Curves of runs → native Bokeh figures: built once, then only their sources and properties change."""
+"""Bokeh figures of training curves, built once; then only their data sources and properties change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SPARSE = 60
 
 @dataclass(frozen=True)
 class Line:
-    """A curve to draw: its name, colour, steps and values."""
+    """One curve: name, colour, steps and values."""
 
     name: str
     colour: str
@@ -35,7 +35,7 @@ class Line:
 
 @dataclass(frozen=True)
 class CurveFigure:
-    """The figure of curves over the steps of a training, and what of it changes."""
+    """A figure of curves over training steps and its renderers."""
 
     plot: figure
     lines: list[GlyphRenderer]
@@ -45,7 +45,7 @@ class CurveFigure:
 
 
 def curve_figure(title: str, *, height: int = 280) -> CurveFigure:
-    """An empty figure over steps; title: what it shows, the label of its vertical axis."""
+    """An empty figure over training steps; `title` labels the vertical axis."""
     plot = figure(
         height=height, sizing_mode="stretch_width", x_range=Range1d(0, 1), y_range=Range1d(0, 1),
         tools="xpan,xwheel_zoom,box_zoom,reset,save", active_drag="box_zoom", active_scroll=None,
@@ -66,7 +66,7 @@ def curve_figure(title: str, *, height: int = 280) -> CurveFigure:
 
 
 def draw_curves(target: CurveFigure, lines: Sequence[Line], *, steps: int) -> None:
-    """Show these curves and nothing else; steps: that the furthest run has made, the end of the horizontal axis."""
+    """Draw curves in place of the previous ones; the horizontal axis ends at `steps`."""
     with at_once(target.plot, when=len(target.legend.items) != len(lines)):
         while len(target.lines) < len(lines):
             source = ColumnDataSource({"x": [], "y": [], "name": []})
@@ -94,7 +94,7 @@ def draw_curves(target: CurveFigure, lines: Sequence[Line], *, steps: int) -> No
 
 
 def _set_range(axis: Range1d, start: float, end: float) -> None:
-    """Move a range, unless the user has zoomed into it."""
+    """Set a range, unless the user has zoomed in."""
     if (axis.start, axis.end) in {(axis.reset_start, axis.reset_end), (0, 1)}:
         axis.update(start=start, end=end)
     axis.update(reset_start=start, reset_end=end)

@@ -1,4 +1,4 @@
-"""A new training: recipe, changes to it, what it will take, and its start."""
+"""The form for a new training: recipe, changes to it, estimated time and memory, and start."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _FROM_A_RUN = frozenset({"fine-tune", "transfer-band-gap"})
 
 @cache
 def _calculator() -> ThreadPoolExecutor:
-    """Where estimates are made, of all sessions one after another, so that no page waits for one."""
+    """The thread that estimates, one at a time for all sessions, so that no page blocks."""
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="estimates")
 
 
 class TrainingForm:
-    """Puts a training together; `panel` is the form. `started` is called with the name of a run that was started."""
+    """Sets up a training; `panel` is the form. `started` is called with the key of a started job."""
 
     def __init__(
         self, session: Session, store: TrainingStore, *, dataset: Callable[[], str], started: Callable[[str], None]
@@ -40,72 +40,76 @@ class TrainingForm:
         self._asked: Future[Estimate] | None = None
         self._shown: TrainingChoice | None = None
         self.recipe = pmui.Select(label="Recipe", options=recipe_labels(), value="compact", **_FIELD)
-        self.start_from = pmui.Select(label="Goes on from the run", options=[""], value="", visible=False, **_FIELD)
+        self.start_from = pmui.Select(label="Run to continue", options=[""], value="", visible=False, **_FIELD)
         self.targets = pmui.MultiChoice(
-            label="Targets (none chosen: the recipe's)", options={q.label: q.name for q in TARGETS.values()},
+            label="Targets (default: those of the recipe)", options={q.label: q.name for q in TARGETS.values()},
             value=[], sizing_mode="stretch_width", margin=(8, 0),
         )  # fmt: skip
-        self.epochs = pmui.TextInput(label="Epochs", placeholder="the recipe's", **_FIELD)
-        self.batch_size = pmui.TextInput(label="Batch size", placeholder="the recipe's", **_FIELD)
-        self.micro_batch = pmui.TextInput(label="Materials at a time", placeholder="the whole batch", **_FIELD)
+        self.epochs = pmui.TextInput(label="Epochs", placeholder="from the recipe", **_FIELD)
+        self.batch_size = pmui.TextInput(label="Batch size", placeholder="from the recipe", **_FIELD)
+        self.micro_batch = pmui.TextInput(label="Materials per forward pass", placeholder="the whole batch", **_FIELD)
         self.settings = pmui.TextAreaInput(
-            label="Further settings, NAME=VALUE a line", placeholder="seed=1\nvalidate_every=100", rows=2, **_FIELD
+            label="Further settings, one NAME=VALUE per line",
+            placeholder="seed=1\nvalidate_every=100",
+            rows=2,
+            **_FIELD,
         )
         self.name = pmui.TextInput(label="Name of the run", value=store.free_name("compact", kind="train"), **_FIELD)
         self.estimate = pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=(8, 0))
-        self.fit = pmui.Button(
-            label="Make it fit", variant="outlined", size="small", margin=(0, 8, 8, 0), visible=False,
-            on_click=self._make_fit,
+        self.fit_memory = pmui.Button(
+            label="Fit into memory", variant="outlined", size="small", margin=(0, 8, 8, 0), visible=False,
+            on_click=self._fit_memory,
         )  # fmt: skip
         self.start = pmui.Button(
             label="Start training", icon="play_arrow", variant="contained", size="small", margin=(0, 0, 8, 0),
             on_click=self._start, disabled=True,
         )  # fmt: skip
-        self.told = pmui.Alert(
+        self.message = pmui.Alert(
             severity="error", object="", visible=False, sizing_mode="stretch_width", sx=ALERT_STYLE, margin=(8, 0)
         )
         self.panel = pn.Column(
             pn.pane.HTML("<h2>New training</h2>", stylesheets=[TEXT_CSS], margin=(16, 0, 0, 0)),
             self.recipe, self.start_from, self.targets,
             pn.Row(self.epochs, pn.Spacer(width=12), self.batch_size, margin=0),
-            self.micro_batch, self.settings, self.name, self.estimate, self.told, pn.FlexBox(self.start, self.fit),
+            self.micro_batch, self.settings, self.name, self.estimate, self.message,
+            pn.FlexBox(self.start, self.fit_memory),
             sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
         self.recipe.param.watch(self._choose_recipe, "value")
 
     def poll(self) -> None:
-        """Ask for an estimate where the choice has changed, and show the one that has come."""
+        """Request an estimate where the settings have changed, and show a finished one."""
         choice = self._choice()
         if choice is None or not choice.dataset:
-            self.estimate.object = "" if choice is None else "<p class='muted'>Choose or build a data set first.</p>"
+            self.estimate.object = "" if choice is None else "<p class='muted'>Select or build a dataset first.</p>"
             self.start.disabled, self._shown = True, None
             return
         if choice != self._shown:
             self._shown = choice
             self.estimate.object = "<p class='muted'>Estimating …</p>"
             self.start.disabled = True
-            self.fit.visible = False
+            self.fit_memory.visible = False
             self._asked = _calculator().submit(self.store.estimate, choice)
         if self._asked is not None and self._asked.done():
             asked, self._asked = self._asked, None
             self._show(asked)
 
     def offer_runs(self) -> None:
-        """Offer the runs that there are now to go on from."""
+        """Update the list of runs that can be continued."""
         options = ["", *self.store.run_names()]
         if options != self.start_from.options:
             self.start_from.options = options
 
     def _show(self, asked: Future[Estimate]) -> None:
         try:
-            found = asked.result()
+            estimate = asked.result()
         except InputError as error:
             self.estimate.object = f"<p class='wrong'>{html.escape(safe_message(error))}</p>"
             return
-        self.estimate.object = words.estimate(found)
-        self.start.disabled = not found.fits
-        self.fit.visible = found.fitting_micro_batch is not None
-        self._fitting = found.fitting_micro_batch
+        self.estimate.object = words.estimate_text(estimate)
+        self.start.disabled = not estimate.fits
+        self.fit_memory.visible = estimate.fitting_micro_batch is not None
+        self._fitting_micro_batch = estimate.fitting_micro_batch
 
     def _choose_recipe(self, _event: object = None) -> None:
         with pn.io.hold():
@@ -114,7 +118,7 @@ class TrainingForm:
             self.name.value = self.store.free_name(self.recipe.value, kind="train")
 
     def _choice(self) -> TrainingChoice | None:
-        """What is put together, or None where a number cannot be read, which its field says."""
+        """The settings in the form; None where a number is invalid, which its field shows."""
         epochs = _number(self.epochs, float)
         batch, micro = _number(self.batch_size, int), _number(self.micro_batch, int)
         if any(field.error_state for field in (self.epochs, self.batch_size, self.micro_batch)):
@@ -130,8 +134,8 @@ class TrainingForm:
             settings=self.settings.value or "",
         )
 
-    def _make_fit(self, _event: object = None) -> None:
-        self.micro_batch.value = str(self._fitting)
+    def _fit_memory(self, _event: object = None) -> None:
+        self.micro_batch.value = str(self._fitting_micro_batch)
 
     def _start(self, _event: object = None) -> None:
         choice = self._choice()
@@ -140,16 +144,16 @@ class TrainingForm:
         try:
             job = self.store.start_training(choice, name=self.name.value_input or self.name.value)
         except InputError as error:
-            self.told.param.update(object=plain_markdown(safe_message(error)), visible=True)
+            self.message.param.update(object=plain_markdown(safe_message(error)), visible=True)
             return
         with pn.io.hold():
-            self.told.visible = False
+            self.message.visible = False
             self.name.value = self.store.free_name(job.name, kind="train")
         self._started(job.key)
 
 
 def _number(field: pmui.TextInput, kind: Callable[[str], float]) -> float | None:
-    """The number in a field, or None where it is empty or none, which it then says."""
+    """The number in a field; None where it is empty, or invalid, which the field then shows."""
     text = (field.value or "").strip()
     try:
         value = kind(text) if text else None
@@ -159,5 +163,5 @@ def _number(field: pmui.TextInput, kind: Callable[[str], float]) -> float | None
         wrong = value is not None and not value > 0
     if field.error_state != wrong:
         whole = "a whole number above 0" if kind is int else "a number above 0"
-        field.param.update(error_state=wrong, helper_text=f"{whole}, or nothing" if wrong else "")
+        field.param.update(error_state=wrong, helper_text=f"Enter {whole}, or leave empty" if wrong else "")
     return value

@@ -1,4 +1,4 @@
-"""Builds and trainings as the list tells of them: safe words, and what may be done with each."""
+"""Rows of the list of builds and trainings: texts that are safe to show, and the possible actions."""
 
 from __future__ import annotations
 
@@ -6,26 +6,30 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from xxact_app.screens.training.choices import answers_of
+from xxact_app.screens.training.choices import predicts
 from xxact_app.screens.training.run_curves import RunCurves
 
 
 @dataclass(frozen=True)
-class Row:
-    """A build or training as it is told in the list: safe words, and what may be done with it.
-
-    run: its name as it is on the disk, which is not to be shown; the others are.
-    """
+class RunRow:
+    """A build or a training in the list; all texts but `run` are safe to show."""
 
     key: str
+    """Key of the job."""
     kind: str
+    """`build` or `train`."""
     name: str
     run: str
+    """Name of the folder on disk, not safe to show."""
     state: str
     progress: float | None
-    told: str
+    """Progress (0-1); None where the total is not known."""
+    status: str
+    """Progress as text."""
     seconds_left: float | None
+    """Estimated time left [s]."""
     reason: str
+    """Why it failed."""
     can_stop: bool
     can_resume: bool
     can_use: bool
@@ -33,30 +37,30 @@ class Row:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is one of a training."""
+    """Whether a folder is the run folder of a training."""
     return (folder / "recipe.json").is_file()
 
 
 def progress_of(curves: RunCurves) -> tuple[float | None, str]:
-    """How far a training is: its share, where the number of its steps is known, and words."""
+    """Progress of a training (0-1), None before the number of steps is known, and as text."""
     if not curves.steps:
-        return None, "reading the data set"
-    told = f"step {curves.step:,} of {curves.steps:,}"
+        return None, "reading the dataset"
+    status = f"step {curves.step:,} of {curves.steps:,}"
     if (loss := curves.latest("loss")) is not None:
-        told += f", loss {loss:.3g}"
+        status += f", loss {loss:.3g}"
     if (rate := curves.rate) is not None:
-        told += f", {rate:.0f} materials/s"
-    return curves.step / curves.steps, told
+        status += f", {rate:.0f} materials/s"
+    return curves.step / curves.steps, status
 
 
-def model_answers(output: str, *, finished: bool) -> bool | None:
-    """Whether a finished run's model answers; asked of the disk once."""
+def model_predicts(output: str, *, finished: bool) -> bool | None:
+    """Whether the model of a finished run predicts targets; None where there is no finished model."""
     path = Path(output, "model", "checkpoint.json")
     if not finished or not path.is_file():
         return None
-    return _answers_of(Path(output), path.stat().st_mtime_ns)
+    return _cached_predicts(Path(output), path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=256)
-def _answers_of(run: Path, _changed: int) -> bool | None:
-    return answers_of(run)
+def _cached_predicts(run: Path, _changed: int) -> bool | None:
+    return predicts(run)

@@ -1,4 +1,4 @@
-"""The journal of a run, followed while it grows → curves: losses, learning rate, speed, metrics of validations."""
+"""Curves of a run from its growing journal: losses, learning rate, speed and validation metrics."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 MOST_POINTS = 1500
-"""Points of a drawn curve; longer ones are averaged over stretches."""
+"""Number of points above which a curve is averaged over intervals before it is drawn."""
 
 QUIET = 600.0
-"""Seconds without news after which a run is said to be quiet; a validation or the end of a run may take minutes."""
+"""Time [s] without a journal entry after which the list says so; a validation may take minutes."""
 
 
 @dataclass
 class RunCurves:
-    """What a run folder has told so far. `read` takes in what is new; `count` grows whenever there is any."""
+    """The journal of a run so far; `read` appends new entries, and `count` grows when there are any."""
 
     folder: Path
     steps: int | None = None
@@ -32,7 +32,7 @@ class RunCurves:
     _status: int = 0
 
     def read(self) -> None:
-        """Take in what the run has written since the last call."""
+        """Read what the run has written since the last call."""
         path = self.folder / "journal.jsonl"
         try:
             with path.open("rb") as file:
@@ -89,22 +89,22 @@ class RunCurves:
 
     @property
     def quiet_seconds(self) -> float:
-        """Seconds, by a clock that nobody sets, since this reader has seen news of the run."""
+        """Time [s] since the last new journal entry, by a monotonic clock."""
         return time.monotonic() - self._heard
 
     @property
     def rate(self) -> float | None:
-        """Materials a second, the median of the last steps; None before the first."""
+        """Median of the materials per second over the last steps; None before the first."""
         recent = sorted(value for _, value in self.values.get("samples_per_second", [])[-50:])
         return recent[len(recent) // 2] if recent else None
 
     def latest(self, name: str) -> float | None:
-        """The last value of a curve; None where there is none yet."""
+        """The last value of a curve, or None."""
         found = self.values.get(name) or self.metrics.get(name)
         return found[-1][1] if found else None
 
     def curve(self, name: str) -> tuple[list[float], list[float]]:
-        """Steps and values of a curve, at most about `MOST_POINTS`, means of stretches where there are more."""
+        """Steps and values of a curve, averaged over intervals to at most about `MOST_POINTS` points."""
         points = self.values.get(name) or self.metrics.get(name) or []
         stretch = -(-len(points) // MOST_POINTS) or 1
         parts = [points[first : first + stretch] for first in range(0, len(points), stretch)]

@@ -1,4 +1,4 @@
-"""The list of builds and trainings: how far each is, and what can be done with it."""
+"""The list of dataset builds and trainings, with progress and actions."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ import panel as pn
 import panel_material_ui as pmui
 
 from xxact_app.screens.training import text as words
-from xxact_app.screens.training.rows import Row
+from xxact_app.screens.training.rows import RunRow
 from xxact_app.screens.training.store import TrainingStore
 from xxact_app.session.session import Session
+from xxact_app.ui.formatting import percent
 from xxact_app.ui.safe_text import plain_markdown, safe_message
 from xxact_app.ui.theme import ALERT_STYLE, TEXT_CSS
 from xxact_core.errors import InputError
 
-_TITLES = {"name": "Name", "kind": "What", "state": "State", "share": "Done", "left": "Left", "told": "How far"}
-_WIDTHS = {"name": 180, "kind": 90, "state": 100, "share": 70, "left": 100, "told": 420}
-_KINDS = {"build": "data set", "train": "training"}
-_MOST_TOLD = 4
+_TITLES = {"name": "Name", "kind": "Type", "state": "State", "share": "Done", "left": "Time left", "status": "Progress"}
+_WIDTHS = {"name": 180, "kind": 90, "state": 100, "share": 70, "left": 100, "status": 420}
+_KINDS = {"build": "dataset", "train": "training"}
+_MOST_DETAILED = 4
 _CSS = """
 progress { appearance: none; width: 100%; height: 8px; border: 0; border-radius: 4px; overflow: hidden;
   background: color-mix(in srgb, currentColor 18%, transparent); }
@@ -32,16 +33,16 @@ h3 { margin-top: 8px; }
 
 
 class RunList:
-    """A table of what runs and ran, with its buttons; `panel` is all of it."""
+    """The table of builds and trainings, with its buttons; `panel` holds both."""
 
     def __init__(self, session: Session, store: TrainingStore) -> None:
         self.session, self.store = session, store
-        self.rows: list[Row] = []
+        self.rows: list[RunRow] = []
         self._keys: list[str] = []
         self.table = pn.widgets.Tabulator(
             _frame([]), show_index=False, titles=_TITLES, widths=_WIDTHS, layout="fit_data", theme="materialize",
             selectable="checkbox", sortable=False, disabled=True, max_height=320, sizing_mode="stretch_width", margin=0,
-            label="Data sets and trainings", visible=False,
+            label="Datasets and trainings", visible=False,
         )  # fmt: skip
         self.stop = self._button("Stop", "stop", self._stop)
         self.resume = self._button("Resume", "play_arrow", self._resume)
@@ -50,16 +51,18 @@ class RunList:
         self.shipped = self._button("Use the shipped model", "undo", self._use_shipped)
         self.shipped.visible = False
         self.confirm = pmui.Button(
-            label="Delete it for good",
+            label="Delete permanently",
             variant="contained",
             color="error",
             size="small",
             margin=0,
             on_click=self._remove,
         )
-        self.keep = pmui.Button(label="Keep it", variant="text", size="small", margin=0, on_click=self._settle)
-        self.question = pn.FlexBox(self.confirm, self.keep, gap="8px", margin=(8, 0), visible=False)
-        self.told = pmui.Alert(
+        self.cancel = pmui.Button(
+            label="Cancel", variant="text", size="small", margin=0, on_click=self._hide_confirmation
+        )
+        self.confirmation = pn.FlexBox(self.confirm, self.cancel, gap="8px", margin=(8, 0), visible=False)
+        self.message = pmui.Alert(
             severity="info", object="", visible=False, sizing_mode="stretch_width", sx=ALERT_STYLE, margin=(8, 0)
         )
         self.detail = pn.pane.HTML("", stylesheets=[TEXT_CSS, _CSS], sizing_mode="stretch_width", margin=(4, 0))
@@ -67,19 +70,19 @@ class RunList:
             self.stop, self.resume, self.use, self.remove, self.shipped, gap="8px", margin=(8, 0), visible=False
         )
         self.panel = pn.Column(
-            pn.pane.HTML("<h2>Data sets and trainings</h2>", stylesheets=[TEXT_CSS], margin=(8, 0, 4, 0)),
+            pn.pane.HTML("<h2>Datasets and trainings</h2>", stylesheets=[TEXT_CSS], margin=(8, 0, 4, 0)),
             self.table,
             self.buttons,
-            self.question, self.told, self.detail, sizing_mode="stretch_width", margin=0,
+            self.confirmation, self.message, self.detail, sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
         self.table.param.watch(self._selected, "selection")
         session.param.watch(self._show_model, "model")
         self._show_model()
-        self._tell()
+        self._show_details()
 
     # ------------------------------------------------------------------------------------------------------------ shown
     def poll(self) -> bool:
-        """Show what has changed since the last time; whether anything came, went or ended."""
+        """Show changes since the last call; returns whether a row was added, removed or changed its state."""
         rows = self.store.rows()
         if rows == self.rows:
             return False
@@ -93,8 +96,8 @@ class RunList:
             self.table.param.update(value=_frame(rows), visible=bool(rows))
             self._select([key for key in chosen if key in keys] or (keys[:1] if first else []))
         elif not (frame := _frame(rows)).equals(self.table.value):
-            self.table.value = frame  # whole: patched cells make the browser forget for a moment what is ticked
-        self._tell()
+            self.table.value = frame  # whole: patching cells would clear the ticks for a moment
+        self._show_details()
         return before != {row.key: row.state for row in rows}
 
     def select(self, key: str) -> None:
@@ -103,7 +106,7 @@ class RunList:
             self._select([key])
 
     @property
-    def selected(self) -> list[Row]:
+    def selected(self) -> list[RunRow]:
         """The selected rows."""
         return [self.rows[number] for number in self.table.selection if number < len(self.rows)]
 
@@ -115,10 +118,10 @@ class RunList:
         names = [row.run for row in self.selected if row.kind == "train"]
         if names != self.session.compared:
             self.session.compared = names
-        self._settle()
-        self._tell()
+        self._hide_confirmation()
+        self._show_details()
 
-    def _tell(self) -> None:
+    def _show_details(self) -> None:
         rows = self.selected
         one = rows[0] if len(rows) == 1 else None
         self.buttons.visible = bool(self.rows)
@@ -127,11 +130,15 @@ class RunList:
         self.use.disabled = one is None or not one.can_use
         self.remove.disabled = one is None or not one.can_remove
         if not self.rows:
-            self.detail.object = "<p class='muted'>Nothing yet. Build or choose a data set, then start a training.</p>"
+            self.detail.object = (
+                "<p class='muted'>No trainings yet. Select or build a dataset, then start a training.</p>"
+            )
             return
-        told = [words.progress(row, log=self.store.log(row.key) if row.reason else "") for row in rows[:_MOST_TOLD]]
-        hint = "<p class='muted'>Tick one or several to see how they go and to compare them.</p>"
-        self.detail.object = "".join(told) or hint
+        details = [
+            words.progress(row, log=self.store.log(row.key) if row.reason else "") for row in rows[:_MOST_DETAILED]
+        ]
+        hint = "<p class='muted'>Tick one or more rows to show and compare their curves.</p>"
+        self.detail.object = "".join(details) or hint
 
     def _show_model(self, *_events: object) -> None:
         self.shipped.visible = bool(self.session.model)
@@ -148,7 +155,7 @@ class RunList:
         self.poll()
 
     def _say(self, text: str, *, severity: str) -> None:
-        self.told.param.update(object=plain_markdown(safe_message(text)), severity=severity, visible=bool(text))
+        self.message.param.update(object=plain_markdown(safe_message(text)), severity=severity, visible=bool(text))
 
     def _stop(self, _event: object = None) -> None:
         self._act(self.store.stop, [row.key for row in self.selected if row.can_stop])
@@ -158,25 +165,25 @@ class RunList:
 
     def _use(self, _event: object = None) -> None:
         for row in self.selected:
-            self._act(self.store.use_model, [row.run], done=f"{row.name} answers on the Prediction screen from now on.")
+            self._act(self.store.use_model, [row.run], done=f"The Prediction screen now uses {row.name}.")
 
     def _use_shipped(self, _event: object = None) -> None:
-        self._act(self.store.use_model, [""], done="The model that ships answers again.")
+        self._act(self.store.use_model, [""], done="The Prediction screen now uses the shipped model.")
 
     def _ask_to_remove(self, _event: object = None) -> None:
         for row in self.selected:
-            made = "its snapshots and model" if row.kind == "train" else "the data set"
-            self._say(f"Delete {row.name} with {made}? This cannot be undone.", severity="warning")
-            self.question.visible = True
+            content = "its snapshots and model" if row.kind == "train" else "the dataset"
+            self._say(f"Delete {row.name} with {content}? This cannot be undone.", severity="warning")
+            self.confirmation.visible = True
 
     def _remove(self, _event: object = None) -> None:
-        self.question.visible = False
+        self.confirmation.visible = False
         self._act(self.store.remove, [row.key for row in self.selected])
 
-    def _settle(self, _event: object = None) -> None:
-        """Take back the question whether to delete."""
-        if self.question.visible:
-            self.question.visible = self.told.visible = False
+    def _hide_confirmation(self, _event: object = None) -> None:
+        """Hide the confirmation of a deletion."""
+        if self.confirmation.visible:
+            self.confirmation.visible = self.message.visible = False
 
     @staticmethod
     def _button(label: str, icon: str, action: Callable[[object], None], *, color: str = "primary") -> pmui.Button:
@@ -186,12 +193,12 @@ class RunList:
         )  # fmt: skip
 
 
-def _frame(rows: list[Row]) -> pd.DataFrame:
+def _frame(rows: list[RunRow]) -> pd.DataFrame:
     cells = [
         [
             row.name, _KINDS[row.kind], words.STATES.get(row.state, row.state),
-            "" if row.progress is None else f"{row.progress:.0%}",
-            "" if row.seconds_left is None else words.duration(row.seconds_left), row.reason or row.told,
+            "" if row.progress is None else percent(row.progress),
+            "" if row.seconds_left is None else words.duration(row.seconds_left), row.reason or row.status,
         ]
         for row in rows
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the Training screen shows and does: data sets, estimates, jobs, runs and their curves. Views only read it."""
+"""Derived data and actions of the Training screen: datasets, estimates, jobs, runs and their curves."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from xxact_app.screens.training.choices import (
     settings_to_arguments,
 )
 from xxact_app.screens.training.estimates import Estimate, estimate_training, expected_rate, slowness
-from xxact_app.screens.training.rows import Row, is_run, model_answers, progress_of
+from xxact_app.screens.training.rows import RunRow, is_run, model_predicts, progress_of
 from xxact_app.screens.training.run_curves import QUIET, RunCurves
 from xxact_app.session.session import Session
 from xxact_app.ui.safe_text import safe_message, safe_text
@@ -35,15 +35,13 @@ from xxact_core.errors import RecipeError
 from xxact_core.shipped import TABLE, shipped_path
 from xxact_core.structures.sources import count_items
 
-"""The structures that come with a source checkout."""
-
 _SHARDS = 10
 _SMALLEST_SHARD, _LARGEST_SHARD = 256, 4096
 _BYTES_A_MATERIAL = 2000
 
 
 class TrainingStore:
-    """Data sets, jobs and runs of a workspace, for one session."""
+    """Datasets, jobs and runs of a workspace, for one session."""
 
     def __init__(
         self, session: Session, workspace: Workspace, *, load: Callable[[str], object] = load_predictor
@@ -53,27 +51,27 @@ class TrainingStore:
         self._curves: dict[str, RunCurves] = {}
         self._built: dict[str, dict[str, int]] = {}
 
-    # ------------------------------------------------------------------------------------------------------ data sets
+    # ------------------------------------------------------------------------------------------------------ datasets
     def datasets(self) -> dict[str, str]:
-        """Finished data sets: what they are called to where they are."""
+        """The finished datasets: label → path."""
         return list_datasets(self.workspace)
 
     def facts(self, dataset: str) -> DatasetFacts:
-        """What a data set holds; `InputError` says what is wrong with it."""
+        """The properties of a dataset; raises `InputError` where it is damaged or may not be read."""
         path = self.workspace.readable_path(dataset)
         manifest = path / MANIFEST
         return _facts(path, manifest.stat().st_mtime_ns if manifest.is_file() else 0)
 
     def keep_structures(self, files: list[tuple[str, bytes]]) -> Upload:
-        """Take dropped structures into the workspace; `InputError` says which cannot be taken."""
+        """Store uploaded structures in the workspace; raises `InputError` for files that hold none."""
         return keep_structures(files, self.workspace)
 
     def free_name(self, start: str, *, kind: str) -> str:
-        """A name that no data set (`build`) or run (`train`) has."""
+        """A name that no dataset (`build`) or run (`train`) has."""
         return free_name(start, parent=self.workspace.datasets if kind == "build" else self.workspace.runs)
 
     def start_build(self, source: str | Upload, *, name: str, limit: int | None) -> Job:
-        """Start to build a data set from an upload, from the shipped table (`shipped`), or from a path on the server.
+        """Start to build a dataset from an upload, from the shipped table (`shipped`), or from a path on the server.
 
         Raises:
             InputError: the source may not be read or holds no structures, the name is taken, or the disk is too small.
@@ -94,7 +92,7 @@ class TrainingStore:
 
     # ------------------------------------------------------------------------------------------------------- trainings
     def estimate(self, choice: TrainingChoice) -> Estimate:
-        """What a training will take; `InputError` says why it cannot be run."""
+        """Estimated time, memory and disk space of a training; raises `InputError` where it cannot be run."""
         return self._checked(choice)[-1]
 
     def start_training(self, choice: TrainingChoice, *, name: str) -> Job:
@@ -107,7 +105,7 @@ class TrainingStore:
         output = self.workspace.runs / check_name(name, parent=self.workspace.runs)
         if not estimate.fits:
             wanted, free = f"{estimate.memory / 1e9:.0f} GB", f"{estimate.memory_free / 1e9:.1f} GB"
-            msg = f"it would take about {wanted} of memory, and {free} are free: take fewer materials at a time"
+            msg = f"the training needs about {wanted} of memory, {free} are free: reduce the materials per forward pass"
             raise RecipeError(msg, code="E_MEMORY")
         self._check_disk(estimate.disk)
         dataset = str(self.workspace.readable_path(choice.dataset))
@@ -116,7 +114,7 @@ class TrainingStore:
         return self.jobs.start("train", arguments, name=name.strip(), output=output, about=about)
 
     def _checked(self, choice: TrainingChoice) -> tuple[dict[str, Any], str, float, Estimate]:
-        """Settings, make of the model, materials a second on a machine like ours, and the estimate for this one."""
+        """Settings, key of comparable runs, expected materials per second, and the estimate."""
         facts = self.facts(choice.dataset)
         settings = choice_to_settings(choice, self.workspace)
         recipe = check_choice(choice, facts, settings)
@@ -131,7 +129,7 @@ class TrainingStore:
         return settings, make, rate, estimate
 
     def _earlier_rates(self, make: str) -> list[tuple[float, float, int]]:
-        """Expected and measured materials a second, and steps, of earlier runs of the same make."""
+        """Expected and measured materials per second and number of steps of earlier comparable runs."""
         rates = []
         for job in self.jobs.list():
             if job.about.get("make") == make and (expected := job.about.get("rate")):
@@ -142,19 +140,19 @@ class TrainingStore:
     def _check_disk(self, needed: float) -> None:
         free = shutil.disk_usage(self.workspace.root).free
         if needed > free:
-            msg = f"it needs about {needed / 1e9:.1f} GB of disk; {self.workspace.root} has {free / 1e9:.1f} GB left"
+            msg = f"{needed / 1e9:.1f} GB of disk space are needed; {self.workspace.root} has {free / 1e9:.1f} GB left"
             raise WorkspaceError(msg, code="E_DISK")
 
-    # ------------------------------------------------------------------------------------------------ what is under way
-    def rows(self) -> list[Row]:
-        """Builds and trainings of this workspace, the newest first; then runs that the command line made."""
+    # ------------------------------------------------------------------------------------------------------------- rows
+    def rows(self) -> list[RunRow]:
+        """Builds and trainings of the workspace, newest first, then runs started on the command line."""
         jobs = self.jobs.list()
         known = {job.output for job in jobs}
         others = [folder for folder in own_folders(self.workspace.runs) if str(folder) not in known]
         return [*map(self._job_row, jobs), *(self._run_row(folder) for folder in others if is_run(folder))]
 
     def curves(self, name: str) -> RunCurves:
-        """The curves of a run of the workspace, read anew."""
+        """The curves of a run of the workspace, up to date."""
         if Path(name).name != name:
             msg = "there is no such run"
             raise WorkspaceError(msg, code="E_WORKSPACE")
@@ -163,50 +161,50 @@ class TrainingStore:
         return found
 
     def log(self, key: str) -> str:
-        """The last lines that a job has printed, safe to show."""
+        """The last lines of the log of a job, safe to show."""
         return "\n".join(safe_text(line, limit=300) for line in self.jobs.log_tail(key).splitlines()[-12:])
 
-    def _job_row(self, job: Job) -> Row:
-        progress, told, left = self._training_told(job) if job.kind == "train" else self._build_told(job)
+    def _job_row(self, job: Job) -> RunRow:
+        progress, status, left = self._training_progress(job) if job.kind == "train" else self._build_progress(job)
         finished = job.state == "finished"
-        return Row(
+        return RunRow(
             key=job.key,
             kind=job.kind,
             name=safe_text(job.name),
             run=job.name,
             state=job.state,
             progress=1.0 if finished else progress,
-            told=told,
+            status=status,
             seconds_left=left if job.state == "running" else None,
             reason=safe_message(job.reason),
             can_stop=job.state in {"starting", "running"},
             can_resume=not job.active and not finished,
-            can_use=job.kind == "train" and bool(model_answers(job.output, finished=finished)),
+            can_use=job.kind == "train" and bool(model_predicts(job.output, finished=finished)),
             can_remove=not job.active,
         )
 
-    def _run_row(self, folder: Path) -> Row:
+    def _run_row(self, folder: Path) -> RunRow:
         curves = self.curves(folder.name)
-        progress, told = progress_of(curves)
-        return Row(
+        progress, status = progress_of(curves)
+        return RunRow(
             key=f"run:{folder.name}", kind="train", name=safe_text(folder.name), run=folder.name,
-            state=curves.state or "opened", progress=progress, told=f"{told} (command line)",
+            state=curves.state or "opened", progress=progress, status=f"{status} (command line)",
             seconds_left=None, reason="", can_stop=False,
             can_resume=False, can_remove=False,
-            can_use=bool(model_answers(str(folder), finished=curves.state == "finished")),
+            can_use=bool(model_predicts(str(folder), finished=curves.state == "finished")),
         )  # fmt: skip
 
-    def _training_told(self, job: Job) -> tuple[float | None, str, float | None]:
+    def _training_progress(self, job: Job) -> tuple[float | None, str, float | None]:
         curves = self.curves(job.name)
-        progress, told = progress_of(curves)
+        progress, status = progress_of(curves)
         if job.state == "running" and curves.quiet_seconds > QUIET:
-            told += f"; no news for {curves.quiet_seconds / 60:.0f} minutes"
+            status += f"; no progress for {curves.quiet_seconds / 60:.0f} minutes"
         elif job.state == "running" and progress == 1:
-            told += "; calibrating"
-        return progress, told, curves.seconds_left
+            status += "; calibrating"
+        return progress, status, curves.seconds_left
 
-    def _build_told(self, job: Job) -> tuple[float | None, str, float | None]:
-        """Progress of a build from the side files of its finished shards."""
+    def _build_progress(self, job: Job) -> tuple[float | None, str, float | None]:
+        """Progress of a build, from the JSON files beside its finished shards."""
         done = self._built.setdefault(job.key, {})
         for path in Path(job.output).glob("shard-*.json"):
             if path.name not in done:
@@ -215,38 +213,38 @@ class TrainingStore:
                 except (OSError, ValueError, KeyError, TypeError):
                     continue
         count, total = sum(done.values()), job.about.get("total")
-        told = f"{count:,} structures" if total is None else f"{count:,} of {total:,} structures"
-        return (count / total if total else None), told, None
+        status = f"{count:,} structures" if total is None else f"{count:,} of {total:,} structures"
+        return (count / total if total else None), status, None
 
-    # ------------------------------------------------------------------------------------------------- what can be done
+    # ---------------------------------------------------------------------------------------------------------- actions
     def stop(self, key: str) -> None:
-        """Stop a job; it keeps what is done. `InputError` says why that is not possible."""
+        """Stop a job, which saves its state; raises `InputError` where that is not possible."""
         self.jobs.cancel(key)
 
     def resume(self, key: str) -> None:
-        """Let a job go on where it stopped. `InputError` says why that is not possible."""
+        """Resume a stopped job; raises `InputError` where that is not possible."""
         self.jobs.resume(key)
 
     def remove(self, key: str) -> None:
-        """Delete a job and what it made. `InputError` says why that is not possible."""
+        """Delete a job and its output; raises `InputError` where that is not possible."""
         job = self.jobs.get(key)
         users = [other.name for other in self.jobs.list() if other.active and job.output in other.arguments]
         if users and not job.active:
-            msg = f"{job.name} is being used by {', '.join(users)}: stop that first"
+            msg = f"{job.name} is in use by {', '.join(users)}: stop that first"
             raise JobError(msg, code="E_JOB")
         self.jobs.remove(key)
         self._curves.pop(job.name, None)
 
     def use_model(self, name: str) -> None:
-        """Predict with the model of a run from now on; where it cannot be loaded, the model before stays."""
+        """Use the model of a run for predictions; the previous one stays where it cannot be loaded."""
         if name:
             self._load(name)
         self.session.model = name
 
     def run_names(self) -> list[str]:
-        """Runs of the workspace with a finished model, whether it answers or was only pretrained."""
+        """Runs of the workspace with a finished model, pretrained ones included."""
         folders = own_folders(self.workspace.runs)
-        return [folder.name for folder in folders if model_answers(str(folder), finished=True) is not None]
+        return [folder.name for folder in folders if model_predicts(str(folder), finished=True) is not None]
 
 
 @lru_cache(maxsize=64)

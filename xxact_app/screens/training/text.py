@@ -1,4 +1,4 @@
-"""Trainings in words: durations, what a data set holds, what a training will take, how far it is."""
+"""Texts of the Training screen: datasets, estimates, progress and curves."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from xxact_app.ui.formatting import percent
 from xxact_app.ui.safe_text import safe_text
 from xxact_core.quantities import TARGETS
 
 if TYPE_CHECKING:
     from xxact_app.screens.training.choices import DatasetFacts
     from xxact_app.screens.training.estimates import Estimate
-    from xxact_app.screens.training.rows import Row
+    from xxact_app.screens.training.rows import RunRow
     from xxact_app.screens.training.run_curves import RunCurves
 
 ERRORS = "errors.csv"
@@ -20,9 +21,9 @@ ERRORS = "errors.csv"
 STATES = {
     "starting": "starting", "running": "running", "stopping": "stopping", "finished": "finished",
     "cancelled": "stopped", "failed": "failed", "interrupted": "interrupted", "diverged": "failed",
-    "opened": "not begun",
+    "opened": "not started",
 }  # fmt: skip
-"""States as they are shown."""
+"""States of jobs and runs → text."""
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _SIGNIFICANT = 4
@@ -30,7 +31,7 @@ _MILLION, _LARGE = 1e6, 1e8
 
 
 def duration(seconds: float) -> str:
-    """A time that people can grasp at a glance."""
+    """A time span as text."""
     if seconds < 1.5 * _MINUTE:
         return f"{max(seconds, 1):.0f} s"
     if seconds < 1.5 * _HOUR:
@@ -41,54 +42,58 @@ def duration(seconds: float) -> str:
 
 
 def facts(found: DatasetFacts) -> str:
-    """What a data set holds."""
+    """The properties of a dataset, as safe HTML."""
     labels = [TARGETS[name].label for name in list(TARGETS)[:_SIGNIFICANT] if found.labelled.get(name)]
-    counts = f"{found.train:,} to train on, {found.validation:,} to validate, {_bytes(found.size)}"
+    counts = f"{found.train:,} for training, {found.validation:,} for validation, {_bytes(found.size)}"
     lines = [
         f"{found.materials:,} materials from {html.escape(safe_text(found.source))}: {counts}.",
         f"Labels: {', '.join(labels) or 'none of the four'}, density and lattice.",
     ]
     if found.errors:
-        lines.append(f"{found.errors:,} structures could not be used; {ERRORS} in its folder says why.")
+        lines.append(
+            f"{found.errors:,} structures could not be used; {ERRORS} in the folder of the dataset lists the reasons."
+        )
     return "".join(f"<p class='muted'>{line}</p>" for line in lines)
 
 
-def estimate(found: Estimate) -> str:
-    """What a training will take, with how far that can be trusted."""
+def estimate_text(found: Estimate) -> str:
+    """Estimated time, memory and disk space of a training, as safe HTML."""
     low, high = duration(found.seconds / found.factor), duration(found.seconds * found.factor)
-    where = "the GPU" if found.device == "cuda" else "this machine's processor"
+    where = "the GPU" if found.device == "cuda" else "the CPU of this machine"
     size = f"{found.steps:,} steps, {_count(found.parameters)} parameters"
-    room = f"Memory about {_bytes(found.memory)}, {_bytes(found.memory_free)} free; disk about {_bytes(found.disk)}."
+    room = (
+        f"Memory: about {_bytes(found.memory)} of {_bytes(found.memory_free)} free. Disk: about {_bytes(found.disk)}."
+    )
     lines = [
         f"<p><b>About {duration(found.seconds)}</b> on {where} ({low} to {high}), {size}.</p>",
         f"<p{'' if found.fits else ' class=wrong'}>{room}</p>",
     ]
     if not found.fits and found.fitting_micro_batch is None:
-        lines.append("<p class='wrong'>Too large for this machine: choose a smaller recipe, or preset=small.</p>")
+        lines.append("<p class='wrong'>Too large for this machine: select a smaller recipe, or set preset=small.</p>")
     return "".join(lines)
 
 
-def progress(row: Row, *, log: str) -> str:
-    """How far a build or training is: a bar with a name, words, time left, and why it ended."""
+def progress(row: RunRow, *, log: str) -> str:
+    """Progress of a build or training: bar, state, time left and reason of a failure; safe HTML."""
     name, state = html.escape(row.name), STATES.get(row.state, row.state)
-    share = "" if row.progress is None else f" {row.progress:.0%}"
+    share = "" if row.progress is None else f" {percent(row.progress)}"
     value = "" if row.progress is None and row.state in {"starting", "running"} else f" value='{row.progress or 0:.4f}'"
     bar = f"<progress max='1'{value} aria-label='Progress of {name}'></progress>"
     left = f", about {duration(row.seconds_left)} left" if row.seconds_left else ""
-    lines = [f"<h3>{name}: {state}{share}</h3>{bar}<p class='muted'>{html.escape(row.told)}{left}</p>"]
+    lines = [f"<h3>{name}: {state}{share}</h3>{bar}<p class='muted'>{html.escape(row.status)}{left}</p>"]
     if row.state == "stopping":
-        lines.append("<p>It ends its step and saves; after two minutes it is ended at once.</p>")
+        lines.append("<p>Saving after the current step; the process is killed after two minutes.</p>")
     if row.reason:
         lines.append(f"<p class='wrong'>{html.escape(row.reason)}</p>")
     if row.can_resume:
-        lines.append("<p class='muted'>Resume goes on from what is saved.</p>")
+        lines.append("<p class='muted'>“Resume” continues from the last snapshot.</p>")
     if log and row.reason:
-        lines.append(f"<details><summary>What it printed last</summary><pre>{html.escape(log)}</pre></details>")
+        lines.append(f"<details><summary>End of the log</summary><pre>{html.escape(log)}</pre></details>")
     return "".join(lines)
 
 
 def curves_table(runs: Mapping[str, RunCurves], metrics: Sequence[str]) -> str:
-    """The latest values of the runs side by side, the twin of the curves."""
+    """The latest values of the runs side by side, the text alternative of the curves; safe HTML."""
     names = list(runs)
     if not names:
         return ""
@@ -103,14 +108,14 @@ def curves_table(runs: Mapping[str, RunCurves], metrics: Sequence[str]) -> str:
         for label, values in rows
     )
     return (
-        f"<details><summary>The latest values as a table</summary><table><thead><tr>{head}</tr></thead>"
+        f"<details><summary>Latest values as a table</summary><table><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></details>"
     )
 
 
 def curve_label(name: str) -> str:
-    """What to call a curve: `Formation energy, mae` of `formation_energy_per_atom_mae`."""
-    fixed = {"loss": "Loss", "learning_rate": "Learning rate", "samples_per_second": "Materials a second"}
+    """The label of a curve: `Formation energy, MAE` for `formation_energy_per_atom_mae`."""
+    fixed = {"loss": "Loss", "learning_rate": "Learning rate", "samples_per_second": "Materials per second"}
     if name in fixed:
         return fixed[name]
     bare = name.removeprefix("loss of ")

@@ -1,4 +1,4 @@
-"""The Training screen: a data set and a recipe in, a run that outlives the page, its curves and its model out."""
+"""The Training screen: datasets, new trainings, and the progress and curves of runs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _LAYOUT = grid_css("minmax(0, 1fr) 320px", ("main side",), narrow=("main", "side
 
 
 class TrainingScreen:
-    """Shows what runs and starts more; `panel` is the screen. It looks at the disk only while it is seen."""
+    """Lists, starts and compares trainings; `panel` is the screen. It polls the disk only while it is visible."""
 
     def __init__(self, session: Session, store: TrainingStore) -> None:
         self.runs = RunList(session, store)
         self.curves = CurvesPanel(session, store)
-        self.data = DatasetForm(session, store, built=self._look)
+        self.data = DatasetForm(session, store, built=self._refresh)
         self.form = TrainingForm(
             session, store, dataset=lambda: self.data.dataset.value or "", started=self._show_started
         )
@@ -38,31 +38,31 @@ class TrainingScreen:
         )  # fmt: skip
 
     def come_to_front(self, *, in_front: bool) -> None:
-        """Follow what is under way while the screen is seen."""
+        """Poll while the screen is visible."""
         if in_front and self._timer is None:
-            self._look()
+            self._refresh()
             self._timer = pn.state.add_periodic_callback(self.poll, period=POLL_MILLISECONDS)
         elif not in_front and self._timer is not None:
             self._timer.stop()
             self._timer = None
 
     def poll(self) -> None:
-        """Show what has changed."""
+        """Show changes."""
         with pn.io.hold():
             if self.runs.poll():
-                self._offer()
+                self._update_choices()
             self.curves.draw()
             self.form.poll()
 
-    def _look(self) -> None:
-        self._offer()
+    def _refresh(self) -> None:
+        self._update_choices()
         self.poll()
 
-    def _offer(self) -> None:
-        """Offer the data sets and runs that there are now."""
+    def _update_choices(self) -> None:
+        """Update the lists of datasets and runs."""
         self.data.refresh()
         self.form.offer_runs()
 
     def _show_started(self, key: str) -> None:
-        self._look()
+        self._refresh()
         self.runs.select(key)
