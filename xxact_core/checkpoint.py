@@ -22,6 +22,7 @@ from xxact_core.model.knn_retrieval import Memory
 from xxact_core.model.model import Model
 from xxact_core.model.registry import config_to_model
 from xxact_core.shipped import CHECKPOINT, shipped_path
+from xxact_core.stored_names import CHECKPOINT_FACTS, rename, rename_model, rename_recipe
 
 SCHEMA_NAME, SCHEMA_NUMBER = "xxact-checkpoint", 1
 SCHEMA = f"{SCHEMA_NAME}-{SCHEMA_NUMBER}"
@@ -80,10 +81,11 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, dtype: torch.dtype 
 
 
 def describe_checkpoint(folder: Path) -> dict[str, Any]:
-    """The description of a checkpoint, without its weights.
+    """The description of a checkpoint, without its weights; settings have their present names.
 
     Raises:
-        CheckpointError: it is missing, not JSON, of another schema, incomplete, or made by a newer version.
+        CheckpointError: it is missing, not JSON, of another schema, incomplete, or made by a newer version, or it holds
+            a setting under two names.
     """
     path = folder / DESCRIPTION
     try:
@@ -107,7 +109,13 @@ def describe_checkpoint(folder: Path) -> dict[str, Any]:
     if missing:
         msg = f"{path} is damaged: it lacks {missing}"
         raise CheckpointError(msg, code="E_CHECKPOINT")
-    return description
+    try:
+        about = rename(description["about"], CHECKPOINT_FACTS, owner=str(path))
+        if isinstance(recipe := about.get("recipe"), dict):
+            about["recipe"] = rename_recipe(recipe, owner=f"{path}, recipe")
+        return {**description, "model": rename_model(description["model"], owner=f"{path}, model"), "about": about}
+    except RecipeError as error:
+        raise CheckpointError(str(error), code="E_CHECKPOINT") from error
 
 
 def load_checkpoint(folder: Path | None = None, *, device: str | torch.device = "cpu") -> Checkpoint:

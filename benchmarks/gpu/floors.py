@@ -93,9 +93,9 @@ def steps(
 ) -> Iterator[dict[str, Any]]:
     """Training steps of a preset with batches of some sizes: speed, use of the machine, memory, and share of batches.
 
-    A batch that does not fit is cut by the training itself; `micro_batch` says into which pieces.
+    A batch that does not fit is cut by the training itself; `micro_batch_size` says into which pieces.
     """
-    recipe = Recipe(name=preset, preset=preset, distortions=Distortions(), batch_size=sizes[0], device=device.type)
+    recipe = Recipe(name=preset, preset=preset, augmentation=Distortions(), batch_size=sizes[0], device=device.type)
     with tempfile.TemporaryDirectory() as scratch:
         run = open_run(recipe, dataset, Path(scratch), device=device)
         operations = operations_of_a_sample(run)
@@ -103,7 +103,7 @@ def steps(
             run_compiled(run.trainee.model)  # after the counting, which does not see into what is compiled
         for size in sizes:
             run.recipe = replace(recipe, batch_size=size)
-            run.order, run.micro_batch = training_order(run.table, run.recipe), None
+            run.order, run.micro_batch_size = training_order(run.table, run.recipe), None
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()
             losses: list[float] = []
@@ -120,7 +120,7 @@ def steps(
                 "share_of_ceiling": rate * operations / 1e12 / ceiling,
                 "share_of_batches": alone / seconds,
                 "memory_gigabytes": torch.cuda.max_memory_allocated() / 1e9 if device.type == "cuda" else None,
-                "micro_batch": run.micro_batch,
+                "micro_batch_size": run.micro_batch_size,
                 "finite": bool(np.isfinite(losses).all()),
                 "seconds_in_all": time.monotonic() - began,
             }

@@ -58,7 +58,7 @@ def run_until(
             done = finish_experiment(recipe, table, dataset, folder, size=size) != "stopped"
     if not done:
         return None
-    table = with_split(read_dataset(dataset, verify=False), by=recipe.split)
+    table = with_split(read_dataset(dataset, verify=False), by=recipe.split_by)
     measured = measure(load_checkpoint(folder / "model"), table, split=split)
     result = {**describe(recipe, folder), "judged_on": split, **measured}
     write_json(folder / RESULT, result)

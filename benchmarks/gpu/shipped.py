@@ -34,8 +34,8 @@ from xxact_core.training.run import open_run, take_step, train
 
 LARGER = {
     "batch_size": 512,
-    "peak_rate": 1e-3,
-    "average": 0.999,
+    "lr_peak": 1e-3,
+    "ema_decay": 0.999,
     "validate_every": 1000,
     "save_every": 2000,
     "model_settings": {
@@ -126,7 +126,7 @@ def ship(recipe: Recipe, dataset: Path, run: Path, output: Path, *, commit: str)
     shutil.rmtree(output / "model", ignore_errors=True)
     (output / "model").mkdir(parents=True)
     save_checkpoint(output / "model", checkpoint, dtype=torch.bfloat16)
-    table = with_split(read_dataset(dataset, verify=False), by=recipe.split)
+    table = with_split(read_dataset(dataset, verify=False), by=recipe.split_by)
     measured = measure(load_checkpoint(output / "model"), table)
     about = {
         **checkpoint.about,

@@ -139,8 +139,8 @@ def baselines(table: StickTable, runs: dict[str, Path], kept: dict[str, dict]) -
     for name, run in runs.items():
         checkpoint = load_checkpoint(run / "model")
         about = checkpoint.about
-        if about["data_digest"] != table.digest or about["recipe"]["split"] != "formula":
-            msg = f"{run} was trained on {about['data_digest'][:12]} split by {about['recipe']['split']}; "
+        if about["data_digest"] != table.digest or about["recipe"]["split_by"] != "formula":
+            msg = f"{run} was trained on {about['data_digest'][:12]} split by {about['recipe']['split_by']}; "
             msg += f"expected {table.digest[:12]} split by formula"
             raise InputError(msg)
         measured[name] = measure(checkpoint, table)

@@ -133,7 +133,7 @@ def plain_loop(run: Run, file: Path, place: dict[int, int], *, steps: int) -> It
         collate_fn=pad,
     )
     optimiser = torch.optim.AdamW(
-        model.parameters(), lr=recipe.peak_rate, betas=recipe.betas, weight_decay=recipe.weight_decay
+        model.parameters(), lr=recipe.lr_peak, betas=recipe.betas, weight_decay=recipe.weight_decay
     )  # fmt: skip
     for intensity, atomic_numbers, fractions, targets in loader:
         hidden = torch.zeros(len(intensity), GRID.windows, dtype=torch.bool)

@@ -75,7 +75,7 @@ def recipe_for(*, dropout: float, precision: str) -> Recipe:
     still = {"dropout": dropout}
     return replace(
         recipe_by_name("multi-target"), name="benchmark", preset="small", task_sampling="all", epochs=10,
-        batch_size=BATCH, peak_rate=3e-4, first_rate=3e-4, last_rate=3e-4, precision=precision,
+        batch_size=BATCH, lr_peak=3e-4, lr_init=3e-4, lr_final=3e-4, precision=precision,
         model_settings={"pattern": still, "composition": still, "fusion": still},
     )  # fmt: skip
 

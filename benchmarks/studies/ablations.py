@@ -55,18 +55,18 @@ REFERENCE = override(
         "epochs": 0.5,
         "threads": 1,
         "optimiser": "adamw",
-        "value_loss": "squared",
-        "value_weight": 1.0,
+        "regression_loss": "squared",
+        "regression_weight": 1.0,
         "precision": "bfloat16",
-        "average": None,
-        "hide_pattern": 0.0,
-        "hide_composition": 0.0,
-        "relatives": None,
-        "remembered": 0,
+        "ema_decay": None,
+        "drop_pattern": 0.0,
+        "drop_composition": 0.0,
+        "lattice_strain": None,
+        "retrieval_rows": 0,
         "validation_rows": 2048,
         "validate_every": 100,
         "save_every": 1000,
-        "model_settings": {"intensity": "root", "tokens": "convolution", "peaks": 0, **WITHOUT_DROPOUT},
+        "model_settings": {"intensity_scale": "sqrt", "tokenizer": "convolution", "peak_tokens": 0, **WITHOUT_DROPOUT},
     },
 )
 """Half an epoch, so that all of them can be run; what pays after half an epoch need not pay after twenty."""
@@ -105,30 +105,37 @@ def _pretrained(name: str, what: str, **changes: object) -> Ablation:
 
 
 DROPOUT = {part: {"dropout": 0.1} for part in WITHOUT_DROPOUT}
-HIDDEN = {"hide_pattern": 0.1, "hide_composition": 0.1}
-RELATIVES = {"relatives": recipe_by_name("compact").relatives}
+ABSOLUTE = {"regression_loss": "absolute"}
+HIDDEN = {"drop_pattern": 0.1, "drop_composition": 0.1}
+RELATIVES = {"lattice_strain": recipe_by_name("compact").lattice_strain}
 
 ABLATIONS = (
     Ablation("reference", "compact's sizes, AdamW, √I, convolution stem, composition led past the fusion"),
-    Ablation("linear-intensity", "I instead of √I", model={"intensity": "linear"}),
-    Ablation("two-intensities", "√I and beside it the logarithm of I", model={"intensity": "both"}),
-    Ablation("window-tokens", "the paper's tokens: a window through one linear map", model={"tokens": "windows"}),
+    Ablation("linear-intensity", "I instead of √I", model={"intensity_scale": "linear"}),
+    Ablation("two-intensities", "√I and beside it the logarithm of I", model={"intensity_scale": "sqrt_and_log"}),
+    Ablation("window-tokens", "the paper's tokens: a window through one linear map", model={"tokenizer": "windows"}),
     Ablation("finer-tokens", "85 tokens of 50 points instead of 17 of 250", model={"tokens_per_window": 5}),
-    Ablation("peaks", "48 tokens of lines (log q, q², √I) beside the windows", model={"peaks": 48}),
-    Ablation("no-shortcuts", "heads read the fused [CLS] only", model={"shortcuts_to_heads": False}),
-    Ablation("deep-heads", "heads with two hidden layers of 256", model={"head_width": 256}),
+    Ablation("peaks", "48 tokens of lines (log q, q², √I) beside the windows", model={"peak_tokens": 48}),
+    Ablation("no-shortcuts", "heads read the fused [CLS] only", model={"skip_to_heads": False}),
+    Ablation("deep-heads", "heads with two hidden layers of 256", model={"head_hidden_width": 256}),
     Ablation("element-readout", "mean over what each element says, led to the heads", model={"element_readout": True}),
-    Ablation("both-readouts", "both of these", model={"head_width": 256, "element_readout": True}),
+    Ablation("both-readouts", "both of these", model={"head_hidden_width": 256, "element_readout": True}),
     Ablation("dropout", "dropout 0.1 in every layer, as in the paper", model=DROPOUT),
     Ablation("muon", "Muon for the matrices, at 3 times the rate", settings={"optimiser": "muon"}),
-    Ablation("muon-same-rate", "Muon at the rate of AdamW", settings={"optimiser": "muon", "matrix_rate": 1.0}),
-    Ablation("average", "moving average of the weights, 0.99", settings={"average": 0.99}),
+    Ablation("muon-same-rate", "Muon at the rate of AdamW", settings={"optimiser": "muon", "muon_lr_factor": 1.0}),
+    Ablation("average", "moving average of the weights, 0.99", settings={"ema_decay": 0.99}),
     Ablation("hidden-inputs", "no composition for 10 %, no pattern for 10 %", settings=HIDDEN),
-    Ablation("ideal-only", "no distortions", settings={"distortions": None}),
+    Ablation("ideal-only", "no distortions", settings={"augmentation": None}),
     Ablation("relatives", "seven in ten ideal patterns of a strained lattice", settings=RELATIVES),
-    Ablation("remembered", "what is near among the training materials has its say", settings={"remembered": 90_000}),
-    Ablation("absolute", "absolute errors of values, not squared", settings={"value_loss": "absolute"}),
-    Ablation("absolute-six", "the same, six times as heavy", settings={"value_loss": "absolute", "value_weight": 6.0}),
+    Ablation(
+        "remembered", "what is near among the training materials has its say", settings={"retrieval_rows": 90_000}
+    ),
+    Ablation("absolute", "absolute errors of values, not squared", settings={"regression_loss": "absolute"}),
+    Ablation(
+        "absolute-six",
+        "the same, six times as heavy",
+        settings={"regression_loss": "absolute", "regression_weight": 6.0},
+    ),
     Ablation("one-target", "one target a material as in the paper, not all", settings={"task_sampling": "one"}),
     Ablation("extra-targets", "lattice, volume and density learned besides", settings={"targets": tuple(TARGETS)}),
     Ablation("half-scratch", "half the supervised steps: what pretraining is held against", length=1 / 2),
@@ -261,8 +268,8 @@ def write_page(rows: Mapping[str, Mapping[str, Any]], reference: Recipe, dataset
     stated = provenance(table_digest=read_dataset(dataset).digest, seeds=[reference.seed])
     made = ("date", "commit", "hardware")
     stated |= {name: ", ".join(sorted({row.get(name, UNKNOWN) for row in rows.values()})) for name in made}
-    usual = reference.distortions == recipe_by_name("compact").distortions
-    recipe = json.dumps(reference.to_dict() | ({"distortions": "as in compact"} if usual else {}), sort_keys=True)
+    usual = reference.augmentation == recipe_by_name("compact").augmentation
+    recipe = json.dumps(reference.to_dict() | ({"augmentation": "as in compact"} if usual else {}), sort_keys=True)
     text = f"""# Ablations
 
 {provenance_to_line(stated)}

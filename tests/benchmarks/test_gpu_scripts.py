@@ -76,7 +76,7 @@ def test_a_pretraining_and_what_comes_after_it_are_trained_once(
         run_script(*("epochs=0.2" if part == "epochs=0.1" else part for part in command))
 
 
-SHIP = ("--recipe", "tiny", "--set", *QUICK, "model_settings={}", "average=0.9", "threads=1", "distortions=null")
+SHIP = ("--recipe", "tiny", "--set", *QUICK, "model_settings={}", "ema_decay=0.9", "threads=1", "augmentation=null")
 
 
 def test_a_checkpoint_to_ship_is_halved_and_carries_its_own_metrics(
@@ -168,8 +168,8 @@ def test_every_ablation_has_the_budget_of_the_reference() -> None:
             assert job.recipe.epochs == (7.5 if name == "half-scratch" else 15)
     assert jobs["mxm-40"].recipe.epochs == jobs["half-scratch"].recipe.epochs, "what it is held against"
     assert {job.recipe.optimiser for job in jobs.values()} == {"muon"}
-    (named,) = (job.recipe for job in ablations_to_jobs({"average": 0.9}) if job.name == "average")
-    assert named.average == 0.99, "a setting took away the change under test"
+    (named,) = (job.recipe for job in ablations_to_jobs({"ema_decay": 0.9}) if job.name == "average")
+    assert named.ema_decay == 0.99, "a setting took away the change under test"
     with pytest.raises(RecipeError, match="seed"):
         list(ablations_to_jobs({"seed": 3}))
 
@@ -195,7 +195,7 @@ def test_a_kept_ablation_is_refused_for_another_recipe_or_data_set(small_table: 
     recipes = trainings(ablation, tmp_path)
     for recipe in recipes:
         about = describe_run(recipe, small_table)
-        del about["recipe"]["compiled"]  # of before that could be set
+        del about["recipe"]["torch_compile"]  # of before that could be set
         (tmp_path / recipe.name).mkdir()
         (tmp_path / recipe.name / "recipe.json").write_text(json.dumps(about))
     digest = small_table.digest

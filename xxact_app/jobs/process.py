@@ -21,7 +21,7 @@ def run_job(job: Job) -> tuple[State, str]:
     except (InputError, FloatingPointError) as error:
         return "failed", str(error)
     except MemoryError:
-        return "failed", "there is not enough memory: choose a smaller micro_batch or data set"
+        return "failed", "there is not enough memory: choose a smaller micro_batch_size or data set"
     except Exception as error:  # noqa: BLE001 - whatever it is, it is recorded in words; the log has all of it
         traceback.print_exc()
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:

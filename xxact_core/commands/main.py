@@ -111,9 +111,13 @@ def train(
     settings: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: --set epochs=2")] = None,
 ) -> None:
     """Train a model as a recipe says."""
+    from xxact_core.stored_names import rename_recipe
     from xxact_core.training.config import override, parse_settings
     from xxact_core.training.recipes import recipe_by_name
     from xxact_core.training.run import train as train_run
+
+    def notice(former: str, present: str) -> None:
+        typer.echo(f"xxact: the setting {former} is now called {present}", err=True)
 
     values: dict[str, Any] = {}
     if recipe.endswith(".toml"):
@@ -122,9 +126,11 @@ def train(
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             msg = f"{recipe} cannot be read as TOML: {shorten(error)}"
             raise RecipeError(msg, code="E_RECIPE") from error
-        recipe = str(values.pop("recipe", "compact"))
-    values |= parse_settings(settings or [])
-    folder = train_run(override(recipe_by_name(recipe), values), dataset, run, progress=True)
+        owner, recipe = recipe, str(values.pop("recipe", "compact"))
+        values = rename_recipe(values, owner=owner, notice=notice)
+    values |= parse_settings(settings or [], notice=notice)
+    chosen = override(recipe_by_name(recipe), values, notice=notice)
+    folder = train_run(chosen, dataset, run, progress=True)
     finished = folder.name == "model"
     typer.echo(f"model in {folder}" if finished else f"stopped; the same command goes on from {folder}")
 

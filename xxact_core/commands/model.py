@@ -119,10 +119,12 @@ def remember(
     if output.exists():
         msg = f"{output} is there already: choose another name"
         raise CheckpointError(msg, code="E_CHECKPOINT")
-    about = {**checkpoint.about, "recipe": {**checkpoint.about["recipe"], "remembered": materials}}
+    about = {**checkpoint.about, "recipe": {**checkpoint.about["recipe"], "retrieval_rows": materials}}
     if mean_with:
         about["mean_of"] = [describe_checkpoint(folder)["weights_sha256"] for folder in folders]
-    recipe = replace(Recipe.from_dict(about["recipe"]), more_data=())  # what is remembered is in the data set itself
+    recipe = replace(
+        Recipe.from_dict(about["recipe"]), extra_datasets=()
+    )  # what is remembered is in the data set itself
     finished = finished_checkpoint(
         checkpoint.model, open_table(recipe, dataset), recipe, checkpoint.statistics, device=torch.device("cpu")
     )

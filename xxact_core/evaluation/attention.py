@@ -48,7 +48,9 @@ def attend_windows(
     """
     model = checkpoint.model
     if not isinstance(model, Xxact):
-        msg = f"a model of the kind {model.config.kind!r} has no windows that look at elements; expected 'xxact'"
+        msg = (
+            f"a model of the kind {model.config.architecture!r} has no windows that look at elements; expected 'xxact'"
+        )
         raise CheckpointError(msg, code="E_CHECKPOINT")
     drawn = (composition,) if isinstance(composition, Composition) else draw_compositions(composition)
     if not drawn:

@@ -124,7 +124,7 @@ def _reconstructing(checkpoint: Checkpoint) -> Xxact:
 def _expect(model: Xxact, inputs: ModelInput) -> Tensor:
     """Intensities (0-100) of every window, shape (batch, windows, points)."""
     scaled = model.reconstruct(model.fuse(model.encode(inputs)))
-    return 100 * (scaled if model.config.intensity == "linear" else scaled.square())
+    return 100 * (scaled if model.config.intensity_scale == "linear" else scaled.square())
 
 
 def _root_mean_square(values: np.ndarray, windows: np.ndarray) -> np.ndarray:

@@ -84,7 +84,7 @@ def evaluate_checkpoint(
 
 
 def _honest_grouping(checkpoint: Checkpoint, *, split: str, asked: str | None) -> str:
-    trained = str(checkpoint.about.get("recipe", {}).get("split", "formula"))
+    trained = str(checkpoint.about.get("recipe", {}).get("split_by", "formula"))
     if asked is None or asked == trained or split == "train":
         return asked or trained
     msg = f"the model was trained on a split by {trained}: materials of a {split} split by {asked} were in its training"

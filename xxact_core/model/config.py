@@ -1,4 +1,4 @@
-"""What a model is made of: sizes as frozen values, and the presets by name."""
+"""Sizes of the models as frozen values, and the presets by name."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from typing import Any, Literal, get_args
 from xxact_core.errors import RecipeError
 from xxact_core.quantities import PREDICTED, TARGETS
 from xxact_core.setting_types import check_types
+from xxact_core.stored_names import rename_model
 
-Kind = Literal["xxact", "crabnet", "xrd-transformer", "fcn", "fcn-mlp", "extra-trees"]
+Architecture = Literal["xxact", "crabnet", "xrd-transformer", "fcn", "fcn-mlp", "extra-trees"]
+Tokenizer = Literal["windows", "convolution"]
+IntensityScale = Literal["linear", "sqrt", "sqrt_and_log"]
 
-MOST_PEAKS = 512
-"""More lines than a pattern shows apart."""
+MAX_PEAK_TOKENS = 512
+"""More peaks than a powder pattern resolves."""
 
-WIDEST_HEAD = 8192
-"""Far more than an embedding has to tell; a number beyond it is a slip."""
+MAX_HEAD_HIDDEN_WIDTH = 8192
+"""Far wider than any embedding here; a larger number is a slip."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,19 @@ class BlockSizes:
     """Sizes of a stack of transformer layers."""
 
     width: int
+    """Features of a token; a multiple of 4 and of `heads`."""
+
     depth: int
+    """Number of layers, at least 1."""
+
     heads: int
+    """Attention heads of a layer."""
+
     feedforward: int
+    """Hidden width of the feed-forward network of a layer."""
+
     dropout: float = 0.1
+    """Dropout probability, in [0, 1)."""
 
     def __post_init__(self) -> None:
         """Check that the heads divide the width."""
@@ -41,20 +53,23 @@ class BlockSizes:
 
 @dataclass(frozen=True)
 class ForestSizes:
-    """Sizes of the kind `extra-trees`: what is asked for, and what it grew to.
-
-    smallest_leaf: fewest training materials in a leaf. nodes, leaves: nodes of all trees together, and different leaves
-    among them; 0 until they are grown.
-    """
+    """Sizes of the architecture `extra-trees`: two settings, and what the forest has grown to."""
 
     trees: int = 300
-    smallest_leaf: int = 1
+    """Number of trees, at least 1."""
+
+    min_samples_leaf: int = 1
+    """Fewest training materials in a leaf, at least 1."""
+
     nodes: int = 0
+    """Nodes of all trees together; 0 before they are grown. Set by the training."""
+
     leaves: int = 0
+    """Different leaves of all trees together; 0 before they are grown. Set by the training."""
 
     def __post_init__(self) -> None:
         """Check that there is something to grow."""
-        if min(self.trees, self.smallest_leaf) < 1 or min(self.nodes, self.leaves) < 0:
+        if min(self.trees, self.min_samples_leaf) < 1 or min(self.nodes, self.leaves) < 0:
             msg = f"a forest needs at least one tree and leaves of at least one material, not {self}"
             raise RecipeError(msg, code="E_RECIPE")
 
@@ -63,31 +78,52 @@ class ForestSizes:
 class ModelConfig:
     """A complete model.
 
-    kind: XxaCT (`xxact`), or a baseline of the paper: `crabnet` reads the composition, `xrd-transformer` and `fcn` the
-    pattern, `fcn-mlp` both; or `extra-trees` on the lines of the pattern. A kind takes the sizes of the parts that it
-    has; those of FCN and FCN+MLP are fixed.
-    tokens: `windows` are the paper's 17 windows through one linear map; `convolution` puts a convolution stem before
-    them that sees lines at 0.02° before they are cut. tokens_per_window: 1, or finer tokens, 5 a window. peaks: so many
-    of the strongest lines are tokens of their own beside the windows. intensity: the model reads I/100 (`linear`),
-    √(I/100) (`root`, which lifts weak lines) or √ and logarithm side by side (`both`). shortcuts_to_heads: add to what
-    the heads read, the fused [CLS], the composition's own [CLS] and a two-layer readout of the XRD encoder's windows,
-    so that neither has to pass through the fusion.
+    Each architecture uses the sizes of the parts that it has; those of FCN and FCN+MLP are fixed.
     """
 
     pattern: BlockSizes
+    """Sizes of the pattern encoder."""
+
     composition: BlockSizes
+    """Sizes of the composition encoder; its width is that of the pattern encoder."""
+
     fusion: BlockSizes
-    kind: Kind = "xxact"
-    tokens: Literal["windows", "convolution"] = "windows"
+    """Sizes of the fusion, whose layers have self-attention and cross-attention."""
+
+    architecture: Architecture = "xxact"
+    """`xxact`, or a baseline: `crabnet` reads the composition, `xrd-transformer`, `fcn` and `extra-trees` the pattern,
+    `fcn-mlp` both."""
+
+    tokenizer: Tokenizer = "windows"
+    """`windows`: the paper's 17 windows, each through one linear map; `convolution`: a convolutional stem instead."""
+
     tokens_per_window: int = 1
-    peaks: int = 0
-    intensity: Literal["linear", "root", "both"] = "linear"
+    """Tokens that each of the 17 windows is cut into: 1 or 5."""
+
+    peak_tokens: int = 0
+    """Number of the strongest peaks that are tokens of their own beside the windows, 0 to 512."""
+
+    intensity_scale: IntensityScale = "linear"
+    """Intensities as the model reads them: `linear`, I/100; `sqrt`, √(I/100), which lifts weak peaks; `sqrt_and_log`,
+    that and a logarithm as two channels."""
+
     stem_channels: tuple[int, int, int] = (32, 64, 160)
-    shortcuts_to_heads: bool = False
+    """Channels of the three stages of the convolution stem."""
+
+    skip_to_heads: bool = False
+    """Add the composition's [CLS] and a readout of the encoded windows to the fused [CLS], past the fusion."""
+
     element_readout: bool = False
-    head_width: int = 0
+    """Add a mean over a two-layer network of each encoded element to the fused [CLS], past the fusion."""
+
+    head_hidden_width: int = 0
+    """Hidden width of the target heads, which then have two hidden layers; 0 for linear heads, at most 8192."""
+
     forest: ForestSizes = ForestSizes()
+    """Sizes of `extra-trees`."""
+
     targets: tuple[str, ...] = PREDICTED
+    """Names of the quantities that the model predicts, one head each."""
 
     def __post_init__(self) -> None:
         """Check what no single part can know."""
@@ -96,23 +132,25 @@ class ModelConfig:
             msg += f"{self.composition.width}"
             raise RecipeError(msg, code="E_RECIPE")
         for name, value, choices in (
-            ("kind", self.kind, get_args(Kind)),
-            ("tokens", self.tokens, ("windows", "convolution")),
+            ("architecture", self.architecture, get_args(Architecture)),
+            ("tokenizer", self.tokenizer, get_args(Tokenizer)),
             ("tokens_per_window", self.tokens_per_window, (1, 5)),
-            ("intensity", self.intensity, ("linear", "root", "both")),
+            ("intensity_scale", self.intensity_scale, get_args(IntensityScale)),
         ):
             if value not in choices:
                 msg = f"{name} is {value!r}; choose from {choices}"
                 raise RecipeError(msg, code="E_RECIPE")
-        if not 0 <= self.peaks <= MOST_PEAKS:
-            msg = f"peaks is {self.peaks}; expected 0 to {MOST_PEAKS}"
+        if not 0 <= self.peak_tokens <= MAX_PEAK_TOKENS:
+            msg = f"peak_tokens is {self.peak_tokens}; expected 0 to {MAX_PEAK_TOKENS}"
             raise RecipeError(msg, code="E_RECIPE")
-        if (self.shortcuts_to_heads or self.element_readout) and self.kind != "xxact":
-            msg = f"shortcuts_to_heads and element_readout go with the kind 'xxact', not {self.kind!r}: there is no "
-            msg += "fusion to pass by"
+        if (self.skip_to_heads or self.element_readout) and self.architecture != "xxact":
+            msg = "skip_to_heads and element_readout lead past the fusion, which only the architecture 'xxact' has, "
+            msg += f"not {self.architecture!r}"
             raise RecipeError(msg, code="E_RECIPE")
-        if not 0 <= self.head_width <= WIDEST_HEAD or (self.head_width and self.kind == "extra-trees"):
-            msg = f"head_width is {self.head_width}; expected 0 to {WIDEST_HEAD}, and 0 for trees, which have no heads"
+        width = self.head_hidden_width
+        if not 0 <= width <= MAX_HEAD_HIDDEN_WIDTH or (width and self.architecture == "extra-trees"):
+            msg = f"head_hidden_width is {width}; expected 0 to {MAX_HEAD_HIDDEN_WIDTH}, and 0 for trees, which have "
+            msg += "no heads"
             raise RecipeError(msg, code="E_RECIPE")
         unknown = [name for name in self.targets if name not in TARGETS]
         if unknown or not self.targets:
@@ -125,25 +163,30 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
-        """The inverse of `to_dict`; an unknown key is an error."""
-        known = {item.name for item in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            msg = f"the model has no setting {unknown}; it has {sorted(known)}"
-            raise RecipeError(msg, code="E_RECIPE")
-        sizes = {"pattern": BlockSizes, "composition": BlockSizes, "fusion": BlockSizes, "forest": ForestSizes}
+        """The inverse of `to_dict`; settings of version 0.1.0 are read under their former names, too.
+
+        Raises:
+            RecipeError: a setting is unknown, given under two names, or of another type.
+        """
         plain: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in rename_model(values, owner="the model").items()
         }
+        _check_known("the model", plain, cls)
+        sizes = {"pattern": BlockSizes, "composition": BlockSizes, "fusion": BlockSizes, "forest": ForestSizes}
         for name in sizes.keys() & plain.keys():
-            unknown = sorted(set(plain[name]) - {item.name for item in fields(sizes[name])})
-            if unknown:
-                msg = f"the model's {name} has no setting {unknown}"
-                raise RecipeError(msg, code="E_RECIPE")
+            _check_known(f"the model's {name}", plain[name], sizes[name])
             check_types(f"the model's {name}", sizes[name], plain[name])
             plain[name] = sizes[name](**plain[name])
         check_types("the model", cls, plain)
         return cls(**plain)
+
+
+def _check_known(owner: str, values: Mapping[str, Any], settings: type) -> None:
+    known = sorted(item.name for item in fields(settings))
+    if unknown := sorted(set(values) - set(known)):
+        msg = f"{owner} has no setting {unknown}; it has {known}"
+        raise RecipeError(msg, code="E_RECIPE")
 
 
 _PAPER = ModelConfig(
@@ -160,34 +203,34 @@ _SMALL = ModelConfig(
 PRESETS: dict[str, ModelConfig] = {
     # XxaCT-NN section 3.1 and CrabNet: about 112 M parameters.
     "paper": _PAPER,
-    # The same text at about a thirtieth of the size, for a small GPU or a patient CPU.
+    # The same architecture with about a thirtieth of the parameters, for a small GPU or a slow CPU.
     "small": _SMALL,
-    # The same text for tests and lessons: seconds on a CPU.
+    # The same architecture for tests and tutorials: trains in seconds on a CPU.
     "tiny": ModelConfig(
         pattern=BlockSizes(width=32, depth=1, heads=2, feedforward=64),
         composition=BlockSizes(width=32, depth=1, heads=2, feedforward=64),
         fusion=BlockSizes(width=32, depth=1, heads=2, feedforward=64),
     ),
-    # For about 100,000 materials and a laptop: a convolution stem, weak lines lifted, the composition led to the heads.
+    # For about 100,000 materials and a laptop: convolution stem, weak peaks lifted, skip connections to the heads.
     "compact": ModelConfig(
         pattern=BlockSizes(width=192, depth=1, heads=4, feedforward=384, dropout=0.1),
         composition=BlockSizes(width=192, depth=2, heads=4, feedforward=384, dropout=0.1),
         fusion=BlockSizes(width=192, depth=2, heads=4, feedforward=384, dropout=0.1),
-        tokens="convolution",
-        intensity="both",
-        shortcuts_to_heads=True,
+        tokenizer="convolution",
+        intensity_scale="sqrt_and_log",
+        skip_to_heads=True,
     ),
-    # What XxaCT-NN is held against, in the paper's sizes and, of what has a size to choose, in those of `small`.
-    "crabnet": replace(_PAPER, kind="crabnet"),
-    "crabnet-small": replace(_SMALL, kind="crabnet"),
-    "xrd-transformer": replace(_PAPER, kind="xrd-transformer"),
-    "xrd-transformer-small": replace(_SMALL, kind="xrd-transformer"),
-    "fcn": replace(_PAPER, kind="fcn"),
-    "fcn-mlp": replace(_PAPER, kind="fcn-mlp"),
-    # What costs nothing: trees on the lines of a pattern, which have no sizes but those of their forest. With leaves of
-    # three the trees of 90,000 materials take 93 MB; of one, 275 MB for 1 to 2 % more right crystal systems.
+    # The baselines of XxaCT-NN in the paper's sizes and, where there is a size to choose, in those of `small`.
+    "crabnet": replace(_PAPER, architecture="crabnet"),
+    "crabnet-small": replace(_SMALL, architecture="crabnet"),
+    "xrd-transformer": replace(_PAPER, architecture="xrd-transformer"),
+    "xrd-transformer-small": replace(_SMALL, architecture="xrd-transformer"),
+    "fcn": replace(_PAPER, architecture="fcn"),
+    "fcn-mlp": replace(_PAPER, architecture="fcn-mlp"),
+    # Trees on peak positions, the cheapest baseline; its only sizes are those of the forest. With leaves of three
+    # materials the trees of 90,000 materials take 93 MB; with leaves of one 275 MB, for 1 to 2 % more correct systems.
     "extra-trees": replace(
-        _SMALL, kind="extra-trees", forest=ForestSizes(smallest_leaf=3), targets=("crystal_system",)
+        _SMALL, architecture="extra-trees", forest=ForestSizes(min_samples_leaf=3), targets=("crystal_system",)
     ),
 }
 

@@ -14,12 +14,12 @@ from xxact_core.quantities import TARGETS
 class TargetHeads(nn.ModuleDict):
     """A head for each target: a z-score for a value, logits for classes.
 
-    One linear map each (XxaCT-NN section 3.4), or a small network where the model has a `head_width`. width: of the
-    embedding that they read.
+    One linear map each (XxaCT-NN section 3.4), or a network with two hidden layers where the model has a
+    `head_hidden_width`. width: of the embedding that they read.
     """
 
     def __init__(self, config: ModelConfig, *, width: int) -> None:
-        hidden = config.head_width
+        hidden = config.head_hidden_width
         super().__init__(
             {
                 name: DeepHead(width, hidden, TARGETS[name].width) if hidden else nn.Linear(width, TARGETS[name].width)

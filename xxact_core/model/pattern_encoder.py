@@ -30,10 +30,10 @@ class PatternEncoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         sizes = config.pattern
-        self.scale = config.intensity
+        self.scale = config.intensity_scale
         self.tokens_per_window = config.tokens_per_window
-        self.tokens = WindowTokens(config) if config.tokens == "windows" else ConvolutionTokens(config)
-        self.peaks = PeakTokens(config) if config.peaks else None
+        self.tokens = WindowTokens(config) if config.tokenizer == "windows" else ConvolutionTokens(config)
+        self.peaks = PeakTokens(config) if config.peak_tokens else None
         self.cls = learned_token(sizes.width)
         self.positions = nn.Parameter(torch.randn(WINDOWS * config.tokens_per_window + 1, sizes.width) * 0.02)
         self.layers = nn.ModuleList(EncoderLayer(sizes) for _ in range(sizes.depth))

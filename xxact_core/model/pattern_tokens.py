@@ -28,12 +28,12 @@ def scale_intensity(intensity: Float[Tensor, "batch points"], *, intensity_scale
 def intensity_channels(
     scaled: Float[Tensor, "batch points"], *, intensity_scale: str
 ) -> Float[Tensor, "batch channels points"]:
-    """The pattern as the tokens take it: one channel, or with `both` √I and beside it log(1 + I / faintest), 0-1.
+    """Input channels of the tokenizer: one, or with `sqrt_and_log` two, √I and log(1 + I / faintest), both 0-1.
 
     A line of 0.01 % of the strongest is 0.01 on the scale of √I and 0.21 on the other; such lines tell apart systems
     and groups that share their strong ones.
     """
-    if intensity_scale != "both":
+    if intensity_scale != "sqrt_and_log":
         return scaled.unsqueeze(1)
     logarithm = torch.log1p(scaled.square() / FAINTEST) / math.log1p(1 / FAINTEST)
     return torch.stack([scaled, logarithm], dim=1)
@@ -41,7 +41,7 @@ def intensity_channels(
 
 def count_channels(config: ModelConfig) -> int:
     """Channels that `intensity_channels` makes."""
-    return 2 if config.intensity == "both" else 1
+    return 2 if config.intensity_scale == "sqrt_and_log" else 1
 
 
 class WindowTokens(nn.Module):

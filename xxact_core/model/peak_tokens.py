@@ -62,7 +62,7 @@ class PeakTokens(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.count = config.peaks
+        self.count = config.peak_tokens
         self.embed = nn.Linear(4 * FREQUENCIES + 2, config.pattern.width)
         self.waves: Tensor
         self.register_buffer("waves", math.pi * 2 ** (torch.arange(FREQUENCIES) / 2), persistent=False)

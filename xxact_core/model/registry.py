@@ -17,7 +17,7 @@ from xxact_core.model.xxact import Xxact
 
 def config_to_model(config: ModelConfig, element_features: Float[Tensor, "elements features"]) -> Model:
     """A new model of the kind that the config names, with random weights."""
-    match config.kind:
+    match config.architecture:
         case "xxact":
             return Xxact(config, element_features)
         case "crabnet":

@@ -44,7 +44,7 @@ class Xxact(Model):
         self.pattern_projection = Linear(config.pattern.width, width)
         self.composition_projection = Linear(config.composition.width, width)
         self.fusion = Fusion(config)
-        self.window_readout = WindowReadout(config) if config.shortcuts_to_heads else None
+        self.window_readout = WindowReadout(config) if config.skip_to_heads else None
         self.element_readout = ElementReadout(config) if config.element_readout else None
         self.heads = TargetHeads(config, width=width)
         self.reconstruction_head = ReconstructionHead(config)

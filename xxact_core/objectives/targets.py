@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from xxact_core.quantities import TARGETS
 
-ValueLoss = Literal["squared", "absolute"]
+RegressionLoss = Literal["squared", "absolute"]
 
 
 def target_losses(
@@ -20,14 +20,14 @@ def target_losses(
     truth: Mapping[str, Float[Tensor, " batch"]],
     chosen: Mapping[str, Bool[Tensor, " batch"]],
     *,
-    value_loss: ValueLoss = "squared",
-    value_weight: float = 1.0,
+    regression_loss: RegressionLoss = "squared",
+    regression_weight: float = 1.0,
 ) -> dict[str, Float[Tensor, ""]]:
     """Summed loss of each target over the materials `chosen` for it, divided by all materials of the batch.
 
     `truth` holds z-scores for values and class indices for classes. Source: XxaCT-NN section 3.4, where values are
     learned by their squared error. A sum over the batch, not a mean per target, so that every material weighs the same
-    whatever it was chosen for. value_weight: how much a value counts beside a class.
+    whatever it was chosen for. regression_weight: how much a value counts beside a class.
     """
     losses = {}
     for name, mask in chosen.items():
@@ -36,8 +36,8 @@ def target_losses(
         if TARGETS[name].kind == "class":
             each = functional.cross_entropy(output, wanted.long(), reduction="none")
         else:
-            error = functional.mse_loss if value_loss == "squared" else functional.l1_loss
-            each = value_weight * error(output.squeeze(1), wanted, reduction="none")
+            error = functional.mse_loss if regression_loss == "squared" else functional.l1_loss
+            each = regression_weight * error(output.squeeze(1), wanted, reduction="none")
         losses[name] = torch.where(mask, each, 0.0).sum() / len(mask)
     return losses
 

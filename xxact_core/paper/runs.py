@@ -17,6 +17,7 @@ from xxact_core.errors import InputError, RecipeError
 from xxact_core.evaluation.provenance import provenance
 from xxact_core.evaluation.report import evaluate_checkpoint
 from xxact_core.paper.experiments import EXPERIMENTS, Experiment, in_order
+from xxact_core.stored_names import RECIPE_SETTINGS, rename, rename_model
 from xxact_core.training.config import Recipe, override
 from xxact_core.training.recipes import recipe_by_name
 from xxact_core.training.run import train
@@ -24,8 +25,15 @@ from xxact_core.training.start import check_same_run, describe_run
 
 SIZES: dict[str, dict[str, Any]] = {
     "paper": {},
-    "small": {"batch_size": 128, "epochs": 8, "peak_rate": 8e-4, "first_rate": 1e-5, "last_rate": 1e-6, "clip": 1.0},
-    "tiny": {"batch_size": 32, "epochs": 3, "peak_rate": 2e-3},
+    "small": {
+        "batch_size": 128,
+        "epochs": 8,
+        "lr_peak": 8e-4,
+        "lr_init": 1e-5,
+        "lr_final": 1e-6,
+        "grad_clip_norm": 1.0,
+    },
+    "tiny": {"batch_size": 32, "epochs": 3, "lr_peak": 2e-3},
 }
 """Presets of the model, and what trains one of that size: the paper's settings, or a CPU's."""
 
@@ -73,6 +81,7 @@ def run_experiments(
     if size not in SIZES:
         msg = f"there is no size {size!r}; choose from {tuple(SIZES)}"
         raise InputError(msg, code="E_PAPER")
+    settings = current_settings(settings)
     check_settings(settings)
     table = read_dataset(dataset, resident=False)
     for seed in range(seeds):
@@ -83,6 +92,19 @@ def run_experiments(
             yield Outcome(experiment.name, seed, outcome)
             if outcome == "stopped":
                 return
+
+
+def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as `run_experiments` takes them, under their present names.
+
+    Raises:
+        RecipeError: a setting is given under its former and its present name.
+    """
+    former = {}
+    for name in settings:
+        pattern, separator, setting = name.rpartition(":")
+        former[name] = f"{pattern}{separator}{RECIPE_SETTINGS.get(setting, setting)}"
+    return rename(settings, former, owner="--set")
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
@@ -124,22 +146,23 @@ def experiment_to_recipe(
         if ":" in name and fnmatchcase(experiment.name, name.rpartition(":")[0])
     }
     base = recipe_by_name(experiment.recipe)
-    kind = recipe_by_name(_first(experiment).recipe).model_config().kind
+    architecture = recipe_by_name(_first(experiment).recipe).model_config().architecture
     values: dict[str, Any] = {
         **common,
-        "preset": base.preset if kind == "extra-trees" else size,
+        "preset": base.preset if architecture == "extra-trees" else size,
         "epochs": experiment.length * _number(common.get("epochs", Recipe().epochs), "epochs"),
         **own,
         "seed": seed,
     }
-    if kind != "xxact":
-        values["model_settings"] = {**values.get("model_settings", {}), "kind": kind}
+    if architecture != "xxact":
+        changed = rename_model(values.get("model_settings", {}), owner="model_settings")
+        values["model_settings"] = {**changed, "architecture": architecture}
     if experiment.targets:
         values["targets"] = experiment.targets
     if experiment.start_from is not None:
         values["start_from"] = str(run_folder(folder.resolve(), experiment.start_from, seed) / "model")
     recipe = override(base, values)
-    materials = len(with_split(table, by=recipe.split).rows("train"))
+    materials = len(with_split(table, by=recipe.split_by).rows("train"))
     if experiment.share < 1:
         materials = max(1, round(experiment.share * materials))
         recipe = override(recipe, {"training_rows": materials})
@@ -168,7 +191,7 @@ def finish_experiment(
     device = recipe.device if recipe.device != "auto" else _best_device()
     # Before the predictions, which say that a run is finished.
     about = provenance(table_digest=table.digest, seeds=[recipe.seed])
-    write_json(place / ORIGIN, {**about, "size": size, "split": recipe.split, "device": device})
+    write_json(place / ORIGIN, {**about, "size": size, "split": recipe.split_by, "device": device})
     if supervised:
         part = predictions.with_name(f"{PREDICTIONS}.part")
         evaluate_checkpoint(model, dataset, predictions_file=part, device=device)

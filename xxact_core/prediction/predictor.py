@@ -129,7 +129,7 @@ class Predictor:
     ) -> tuple[dict[str, Tensor], np.ndarray | None]:
         """Outputs of every head, a row for each composition, or one row without any; and traits of the pattern."""
         model = self.checkpoint.model
-        if not compositions and model.config.kind == "crabnet":
+        if not compositions and model.config.architecture == "crabnet":
             msg = "a model of the kind 'crabnet' looks at the composition alone; expected a composition"
             raise FormulaError(msg, code="E_FORMULA")
         embedding, tokens = observe_compositions(model, pattern_to_input(pattern, compositions, device=self.device))
@@ -172,7 +172,7 @@ class Predictor:
         cost: CompositionCost | None,
     ) -> list[str]:
         remarks = [] if cost is None else [str(cost)]
-        if not symbols and not self.checkpoint.about.get("recipe", {}).get("hide_composition"):
+        if not symbols and not self.checkpoint.about.get("recipe", {}).get("drop_composition"):
             remarks.append("the model has not learned to do without a composition: the answer may mean nothing")
         domain = self._domain
         if domain is not None and traits is not None and (distance := domain.distance(traits)[0]) > domain.limit:

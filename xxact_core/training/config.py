@@ -1,4 +1,4 @@
-"""A recipe: everything that decides how a run goes, as one frozen value that is saved with it."""
+"""The recipe of a training: every setting that decides how a run goes, as one frozen value that is saved with it."""
 
 from __future__ import annotations
 
@@ -13,104 +13,166 @@ from xxact_core.dataset.splits import GROUPINGS
 from xxact_core.errors import RecipeError, shorten
 from xxact_core.model.config import BlockSizes, ModelConfig, preset
 from xxact_core.objectives.masked_patterns import MASK_RATIO
-from xxact_core.objectives.targets import ValueLoss
+from xxact_core.objectives.targets import RegressionLoss
 from xxact_core.quantities import DENSITY, LATTICE, PREDICTED, TARGETS, VOLUME_PER_ATOM
 from xxact_core.setting_types import check_types
+from xxact_core.stored_names import RECIPE_SETTINGS, Notice, rename, rename_recipe
 
 OBJECTIVES = ("contrastive", "mxm", "targets")
 OPTIMISERS = ("adamw", "muon")
 CONTRASTIVE_LOSSES = ("softmax", "sigmoid")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
-LOOK_AT_COMPOSITIONS = ("xxact", "crabnet", "fcn-mlp")
-"""Kinds of model that see which elements there are."""
+READ_COMPOSITIONS = ("xxact", "crabnet", "fcn-mlp")
+"""Architectures whose input includes the composition."""
 
 FROM_A_MODEL = ""
-"""`start_from` of a recipe that needs a trained model to begin with, which only who runs it can name."""
+"""`start_from` of a recipe that needs a trained model to start from, which the user has to name."""
 
-SHAPED_BY_LATTICE = {target.name for target in (DENSITY, VOLUME_PER_ATOM, *LATTICE)}
-"""Targets that a strain changes in proportion; formation energy and band gap follow it weakly."""
+LATTICE_TARGETS = {target.name for target in (DENSITY, VOLUME_PER_ATOM, *LATTICE)}
+"""Targets that change in proportion to a strain; formation energy and band gap depend on it weakly."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained. Values not said otherwise are the paper's (XxaCT-NN sections 3.2 and 3.4).
-
-    preset: name of the model, its targets replaced by `targets` and its parts by `model_settings`. objectives: any of
-    `OBJECTIVES`, their losses added. task_sampling: `one` target a material as in the paper, or `all` that it has.
-    value_loss: of values, the `squared` error as in the paper, or the `absolute` one, which outliers move less;
-    value_weight: how much a value counts beside a class.
-    contrastive_loss: over a batch (`softmax`, the paper's) or pair by pair (`sigmoid`, SigLIP). hide_pattern,
-    hide_composition: shares of the materials of which the model is not shown one of the two, so that it learns to do
-    without. fraction_jitter: for half of the materials the fractions of elements are off, as measured ones are, the
-    standard deviation of the logarithm being anything up to this. drop_light: share of the materials of which
-    `step.LIGHT_ELEMENTS` are left out, as by methods that do not see them. epochs: may be a fraction. start_from:
-    checkpoint folder whose weights a run begins with. freeze: train only the target heads (transfer). optimiser:
-    `adamw`, or `muon` for what is a matrix inside the model and AdamW for the rest (see
-    `xxact_core.training.optimiser`); matrix_rate: learning rate of muon's matrices as a multiple of that of the
-    rest.
-    precision: `bfloat16` is what autocast multiplies in; `auto` does so on a GPU only, because many
-    processors are slower with it. clip: largest norm of the gradient; the paper clips nothing. micro_batch: materials
-    that pass through the model at a time, gradients being summed over a batch; None for all at once. recompute: keep
-    little of the transformer layers and compute it again for the gradients, which takes less memory and more time.
-    compiled: by torch.compile. average: share that an exponential moving average of the weights keeps at each step,
-    e.g. 0.999; the average is what is validated and saved. distortions: what a laboratory adds, None for ideal
-    patterns. relatives: patterns that are not distorted are, as often as its share says, those of the same structure on
-    a lattice strained within its crystal system, so that the symmetry is learned and not the material. threads: of
-    torch on a CPU. streamed: read sticks from disk in blocks of shards, where a data set does not fit into memory.
-    split: what no two of training, validation and test share, a `formula` (as the data set was built) or a `prototype`
-    (see `xxact_core.dataset.splits`). training_rows: learn from so many materials of the training split only, drawn by
-    the seed, fewer being part of more; None for all. more_data: data set folders whose training materials are learned
-    from besides, for instance relatives with other elements (see
-    `xxact_core.dataset.building.element_substitution`). remembered: so many training materials, the first of the data
-    set, have their say in the finished model (see `xxact_core.model.knn_retrieval`).
-    """
+    """How a model is trained. Defaults are those of the paper (XxaCT-NN sections 3.2 and 3.4)."""
 
     name: str = "multi-target"
+    """Name of the recipe; it has no effect."""
+
     preset: str = "paper"
+    """Name of the model preset, see `xxact_core.model.config.PRESETS`."""
+
     targets: tuple[str, ...] = PREDICTED
+    """Names of the quantities to predict; they replace the targets of the preset."""
+
     objectives: tuple[str, ...] = ("targets",)
+    """Objectives, whose losses are added: `contrastive`, `mxm` (masked XRD modelling) and `targets` (supervised)."""
+
     task_sampling: str = "one"
-    value_loss: ValueLoss = "squared"
-    value_weight: float = 1.0
+    """Labels of a material that are trained in a step: `one`, drawn uniformly as in the paper, or `all` of them."""
+
+    regression_loss: RegressionLoss = "squared"
+    """Loss of regression targets: `squared` error as in the paper, or `absolute` error, which is robust to outliers."""
+
+    regression_weight: float = 1.0
+    """Weight of the loss of a regression target relative to that of a classification target, above 0."""
+
     mask_ratio: float = MASK_RATIO
+    """Fraction of the windows that `mxm` masks, between 0 and 1."""
+
     contrastive_loss: str = "softmax"
-    hide_pattern: float = 0.0
-    hide_composition: float = 0.0
+    """`softmax` over the batch (InfoNCE, the paper's), or `sigmoid` for each pair (SigLIP)."""
+
+    drop_pattern: float = 0.0
+    """Modality dropout: probability (0-1) that a material is trained without its pattern."""
+
+    drop_composition: float = 0.0
+    """Modality dropout: probability (0-1) that a material is trained without its composition."""
+
     fraction_jitter: float = 0.0
-    drop_light: float = 0.0
-    distortions: Distortions | None = None
-    relatives: Strain | None = None
+    """Largest standard deviation (0-1) of the logarithm of the atomic fractions; applied to half of the materials."""
+
+    drop_light_elements: float = 0.0
+    """Probability (0-1) that H, Li, C and O are left out of a composition, as by X-ray fluorescence."""
+
+    augmentation: Distortions | None = None
+    """Instrument and sample effects that are added to patterns; None (in TOML `false`) for ideal patterns."""
+
+    lattice_strain: Strain | None = None
+    """Random strain of the lattice, within its crystal system, of patterns without augmentation; None for no strain."""
+
     epochs: float = 50
+    """Passes over the training materials, above 0; may be a fraction."""
+
     batch_size: int = 32_768
-    micro_batch: int | None = None
-    recompute: bool = False
-    compiled: bool = False
-    average: float | None = None
+    """Materials of an optimiser step, over all processes."""
+
+    micro_batch_size: int | None = None
+    """Materials of a forward pass, whose gradients are accumulated over the batch; None for the whole batch."""
+
+    activation_checkpointing: bool = False
+    """Recompute the activations of transformer layers in the backward pass: less memory, more time."""
+
+    torch_compile: bool = False
+    """Compile the layers of the model by `torch.compile`."""
+
+    ema_decay: float | None = None
+    """Decay of an exponential moving average (EMA) of the weights, in (0, 1), e.g. 0.999; the average is validated and
+    saved. None for no average."""
+
     optimiser: str = "adamw"
-    matrix_rate: float = 3.0
-    peak_rate: float = 5e-4
-    first_rate: float = 1e-6
-    last_rate: float = 1e-7
-    warm_up: float = 0.1
+    """`adamw`, or `muon` for the hidden weight matrices and AdamW for all other parameters."""
+
+    muon_lr_factor: float = 3.0
+    """Learning rate of Muon as a multiple of that of AdamW, above 0."""
+
+    lr_peak: float = 5e-4
+    """Learning rate at the end of the warm-up."""
+
+    lr_init: float = 1e-6
+    """Learning rate of the first step."""
+
+    lr_final: float = 1e-7
+    """Learning rate at the end of the run, reached by a cosine."""
+
+    warmup_fraction: float = 0.1
+    """Fraction of the steps, in [0, 1), in which the learning rate rises linearly."""
+
     betas: tuple[float, float] = (0.9, 0.98)
+    """Decay rates of AdamW's moments, each in [0, 1)."""
+
     weight_decay: float = 0.01
-    clip: float | None = None
+    """Decoupled weight decay, at least 0."""
+
+    grad_clip_norm: float | None = None
+    """Norm that gradients are clipped to, above 0; None for no clipping, as in the paper."""
+
     seed: int = 0
+    """Seed of weights, order, augmentation and dropout, at least 0."""
+
     start_from: str | None = None
-    freeze: bool = False
+    """Checkpoint folder whose weights the run starts from; None for random weights."""
+
+    freeze_backbone: bool = False
+    """Train the target heads only (transfer learning)."""
+
     device: str = "auto"
+    """`cpu`, `cuda`, or `auto`: CUDA where there is a GPU."""
+
     precision: str = "auto"
+    """Precision of matrix products: `float32`, `bfloat16` (autocast), or `auto`, which is bfloat16 on a GPU and float32
+    on a CPU, because many CPUs are slower with bfloat16."""
+
     threads: int = 1
-    streamed: bool = False
-    split: str = "formula"
+    """CPU threads of torch and of the data pipeline, at least 1."""
+
+    stream_from_disk: bool = False
+    """Read the dataset from disk, in blocks of shards, instead of loading it into memory."""
+
+    split_by: str = "formula"
+    """What no two of training, validation and test split share: a `formula`, or a structure `prototype`."""
+
     training_rows: int | None = None
-    more_data: tuple[str, ...] = ()
-    remembered: int = 0
+    """Number of training materials to use, drawn by the seed; fewer are a subset of more. None for all."""
+
+    extra_datasets: tuple[str, ...] = ()
+    """Dataset folders whose training materials are used as well, e.g. element-substituted structures."""
+
+    retrieval_rows: int = 0
+    """Number of training materials that the finished model retrieves nearest neighbours from; 0 for no retrieval."""
+
     validate_every: int = 500
+    """Steps between validations, at least 1."""
+
     validation_rows: int = 2048
+    """Number of validation materials that a validation uses at most."""
+
     save_every: int = 500
+    """Steps between snapshots, at least 1."""
+
     model_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the model that replace those of the preset, see `xxact_core.model.config.ModelConfig`."""
 
     def __post_init__(self) -> None:
         """Check every value before a run spends hours on it."""
@@ -118,38 +180,44 @@ class Recipe:
             (not self.objectives or set(self.objectives) - set(OBJECTIVES), f"objectives: any of {OBJECTIVES}"),
             (not self.targets or set(self.targets) - set(TARGETS), f"targets: any of {tuple(TARGETS)}"),
             (self.task_sampling not in {"one", "all"}, "task_sampling: 'one' or 'all'"),
-            (self.value_loss not in get_args(ValueLoss), f"value_loss: any of {get_args(ValueLoss)}"),
-            (self.split not in GROUPINGS, f"split: any of {GROUPINGS}"),
+            (
+                self.regression_loss not in get_args(RegressionLoss),
+                f"regression_loss: any of {get_args(RegressionLoss)}",
+            ),
+            (self.split_by not in GROUPINGS, f"split_by: any of {GROUPINGS}"),
             (self.optimiser not in OPTIMISERS, f"optimiser: any of {OPTIMISERS}"),
             (self.contrastive_loss not in CONTRASTIVE_LOSSES, f"contrastive_loss: any of {CONTRASTIVE_LOSSES}"),
             (self.precision not in PRECISIONS, f"precision: any of {PRECISIONS}"),
             (
-                min(self.hide_pattern, self.hide_composition) < 0 or self.hide_pattern + self.hide_composition > 1,
-                "hide_pattern and hide_composition: shares, together at most 1",
+                min(self.drop_pattern, self.drop_composition) < 0 or self.drop_pattern + self.drop_composition > 1,
+                "drop_pattern and drop_composition: probabilities that add up to at most 1",
             ),
             (not 0 <= self.fraction_jitter <= 1, "fraction_jitter: 0 to 1"),
-            (not 0 <= self.drop_light <= 1, "drop_light: a share, 0 to 1"),
+            (not 0 <= self.drop_light_elements <= 1, "drop_light_elements: a probability, 0 to 1"),
             (
-                "contrastive" in self.objectives and bool(self.hide_pattern or self.hide_composition),
-                "no hide_pattern or hide_composition with contrastive: there would be nothing to align",
+                "contrastive" in self.objectives and bool(self.drop_pattern or self.drop_composition),
+                "no drop_pattern or drop_composition with the objective 'contrastive', which needs both inputs",
             ),
             (
-                self.relatives is not None and bool(set(self.targets) & SHAPED_BY_LATTICE),
-                f"no relatives with targets of the lattice itself, {sorted(SHAPED_BY_LATTICE)}: theirs are others",
+                self.lattice_strain is not None and bool(set(self.targets) & LATTICE_TARGETS),
+                f"no lattice_strain with targets that follow from the lattice, {sorted(LATTICE_TARGETS)}",
             ),
-            (min(self.matrix_rate, self.value_weight) <= 0, "matrix_rate and value_weight: above 0"),
+            (min(self.muon_lr_factor, self.regression_weight) <= 0, "muon_lr_factor and regression_weight: above 0"),
             (not 0 < self.mask_ratio < 1, "mask_ratio: between 0 and 1"),
             (self.epochs <= 0 or self.batch_size < 1, "epochs above 0 and batch_size at least 1"),
-            (not 0 <= self.warm_up < 1, "warm_up: a share of the run, 0 to 1"),
-            (min(self.peak_rate, self.first_rate, self.last_rate) < 0, "learning rates: at least 0"),
-            (self.freeze and self.objectives != ("targets",), "freeze goes with the objective 'targets' only"),
+            (not 0 <= self.warmup_fraction < 1, "warmup_fraction: a fraction of the run, in [0, 1)"),
+            (min(self.lr_peak, self.lr_init, self.lr_final) < 0, "lr_peak, lr_init and lr_final: at least 0"),
+            (
+                self.freeze_backbone and self.objectives != ("targets",),
+                "freeze_backbone with the objective 'targets' only",
+            ),
             (self.validate_every < 1 or self.save_every < 1, "validate_every and save_every: at least 1 step"),
-            (min(self.validation_rows, self.remembered) < 0, "validation_rows and remembered: at least 0"),
+            (min(self.validation_rows, self.retrieval_rows) < 0, "validation_rows and retrieval_rows: at least 0"),
             ("contrastive" in self.objectives and self.batch_size == 1, "contrastive: a batch of at least 2"),
-            (self.micro_batch is not None and self.micro_batch < 1, "micro_batch: at least 1, or none"),
+            (self.micro_batch_size is not None and self.micro_batch_size < 1, "micro_batch_size: at least 1, or none"),
             (self.training_rows is not None and self.training_rows < 1, "training_rows: at least 1, or none"),
-            (self.average is not None and not 0 < self.average < 1, "average: between 0 and 1, or none"),
-            (self.clip is not None and self.clip <= 0, "clip: above 0, or none"),
+            (self.ema_decay is not None and not 0 < self.ema_decay < 1, "ema_decay: between 0 and 1, or none"),
+            (self.grad_clip_norm is not None and self.grad_clip_norm <= 0, "grad_clip_norm: above 0, or none"),
             (self.seed < 0 or self.threads < 1, "seed at least 0 and threads at least 1"),
             (
                 not all(0 <= beta < 1 for beta in self.betas) or self.weight_decay < 0,
@@ -161,17 +229,18 @@ class Recipe:
             if wrong:
                 msg = f"recipe {self.name!r} cannot be run; expected {expected}"
                 raise RecipeError(msg, code="E_RECIPE")
-        if (kind := self.model_config().kind) != "xxact" and set(self.objectives) != {"targets"}:
-            msg = f"recipe {self.name!r} cannot be run; objectives of a model of the kind {kind!r}: 'targets' only, "
-            msg += f"not {self.objectives}, which need two encoders and their fusion"
+        architecture = self.model_config().architecture
+        if architecture != "xxact" and set(self.objectives) != {"targets"}:
+            msg = f"recipe {self.name!r} cannot be run; objectives of the architecture {architecture!r}: 'targets' "
+            msg += f"only, not {self.objectives}, which need two encoders and their fusion"
             raise RecipeError(msg, code="E_RECIPE")
-        if kind != "xxact" and (self.hide_pattern or self.hide_composition):
-            msg = f"recipe {self.name!r} cannot be run; a model of the kind {kind!r} has nothing else to look at than "
-            msg += "what hide_pattern and hide_composition would hide"
+        if architecture != "xxact" and (self.drop_pattern or self.drop_composition):
+            msg = f"recipe {self.name!r} cannot be run; drop_pattern and drop_composition are for the architecture "
+            msg += f"'xxact', not for {architecture!r}"
             raise RecipeError(msg, code="E_RECIPE")
-        if kind not in LOOK_AT_COMPOSITIONS and (self.fraction_jitter or self.drop_light):
-            msg = f"recipe {self.name!r} cannot be run; a model of the kind {kind!r} does not look at the composition, "
-            msg += "which fraction_jitter and drop_light would change"
+        if architecture not in READ_COMPOSITIONS and (self.fraction_jitter or self.drop_light_elements):
+            msg = f"recipe {self.name!r} cannot be run; the architecture {architecture!r} does not read the "
+            msg += "composition, which fraction_jitter and drop_light_elements change"
             raise RecipeError(msg, code="E_RECIPE")
 
     def model_config(self) -> ModelConfig:
@@ -187,51 +256,64 @@ class Recipe:
         """Plain values for JSON."""
         return {
             **asdict(self),
-            "distortions": self.distortions.to_dict() if self.distortions else None,
-            "relatives": self.relatives.to_dict() if self.relatives else None,
+            "augmentation": self.augmentation.to_dict() if self.augmentation else None,
+            "lattice_strain": self.lattice_strain.to_dict() if self.lattice_strain else None,
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """The inverse of `to_dict`; an unknown key is an error."""
-        return override(cls(), values)
+    def from_dict(cls, values: Mapping[str, Any], *, owner: str = "the recipe") -> Recipe:
+        """The inverse of `to_dict`; settings of version 0.1.0 are read under their former names, too.
+
+        Raises:
+            RecipeError: a setting is unknown, given under two names, or impossible; the message names `owner`.
+        """
+        return override(cls(), values, owner=owner)
 
 
-def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """A recipe with some values changed.
+def override(
+    recipe: Recipe, values: Mapping[str, Any], *, owner: str | None = None, notice: Notice | None = None
+) -> Recipe:
+    """A recipe with some settings changed.
+
+    Args:
+        recipe: The recipe to begin with.
+        values: Settings by name; settings of version 0.1.0 have their former names, too.
+        owner: What the settings belong to, for messages; the recipe by its name where not given.
+        notice: Called with each former name and the present one.
 
     Raises:
-        RecipeError: a key is unknown or a value impossible.
+        RecipeError: a setting is unknown, given under two names, or impossible.
     """
-    known = {item.name for item in fields(Recipe)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        msg = f"a recipe has no setting {unknown}; it has {sorted(known)}"
-        raise RecipeError(msg, code="E_RECIPE")
+    owner = f"recipe {recipe.name!r}" if owner is None else owner
     changed: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in rename_recipe(values, owner=owner, notice=notice).items()
     }
+    known = {item.name for item in fields(Recipe)}
+    if unknown := sorted(set(changed) - known):
+        msg = f"{owner}: a recipe has no setting {unknown}; it has {sorted(known)}"
+        raise RecipeError(msg, code="E_RECIPE")
     try:
-        if isinstance(distortions := changed.get("distortions"), Mapping):
-            changed["distortions"] = Distortions.from_dict(distortions)
-        elif distortions is False:  # TOML has no null
-            changed["distortions"] = None
-        if isinstance(relatives := changed.get("relatives"), Mapping):
-            changed["relatives"] = Strain(**relatives)
-        elif relatives is False:
-            changed["relatives"] = None
-        check_types(f"recipe {recipe.name!r}", Recipe, changed)
+        if isinstance(augmentation := changed.get("augmentation"), Mapping):
+            changed["augmentation"] = Distortions.from_dict(augmentation)
+        elif augmentation is False:  # TOML has no null
+            changed["augmentation"] = None
+        if isinstance(lattice_strain := changed.get("lattice_strain"), Mapping):
+            changed["lattice_strain"] = Strain(**lattice_strain)
+        elif lattice_strain is False:
+            changed["lattice_strain"] = None
+        check_types(owner, Recipe, changed)
         return replace(recipe, **changed)
     except TypeError as error:
-        msg = f"recipe {recipe.name!r}: {error}"
+        msg = f"{owner}: {error}"
         raise RecipeError(msg, code="E_RECIPE") from error
 
 
-def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
-    """Settings as people write them, `NAME=VALUE`: a value is JSON, or else the text itself.
+def parse_settings(texts: Iterable[str], *, notice: Notice | None = None) -> dict[str, Any]:
+    """Settings of a recipe as users write them, `NAME=VALUE`, under their present names; a value is JSON, or else text.
 
     Raises:
-        RecipeError: a text has no equals sign.
+        RecipeError: a text has no equals sign, or a setting is given under two names.
     """
     values: dict[str, Any] = {}
     for text in texts:
@@ -243,4 +325,4 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
             values[name] = json.loads(value)
         except json.JSONDecodeError:
             values[name] = value
-    return values
+    return rename(values, RECIPE_SETTINGS, owner="--set", notice=notice)

@@ -37,14 +37,14 @@ def finished_checkpoint(
 ) -> Checkpoint:
     """The trained model with its calibration, fitted on validation patterns as a laboratory would measure them."""
     model, rows = model.eval(), table.rows("validation")
-    if "targets" in recipe.objectives and recipe.remembered:
-        model.memory = remember(model, table, statistics, materials=recipe.remembered, device=device)
+    if "targets" in recipe.objectives and recipe.retrieval_rows:
+        model.memory = remember(model, table, statistics, materials=recipe.retrieval_rows, device=device)
     calibration: dict[str, dict[str, Any]] = {}
     if "targets" in recipe.objectives and len(rows):
-        distortions = recipe.distortions and replace(recipe.distortions, share=1.0)
+        distortions = recipe.augmentation and replace(recipe.augmentation, share=1.0)
         maker = BatchMaker(table, device=device, distortions=distortions)
         calibration = {**calibrate(predict_rows(model, maker, rows, statistics), table)}
-        seen = BatchMaker(table, device=device, distortions=recipe.distortions)
+        seen = BatchMaker(table, device=device, distortions=recipe.augmentation)
         random = np.random.default_rng(recipe.seed)
         traits = []
         for split in ("train", "validation"):
@@ -74,7 +74,7 @@ def mean_checkpoint(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
     first = checkpoints[0]
     total: dict[str, Tensor] = {}
     if len(checkpoints) > 1 and not list(first.model.parameters()):
-        msg = f"trees have no weights to average; expected a network, not the model {first.model.config.kind!r}"
+        msg = f"trees have no weights to average; expected a network, not the model {first.model.config.architecture!r}"
         raise CheckpointError(msg, code="E_CHECKPOINT")
     for number, checkpoint in enumerate(checkpoints, start=1):
         ours, theirs = _basis(first), _basis(checkpoint)
@@ -96,7 +96,7 @@ def _basis(checkpoint: Checkpoint) -> dict[str, Any]:
         **checkpoint.model.config.to_dict(),
         "statistics": {name: tuple(values) for name, values in checkpoint.statistics.items()},
         "data": about.get("data_digest"),
-        "split": about.get("recipe", {}).get("split"),
+        "split": about.get("recipe", {}).get("split_by"),
     }
 
 

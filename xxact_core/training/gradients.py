@@ -25,14 +25,14 @@ def gradients_of(
     recipe: Recipe,
     statistics: Mapping[str, tuple[float, float]],
     *,
-    micro_batch: int | None,
+    micro_batch_size: int | None,
     seed: int,
     ranks: Ranks,
 ) -> tuple[dict[str, float], int | None]:
     """Leave the gradients of a batch in the weights; pieces are halved until one fits into the memory of all processes.
 
     Returns:
-        The loss of every objective, and the size of a piece that fitted: `micro_batch`, or less.
+        The loss of every objective, and the size of a piece that fitted: `micro_batch_size`, or less.
 
     Raises:
         RecipeError: the memory does not suffice for one material, or the processes talk while a piece is on its way, so
@@ -40,22 +40,22 @@ def gradients_of(
     """
     largest = -(-recipe.batch_size // ranks.world)
     while True:
-        size, exhausted = min(micro_batch or largest, largest), False
+        size, exhausted = min(micro_batch_size or largest, largest), False
         try:
             totals = accumulate(trainee, batch, recipe, statistics, size=size, seed=seed, ranks=ranks)
         except torch.OutOfMemoryError as error:
             if size == 1 or (ranks.world > 1 and _talks_on_the_way(trainee)):
                 msg = f"{batch.intensity.device} has not enough memory for {size} materials at a time; "
-                msg += "choose a smaller micro_batch or batch_size"
+                msg += "choose a smaller micro_batch_size or batch_size"
                 raise RecipeError(msg, code="E_MEMORY") from error
             exhausted = True
         if not any_asks(exhausted, device=batch.intensity.device):
             break
-        micro_batch = (size + 1) // 2
+        micro_batch_size = (size + 1) // 2
     add_up(parameter.grad for parameter in trainee.parameters() if parameter.grad is not None)
     add_up(totals.values())
     losses = torch.stack(list(totals.values())).tolist()  # a device is waited for once
-    return dict(zip(totals, losses, strict=True)), micro_batch
+    return dict(zip(totals, losses, strict=True)), micro_batch_size
 
 
 def _talks_on_the_way(trainee: Trainee) -> bool:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from xxact_core.stored_names import JOURNAL_FIELDS, rename
+
 STOP = "stop"
 """A file of this name in a run folder ends the run after its step, as SIGTERM does."""
 
@@ -37,7 +39,7 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
     events = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            events.append(json.loads(line))
+            events.append(rename(json.loads(line), JOURNAL_FIELDS, owner=str(path)))
         except json.JSONDecodeError:
             break
     return events

@@ -54,11 +54,11 @@ def make_optimiser(trainee: nn.Module, recipe: Recipe) -> Optimisers:
     rest = [value for _, value in named if id(value) not in chosen]
     decay = recipe.weight_decay
     parts: list[tuple[torch.optim.Optimizer, float]] = [
-        (torch.optim.AdamW(rest, lr=recipe.first_rate, betas=recipe.betas, weight_decay=decay, fused=True), 1.0)
+        (torch.optim.AdamW(rest, lr=recipe.lr_init, betas=recipe.betas, weight_decay=decay, fused=True), 1.0)
     ]
     if matrices:
-        muon = torch.optim.Muon(matrices, lr=recipe.first_rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
-        parts.append((muon, recipe.matrix_rate))
+        muon = torch.optim.Muon(matrices, lr=recipe.lr_init, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+        parts.append((muon, recipe.muon_lr_factor))
     return Optimisers(*parts)
 
 

@@ -18,28 +18,28 @@ _COMPACT = Recipe(
     name="compact",
     preset="compact",
     task_sampling="all",
-    value_loss="absolute",
-    value_weight=6.0,
-    distortions=Distortions(),
-    relatives=Strain(share=0.7, isotropic=(-0.02, 0.02), anisotropic=(0.0, 0.03)),
+    regression_loss="absolute",
+    regression_weight=6.0,
+    augmentation=Distortions(),
+    lattice_strain=Strain(share=0.7, isotropic=(-0.02, 0.02), anisotropic=(0.0, 0.03)),
     epochs=15.5,
     batch_size=128,
     optimiser="muon",
-    hide_pattern=0.05,
-    hide_composition=0.05,
-    peak_rate=8e-4,
-    first_rate=1e-5,
-    last_rate=1e-6,
-    warm_up=0.08,
+    drop_pattern=0.05,
+    drop_composition=0.05,
+    lr_peak=8e-4,
+    lr_init=1e-5,
+    lr_final=1e-6,
+    warmup_fraction=0.08,
     weight_decay=0.03,
     threads=2,
-    clip=1.0,
-    remembered=85_000,
-    model_settings={"element_readout": True, "head_width": 256},
+    grad_clip_norm=1.0,
+    retrieval_rows=85_000,
+    model_settings={"element_readout": True, "head_hidden_width": 256},
 )
 
 # The same for models that look at one of the two inputs only, with their own heads.
-_NOTHING_HIDDEN = replace(_COMPACT, hide_pattern=0.0, hide_composition=0.0, model_settings={})
+_NOTHING_HIDDEN = replace(_COMPACT, drop_pattern=0.0, drop_composition=0.0, model_settings={})
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -54,7 +54,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(name="pretrain", objectives=("contrastive", "mxm"), epochs=100),
         # From a run of another recipe, --set start_from=RUN/model: all of it trained on, or a new head alone.
         Recipe(name="fine-tune", start_from=FROM_A_MODEL),
-        Recipe(name="transfer-band-gap", targets=("band_gap",), start_from=FROM_A_MODEL, freeze=True),
+        Recipe(name="transfer-band-gap", targets=("band_gap",), start_from=FROM_A_MODEL, freeze_backbone=True),
         _COMPACT,
         # What XxaCT-NN is held against. Epochs of the FCNs: its table 3; of the others it says nothing.
         Recipe(name="crabnet", preset="crabnet"),
@@ -72,7 +72,7 @@ RECIPES: dict[str, Recipe] = {
             task_sampling="all",
             epochs=3,
             batch_size=32,
-            peak_rate=2e-3,
+            lr_peak=2e-3,
             validate_every=20,
             save_every=20,
         ),

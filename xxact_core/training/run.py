@@ -58,7 +58,7 @@ class Run:
     distorted: BatchMaker
     ideal: BatchMaker
     steps: int
-    micro_batch: int | None = None
+    micro_batch_size: int | None = None
     ranks: Ranks = ALONE
     step: int = 0
     first_step: int = 0
@@ -81,7 +81,7 @@ def train(recipe: Recipe, dataset: Path, folder: Path, *, progress: bool = False
     chosen = recipe.device if recipe.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     device = local_device(chosen)
     with joined(device) as ranks:
-        if recipe.model_config().kind == "extra-trees":
+        if recipe.model_config().architecture == "extra-trees":
             return grow_trees(recipe, dataset, folder) if ranks.leads else folder / "model"
         run = open_run(recipe, dataset, folder, device=device, ranks=ranks)
         with _progress_bar(run, shown=progress and ranks.leads) as show, _stopped_by_signals(run):
@@ -132,9 +132,9 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path, *, device: torch.devic
     journal = open_journal(recipe, table, folder, steps=steps) if ranks.leads else Journal(Path(os.devnull))
     if ranks.world > 1 and device.type == "cuda":
         trainee = nn.SyncBatchNorm.convert_sync_batchnorm(trainee)
-    if recipe.compiled:
+    if recipe.torch_compile:
         run_compiled(trainee.model)
-    if recipe.recompute:
+    if recipe.activation_checkpointing:
         run_recomputed(trainee.model)
     run = Run(
         recipe=recipe,
@@ -149,13 +149,13 @@ def open_run(recipe: Recipe, dataset: Path, folder: Path, *, device: torch.devic
         distorted=BatchMaker(
             table,
             device=device,
-            distortions=recipe.distortions,
-            relatives=recipe.relatives,
+            distortions=recipe.augmentation,
+            relatives=recipe.lattice_strain,
             threads=recipe.threads,
         ),
         ideal=BatchMaker(table, device=device, threads=recipe.threads),
         steps=steps,
-        micro_batch=recipe.micro_batch,
+        micro_batch_size=recipe.micro_batch_size,
         ranks=ranks,
     )
     snapshot = as_the_leader_says(newest_snapshot(folder, journal) if ranks.leads else None)
@@ -184,14 +184,14 @@ def take_step(run: Run) -> float:
     began = time.monotonic()
     rows = run.order.step(run.step)[run.ranks.part(recipe.batch_size)]
     batch = run.distorted.batch(rows, seed=seed + RANK_SEEDS * run.ranks.rank)
-    before = run.micro_batch
-    values, run.micro_batch = gradients_of(
-        run.trainee, batch, recipe, run.statistics, micro_batch=before, seed=seed, ranks=run.ranks
+    before = run.micro_batch_size
+    values, run.micro_batch_size = gradients_of(
+        run.trainee, batch, recipe, run.statistics, micro_batch_size=before, seed=seed, ranks=run.ranks
     )
-    if run.micro_batch != before:
-        run.journal.write("out of memory", step=run.step, micro_batch=run.micro_batch)
+    if run.micro_batch_size != before:
+        run.journal.write("out of memory", step=run.step, micro_batch_size=run.micro_batch_size)
     loss = sum(values.values())
-    norm = float(torch.nn.utils.clip_grad_norm_(run.trainee.parameters(), recipe.clip or math.inf))
+    norm = float(torch.nn.utils.clip_grad_norm_(run.trainee.parameters(), recipe.grad_clip_norm or math.inf))
     if not (math.isfinite(loss) and math.isfinite(norm)):
         run.journal.write("diverged", step=run.step, losses={name: str(value) for name, value in values.items()})
         write_status(run, "diverged")

@@ -12,8 +12,8 @@ def learning_rate(step: int, *, steps: int, recipe: Recipe) -> float:
 
     Source: XxaCT-NN section 3.4: linear 1e-6 → 5e-4 over the first 10 %, then cosine to 1e-7.
     """
-    warm = max(1, round(steps * recipe.warm_up))
+    warm = max(1, round(steps * recipe.warmup_fraction))
     if step < warm:
-        return recipe.first_rate + (recipe.peak_rate - recipe.first_rate) * step / warm
+        return recipe.lr_init + (recipe.lr_peak - recipe.lr_init) * step / warm
     progress = (step - warm) / max(1, steps - warm)
-    return recipe.last_rate + (recipe.peak_rate - recipe.last_rate) * (1 + math.cos(math.pi * progress)) / 2
+    return recipe.lr_final + (recipe.lr_peak - recipe.lr_final) * (1 + math.cos(math.pi * progress)) / 2

@@ -25,7 +25,7 @@ from xxact_core.training.distributed import gather
 from xxact_core.training.task_sampling import draw_tasks
 
 LIGHT_ELEMENTS = tuple(ATOMIC_NUMBERS[symbol] for symbol in ("H", "Li", "C", "O"))
-"""Atomic numbers of what x-ray fluorescence does not see, or not well: `drop_light` leaves them out."""
+"""Atomic numbers of what x-ray fluorescence does not see, or not well: `drop_light_elements` leaves them out."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def draw_lottery(batch: int, recipe: Recipe, *, generator: torch.Generator) -> L
         masks=draw(GRID.windows),
         tasks=draw(len(recipe.targets)),
         inputs=draw(1),
-        light=draw(1) if recipe.drop_light else None,
+        light=draw(1) if recipe.drop_light_elements else None,
         amounts=draw(len(SYMBOLS) + 1) if recipe.fraction_jitter else None,
     )
 
@@ -74,10 +74,10 @@ def hide_inputs(batch: Batch, recipe: Recipe, lottery: Lottery) -> Batch:
     The compositions of all are blurred first, where the recipe says so.
     """
     batch = replace(batch, fractions=blur_fractions(batch, recipe, lottery))
-    if not recipe.hide_pattern and not recipe.hide_composition:
+    if not recipe.drop_pattern and not recipe.drop_composition:
         return batch
-    pattern = lottery.inputs < recipe.hide_pattern
-    composition = lottery.inputs > 1 - recipe.hide_composition
+    pattern = lottery.inputs < recipe.drop_pattern
+    composition = lottery.inputs > 1 - recipe.drop_composition
     return replace(batch, hidden=batch.hidden | pattern, fractions=batch.fractions.masked_fill(composition, 0.0))
 
 
@@ -90,7 +90,7 @@ def blur_fractions(batch: Batch, recipe: Recipe, lottery: Lottery) -> Float[Tens
     fractions = batch.fractions
     if lottery.light is not None:
         light = torch.isin(batch.atomic_numbers, torch.tensor(LIGHT_ELEMENTS, device=fractions.device))
-        seen = fractions.masked_fill(light & (lottery.light < recipe.drop_light), 0.0)
+        seen = fractions.masked_fill(light & (lottery.light < recipe.drop_light_elements), 0.0)
         fractions = torch.where(seen.sum(dim=1, keepdim=True) > 0, seen, fractions)
         fractions = fractions / fractions.sum(dim=1, keepdim=True)
     if lottery.amounts is not None:
@@ -109,12 +109,12 @@ class Trainee(nn.Module):
         self.model = model
         contrastive = ContrastiveLoss if recipe.contrastive_loss == "softmax" else SigmoidContrastiveLoss
         self.contrastive = contrastive() if "contrastive" in recipe.objectives else None
-        self.frozen = recipe.freeze
+        self.frozen = recipe.freeze_backbone
         if self.frozen:
             self.model.requires_grad_(requires_grad=False)
             self.model.heads.requires_grad_()
-        self.average = copy.deepcopy(model).requires_grad_(requires_grad=False).eval() if recipe.average else None
-        self.kept = recipe.average or 0.0
+        self.average = copy.deepcopy(model).requires_grad_(requires_grad=False).eval() if recipe.ema_decay else None
+        self.kept = recipe.ema_decay or 0.0
 
     def train(self, mode: bool = True) -> Trainee:  # noqa: FBT001, FBT002 - torch's signature
         """Training mode; a frozen model stays in evaluation mode, without dropout and with fixed batch statistics."""
@@ -183,7 +183,7 @@ def batch_losses(
     if "mxm" in recipe.objectives or "targets" in recipe.objectives:
         fused = model.fuse(encoded, cls_only="mxm" not in recipe.objectives)
     if "mxm" in recipe.objectives:
-        scaled = scale_intensity(batch.intensity, intensity_scale=model.config.intensity)
+        scaled = scale_intensity(batch.intensity, intensity_scale=model.config.intensity_scale)
         losses["mxm"] = reconstruction_loss(model.reconstruct(fused), scaled, masked)
     if "targets" in recipe.objectives:
         losses |= _supervised_losses(model, fused[:, 0], batch, recipe, statistics, lottery)
@@ -203,6 +203,6 @@ def _supervised_losses(
         model.heads(embedding),
         to_z_scores(batch.targets, statistics),
         chosen,
-        value_loss=recipe.value_loss,
-        value_weight=recipe.value_weight,
+        regression_loss=recipe.regression_loss,
+        regression_weight=recipe.regression_weight,
     )

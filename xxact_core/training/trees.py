@@ -48,9 +48,16 @@ def grow_trees(recipe: Recipe, dataset: Path, folder: Path) -> Path:
         RecipeError: the folder holds another run, the data has nothing to learn, or the recipe asks for what trees
             cannot do.
     """
-    if recipe.start_from is not None or recipe.freeze or recipe.average is not None or recipe.relatives is not None:
-        msg = f"recipe {recipe.name!r}: trees are grown anew, on the materials themselves; start_from, freeze, average "
-        msg += "and relatives are for other models"
+    if (
+        recipe.start_from is not None
+        or recipe.freeze_backbone
+        or recipe.ema_decay is not None
+        or recipe.lattice_strain is not None
+    ):
+        msg = (
+            f"recipe {recipe.name!r}: trees are grown anew, on the materials themselves; start_from, freeze_backbone, "
+        )
+        msg += "ema_decay and lattice_strain are for other models"
         raise RecipeError(msg, code="E_RECIPE")
     config = recipe.model_config()
     make_model(config, seed=recipe.seed)  # refuses other targets than one class
@@ -91,7 +98,7 @@ def training_lines(table: StickTable, recipe: Recipe) -> tuple[np.ndarray, np.nd
     (target,) = recipe.targets
     rows = table.rows("train")
     rows = rows[~np.isnan(table.targets[target][rows])]
-    maker = BatchMaker(table, device=torch.device("cpu"), distortions=recipe.distortions, threads=recipe.threads)
+    maker = BatchMaker(table, device=torch.device("cpu"), distortions=recipe.augmentation, threads=recipe.threads)
     lines = np.empty((len(rows), FEATURES), dtype=np.float32)
     for number, chosen in enumerate(rows_in_order(rows, batch_size=_TOGETHER)):
         batch = maker.batch(chosen, seed=recipe.seed + number)
@@ -107,7 +114,7 @@ def grown_model(
     from sklearn.ensemble import ExtraTreesClassifier  # noqa: PLC0415 - slow to import
 
     forest = ExtraTreesClassifier(
-        config.forest.trees, min_samples_leaf=config.forest.smallest_leaf, n_jobs=threads, random_state=seed
+        config.forest.trees, min_samples_leaf=config.forest.min_samples_leaf, n_jobs=threads, random_state=seed
     ).fit(lines, classes)
     weights = forest_to_tensors(forest, outputs=TARGETS[config.targets[0]].width)
     nodes, leaves = len(weights["feature"]), len(weights["shares"])

@@ -17,7 +17,7 @@ from xxact_app.session.session import Session
 from xxact_app.ui.safe_text import plain_markdown, safe_text
 from xxact_core.checkpoint import Checkpoint, make_model
 from xxact_core.errors import CheckpointError, FormulaError
-from xxact_core.model.config import PRESETS, Kind
+from xxact_core.model.config import PRESETS, Architecture
 from xxact_core.prediction.predictor import Predictor
 from xxact_core.quantities import PREDICTED
 
@@ -174,10 +174,10 @@ def test_without_a_model_the_app_says_so() -> None:
     assert answer.text == "The model cannot be loaded. no checkpoint in ‹weights›"
 
 
-@pytest.mark.parametrize("kind", get_args(Kind))
-def test_a_model_of_every_kind_answers_what_it_knows(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", get_args(Architecture))
+def test_a_model_of_every_kind_answers_what_it_knows(kind: Architecture) -> None:
     targets = ("crystal_system",) if kind == "extra-trees" else PREDICTED
-    model = make_model(replace(PRESETS["tiny"], kind=kind, targets=targets), seed=0).eval()
+    model = make_model(replace(PRESETS["tiny"], architecture=kind, targets=targets), seed=0).eval()
     statistics = {} if kind == "extra-trees" else {"formation_energy_per_atom": (-1.0, 1.0), "band_gap": (1.0, 1.0)}
     predictor = Predictor(Checkpoint(model, statistics), device=torch.device("cpu"))
     session, store = loaded("scan.xy", predictor=predictor, wavelength="1.54184")

@@ -35,7 +35,7 @@ def test_more_work_takes_longer_and_smaller_pieces_less_memory() -> None:
     base = estimate_training(tiny, **SIZES)
     assert estimate_training(replace(tiny, epochs=600), **SIZES).seconds == pytest.approx(2 * base.seconds, rel=0.1)
     assert estimate_training(replace(tiny, preset="small"), **SIZES).seconds > 5 * base.seconds
-    assert estimate_training(replace(tiny, micro_batch=1), **SIZES).memory < base.memory
+    assert estimate_training(replace(tiny, micro_batch_size=1), **SIZES).memory < base.memory
     assert estimate_training(replace(tiny, objectives=("contrastive",)), **SIZES).seconds < base.seconds
     both = estimate_training(replace(tiny, objectives=("mxm", "contrastive")), **SIZES)
     assert both.seconds > estimate_training(replace(tiny, objectives=("contrastive",)), **SIZES).seconds
@@ -46,12 +46,12 @@ def test_what_does_not_fit_is_told_with_what_would() -> None:
     found = estimate_training(large, **{**SIZES, "materials": 10_000_000})
     assert not found.fits
     if found.fitting_micro_batch is not None:
-        smaller = replace(large, micro_batch=found.fitting_micro_batch)
+        smaller = replace(large, micro_batch_size=found.fitting_micro_batch)
         assert estimate_training(smaller, **{**SIZES, "materials": 10_000_000}).memory < found.memory
 
 
 def test_every_recipe_without_another_model_has_an_estimate_of_its_kind() -> None:
-    kinds = {recipe.model_config().kind: recipe for recipe in RECIPES.values()}
+    kinds = {recipe.model_config().architecture: recipe for recipe in RECIPES.values()}
     for recipe in kinds.values():
         small = replace(recipe, preset=recipe.preset.removesuffix("-small"))
         assert estimate_training(small, **SIZES).seconds > 0

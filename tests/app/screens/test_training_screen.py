@@ -142,7 +142,7 @@ Cl1 Cl 0.5 0.5 0.5
         ({"settings": "nonsense=1"}, "has no setting"),
         ({"settings": "nonsense"}, "NAME=VALUE"),
         ({"settings": "start_from=/etc"}, "not in a folder that this server may read"),
-        ({"settings": 'more_data=["/etc"]'}, "not in a folder that this server may read"),
+        ({"settings": 'extra_datasets=["/etc"]'}, "not in a folder that this server may read"),
         ({"settings": "epochs=-1"}, "cannot be run"),
         ({"dataset": "/etc"}, "not in a folder that this server may read"),
         ({"dataset": "runs"}, "not a finished data set"),
@@ -274,7 +274,7 @@ def test_too_large_a_batch_is_made_to_fit(store: TrainingStore, monkeypatch: pyt
     view = TrainingScreen(store.session, store)
     form, found = view.form, store.estimate(choice(store))
     large = replace(found, memory=2 * found.memory_free, fitting_micro_batch=8)
-    monkeypatch.setattr(store, "estimate", lambda asked: found if asked.micro_batch == 8 else large)
+    monkeypatch.setattr(store, "estimate", lambda asked: found if asked.micro_batch_size == 8 else large)
     settled(view)
     assert form.start.disabled
     assert form.fit_memory.visible

@@ -167,13 +167,13 @@ def test_joining_refuses_what_would_teach_the_test(small_table: StickTable, rela
 
 def test_run_learns_from_more_data_and_says_so(small_dataset: Path, relatives: Path, tmp_path: Path) -> None:
     recipe = replace(
-        recipe_by_name("tiny"), epochs=0.05, batch_size=16, more_data=(str(relatives),), value_loss="absolute"
+        recipe_by_name("tiny"), epochs=0.05, batch_size=16, extra_datasets=(str(relatives),), regression_loss="absolute"
     )
     train(recipe, small_dataset, tmp_path / "run")
     about = json.loads((tmp_path / "run" / "recipe.json").read_text(encoding="utf-8"))
-    assert about["more_digests"] == [read_dataset(relatives).digest]
+    assert about["extra_digests"] == [read_dataset(relatives).digest]
     assert about["data_digest"] == read_dataset(small_dataset).digest
     started = json.loads((tmp_path / "run" / "journal.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert started["materials"] > 2 * len(read_dataset(small_dataset).rows("train"))
     with pytest.raises(RecipeError, match="joined in memory"):
-        train(replace(recipe, streamed=True), small_dataset, tmp_path / "streamed")
+        train(replace(recipe, stream_from_disk=True), small_dataset, tmp_path / "streamed")

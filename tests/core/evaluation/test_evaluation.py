@@ -185,7 +185,7 @@ def test_trees_beat_the_majority(small_table: StickTable) -> None:
 def test_run_by_prototype_is_evaluated_by_prototype_and_by_nothing_else(
     small_dataset: Path, small_table: StickTable, tmp_path: Path
 ) -> None:
-    recipe = override(recipe_by_name("tiny"), {"epochs": 0.1, "split": "prototype"})
+    recipe = override(recipe_by_name("tiny"), {"epochs": 0.1, "split_by": "prototype"})
     model = train(recipe, small_dataset, tmp_path / "run")
     table, path = with_split(small_table, by="prototype"), tmp_path / "predictions.h5"
     evaluate_checkpoint(model, small_dataset, predictions_file=path)

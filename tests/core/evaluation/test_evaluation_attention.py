@@ -61,4 +61,4 @@ def test_without_elements_or_without_windows_there_is_nothing_to_look_at(pattern
     with pytest.raises(FormulaError, match="no elements"):
         attend_windows(checkpoint(), pattern, parse_composition("?"))
     with pytest.raises(CheckpointError, match="'crabnet'"):
-        attend_windows(checkpoint(kind="crabnet"), pattern, parse_composition("NaCl"))
+        attend_windows(checkpoint(architecture="crabnet"), pattern, parse_composition("NaCl"))

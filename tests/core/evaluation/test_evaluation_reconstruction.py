@@ -41,9 +41,9 @@ def masks(*numbers: int) -> np.ndarray:
     return flags
 
 
-@pytest.mark.parametrize("intensity", ["linear", "root", "both"])
+@pytest.mark.parametrize("intensity", ["linear", "sqrt", "sqrt_and_log"])
 def test_the_error_is_that_of_the_objective_in_percent(small_table: StickTable, intensity: str) -> None:
-    checkpoint, pattern = pretrained(intensity=intensity), smear(small_table.sticks(0))
+    checkpoint, pattern = pretrained(intensity_scale=intensity), smear(small_table.sticks(0))
     made = reconstruct_pattern(checkpoint, pattern, parse_formula("NaCl"), masked=masks(3, 9))
     assert np.isfinite(made.error).tolist() == masks(3, 9).tolist()
     truth = torch.tensor(pattern.intensity).unsqueeze(0) / 100

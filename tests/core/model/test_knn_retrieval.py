@@ -148,16 +148,16 @@ def test_memory_that_does_not_fit_is_refused(with_memory: Path, broken: str) -> 
 def test_training_ends_with_a_memory_of_the_training_materials_which_a_next_one_forgets(
     small_dataset: Path, tmp_path: Path
 ) -> None:
-    recipe = override(recipe_by_name("tiny"), {"remembered": 30, "epochs": 0.2, "validate_every": 1000})
+    recipe = override(recipe_by_name("tiny"), {"retrieval_rows": 30, "epochs": 0.2, "validate_every": 1000})
     first = load_checkpoint(train(recipe, small_dataset, tmp_path / "first")).model
     assert first.memory is not None
     assert len(first.memory.keys) == 30
-    again = override(recipe, {"remembered": 0, "start_from": str(tmp_path / "first" / "model")})
+    again = override(recipe, {"retrieval_rows": 0, "start_from": str(tmp_path / "first" / "model")})
     assert load_checkpoint(train(again, small_dataset, tmp_path / "second")).model.memory is None
 
 
 def test_a_model_of_averaged_weights_is_made_to_remember(small_dataset: Path, tmp_path: Path) -> None:
-    recipe = override(recipe_by_name("tiny"), {"remembered": 0, "epochs": 0.2, "validate_every": 1000})
+    recipe = override(recipe_by_name("tiny"), {"retrieval_rows": 0, "epochs": 0.2, "validate_every": 1000})
     runs = [train(override(recipe, {"seed": seed}), small_dataset, tmp_path / str(seed)) for seed in (0, 1)]
     line = ["remember", str(runs[0]), str(small_dataset), str(tmp_path / "mean"), "--materials", "20"]
     result = CliRunner().invoke(app, [*line, "--mean-with", str(runs[1])])

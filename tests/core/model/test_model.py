@@ -19,7 +19,7 @@ from xxact_core.model.xxact import Xxact, count_parameters
 from xxact_core.patterns.grid import GRID
 from xxact_core.quantities import SYSTEM_OF_GROUP
 
-SMALL_PRESETS = [name for name, config in PRESETS.items() if config.kind == "xxact" and name != "paper"]
+SMALL_PRESETS = [name for name, config in PRESETS.items() if config.architecture == "xxact" and name != "paper"]
 
 
 def inputs(batch: int = 3) -> dict[str, torch.Tensor]:
@@ -143,7 +143,7 @@ def test_reconstruction_that_is_below_zero_everywhere_can_still_learn() -> None:
 def test_intensity_scales() -> None:
     intensity = torch.tensor([[0.0, 25.0, 100.0]])
     assert scale_intensity(intensity, intensity_scale="linear").tolist() == [[0.0, 0.25, 1.0]]
-    assert scale_intensity(intensity, intensity_scale="root").tolist() == [[0.0, 0.5, 1.0]]
+    assert scale_intensity(intensity, intensity_scale="sqrt").tolist() == [[0.0, 0.5, 1.0]]
 
 
 def test_weights_follow_from_the_seed_and_leave_the_callers_randomness_alone() -> None:
@@ -161,8 +161,8 @@ def test_weights_follow_from_the_seed_and_leave_the_callers_randomness_alone() -
 def test_config_round_trip(name: str) -> None:
     config = PRESETS[name]
     assert ModelConfig.from_dict(config.to_dict()) == config
-    assert ModelConfig.from_dict(replace(config, intensity="root", tokens="convolution").to_dict()) != replace(
-        config, intensity="linear", tokens="windows"
+    assert ModelConfig.from_dict(replace(config, intensity_scale="sqrt", tokenizer="convolution").to_dict()) != replace(
+        config, intensity_scale="linear", tokenizer="windows"
     )
 
 
@@ -204,7 +204,7 @@ def test_elements_say_their_share_whatever_their_order_and_empty_slots_say_nothi
 
 
 def test_deep_head_is_no_linear_map() -> None:
-    head = make_model(replace(PRESETS["tiny"], head_width=16), seed=0).heads["band_gap"]
+    head = make_model(replace(PRESETS["tiny"], head_hidden_width=16), seed=0).heads["band_gap"]
     first, second = torch.randn(2, 1, 32)
     middle = (head(first) + head(second)) / 2
     assert head(first).shape == (1, 1)
@@ -217,19 +217,19 @@ def test_impossible_configs_are_refused() -> None:
         BlockSizes(width=10, depth=1, heads=3, feedforward=8)
     with pytest.raises(RecipeError, match="one width"):
         replace(tiny, composition=BlockSizes(width=64, depth=1, heads=2, feedforward=8))
-    with pytest.raises(RecipeError, match="tokens"):
-        replace(tiny, tokens="words")
+    with pytest.raises(RecipeError, match="tokenizer"):
+        replace(tiny, tokenizer="words")
     with pytest.raises(RecipeError, match="colour"):
         replace(tiny, targets=("colour",))
     with pytest.raises(RecipeError, match="crabnet"):
-        replace(tiny, kind="crab")
-    with pytest.raises(RecipeError, match="no fusion"):
-        replace(PRESETS["compact"], kind="crabnet")
-    with pytest.raises(RecipeError, match="no fusion"):
+        replace(tiny, architecture="crab")
+    with pytest.raises(RecipeError, match="past the fusion"):
+        replace(PRESETS["compact"], architecture="crabnet")
+    with pytest.raises(RecipeError, match="past the fusion"):
         replace(PRESETS["crabnet-small"], element_readout=True)
     for preset_name, width in (("tiny", -1), ("tiny", 10_000), ("extra-trees", 16)):
-        with pytest.raises(RecipeError, match=f"head_width is {width}"):
-            replace(PRESETS[preset_name], head_width=width)
+        with pytest.raises(RecipeError, match=f"head_hidden_width is {width}"):
+            replace(PRESETS[preset_name], head_hidden_width=width)
     with pytest.raises(RecipeError, match="heigth"):
         ModelConfig.from_dict(tiny.to_dict() | {"heigth": 1})
     with pytest.raises(RecipeError, match="compact"):

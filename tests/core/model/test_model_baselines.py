@@ -41,7 +41,7 @@ READ_THE_COMPOSITION = ["xxact", "crabnet", "fcn-mlp"]
 
 
 def small_model(kind: str) -> Model:
-    return make_model(replace(TINY, kind=kind), seed=0).eval()
+    return make_model(replace(TINY, architecture=kind), seed=0).eval()
 
 
 def tiny_recipe(kind: str) -> Recipe:
@@ -50,7 +50,7 @@ def tiny_recipe(kind: str) -> Recipe:
     if kind == "xxact":
         return override(recipe_by_name("tiny"), quick)
     sizes = {name: getattr(TINY, name) for name in ("pattern", "composition", "fusion")}
-    return override(recipe_by_name(kind), quick | {"model_settings": sizes, "peak_rate": 1e-3})
+    return override(recipe_by_name(kind), quick | {"model_settings": sizes, "lr_peak": 1e-3})
 
 
 def inputs() -> dict[str, torch.Tensor]:
@@ -193,7 +193,7 @@ def test_every_parameter_of_a_baseline_gets_a_finite_gradient(
     small_table: StickTable, kind: str, targets: tuple[str, ...]
 ) -> None:
     limited = Distortions(limited_range=LimitedRange(share=1.0))
-    recipe = replace(tiny_recipe(kind), targets=targets, distortions=limited)
+    recipe = replace(tiny_recipe(kind), targets=targets, augmentation=limited)
     trainee = Trainee(make_model(recipe.model_config(), seed=0), recipe)
     maker = BatchMaker(small_table, device=torch.device("cpu"), distortions=limited)
     losses = batch_losses(
@@ -237,7 +237,7 @@ def test_run_of_every_kind_finishes_with_a_model_that_answers(
     small_dataset: Path, small_table: StickTable, tmp_path: Path, kind: str
 ) -> None:
     folder = train(tiny_recipe(kind), small_dataset, tmp_path / "run")
-    assert describe_checkpoint(folder)["model"]["kind"] == kind
+    assert describe_checkpoint(folder)["model"]["architecture"] == kind
     checkpoint = load_checkpoint(folder)
     copy = tmp_path / "copy"
     copy.mkdir()
@@ -260,7 +260,7 @@ def test_transfer_trains_the_head_of_a_baseline_only(small_dataset: Path, tmp_pa
     start = tmp_path / "start"
     start.mkdir()
     save_checkpoint(start, Checkpoint(make_model(recipe.model_config(), seed=4), statistics={}))
-    transfer = replace(recipe, targets=("band_gap",), start_from=str(start), freeze=True)
+    transfer = replace(recipe, targets=("band_gap",), start_from=str(start), freeze_backbone=True)
     tuned = train(transfer, small_dataset, tmp_path / "transfer")
     before, after = (load_checkpoint(folder).model.state_dict() for folder in (start, tuned))
     shared = [name for name in after if not name.startswith("heads.")]
@@ -269,7 +269,7 @@ def test_transfer_trains_the_head_of_a_baseline_only(small_dataset: Path, tmp_pa
     assert not torch.equal(fresh["heads.band_gap.weight"], after["heads.band_gap.weight"])
 
 
-@pytest.mark.parametrize("name", [name for name, config in PRESETS.items() if config.kind != "xxact"])
+@pytest.mark.parametrize("name", [name for name, config in PRESETS.items() if config.architecture != "xxact"])
 def test_every_baseline_has_a_recipe_of_its_own_name(name: str) -> None:
     recipe = recipe_by_name(name)
     assert recipe.model_config() == PRESETS[name]
@@ -280,7 +280,7 @@ def test_every_baseline_has_a_recipe_of_its_own_name(name: str) -> None:
 def test_weights_of_one_kind_are_no_start_for_another(small_dataset: Path, tmp_path: Path) -> None:
     start = tmp_path / "start"
     start.mkdir()
-    save_checkpoint(start, Checkpoint(make_model(replace(TINY, kind="xrd-transformer"), seed=0), statistics={}))
+    save_checkpoint(start, Checkpoint(make_model(replace(TINY, architecture="xrd-transformer"), seed=0), statistics={}))
     with pytest.raises(RecipeError, match="another make"):
         train(replace(tiny_recipe("crabnet"), start_from=str(start)), small_dataset, tmp_path / "run")
 
@@ -294,5 +294,5 @@ def test_objectives_of_two_encoders_are_refused_for_a_baseline(kind: str, object
 
 def test_config_written_before_there_were_kinds_is_of_the_first_kind() -> None:
     values = TINY.to_dict()
-    del values["kind"]
+    del values["architecture"]
     assert ModelConfig.from_dict(values) == TINY

@@ -29,10 +29,10 @@ from xxact_core.peak_profiles.reference import sum_lines
 
 VARIANTS = {
     "finer windows": replace(PRESETS["tiny"], tokens_per_window=5),
-    "finer convolution": replace(PRESETS["tiny"], tokens_per_window=5, tokens="convolution", shortcuts_to_heads=True),
-    "two intensities": replace(PRESETS["tiny"], intensity="both"),
-    "lines": replace(PRESETS["tiny"], peaks=12, tokens="convolution", intensity="both"),
-    "readouts": replace(PRESETS["tiny"], shortcuts_to_heads=True, element_readout=True, head_width=24),
+    "finer convolution": replace(PRESETS["tiny"], tokens_per_window=5, tokenizer="convolution", skip_to_heads=True),
+    "two intensities": replace(PRESETS["tiny"], intensity_scale="sqrt_and_log"),
+    "lines": replace(PRESETS["tiny"], peak_tokens=12, tokenizer="convolution", intensity_scale="sqrt_and_log"),
+    "readouts": replace(PRESETS["tiny"], skip_to_heads=True, element_readout=True, head_hidden_width=24),
 }
 
 
@@ -94,9 +94,9 @@ def test_empty_pattern_has_no_lines_and_finite_tokens() -> None:
 @pytest.mark.parametrize("name", ["window", "convolution"])
 @pytest.mark.parametrize("tokens_per_window", [1, 5])
 def test_a_window_has_as_many_tokens_as_asked(name: str, tokens_per_window: int) -> None:
-    config = replace(PRESETS["tiny"], tokens_per_window=tokens_per_window, intensity="both")
+    config = replace(PRESETS["tiny"], tokens_per_window=tokens_per_window, intensity_scale="sqrt_and_log")
     tokens = (WindowTokens if name == "window" else ConvolutionTokens)(config)
-    channels = intensity_channels(torch.rand(2, GRID.points), intensity_scale="both")
+    channels = intensity_channels(torch.rand(2, GRID.points), intensity_scale="sqrt_and_log")
     assert tokens(channels).shape == (2, WINDOWS * tokens_per_window, 32)
 
 
@@ -111,8 +111,8 @@ def test_window_token_depends_on_its_own_points_only(tokens_per_window: int) -> 
 
 
 def test_logarithm_lifts_a_line_that_the_root_leaves_low() -> None:
-    scaled = scale_intensity(torch.tensor([[0.0, 0.01, 100.0]]), intensity_scale="both")
-    root, logarithm = intensity_channels(scaled, intensity_scale="both")[0]
+    scaled = scale_intensity(torch.tensor([[0.0, 0.01, 100.0]]), intensity_scale="sqrt_and_log")
+    root, logarithm = intensity_channels(scaled, intensity_scale="sqrt_and_log")[0]
     torch.testing.assert_close(root, torch.tensor([0.0, 0.01, 1.0]))
     torch.testing.assert_close(logarithm, torch.tensor([0.0, 0.2083, 1.0]), atol=1e-4, rtol=0)
 
@@ -151,7 +151,9 @@ def test_every_parameter_of_a_variant_gets_a_finite_gradient(model: Xxact) -> No
             assert float(parameter.grad.abs().sum()) > 0, name
 
 
-@pytest.mark.parametrize("change", [{"tokens_per_window": 2}, {"peaks": -1}, {"peaks": 10_000}, {"intensity": "cube"}])
+@pytest.mark.parametrize(
+    "change", [{"tokens_per_window": 2}, {"peak_tokens": -1}, {"peak_tokens": 10_000}, {"intensity_scale": "cube"}]
+)
 def test_impossible_tokens_are_refused(change: dict) -> None:
     with pytest.raises(RecipeError, match=next(iter(change))):
         replace(PRESETS["tiny"], **change)

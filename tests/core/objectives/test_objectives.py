@@ -123,7 +123,7 @@ def test_target_losses_equal_torchs_over_the_chosen_rows() -> None:
     classes = functional.cross_entropy(outputs["crystal_system"][[1, 3]], torch.tensor([6, 3]), reduction="sum") / 4
     torch.testing.assert_close(losses["band_gap"], value)
     torch.testing.assert_close(losses["crystal_system"], classes)
-    absolute = target_losses(outputs, truth, chosen, value_loss="absolute", value_weight=3.0)
+    absolute = target_losses(outputs, truth, chosen, regression_loss="absolute", regression_weight=3.0)
     distance = functional.l1_loss(outputs["band_gap"][[0, 2], 0], truth["band_gap"][[0, 2]], reduction="sum") / 4
     torch.testing.assert_close(absolute["band_gap"], 3 * distance)
     torch.testing.assert_close(absolute["crystal_system"], classes)

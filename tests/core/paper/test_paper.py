@@ -74,11 +74,11 @@ def test_every_experiment_is_a_recipe_in_every_size(small_table: StickTable, tmp
         assert recipe.preset == ("extra-trees" if experiment.name == "extra-trees" else size)
         assert recipe.epochs == 10 * experiment.length
         assert recipe.seed == 1
-        assert recipe.freeze == experiment.name.endswith("-to-band-gap")
+        assert recipe.freeze_backbone == experiment.name.endswith("-to-band-gap")
         assert recipe.mask_ratio == MASK_RATIO
         kinds = ("xxact", "crabnet", "xrd-transformer", "fcn-mlp", "fcn", "extra-trees")
         model = next((kind for kind in kinds if f"{experiment.name}-".startswith(f"{kind}-")), "xxact")
-        assert recipe.model_config().kind == model
+        assert recipe.model_config().architecture == model
         assert model != "extra-trees" or recipe.model_config().forest == PRESETS["extra-trees"].forest
 
 

@@ -199,7 +199,7 @@ def test_without_a_composition_the_pattern_alone_is_asked(predictor: Predictor) 
     assert any("from the pattern alone" in warning for warning in answer.warnings)
     assert not any("not learned" in warning for warning in answer.warnings)
     checkpoint = predictor.checkpoint
-    recipe = {**checkpoint.about["recipe"], "hide_composition": 0.0}
+    recipe = {**checkpoint.about["recipe"], "drop_composition": 0.0}
     never = replace(checkpoint, about={**checkpoint.about, "recipe": recipe})
     remarks = Predictor(never, device=predictor.device).predict(pattern, PartialComposition()).warnings
     assert any("has not learned to do without a composition" in remark for remark in remarks)

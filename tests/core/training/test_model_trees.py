@@ -29,7 +29,7 @@ from xxact_core.training.recipes import recipe_by_name
 from xxact_core.training.run import train
 from xxact_core.training.trees import forest_to_tensors, grown_model, training_lines
 
-SMALL = override(recipe_by_name("extra-trees"), {"model_settings": {"forest": {"trees": 12, "smallest_leaf": 2}}})
+SMALL = override(recipe_by_name("extra-trees"), {"model_settings": {"forest": {"trees": 12, "min_samples_leaf": 2}}})
 
 
 def pattern_of(*lines: tuple[float, float]) -> torch.Tensor:
@@ -85,11 +85,11 @@ def test_lines_in_windows_that_were_not_measured_are_not_seen(monkeypatch: pytes
     assert positions(asked[0]) == pytest.approx([31], abs=0.003)
 
 
-@pytest.mark.parametrize("smallest_leaf", [1, 4])
-def test_trees_answer_as_scikit_learns(small_table: StickTable, smallest_leaf: int) -> None:
+@pytest.mark.parametrize("min_samples_leaf", [1, 4])
+def test_trees_answer_as_scikit_learns(small_table: StickTable, min_samples_leaf: int) -> None:
     lines, classes = training_lines(small_table, SMALL)
-    forest = ExtraTreesClassifier(20, min_samples_leaf=smallest_leaf, random_state=5).fit(lines, classes)
-    sizes = ForestSizes(trees=20, smallest_leaf=smallest_leaf)
+    forest = ExtraTreesClassifier(20, min_samples_leaf=min_samples_leaf, random_state=5).fit(lines, classes)
+    sizes = ForestSizes(trees=20, min_samples_leaf=min_samples_leaf)
     model = grown_model(lines, classes, replace(PRESETS["extra-trees"], forest=sizes), seed=5)
     noise = np.random.default_rng(0).normal(scale=0.01, size=lines.shape).astype(np.float32)
     for asked in (lines, lines + noise):

@@ -102,7 +102,7 @@ def smallest_of(name: str, pretrained: Path) -> dict:
         values["epochs"] = 0.02
     elif recipe.preset == "extra-trees":
         values["model_settings"] = {"forest": {"trees": 20}}
-    elif recipe.model_config().kind != "xxact":
+    elif recipe.model_config().architecture != "xxact":
         values["model_settings"] = dict.fromkeys(("pattern", "composition", "fusion"), SMALLEST)
     else:
         values["preset"] = "tiny"
@@ -140,7 +140,7 @@ def test_every_recipe_trains_and_is_evaluated(
     assert xxact("info", "--model", run / "model", "--json").code == 0
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if RECIPES[name].model_config().kind == "xxact"])
+@pytest.mark.parametrize("name", [name for name in RECIPES if RECIPES[name].model_config().architecture == "xxact"])
 def test_every_recipe_has_a_size_for_a_processor(name: str) -> None:
     from xxact_core.training.config import override
 
@@ -202,14 +202,14 @@ def test_a_recipe_that_begins_with_a_model_asks_for_it(name: str, dataset: Path,
         ({"batch_size": True}, ("batch_size", "True")),
         ({"targets": "band_gap"}, ("targets", "'band_gap'", "a list")),
         ({"betas": [0.9]}, ("betas", "2 times")),
-        ({"freeze": "yes"}, ("freeze", "true or false")),
-        ({"distortions": "strong"}, ("distortions", "'strong'")),
+        ({"freeze_backbone": "yes"}, ("freeze_backbone", "true or false")),
+        ({"augmentation": "strong"}, ("augmentation", "'strong'")),
         ({"seed": -1}, ("seed",)),
         ({"threads": 0}, ("threads",)),
         ({"device": "toaster"}, ("device",)),
         ({"epoch": 3}, ("epoch", "epochs")),
         ({"model_settings": {"colour": 1}}, ("colour",)),
-        ({"model_settings": {"tokens": "words"}}, ("tokens", "words")),
+        ({"model_settings": {"tokenizer": "words"}}, ("tokenizer", "words")),
         ({"model_settings": {"fusion": {"width": "wide"}}}, ("fusion", "width", "'wide'")),
         ({"model_settings": {"fusion": {"girth": 3}}}, ("fusion", "girth")),
     ],

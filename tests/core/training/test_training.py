@@ -58,10 +58,13 @@ def test_every_parameter_of_an_objective_gets_a_finite_gradient(
     small_table: StickTable, preset_name: str, objectives: tuple[str, ...]
 ) -> None:
     recipe = replace(
-        QUICK, preset=preset_name, objectives=objectives, distortions=Distortions(limited_range=LimitedRange(share=1.0))
+        QUICK,
+        preset=preset_name,
+        objectives=objectives,
+        augmentation=Distortions(limited_range=LimitedRange(share=1.0)),
     )
     trainee = Trainee(make_model(recipe.model_config(), seed=0), recipe)
-    batch = BatchMaker(small_table, device=torch.device("cpu"), distortions=recipe.distortions).batch(
+    batch = BatchMaker(small_table, device=torch.device("cpu"), distortions=recipe.augmentation).batch(
         np.arange(48), seed=0
     )
     statistics = target_statistics(small_table, recipe)
@@ -91,7 +94,7 @@ def test_every_parameter_of_an_objective_gets_a_finite_gradient(
         assert float(part_that_counts(name, parameter.grad).abs().sum()) > 0, name
 
 
-LEARNED = [name for name, recipe in RECIPES.items() if recipe.model_config().kind != "extra-trees"]
+LEARNED = [name for name, recipe in RECIPES.items() if recipe.model_config().architecture != "extra-trees"]
 """Recipes of models that learn by gradients; trees grow."""
 
 
@@ -103,7 +106,9 @@ def test_every_trained_parameter_of_a_recipe_gets_a_finite_gradient(small_table:
     trainee = Trainee(make_model(recipe.model_config(), seed=0), recipe).train()
     noisy = Distortions(limited_range=LimitedRange(share=1.0))  # hides windows, which the [MASK] then stands for
     batch = BatchMaker(small_table, device=torch.device("cpu"), distortions=noisy).batch(np.arange(24), seed=0)
-    gradients_of(trainee, batch, recipe, target_statistics(small_table, recipe), micro_batch=None, seed=0, ranks=ALONE)
+    gradients_of(
+        trainee, batch, recipe, target_statistics(small_table, recipe), micro_batch_size=None, seed=0, ranks=ALONE
+    )
     unused = {
         "contrastive": ("heads.", "reconstruction_head.", "fusion.", "_projection.", "window_readout."),
         "mxm": ("heads.", "window_readout."),
@@ -154,7 +159,12 @@ def test_run_leaves_recipe_journal_status_and_a_model(small_dataset: Path, tmp_p
 
 
 EVERYTHING = replace(
-    QUICK, objectives=("contrastive", "mxm", "targets"), micro_batch=5, recompute=True, average=0.9, epochs=0.3
+    QUICK,
+    objectives=("contrastive", "mxm", "targets"),
+    micro_batch_size=5,
+    activation_checkpointing=True,
+    ema_decay=0.9,
+    epochs=0.3,
 )
 
 
@@ -273,10 +283,12 @@ def test_batch_in_pieces_gives_the_gradients_of_the_whole(
     found = []
     for size in (None, 5):
         run = open_run(
-            replace(recipe, micro_batch=size), small_dataset, tmp_path / str(size), device=torch.device("cpu")
+            replace(recipe, micro_batch_size=size), small_dataset, tmp_path / str(size), device=torch.device("cpu")
         )
         batch = run.distorted.batch(run.order.step(0), seed=0)
-        losses, _ = gradients_of(run.trainee, batch, run.recipe, run.statistics, micro_batch=size, seed=0, ranks=ALONE)
+        losses, _ = gradients_of(
+            run.trainee, batch, run.recipe, run.statistics, micro_batch_size=size, seed=0, ranks=ALONE
+        )
         found.append(({name: p.grad for name, p in run.trainee.named_parameters() if p.grad is not None}, losses))
     (whole, losses), (pieces, same) = found
     assert same == pytest.approx(losses, rel=1e-5)
@@ -299,7 +311,7 @@ def test_exhausted_memory_halves_the_pieces_and_not_the_batch(
     monkeypatch.setattr(gradients, "batch_losses", greedy)
     train(recipe, small_dataset, tmp_path / "run")
     events = read_journal(tmp_path / "run" / "journal.jsonl")
-    assert [event["micro_batch"] for event in events if event["event"] == "out of memory"] == [4]
+    assert [event["micro_batch_size"] for event in events if event["event"] == "out of memory"] == [4]
     monkeypatch.setattr(gradients, "batch_losses", lambda *_, **__: (_ for _ in ()).throw(torch.OutOfMemoryError()))
     with pytest.raises(RecipeError, match="memory"):
         train(recipe, small_dataset, tmp_path / "other")
@@ -308,9 +320,9 @@ def test_exhausted_memory_halves_the_pieces_and_not_the_batch(
 def test_moving_average_of_the_weights_is_what_is_saved_and_survives_a_resume(
     small_dataset: Path, tmp_path: Path
 ) -> None:
-    recipe = replace(QUICK, average=0.5, epochs=0.5)
+    recipe = replace(QUICK, ema_decay=0.5, epochs=0.5)
     whole = train(recipe, small_dataset, tmp_path / "whole")
-    plain = train(replace(recipe, average=None), small_dataset, tmp_path / "plain")
+    plain = train(replace(recipe, ema_decay=None), small_dataset, tmp_path / "plain")
     averaged, last = (load_checkpoint(folder).model.state_dict() for folder in (whole, plain))
     assert any(not torch.equal(averaged[name], last[name]) for name in averaged)
     shutil.copytree(tmp_path / "whole", tmp_path / "resumed")
@@ -333,7 +345,7 @@ def test_rates_after_a_resume_count_what_was_done_since(small_dataset: Path, tmp
 
 
 def test_diverging_run_stops_at_once(small_dataset: Path, tmp_path: Path) -> None:
-    wild = replace(QUICK, peak_rate=1e30, first_rate=1e30, epochs=2)
+    wild = replace(QUICK, lr_peak=1e30, lr_init=1e30, epochs=2)
     with pytest.raises(FloatingPointError, match="loss is"):
         train(wild, small_dataset, tmp_path / "run")
     assert read_journal(tmp_path / "run" / "journal.jsonl")[-1]["event"] == "diverged"
@@ -347,7 +359,7 @@ def test_folder_of_another_run_is_refused(small_dataset: Path, tmp_path: Path) -
 
 def test_transfer_trains_the_heads_only(small_dataset: Path, tmp_path: Path) -> None:
     pretrained = train(replace(QUICK, objectives=("contrastive", "mxm")), small_dataset, tmp_path / "pretrained")
-    transfer = replace(QUICK, start_from=str(pretrained), freeze=True, targets=("band_gap",))
+    transfer = replace(QUICK, start_from=str(pretrained), freeze_backbone=True, targets=("band_gap",))
     tuned = train(transfer, small_dataset, tmp_path / "transfer")
     before, after = load_checkpoint(pretrained).model.state_dict(), load_checkpoint(tuned).model.state_dict()
     shared = [name for name in after if not name.startswith("heads.")]
@@ -362,7 +374,7 @@ def test_readout_and_deeper_heads_are_added_to_a_trained_model_but_not_behind_fr
     small_dataset: Path, tmp_path: Path
 ) -> None:
     before = train(QUICK, small_dataset, tmp_path / "before")
-    more = replace(QUICK, start_from=str(before), model_settings={"element_readout": True, "head_width": 16})
+    more = replace(QUICK, start_from=str(before), model_settings={"element_readout": True, "head_hidden_width": 16})
     model, trained = first_model(more), load_checkpoint(before).model
     assert isinstance(model, Xxact)
     assert model.element_readout is not None
@@ -370,7 +382,7 @@ def test_readout_and_deeper_heads_are_added_to_a_trained_model_but_not_behind_fr
                if not name.startswith("heads."))  # fmt: skip
     assert "heads.band_gap.hidden.1.weight" in model.state_dict()
     with pytest.raises(RecipeError, match="element_readout"):
-        first_model(replace(more, freeze=True))
+        first_model(replace(more, freeze_backbone=True))
 
 
 def test_learning_rate_is_the_papers() -> None:
@@ -401,8 +413,8 @@ def test_recipes_round_trip(name: str) -> None:
         ({"validation_rows": -5}, "validation_rows"),
         ({"preset": "huge"}, "compact"),
         ({"task_sampling": "some"}, "task_sampling"),
-        ({"split": "colour"}, "prototype"),
-        ({"distortions": {"wobble": 1}}, "wobble"),
+        ({"split_by": "colour"}, "prototype"),
+        ({"augmentation": {"wobble": 1}}, "wobble"),
         ({"epochs": "many"}, "recipe"),
     ],
 )
@@ -412,7 +424,7 @@ def test_impossible_recipes_are_refused(values: dict, said: str) -> None:
 
 
 def test_run_that_reads_its_sticks_from_disk_goes_the_same_way_twice(small_dataset: Path, tmp_path: Path) -> None:
-    recipe = replace(QUICK, streamed=True)
+    recipe = replace(QUICK, stream_from_disk=True)
     losses = []
     for name in ("one", "other"):
         train(recipe, small_dataset, tmp_path / name)
@@ -438,7 +450,7 @@ from xxact_core.training.run import train
 from xxact_core.augmentation.config import Distortions
 
 warnings.simplefilter("ignore")
-recipe = replace(recipe_by_name("tiny"), epochs=0.1, batch_size=16, validation_rows=16, distortions=Distortions())
+recipe = replace(recipe_by_name("tiny"), epochs=0.1, batch_size=16, validation_rows=16, augmentation=Distortions())
 train(recipe, Path(sys.argv[1]), Path(sys.argv[2]))
 print("trained")
 """
@@ -491,7 +503,7 @@ def test_two_processes_go_the_way_of_one(
     code.write_text(SMALL_SECOND)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", str(code)]
-    command += [json.dumps(replace(recipe, micro_batch=pieces).to_dict())]
+    command += [json.dumps(replace(recipe, micro_batch_size=pieces).to_dict())]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command += [str(small_dataset), str(tmp_path / "two"), str(room)]
     subprocess.run(command, env=environment, check=True, timeout=300)
@@ -499,7 +511,7 @@ def test_two_processes_go_the_way_of_one(
     assert len(one) == len(two) > 4
     assert two == pytest.approx(one, abs=1e-5)
     halved = [
-        e["micro_batch"] for e in read_journal(tmp_path / "two" / "journal.jsonl") if e["event"] == "out of memory"
+        e["micro_batch_size"] for e in read_journal(tmp_path / "two" / "journal.jsonl") if e["event"] == "out of memory"
     ]
     assert halved == ([4] if room == 4 else [])
     weights = [load_checkpoint(tmp_path / name / "model").model.state_dict() for name in ("one", "two")]

@@ -29,7 +29,7 @@ from xxact_core.training.run import train
 from xxact_core.training.step import Trainee, draw_lottery, hide_inputs
 
 QUICK = replace(recipe_by_name("tiny"), epochs=0.25, batch_size=16, validate_every=100, save_every=2)
-MUON = replace(QUICK, optimiser="muon", average=0.9, hide_pattern=0.2, hide_composition=0.2)
+MUON = replace(QUICK, optimiser="muon", ema_decay=0.9, drop_pattern=0.2, drop_composition=0.2)
 CPU = torch.device("cpu")
 
 
@@ -38,7 +38,7 @@ def losses_of(folder: Path) -> list[float]:
 
 
 def test_muon_takes_the_matrices_inside_the_model_and_adamw_the_rest() -> None:
-    config = replace(preset("compact"), element_readout=True, head_width=32)
+    config = replace(preset("compact"), element_readout=True, head_hidden_width=32)
     trainee = Trainee(make_model(config, seed=0), MUON)
     adamw, muon = (optimiser for optimiser, _ in make_optimiser(trainee, replace(MUON, preset="compact")).parts)
     taken = {id(value) for group in muon.param_groups for value in group["params"]}
@@ -55,7 +55,7 @@ def test_muon_takes_the_matrices_inside_the_model_and_adamw_the_rest() -> None:
 
 def test_step_of_muon_is_as_large_in_every_direction() -> None:
     weight = torch.nn.Linear(24, 16)
-    optimiser = make_optimiser(weight, replace(MUON, weight_decay=0.0, matrix_rate=1.0))
+    optimiser = make_optimiser(weight, replace(MUON, weight_decay=0.0, muon_lr_factor=1.0))
     optimiser.set_rate(0.1)
     before = weight.weight.detach().clone()
     slope = torch.randn(16, 24, generator=torch.Generator().manual_seed(0))
@@ -82,7 +82,7 @@ def test_killed_run_with_two_optimisers_resumes_to_the_same_bits(small_dataset: 
 
 def test_inputs_are_hidden_as_often_as_said_and_never_both(small_table: StickTable) -> None:
     batch = BatchMaker(small_table, device=CPU).batch(np.arange(400) % len(small_table), seed=0)
-    recipe = replace(QUICK, hide_pattern=0.3, hide_composition=0.2)
+    recipe = replace(QUICK, drop_pattern=0.3, drop_composition=0.2)
     shown = hide_inputs(batch, recipe, draw_lottery(400, recipe, generator=torch.Generator().manual_seed(1)))
     no_pattern, no_composition = shown.hidden.all(dim=1), (shown.fractions == 0).all(dim=1)
     assert float(no_pattern.float().mean()) == pytest.approx(0.3, abs=0.06)
@@ -91,7 +91,7 @@ def test_inputs_are_hidden_as_often_as_said_and_never_both(small_table: StickTab
     assert torch.equal(shown.fractions[~no_composition], batch.fractions[~no_composition])
 
 
-BLURRED = replace(QUICK, fraction_jitter=0.1, drop_light=0.4)
+BLURRED = replace(QUICK, fraction_jitter=0.1, drop_light_elements=0.4)
 
 
 def blurred(table: StickTable, recipe: Recipe, *, rows: int = 400) -> tuple[Batch, Batch]:
@@ -112,7 +112,7 @@ def test_recipes_that_blur_nothing_draw_what_they_drew_before(small_table: Stick
 
 
 def test_light_elements_are_left_out_as_often_as_said_and_never_all(small_table: StickTable) -> None:
-    batch, shown = blurred(small_table, replace(QUICK, drop_light=0.4))
+    batch, shown = blurred(small_table, replace(QUICK, drop_light_elements=0.4))
     light = torch.isin(batch.atomic_numbers, torch.tensor([1, 3, 6, 8])) & (batch.fractions > 0)
     affected = light.any(dim=1) & ((batch.fractions > 0) & ~light).any(dim=1)
     gone = (light & (shown.fractions == 0)).any(dim=1)
@@ -186,12 +186,12 @@ def test_gradient_that_is_no_number_stops_the_run_before_it_is_taken(
 
     monkeypatch.setattr(run_module, "gradients_of", spoilt)
     with pytest.raises(FloatingPointError, match=r"gradient (inf|nan)"):
-        train(replace(QUICK, clip=None), small_dataset, tmp_path / "run")
+        train(replace(QUICK, grad_clip_norm=None), small_dataset, tmp_path / "run")
     snapshots = sorted((tmp_path / "run" / "checkpoints").glob("step-*/model.safetensors"))
     assert [path.parent.name for path in snapshots] == ["step-2"]
     assert all(bool(value.isfinite().all()) for value in load_file(snapshots[0]).values() if value.is_floating_point())
     monkeypatch.undo()
-    assert train(replace(QUICK, clip=None), small_dataset, tmp_path / "run").name == "model"
+    assert train(replace(QUICK, grad_clip_norm=None), small_dataset, tmp_path / "run").name == "model"
 
 
 def test_run_killed_before_its_first_snapshot_leaves_no_trace_in_the_journal(
@@ -209,9 +209,9 @@ def test_run_killed_before_its_first_snapshot_leaves_no_trace_in_the_journal(
 def test_parameters_of_an_averaged_or_frozen_model_are_all_counted(small_dataset: Path, tmp_path: Path) -> None:
     plain, averaged = (
         train(QUICK, small_dataset, tmp_path / "plain"),
-        train(replace(QUICK, average=0.9), small_dataset, tmp_path / "averaged"),
+        train(replace(QUICK, ema_decay=0.9), small_dataset, tmp_path / "averaged"),
     )
-    frozen = train(replace(QUICK, start_from=str(plain), freeze=True), small_dataset, tmp_path / "frozen")
+    frozen = train(replace(QUICK, start_from=str(plain), freeze_backbone=True), small_dataset, tmp_path / "frozen")
     counts = {load_checkpoint(folder).about["parameters"] for folder in (plain, averaged, frozen)}
     assert counts == {count_parameters(make_model(QUICK.model_config(), seed=0))}
 
@@ -222,15 +222,15 @@ def test_parameters_of_an_averaged_or_frozen_model_are_all_counted(small_dataset
         ({"optimiser": "sgd"}, "optimiser"),
         ({"contrastive_loss": "triplet"}, "contrastive_loss"),
         ({"precision": "float64"}, "precision"),
-        ({"matrix_rate": 0.0}, "matrix_rate"),
-        ({"hide_pattern": 0.6, "hide_composition": 0.6}, "hide_pattern"),
-        ({"hide_pattern": -0.1}, "hide_pattern"),
-        ({"relatives": Strain(), "targets": ("density",)}, "relatives"),
-        ({"objectives": ("contrastive",), "hide_pattern": 0.1}, "hide_pattern"),
-        ({"preset": "crabnet-small", "hide_composition": 0.1}, "crabnet"),
+        ({"muon_lr_factor": 0.0}, "muon_lr_factor"),
+        ({"drop_pattern": 0.6, "drop_composition": 0.6}, "drop_pattern"),
+        ({"drop_pattern": -0.1}, "drop_pattern"),
+        ({"lattice_strain": Strain(), "targets": ("density",)}, "lattice_strain"),
+        ({"objectives": ("contrastive",), "drop_pattern": 0.1}, "drop_pattern"),
+        ({"preset": "crabnet-small", "drop_composition": 0.1}, "crabnet"),
         ({"fraction_jitter": -0.1}, "fraction_jitter"),
-        ({"drop_light": 1.5}, "drop_light"),
-        ({"preset": "xrd-transformer", "drop_light": 0.1}, "does not look at the composition"),
+        ({"drop_light_elements": 1.5}, "drop_light_elements"),
+        ({"preset": "xrd-transformer", "drop_light_elements": 0.1}, "does not read the composition"),
     ],
 )
 def test_impossible_choices_are_refused(change: dict, said: str) -> None:

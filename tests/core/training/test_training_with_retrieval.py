@@ -148,14 +148,14 @@ print(folder.name, torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0)
 def test_run_may_go_on_with_layers_that_are_run_otherwise(small_dataset: Path, tmp_path: Path) -> None:
     """The last step of a run with layers computed twice and compiled, in a process where shapes are not checked. Traced
     by torch.compile and run by torch's own operations, which is quick."""
-    recipe = replace(recipe_for("targets", dropout=0.0), epochs=0.2, average=0.9, save_every=1)
+    recipe = replace(recipe_for("targets", dropout=0.0), epochs=0.2, ema_decay=0.9, save_every=1)
     train(recipe, small_dataset, tmp_path / "plain")
     special = tmp_path / "special"
     shutil.copytree(tmp_path / "plain", special)
     shutil.rmtree(special / "model")
     newest = max((special / "checkpoints").iterdir(), key=lambda path: int(path.name.removeprefix("step-")))
     shutil.rmtree(newest)
-    changed = json.dumps(replace(recipe, recompute=True, compiled=True).to_dict())
+    changed = json.dumps(replace(recipe, activation_checkpointing=True, torch_compile=True).to_dict())
     command = [sys.executable, "-c", GOING_ON, changed, str(small_dataset), str(special)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.stdout.strip() == "model True", done.stderr
@@ -189,12 +189,12 @@ recipe = replace(
 )
 found = []
 for compiled in (False, True):
-    special = replace(recipe, recompute=compiled)
+    special = replace(recipe, activation_checkpointing=compiled)
     run = open_run(special, Path(sys.argv[1]), Path(sys.argv[2]) / str(compiled), device=torch.device("cpu"))
     if compiled:
         layers.run_compiled(run.trainee.model, backend="aot_eager")
     batch = run.distorted.batch(run.order.step(0), seed=0)
-    gradients_of(run.trainee, batch, special, run.statistics, micro_batch=6, seed=0, ranks=ALONE)
+    gradients_of(run.trainee, batch, special, run.statistics, micro_batch_size=6, seed=0, ranks=ALONE)
     found.append({name: value.grad for name, value in run.trainee.named_parameters() if value.grad is not None})
 assert found[0].keys() == found[1].keys()
 for name, gradient in found[0].items():

@@ -23,7 +23,7 @@ from xxact_core.patterns.pattern import GriddedPattern
 
 TRAIN = (
     "xxact train DATASET RUN --recipe pretrain-mxm --set preset=compact --set epochs=4 --set batch_size=128 "
-    "--set peak_rate=8e-4"
+    "--set lr_peak=8e-4"
 )
 """A command that trains a reconstruction model on a laptop."""
 

@@ -41,7 +41,7 @@ RECIPE_WORDS = {
 }
 """Short descriptions of the recipes, those for a laptop first; a recipe without one is listed by its name."""
 
-_FROM_SERVER = ("start_from", "more_data")
+_FROM_SERVER = ("start_from", "extra_datasets")
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def choice_to_settings(choice: TrainingChoice, workspace: Workspace) -> dict[str
         before = describe_checkpoint(run / "model")["about"]["recipe"]
         values = {name: before[name] for name in ("preset", "model_settings") if before.get(name)}
         values["start_from"] = str(run / "model")
-    numbers = {"epochs": choice.epochs, "batch_size": choice.batch_size, "micro_batch": choice.micro_batch}
+    numbers = {"epochs": choice.epochs, "batch_size": choice.batch_size, "micro_batch_size": choice.micro_batch}
     values |= {name: value for name, value in numbers.items() if value is not None}
     if choice.targets:
         values["targets"] = list(choice.targets)
@@ -167,7 +167,7 @@ def check_choice(choice: TrainingChoice, facts: DatasetFacts, settings: Mapping[
         msg = f"this dataset has no labels of {', '.join(lacking)}; available targets: {', '.join(available)}"
         raise RecipeError(msg, code="E_RECIPE")
     rows = min(facts.train, recipe.training_rows or facts.train)
-    if recipe.batch_size > rows and recipe.model_config().kind != "extra-trees":
+    if recipe.batch_size > rows and recipe.model_config().architecture != "extra-trees":
         msg = f"the batch size {recipe.batch_size} is larger than the training split of {rows} materials; reduce it"
         raise RecipeError(msg, code="E_RECIPE")
     return recipe

@@ -90,7 +90,7 @@ def estimate_training(recipe: Recipe, *, materials: int, validation: int, datase
     config = recipe.model_config()
     rows = min(materials, recipe.training_rows or materials)
     steps = max(1, round(recipe.epochs * rows / recipe.batch_size))
-    if config.kind == "extra-trees":
+    if config.architecture == "extra-trees":
         seconds, memory = rows * _TREES_A_MATERIAL, BASE_BYTES + 4 * dataset_bytes + 2e4 * rows
         return _estimate(1, 1, seconds, 4, memory, device, fixed=0, each=0, pieces=1)
     cost = _cost(json.dumps(config.to_dict(), sort_keys=True), tuple(sorted(recipe.objectives)))
@@ -98,15 +98,15 @@ def estimate_training(recipe: Recipe, *, materials: int, validation: int, datase
     half = recipe.precision == "bfloat16" or (recipe.precision == "auto" and device == "cuda")
     speed = SPEED[device, "bfloat16" if half else "float32"] * cores
     forward = cost.operations / speed
-    making = MAKING["distorted" if recipe.distortions else "ideal"] / (cores if device == "cpu" else 20)
-    trained = _FORWARD_AND_BACK * forward * (4 / 3 if recipe.recompute else 1) + making
+    making = MAKING["distorted" if recipe.augmentation else "ideal"] / (cores if device == "cpu" else 20)
+    trained = _FORWARD_AND_BACK * forward * (4 / 3 if recipe.activation_checkpointing else 1) + making
     looked_at = math.ceil(steps / recipe.validate_every) * min(validation, recipe.validation_rows)
     finishing = min(materials + validation, FINISHING_ROWS) if "targets" in recipe.objectives else 0
     seconds = _OPENING + steps * (_A_STEP + recipe.batch_size * trained) + (looked_at + finishing) * (forward + making)
-    micro = min(recipe.micro_batch or recipe.batch_size, recipe.batch_size)
+    micro = min(recipe.micro_batch_size or recipe.batch_size, recipe.batch_size)
     fixed = BASE_BYTES + _COPIES * 4 * cost.parameters + 2 * dataset_bytes
     fixed += recipe.batch_size * 2 * 4 * GRID.points
-    each = cost.kept_bytes * (0.6 if half else 1) * (0.3 if recipe.recompute else 1)
+    each = cost.kept_bytes * (0.6 if half else 1) * (0.3 if recipe.activation_checkpointing else 1)
     return _estimate(
         cost.parameters, steps, seconds, 2, fixed + each * micro, device,
         fixed=fixed, each=each, pieces=micro,
@@ -165,7 +165,7 @@ def _cost(config: str, objectives: tuple[str, ...]) -> ModelCost:
     held: list[torch.Tensor] = []
     try:
         # FCN+MLP looks at values while it runs, and is small.
-        with torch.device("cpu" if wanted["kind"] == "fcn-mlp" else "meta"):
+        with torch.device("cpu" if wanted["architecture"] == "fcn-mlp" else "meta"):
             model = config_to_model(ModelConfig.from_dict(wanted), torch.ones(len(load_element_features()), 200))
             inputs = ModelInput(
                 intensity=torch.ones(_PIECE, GRID.points),

@@ -42,7 +42,7 @@ class Fcn(Model):
 
     def embed(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
         """What is left of the pattern; windows that were not measured are taken for empty."""
-        scaled = scale_intensity(inputs.intensity, intensity_scale=self.config.intensity)
+        scaled = scale_intensity(inputs.intensity, intensity_scale=self.config.intensity_scale)
         return self.dropout(self.readout(self.blocks(hide_windows(scaled, inputs.hidden)))).flatten(1)
 
 

@@ -46,7 +46,7 @@ class FcnMlp(Model):
         Raises:
             FormulaError: an element is heavier than fermium, the last of the 100.
         """
-        scaled = scale_intensity(inputs.intensity, intensity_scale=self.config.intensity)
+        scaled = scale_intensity(inputs.intensity, intensity_scale=self.config.intensity_scale)
         pattern = self.blocks(hide_windows(scaled, inputs.hidden)).flatten(1)
         composition = self.composition_network(to_fraction_of_each(inputs.atomic_numbers, inputs.fractions))
         return self.joint_network(torch.cat([pattern, composition], dim=1))
