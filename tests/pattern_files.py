@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from xxact_core.errors import PatternError
+from xxact_core.patterns.pattern import Pattern
 from xxact_core.readers.read import read_pattern
 
 ANGLES = np.round(np.arange(10, 14, 0.02), 2)
 COUNTS = np.arange(1, ANGLES.size + 1)
+CU_MEAN = (2 * 1.5406 + 1.54443) / 3
 FLOATS = COUNTS.astype("<f4").tobytes()
 
 
@@ -22,6 +24,16 @@ def refused(data: bytes, code: str, pattern: str, *, name: str = "scan.xy") -> N
     with pytest.raises(PatternError, match=pattern) as refusal:
         read_pattern(data, name=name)
     assert refusal.value.code == code
+
+
+def assert_scan(pattern: Pattern, *, counts: np.ndarray = COUNTS, wavelength: float | None = None) -> None:
+    np.testing.assert_allclose(pattern.two_theta, ANGLES, atol=1e-6)
+    np.testing.assert_allclose(pattern.intensity, counts)
+    assert pattern.wavelength == (None if wavelength is None else pytest.approx(wavelength, abs=1e-6))
+
+
+def lines(numbers: np.ndarray, *, width: int) -> str:
+    return "".join(" ".join(map(str, numbers[at : at + width])) + "\n" for at in range(0, len(numbers), width))
 
 
 def xrdml(*, optics: str = "", ratio: float = 0.5, axis: str = "Gonio", head: str = "") -> str:
@@ -208,3 +220,39 @@ def cif_of_rock_salt(*, edge: float = 5.6402) -> str:
     loop = "loop_\n_atom_site_label\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n"
     atoms = "Na 0 0 0\nCl 0.5 0.5 0.5\n"
     return f"data_NaCl\n{cell}{angles}_symmetry_space_group_name_H-M 'F m -3 m'\n{loop}{atoms}"
+
+
+def two_scans(kind: str) -> bytes:  # noqa: PLR0911 - one a format
+    """A file of two equal scans."""
+    if kind == "ras":
+        scan = ras().removesuffix("*RAS_DATA_END\n")
+        return (scan + scan.removeprefix("*RAS_DATA_START\n") + "*RAS_DATA_END\n").encode()
+    if kind == "xrdml":
+        begin, end = xrdml().index("<scan "), xrdml().index("</scan>") + 7
+        return (xrdml()[:end] + xrdml()[begin:]).encode()
+    if kind == "rasx":
+        more = {name.replace("Data0", "Data1"): content for name, content in rasx().items() if "Data0" in name}
+        root = rasx()["root.xml"].replace(
+            b"</Root>",
+            b'<Data1><ContentHashList Name="Profile0.txt"/>'
+            b'<ContentHashList Name="MesurementConditions0.xml"/></Data1></Root>',
+        )
+        return archive({**rasx(), **more, "root.xml": root})
+    if kind == "cif":
+        return (powder_cif() + powder_cif().replace("data_scan", "data_second")).encode()
+    if kind == "uxd":
+        part = (
+            f"; range\n_DRIVE='COUPLED'\n_STEPSIZE=0.02\n_START=10.0\n_2THETA=10.0\n_COUNTS\n{lines(COUNTS, width=10)}"
+        )
+        head = "_FILEVERSION=2\n_SAMPLE='quartz'\n_ANODE='Cu'\n_WL1=1.5406\n_WL2=1.54443\n_STEPTIME=2\n"
+        return (head + part + part).encode()
+    if kind == "gsas":
+        bank = f"CONST {100 * ANGLES[0]} 2.0 0 0 FXYE\n"
+        rows = "".join(f"{100 * angle:.1f} {count}.0 1.0\n" for angle, count in zip(ANGLES, COUNTS, strict=True))
+        return f"title\nBANK 1 200 200 {bank}{rows}BANK 2 200 200 {bank}{rows}".encode()
+    return {
+        "raw_1": raw_1(scans=2),
+        "raw_1_old": raw_1(scans=2, repeated=False),
+        "raw_2": raw_2(scans=2),
+        "stoe": stoe_raw(scans=2),
+    }.get(kind, archive(brml(scans=2)))

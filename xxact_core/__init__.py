@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from xxact_core.processing.pipeline import Preparation
     from xxact_core.quantities import CRYSTAL_SYSTEMS
     from xxact_core.readers.read import read_pattern, read_scans
-    from xxact_core.readers.read_untrusted import read_foreign_pattern
+    from xxact_core.readers.read_untrusted import read_untrusted_pattern
     from xxact_core.search_match.identify import Identification, Identifier
     from xxact_core.shipped import example_path, shipped_path
     from xxact_core.training.config import Recipe, override
@@ -65,7 +65,7 @@ _PLACES = {
     "parse_formula": "compositions.formula",
     "put_on_grid": "processing.gridding",
     "read_dataset": "dataset.table",
-    "read_foreign_pattern": "readers.read_untrusted",
+    "read_untrusted_pattern": "readers.read_untrusted",
     "read_pattern": "readers.read",
     "read_scans": "readers.read",
     "recipe_by_name": "training.recipes",
@@ -108,9 +108,9 @@ __all__ = [
     "parse_formula",
     "put_on_grid",
     "read_dataset",
-    "read_foreign_pattern",
     "read_pattern",
     "read_scans",
+    "read_untrusted_pattern",
     "recipe_by_name",
     "reconstruct_pattern",
     "shipped_path",

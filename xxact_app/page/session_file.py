@@ -20,7 +20,7 @@ from xxact_app.ui.safe_text import safe_text
 from xxact_core.errors import InputError, PatternError, PreparationError, shorten
 from xxact_core.patterns.conversions import parse_wavelength
 from xxact_core.patterns.grid import GRID
-from xxact_core.readers.archives import read_members
+from xxact_core.readers.content import read_members
 
 logger = logging.getLogger(__name__)
 

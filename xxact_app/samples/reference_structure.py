@@ -12,7 +12,7 @@ import numpy as np
 from xxact_app.samples.sample import file_to_name, free_name, naming
 from xxact_core.errors import StructureError
 from xxact_core.patterns.conversions import two_theta_to_d
-from xxact_core.simulation.cif_reading import read_foreign_cif
+from xxact_core.simulation.cif_reading import read_untrusted_cif
 from xxact_core.simulation.reference_lines import ReferenceLines
 
 _ATOMS = re.compile(rb"^\s*_atom_site_(?:fract_x|cartn_x|label)\b", re.MULTILINE | re.IGNORECASE)
@@ -45,7 +45,7 @@ def read_reference(file: str, content: bytes, *, taken: Collection[str]) -> Refe
     """
     name = file_to_name(file)
     with naming(name, as_=StructureError, code="E_STRUCTURE"):
-        lines = read_foreign_cif(content, name=name)
+        lines = read_untrusted_cif(content, name=name)
     key = f"cif-{hashlib.sha256(content).hexdigest()[:16]}"
     return Reference(key, free_name(name, taken), file, lines, content)
 

@@ -15,7 +15,7 @@ from typing import Literal
 from xxact_app.ui.safe_text import safe_text
 from xxact_core.errors import InputError, PatternError
 from xxact_core.patterns.pattern import Pattern
-from xxact_core.readers.read_untrusted import prepare_reading, read_foreign_pattern
+from xxact_core.readers.read_untrusted import prepare_reading, read_untrusted_pattern
 from xxact_core.shipped import EXAMPLES, shipped_path
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def read_sample(file: str, content: bytes, *, number: int, taken: Collection[str
     """
     name = file_to_name(file)
     with naming(name, as_=PatternError, code="E_FORMAT"):
-        pattern = read_foreign_pattern(content, name=name)
+        pattern = read_untrusted_pattern(content, name=name)
     return Sample(
         f"{hashlib.sha256(content).hexdigest()[:16]}-{number}", free_name(name, taken), file, pattern, content
     )
@@ -87,7 +87,7 @@ def read_scan(sample: Sample, *, scan: int | Literal["sum"]) -> Sample:
     Raises:
         PatternError: there is no such scan, or the scans do not share their angles.
     """
-    pattern = read_foreign_pattern(sample.content, name=sample.pattern.name, scan=scan)
+    pattern = read_untrusted_pattern(sample.content, name=sample.pattern.name, scan=scan)
     return replace(sample, pattern=pattern, scan=scan)
 
 

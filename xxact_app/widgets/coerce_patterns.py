@@ -17,9 +17,9 @@ from xxact_app.ui.safe_text import safe_text
 from xxact_core.errors import PatternError, shorten
 from xxact_core.patterns.conversions import parse_wavelength
 from xxact_core.patterns.pattern import Pattern
-from xxact_core.readers.axis_titles import axis_of_header
-from xxact_core.readers.points import MeasuredPoints, points_to_pattern
-from xxact_core.readers.read_untrusted import read_foreign_pattern
+from xxact_core.readers.measured_points import MeasuredPoints, points_to_pattern
+from xxact_core.readers.read_untrusted import read_untrusted_pattern
+from xxact_core.readers.text_table import axis_of_header
 
 AXIS_NAMES = ("two_theta", "twotheta", "2theta", "2θ", "tth", "ttheta", "q", "d", "d_spacing")
 """What a coordinate of an xarray object is called when it is the axis of a pattern, whatever its case."""
@@ -72,7 +72,7 @@ def _patterns_of(thing: object, *, wavelength: float | None) -> Iterator[tuple[s
     elif isinstance(thing, Pattern):
         yield thing.name, thing if wavelength is None else replace(thing, wavelength=wavelength)
     elif isinstance(thing, str | Path):
-        yield Path(thing).name, read_foreign_pattern(thing, wavelength=wavelength)
+        yield Path(thing).name, read_untrusted_pattern(thing, wavelength=wavelength)
     else:
         yield "pattern", points_to_pattern(_arrays_to_points(thing), name="pattern", wavelength=wavelength)
 

@@ -50,7 +50,7 @@ def identify(  # noqa: PLR0913 - a command has as many options as there are thin
     """Which known materials a pattern agrees with, and whether one of them is enough."""
     from xxact_core.patterns.gridded_files import read_gridded
     from xxact_core.readers.read import parse_scan
-    from xxact_core.readers.read_untrusted import read_foreign_pattern
+    from xxact_core.readers.read_untrusted import read_untrusted_pattern
     from xxact_core.search_match.database import check_elements
     from xxact_core.search_match.identify import Identifier
 
@@ -61,7 +61,7 @@ def identify(  # noqa: PLR0913 - a command has as many options as there are thin
     symbols, chosen = _elements(elements, formula), parse_scan(scan)
     if symbols is not None:
         check_elements(symbols)  # before seconds are spent on the table
-    pattern = read_gridded(file) if prepared else read_foreign_pattern(file, scan=chosen)
+    pattern = read_gridded(file) if prepared else read_untrusted_pattern(file, scan=chosen)
     try:
         found = Identifier.load(table, cache=cache).identify(
             pattern, elements=symbols, wavelength=wavelength, count=count, tell=tell

@@ -226,7 +226,7 @@ def predict(
     from xxact_core.processing.pipeline import Preparation, read_preparation
     from xxact_core.processing.steps import ToCopper
     from xxact_core.readers.read import parse_scan
-    from xxact_core.readers.read_untrusted import prepare_reading, read_foreign_pattern
+    from xxact_core.readers.read_untrusted import prepare_reading, read_untrusted_pattern
     from xxact_core.search_match.identify import Identifier
 
     parse_composition(formula)  # a bad formula is told once, not for every file
@@ -238,7 +238,7 @@ def predict(
     answers: list[dict[str, Any]] = []
     for file in files:
         try:
-            pattern = read_foreign_pattern(file, wavelength=length, scan=chosen)
+            pattern = read_untrusted_pattern(file, wavelength=length, scan=chosen)
             gridded = steps.apply(pattern, override_coverage=override_coverage).gridded
             prediction = predictor.predict(gridded, formula)
             if identifier is not None:

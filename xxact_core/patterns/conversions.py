@@ -45,7 +45,7 @@ Source: pymatgen.analysis.diffraction.xrd.WAVELENGTHS (release 2026.10), the sim
 CU_K_ALPHA = WAVELENGTHS["CuKa"]
 """Wavelength of the shared grid [Å]. Source: XxaCT-NN section 3.3 (Cu Kα, pymatgen's value)."""
 
-SHORTEST, LONGEST = 0.1, 5.0
+MIN_WAVELENGTH, MAX_WAVELENGTH = 0.1, 5.0
 """Wavelengths of x-ray powder work [Å]; `Pattern` holds the same limits."""
 
 AxisKind = Literal["two_theta", "theta", "two_theta_radians", "theta_radians", "q", "q_per_nm", "d"]
@@ -77,15 +77,16 @@ def parse_wavelength(text: str | float) -> float:
         match = re.fullmatch(r"([0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)\s*(?:å|a|angstroms?)?", plain.lower())
         if match is None:
             msg = (
-                f"wavelength {shorten(text, limit=40)!r} is not known; expected a number in Å ({SHORTEST}-{LONGEST:g}) "
-                f"or one of {', '.join(WAVELENGTHS)}"
+                f"wavelength {shorten(text, limit=40)!r} is not known; expected a number in Å "
+                f"({MIN_WAVELENGTH}-{MAX_WAVELENGTH:g}) or one of {', '.join(WAVELENGTHS)}"
             )
             raise WavelengthError(msg, code="E_WAVELENGTH")
         value = float(match[1].replace(",", "."))
     else:
         value = float(text)
-    if not (math.isfinite(value) and SHORTEST <= value <= LONGEST):
-        msg = f"wavelength {value:g} Å is outside {SHORTEST}-{LONGEST:g} Å; 1 Å is 0.1 nm, Cu Kα is {CU_K_ALPHA} Å"
+    if not (math.isfinite(value) and MIN_WAVELENGTH <= value <= MAX_WAVELENGTH):
+        expected = f"{MIN_WAVELENGTH}-{MAX_WAVELENGTH:g} Å"
+        msg = f"wavelength {value:g} Å is outside {expected}; 1 Å is 0.1 nm, Cu Kα is {CU_K_ALPHA} Å"
         raise WavelengthError(msg, code="E_WAVELENGTH")
     return value
 

@@ -12,8 +12,8 @@ import numpy as np
 from xxact_core.errors import PatternError, PreparationError, RecipeError, WavelengthError
 from xxact_core.patterns.conversions import (
     CU_K_ALPHA,
-    LONGEST,
-    SHORTEST,
+    MAX_WAVELENGTH,
+    MIN_WAVELENGTH,
     WAVELENGTHS,
     AxisKind,
     axis_to_two_theta,
@@ -132,7 +132,7 @@ class ToCopper(Step):
 
     NAME: ClassVar[str] = "to_copper"
     BEFORE: ClassVar[tuple[str, ...]] = ("strip_kalpha2", "put_on_grid")
-    LIMITS: ClassVar[Mapping[str, tuple[float, float]]] = {"wavelength": (SHORTEST, LONGEST)}
+    LIMITS: ClassVar[Mapping[str, tuple[float, float]]] = {"wavelength": (MIN_WAVELENGTH, MAX_WAVELENGTH)}
 
     def __post_init__(self) -> None:
         """Names of wavelengths become numbers; `WavelengthError` lists the names."""

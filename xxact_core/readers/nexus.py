@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import io
 import posixpath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import h5py
 import numpy as np
 
 from xxact_core.errors import PatternError, shorten
-from xxact_core.readers.points import AxisKind, MeasuredPoints, choose_scans, note_scans
-from xxact_core.readers.scan_metadata import scan_facts
-from xxact_core.readers.wavelengths import doublet_wavelength, refuse_neutrons
+from xxact_core.plain_hdf5 import NotPlainError, check_dataset, walk
+from xxact_core.readers.content import MAX_POINTS
+from xxact_core.readers.measured_points import (
+    AxisKind,
+    MeasuredPoints,
+    doublet_wavelength,
+    note_scans,
+    plausible_wavelength,
+    refuse_neutrons,
+    scan_metadata,
+    select_scans,
+)
 
-if TYPE_CHECKING:
-    import h5py
-
-MOST_POINTS = 500_000
-_LONGEST_WAY = 32
-"""Groups that name the next as their default, one after another; a ring of them has no end."""
+_MAX_DEFAULTS = 32
+"""Groups that each name the next one as their default; a ring of them has no end."""
 
 _TWO_THETA = frozenset({"two_theta", "twotheta", "2theta", "2th", "tth", "ttheta", "polar_angle", "2_theta"})
 _SIGNALS = frozenset({"intensity", "intensities", "counts", "i", "data"})
@@ -28,25 +34,22 @@ _WAVELENGTH_TIMES_ENERGY = 12.398419843
 """h c [Å keV]. Source: CODATA 2018, exact by definition."""
 
 _DAMAGE = (OSError, RuntimeError, LookupError, TypeError, ValueError, OverflowError)
-"""What h5py raises of a damaged file, depending on where it is damaged; some it does not survive, or loops over."""
+"""What h5py raises for a damaged file, depending on the place of the damage; some files crash it or never end."""
 
 
 def read_nexus(data: bytes, *, name: str, scan: int | None = 0) -> list[MeasuredPoints]:
-    """Points of the chosen curve over 2θ, q or d of an HDF5 file, or of all; the first is the file's default.
+    """Points of one curve over 2θ, q or d of an HDF5 file, or of all for `scan=None`; the default of the file is first.
 
     A curve is a group of class NXdata, one with the attribute `signal`, or one that has a `two_theta` beside an
-    `intensity`; its signal and axis are one-dimensional.
-    Only what is in the file itself is looked at: links to other files, virtual data sets and data kept outside are as
-    if they were not there. To be called under `guarded_reading` alone.
+    `intensity`; its signal and axis are one-dimensional. Only content of the file itself is read: links to other files,
+    virtual datasets and external data are ignored. Called only in the sandbox process of `read_untrusted`, because a
+    damaged file can crash the HDF5 library.
 
     Raises:
         PatternError: damaged (E_TRUNCATED), no such curve or another axis (E_FORMAT, E_AXIS), neutrons (E_RADIATION),
-            more points than the limit (E_TOO_LARGE), too many members, or data that cannot be what they say (E_FORMAT).
+            more points than `MAX_POINTS` (E_TOO_LARGE), too many members, or a dataset that declares more than it can
+            hold (E_FORMAT).
     """
-    import h5py  # noqa: PLC0415 - slow, and few patterns are HDF5
-
-    from xxact_core.plain_hdf5 import NotPlainError, walk  # noqa: PLC0415 - it loads h5py
-
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
             members = {path: item for path, item in walk(file) if item is not None and _is_inside(item)}
@@ -56,7 +59,7 @@ def read_nexus(data: bytes, *, name: str, scan: int | None = 0) -> list[Measured
             curves = _find_curves(members, name=name)
             return [
                 _curve_to_points(curves[index], members, name=name, scans=len(curves), scan=scan)
-                for index in choose_scans(scan, count=len(curves), name=name)
+                for index in select_scans(scan, count=len(curves), name=name)
             ]
     except NotPlainError as error:
         msg = f"{name}: {shorten(error)}; expected a file of patterns"
@@ -64,7 +67,7 @@ def read_nexus(data: bytes, *, name: str, scan: int | None = 0) -> list[Measured
     except PatternError:
         raise
     except _DAMAGE as error:
-        msg = f"{name}: the HDF5 file is damaged or uses filters that are not known here ({shorten(error, limit=60)})"
+        msg = f"{name}: the HDF5 file is damaged or uses unknown filters ({shorten(error, limit=60)})"
         raise PatternError(msg, code="E_TRUNCATED") from None
 
 
@@ -76,11 +79,9 @@ def _find_curves(
     members: dict[str, h5py.Group | h5py.Dataset], *, name: str
 ) -> list[tuple[h5py.Dataset, h5py.Dataset]]:
     """Pairs of signal and axis, that of the default group first."""
-    import h5py  # noqa: PLC0415 - slow, and few patterns are HDF5
-
     groups = [item for item in members.values() if isinstance(item, h5py.Group) and _is_data(item)]
     default = members["/"]
-    for _ in range(_LONGEST_WAY):
+    for _ in range(_MAX_DEFAULTS):
         following = members.get(posixpath.join(default.name, _words(default.attrs.get("default", ""))[0]))
         if not isinstance(following, h5py.Group):
             break
@@ -96,10 +97,10 @@ def _find_curves(
         else:
             curves.append((signal, axis))
     if not curves:
-        told = shorten("; ".join(others[:2]) or "no group of class NXdata", limit=100)
+        reason = shorten("; ".join(others[:2]) or "no group of class NXdata", limit=100)
         msg = (
-            f"{name}: an HDF5 file without a one-dimensional pattern ({told}); maps and images are not read, and links "
-            f"to other files not followed"
+            f"{name}: an HDF5 file without a one-dimensional pattern ({reason}); maps and images are not read, and "
+            f"links to other files not followed"
         )
         raise PatternError(msg, code="E_FORMAT")
     return curves
@@ -113,9 +114,7 @@ def _is_data(group: h5py.Group) -> bool:
 def _signal_and_axis(
     group: h5py.Group, members: dict[str, h5py.Group | h5py.Dataset]
 ) -> tuple[h5py.Dataset | None, h5py.Dataset | None]:
-    """The data set that is the signal, and that of its last axis; named by the group, or in old files by themselves."""
-    import h5py  # noqa: PLC0415 - slow, and few patterns are HDF5
-
+    """The dataset of the signal and that of its last axis; named by the group, or in old files marked themselves."""
     sets: dict[str, h5py.Dataset] = {}
     for key in group:
         link = group.get(key, getlink=True)
@@ -144,11 +143,11 @@ def _curve_to_points(
     scan: int | None,
 ) -> MeasuredPoints:
     signal, axis = curve
-    if signal.size > MOST_POINTS:
-        msg = f"{name}: {shorten(signal.name, limit=60)!r} holds {signal.size} points; expected at most {MOST_POINTS}"
+    if signal.size > MAX_POINTS:
+        msg = f"{name}: {shorten(signal.name, limit=60)!r} holds {signal.size} points; expected at most {MAX_POINTS}"
         raise PatternError(msg, code="E_TOO_LARGE")
     if signal.dtype.kind not in "iuf" or axis.dtype.kind not in "iuf":
-        msg = f"{name}: {shorten(signal.name, limit=60)!r} holds no numbers; expected a pattern"
+        msg = f"{name}: {shorten(signal.name, limit=60)!r} does not hold numbers; expected a pattern"
         raise PatternError(msg, code="E_FORMAT")
     kind, factor = _axis_kind(axis, name=name)
     alpha_2 = _number(members, "k_alpha_two")
@@ -160,7 +159,7 @@ def _curve_to_points(
         kind=kind,
         wavelength=_wavelength(members, alpha_2=alpha_2, ratio=ratio),
         warnings=note_scans(scan, count=scans),
-        metadata=scan_facts(
+        metadata=scan_metadata(
             anode=_first_text(members, "xray_tube_material"),
             alpha_2=alpha_2,
             ratio=ratio,
@@ -173,7 +172,7 @@ def _curve_to_points(
 
 
 def _axis_kind(axis: h5py.Dataset, *, name: str) -> tuple[AxisKind, float]:
-    """What the axis is, from its name, and the factor from its unit to [deg], [Å⁻¹] or [Å]."""
+    """Kind of the axis from its name, and the factor from its unit to [deg], [Å⁻¹] or [Å]."""
     title = axis.name.rpartition("/")[2].lower()
     unit = _words(axis.attrs.get("units", ""))[0].lower()
     if title in _TWO_THETA:
@@ -187,23 +186,21 @@ def _axis_kind(axis: h5py.Dataset, *, name: str) -> tuple[AxisKind, float]:
 def _wavelength(
     members: dict[str, h5py.Group | h5py.Dataset], *, alpha_2: float | None, ratio: float | None
 ) -> float | None:
-    """Kα1 and Kα2 of a tube, else the one wavelength or photon energy that is written."""
+    """Wavelength [Å] from Kα1 and Kα2 of a tube, else from the one wavelength or photon energy in the file."""
     if (alpha_1 := _number(members, "k_alpha_one")) is not None:
         return doublet_wavelength(alpha_1, alpha_2, ratio=ratio)
     for key in ("wavelength", "incident_wavelength"):
         factor = _LENGTHS.get(_unit(members, key))
         if factor and (length := _number(members, key)) is not None:
-            return doublet_wavelength(length * factor, None)
+            return plausible_wavelength(length * factor)
     for key in ("energy", "incident_energy"):
         factor = _ENERGIES.get(_unit(members, key))
         if factor and (energy := _number(members, key)):
-            return doublet_wavelength(_WAVELENGTH_TIMES_ENERGY / (energy * factor), None)
+            return plausible_wavelength(_WAVELENGTH_TIMES_ENERGY / (energy * factor))
     return None
 
 
 def _find(members: dict[str, h5py.Group | h5py.Dataset], end: str) -> h5py.Dataset | None:
-    import h5py  # noqa: PLC0415 - slow, and few patterns are HDF5
-
     found = (item for path, item in members.items() if path.endswith(f"/{end}") and isinstance(item, h5py.Dataset))
     return next((item for item in found if item.size == 1), None)
 
@@ -223,12 +220,8 @@ def _first_text(members: dict[str, h5py.Group | h5py.Dataset], end: str) -> str 
     return None if item is None else _text(item)
 
 
-def _read(item: h5py.Dataset) -> Any:  # noqa: ANN401 - what HDF5 holds: numbers or text, one or many
-    """Values of a data set that can be what it says."""
-    import h5py  # noqa: PLC0415 - slow, and few patterns are HDF5
-
-    from xxact_core.plain_hdf5 import check_dataset  # noqa: PLC0415 - it loads h5py
-
+def _read(item: h5py.Dataset) -> Any:  # noqa: ANN401 - HDF5 holds numbers or text, one or many
+    """Values of a dataset, after a check that it can hold what it declares."""
     check_dataset(item, more_filters=[h5py.h5z.FILTER_LZF])
     return item[()]
 
@@ -238,7 +231,7 @@ def _text(item: h5py.Group | h5py.Dataset) -> str:
 
 
 def _words(value: object) -> list[str]:
-    """Texts of an attribute or data set: one or several, in bytes or characters; `[""]` for none."""
+    """Texts of an attribute or dataset: one or several, in bytes or characters; `[""]` for none."""
     items = np.asarray(value).reshape(-1)
     texts = [item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in items]
     return texts or [""]

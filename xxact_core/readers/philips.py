@@ -8,17 +8,21 @@ import struct
 import numpy as np
 
 from xxact_core.errors import PatternError, shorten
-from xxact_core.readers.fixed_step import even_points, read_numbers
-from xxact_core.readers.points import MeasuredPoints, choose_scans
-from xxact_core.readers.scan_metadata import scan_facts
-from xxact_core.readers.wavelengths import doublet_wavelength
+from xxact_core.readers.content import parse_counts, parse_number
+from xxact_core.readers.measured_points import (
+    MeasuredPoints,
+    count_even_points,
+    doublet_wavelength,
+    scan_metadata,
+    select_scans,
+)
 
 _DATA_START = {b"V3RD": 250, b"V5RD": 810}
 _ANODES = ("Cu", "Mo", "Fe", "Cr")
 _ANODE_AT, _WAVELENGTHS_AT, _SAMPLE_AT, _RANGE_AT = 85, 94, 146, 214
-"""Places in the header of .rd files: anode (a byte), Kα1, Kα2 and their ratio, sample, and step, start, stop.
+"""Offsets in the header of .rd files: anode (a byte), Kα1, Kα2 and their ratio, sample, and step, start, stop.
 
-Source: the layout as xylib and PyXRD read it; counts are stored as ten times their root, in 16 bits.
+Source: the layout as xylib and PyXRD read it; counts are stored as ten times their square root, in 16 bits.
 """
 
 
@@ -28,15 +32,15 @@ def read_philips_rd(data: bytes, *, name: str, scan: int | None = 0) -> list[Mea
     Raises:
         PatternError: the file is cut off (E_TRUNCATED) or its header gives no range of angles (E_FORMAT).
     """
-    choose_scans(scan, count=1, name=name)
+    select_scans(scan, count=1, name=name)
     begin = _DATA_START[data[:4]]
     if len(data) < begin:
-        msg = f"{name}: the Philips file is cut off; expected a header of {begin} bytes, {len(data)} are there"
+        msg = f"{name}: the Philips file is cut off; expected a header of {begin} bytes, the file has {len(data)}"
         raise PatternError(msg, code="E_TRUNCATED")
     step, start, stop = struct.unpack_from("<3d", data, _RANGE_AT)
-    points = even_points(start, step, stop, name=name)
+    points = count_even_points(start, step, stop, name=name)
     if begin + 2 * points > len(data):
-        msg = f"{name}: the Philips file is cut off; its header says {points} points, {len(data)} bytes are there"
+        msg = f"{name}: the Philips file is cut off; its header says {points} points, the file has {len(data)} bytes"
         raise PatternError(msg, code="E_TRUNCATED")
     packed = np.frombuffer(data, dtype="<u2", count=points, offset=begin).astype(np.float64)
     alpha_1, alpha_2, ratio = struct.unpack_from("<3d", data, _WAVELENGTHS_AT)
@@ -47,7 +51,7 @@ def read_philips_rd(data: bytes, *, name: str, scan: int | None = 0) -> list[Mea
             intensity=packed**2 / 100,
             format="Philips RD",
             wavelength=doublet_wavelength(alpha_1, alpha_2, ratio=ratio),
-            metadata=scan_facts(
+            metadata=scan_metadata(
                 anode=_ANODES[anode] if anode < len(_ANODES) else None,
                 alpha_2=alpha_2,
                 ratio=ratio,
@@ -61,28 +65,30 @@ def read_philips_udf(text: str, *, name: str, scan: int | None = 0) -> list[Meas
     """Points of a Philips .udf file: lines `key, value,/`, then `RawScan` and the counts.
 
     Raises:
-        PatternError: no range of angles (E_FORMAT), fewer counts than it says (E_TRUNCATED), or something else than a
-            count (E_VALUES).
+        PatternError: no range of angles (E_FORMAT), fewer counts than the header says (E_TRUNCATED), or a count that is
+            not a number (E_VALUES).
     """
-    choose_scans(scan, count=1, name=name)
+    select_scans(scan, count=1, name=name)
     header, begun, body = text.partition("RawScan")
     keys = dict(re.findall(r"^(\w+)\s*,(.*?),?\s*/?\s*$", header, re.MULTILINE))
-    limits = [_float(part) for part in keys.get("DataAngleRange", "").split(",")]
-    step = _float(keys.get("ScanStepSize", ""))
+    limits = [parse_number(part) for part in keys.get("DataAngleRange", "").split(",")]
+    step = parse_number(keys.get("ScanStepSize", ""))
     if not begun or len(limits) != 2 or None in limits or step is None:  # noqa: PLR2004 - start and stop
         msg = f"{name}: the UDF file has no range of angles; expected DataAngleRange, ScanStepSize and RawScan"
         raise PatternError(msg, code="E_FORMAT")
     start, stop = (limit or 0.0 for limit in limits)
-    points = even_points(start, step, stop, name=name)
-    counts = read_numbers(body.partition("/")[0], points=points, name=name)
-    alpha_1, alpha_2, ratio = (_float(keys.get(key, "")) for key in ("LabdaAlpha1", "LabdaAlpha2", "RatioAlpha21"))
+    points = count_even_points(start, step, stop, name=name)
+    counts = parse_counts(body.partition("/")[0], points=points, name=name)
+    alpha_1, alpha_2, ratio = (
+        parse_number(keys.get(key, "")) for key in ("LabdaAlpha1", "LabdaAlpha2", "RatioAlpha21")
+    )
     return [
         MeasuredPoints(
             positions=start + step * np.arange(points),
             intensity=counts,
             format="Philips UDF",
             wavelength=doublet_wavelength(alpha_1, alpha_2, ratio=ratio),
-            metadata=scan_facts(
+            metadata=scan_metadata(
                 anode=keys.get("Anode"),
                 alpha_2=alpha_2,
                 ratio=ratio,
@@ -91,8 +97,3 @@ def read_philips_udf(text: str, *, name: str, scan: int | None = 0) -> list[Meas
             ),
         )
     ]
-
-
-def _float(text: str) -> float | None:
-    match = re.fullmatch(r"\s*([0-9]+\.?[0-9]*)\s*", text)
-    return float(match[1]) if match else None

@@ -7,11 +7,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from xxact_core.errors import PatternError, WavelengthError, shorten
-from xxact_core.patterns.conversions import parse_wavelength
-from xxact_core.readers.points import AxisKind, MeasuredPoints, choose_scans
-from xxact_core.readers.scan_metadata import scan_facts
-from xxact_core.readers.wavelengths import refuse_neutrons, wavelength_in_text
+from xxact_core.errors import PatternError, shorten
+from xxact_core.readers.measured_points import (
+    AxisKind,
+    MeasuredPoints,
+    plausible_wavelength,
+    refuse_neutrons,
+    scan_metadata,
+    select_scans,
+    wavelength_in_text,
+)
 
 _TOKEN = re.compile(
     r"""(?P<text>^;(?:.|\n)*?\n;(?=\s|$))|(?P<comment>\#[^\n]*)|(?P<quoted>'(?:[^'\n]|'(?=\S))*'|"(?:[^"\n]|"(?=\S))*")"""
@@ -26,7 +31,10 @@ _INTENSITIES = (
     "_pd_meas_intensity_net",
     "_pd_proc_intensity_net",
 )
-"""Measured columns, best first; calculated ones are never read. Source: IUCr powder dictionary (cif_pow) 1.0."""
+"""Measured columns in order of preference; calculated ones are never read.
+
+Source: IUCr powder dictionary (cif_pow) 1.0.
+"""
 
 _NUMBER = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?:\([0-9]+\))?")
 
@@ -39,24 +47,24 @@ class _Block:
 
 
 def read_powder_cif(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoints]:
-    r"""Points of the chosen data block among those that hold a measured pattern, or of all.
+    r"""Points of one data block among those with a measured pattern, or of all for `scan=None`.
 
-    Angles are, best first, the corrected ones, the scanned ones, or an even range from minimum to maximum; a d axis is
-    read where no angles are given. The wavelength is the block's, or the only one of the file; a doublet gives its
-    weighted mean, a radiation type such as `Cu K\a` the named wavelength.
+    Angles are, in order of preference, the corrected ones, the scanned ones, or an even range from minimum to maximum;
+    a d axis is read where no angles are given. The wavelength is that of the block, or the only one in the file; a
+    doublet gives its weighted mean, a radiation type such as `Cu K\a` the named wavelength.
 
     Raises:
         PatternError: no powder pattern in the file (E_FORMAT), neutrons (E_RADIATION), a time-of-flight axis (E_AXIS),
-            a loop that is cut off (E_TRUNCATED), or a value that is no number (E_VALUES).
+            a loop that is cut off (E_TRUNCATED), or a value that is not a number (E_VALUES).
     """
     blocks = _read_blocks(text, name=name)
     powder = [block for block in blocks if any(_has_pattern(loop) for loop in block.loops)]
     if not powder:
-        msg = f"{name}: a CIF without a measured powder pattern (no loop of {_INTENSITIES[1]} or its kin)"
+        msg = f"{name}: a CIF without a measured powder pattern (no loop with {_INTENSITIES[1]} or an equivalent)"
         raise PatternError(msg, code="E_FORMAT")
     return [
         _block_to_points(powder[index], blocks, name=name, scan=scan, scans=len(powder), text=text)
-        for index in choose_scans(scan, count=len(powder), name=name)
+        for index in select_scans(scan, count=len(powder), name=name)
     ]
 
 
@@ -78,7 +86,7 @@ def _block_to_points(
     if scan == 0 and scans > 1:
         notes.append(f"holds {scans} patterns; the first was read ({shorten(block.name, limit=60)})")
     anode = re.match(r"([A-Z][a-z]?)\b", block.items.get("_diffrn_radiation_type", ""))
-    facts = scan_facts(anode=anode[1] if anode else None, scans=scans)
+    metadata = scan_metadata(anode=anode[1] if anode else None, scans=scans)
     return MeasuredPoints(
         positions=positions[given],
         intensity=intensity[given],
@@ -87,16 +95,16 @@ def _block_to_points(
         wavelength=_wavelength(blocks, block),
         places=np.flatnonzero(given) + 1,
         warnings=tuple(notes),
-        metadata={**facts, "block": shorten(block.name)},
+        metadata={**metadata, "block": shorten(block.name)},
     )
 
 
 def _read_blocks(text: str, *, name: str) -> list[_Block]:
-    """Data blocks with their items and loops; values keep their text, quotes and semicolons taken off."""
+    """Data blocks with their items and loops; values are texts without their quotes and semicolons."""
     blocks = [_Block("")]
     tags: list[str] | None = None
     values: list[str] = []
-    waiting = ""
+    item = ""
 
     def close() -> None:
         nonlocal tags, values
@@ -111,11 +119,11 @@ def _read_blocks(text: str, *, name: str) -> list[_Block]:
         kind, word = match.lastgroup, match[0]
         if kind == "comment":
             continue
-        lower = _plain_name(word) if kind == "word" else ""
+        lower = _normalise_name(word) if kind == "word" else ""
         if lower.startswith(("data_", "save_", "global_")):
             close()
             blocks.append(_Block(word[5:]))
-            waiting = ""
+            item = ""
         elif lower == "loop_":
             close()
             tags = []
@@ -124,18 +132,18 @@ def _read_blocks(text: str, *, name: str) -> list[_Block]:
                 tags.append(lower)
             else:
                 close()
-                waiting = lower
+                item = lower
         elif tags is not None:
             values.append(word if kind == "word" else word[1:-1].strip("\n;"))
-        elif waiting:
-            blocks[-1].items[waiting] = word if kind == "word" else word[1:-1].strip("\n;")
-            waiting = ""
+        elif item:
+            blocks[-1].items[item] = word if kind == "word" else word[1:-1].strip("\n;")
+            item = ""
     close()
     return blocks
 
 
-def _plain_name(word: str) -> str:
-    """A word in lower case, the point in names of newer dictionaries (`_pd_meas.2theta_scan`) as in older ones."""
+def _normalise_name(word: str) -> str:
+    """The word in lower case; names of newer dictionaries (`_pd_meas.2theta_scan`) written as in older ones."""
     return word.lower().replace(".", "_") if word.startswith("_") else word.lower()
 
 
@@ -178,19 +186,21 @@ def _check_count(block: _Block, *, points: int, name: str) -> None:
         block.items[tag] for tag in ("_pd_meas_number_of_points", "_pd_proc_number_of_points") if tag in block.items
     }
     if stated and all(count.isdecimal() for count in stated) and str(points) not in stated:
-        msg = f"{name}: the loop holds {points} points, the file says {' or '.join(sorted(stated))[:40]}: it is cut off"
+        msg = (
+            f"{name}: the loop holds {points} points, the file states {' or '.join(sorted(stated))[:40]}: it is cut off"
+        )
         raise PatternError(msg, code="E_TRUNCATED")
 
 
 def _numbers(values: list[str], *, name: str, tag: str) -> np.ndarray:
-    """Numbers without their uncertainties `(12)`; NaN for the CIF's own `.` and `?`."""
+    """Numbers without their uncertainties `(12)`; NaN for the CIF values `.` and `?`."""
     numbers = np.full(len(values), np.nan)
     for index, text in enumerate(values):
         if text in {".", "?"}:
             continue
         match = _NUMBER.fullmatch(text)
         if match is None or not np.isfinite(float(match[1])):
-            msg = f"{name}, {tag} row {index + 1}: {shorten(text, limit=40)!r} is no finite number"
+            msg = f"{name}, {tag} row {index + 1}: {shorten(text, limit=40)!r} is not a finite number"
             raise PatternError(msg, code="E_VALUES")
         numbers[index] = float(match[1])
     return numbers
@@ -223,7 +233,4 @@ def _block_wavelength(block: _Block) -> float | None:
 
 def _one_wavelength(text: str) -> float | None:
     match = _NUMBER.fullmatch(text)
-    try:
-        return parse_wavelength(match[1]) if match else None
-    except WavelengthError:
-        return None
+    return plausible_wavelength(float(match[1])) if match else None

@@ -1,4 +1,4 @@
-"""Files of others → patterns, parsed in a process of their own that is stopped where it takes too much."""
+"""Untrusted files → patterns, parsed in a separate process within limits on CPU time and memory."""
 
 from __future__ import annotations
 
@@ -10,68 +10,66 @@ import numpy as np
 from xxact_core.errors import PatternError, WavelengthError
 from xxact_core.patterns.conversions import parse_wavelength
 from xxact_core.patterns.pattern import Pattern
-from xxact_core.readers.source import MOST_BYTES, read_source
-from xxact_core.sandbox.process import GuardedProcesses
+from xxact_core.readers.content import MAX_BYTES, read_source
+from xxact_core.sandbox.process import SandboxProcesses
 
-LONGEST = 20.0
-"""Seconds of processor time that reading one file may take; a scan of a laboratory takes a hundredth of one."""
+MAX_CPU_SECONDS = 20.0
+"""CPU time that reading one file may take [s]; a laboratory scan takes a hundredth of a second."""
 
-PROCESSES = GuardedProcesses("xxact_core.readers.worker")
+PROCESSES = SandboxProcesses("xxact_core.readers.worker")
 
 
-def read_foreign_pattern(
+def read_untrusted_pattern(
     source: bytes | str | Path,
     *,
     name: str | None = None,
     wavelength: str | float | None = None,
     scan: int | Literal["sum"] = 0,
-    seconds: float = LONGEST,
+    seconds: float = MAX_CPU_SECONDS,
 ) -> Pattern:
-    """The pattern in a file that came from somewhere else; like `readers.read_pattern`, in a process under limits.
+    """Read a pattern from a file of unknown origin: `read.read_pattern` in a separate process within limits.
 
-    The process waits for the next file, so that all but the first cost a few milliseconds more than reading here. It
-    is ended where it takes more than `seconds` of processor time, three times that by the clock, or more memory than
-    `reading_worker.MOST_MEMORY`; the next file gets a new one. What comes back is plain numbers and text, checked like
-    any pattern. Threads may call this at the same time.
+    The process is kept for the next file, so that every file but the first costs only a few milliseconds more than
+    reading it in this process. It is killed when it exceeds `seconds` of CPU time, three times that of wall time, or
+    the memory limit `sandbox.framing.MAX_MEMORY`; the next file gets a new one. Its answer is plain numbers and text,
+    checked like any pattern. Thread-safe.
 
     Raises:
-        PatternError: as `read_pattern` does, and where the process had to be ended, or broke off (E_LIMIT).
+        PatternError: as `read_pattern`, and if the process was killed or crashed (E_LIMIT).
         WavelengthError: `wavelength` is not within 0.1-5 Å.
         OSError: the path cannot be opened.
     """
-    (pattern,) = read_foreign_scans(source, name=name, wavelength=wavelength, scan=scan, seconds=seconds)
+    (pattern,) = read_untrusted_scans(source, name=name, wavelength=wavelength, scan=scan, seconds=seconds)
     return pattern
 
 
-def read_foreign_scans(
+def read_untrusted_scans(
     source: bytes | str | Path,
     *,
     name: str | None = None,
     wavelength: str | float | None = None,
     scan: int | Literal["sum"] | None = None,
-    seconds: float = LONGEST,
+    seconds: float = MAX_CPU_SECONDS,
 ) -> tuple[Pattern, ...]:
-    """All the scans of such a file, in its order, or the one that is asked for; errors as above."""
-    chosen = None if wavelength is None else parse_wavelength(wavelength)
-    data, called = read_source(source, name=name)
-    wanted = {"name": called, "wavelength": chosen, "scan": scan}
-    answer = PROCESSES.ask(wanted, data, seconds=seconds, most_bytes=2 * MOST_BYTES)
+    """Read one scan of such a file, the sum of all, or each for `scan=None`; errors as `read_untrusted_pattern`."""
+    known_wavelength = None if wavelength is None else parse_wavelength(wavelength)
+    data, source_name = read_source(source, name=name)
+    request = {"name": source_name, "wavelength": known_wavelength, "scan": scan}
+    answer = PROCESSES.run(request, data, seconds=seconds, max_bytes=2 * MAX_BYTES)
     if isinstance(answer, str):
         msg = f"{answer}; export the scan as text (.xy)"
         raise PatternError(msg, code="E_LIMIT")
-    described, block = answer
-    if "error" in described:
-        kind = WavelengthError if described["kind"] == "WavelengthError" else PatternError
-        raise kind(described["error"], code=described["code"])
-    columns = np.split(
-        np.frombuffer(block, dtype=np.float64).reshape(2, -1), np.cumsum(described["points"])[:-1], axis=1
-    )
+    header, block = answer
+    if "error" in header:
+        error = WavelengthError if header["type"] == "WavelengthError" else PatternError
+        raise error(header["error"], code=header["code"])
+    columns = np.split(np.frombuffer(block, dtype=np.float64).reshape(2, -1), np.cumsum(header["points"])[:-1], axis=1)
     return tuple(
-        Pattern(two_theta=two_theta, intensity=intensity, **said | {"warnings": tuple(said["warnings"])})
-        for (two_theta, intensity), said in zip(columns, described["scans"], strict=True)
+        Pattern(two_theta=two_theta, intensity=intensity, **fields | {"warnings": tuple(fields["warnings"])})
+        for (two_theta, intensity), fields in zip(columns, header["scans"], strict=True)
     )
 
 
 def prepare_reading() -> None:
-    """Start a process ahead, so that the first file need not wait for it; returns at once."""
+    """Start a process in advance, so that the first file need not wait for it; returns at once."""
     PROCESSES.prepare()

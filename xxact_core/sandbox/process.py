@@ -1,109 +1,84 @@
-"""Processes under limits that parse what others wrote: one that takes too much is ended, and costs its file alone."""
+"""Processes that parse untrusted files within limits; one that exceeds them is killed, and only its file is lost."""
 
 from __future__ import annotations
 
 import atexit
-import contextlib
-import os
 import signal
 import subprocess
-import sys
-import threading
 from collections import deque
 from typing import Any, BinaryIO, cast
 
 from xxact_core.errors import shorten
+from xxact_core.processes import Watchdog, end_child, module_command, start_child
 from xxact_core.sandbox.framing import read_message, write_message
-from xxact_core.shipped import packages_folder
 
-_PATIENCE = 3
-"""So many times as long by the clock, on a machine that has other things to do."""
+_WALL_TIME_FACTOR = 3
+"""Wall time over CPU time that a file may take, for machines under load."""
 
-_MOST_IDLE = 2
+_MAX_IDLE = 2
+"""Processes kept for later files."""
 
 
-class GuardedProcesses:
-    """Processes of one kind; those that have answered wait in `idle`, so that only the first file waits for a start.
+class SandboxProcesses:
+    """Processes that run one module; idle ones are kept, so that only the first file waits for a start.
 
-    module: run as a program, it serves by `framing.serve`.
+    module: name of a module that calls `framing.serve` when run as a program.
     """
 
     def __init__(self, module: str) -> None:
-        self.command: tuple[str, ...] = (sys.executable, "-P", "-m", module)
+        self.command = module_command(module)
         self.idle: deque[subprocess.Popen[bytes]] = deque()
 
     def prepare(self) -> None:
-        """Start a process ahead; returns at once."""
+        """Start a process in advance; returns at once."""
         if not self.idle:
             self.idle.append(self._start())
 
-    def ask(
-        self, wanted: dict[str, Any], data: bytes, *, seconds: float, most_bytes: int
+    def run(
+        self, request: dict[str, Any], data: bytes, *, seconds: float, max_bytes: int
     ) -> tuple[dict[str, Any], bytes] | str:
-        """What a process answers to a file, or in words why it had to be stopped; threads may ask at the same time.
+        """Header and block that a process returns for a file, or a message why it was killed. Thread-safe.
 
-        wanted: plain values, among them the `name` of the file and the `seconds` of processor time that it may take.
-        most_bytes: of the answer.
+        Args:
+            request: plain values, among them the `name` of the file.
+            data: content of the file.
+            seconds: CPU time that the file may take [s].
+            max_bytes: largest block of the answer [bytes].
         """
         process = self._take()
-        stopped = threading.Event()
-
-        def stop() -> None:
-            stopped.set()
-            process.kill()
-
-        alarm = threading.Timer(_PATIENCE * seconds, stop)
-        alarm.start()
+        watchdog = Watchdog(process, seconds=_WALL_TIME_FACTOR * seconds)
         answer: tuple[dict[str, Any], bytes] | None = None
         try:
-            write_message(cast("BinaryIO", process.stdin), {**wanted, "seconds": seconds}, data)
-            answer = read_message(cast("BinaryIO", process.stdout), most_bytes=most_bytes)
+            with watchdog:
+                write_message(cast("BinaryIO", process.stdin), {**request, "seconds": seconds}, data)
+                answer = read_message(cast("BinaryIO", process.stdout), max_bytes=max_bytes)
         except BrokenPipeError:
-            answer = None  # it ended: told below
+            answer = None  # the process ended; the message below says why
         finally:
-            alarm.cancel()
-            if answer is None or stopped.is_set() or answer[0].get("code") == "E_LIMIT" or len(self.idle) >= _MOST_IDLE:
-                end_process(process)
+            limit = answer is None or watchdog.expired or answer[0].get("code") == "E_LIMIT"
+            if limit or len(self.idle) >= _MAX_IDLE:
+                end_child(process)
             else:
                 self.idle.append(process)
         if answer is None:
-            slow = stopped.is_set() or process.returncode == -getattr(signal, "SIGXCPU", 0)
-            reason = f"took more than {seconds:g} s" if slow else "broke the process that read it"
-            return f"{shorten(wanted['name'])}: reading it was stopped, it {reason}"
+            slow = watchdog.expired or process.returncode == -getattr(signal, "SIGXCPU", 0)
+            reason = f"took more than {seconds:g} s" if slow else "crashed the process that read it"
+            return f"{shorten(request['name'])}: reading it was stopped, it {reason}"
         return answer
 
     def _take(self) -> subprocess.Popen[bytes]:
-        """A process that waits for a file, or a new one."""
+        """An idle process, or a new one."""
         while self.idle:
             try:
                 process = self.idle.pop()
-            except IndexError:  # another thread was quicker
+            except IndexError:  # another thread took it
                 break
             if process.poll() is None:
                 return process
-            end_process(process)
+            end_child(process)
         return self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        """A new process that finds this package where this process has it, and computes on one thread."""
-        paths = [str(packages_folder()), os.environ.get("PYTHONPATH", "")]
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-        }
-        process = subprocess.Popen(  # noqa: S603 - our own module, no text from outside
-            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
-        )
-        atexit.register(end_process, process)
+        process = start_child(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, threads=1)
+        atexit.register(end_child, process)
         return process
-
-
-def end_process(process: subprocess.Popen[bytes]) -> None:
-    """End a process and close what led to it."""
-    process.kill()
-    process.wait()
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            with contextlib.suppress(BrokenPipeError):  # what it was not told any more
-                stream.close()

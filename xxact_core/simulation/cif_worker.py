@@ -1,4 +1,4 @@
-"""A process that makes reference lines of the CIFs of others under limits."""
+"""The process that makes reference lines from untrusted CIFs: `python -m xxact_core.simulation.cif_worker`."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 
 from xxact_core.sandbox.framing import serve
-from xxact_core.simulation.cif_reading import MOST_BYTES
+from xxact_core.simulation.cif_reading import MAX_BYTES
+from xxact_core.simulation.reference_lines import structure_to_reference_lines
+from xxact_core.structures.cif_files import cif_to_structure
 
-MOST_MEMORY = 3 * 2**30
+MAX_MEMORY = 3 * 2**30
 """Address space of the process [bytes]; the libraries that read CIFs take half of it without filling it."""
 
 
 def main() -> None:
-    """Read CIFs."""
-    from xxact_core.simulation.reference_lines import structure_to_reference_lines  # noqa: PLC0415 - behind the limits
-    from xxact_core.structures.cif_files import cif_to_structure  # noqa: PLC0415 - likewise
+    """Read CIFs until the input ends."""
 
-    def answer(wanted: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
-        name = wanted["name"]
+    def read(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        name = request["name"]
         lines = structure_to_reference_lines(
             cif_to_structure(data.decode("utf-8", errors="replace"), name=name, file=name)
         )
@@ -27,7 +27,7 @@ def main() -> None:
         block = np.stack([column.astype(np.float64) for column in columns]).tobytes()
         return {"formula": lines.formula, "space_group": lines.space_group}, block
 
-    serve(answer, most_bytes=MOST_BYTES, most_memory=MOST_MEMORY)
+    serve(read, max_bytes=MAX_BYTES, max_memory=MAX_MEMORY)
 
 
 if __name__ == "__main__":

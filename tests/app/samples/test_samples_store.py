@@ -68,7 +68,7 @@ def test_a_crash_of_a_reader_is_a_problem_too(monkeypatch: pytest.MonkeyPatch) -
     def crash(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(samples, "read_foreign_pattern", crash)
+    monkeypatch.setattr(samples, "read_untrusted_pattern", crash)
     store = Store(Session())
     assert store.read_files([("a.xy", b"1 2")]) == []
     assert store.problems[0].text.startswith("a.xy: cannot be read")

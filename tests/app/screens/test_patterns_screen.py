@@ -20,8 +20,8 @@ from xxact_app.samples.store import Store
 from xxact_app.screens.patterns import text as words
 from xxact_app.screens.patterns.view import PatternsScreen
 from xxact_app.session.session import Session
+from xxact_core.processes import end_child
 from xxact_core.processing.pipeline import Preparation, read_preparation
-from xxact_core.sandbox.process import end_process
 from xxact_core.simulation import cif_reading
 
 pytestmark = pytest.mark.usefixtures("tables")
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("tables")
 def _no_process_left() -> Iterator[None]:
     yield
     while cif_reading.PROCESSES.idle:
-        end_process(cif_reading.PROCESSES.idle.pop())
+        end_child(cif_reading.PROCESSES.idle.pop())
 
 
 def screen(*files: tuple[str, bytes]) -> PatternsScreen:

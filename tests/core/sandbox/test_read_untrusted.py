@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from xxact_app.widgets.coerce_patterns import given_to_patterns
 from xxact_core.commands import main as cli
 from xxact_core.errors import PatternError, WavelengthError
+from xxact_core.processes import end_child
 from xxact_core.readers.read import read_pattern, read_scans
-from xxact_core.readers.read_untrusted import PROCESSES, prepare_reading, read_foreign_pattern
-from xxact_core.sandbox.process import end_process
+from xxact_core.readers.read_untrusted import PROCESSES, prepare_reading, read_untrusted_pattern
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def _no_process_left() -> Iterator[None]:
 
 def end_idle() -> None:
     while PROCESSES.idle:
-        end_process(PROCESSES.idle.pop())
+        end_child(PROCESSES.idle.pop())
 
 
 def replace_reader(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
@@ -47,37 +47,37 @@ def replace_reader(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
 def test_patterns_and_errors_are_those_of_reading_here(tmp_path: Path) -> None:
     path = tmp_path / "näme.ras"
     path.write_bytes(ras().encode())
-    assert read_foreign_pattern(path) == read_pattern(path)
+    assert read_untrusted_pattern(path) == read_pattern(path)
     for data in (archive(brml()), nexus(curves=2), raw_1()):
-        assert read_foreign_pattern(data, name="scan") == read_pattern(data, name="scan")
-    assert read_foreign_pattern(raw_1(scans=2), scan="sum", wavelength="MoKa") == read_pattern(
+        assert read_untrusted_pattern(data, name="scan") == read_pattern(data, name="scan")
+    assert read_untrusted_pattern(raw_1(scans=2), scan="sum", wavelength="MoKa") == read_pattern(
         raw_1(scans=2), scan="sum", wavelength="MoKa"
     )
     for data in (b"", b"\x89PNG", raw_1()[:200], b"10.0 5\n" * 50):
         with pytest.raises(PatternError) as here:
             read_pattern(data, name="scan")
         with pytest.raises(PatternError) as there:
-            read_foreign_pattern(data, name="scan")
+            read_untrusted_pattern(data, name="scan")
         assert (str(there.value), there.value.code) == (str(here.value), here.value.code)
     with pytest.raises(WavelengthError):
-        read_foreign_pattern(path, wavelength=100)
+        read_untrusted_pattern(path, wavelength=100)
     with pytest.raises(FileNotFoundError):
-        read_foreign_pattern(tmp_path / "missing.xy")
+        read_untrusted_pattern(tmp_path / "missing.xy")
 
 
 def test_one_process_reads_one_file_after_another() -> None:
     prepare_reading()
     (process,) = PROCESSES.idle
     for _ in range(3):
-        read_foreign_pattern(raw_1())
+        read_untrusted_pattern(raw_1())
         with pytest.raises(PatternError):
-            read_foreign_pattern(b"no pattern")
+            read_untrusted_pattern(b"no pattern")
     assert list(PROCESSES.idle) == [process]
 
 
 def test_threads_read_at_the_same_time() -> None:
     with ThreadPoolExecutor(3) as pool:
-        patterns = list(pool.map(read_foreign_pattern, [raw_1()] * 6))
+        patterns = list(pool.map(read_untrusted_pattern, [raw_1()] * 6))
     assert all((pattern.intensity == COUNTS).all() for pattern in patterns)
     assert len(PROCESSES.idle) <= 2
 
@@ -85,12 +85,12 @@ def test_threads_read_at_the_same_time() -> None:
 @pytest.mark.parametrize("body", ["while True: pass", "import threading; threading.Event().wait()"])
 def test_an_endless_parser_is_stopped_and_the_next_file_read(body: str, monkeypatch: pytest.MonkeyPatch) -> None:
     replace_reader(monkeypatch, body)
-    read_foreign_pattern(raw_1())
+    read_untrusted_pattern(raw_1())
     with pytest.raises(PatternError, match=r"bad: reading it was stopped, it took more than 0\.3 s") as refusal:
-        read_foreign_pattern(raw_1(), name="bad", seconds=0.3)
+        read_untrusted_pattern(raw_1(), name="bad", seconds=0.3)
     assert refusal.value.code == "E_LIMIT"
     assert not PROCESSES.idle
-    assert read_foreign_pattern(raw_1()).two_theta.size == 200
+    assert read_untrusted_pattern(raw_1()).two_theta.size == 200
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a process to its address space")
@@ -98,17 +98,17 @@ def test_an_endless_parser_is_stopped_and_the_next_file_read(body: str, monkeypa
 def test_a_parser_that_takes_gigabytes_is_refused_them(gigabytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     replace_reader(monkeypatch, f"bytearray({gigabytes} * 2**30)")
     with pytest.raises(PatternError, match="bad: takes more than 1024 MB of memory to read") as refusal:
-        read_foreign_pattern(raw_1(), name="bad")
+        read_untrusted_pattern(raw_1(), name="bad")
     assert refusal.value.code == "E_LIMIT"
-    assert read_foreign_pattern(raw_1()).two_theta.size == 200
+    assert read_untrusted_pattern(raw_1()).two_theta.size == 200
 
 
 def test_a_parser_that_breaks_its_process_breaks_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     replace_reader(monkeypatch, "import os; os.abort()")
-    with pytest.raises(PatternError, match="bad: reading it was stopped, it broke the process") as refusal:
-        read_foreign_pattern(raw_1(), name="bad")
+    with pytest.raises(PatternError, match="bad: reading it was stopped, it crashed the process") as refusal:
+        read_untrusted_pattern(raw_1(), name="bad")
     assert refusal.value.code == "E_LIMIT"
-    assert read_foreign_pattern(raw_1()).two_theta.size == 200
+    assert read_untrusted_pattern(raw_1()).two_theta.size == 200
 
 
 def identify(path: Path) -> None:
@@ -125,7 +125,7 @@ def test_hdf5_that_breaks_its_library_breaks_no_way_of_reading(
 ) -> None:
     (tmp_path / "bad").write_bytes(nexus())
     replace_reader(monkeypatch, "import os; os.abort()")
-    with pytest.raises(PatternError, match="bad: reading it was stopped, it broke the process") as refusal:
+    with pytest.raises(PatternError, match="bad: reading it was stopped, it crashed the process") as refusal:
         read(tmp_path / "bad")
     assert refusal.value.code == "E_LIMIT"
 
@@ -142,7 +142,7 @@ def test_all_scans_of_hdf5_are_those_of_one_after_another() -> None:
 def test_what_a_library_prints_does_not_mix_with_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     replace_reader(monkeypatch, "print('noise', flush=True); return read(b'', name='bad', wavelength=None, scan=0)")
     with pytest.raises(PatternError, match="the file is empty"):
-        read_foreign_pattern(raw_1(), name="bad")
+        read_untrusted_pattern(raw_1(), name="bad")
 
 
 def test_the_command_line_reads_the_scan_that_is_asked_for(tmp_path: Path) -> None:

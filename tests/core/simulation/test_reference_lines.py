@@ -9,9 +9,9 @@ import pytest
 from pattern_files import cif_of_rock_salt
 
 from xxact_core.errors import StructureError
-from xxact_core.sandbox.process import end_process
+from xxact_core.processes import end_child
 from xxact_core.simulation import cif_reading
-from xxact_core.simulation.cif_reading import read_foreign_cif
+from xxact_core.simulation.cif_reading import read_untrusted_cif
 from xxact_core.simulation.diffraction import arrays_to_sticks
 from xxact_core.simulation.reference_lines import hkl_to_family, structure_to_reference_lines
 from xxact_core.simulation.symmetry import find_symmetry
@@ -28,7 +28,7 @@ def rock_salt() -> Structure:
 def _no_process_left() -> Iterator[None]:
     yield
     while cif_reading.PROCESSES.idle:
-        end_process(cif_reading.PROCESSES.idle.pop())
+        end_child(cif_reading.PROCESSES.idle.pop())
 
 
 def test_rock_salt_has_its_reflections_and_their_multiplicities(rock_salt: Structure) -> None:
@@ -62,7 +62,7 @@ def test_a_family_is_called_by_its_least_negative_indices(rock_salt: Structure) 
 
 
 def test_a_cif_of_others_gives_the_same_lines(rock_salt: Structure) -> None:
-    here, there = structure_to_reference_lines(rock_salt), read_foreign_cif(cif_of_rock_salt().encode(), name="a.cif")
+    here, there = structure_to_reference_lines(rock_salt), read_untrusted_cif(cif_of_rock_salt().encode(), name="a.cif")
     for name in ("d", "hkl", "multiplicity", "strength"):
         assert np.array_equal(getattr(here, name), getattr(there, name))
     assert (there.formula, there.space_group) == (here.formula, here.space_group)
@@ -71,11 +71,11 @@ def test_a_cif_of_others_gives_the_same_lines(rock_salt: Structure) -> None:
 @pytest.mark.parametrize("content", [b"data_x\n_cell_length_a 5\n", b"\x89PNG", cif_of_rock_salt().encode()[:-30]])
 def test_a_bad_cif_is_refused_in_words(content: bytes) -> None:
     with pytest.raises(StructureError, match=r"bad\.cif: not a readable CIF structure"):
-        read_foreign_cif(content, name="bad.cif")
-    assert read_foreign_cif(cif_of_rock_salt().encode(), name="good.cif").space_group == 225
+        read_untrusted_cif(content, name="bad.cif")
+    assert read_untrusted_cif(cif_of_rock_salt().encode(), name="good.cif").space_group == 225
 
 
 def test_a_cif_that_takes_too_long_is_stopped() -> None:
     with pytest.raises(StructureError, match=r"NaCl\.cif: reading it was stopped") as refusal:
-        read_foreign_cif(cif_of_rock_salt().encode(), name="NaCl.cif", seconds=0.0)
+        read_untrusted_cif(cif_of_rock_salt().encode(), name="NaCl.cif", seconds=0.0)
     assert refusal.value.code == "E_LIMIT"

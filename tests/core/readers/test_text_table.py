@@ -104,7 +104,7 @@ def test_values_that_are_not_finite_are_refused_with_their_line(value: str, colu
 
 @pytest.mark.parametrize("value", ["1_000", "0x10", "１２", "١٢", "12a", "--3", "1'000", "1.2.3", "½", "12e", "=A1"])
 def test_what_only_looks_like_a_number_is_refused_with_its_line(value: str) -> None:
-    refused(replaced(7, ROWS[7][0], value), "E_VALUES", "line 8: .* is no row of 2 numbers")
+    refused(replaced(7, ROWS[7][0], value), "E_VALUES", "line 8: .* is not a row of 2 numbers")
 
 
 @pytest.mark.parametrize("value", ["1.234,5", "1,234.5", "1,234", "1,234,567"])
@@ -134,15 +134,15 @@ def test_blanks_between_thousands_are_refused() -> None:
     refused(replaced(7, ROWS[7][0], "1", "200.5"), "E_VALUES", "line 8")
 
 
-def test_angles_that_fall_are_turned_round_with_a_note() -> None:
+def test_angles_that_decrease_are_reversed_with_a_note() -> None:
     pattern = read_pattern(table(rows=ROWS[::-1]).encode())
     np.testing.assert_array_equal(pattern.two_theta, ANGLES)
     np.testing.assert_array_equal(pattern.intensity, COUNTS)
-    assert any("turned round" in note for note in pattern.warnings)
+    assert any("reversed" in note for note in pattern.warnings)
 
 
 def test_angles_out_of_order_are_refused_with_their_line() -> None:
-    refused(table(rows=[*ROWS[:7], ROWS[8], ROWS[7], *ROWS[9:]]), "E_AXIS", "line 9: .* only rise")
+    refused(table(rows=[*ROWS[:7], ROWS[8], ROWS[7], *ROWS[9:]]), "E_AXIS", "line 9: .* only increase")
 
 
 def test_a_few_repeated_angles_are_averaged_and_many_refused() -> None:
@@ -162,7 +162,7 @@ def test_wide_and_uneven_steps_are_noted() -> None:
     wide = read_pattern(table(rows=[(f"{10 + 0.5 * index}", "5") for index in range(50)]).encode())
     assert any("the step is 0.5°" in note for note in wide.warnings)
     uneven = read_pattern(table(rows=ROWS[:100] + ROWS[103:]).encode())
-    assert any("not even" in note for note in uneven.warnings)
+    assert any("step size varies" in note for note in uneven.warnings)
     assert not read_pattern(table().encode()).warnings
 
 
@@ -224,7 +224,7 @@ def test_q_and_d_axes_become_the_angles_that_copper_shows(title: str) -> None:
     np.testing.assert_allclose(pattern.two_theta, ANGLES, atol=1e-5)
     np.testing.assert_array_equal(pattern.intensity, COUNTS)
     assert pattern.wavelength == CU_K_ALPHA
-    assert any("turned into 2θ" in note for note in pattern.warnings)
+    assert any("converted to 2θ" in note for note in pattern.warnings)
 
 
 def test_q_without_a_unit_is_asked_for_and_radians_are_turned() -> None:
@@ -318,6 +318,19 @@ def test_quick_reading_gives_what_careful_reading_does(
     fields = [(f"{10 + 0.02 * index:.4f}", f"{index % 7 + 0.25:.3e}", f"{index + 0.5}")[:width] for index in range(300)]
     text = "# a comment\n" + "\n".join(separator.join(row).replace(".", decimal) for row in fields) + "\n\n"
     quick = read_pattern(text.encode())
-    monkeypatch.setattr(text_tables, "rows_to_numbers", lambda *_, **__: None)
+    monkeypatch.setattr(text_tables, "parse_rows", lambda *_, **__: None)
     assert quick == read_pattern(text.encode())
     np.testing.assert_allclose(quick.intensity, [float(row[1]) for row in fields])
+
+
+def test_titles_say_which_columns_hold_angles_and_intensities() -> None:
+    rows = "".join(f"{index},{angle},0.5,{count},3\n" for index, (angle, count) in enumerate(ROWS))
+    assert_same(f"Point,Angle,TimePerStep,Intensity,ESD\n{rows}".encode())
+    rows = "".join(f"{angle} 7 {count}\n" for angle, count in ROWS)
+    assert_same(f"# 2theta I_calc I_obs\n{rows}".encode())
+
+
+@pytest.mark.parametrize(("separator", "decimal"), [(",", "."), (",", ","), (";", ","), ("\t", ".")])
+def test_numbers_in_quotes_are_numbers(separator: str, decimal: str) -> None:
+    text = "".join(f'"{angle}"{separator}"{count}"\n'.replace(".", decimal) for angle, count in ROWS)
+    assert_same(f'"Angle"{separator}"Intensity"\n{text}'.encode())

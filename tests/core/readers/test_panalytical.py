@@ -1,0 +1,59 @@
+"""PANalytical XRDML and .csv."""
+
+from __future__ import annotations
+
+import pytest
+from pattern_files import ANGLES, COUNTS, assert_scan, refused, xrdml
+
+from xxact_core.readers.read import read_pattern
+
+
+def test_xrdml_gives_the_mean_of_its_doublet_and_alpha_1_behind_germanium() -> None:
+    mean = (2 * 1.540598 + 1.544426) / 3
+    assert_scan(read_pattern(xrdml().encode()), wavelength=mean)
+    germanium = '<monochromator id="1" name="Hybrid monochr. 2xGe(220) Cu asym."></monochromator>'
+    graphite = '<monochromator id="1" name="Diffracted beam graphite"></monochromator>'
+    assert_scan(read_pattern(xrdml(optics=germanium).encode()), wavelength=1.540598)
+    assert_scan(read_pattern(xrdml(optics=graphite).encode()), wavelength=mean)
+    assert_scan(read_pattern(xrdml(ratio=0).encode()), wavelength=1.540598)
+    assert_scan(read_pattern(xrdml().encode("utf-16")), wavelength=mean)
+    assert read_pattern(xrdml().encode(), wavelength=0.7093).wavelength == 0.7093
+
+
+def test_an_xrdml_without_its_end_is_cut_off() -> None:
+    refused(xrdml().rpartition("</")[0].encode(), "E_TRUNCATED", "cut off; expected </xrdMeasurements>")
+
+
+def test_deep_and_foreign_xml_is_refused() -> None:
+    deep = b"<xrdMeasurements>" + b"<a>" * 2_000_000 + b"</a>" * 2_000_000 + b"</xrdMeasurements>"
+    refused(deep, "E_FORMAT", "nesting")
+    refused(b"<html><body>10 5</body></html>", "E_FORMAT", "not XRDML")
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_panalytical_tables_give_wavelength_anode_and_sample(separator: str) -> None:
+    head = "[Measurement conditions]\nSample identification,quartz 7\nAnode material,Cu\nK-Alpha1 wavelength,1.540598\n"
+    head += "K-Alpha2 wavelength,1.544426\nRatio K-Alpha2/K-Alpha1,0.5\nScan axis,Gonio\n[Scan points]\n"
+    rows = "".join(f" {angle:.4f},{count}\n" for angle, count in zip(ANGLES, COUNTS, strict=True))
+    text = f"{head}Angle,Intensity\n{rows}".replace(",", separator)
+    pattern = read_pattern(text.replace(".", ",").encode() if separator == ";" else text.encode())
+    assert_scan(pattern, wavelength=(2 * 1.540598 + 1.544426) / 3)
+    assert dict(pattern.metadata) == {
+        "scans": "1",
+        "anode": "Cu",
+        "kalpha2": "ratio 0.5",
+        "scan_axis": "Gonio",
+        "sample": "quartz 7",
+    }
+    other = text.replace("Gonio", "Omega") if separator == "," else text.replace(".", ",").replace("Gonio", "Omega")
+    refused(other.encode(), "E_AXIS", "runs over 'Omega'")
+
+
+def test_xrdml_gives_axis_time_and_ratio() -> None:
+    assert read_pattern(xrdml().encode()).metadata["scan_axis"] == "Gonio"
+    assert read_pattern(xrdml().encode()).metadata["step_seconds"] == "1"
+    assert read_pattern(xrdml(optics='<monochromator name="Ge (220)"/>').encode()).metadata["kalpha2"] == "ratio 0"
+
+
+def test_an_xrdml_whose_alpha_2_is_no_wavelength_has_that_of_alpha_1() -> None:
+    assert_scan(read_pattern(xrdml().replace("1.5444260", "0.0000000").encode()), wavelength=1.540598)

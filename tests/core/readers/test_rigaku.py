@@ -1,0 +1,36 @@
+"""Rigaku RAS, RASX and .asc."""
+
+from __future__ import annotations
+
+from pattern_files import COUNTS, CU_MEAN, archive, assert_scan, lines, ras, rasx, refused
+
+from xxact_core.readers.read import read_pattern, read_scans
+
+
+def test_ras_and_rasx_give_their_wavelength() -> None:
+    mean = (2 * 1.540593 + 1.544414) / 3
+    assert_scan(read_pattern(ras().encode()), wavelength=mean)
+    assert_scan(read_pattern(ras(wave="Ka1").encode()), wavelength=1.540593)
+    assert_scan(read_pattern(ras(axis="2\u03b8/\u03b8").encode("shift_jis")), wavelength=mean)
+    assert_scan(read_pattern(archive(rasx())), wavelength=mean)
+
+
+def test_ras_counts_are_multiplied_by_their_attenuation() -> None:
+    text = ras().replace("10.1000 6.0000 1.0000", "10.1000 6.0000 2.5000")
+    assert read_pattern(text.encode()).intensity[5] == 15
+
+
+def test_ras_gives_its_doublet() -> None:
+    assert read_pattern(ras(wave="Ka1").encode()).metadata["kalpha2"] == "ratio 0"
+    assert read_pattern(ras().encode()).metadata["kalpha2"] == "1.54441"
+
+
+def test_asc_exports_are_read_in_groups() -> None:
+    counts = lines(COUNTS, width=4).replace(" ", ",")
+    group = f"*BEGIN\n*START = 10.0\n*STOP = 13.98\n*STEP = 0.02\n*COUNT = 200\n{counts}*END\n"
+    text = f"*TYPE = Raw\n*SAMPLE = quartz\n*WAVE_LENGTH1 = 1.54060\n*WAVE_LENGTH2 = 1.54443\n{group}*EOF\n"
+    pattern = read_pattern(text.encode())
+    assert_scan(pattern, wavelength=CU_MEAN)
+    assert pattern.metadata["sample"] == "quartz"
+    assert len(read_scans(text.replace("*EOF", group).encode())) == 2
+    refused(f"*RADIATION = neutron\n{text}".encode(), "E_RADIATION", "neutrons")
