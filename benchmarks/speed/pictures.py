@@ -89,7 +89,7 @@ def use(page: Page, folder: Path, *, theme: str) -> None:
     shows(page, "first: finished")
     take(page, folder / f"training-{theme}.png")
     page.get_by_role("tab", name="Embeddings").click()
-    make = page.get_by_role("button", name="Make the map")
+    make = page.get_by_role("button", name="Compute the map")
     page.get_by_text("materials, fused embedding").or_(make).first.wait_for(timeout=PATIENCE)
     if make.is_visible():
         make.click()

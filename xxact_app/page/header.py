@@ -1,4 +1,4 @@
-"""The buttons of the header: undo, redo, save the session, and the list of shortcuts."""
+"""The buttons of the header: undo, redo, save the session, and list of shortcuts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import panel as pn
 import panel_material_ui as pmui
 
-from xxact_app.page.keyboard import PageKeys
+from xxact_app.page.keyboard import PageKeyboard
 from xxact_app.page.session_file import ENDING, LARGEST_CONTENT, session_to_file
 from xxact_app.page.shortcuts import redo, undo
 from xxact_app.samples.store import Store
@@ -24,19 +24,19 @@ _LOOK = {
         "& .MuiButton-startIcon": {"margin": 0, "fontSize": "22px"},
     },
 }  # fmt: skip
-"""White on the header; where it is narrow only the icons are seen, and the words are still read out."""
+"""White on the header; on narrow pages only the icons are visible, and screen readers still read the labels."""
 
 
-class Tools:
-    """`panel` holds the buttons."""
+class HeaderButtons:
+    """The buttons of the header; `panel` holds them."""
 
-    def __init__(self, session: Session, store: Store, history: History, keys: PageKeys) -> None:
+    def __init__(self, session: Session, store: Store, history: History, keys: PageKeyboard) -> None:
         self.session, self.store, self.history, self.keys = session, store, history, keys
-        self.undo = _button("Undo", "undo", lambda: keys.say(undo(history)))
-        self.redo = _button("Redo", "redo", lambda: keys.say(redo(history)))
+        self.undo = _button("Undo", "undo", lambda: keys.notify(undo(history)))
+        self.redo = _button("Redo", "redo", lambda: keys.notify(redo(history)))
         self.save = pmui.FileDownload(
             callback=self._file, filename=f"session{ENDING}", label="Save session", icon="save", variant="text",
-            size="small", margin=0, sx=_LOOK, description=_RESTORING,
+            size="small", margin=0, sx=_LOOK, description=_SAVE_TOOLTIP,
         )  # fmt: skip
         self.list = _button("Shortcuts", "keyboard", keys.show_list)
         self.panel = pn.Row(
@@ -62,7 +62,7 @@ class Tools:
         return io.BytesIO(session_to_file(self.session, self.store))
 
 
-_RESTORING = "Save session: everything loaded and chosen, in one file. Drop it here to go on with it."
+_SAVE_TOOLTIP = "Save session: all files and settings in one file. Drop it on the page to restore the session."
 
 
 def _button(label: str, icon: str, action: Callable[[], None]) -> pmui.Button:

@@ -1,12 +1,12 @@
-// The keyboard of the whole page, the list of its shortcuts, the address, a way past the header, and short messages.
+// Keyboard shortcuts of the page and their list, page address, skip link and notifications.
 
 const OFF = "xxact-single-keys-off"
-const SHOWN = 4000
+const NOTICE_MILLISECONDS = 4000
 const TYPING = ["textbox", "searchbox", "combobox", "listbox", "option", "menu", "menuitem", "spinbutton", "slider"]
 const PRESSED = ["checkbox", "radio", "button", "submit", "reset", "file"]
 const MAC = /Mac|iPhone|iPad/.test(navigator.platform)
 
-// Whether what has the focus takes letters, digits or arrows for itself; seen through every shadow root.
+// Whether the focused element uses letters, digits or arrows itself; also inside shadow roots.
 function takes_keys(event) {
   const target = event.composedPath()[0]
   if (!(target instanceof Element)) {
@@ -18,7 +18,7 @@ function takes_keys(event) {
     TYPING.includes(target.getAttribute("role"))
 }
 
-// The name of a pressed key as the server's table has it; nothing for keys with Alt, which belong to the layout.
+// The name of a pressed key as in the table of shortcuts; empty with Alt, which some keyboard layouts need.
 function key_name(event) {
   if (event.altKey || event.getModifierState("AltGraph")) {
     return ""
@@ -41,7 +41,7 @@ function make(tag, {text, ...attributes} = {}, ...children) {
   return element
 }
 
-// The first element that fits, in the page or in any shadow root of it.
+// The first element that matches, in the page or in any of its shadow roots.
 function find(selector, root = document) {
   const found = root.querySelector(selector)
   if (found) {
@@ -76,19 +76,19 @@ function sheet(shortcuts) {
       body.append(make("tr", {}, key_cell(one.keys), make("th", {scope: "row", text: one.words})))
     }
     if (group === "Everywhere") {
-      body.append(make("tr", {}, key_cell(["?"]), make("th", {scope: "row", text: "This list"})))
+      body.append(make("tr", {}, key_cell(["?"]), make("th", {scope: "row", text: "Show this list"})))
     }
     lists.append(make("table", {}, make("caption", {text: group}), body))
   }
   const off = make("input", {type: "checkbox"})
   off.checked = localStorage.getItem(OFF) === "yes"
   off.addEventListener("change", () => localStorage.setItem(OFF, off.checked ? "yes" : "no"))
-  const label = make("label", {}, off, " Switch single keys off; those with Ctrl or ⌘ stay")
-  const about = make("p", {text: "They rest while a field is being filled in."})
+  const label = make("label", {}, off, " Turn off shortcuts without Ctrl or ⌘")
+  const about = make("p", {text: "Shortcuts are inactive while you type in a field."})
   dialog.append(make("div", {class: "head"}, make("h2", {id: "title", text: "Keyboard shortcuts"}), close), about, lists,
     label)
   dialog.addEventListener("click", (event) => {
-    if (event.target === dialog) {  // on what is around it
+    if (event.target === dialog) {  // outside of the dialog
       dialog.close()
     }
   })
@@ -96,13 +96,13 @@ function sheet(shortcuts) {
 }
 
 export function render({model}) {
-  const skip = make("a", {href: "#", class: "skip", text: "Skip to the screens"})
+  const skip = make("a", {href: "#", class: "skip", text: "Skip to content"})
   skip.addEventListener("click", (event) => {
     event.preventDefault()
     find("[role=tab][aria-selected=true]")?.focus()
   })
   const dialog = sheet(model.shortcuts)
-  const said = make("div", {class: "said", role: "status"})
+  const notice = make("div", {class: "notice", role: "status"})
   const open = () => {
     if (!dialog.open) {
       dialog.showModal()
@@ -137,15 +137,15 @@ export function render({model}) {
     }
   })
 
-  let silence = null
-  model.on("said", () => {
-    clearTimeout(silence)
-    said.textContent = model.said.text
-    said.classList.add("shown")
-    silence = setTimeout(() => {
-      said.classList.remove("shown")
-      said.textContent = ""
-    }, SHOWN)
+  let hide_timer = null
+  model.on("notice", () => {
+    clearTimeout(hide_timer)
+    notice.textContent = model.notice.text
+    notice.classList.add("shown")
+    hide_timer = setTimeout(() => {
+      notice.classList.remove("shown")
+      notice.textContent = ""
+    }, NOTICE_MILLISECONDS)
   })
 
   const write_address = () => {
@@ -164,5 +164,5 @@ export function render({model}) {
   model.on("remove", () => removed.abort())
   write_address()
 
-  return make("div", {}, skip, dialog, said)
+  return make("div", {}, skip, dialog, notice)
 }

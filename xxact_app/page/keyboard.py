@@ -1,4 +1,4 @@
-"""What belongs to the whole page: shortcuts and their list, the address, the way past the header, short messages."""
+"""The browser side of the page: keyboard shortcuts and their list, page address, skip link and notifications."""
 
 from __future__ import annotations
 
@@ -8,45 +8,48 @@ from typing import Any
 import panel as pn
 import param
 
-from xxact_app.page.shortcuts import BY_KEY, SHORTCUTS, Reach
+from xxact_app.page.shortcuts import BY_KEY, SHORTCUTS, ShortcutContext
 from xxact_app.session.url_state import IN_ADDRESS
 
 _HERE = files(__package__)
 
 
-class PageKeys(pn.custom.JSComponent):
-    """Listens to the keyboard of the page, never while somebody types, and keeps the address up to date.
+class PageKeyboard(pn.custom.JSComponent):
+    """Handles keyboard shortcuts, except while the user types, and keeps the page address up to date.
 
-    The address is replaced and not added to, so that the way back leads out of the app and not through every choice.
+    The address is replaced without adding to the browser history, so that “Back” leaves the app.
     """
 
     shortcuts = param.List(
-        [{"keys": list(one.keys), "words": one.words, "group": one.group, "clicks": one.clicks} for one in SHORTCUTS],
+        [
+            {"keys": list(one.keys), "words": one.description, "group": one.group, "clicks": one.clicks}
+            for one in SHORTCUTS
+        ],
         item_type=dict,
     )
-    query = param.String(doc="Query of the address.")
-    names = param.List(list(IN_ADDRESS), doc="Arguments of the address that are ours.")
-    said = param.Dict({"number": 0, "text": ""}, doc="What was done last; the number tells two equal texts apart.")
+    query = param.String(doc="Query of the page address.")
+    names = param.List(list(IN_ADDRESS), doc="Arguments of the page address that the app sets.")
+    notice = param.Dict({"number": 0, "text": ""}, doc="Last notification; the number distinguishes equal texts.")
 
     _esm = _HERE / "keyboard.js"
     _stylesheets = [_HERE / "keyboard.css"]  # noqa: RUF012 - as Panel declares it
 
-    def __init__(self, *, reach: Reach, **params: object) -> None:
+    def __init__(self, *, context: ShortcutContext, **params: object) -> None:
         super().__init__(**params)
-        self._reach = reach
+        self._context = context
 
-    def say(self, text: str) -> None:
-        """Show a short text for a moment, and have it read out."""
+    def notify(self, text: str) -> None:
+        """Show a notification for a few seconds, also to screen readers."""
         if text:
-            self.said = {"number": self.said["number"] + 1, "text": text}
+            self.notice = {"number": self.notice["number"] + 1, "text": text}
 
     def show_list(self) -> None:
         """Show the list of shortcuts."""
         self._send_msg({"kind": "list"})
 
     def _handle_msg(self, msg: dict[str, Any]) -> None:
-        """A key was pressed; one that nobody knows does nothing."""
+        """Run the shortcut of a pressed key; unknown keys are ignored."""
         shortcut = BY_KEY.get(str(msg.get("key")))
         if shortcut is not None and shortcut.act is not None:
             with pn.io.hold():
-                self.say(shortcut.act(self._reach))
+                self.notify(shortcut.act(self._context))

@@ -1,4 +1,4 @@
-"""Arranges the screens on one page; what fails on the way is shown instead of a page that waits for ever."""
+"""The page with its screens; errors at start-up are shown on the page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xxact_app.ui.theme import HEADER_COLOUR, MATERIAL_THEME, NARROW, PAGE_CSS, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from xxact_app.page.keyboard import PageKeys
+    from xxact_app.page.keyboard import PageKeyboard
     from xxact_app.samples.store import Store
     from xxact_app.screens.embeddings.store import EmbeddingStore
     from xxact_app.session.session import Session
@@ -26,8 +26,8 @@ TITLE = "XxaCT"
 _NAME = {"color": "white", "fontSize": "1.5rem", "fontWeight": 700, "margin": 0}
 _SLOGAN = {"color": "white", f"@media (max-width: {NARROW}px)": {"display": "none"}}
 _STRIP = grid_css(
-    "minmax(0, 1fr) auto", ("drop examples", "told told"),
-    narrow=("drop", "examples", "told"),
+    "minmax(0, 1fr) auto", ("drop examples", "messages messages"),
+    narrow=("drop", "examples", "messages"),
     gap="10px 16px", padding="12px 16px 0",
 )  # fmt: skip
 
@@ -36,29 +36,29 @@ _TEMPLATE = """{% extends "base.html" %}
 {% block inner_head %}
     <meta http-equiv="Content-Security-Policy" content="script-src-attr 'none'">
 {{ super() }}{% endblock %}"""
-"""The page of the library, but without event handlers in attributes: a second wall against text that is markup."""
+"""The page template of Panel with a policy against event handlers in attributes, in case markup is not escaped."""
 
 
 def serve() -> None:
-    """Serve the app to the present visitor."""
+    """Serve the app to the current visitor."""
     pn.extension("tabulator", notifications=False)
     try:
         page = build()
     except Exception as error:
         logger.exception("the app could not start")
-        page = _sorry(error)
+        page = _error_page(error)
     page.servable(title=TITLE)
 
 
 def build() -> pmui.Page:
     """The whole app for one visitor."""
-    # Imported here, so that a broken installation is told on the page too.
+    # Imported here, so that the page also shows the errors of a broken installation.
     from xxact_app.library.workspace import open_workspace
-    from xxact_app.page.header import Tools
-    from xxact_app.page.keyboard import PageKeys
-    from xxact_app.page.shortcuts import Reach
-    from xxact_app.page.tabs import Screens
-    from xxact_app.page.upload_strip import Inputs
+    from xxact_app.page.header import HeaderButtons
+    from xxact_app.page.keyboard import PageKeyboard
+    from xxact_app.page.shortcuts import ShortcutContext
+    from xxact_app.page.tabs import ScreenTabs
+    from xxact_app.page.upload_strip import UploadStrip
     from xxact_app.samples.sample import warm_up_reading
     from xxact_app.samples.store import Store, warm_up
     from xxact_app.screens.embeddings.store import EmbeddingStore
@@ -79,16 +79,18 @@ def build() -> pmui.Page:
     reconstructions, embeddings = ReconstructionStore(session, store), EmbeddingStore(session, store)
     _take_address(session, store, embeddings)
     history = History(
-        session, later=_after_this, keep=store.keep_read,
+        session, later=_after_event, keep=store.keep_read,
         size=lambda keys: sum(len(store.read[key].content) for key in keys),
     )  # fmt: skip
-    keys = PageKeys(reach=Reach(session, history))
-    inputs = Inputs(session, store)
-    told = pn.Column(
-        inputs.reading.panel, inputs.problems, sizing_mode="stretch_width", margin=0, css_classes=["area-told"]
+    keys = PageKeyboard(context=ShortcutContext(session, history))
+    inputs = UploadStrip(session, store)
+    messages = pn.Column(
+        inputs.progress.panel, inputs.problems, sizing_mode="stretch_width", margin=0, css_classes=["area-messages"]
     )
-    strip = pn.Column(inputs.drop, inputs.examples, told, stylesheets=[_STRIP], sizing_mode="stretch_width", margin=0)
-    screens = Screens(
+    strip = pn.Column(
+        inputs.drop, inputs.examples, messages, stylesheets=[_STRIP], sizing_mode="stretch_width", margin=0
+    )
+    screens = ScreenTabs(
         session,
         {
             "patterns": lambda: PatternsScreen(session, store),
@@ -104,8 +106,8 @@ def build() -> pmui.Page:
         header=[
             keys,
             pmui.Typography(TITLE, variant="h1", sx=_NAME, margin=0, width=96),
-            pmui.Typography("What is this powder?", variant="body1", sx=_SLOGAN, margin=(6, 0, 0, 0)),
-            Tools(session, store, history, keys).panel,
+            pmui.Typography("Identify powders by X-ray diffraction", variant="body1", sx=_SLOGAN, margin=(6, 0, 0, 0)),
+            HeaderButtons(session, store, history, keys).panel,
         ],
         main=[pn.Column(strip, screens.panel, sizing_mode="stretch_width", margin=0)],
         theme_config=MATERIAL_THEME,
@@ -113,19 +115,19 @@ def build() -> pmui.Page:
         sx={"& .header": {"backgroundColor": HEADER_COLOUR, "color": "white", "backgroundImage": "none"}},
     )
     with edit_readonly(page):
-        page.busy = False  # no longer that of the whole server: every page would be told what any visitor does
+        page.busy = False  # by default that of the whole server: activity of one visitor would show on every page
     page.param.watch(lambda event: session.param.update(dark=event.new), "dark_theme")
     session.dark = page.dark_theme
     _keep_address(session, keys)
     if not pn.state.headers:
-        warm_up()  # `--warm` builds the app once before anybody visits it: no visitor waits for the model
+        warm_up()  # `--warm` builds the app before the first visit, so that no visitor waits for the model
     else:
         threading.Thread(target=warm_up, daemon=True).start()
     return page
 
 
-def _after_this(call: Callable[[], None]) -> None:
-    """Call a function once what the visitor did now is over."""
+def _after_event(call: Callable[[], None]) -> None:
+    """Call a function after the current event."""
     if pn.state.curdoc is None:
         call()
     else:
@@ -133,7 +135,7 @@ def _after_this(call: Callable[[], None]) -> None:
 
 
 def _take_address(session: Session, store: Store, embeddings: EmbeddingStore) -> None:
-    """Take what the address says of the view."""
+    """Apply the settings in the page address."""
     from xxact_app.library.workspace import open_workspace, own_folders
     from xxact_app.session.url_state import query_to_session
     from xxact_core.errors import InputError
@@ -157,23 +159,23 @@ def _take_address(session: Session, store: Store, embeddings: EmbeddingStore) ->
         store.add_problem(refused)
 
 
-def _keep_address(session: Session, keys: PageKeys) -> None:
-    """Keep the address up to date, so that the page, loaded again or sent to somebody, shows the same view."""
+def _keep_address(session: Session, keys: PageKeyboard) -> None:
+    """Keep the page address up to date, so that a reloaded or shared page shows the same view."""
     from xxact_app.session.url_state import IN_ADDRESS, session_to_query
 
-    def tell(*_events: object) -> None:
+    def update(*_events: object) -> None:
         keys.query = session_to_query(session)
 
-    session.param.watch(tell, list(IN_ADDRESS))
-    tell()
+    session.param.watch(update, list(IN_ADDRESS))
+    update()
 
 
 def _report(store: Store, error: Exception) -> None:
     logger.error("an action of the user failed", exc_info=error)
-    store.add_problem("That did not work because of a fault in the app; the server's log says more.")
+    store.add_problem("The action failed because of an error in the app; see the server log.")
 
 
-def _sorry(error: Exception) -> pmui.Page:
-    text = "The app cannot start. The installation may be incomplete: run `make env` again. The server's log says more."
-    kind = f"Kind of fault: {type(error).__name__}."
+def _error_page(error: Exception) -> pmui.Page:
+    text = "The app cannot start. The installation may be incomplete: reinstall XxaCT. See the server log for details."
+    kind = f"Error: {type(error).__name__}."
     return pmui.Page(title=TITLE, main=[pmui.Alert(object=f"{text}\n\n{kind}", severity="error", margin=16)])

@@ -1,4 +1,4 @@
-"""The screens behind their tabs: each is built when somebody opens it first, and told whether somebody looks at it."""
+"""The tabs of the screens; a screen is built when its tab is first opened, and updates only while it is visible."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ _TABS = {
         "& .MuiTab-root": {"minWidth": 0, "padding": "12px 5px", "fontSize": "0.78rem"},
     },
 }  # fmt: skip
-"""All five screens are seen on a phone."""
+"""All five tabs fit on a phone."""
 
 
 class Screen(Protocol):
-    """What stands behind a tab."""
+    """The interface of a screen."""
 
     panel: pn.viewable.Viewable
 
     def come_to_front(self, *, in_front: bool) -> None:
-        """Follow the session only while somebody looks."""
+        """Follow the session only while the screen is visible."""
 
 
-class Screens:
-    """Tabs of screens; `panel` is all of them.
+class ScreenTabs:
+    """The tabs of all screens; `panel` holds them.
 
-    A page of few models is there sooner, and a change costs the server less, because Bokeh goes through the whole
-    document whenever a model comes or goes.
+    Screens are built late because a page with few models loads faster, and because Bokeh traverses the whole document
+    whenever a model is added or removed.
 
-    makers: for each of the session's screens what builds it. Where one cannot be built, its tab says why, and it is
-    tried again when the tab is opened again.
+    makers: name of a screen → function that builds it. Where that fails, the tab shows the error, and the screen is
+    built again when the tab is opened next.
     """
 
     def __init__(self, session: Session, makers: Mapping[str, Callable[[], Screen]]) -> None:
@@ -61,7 +61,7 @@ class Screens:
         except InputError as error:
             shown = [pmui.Alert(object=plain_markdown(safe_message(error)), severity="error", margin=16)]
         for other, made in self._made.items():
-            made.come_to_front(in_front=other == name)  # drawn before the page has it, where that is quicker
+            made.come_to_front(in_front=other == name)  # draw before the screen is added to the page, which is faster
         if self._places[name].objects != shown:
             self._places[name].objects = shown
         self.panel.active = SCREENS.index(name)

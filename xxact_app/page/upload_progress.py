@@ -1,4 +1,4 @@
-"""Many files, read a few at a time so that the page answers meanwhile: progress, the time left, and a way to stop."""
+"""Reading of many files in slices, so that the page stays responsive, with progress, time left and a stop button."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from xxact_app.ui.theme import TEXT_CSS
 from xxact_core.errors import InputError
 
 SLICE = 0.3
-"""Seconds of work between two looks at what the visitor does."""
+"""Time [s] of work between two event loop iterations."""
 
 
 @dataclass(frozen=True)
 class _Work:
-    """Steps that yield how many of `total` are done; `what` begins its name."""
+    """Steps that yield how many of `total` files are done; `what` is the beginning of the status text."""
 
     steps: Generator[int, None, None]
     total: int
@@ -27,8 +27,8 @@ class _Work:
     began: float
 
 
-class ReadingPanel:
-    """`panel` is seen while something goes on that takes longer than a slice; one thing after another."""
+class UploadProgress:
+    """Works through uploads one after another; `panel` is visible while one takes longer than a slice."""
 
     def __init__(self, *, on_error: Callable[[InputError], None]) -> None:
         self._on_error = on_error
@@ -37,20 +37,20 @@ class ReadingPanel:
         self.bar = pmui.LinearProgress(
             value=0, variant="determinate", label="Progress", sizing_mode="stretch_width", margin=(8, 0)
         )
-        self.words = pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0)
+        self.status = pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0)
         self.stop = pmui.Button(label="Stop", variant="outlined", size="small", margin=(4, 0), on_click=self._stop)
         self.panel = pn.Column(
-            self.bar, self.words, self.stop, sizing_mode="stretch_width", margin=0, visible=False,
+            self.bar, self.status, self.stop, sizing_mode="stretch_width", margin=0, visible=False,
         )  # fmt: skip
 
     def begin(self, steps: Generator[int, None, None], *, total: int, what: str) -> None:
-        """Take the steps, at once where nothing else is under way and they are quick."""
+        """Queue steps; they start at once where the queue is empty."""
         self._queue.append(_Work(steps, total, what, time.monotonic()))
         if not self._waiting:
             self._go_on()
 
     def _go_on(self) -> None:
-        """Take steps for a while; without a page there is nobody to wait for, and they are all taken."""
+        """Work for one slice, or to the end where there is no page."""
         self._waiting, document = False, pn.state.curdoc
         until = time.monotonic() + SLICE if document is not None else float("inf")
         with pn.io.hold():
@@ -66,7 +66,7 @@ class ReadingPanel:
             self.panel.visible = False
 
     def _advance(self, work: _Work, *, until: float) -> int | None:
-        """Take steps until that time, and return how many are done; None where that was all."""
+        """Work until a time; returns how many files are done, or None where all are."""
         try:
             for done in work.steps:
                 if time.monotonic() > until:
@@ -80,11 +80,11 @@ class ReadingPanel:
         left = spent / done * (work.total - done)
         self.bar.value = round(100 * done / work.total)
         text = f"{work.what} {done} of {work.total} files, about {max(left, 1):.0f} s left"
-        self.words.object = f"<p role='status'>{text}</p>"
+        self.status.object = f"<p role='status'>{text}</p>"
         self.panel.visible = True
 
     def _stop(self, _event: object = None) -> None:
-        """Stop what is under way, and what waits behind it."""
+        """Stop the current work and everything queued."""
         with pn.io.hold():
             for work in self._queue:
                 work.steps.close()

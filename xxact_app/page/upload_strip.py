@@ -1,4 +1,4 @@
-"""How files come in: dropped anywhere, chosen, or the examples; and the list of what could not be read."""
+"""The strip for uploads: drop zone, example data, and the list of problems."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import panel_material_ui as pmui
 import param
 
 from xxact_app.page.session_file import file_to_saved, is_session_file, restore_session
-from xxact_app.page.upload_progress import ReadingPanel
+from xxact_app.page.upload_progress import UploadProgress
 from xxact_app.samples.store import InputError, Store
 from xxact_app.session.session import Session
 from xxact_app.ui.file_drop import FileDrop
@@ -17,8 +17,8 @@ from xxact_app.ui.safe_text import plain_markdown
 from xxact_app.ui.theme import ALERT_STYLE
 
 
-class Inputs:
-    """The strip above every screen: drop zone, examples, and the problems, each of which can be put away."""
+class UploadStrip:
+    """The strip above the screens: drop zone, example data, and problems, which can be dismissed."""
 
     def __init__(self, session: Session, store: Store) -> None:
         self.session, self.store = session, store
@@ -30,19 +30,19 @@ class Inputs:
             label="Load example data", icon="science", variant="outlined", margin=0, height=56,
             css_classes=["area-examples"], on_click=self.take_examples,
         )  # fmt: skip
-        self.reading = ReadingPanel(on_error=lambda error: store.add_problem(str(error)))
+        self.progress = UploadProgress(on_error=lambda error: store.add_problem(str(error)))
         self.problems = pn.Column(sizing_mode="stretch_width", margin=0, visible=False)
         store.param.watch(self._show_problems, "problems")
         self._show_problems()
 
     def take_files(self, files: list[tuple[str, bytes]]) -> None:
-        """Restore a saved session; read the other files and take up those that could be read."""
+        """Restore a saved session, or read patterns and structures."""
         sessions = [file for file in files if is_session_file(*file)]
         patterns = [file for file in files if not is_session_file(*file)]
         for name, content in sessions:
             self._restore(name, content)
         if patterns:
-            self.reading.begin(self._read(patterns), total=len(patterns), what="Reading")
+            self.progress.begin(self._read(patterns), total=len(patterns), what="Reading")
 
     def _read(self, files: list[tuple[str, bytes]]) -> Generator[int, None, None]:
         keys: list[str] = []
@@ -50,7 +50,7 @@ class Inputs:
             for number, file in enumerate(files, start=1):
                 keys += self.store.read_files([file])
                 yield number
-        finally:  # what was read before somebody stopped it stays
+        finally:  # files read before a stop are kept
             self.session.add(keys)
 
     def _restore(self, name: str, content: bytes) -> None:
@@ -60,10 +60,10 @@ class Inputs:
             self.store.add_problem(str(error))
         else:
             steps = restore_session(saved, self.session, self.store, name=name)
-            self.reading.begin(steps, total=len(saved.files), what="Restoring")
+            self.progress.begin(steps, total=len(saved.files), what="Restoring")
 
     def take_examples(self, _event: object = None) -> None:
-        """Read the examples and take them up with what is known of them."""
+        """Load the example data with their formulas and wavelengths."""
         with pn.io.hold():
             keys, formulas, wavelengths = self.store.read_examples()
             self.session.add(keys, formulas=formulas, wavelengths=wavelengths)

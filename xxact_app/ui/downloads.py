@@ -1,4 +1,4 @@
-"""Buttons that write files, and the Python that makes a screen."""
+"""Download buttons, and the Python code of a screen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pre { overflow-x: auto; padding: 10px 12px; border: 1px solid var(--border-color
 
 
 def download_row(files: Mapping[str, tuple[str, Callable[[], bytes]]]) -> pn.FlexBox:
-    """A button for each label → (file name, what writes its content when it is pressed)."""
+    """Download buttons: label → (file name, function that writes the content)."""
     buttons = [_button(label, name, write) for label, (name, write) in files.items()]
     return pn.FlexBox(*buttons, gap="8px", margin=(8, 0))
 
@@ -28,16 +28,16 @@ def _button(label: str, name: str, write: Callable[[], bytes]) -> pmui.FileDownl
     )
 
 
-class PythonText:
-    """The Python that makes what a screen shows, folded away until somebody wants it."""
+class PythonCode:
+    """The Python code of what a screen shows, in a collapsed section."""
 
     def __init__(self) -> None:
         self.panel = pn.pane.HTML("", stylesheets=[TEXT_CSS, _CODE_CSS], sizing_mode="stretch_width", margin=(8, 0))
         self.text = ""
 
     def show(self, text: str) -> None:
-        """Show this program; it holds nothing that a file brought in but paths that the app made."""
+        """Show Python code; an empty text hides the section."""
         self.text = text
         program = f"<pre><code>{html.escape(text)}</code></pre>"
-        self.panel.object = f"<details><summary>The Python that makes this</summary>{program}</details>"
+        self.panel.object = f"<details><summary>Python code</summary>{program}</details>"
         self.panel.visible = bool(text)

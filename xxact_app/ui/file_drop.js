@@ -1,13 +1,13 @@
-// A place to drop files on, or to choose them with; files dropped anywhere else on the page are taken too. Every file is
-// announced by name and size, empty ones and ones over the limit included, so that the server can say what became of it.
+// A drop zone for files, which can also be chosen in a dialog. Every file is announced with name and size, also empty
+// and too large ones, so that the server can report on each.
 
 const CHUNK = 1024 * 1024
 
-const PATIENCE = 10_000
+const DRAWING_MILLISECONDS = 10_000
 
-// An answer that comes before the page has drawn itself would be lost: wait until it has.
+// Wait until the page is drawn: earlier replies of the server would be lost.
 async function page_is_drawn(view) {
-  const end = Date.now() + PATIENCE
+  const end = Date.now() + DRAWING_MILLISECONDS
   while (!view.model.document?.is_idle && Date.now() < end) {
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
@@ -108,7 +108,7 @@ export function render({model, view}) {
       }
     },
   }
-  // A zone that takes only its own keeps what is dropped on it from the one that takes everything.
+  // A zone for its own files only keeps them from the zone that takes files from the whole page.
   const target = model.anywhere ? document : zone
   for (const [name, listener] of Object.entries(listeners)) {
     target.addEventListener(name, (event) => {

@@ -1,4 +1,4 @@
-"""Where files are dropped: a component that holds the limits on the server."""
+"""A drop zone for files, with limits enforced on the server."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _MEGABYTE = 1024 * 1024
 LARGEST_FILE = 64 * _MEGABYTE
 LARGEST_DROP = 256 * _MEGABYTE
 MOST_FILES = 200
-"""Limits of one drop, held on the server: of one file [bytes], of all together [bytes], and of their number."""
+"""Limits of one drop: size of a file [bytes], total size [bytes], and number of files."""
 
 
 class FileDrop(pn.custom.JSComponent):
-    """Where files are dropped.
+    """A drop zone for files.
 
-    Not `panel_material_ui.FileInput`: that one never tells the server of an empty file, keeps no limit on the server,
-    and takes only what is dropped exactly on its button.
+    Unlike `panel_material_ui.FileInput`, it reports empty files, enforces its limits on the server, and takes files
+    dropped anywhere on the page.
     """
 
     label = param.String("Drop diffractograms here, or choose files")
     hint = param.String(
-        "XRDML, RAW, BRML, RAS, RASX, CIF, XY, XYE, CSV … or a saved session; they stay on this machine"
+        "XRDML, RAW, BRML, RAS, RASX, CIF, XY, XYE, CSV … or a saved session; files stay on this server"
     )
     largest_file = param.Integer(LARGEST_FILE)
-    anywhere = param.Boolean(default=True, doc="Take also what is dropped elsewhere on the page.")
+    anywhere = param.Boolean(default=True, doc="Also take files dropped elsewhere on the page.")
 
     _esm = _HERE / "file_drop.js"
     _stylesheets = [_HERE / "file_drop.css"]  # noqa: RUF012 - as Panel declares it
@@ -55,7 +55,7 @@ class FileDrop(pn.custom.JSComponent):
         self._refused = False
 
     def _handle_msg(self, msg: dict[str, Any]) -> None:
-        """Collect what the browser sends; nothing in a message is trusted, its sizes least of all."""
+        """Collect the chunks that the browser sends; sizes in messages are not trusted."""
         kind = msg.get("kind")
         if kind == "begin":
             self._name, self._parts, self._size, self._refused = str(msg.get("name", "")), [], 0, False
@@ -68,7 +68,7 @@ class FileDrop(pn.custom.JSComponent):
             if not self._refused:
                 self._parts.append(content)
         elif kind == "unreadable":
-            self._refuse("the browser could not read it; is it a folder?")
+            self._refuse("the browser could not read it (folders cannot be dropped)")
         elif kind == "end" and not self._refused:
             self._files.append((self._name, b"".join(self._parts)))
             self._parts = []
@@ -77,11 +77,11 @@ class FileDrop(pn.custom.JSComponent):
 
     def _check(self, size: int) -> None:
         if size > self.largest_file:
-            self._refuse(f"is over {self.largest_file // _MEGABYTE} MB, the most that a file may have")
+            self._refuse(f"is larger than {self.largest_file // _MEGABYTE} MB")
         elif self._total > LARGEST_DROP:
-            self._refuse(f"is too much at once; drop at most {LARGEST_DROP // _MEGABYTE} MB together")
+            self._refuse(f"not read; drop at most {LARGEST_DROP // _MEGABYTE} MB at a time")
         elif len(self._files) >= self._most_files:
-            self._refuse(f"is one too many; drop at most {self._most_files} files together")
+            self._refuse(f"not read; drop at most {self._most_files} files at a time")
 
     def _refuse(self, reason: str) -> None:
         self._refused, self._parts = True, []

@@ -1,4 +1,4 @@
-"""Symbols of the space groups, because people know them better than their numbers."""
+"""Symbols of the space groups."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ P4₃32 P4₁32 I4₁32 P-43m F-43m I-43m P-43n F-43c I-43d Pm-3m Pn-3n Pm-3n Pn
 
 
 def space_group_name(label: str) -> str:
-    """Symbol and number of a space group, given its number as text; other text is given back."""
+    """Symbol and number of a space group from its number as text; other text is returned unchanged."""
     if label.isdecimal() and 1 <= int(label) <= len(_SYMBOLS):
         return f"{_SYMBOLS[int(label) - 1]} ({label})"
     return label

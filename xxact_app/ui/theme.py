@@ -1,4 +1,4 @@
-"""How the app looks: colours that colour-blind people can tell apart, in light and dark, and the page's styles."""
+"""Colours for light and dark themes, safe for colour-blind users, and style sheets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours of one theme; `series` are told apart with every common colour vision.
+    """Colours of one theme; `series` can be distinguished with all common colour vision deficiencies.
 
     Source of the series: Okabe and Ito (2008), https://jfly.uni-koeln.de/color/; its yellow, unreadable on white, and
     its black, unreadable on dark, are replaced by a violet and a grey, and the blues lightened in the dark.
@@ -47,13 +47,13 @@ def palette(*, dark: bool) -> Palette:
 
 _TYPOGRAPHY = {"button": {"textTransform": "none"}}  # θ and q keep their case
 _COMPONENTS = {
-    # A ring inside what the keyboard is at, in the colour of its text: seen on every ground, and never cut off.
+    # Focus ring inside the element in its text colour: visible on every background, never cut off.
     "MuiButtonBase": {
         "styleOverrides": {
             "root": {"&.Mui-focusVisible": {"outline": "3px solid currentColor", "outlineOffset": "-3px"}}
         }
     },
-    # The label of a small choice with nothing chosen stands in the middle of its box, not on its lower edge.
+    # Centre the label of a small select without a value.
     "MuiFormControl": {
         "styleOverrides": {
             "root": {
@@ -121,19 +121,19 @@ td:last-child, th:last-child { text-align: right; padding-right: 0; }
 summary { cursor: pointer; }
 code { font-family: ui-monospace, monospace; }
 """
-"""Styles of the app's own pieces of text, in the colours of Material UI's theme."""
+"""Styles of HTML panes, in the colours of the Material UI theme."""
 
 CHOICE_CSS = ".MuiFormLabel-root { font-size: 12px !important; } button { white-space: nowrap; }"
-"""A small label over a row of choices, each on one line."""
+"""Small labels above button groups, without line breaks in buttons."""
 
 NARROW = 900
-"""Below this width [px] the columns of a screen stand under one another."""
+"""Page width [px] below which the columns of a screen are stacked."""
 
 
 def grid_css(
     columns: str, areas: tuple[str, ...], *, narrow: tuple[str, ...], gap: str = "16px", padding: str = "16px"
 ) -> str:
-    """Style sheet of a layout whose children carry the areas as CSS classes, in one column where the page is narrow."""
+    """Style sheet of a grid layout whose children have `area-…` classes; one column on narrow pages."""
     names = dict.fromkeys(name for row in areas for name in row.split())
     placed = "\n".join(f".area-{name} {{ grid-area: {name}; min-width: 0; }}" for name in names)
 

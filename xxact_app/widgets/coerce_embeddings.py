@@ -15,7 +15,7 @@ from xxact_app.screens.embeddings.store import (
     MOST_MODELS,
     EmbeddingMap,
     EmbeddingStore,
-    Panel,
+    ModelMap,
     common_materials,
     project_embedded,
 )
@@ -68,7 +68,7 @@ class GivenEmbeddings(EmbeddingStore):
         drawn = [project_embedded(self.embedded[m.key], part=part, name=m.label) for m in self.chosen_models()]
         embedded, orders = common_materials([one.embedded for one in drawn])
         panels = tuple(
-            Panel(
+            ModelMap(
                 model, one.places if order is None else one.places[order], one.projection.explained, one.silhouettes,
                 own=(), absent=(),
             )

@@ -138,7 +138,7 @@ def test_a_lasso_on_the_map_selects_materials(visit: Visit) -> None:
     visit.choose("Materials", "File test.h5")
     visit.shows("210 materials, fused embedding")
     visit.drag((0.15, 0.1), (0.8, 0.1), (0.8, 0.8), (0.15, 0.8), (0.15, 0.15))
-    visit.shows("materials are selected")
+    visit.shows("materials selected")
     visit.page.get_by_role("gridcell", name="NaCl").first.wait_for()
 
 

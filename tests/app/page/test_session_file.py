@@ -15,7 +15,7 @@ from xxact_app.page.session_file import (
     restore_session,
     session_to_file,
 )
-from xxact_app.page.upload_strip import Inputs
+from xxact_app.page.upload_strip import UploadStrip
 from xxact_app.samples.store import Store
 from xxact_app.session.history import History
 from xxact_app.session.session import Session
@@ -87,7 +87,7 @@ def test_a_session_dropped_on_a_page_replaces_what_is_there_in_one_step_that_can
     _, _, file = saved_session()
     session, store = loaded("a.xy", "other.xy")
     history = History(session, later=lambda _settle: None, keep=store.keep_read)
-    Inputs(session, store).take_files([("mine.xxact", file)])
+    UploadStrip(session, store).take_files([("mine.xxact", file)])
     assert [sample.name for sample in store.samples.values()] == ["a.xy", "b.xy"]
     assert store.problems == []
     history.undo()
@@ -134,7 +134,7 @@ def test_a_damaged_session_is_refused_in_words_and_nothing_is_lost(kind: str) ->
     _, _, file = saved_session()
     session, store = loaded("here.xy")
     before = session.to_json()
-    Inputs(session, store).take_files([("<b>mine.xxact", DAMAGED[kind](file))])
+    UploadStrip(session, store).take_files([("<b>mine.xxact", DAMAGED[kind](file))])
     assert len(store.problems) == 1
     assert store.problems[0].text.startswith("‹b›mine.xxact: ")
     assert store.problems[0].text.endswith("Nothing was changed.")

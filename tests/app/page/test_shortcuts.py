@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 from app_fixtures import loaded
 
-from xxact_app.page.keyboard import PageKeys
-from xxact_app.page.shortcuts import BY_KEY, SHORTCUTS, Reach
+from xxact_app.page.keyboard import PageKeyboard
+from xxact_app.page.shortcuts import BY_KEY, SHORTCUTS, ShortcutContext
 from xxact_app.session.history import History
 from xxact_app.session.session import SCREENS, Session
 
@@ -16,12 +16,12 @@ class Page:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.keys = PageKeys(reach=Reach(session, History(session)))
+        self.keys = PageKeyboard(context=ShortcutContext(session, History(session)))
 
     def press(self, *names: str) -> str:
         for name in names:
             self.keys._handle_msg({"key": name})
-        return self.keys.said["text"]
+        return self.keys.notice["text"]
 
 
 @pytest.fixture
@@ -69,20 +69,20 @@ def test_patterns_are_gone_through_in_both_directions(page: Page) -> None:
 
 
 def test_without_patterns_there_is_no_next_one() -> None:
-    assert Page(Session()).press("n") == "There is no pattern yet."
+    assert Page(Session()).press("n") == "No patterns loaded."
 
 
 def test_undo_and_redo_say_what_they_did(page: Page) -> None:
     page.press("x")
     assert page.press("mod+z") == "Undone: axis"
     assert page.session.axis == "two_theta"
-    assert page.press("u") == "There is nothing to undo."
-    assert page.press("mod+shift+z") == "Done again: axis"
+    assert page.press("u") == "Nothing to undo."
+    assert page.press("mod+shift+z") == "Redone: axis"
     assert page.session.axis == "q"
 
 
 def test_every_shortcut_does_something() -> None:
-    assert [shortcut.words for shortcut in SHORTCUTS if (shortcut.act is None) == (shortcut.clicks == "")] == []
+    assert [shortcut.description for shortcut in SHORTCUTS if (shortcut.act is None) == (shortcut.clicks == "")] == []
 
 
 def test_unknown_keys_do_nothing_and_those_of_the_page_are_none_of_the_server(page: Page) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import panel as pn
 
-from xxact_app.page.tabs import Screens
+from xxact_app.page.tabs import ScreenTabs
 from xxact_app.session.session import SCREENS, Session
 from xxact_core.errors import DatasetError
 
@@ -23,7 +23,7 @@ def test_a_screen_is_built_once_when_it_is_opened_first_and_told_when_somebody_l
         made.append((name, Drawn()))
         return made[-1][1]
 
-    screens = Screens(session, {name: lambda name=name: make(name) for name in SCREENS})
+    screens = ScreenTabs(session, {name: lambda name=name: make(name) for name in SCREENS})
     assert [name for name, _ in made] == ["patterns"]
     screens.panel.active = SCREENS.index("training")
     assert session.screen == "training"
@@ -43,7 +43,7 @@ def test_a_screen_that_cannot_be_built_says_why_and_is_tried_again() -> None:
             raise faults.pop()
         return Drawn()
 
-    screens = Screens(session, {name: make if name == "training" else Drawn for name in SCREENS})
+    screens = ScreenTabs(session, {name: make if name == "training" else Drawn for name in SCREENS})
     session.screen = "training"
     place = screens.panel[SCREENS.index("training")]
     assert "the workspace" in place[0].object

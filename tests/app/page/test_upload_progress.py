@@ -9,7 +9,7 @@ from panel.io.state import set_curdoc
 
 from xxact_app.page import upload_progress as reading
 from xxact_app.page.session_file import session_to_file
-from xxact_app.page.upload_strip import Inputs
+from xxact_app.page.upload_strip import UploadStrip
 from xxact_core.errors import InputError
 
 
@@ -46,24 +46,24 @@ FILES = [(f"{name}.xy", scan_file()) for name in "abc"]
 
 def test_files_are_read_a_few_at_a_time_and_shown_together(page: Page) -> None:
     session, store = loaded()
-    inputs = Inputs(session, store)
+    inputs = UploadStrip(session, store)
     inputs.take_files(FILES)
-    assert inputs.reading.panel.visible
-    assert "Reading 1 of 3 files" in inputs.reading.words.object
+    assert inputs.progress.panel.visible
+    assert "Reading 1 of 3 files" in inputs.progress.status.object
     assert session.files == []
     page.go_to_the_end()
     assert [store.samples[key].name for key in session.files] == ["a.xy", "b.xy", "c.xy"]
-    assert not inputs.reading.panel.visible
+    assert not inputs.progress.panel.visible
 
 
 def test_what_was_read_before_a_stop_stays(page: Page) -> None:
     session, store = loaded()
-    inputs = Inputs(session, store)
+    inputs = UploadStrip(session, store)
     inputs.take_files(FILES)
     page.go_on()
-    inputs.reading._stop()
+    inputs.progress._stop()
     assert len(session.files) == 2
-    assert not inputs.reading.panel.visible
+    assert not inputs.progress.panel.visible
     page.go_on()
     assert len(session.files) == 2
 
@@ -72,10 +72,10 @@ def test_what_was_read_before_a_stop_stays(page: Page) -> None:
 def test_a_stopped_restoring_changes_nothing() -> None:
     old = loaded("a.xy", "b.xy", "c.xy")
     session, store = loaded("here.xy")
-    inputs = Inputs(session, store)
+    inputs = UploadStrip(session, store)
     inputs.take_files([("mine.xxact", session_to_file(*old))])
-    assert "Restoring 1 of 3 files" in inputs.reading.words.object
-    inputs.reading._stop()
+    assert "Restoring 1 of 3 files" in inputs.progress.status.object
+    inputs.progress._stop()
     assert len(session.files) == 1
     session.axis = "q"
     assert [store.samples[key].name for key in session.files] == ["here.xy"]
@@ -83,7 +83,7 @@ def test_a_stopped_restoring_changes_nothing() -> None:
 
 def test_a_second_drop_waits_for_the_first(page: Page) -> None:
     session, store = loaded()
-    inputs = Inputs(session, store)
+    inputs = UploadStrip(session, store)
     inputs.take_files(FILES[:2])
     inputs.take_files(FILES[2:])
     assert page.waiting() == 1
@@ -93,7 +93,7 @@ def test_a_second_drop_waits_for_the_first(page: Page) -> None:
 
 def test_an_error_is_told_and_does_not_stop_what_comes_behind(page: Page) -> None:
     told: list[str] = []
-    panel = reading.ReadingPanel(on_error=lambda error: told.append(str(error)))
+    panel = reading.UploadProgress(on_error=lambda error: told.append(str(error)))
     done: list[int] = []
 
     def fail() -> Generator[int, None, None]:

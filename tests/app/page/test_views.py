@@ -11,7 +11,7 @@ from app_fixtures import FakePredictor, loaded, scan_file
 from bokeh.document import Document
 
 from xxact_app.page import page as shell
-from xxact_app.page.upload_strip import Inputs
+from xxact_app.page.upload_strip import UploadStrip
 from xxact_app.samples.store import Answer, Store
 from xxact_app.samples.wavelength_form import EVERY_MISSING, WavelengthForm
 from xxact_app.screens.patterns.view import PatternsScreen
@@ -40,7 +40,7 @@ def answered(probability: float = 0.9) -> tuple[Session, Store, Answer]:
 def test_dropped_files_are_listed_and_drawn() -> None:
     session = Session()
     store = Store(session, predictor=FakePredictor)
-    inputs, view = Inputs(session, store), PatternsScreen(session, store)
+    inputs, view = UploadStrip(session, store), PatternsScreen(session, store)
     assert "No patterns loaded" in view.summary.object
     inputs.take_files([("a.xy", scan_file()), ("b.xy", scan_file(peak=50)), ("c.xy", b"nothing")])
     assert view.list.table.value["name"].tolist() == ["a.xy", "b.xy"]

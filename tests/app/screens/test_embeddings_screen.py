@@ -19,7 +19,7 @@ from xxact_app.screens.embeddings import figures as embedding_figures
 from xxact_app.screens.embeddings import text as embedding_text
 from xxact_app.screens.embeddings import view as embedding
 from xxact_app.screens.embeddings.figures import colour_by
-from xxact_app.screens.embeddings.store import EmbeddingMap, EmbeddingStore, NoMap
+from xxact_app.screens.embeddings.store import EmbeddingMap, EmbeddingStore, MissingMap
 from xxact_app.screens.embeddings.view import EmbeddingsScreen
 from xxact_app.session.session import Session
 from xxact_core.quantities import CRYSTAL_SYSTEM, CRYSTAL_SYSTEM_COLOURS, SPACE_GROUP
@@ -40,10 +40,10 @@ def test_a_map_that_is_not_there_is_offered_to_be_made(tmp_path: Path) -> None:
     workspace = workspace_with(tmp_path, runs={})
     session = Session()
     view = EmbeddingsScreen(session, EmbeddingStore(session, Store(session), workspace=lambda: workspace))
-    assert isinstance(view.map, NoMap)
-    assert "has not been made yet" in view.message.object
+    assert isinstance(view.map, MissingMap)
+    assert "has not been computed yet" in view.message.object
     assert view.made.visible
-    assert not view.shown.visible
+    assert not view.content.visible
 
 
 def test_the_map_is_made_in_a_process_of_its_own_and_kept(
@@ -61,7 +61,7 @@ def test_the_map_is_made_in_a_process_of_its_own_and_kept(
     assert isinstance(view.map, EmbeddingMap)
     assert len(view.source.data["x0"]) == 400
     view.source.selected.indices = [3, 8]
-    assert "Patterns of 2 of 2" in view.selection.about_patterns.object
+    assert "Patterns of 2 of 2" in view.selection.pattern_note.object
     assert [line.visible for line in view.selection.figure.lines] == [True, True]
     again = EmbeddingsScreen(session, view.embeddings)
     assert isinstance(again.map, EmbeddingMap)
@@ -76,7 +76,7 @@ def test_the_map_shows_variance_silhouettes_and_own_samples(tmp_path: Path) -> N
     session, store = view.session, view.embeddings.store
     session.add(store.read_files([("own<b>.xy", scan_file()), ("bare.xy", scan_file())]))
     session.set_wavelength(session.files, 1.54184)
-    assert "own‹b›.xy: needs a formula" in view.words.object
+    assert "own‹b›.xy: formula missing" in view.summary.object
     session.set_formula("LaB6")
     assert view.figures[0].own.data["name"] == ["own‹b›.xy"]
     assert np.isfinite(view.figures[0].own.data["x"]).all()
@@ -87,8 +87,8 @@ def test_the_selection_is_linked_to_table_and_files(tmp_path: Path) -> None:
     view.source.selected.indices = [0, 7, 14]
     assert view.session.map_selected == [0, 7, 14]
     assert view.selection.table.value["Material"].tolist() == ["m0", "m7", "m14"]
-    assert "3 materials are selected: 3 triclinic" in view.selection.words.object
-    assert "not in the workspace" in view.selection.about_patterns.object
+    assert "3 materials selected: 3 triclinic" in view.selection.summary.object
+    assert "not in the workspace" in view.selection.pattern_note.object
     rows = list(csv.DictReader(io.StringIO(view._file("csv").decode())))
     assert [row["id"] for row in rows] == ["m0", "m7", "m14"]
     assert {row["crystal_system"] for row in rows} == {"triclinic"}
@@ -113,11 +113,11 @@ def test_materials_are_found_without_drawing_around_them(tmp_path: Path) -> None
         view.selection.table.value["Material"].tolist() == ["m20", *(f"m20{number}" for number in range(10))][: 10 + 1]
     )
     view.selection.find.value = "Monoclinic"
-    assert "30 materials are selected: 30 monoclinic" in view.selection.words.object
+    assert "30 materials selected: 30 monoclinic" in view.selection.summary.object
     view.selection.find.value = "no such thing"
     assert view.session.map_selected == []
     view.selection.find.value = ""
-    assert "Nothing is selected" in view.selection.words.object
+    assert "No materials selected" in view.selection.summary.object
 
 
 def test_another_colour_changes_values_and_scale_only(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from app_fixtures import FakePredictor, scan_file
 from pattern_files import cif_of_rock_salt, raw_1
 
-from xxact_app.page.upload_strip import Inputs
+from xxact_app.page.upload_strip import UploadStrip
 from xxact_app.samples.processing_steps import set_value
 from xxact_app.samples.store import Store
 from xxact_app.screens.patterns import text as words
@@ -38,7 +38,7 @@ def screen(*files: tuple[str, bytes]) -> PatternsScreen:
     session = Session()
     store = Store(session, predictor=FakePredictor)
     view = PatternsScreen(session, store)
-    Inputs(session, store).take_files(list(files))
+    UploadStrip(session, store).take_files(list(files))
     return view
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from app_fixtures import loaded, scan_file
 
-from xxact_app.page.upload_strip import Inputs
+from xxact_app.page.upload_strip import UploadStrip
 from xxact_app.samples.store import Store
 from xxact_app.session import history as history_module
 from xxact_app.session.history import History
@@ -123,7 +123,7 @@ def test_removed_files_come_back_with_all_that_was_known_of_them() -> None:
 def test_dropped_files_are_one_step() -> None:
     session, store = loaded()
     history = followed(session, store)
-    Inputs(session, store).take_files([("a.xy", scan_file()), ("b.xy", scan_file())])
+    UploadStrip(session, store).take_files([("a.xy", scan_file()), ("b.xy", scan_file())])
     history.undo()
     assert (session.files, store.samples) == ([], {})
     history.redo()

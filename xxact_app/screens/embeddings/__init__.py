@@ -1,1 +1,1 @@
-"""The Embeddings screen: maps of what a model has learned."""
+"""The Embeddings screen: principal components of the embeddings of many materials."""

@@ -1,4 +1,4 @@
-"""Places of materials → native Bokeh maps: points that the browser draws, or of very many an image drawn here."""
+"""Bokeh maps of embedded materials: points drawn by the browser, or an image drawn on the server for very many."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ from bokeh.palettes import Cividis256
 from bokeh.plotting import figure
 
 from xxact_app.plots.rasterise import points_to_image
+from xxact_app.ui.formatting import percent
 from xxact_core.quantities import CRYSTAL_SYSTEM_COLOURS, Quantity
 
 MOST_POINTS = 200_000
-"""Materials that the browser draws one by one; of more it gets an image, drawn anew for what is zoomed to."""
+"""Number of materials above which the server draws an image of the visible range instead of points."""
 
 MOST_NAMED = 60_000
-"""Materials whose names travel to the browser for the hover; selecting names them in any number."""
+"""Number of materials above which their names are not sent to the browser for tooltips."""
 
 MOST_MARKED = 5000
-"""Selected materials that are ringed on an image."""
+"""Largest number of selected materials marked with a ring on an image."""
 
 MOST_LABELS = 5
-"""Samples of the user whose names are written on the map."""
+"""Number of own samples above which their names are shown as tooltips only."""
 
 IMAGE_SIZE = (640, 480)
 UNKNOWN = "#9AA3AE"
@@ -43,7 +44,7 @@ _SMALLEST, _LARGEST = 3.0, 7.0
 
 @dataclass(frozen=True)
 class Colouring:
-    """What colours the materials: a number each, and how numbers become colours."""
+    """A colour scale and the value of each material on it."""
 
     label: str
     values: np.ndarray
@@ -55,7 +56,7 @@ class Colouring:
 
 @dataclass(frozen=True)
 class MapFigure:
-    """One map, and what of it changes."""
+    """One map and its renderers and data sources."""
 
     plot: figure
     points: GlyphRenderer
@@ -71,7 +72,7 @@ class MapFigure:
 
 
 def colour_by(quantity: Quantity, values: np.ndarray) -> Colouring:
-    """A few classes, such as crystal systems, have a colour each; all else goes from its 2nd to its 98th percentile."""
+    """One colour per class for few classes, otherwise a scale from the 2nd to the 98th percentile."""
     values = values.astype(np.float32)
     if 0 < len(quantity.classes) <= len(CRYSTAL_SYSTEM_COLOURS):
         last = len(quantity.classes) - 0.5
@@ -85,7 +86,7 @@ def colour_by(quantity: Quantity, values: np.ndarray) -> Colouring:
 
 
 def map_figure(source: ColumnDataSource, *, number: int, height: int = 430) -> MapFigure:
-    """An empty map whose points are the columns `x{number}` and `y{number}` of a source, which other maps may share."""
+    """An empty map of the columns `x{number}` and `y{number}` of a data source that maps can share."""
     plot = figure(
         height=height, sizing_mode="stretch_width", x_range=Range1d(-1, 1), y_range=Range1d(-1, 1),
         tools="pan,wheel_zoom,box_select,reset,save", active_scroll=None,
@@ -127,9 +128,15 @@ def draw_map(
     own: Sequence[tuple[float, float, str]],
     text_colour: str,
 ) -> None:
-    """Show materials at `places`, shape (materials, 2), and own samples as (x, y, name); ranges show all of them.
+    """Draw a map; the points themselves are in the shared data source, which the caller fills.
 
-    The points themselves are in the shared source of the figure: its owner fills it.
+    Args:
+        target: the figure.
+        places: coordinates of the materials, shape (materials, 2).
+        colouring: values and colours of the materials.
+        explained: explained variance (0-1) of each axis, shape (2,).
+        own: own samples as (x, y, name).
+        text_colour: of the theme.
     """
     many = len(places) > MOST_POINTS
     target.points.visible, target.image.visible = not many, many
@@ -141,7 +148,7 @@ def draw_map(
     target.marked.data = {"x": [], "y": []}
     target.names.text_color = text_colour
     for axis, share, number in zip((target.plot.xaxis, target.plot.yaxis), explained, (1, 2), strict=True):
-        axis.axis_label = f"Principal component {number} ({share:.0%} of the variance)"
+        axis.axis_label = f"Principal component {number} ({percent(share)} of the variance)"
     everything = np.concatenate([places, np.array([[x, y] for x, y, _ in own], dtype=np.float32).reshape(-1, 2)])
     for axis, low, high in zip(
         (target.plot.x_range, target.plot.y_range), everything.min(axis=0), everything.max(axis=0), strict=True
@@ -156,7 +163,7 @@ def draw_map(
 
 
 def show_own(target: MapFigure, own: Sequence[tuple[float, float, str]]) -> None:
-    """Show the user's samples as (x, y, name), and no others; of many, names stand in the hover only."""
+    """Draw own samples as (x, y, name) in place of the previous ones."""
     target.names.visible = len(own) <= MOST_LABELS
     target.own.data = {
         "x": [x for x, _, _ in own], "y": [y for _, y, _ in own], "name": [name for _, _, name in own]
@@ -164,7 +171,7 @@ def show_own(target: MapFigure, own: Sequence[tuple[float, float, str]]) -> None
 
 
 def colour_map(target: MapFigure, colouring: Colouring) -> None:
-    """Give the colours another meaning; the values are in the shared source."""
+    """Update the colour scale; the values are in the shared data source."""
     target.mapper.update(palette=list(colouring.palette), low=colouring.low, high=colouring.high)
     target.bar.title = colouring.label
     if colouring.classes:
@@ -177,7 +184,7 @@ def colour_map(target: MapFigure, colouring: Colouring) -> None:
 
 
 def draw_image(target: MapFigure, places: np.ndarray, colouring: Colouring) -> None:
-    """Draw the materials within the present ranges as an image."""
+    """Draw the materials within the visible ranges as an image."""
     x, y = target.plot.x_range, target.plot.y_range
     pixels = points_to_image(
         places, colouring.values, palette=colouring.palette, value_range=(colouring.low, colouring.high),
@@ -189,6 +196,6 @@ def draw_image(target: MapFigure, places: np.ndarray, colouring: Colouring) -> N
 
 
 def mark(target: MapFigure, places: np.ndarray) -> None:
-    """Ring these selected materials, shape (selected, 2); of very many evenly spaced ones."""
+    """Mark selected materials at `places`, shape (selected, 2), thinned where they are very many."""
     shown = places[:: -(-len(places) // MOST_MARKED) or 1]
     target.marked.data = {"x": shown[:, 0], "y": shown[:, 1]}

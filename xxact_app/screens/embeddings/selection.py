@@ -1,4 +1,4 @@
-"""What is selected on the map: a table of the materials, and the patterns of some of them."""
+"""The materials selected on the map: a table, and the patterns of some of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PAGE = 10
 
 
 class SelectionPanel:
-    """`panel` shows the selected materials; ticking rows of the table chooses whose patterns are drawn."""
+    """The selected materials; ticking rows of the table selects the patterns drawn. `panel` holds both."""
 
     def __init__(self, session: Session, embeddings: EmbeddingStore) -> None:
         self.session, self.embeddings = session, embeddings
@@ -28,47 +28,47 @@ class SelectionPanel:
         self._numbers: list[int] = []
         self._drawn = 0
         self.find = pmui.TextInput(
-            label="Find materials by formula, id or crystal system", placeholder="TiO2, mp-149, cubic …",
+            label="Find by formula, ID or crystal system", placeholder="TiO2, mp-149, cubic …",
             sizing_mode="stretch_width", size="small", margin=(8, 0),
         )  # fmt: skip
         self.find.param.watch(self._find, ["value", "enter_pressed"])
-        self.words = _text()
+        self.summary = _text()
         self.table = pn.widgets.Tabulator(
             None, show_index=False, pagination="remote", page_size=_PAGE, disabled=True, selectable="checkbox",
             theme="materialize", layout="fit_data_stretch", sizing_mode="stretch_width", margin=0,
             label="Selected materials",
             formatters={name: StringFormatter() for name in words.TEXT_COLUMNS},
         )  # fmt: skip
-        self.about_patterns = _text()
+        self.pattern_note = _text()
         self.figure = pattern_figure(height=300)
         plot = pn.pane.Bokeh(self.figure.plot, sizing_mode="stretch_width", margin=0)
         self.details = pn.Column(
-            self.table, self.about_patterns, plot, sizing_mode="stretch_width", margin=0, visible=False
+            self.table, self.pattern_note, plot, sizing_mode="stretch_width", margin=0, visible=False
         )
         heading = pn.pane.HTML("<h2>Selected materials</h2>", stylesheets=[TEXT_CSS], margin=(8, 0, 4, 0))
-        self.panel = pn.Column(heading, self.find, self.words, self.details, sizing_mode="stretch_width", margin=0)
+        self.panel = pn.Column(heading, self.find, self.summary, self.details, sizing_mode="stretch_width", margin=0)
         self.table.param.watch(self._draw, "selection")
 
     def show(self, shown: EmbeddingMap, numbers: list[int]) -> None:
-        """Show these materials of the map."""
+        """Show materials of the map, by index."""
         self._map, self._numbers = shown, numbers
-        self.words.object = words.selection_words(shown, numbers)
+        self.summary.object = words.selection_summary(shown, numbers)
         self.details.visible = bool(numbers)
         if numbers:
             self.table.param.update(value=words.selection_rows(shown, numbers), selection=[], page=1)
         self._draw()
 
     def _find(self, _event: object = None) -> None:
-        """Select what is typed: the way to a selection without drawing."""
+        """Select the materials that match the typed text."""
         if self._map is not None:
             self.session.map_selected = words.find_materials(self._map, self.find.value_input or self.find.value or "")
 
     def recolour(self) -> None:
-        """Take the colours of the present theme."""
+        """Redraw in the colours of the theme."""
         recolour(self.figure, colours=palette(dark=self.session.dark).series[: self._drawn], offset=True)
 
     def _draw(self, _event: object = None) -> None:
-        """Draw the patterns of the ticked rows, else of the first ones."""
+        """Draw the patterns of the ticked rows, or of the first rows."""
         if self._map is None:
             return
         rows = self.table.selection or range(len(self._numbers))
@@ -82,11 +82,11 @@ class SelectionPanel:
                     angles = pattern.grid.two_theta
                     unknown = np.full(angles.shape, np.nan)
                     curves.append(Curve(name, colour, angles, angles, unknown, pattern.intensity.astype(float)))
-            said = _words(len(curves), len(self._numbers))
+            note = _pattern_note(len(curves), len(self._numbers))
         except InputError as error:
-            said = f"<p>The patterns cannot be drawn: {safe_text(error)}</p>"
+            note = f"<p>The patterns cannot be drawn: {safe_text(error)}</p>"
         self._drawn = len(curves)
-        self.about_patterns.object = said
+        self.pattern_note.object = note
         draw_patterns(
             self.figure, curves, scale="root", offset=True, unit="maximum 100", x_label="2θ (Cu Kα) [°]",
             window_edges=None, keep_range=False,
@@ -94,10 +94,10 @@ class SelectionPanel:
         self.figure.plot.visible = bool(curves)
 
 
-def _words(drawn: int, selected: int) -> str:
+def _pattern_note(drawn: int, selected: int) -> str:
     if drawn:
-        return f"<p class='muted'>Patterns of {drawn} of {selected:,}, √ scale; tick rows to choose others.</p>"
-    return "<p class='muted'>No patterns: the data set of these materials is not in the workspace.</p>" * bool(selected)
+        return f"<p class='muted'>Patterns of {drawn} of {selected:,} materials, √ scale. Tick rows to show others.</p>"
+    return "<p class='muted'>No patterns: the dataset of these materials is not in the workspace.</p>" * bool(selected)
 
 
 def _text() -> pn.pane.HTML:

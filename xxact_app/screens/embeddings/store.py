@@ -1,4 +1,4 @@
-"""What follows from the choices on the Embeddings screen: the map, what is selected on it, the user's own samples."""
+"""Derived data of the Embeddings screen: maps, patterns of selected materials, and own samples on the map."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from xxact_core.peak_profiles.reference import smear
 from xxact_core.quantities import TARGETS, Quantity
 
 MOST_SILHOUETTES = 2000
-"""Materials that silhouettes are taken over; their time grows with the square."""
+"""Largest number of materials for silhouette coefficients, whose cost grows quadratically."""
 
 LEAST_MATERIALS = 3
 MOST_MODELS = 2
@@ -41,7 +41,7 @@ MOST_MODELS = 2
 
 @dataclass(frozen=True)
 class Point:
-    """A sample of the user on a map; `name` is safe to show."""
+    """An own sample on a map; `name` is safe to show."""
 
     name: str
     x: float
@@ -49,46 +49,47 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Panel:
-    """The map of one model: places of the materials, shape (materials, 2), float32.
-
-    explained: share (0-1) of the variance of each axis. silhouettes: of each crystal system that occurs, and `mean`;
-    empty where they cannot be told. own: the user's samples. absent: why a sample is not there, in words.
-    """
+class ModelMap:
+    """The map of one model."""
 
     model: ModelFolder
     places: np.ndarray
+    """Coordinates of the materials, shape (materials, 2), float32."""
     explained: np.ndarray
+    """Explained variance (0-1) of each axis, shape (2,)."""
     silhouettes: dict[str, float]
+    """Silhouette coefficient of each crystal system that occurs, and `mean`; empty where undefined."""
     own: tuple[Point, ...]
+    """Own samples."""
     absent: tuple[str, ...]
+    """Own samples that cannot be placed on the map, each with its reason."""
 
 
 @dataclass(frozen=True)
 class EmbeddingMap:
-    """Maps of the same materials by one model or two; `embedded` tells of the materials, in the order of the places.
-
-    files: that it is drawn from, none where arrays were given. quantities: what the targets of the materials are.
-    """
+    """Maps of the same materials by one or two models."""
 
     part: str
+    """`fused`, `pattern` or `composition`."""
     materials: Materials
-    panels: tuple[Panel, ...]
+    panels: tuple[ModelMap, ...]
     embedded: Embedded
+    """Embeddings and labels of the materials, in the order of the coordinates."""
     files: tuple[Path, ...]
+    """Files of the embeddings; empty where arrays were passed."""
     quantities: Mapping[str, Quantity] = field(default_factory=lambda: TARGETS)
 
 
 @dataclass(frozen=True)
-class NoMap:
-    """Why there is no map, in words that are safe to show, and whether it can be made here."""
+class MissingMap:
+    """Why there is no map, a safe text, and whether it can be computed here."""
 
     text: str
-    can_make: bool = False
+    can_compute: bool = False
 
 
 class EmbeddingStore:
-    """Asked by the screen; computes what a session's choices lead to."""
+    """Computes what the Embeddings screen of a session shows."""
 
     def __init__(self, session: Session, store: Store, *, workspace: Callable[[], Workspace] = open_workspace) -> None:
         self.session, self.store = session, store
@@ -97,85 +98,85 @@ class EmbeddingStore:
 
     # ------------------------------------------------------------------------------------------------------ the choices
     def models(self) -> list[ModelFolder]:
-        """Models that there are."""
+        """All models."""
         return list_models(self._workspace())
 
     def chosen_models(self) -> list[ModelFolder]:
-        """Those chosen, one or two; the first of all where none of the chosen is there any more."""
+        """The selected models, one or two; the first one where none of them exists any more."""
         models = {model.key: model for model in self.models()}
         chosen = [models[key] for key in dict.fromkeys(self.session.map_models) if key in models][:MOST_MODELS]
         return chosen or list(models.values())[:1]
 
     def materials(self) -> list[Materials]:
-        """Materials that the first chosen model can be looked at with."""
+        """Materials that can be shown with the first selected model."""
         return [choice for model in self.chosen_models()[:1] for choice in list_materials(self._workspace(), model)]
 
     def chosen_materials(self) -> Materials | None:
-        """The chosen materials, else the first."""
+        """The selected materials, else the first."""
         choices = self.materials()
         by_key = {choice.key: choice for choice in choices}
         return by_key.get(self.session.map_materials, choices[0] if choices else None)
 
     # ----------------------------------------------------------------------------------------------------------- making
     def make(self) -> None:
-        """Begin to make the maps that are missing, in processes of their own."""
+        """Start to compute the missing maps in processes of their own."""
         materials = self.chosen_materials()
         if materials is not None and materials.file is None:
             make_embeddings(self._workspace(), self.chosen_models(), materials)
 
     def making(self) -> Making | None:
-        """What is under way, or was, for the present choices, in this window or another."""
+        """The computation for the current selection, running or ended; None where none was started."""
         materials = self.chosen_materials()
         if materials is None:
             return None
         return making_of("map", materials.key, *(model.digest for model in self.chosen_models()))
 
     # ---------------------------------------------------------------------------------------------------------- the map
-    def map(self) -> EmbeddingMap | NoMap:
-        """The map of the present choices, or why there is none."""
+    def map(self) -> EmbeddingMap | MissingMap:
+        """The map of the current selection, or the reason why there is none."""
         try:
             return self._map()
         except (InputError, OSError) as error:
-            return NoMap(safe_message(error))
+            return MissingMap(safe_message(error))
 
-    def _map(self) -> EmbeddingMap | NoMap:
+    def _map(self) -> EmbeddingMap | MissingMap:
         materials, models, part = self.chosen_materials(), self.chosen_models(), self.session.map_part
         if materials is None:
-            return NoMap("There are no materials to look at: build a data set first.")
+            return MissingMap("No materials are available: build a dataset first.")
         paths = [embeddings_path(self._workspace(), model, self._same_materials(model, materials)) for model in models]
         missing = [model.label for model, path in zip(models, paths, strict=True) if path is None or not path.is_file()]
         if missing:
             if materials.file is not None:
-                return NoMap(f"There is no {materials.label} of {missing[0]}: choose other materials.")
-            text = f"The map of {' and of '.join(missing)} has not been made yet. It takes a minute or more, goes on "
-            return NoMap(text + "while you look at something else, and is kept.", can_make=True)
+                return MissingMap(f"{materials.label} has no embeddings by {missing[0]}: select other materials.")
+            text = f"The map of {' and of '.join(missing)} has not been computed yet. This takes a minute or more, "
+            return MissingMap(text + "continues in the background, and is done only once.", can_compute=True)
         files = tuple(path for path in paths if path is not None)
-        drawn = [_read(path, path.stat().st_mtime_ns, part) for path in files]
-        embedded, orders = common_materials([one.embedded for one in drawn])
+        projected = [_read(path, path.stat().st_mtime_ns, part) for path in files]
+        embedded, orders = common_materials([one.embedded for one in projected])
         if len(embedded) < LEAST_MATERIALS:
-            return NoMap("The two models have hardly any material in common: choose other materials.")
+            return MissingMap("The two models have too few materials in common: select other materials.")
         panels = []
-        for model, one, order in zip(models, drawn, orders, strict=True):
+        for model, one, order in zip(models, projected, orders, strict=True):
             own, absent = self._own_samples(model, one.projection)
             places = one.places if order is None else one.places[order]
-            panels.append(Panel(model, places, one.projection.explained, one.silhouettes, own, absent))
+            panels.append(ModelMap(model, places, one.projection.explained, one.silhouettes, own, absent))
         return EmbeddingMap(part, materials, tuple(panels), embedded, files)
 
     def _same_materials(self, model: ModelFolder, materials: Materials) -> Materials:
-        """The same choice for another model: a file of that name in its own run folder."""
+        """The same materials for another model: the file of the same name in its run folder."""
         if materials.file is None:
             return materials
         return Materials(materials.key, materials.label, file=model.folder.parent / materials.file.name)
 
     def _own_samples(self, model: ModelFolder, projection: Projection) -> tuple[tuple[Point, ...], tuple[str, ...]]:
-        """The session's samples on a map, and why others are not there."""
+        """The own samples on a map, and those that cannot be placed with the reasons."""
         points, absent = [], []
         for key in self.session.files:
             sample, formula = self.store.samples.get(key), self.session.formulas.get(key, "").strip()
             if sample is None:
                 continue
             if not formula:
-                absent.append(f"{sample.name}: needs a formula")
+                absent.append(f"{sample.name}: formula missing")
                 continue
             try:
                 parts = self._embed_own(model, key, formula)
@@ -195,7 +196,7 @@ class EmbeddingStore:
 
     # ---------------------------------------------------------------------------------------------------- the selection
     def pattern(self, shown: EmbeddingMap, number: int) -> GriddedPattern | None:
-        """The ideal pattern of a material on the map, or None where its data set is not here."""
+        """The simulated pattern of a material on the map; None where its dataset is not in the workspace."""
         dataset = shown.materials.dataset or self._dataset_of(shown)
         if dataset is None:
             return None
@@ -210,8 +211,8 @@ class EmbeddingStore:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """One file or table of embeddings, read and projected."""
+class ProjectedEmbeddings:
+    """Embeddings with their principal components."""
 
     embedded: Embedded
     projection: Projection
@@ -220,15 +221,15 @@ class Drawn:
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, _changed: int, part: str) -> Drawn:
+def _read(path: Path, _changed: int, part: str) -> ProjectedEmbeddings:
     return project_embedded(read_embedded(path, parts=(part,)), part=part, name=path.name)
 
 
-def project_embedded(embedded: Embedded, *, part: str, name: str) -> Drawn:
-    """Principal components and silhouettes of a part of embeddings.
+def project_embedded(embedded: Embedded, *, part: str, name: str) -> ProjectedEmbeddings:
+    """Principal components and silhouette coefficients of one part of embeddings.
 
     Raises:
-        InputError: they are of too few materials.
+        InputError: there are too few materials.
     """
     values = embedded.parts[part]
     if len(embedded) < LEAST_MATERIALS:
@@ -239,11 +240,11 @@ def project_embedded(embedded: Embedded, *, part: str, name: str) -> Drawn:
     known = np.flatnonzero(~np.isnan(systems))
     known = np.random.default_rng(0).permutation(known)[:MOST_SILHOUETTES]
     scores = silhouettes(values[known], systems[known]) if 1 < len(np.unique(systems[known])) < len(known) else {}
-    return Drawn(embedded, projection, projection.project(values).astype(np.float32), scores)
+    return ProjectedEmbeddings(embedded, projection, projection.project(values).astype(np.float32), scores)
 
 
 def common_materials(of_models: list[Embedded]) -> tuple[Embedded, list[np.ndarray | None]]:
-    """The materials that all have, and of each model where they stand in its file; None where nothing changes."""
+    """The materials common to all models, and their rows in the table of each; None for all rows in order."""
     first, *others = of_models
     if all(np.array_equal(first.id, other.id) for other in others):
         return first, [None] * len(of_models)

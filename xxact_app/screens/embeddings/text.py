@@ -1,4 +1,4 @@
-"""Words, tables, files and programs of the Embeddings screen."""
+"""Texts, tables, files and Python code of the Embeddings screen."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ import pandas as pd
 from xxact_app.plots.export import columns_to_csv, columns_to_netcdf, figure_to_bytes, new_figure
 from xxact_app.screens.embeddings.figures import UNKNOWN, Colouring
 from xxact_app.screens.embeddings.store import EmbeddingMap
+from xxact_app.ui.formatting import percent
 from xxact_app.ui.safe_text import safe_text
 from xxact_core.quantities import CRYSTAL_SYSTEMS, TARGETS
 
 PART_LABELS = {"Fused": "fused", "XRD encoder": "pattern", "Composition encoder": "composition"}
 _LISTED = ("crystal_system", "space_group", "formation_energy_per_atom", "band_gap")
 TEXT_COLUMNS = ("Material", "Formula", *(TARGETS[name].label for name in ("crystal_system", "space_group")))
-"""Columns of `selection_rows` that hold text, whatever it looks like."""
+"""Columns of `selection_rows` that are always shown as text."""
 
 _MOST_IN_PICTURE = 200_000
 
 
 def colour_choices(shown: EmbeddingMap) -> dict[str, str]:
-    """Label → name of every target that the materials have."""
+    """The targets of the materials: label → name."""
     return {shown.quantities[name].label: name for name in shown.embedded.targets}
 
 
-def map_words(shown: EmbeddingMap) -> str:
-    """What is drawn, for those who do not see it, as safe HTML."""
+def map_summary(shown: EmbeddingMap) -> str:
+    """Number of materials, embedding, and own samples that are missing; safe HTML."""
     label = next(label for label, part in PART_LABELS.items() if part == shown.part)
     lines = [f"<p class='muted'>{len(shown.embedded):,} materials, {label.lower()} embedding.</p>"]
     absent = dict.fromkeys(text for panel in shown.panels for text in panel.absent)
@@ -37,15 +38,15 @@ def map_words(shown: EmbeddingMap) -> str:
 
 
 def panel_title(shown: EmbeddingMap, number: int) -> str:
-    """Heading of one map, as safe HTML."""
+    """The heading of one map, as safe HTML."""
     panel = shown.panels[number]
-    return f"<h2>{panel.model.label}: {panel.explained.sum():.0%} of the variance in two components</h2>"
+    return f"<h2>{panel.model.label}: {percent(panel.explained.sum())} of the variance in two components</h2>"
 
 
 def silhouette_table(shown: EmbeddingMap) -> str:
-    """Materials and silhouette of each crystal system by each model, as safe HTML; the text twin of the map."""
+    """Silhouette coefficient of each crystal system by each model, the text alternative of the map; safe HTML."""
     if not any(panel.silhouettes for panel in shown.panels):
-        return "<p class='muted'>No silhouette: crystal systems are unknown, or of one kind only.</p>"
+        return "<p class='muted'>No silhouette coefficients: at least two known crystal systems are needed.</p>"
     systems = shown.embedded.targets["crystal_system"]
     heads = ["Crystal system", "Materials", *(panel.model.label for panel in shown.panels)]
     rows = []
@@ -60,13 +61,13 @@ def silhouette_table(shown: EmbeddingMap) -> str:
     return (
         f"<div style='overflow-x:auto'><table><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
-        "<p class='muted'>From −1 (among others) to 1 (apart from all others), over at most 2,000 materials and all "
-        "dimensions of the embedding.</p>"
+        "<p class='muted'>Silhouette coefficient from −1 (within other classes) to 1 (well separated), over at most "
+        "2,000 materials and all dimensions of the embedding.</p>"
     )
 
 
 def selection_rows(shown: EmbeddingMap, numbers: Sequence[int]) -> pd.DataFrame:
-    """The selected materials as a table, with the labels that there are."""
+    """The selected materials as a table with their labels."""
     chosen = np.asarray(numbers, dtype=np.int64)
     columns: dict[str, object] = {"Material": [safe_text(name) for name in shown.embedded.id[chosen]]}
     columns["Formula"] = [safe_text(formula) for formula in shown.embedded.formula[chosen]]
@@ -75,13 +76,13 @@ def selection_rows(shown: EmbeddingMap, numbers: Sequence[int]) -> pd.DataFrame:
             quantity, values = shown.quantities[name], shown.embedded.targets[name][chosen]
             unit = f" [{quantity.unit}]" if quantity.unit else ""
             columns[quantity.label + unit] = (
-                _words(values, quantity.classes) if quantity.classes else np.round(values, 3)
+                _class_names(values, quantity.classes) if quantity.classes else np.round(values, 3)
             )
     return pd.DataFrame(columns)
 
 
 def find_materials(shown: EmbeddingMap, text: str) -> list[int]:
-    """Numbers of the materials with this crystal system, or whose formula or id has this text in it."""
+    """Indices of the materials with this crystal system, or whose formula or ID contains the text."""
     wanted = text.strip().casefold()
     systems = shown.embedded.targets.get("crystal_system")
     if not wanted:
@@ -92,28 +93,28 @@ def find_materials(shown: EmbeddingMap, text: str) -> list[int]:
     return [n for n, (formula, name) in enumerate(names) if wanted in formula.casefold() or wanted in name.casefold()]
 
 
-def selection_words(shown: EmbeddingMap, numbers: Sequence[int]) -> str:
-    """How many are selected, and of what kind, as safe HTML."""
+def selection_summary(shown: EmbeddingMap, numbers: Sequence[int]) -> str:
+    """Number and crystal systems of the selected materials, as safe HTML."""
     if not len(numbers):
-        words = "Nothing is selected. Draw around materials on the map with the lasso or the box, or find them by name."
-        return f"<p class='muted'>{words}</p>"
+        hint = "No materials selected. Select them on the map with the lasso or the box, or find them by name."
+        return f"<p class='muted'>{hint}</p>"
     systems = shown.embedded.targets.get("crystal_system")
     if systems is None:
-        return f"<p>{len(numbers):,} materials are selected.</p>"
+        return f"<p>{len(numbers):,} materials selected.</p>"
     of_chosen = systems[np.asarray(numbers, dtype=np.int64)]
     counts = [(int((of_chosen == index).sum()), name) for index, name in enumerate(CRYSTAL_SYSTEMS)]
     kinds = ", ".join(f"{count:,} {name}" for count, name in sorted(counts, reverse=True) if count)
-    return f"<p>{len(numbers):,} materials are selected: {kinds}.</p>"
+    return f"<p>{len(numbers):,} materials selected: {kinds}.</p>"
 
 
 def to_columns(shown: EmbeddingMap, numbers: Sequence[int]) -> dict[str, np.ndarray]:
-    """Materials with labels and their places on the maps; all of them where none is selected."""
+    """The selected materials, or all where none is selected, with labels and coordinates on the maps."""
     chosen = np.asarray(numbers, dtype=np.int64) if len(numbers) else np.arange(len(shown.embedded))
     embedded = shown.embedded
     columns = {"id": embedded.id[chosen], "formula": embedded.formula[chosen]}
     for name, values in embedded.targets.items():
         classes = shown.quantities[name].classes
-        columns[name] = np.array(_words(values[chosen], classes)) if classes else values[chosen]
+        columns[name] = np.array(_class_names(values[chosen], classes)) if classes else values[chosen]
     for place, panel in enumerate(shown.panels, start=1):
         suffix = f"_{place}" if len(shown.panels) > 1 else ""
         for axis in (0, 1):
@@ -127,7 +128,7 @@ def to_csv(shown: EmbeddingMap, numbers: Sequence[int]) -> bytes:
 
 
 def to_netcdf(shown: EmbeddingMap, numbers: Sequence[int]) -> bytes:
-    """The selection as netCDF, with the embedding itself."""
+    """The selection as netCDF, with the embeddings."""
     chosen = np.asarray(numbers, dtype=np.int64) if len(numbers) else np.arange(len(shown.embedded))
     columns = {**to_columns(shown, numbers), "embedding": shown.embedded.parts[shown.part][chosen]}
     units = {name: shown.quantities[name].unit for name in shown.embedded.targets if shown.quantities[name].unit}
@@ -136,7 +137,7 @@ def to_netcdf(shown: EmbeddingMap, numbers: Sequence[int]) -> bytes:
 
 
 def to_picture(shown: EmbeddingMap, colouring: Colouring, *, kind: str) -> bytes:
-    """The maps as PNG or SVG; the points of a large SVG are an image within it, or no program would open it."""
+    """The maps as PNG or SVG; many points are embedded in an SVG as an image, which keeps it small."""
     from matplotlib.cm import ScalarMappable  # noqa: PLC0415 - slow to import
     from matplotlib.colors import ListedColormap, Normalize  # noqa: PLC0415 - slow to import
 
@@ -156,25 +157,25 @@ def to_picture(shown: EmbeddingMap, colouring: Colouring, *, kind: str) -> bytes
             axis.annotate(point.name, (point.x, point.y), xytext=(6, 3), textcoords="offset points", fontsize=8,
                           parse_math=False)  # fmt: skip
         axis.set_title(panel.model.label, fontsize=10, parse_math=False)
-        axis.set_xlabel(f"Principal component 1 ({panel.explained[0]:.0%} of the variance)")
-        axis.set_ylabel(f"Principal component 2 ({panel.explained[1]:.0%} of the variance)")
+        axis.set_xlabel(f"Principal component 1 ({percent(panel.explained[0])} of the variance)")
+        axis.set_ylabel(f"Principal component 2 ({percent(panel.explained[1])} of the variance)")
     bar = drawing.colorbar(ScalarMappable(scale, colours), ax=axes, label=colouring.label)
     if colouring.classes:
         bar.set_ticks(range(len(colouring.classes)), labels=colouring.classes)
     return figure_to_bytes(drawing, "svg" if kind == "svg" else "png")
 
 
-def python_of(shown: EmbeddingMap) -> str:
-    """A program that makes the map that is shown, from the files that it is drawn from; none without files."""
+def python_code(shown: EmbeddingMap) -> str:
+    """Python code of the map from its files of embeddings; empty without files."""
     if not shown.files:
         return ""
-    made = ""
+    commands = ""
     if shown.materials.dataset is not None:
-        made = "".join(
+        commands = "".join(
             f"# xxact embed {panel.model.folder} {shown.materials.dataset} {file}\n"
             for panel, file in zip(shown.panels, shown.files, strict=True)
         )
-    return f"""{made}from pathlib import Path
+    return f"""{commands}from pathlib import Path
 
 from xxact_core.evaluation.embedded import read_embedded
 from xxact_core.evaluation.embeddings import fit_projection
@@ -191,7 +192,7 @@ for file in {[str(file) for file in shown.files]!r}:
 """
 
 
-def _words(values: np.ndarray, classes: Sequence[str]) -> list[str]:
+def _class_names(values: np.ndarray, classes: Sequence[str]) -> list[str]:
     return ["" if np.isnan(value) else classes[int(value)] for value in values]
 
 

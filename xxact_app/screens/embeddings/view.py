@@ -1,4 +1,4 @@
-"""The Embeddings screen: what models make of many materials, as a map to look into."""
+"""The Embeddings screen: maps of the embeddings of many materials by one or two models."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from xxact_app.screens.embeddings.figures import (
     show_own,
 )
 from xxact_app.screens.embeddings.selection import SelectionPanel
-from xxact_app.screens.embeddings.store import MOST_MODELS, EmbeddingMap, EmbeddingStore, NoMap, Panel
+from xxact_app.screens.embeddings.store import MOST_MODELS, EmbeddingMap, EmbeddingStore, MissingMap, ModelMap
 from xxact_app.session.session import Session
-from xxact_app.ui.downloads import PythonText, download_row
+from xxact_app.ui.downloads import PythonCode, download_row
 from xxact_app.ui.safe_text import plain_markdown, safe_text
 from xxact_app.ui.theme import ALERT_STYLE, CHOICE_CSS, TEXT_CSS, grid_css, palette
 
@@ -44,35 +44,35 @@ _ONE, _TWO = (
 
 
 class EmbeddingsScreen:
-    """Draws the store's map; `panel` is the screen."""
+    """Draws maps of embeddings and the selection on them; `panel` is the screen."""
 
     def __init__(self, session: Session, embeddings: EmbeddingStore, *, in_front: bool = True) -> None:
         self.session, self.embeddings = session, embeddings
         self._in_front = in_front
-        self.map: EmbeddingMap | NoMap = NoMap("")
+        self.map: EmbeddingMap | MissingMap = MissingMap("")
         self.colouring: Colouring | None = None
         field = {"sizing_mode": "stretch_width", "size": "small", "margin": 0}
         self.models = [
             pmui.Select(label=label, options={}, css_classes=[f"area-{area}"], **field)
-            for label, area in (("Model", "first"), ("Beside it", "second"))
+            for label, area in (("Model", "first"), ("Compare with", "second"))
         ]
         self.materials = pmui.Select(label="Materials", options={}, css_classes=["area-materials"], **field)
-        self.colour = pmui.Select(label="Colour", options={}, css_classes=["area-colour"], **field)
+        self.colour = pmui.Select(label="Colour by", options={}, css_classes=["area-colour"], **field)
         self.part = pmui.RadioButtonGroup.from_param(
             session.param.map_part, label="Embedding", options=words.PART_LABELS, size="small", margin=0,
             description="", css_classes=["area-part"], stylesheets=[CHOICE_CSS],
         )  # fmt: skip
         self.message = pmui.Alert(severity="info", sizing_mode="stretch_width", margin=(16, 16, 8, 16), sx=ALERT_STYLE)
         self.making = MakingPanel(
-            label="Make the map", start=embeddings.make, current=embeddings.making, when_done=self._show
+            label="Compute the map", start=embeddings.make, current=embeddings.making, when_done=self._show
         )
         self.made = pn.Column(self.making.panel, margin=(0, 16), sizing_mode="stretch_width")
         self.source = ColumnDataSource({name: [] for name in ("x0", "y0", "x1", "y1", "value", "name")})
         self.figures = [map_figure(self.source, number=number) for number in range(MOST_MODELS)]
         self.titles = [_text() for _ in range(MOST_MODELS)]
-        self.words, self.silhouettes = _text(), _text()
+        self.summary, self.silhouettes = _text(), _text()
         self.selection = SelectionPanel(session, embeddings)
-        self.python = PythonText()
+        self.python = PythonCode()
         self.downloads = download_row(
             {
                 "CSV": ("materials.csv", lambda: self._file("csv")),
@@ -87,23 +87,23 @@ class EmbeddingsScreen:
             for title, drawn in zip(self.titles, self.figures, strict=True)
         ]  # fmt: skip
         self.maps = pn.Column(*self.panels, stylesheets=[_ONE], sizing_mode="stretch_width", margin=0)
-        self.shown = self._screen()
+        self.content = self._content()
         self.asked = pn.Column(
             *self.models, self.materials, self.colour, self.part, stylesheets=[_ASK], sizing_mode="stretch_width",
             margin=0,
         )  # fmt: skip
-        self.panel = pn.Column(self.asked, self.message, self.made, self.shown, sizing_mode="stretch_width", margin=0)
+        self.panel = pn.Column(self.asked, self.message, self.made, self.content, sizing_mode="stretch_width", margin=0)
         self._watch()
         self._show()
 
-    def _screen(self) -> pn.Column:
+    def _content(self) -> pn.Column:
         def stretch(*parts: object, area: str) -> pn.Column:
             return pn.Column(*parts, css_classes=[f"area-{area}"], sizing_mode="stretch_width", margin=0)
 
         grid = pn.Column(
-            stretch(self.words, self.maps, area="maps"),
-            stretch(_heading("Silhouette"), self.silhouettes, _heading("Export"),
-                    _text("<p class='muted'>The selection, or everything where nothing is selected.</p>"),
+            stretch(self.summary, self.maps, area="maps"),
+            stretch(_heading("Silhouette coefficients"), self.silhouettes, _heading("Export"),
+                    _text("<p class='muted'>The selected materials, or all where none are selected.</p>"),
                     self.downloads, self.python.panel, area="side"),
             stretch(self.selection.panel, area="below"),
             stylesheets=[_LAYOUT], sizing_mode="stretch_width", margin=0,
@@ -133,7 +133,7 @@ class EmbeddingsScreen:
         self._choose(map_materials=self.materials.value or "")
 
     def _choose(self, **choice: object) -> None:
-        """Other materials or models: what was selected of the old ones means nothing any more."""
+        """Store a choice of models or materials, which clears the selection on the map."""
         if any(getattr(self.session, name) != value for name, value in choice.items()):
             self.session.param.update(**choice, map_selected=[])
 
@@ -142,18 +142,18 @@ class EmbeddingsScreen:
             self.session.map_colour = self.colour.value
 
     def _selected_points(self, _attribute: str, _old: object, new: list[int]) -> None:
-        """The browser told which points are selected."""
+        """Store the points selected in the browser."""
         if isinstance(self.map, EmbeddingMap) and not self._is_image and list(new) != self.session.map_selected:
             self.session.map_selected = sorted(new)
 
     def _selected_outline(self, event: SelectionGeometry) -> None:
-        """On an image there are no points to select: those inside the outline are found here."""
+        """Select the materials inside an outline drawn on an image, which has no points to select."""
         if event.final and isinstance(self.map, EmbeddingMap) and self._is_image:
             number = next(n for n, drawn in enumerate(self.figures) if drawn.plot.id == event.model.id)
             self.session.map_selected = outline_to_points(self.map.panels[number].places, event.geometry).tolist()
 
     def _zoomed(self, event: RangesUpdate) -> None:
-        """Draw an image anew for the ranges that the browser went to."""
+        """Redraw an image for the visible ranges."""
         if isinstance(self.map, EmbeddingMap) and self._is_image and self.colouring is not None:
             for drawn, panel in zip(self.figures, self.map.panels, strict=False):
                 if drawn.plot.id == event.model.id:
@@ -165,7 +165,7 @@ class EmbeddingsScreen:
 
     # ----------------------------------------------------------------------------------------------- what the user sees
     def come_to_front(self, *, in_front: bool) -> None:
-        """Follow the session only while somebody looks: a map is long to draw."""
+        """Follow the session only while the screen is visible, since drawing a map is slow."""
         self._in_front = in_front
         self._show()
 
@@ -176,9 +176,9 @@ class EmbeddingsScreen:
             self._show_choices()
             self.map = self.embeddings.map()
             there = isinstance(self.map, EmbeddingMap)
-            self.message.visible, self.shown.visible, self.colour.disabled = not there, there, not there
-            self.made.visible = isinstance(self.map, NoMap) and self.map.can_make
-            if isinstance(self.map, NoMap):
+            self.message.visible, self.content.visible, self.colour.disabled = not there, there, not there
+            self.made.visible = isinstance(self.map, MissingMap) and self.map.can_compute
+            if isinstance(self.map, MissingMap):
                 self.message.object = plain_markdown(self.map.text)
             else:
                 self._draw(self.map)
@@ -190,7 +190,7 @@ class EmbeddingsScreen:
         first, second = chosen[0] if chosen else None, chosen[1] if len(chosen) > 1 else ""
         self.models[0].param.update(options=models, value=first)
         others = {label: key for label, key in models.items() if key != first}
-        self.models[1].param.update(options={"no other": "", **others}, value=second, disabled=not others)
+        self.models[1].param.update(options={"none": "", **others}, value=second, disabled=not others)
         materials = self.embeddings.chosen_materials()
         self.materials.param.update(
             options={choice.label: choice.key for choice in self.embeddings.materials()},
@@ -218,13 +218,13 @@ class EmbeddingsScreen:
                 text_colour=text_colour,
             )  # fmt: skip
             self.titles[number].object = words.panel_title(shown, number)
-        self.words.object = words.map_words(shown)
+        self.summary.object = words.map_summary(shown)
         self.silhouettes.object = words.silhouette_table(shown)
-        self.python.show(words.python_of(shown))
+        self.python.show(words.python_code(shown))
         self._show_selection()
 
     def _show_own(self, *_events: object) -> None:
-        """Only the user's own samples have changed: the materials stay as they are in the browser."""
+        """Redraw only the own samples, without sending the materials to the browser again."""
         if not self._in_front or not isinstance(self.map, EmbeddingMap):
             return
         renewed = self.embeddings.map()
@@ -233,7 +233,7 @@ class EmbeddingsScreen:
             with pn.io.hold():
                 for drawn, panel in zip(self.figures, renewed.panels, strict=False):
                     show_own(drawn, _own(panel))
-                self.words.object = words.map_words(renewed)
+                self.summary.object = words.map_summary(renewed)
 
     def _recolour(self, *_events: object) -> None:
         if not isinstance(self.map, EmbeddingMap):
@@ -275,12 +275,12 @@ class EmbeddingsScreen:
         return write(self.map, self.session.map_selected)
 
 
-def _own(panel: Panel) -> list[tuple[float, float, str]]:
+def _own(panel: ModelMap) -> list[tuple[float, float, str]]:
     return [(point.x, point.y, point.name) for point in panel.own]
 
 
 def _names(shown: EmbeddingMap) -> list[str]:
-    """What the hover says of each material; nothing where they are too many to travel."""
+    """The tooltip of each material; empty where they are too many."""
     embedded = shown.embedded
     if len(embedded) > MOST_NAMED:
         return [""] * len(embedded) if len(embedded) <= MOST_POINTS else []

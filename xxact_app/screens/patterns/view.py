@@ -25,7 +25,7 @@ from xxact_app.screens.patterns.sample_list import PatternList
 from xxact_app.screens.patterns.scans import ScanForm
 from xxact_app.screens.patterns.steps_form import StepsForm
 from xxact_app.session.session import Session
-from xxact_app.ui.downloads import PythonText, download_row
+from xxact_app.ui.downloads import PythonCode, download_row
 from xxact_app.ui.theme import CHOICE_CSS, MATERIAL_THEME, TEXT_CSS, grid_css, palette
 from xxact_core.quantities import AXES
 
@@ -61,7 +61,7 @@ class PatternsScreen:
             ScanForm(session, store),
             StepsForm(session),
         )
-        self.python = PythonText()
+        self.python = PythonCode()
         self.files = download_row({
             "CSV": ("patterns.csv", self._file(words.to_csv)),
             "netCDF (HDF5)": ("patterns.nc", self._file(lambda drawn: words.to_netcdf(drawn, session))),

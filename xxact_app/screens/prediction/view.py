@@ -24,7 +24,7 @@ from xxact_app.screens.prediction.matches_view import MatchesPanel
 from xxact_app.screens.prediction.report import Page, page_to_drawing, pages_to_pdf
 from xxact_app.screens.prediction.store import PredictionStore
 from xxact_app.session.session import Session
-from xxact_app.ui.downloads import PythonText, download_row
+from xxact_app.ui.downloads import PythonCode, download_row
 from xxact_app.ui.safe_text import plain_markdown
 from xxact_app.ui.theme import ALERT_STYLE, TEXT_CSS, grid_css, palette
 from xxact_core.quantities import CRYSTAL_SYSTEM, SPACE_GROUP, SURE, Quantity
@@ -48,7 +48,7 @@ _MOST_GROUPS = 7
 
 
 class PredictionScreen:
-    """Inputs for pattern and composition, and the prediction; `panel` is the screen."""
+    """UploadStrip for pattern and composition, and the prediction; `panel` is the screen."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class PredictionScreen:
         self.verdict, self.numbers, self.basis = _text(area="verdict"), _text(area="numbers"), _text()
         self.bars = {CRYSTAL_SYSTEM: probability_figure(height=270), SPACE_GROUP: probability_figure(height=270)}
         self.tables = {CRYSTAL_SYSTEM: _text(), SPACE_GROUP: _text()}
-        self.python = PythonText()
+        self.python = PythonCode()
         self.downloads = download_row(
             {
                 "JSON": ("prediction.json", lambda: self._file(words.to_json)),

@@ -15,7 +15,7 @@ from xxact_app.screens.reconstruction import text as words
 from xxact_app.screens.reconstruction.figures import draw_errors, draw_windows, error_figure, window_figure
 from xxact_app.screens.reconstruction.store import MaskedPattern, ReconstructionStore
 from xxact_app.session.session import Session
-from xxact_app.ui.downloads import PythonText, download_row
+from xxact_app.ui.downloads import PythonCode, download_row
 from xxact_app.ui.safe_text import plain_markdown
 from xxact_app.ui.theme import ALERT_STYLE, CHOICE_CSS, TEXT_CSS, grid_css, palette
 
@@ -67,7 +67,7 @@ class ReconstructionScreen:
             label="Masked windows", options={name: number for number, name in enumerate(words.WINDOW_NAMES)},
             margin=0, inline=True,
         )  # fmt: skip
-        self.python = PythonText()
+        self.python = PythonCode()
         self.making = MakingPanel(
             label="Evaluate on the test split", start=reconstructions.make_errors, current=reconstructions.making,
             when_done=self._show,
