@@ -1,55 +1,56 @@
-"""How long the map of embeddings takes to show, to select on and to zoom into, on the server's side."""
+"""How long does the map of embeddings take on the server: to show, to select on, and to zoom into?
+
+    python benchmarks/speed/embeddings.py            # maps of 50,000 and 1,000,000 materials
+    python benchmarks/speed/embeddings.py --quick    # maps of 5,000 and 100,000 materials
+
+Embeddings are random, since their values do not change the cost. The figures are part of docs/results/app.md, which
+`benchmarks/speed/app.py` writes.
+"""
 
 from __future__ import annotations
 
-import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
+
 import json
 import tempfile
-import time
 import warnings
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from benchmarks.harness import Figure, argument_parser, figures_to_table, seconds_of
+
 WIDTH = 192
 FIGURES = {
-    "show_50000_seconds": 4.0,
-    "select_3000_seconds": 0.3,
-    "show_1000000_seconds": 10.0,
-    "zoom_1000000_seconds": 1.5,
+    "show_50000_seconds": Figure("showing the small map", "{:.2f} s", at_most=4.0),
+    "select_3000_seconds": Figure("selecting 3,000 materials on it", "{:.3f} s", at_most=0.3),
+    "show_1000000_seconds": Figure("showing the large map", "{:.2f} s", at_most=10.0),
+    "zoom_1000000_seconds": Figure("zooming into it", "{:.3f} s", at_most=1.5),
 }
-"""What is to be reached [s]."""
 
 
-def main() -> None:
-    """Measure with files of made-up embeddings, of which the content costs no different time."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs=2, default=(50_000, 1_000_000), help="materials on the two maps")
-    small, large = parser.parse_args().sizes
-    warnings.simplefilter("ignore")
+def measure(small: int, large: int) -> dict[str, float]:
+    """Times [s] on maps of so many materials."""
+    from bokeh.events import RangesUpdate
+
     measured: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        view, seconds = _show(Path(folder) / "small", small)
-        measured["show_50000_seconds"] = seconds
-        began = time.perf_counter()
-        view.source.selected.indices = list(range(0, small, max(small // 3000, 1)))[:3000]
-        measured["select_3000_seconds"] = time.perf_counter() - began
-        view, seconds = _show(Path(folder) / "large", large)
-        measured["show_1000000_seconds"] = seconds
-        from bokeh.events import RangesUpdate
-
+        view, measured["show_50000_seconds"] = _show(Path(folder) / "small", small)
+        chosen = list(range(0, small, max(small // 3000, 1)))[:3000]
+        measured["select_3000_seconds"] = seconds_of(lambda: setattr(view.source.selected, "indices", chosen))
+        view, measured["show_1000000_seconds"] = _show(Path(folder) / "large", large)
         drawn = view.figures[0]
         drawn.plot.x_range.end = (drawn.plot.x_range.start + drawn.plot.x_range.end) / 2
-        began = time.perf_counter()
-        view._zoomed(RangesUpdate(drawn.plot))  # noqa: SLF001 - what the browser's event calls
-        measured["zoom_1000000_seconds"] = time.perf_counter() - began
-    for name, value in measured.items():
-        print(f"{name:28s} {value:7.3f}  (to reach: {FIGURES[name]})")
-    print(json.dumps({name: round(value, 4) for name, value in measured.items()}))
+        zoom = RangesUpdate(drawn.plot)
+        measured["zoom_1000000_seconds"] = seconds_of(lambda: view._zoomed(zoom))  # noqa: SLF001 - what the browser's event calls
+    return measured
 
 
-def _show(folder: Path, size: int) -> tuple[object, float]:
-    """The screen with a map of `size` materials, and how long it took from the file to the document [s]."""
+def _show(folder: Path, size: int) -> tuple[Any, float]:
+    """The screen with a map of `size` materials, and the time from the file to the document [s]."""
     import panel as pn
     from bokeh.document import Document
 
@@ -76,12 +77,28 @@ def _show(folder: Path, size: int) -> tuple[object, float]:
     made = Embedded(names, np.full(size, "Al2O3"), np.arange(size), {"fused": values}, targets)
     write_embedded(place.parent / "test.h5", made)
     session = Session(map_models=["run one"], map_materials="file test.h5")
-    began = time.perf_counter()
-    view = EmbeddingsScreen(session, EmbeddingStore(session, Store(session), workspace=lambda: workspace))
-    document = Document()
-    view.panel.server_doc(document)
-    document.to_json()
-    return view, time.perf_counter() - began
+    shown = []
+
+    def show() -> None:
+        shown.append(EmbeddingsScreen(session, EmbeddingStore(session, Store(session), workspace=lambda: workspace)))
+        document = Document()
+        shown[0].panel.server_doc(document)
+        document.to_json()
+
+    seconds = seconds_of(show)
+    return shown[0], seconds
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("--sizes", type=int, nargs=2, metavar=("SMALL", "LARGE"), help="materials on the two maps")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    sizes = arguments.sizes or ((5000, 100_000) if arguments.quick else (50_000, 1_000_000))
+    measured = measure(*sizes)
+    print(figures_to_table(measured, FIGURES))
+    print(json.dumps({name: round(value, 4) for name, value in measured.items()}))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The plain torch training loop that `benchmarks/speed/training.py` compares with; not a script.
 
-torch's own `nn.TransformerEncoder` and `nn.TransformerDecoder` with our weights, a `Dataset` that reads one pattern at
-a time from HDF5, a `DataLoader` and `AdamW` as it comes.
+It has torch's own `nn.TransformerEncoder` and `nn.TransformerDecoder` with our weights, a `Dataset` that reads one
+pattern at a time from HDF5, a `DataLoader`, and `AdamW` with its defaults.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ CPU = torch.device("cpu")
 
 
 class PatternFile(Dataset):
-    """Patterns in an HDF5 file, one row a read; what else there is of a material lies in memory."""
+    """Patterns in an HDF5 file, read one at a time; the other data of a material are in memory."""
 
     def __init__(self, file: Path, table: StickTable, place: dict[int, int]) -> None:
         self.patterns = h5py.File(file)["intensity"]
         self.table, self.place = table, place
 
     def __getitem__(self, row: int) -> tuple[Tensor, Tensor, Tensor, dict[str, float]]:
-        """Pattern, elements, fractions and targets of a row of the data set."""
+        """Pattern, elements, fractions and targets of a row of the dataset."""
         elements = slice(*self.table.element_start[row : row + 2])
         return (
             torch.from_numpy(self.patterns[self.place[row]]),
@@ -48,7 +48,7 @@ class PatternFile(Dataset):
 
 
 def pad(materials: list) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-    """Materials → a batch, compositions as long as its longest."""
+    """Collate materials to a batch, with compositions padded to the longest."""
     patterns, numbers, fractions, targets = zip(*materials, strict=True)
     return (
         torch.stack(patterns),
@@ -59,7 +59,7 @@ def pad(materials: list) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
 
 
 class TorchEncoder(nn.Module):
-    """torch's encoder in the place of our layers, with their weights."""
+    """torch's encoder in place of our layers, with their weights."""
 
     def __init__(self, layers: nn.ModuleList, sizes: BlockSizes) -> None:
         super().__init__()
@@ -72,12 +72,12 @@ class TorchEncoder(nn.Module):
             copy_rest(ours, theirs, [ours.attention_norm, ours.feedforward_norm])
 
     def forward(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
-        """As our layers are called."""
+        """Same signature as our layers."""
         return self.stack(tokens, src_key_padding_mask=None if present is None else ~present)
 
 
 class TorchDecoder(nn.Module):
-    """torch's decoder in the place of our layers, with their weights."""
+    """torch's decoder in place of our layers, with their weights."""
 
     def __init__(self, layers: nn.ModuleList, sizes: BlockSizes) -> None:
         super().__init__()
@@ -91,20 +91,20 @@ class TorchDecoder(nn.Module):
             copy_rest(ours, theirs, [ours.self_norm, ours.cross_norm, ours.feedforward_norm])
 
     def forward(self, tokens: Tensor, context: Tensor, present: Tensor, *, cls_only: bool) -> Tensor:  # noqa: ARG002 - torch's decoder gives all tokens
-        """As our layers are called."""
+        """Same signature as our layers."""
         return self.stack(tokens, context, memory_key_padding_mask=~present)
 
 
 @torch.no_grad()
 def copy_attention(ours: Attention, theirs: nn.MultiheadAttention) -> None:
-    """Our weights into torch's packing."""
+    """Copy our attention weights to torch's packed layout."""
     theirs.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key_value.weight]))
     theirs.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.key_value.bias]))
     theirs.out_proj.load_state_dict(ours.out.state_dict())
 
 
 def copy_rest(ours: nn.Module, theirs: nn.Module, norms: list[nn.LayerNorm]) -> None:
-    """Feed-forward and norms into torch's layer."""
+    """Copy feed-forward and normalisation weights to torch's layer."""
     theirs.linear1.load_state_dict(ours.feedforward[0].state_dict())
     theirs.linear2.load_state_dict(ours.feedforward[3].state_dict())
     for number, norm in enumerate(norms, start=1):
@@ -124,7 +124,7 @@ def plain_model(ours: Xxact) -> Xxact:
 
 
 def plain_loop(run: Run, file: Path, place: dict[int, int], *, steps: int) -> Iterator[float]:
-    """The losses of a loop as one would write it, a step each time it is asked."""
+    """Losses of the plain loop, one step per iteration."""
     model = plain_model(run.trainee.model)
     recipe, names = run.recipe, model.config.targets
     loader = DataLoader(
@@ -149,7 +149,7 @@ def plain_loop(run: Run, file: Path, place: dict[int, int], *, steps: int) -> It
 
 
 def write_patterns(run: Run, file: Path, *, steps: int) -> dict[int, int]:
-    """All patterns of so many steps into an HDF5 file; where each row of the data set went."""
+    """Write all patterns of the first `steps` steps to an HDF5 file; returns the position of each dataset row in it."""
     rows = np.unique(np.concatenate([run.order.step(step) for step in range(steps)]))
     maker = BatchMaker(run.table, device=CPU)
     with h5py.File(file, "w") as target:

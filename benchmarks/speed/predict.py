@@ -1,44 +1,43 @@
-"""How long a user waits: import, loading, one prediction; each beside a plain alternative in the same run.
+"""How long does a prediction take: importing, loading the model, and predicting from a file?
 
-    python benchmarks/speed/predict.py [--quick]
+    python benchmarks/speed/predict.py            # writes docs/results/predict.md
+    python benchmarks/speed/predict.py --quick    # a few repeats, writes nothing
 
-The prediction (file → answer) is timed beside gridding alone and beside one pattern simulated by pymatgen, which is
-what every comparison with a known structure costs. One core. The last line printed is a JSON object.
+A prediction is compared with gridding alone and with one pattern simulated by pymatgen, which is what every comparison
+with a known structure costs. One core, medians.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
+
+import subprocess
 
 import torch
 
-from xxact_core.evaluation.provenance import file_to_line
+from benchmarks.harness import EXAMPLES, Figure, argument_parser, figures_to_table, finish, median_seconds
+from xxact_core.dataset.store import file_digest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-RESULTS = REPOSITORY / "docs" / "results" / "predict.md"
-EXAMPLE = REPOSITORY / "xxact_core" / "data" / "examples" / "corundum.prn"
-
-
-def median_seconds(work: Callable[[], object], *, repeats: int) -> float:
-    """Median time of a call after one unmeasured one."""
-    work()
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
+EXAMPLE = EXAMPLES / "corundum.prn"
+FIGURES = {
+    "import_predict_seconds": Figure("`import xxact_core.prediction.predictor`", "{:.1f} ms", factor=1000),
+    "import_torch_seconds": Figure("`import torch`", "{:.1f} ms", factor=1000),
+    "import_ratio_to_torch": Figure("ratio of these two", "{:.2f}"),
+    "load_seconds": Figure("loading the model", "{:.1f} ms", factor=1000),
+    "read_seconds": Figure("reading the file", "{:.1f} ms", factor=1000),
+    "predict_measured_seconds": Figure("predicting from the measured pattern", "{:.1f} ms", factor=1000),
+    "predict_gridded_seconds": Figure("predicting from the gridded pattern", "{:.1f} ms", factor=1000),
+    "grid_seconds": Figure("gridding", "{:.1f} ms", factor=1000),
+    "pymatgen_one_pattern_seconds": Figure("simulating one pattern by pymatgen", "{:.1f} ms", factor=1000),
+    "predict_ratio_to_pymatgen_pattern": Figure("predicting from the measured pattern over that", "{:.2f}"),
+}
 
 
 def import_seconds(statement: str, *, repeats: int) -> float:
-    """Median time of a fresh interpreter that runs one statement, less that of an empty one."""
+    """Median time of a fresh interpreter that runs one statement, less that of an empty one [s]."""
 
     def fresh(code: str) -> float:
         return median_seconds(
@@ -49,7 +48,7 @@ def import_seconds(statement: str, *, repeats: int) -> float:
 
 
 def measure(*, repeats: int) -> dict[str, float]:
-    """Every time in seconds."""
+    """All times [s] and their ratios."""
     from pymatgen.analysis.diffraction.xrd import XRDCalculator
     from pymatgen.core import Lattice, Structure
 
@@ -64,38 +63,40 @@ def measure(*, repeats: int) -> dict[str, float]:
     corundum = Structure.from_spacegroup(
         167, Lattice.hexagonal(4.7593, 12.9918), ["Al", "O"], [[0, 0, 0.3522], [0.3063, 0, 0.25]]
     )
-    return {
-        "import_predict_seconds": import_seconds("import xxact_core.prediction.predictor", repeats=3),
-        "import_torch_seconds": import_seconds("import torch", repeats=3),
-        "load_seconds": median_seconds(Predictor.load, repeats=repeats),
-        "read_seconds": median_seconds(lambda: read_pattern(EXAMPLE, wavelength="CuKa"), repeats=repeats),
-        "predict_measured_seconds": median_seconds(lambda: predictor.predict(pattern, "Al2O3"), repeats=repeats),
-        "predict_gridded_seconds": median_seconds(lambda: predictor.predict(gridded, "Al2O3"), repeats=repeats),
-        "grid_seconds": median_seconds(lambda: put_on_grid(pattern), repeats=repeats),
-        "pymatgen_one_pattern_seconds": median_seconds(lambda: XRDCalculator().get_pattern(corundum), repeats=repeats),
+    timed = {
+        "load_seconds": Predictor.load,
+        "read_seconds": lambda: read_pattern(EXAMPLE, wavelength="CuKa"),
+        "predict_measured_seconds": lambda: predictor.predict(pattern, "Al2O3"),
+        "predict_gridded_seconds": lambda: predictor.predict(gridded, "Al2O3"),
+        "grid_seconds": lambda: put_on_grid(pattern),
+        "pymatgen_one_pattern_seconds": lambda: XRDCalculator().get_pattern(corundum),
     }
-
-
-def main() -> None:
-    """Measure, print, and write the table unless in a hurry."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    arguments = parser.parse_args()
-    figures = measure(repeats=5 if arguments.quick else 30)
+    imports = 1 if repeats < 10 else 3
+    figures = {
+        "import_predict_seconds": import_seconds("import xxact_core.prediction.predictor", repeats=imports),
+        "import_torch_seconds": import_seconds("import torch", repeats=imports),
+        **{name: median_seconds(work, repeats=repeats) for name, work in timed.items()},
+    }
     figures["import_ratio_to_torch"] = figures["import_predict_seconds"] / figures["import_torch_seconds"]
     figures["predict_ratio_to_pymatgen_pattern"] = (
         figures["predict_measured_seconds"] / figures["pymatgen_one_pattern_seconds"]
     )
-    table = "| what | |\n|---|---|\n"
-    for name, value in figures.items():
-        shown = f"{value:.2f}" if "ratio" in name else f"{1000 * value:.1f} ms"
-        table += f"| {name.removesuffix('_seconds').replace('_', ' ')} | {shown} |\n"
-    print(table)
-    if not arguments.quick:
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        head = "# What a prediction costs\n\nOne core, corundum, medians. Made by `benchmarks/speed/predict.py`.\n\n"
-        RESULTS.write_text(head + file_to_line(EXAMPLE) + "\n\n" + table, encoding="utf-8")
-    print(json.dumps(figures))
+    return figures
+
+
+def main() -> None:
+    """Measure, print, and write the page unless --quick is given."""
+    arguments = argument_parser(__doc__).parse_args()
+    figures = measure(repeats=5 if arguments.quick else 30)
+    finish(
+        __file__,
+        figures_to_table(figures, FIGURES),
+        figures,
+        quick=arguments.quick,
+        title="Time of a prediction",
+        introduction="One core, the example corundum, medians.",
+        data_digest=file_digest(EXAMPLE),
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Sticks from structures: ours beside pymatgen, xrd-rust and gemmi, same structures, same run, one core.
+"""How fast are sticks simulated from structures, compared with pymatgen, xrd-rust and gemmi, and do they agree?
 
-    python benchmarks/speed/simulation.py [--quick]
+    python benchmarks/speed/simulation.py            # writes docs/results/simulation.md
+    python benchmarks/speed/simulation.py --quick    # 110 structures, writes nothing
 
-Structures are drawn from the shipped table. Smearing is measured, too (benchmarks/speed/smearing.py). The last line
-printed is a JSON object.
+Random structures of the shipped table, and disordered variants of every tenth. One core; the tools take turns.
 """
 
 from __future__ import annotations
@@ -13,11 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
 
-import argparse
-import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import gemmi
 import numpy as np
@@ -26,9 +23,11 @@ from pymatgen.core import Lattice
 from pymatgen.core import Structure as PymatgenStructure
 from xrd_rust_calculator import XRDCalculatorRust
 
+from benchmarks.harness import TABLE, Figure, argument_parser, figures_to_table, finish
+from benchmarks.speed.smearing import FIGURES as SMEARING_FIGURES
 from benchmarks.speed.smearing import measure_smearing
 from xxact_core.compositions.element_table import SYMBOLS
-from xxact_core.evaluation.provenance import file_to_line
+from xxact_core.dataset.store import file_digest
 from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.patterns.pattern import Sticks
 from xxact_core.peak_profiles.reference import smear
@@ -37,23 +36,20 @@ from xxact_core.simulation.symmetry import find_symmetry
 from xxact_core.structures.structure import Structure
 from xxact_core.structures.tables import read_table, table_rows
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-TABLE = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
-RESULTS = REPOSITORY / "docs" / "results" / "simulation.md"
 RANGE = (5.0, 90.0)
 BLOCK = 50
-"""Structures that a tool simulates in one go before it is the next one's turn."""
+"""Structures that each tool simulates before the next one takes its turn."""
 
 
 def draw_structures(count: int) -> list[Structure]:
-    """Structures of the shipped table, seeded, in blocks so that the table is read once."""
+    """Random structures of the shipped table (seed 0), in blocks, so that the table is read once."""
     starts = np.sort(np.random.default_rng(0).choice(table_rows(TABLE) // 10, count // 10, replace=False)) * 10
     drawn = [item for start in starts for item in read_table(TABLE, start=int(start), stop=int(start) + 10)]
     return [item for item in drawn if isinstance(item, Structure)]
 
 
 def make_disordered(structure: Structure, *, seed: int) -> Structure:
-    """The structure with one of its elements mixed half and half with another, vacancies included."""
+    """The structure with one of its elements partly replaced by another and by vacancies."""
     generator = np.random.default_rng(seed)
     present = np.unique(structure.atomic_numbers)
     mixed = structure.atomic_numbers == generator.choice(present)
@@ -69,7 +65,7 @@ def make_disordered(structure: Structure, *, seed: int) -> Structure:
 
 
 def to_pymatgen(structure: Structure) -> PymatgenStructure:
-    """The structure as pymatgen has it, partly occupied sites as mixed species."""
+    """The structure as a pymatgen object, partly occupied sites as mixed species."""
     sites: dict[tuple[float, ...], dict[str, float]] = {}
     for coords, number, occupancy in zip(
         structure.frac_coords, structure.atomic_numbers, structure.occupancies, strict=True
@@ -79,7 +75,7 @@ def to_pymatgen(structure: Structure) -> PymatgenStructure:
 
 
 def ours(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
-    """Sticks of this package."""
+    """Sticks by this package."""
     sticks = arrays_to_sticks(
         cell=structure.cell,
         atomic_numbers=structure.atomic_numbers,
@@ -91,7 +87,7 @@ def ours(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
 
 
 def gemmi_sticks(structure: gemmi.SmallStructure) -> tuple[np.ndarray, np.ndarray]:
-    """Sticks by gemmi: its structure factors, then the same formula and the same merging of lines."""
+    """Sticks by gemmi: its structure factors, then the same intensity formula and merging of reflections."""
     longest, shortest = (CU_K_ALPHA / (2 * np.sin(np.radians(angle / 2))) for angle in RANGE)
     calculator = gemmi.StructureFactorCalculatorX(structure.cell)
     hkl = gemmi.make_miller_array(structure.cell, structure.spacegroup, shortest, longest, unique=True)
@@ -109,7 +105,7 @@ def gemmi_sticks(structure: gemmi.SmallStructure) -> tuple[np.ndarray, np.ndarra
 
 
 def to_gemmi(structure: Structure) -> gemmi.SmallStructure:
-    """The structure as gemmi has it, every atom of the cell written out."""
+    """The structure as a gemmi object in P 1, with every atom of the cell."""
     small = gemmi.SmallStructure()
     small.cell = gemmi.UnitCell(*structure.cell)
     small.spacegroup = gemmi.SpaceGroup("P 1")
@@ -125,10 +121,10 @@ def to_gemmi(structure: Structure) -> gemmi.SmallStructure:
     return small
 
 
-def _answers_of_all(
+def _simulate_block(
     block: list[Structure], tools: dict[str, tuple[Callable, Callable]], seconds: dict[str, list[float]]
 ) -> list[tuple[Structure, dict[str, object]]]:
-    """What each tool answers for each structure of a block; every tool goes through the block in one go."""
+    """Sticks of each structure of a block by each tool; the tools take turns block by block."""
     answers: list[dict[str, object]] = [{} for _ in block]
     for name, (convert, simulate) in tools.items():
         crystals = [convert(structure) for structure in block]
@@ -140,7 +136,7 @@ def _answers_of_all(
 
 
 def compare(structures: list[Structure]) -> dict[str, float]:
-    """Times of all, their ratios, and how far our sticks and gridded patterns are from pymatgen's."""
+    """Times, their ratios, and the deviations of our sticks and gridded patterns from pymatgen's."""
     reference, rust = XRDCalculator("CuKa"), XRDCalculatorRust("CuKa")
     tools: dict[str, tuple[Callable, Callable]] = {
         "xxact": (lambda structure: structure, ours),
@@ -151,7 +147,7 @@ def compare(structures: list[Structure]) -> dict[str, float]:
     seconds: dict[str, list[float]] = {name: [] for name in tools}
     angle, intensity, gridded, unequal, systems, elements = 0.0, 0.0, 0.0, 0, set(), set()
     blocks = [structures[first : first + BLOCK] for first in range(0, len(structures), BLOCK)]
-    for structure, answers in (pair for block in blocks for pair in _answers_of_all(block, tools, seconds)):
+    for structure, answers in (pair for block in blocks for pair in _simulate_block(block, tools, seconds)):
         theirs = answers["pymatgen"].x, answers["pymatgen"].y
         mine = answers["xxact"]
         patterns = [smear(Sticks(*sticks, wavelength=CU_K_ALPHA)).intensity for sticks in (mine, theirs)]
@@ -181,28 +177,39 @@ def compare(structures: list[Structure]) -> dict[str, float]:
     }
 
 
+FIGURES = {
+    "structures": Figure("structures"),
+    "disordered_structures": Figure("of these, disordered"),
+    "crystal_systems": Figure("crystal systems among them"),
+    "elements": Figure("elements among them"),
+    "xxact_milliseconds_mean": Figure("time per structure, mean", "{:.2f} ms"),
+    "speedup_sum": Figure("speed-up over pymatgen, all structures together"),
+    "speedup_median": Figure("speed-up over pymatgen, median of structures"),
+    "xrd_rust_speedup": Figure("speed-up of xrd-rust over pymatgen"),
+    "gemmi_speedup": Figure("speed-up of gemmi over pymatgen"),
+    "max_deviation": Figure("largest deviation of a gridded pattern from pymatgen's, 0-100 scale"),
+    "structures_of_other_stick_count": Figure("structures with a different number of sticks"),
+    "largest_angle_difference_degree": Figure("largest difference of an angle [deg]"),
+    "largest_intensity_difference": Figure("largest difference of a stick's intensity, 0-100 scale"),
+}
+
+
 def main() -> None:
-    """Measure, print, and write the table unless in a hurry."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    arguments = parser.parse_args()
+    """Measure, print, and write the page unless --quick is given."""
+    arguments = argument_parser(__doc__).parse_args()
     structures = draw_structures(100 if arguments.quick else 2000)
     structures += [make_disordered(structure, seed=seed) for seed, structure in enumerate(structures[::10])]
     figures = compare(structures) | measure_smearing(quick=arguments.quick)
-    table = "| what | |\n|---|---|\n" + "".join(
-        f"| {name.replace('_', ' ')} | {value:{',.0f' if value >= 1000 else '.4g'}} |\n"
-        for name, value in figures.items()
+    finish(
+        __file__,
+        figures_to_table(figures, FIGURES | SMEARING_FIGURES),
+        figures,
+        quick=arguments.quick,
+        title="Simulating sticks and patterns",
+        introduction=f"One core; the tools take turns, {BLOCK} structures at a time. Speed-ups are ratios of times in "
+        "the same run; converting structures to objects of pymatgen and gemmi is not counted.",
+        data_digest=file_digest(TABLE),
     )
-    print(table)
-    if not arguments.quick:
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        RESULTS.write_text(
-            "# Sticks and patterns beside other tools\n\nMade by `benchmarks/speed/simulation.py`: one core, all tools "
-            "in turn, fifty structures at a time. Speed-ups are ratios to pymatgen's time in the same run; making "
-            f"pymatgen's and gemmi's structures from arrays is not counted.\n\n{file_to_line(TABLE)}\n\n{table}",
-            encoding="utf-8",
-        )
-    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

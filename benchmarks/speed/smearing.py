@@ -1,23 +1,25 @@
-"""Patterns from sticks: the compiled sum of lines and torch's beside a plain numpy sum, same sticks, one core.
+"""How fast are patterns made from sticks by the compiled sum and by torch, compared with a plain numpy sum?
 
-    python benchmarks/speed/smearing.py [--quick]
+    python benchmarks/speed/smearing.py            # writes docs/results/smearing.md
+    python benchmarks/speed/smearing.py --quick    # a few repeats, writes nothing
 
-Sticks are simulated from structures that are drawn from the shipped table. The last line printed is a JSON object.
+Sticks are simulated from random structures of the shipped table. One core, the same sticks for all.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
-import time
-from collections.abc import Callable
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
-from xxact_core.evaluation.provenance import file_to_line
+from benchmarks.harness import TABLE, Figure, argument_parser, figures_to_table, finish, median_seconds
+from xxact_core.dataset.store import file_digest
 from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.pattern import Sticks
 from xxact_core.peak_profiles.reference import SIGMA, sum_lines
@@ -26,12 +28,8 @@ from xxact_core.simulation.diffraction import arrays_to_sticks
 from xxact_core.structures.structure import Structure
 from xxact_core.structures.tables import read_table, table_rows
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-TABLE = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
-RESULTS = REPOSITORY / "docs" / "results" / "smearing.md"
-
 BATCH = 256
-"""Patterns summed in one call, as a training step asks for."""
+"""Patterns summed in one call, as in a training step."""
 
 BLOCK = 8
 """Neighbouring rows of the table drawn together."""
@@ -39,12 +37,26 @@ BLOCK = 8
 NARROWEST, WIDEST = 0.03, 0.3
 """Range of σ where each pattern has its own [deg]."""
 
-AT_LEAST = {"smear_patterns_per_second": 20_000, "smear_speedup": 100}
-AT_MOST = {"smear_max_error": 0.01}
+FIGURES = {
+    "patterns": Figure("patterns in a batch"),
+    "lines_per_pattern": Figure("reflections per pattern, mean"),
+    "smear_patterns_per_second": Figure("compiled sum, patterns per second", at_least=20_000),
+    "smear_patterns_per_second_fresh_memory": Figure("the same, allocating the output"),
+    "smear_patterns_per_second_varied_sigma": Figure("the same, σ varied"),
+    "smear_patterns_per_second_pseudo_voigt": Figure("the same, pseudo-Voigt profiles, σ varied"),
+    "numpy_patterns_per_second": Figure("plain numpy sum, patterns per second"),
+    "smear_speedup": Figure("speed-up of the compiled sum over it", at_least=100),
+    "torch_patterns_per_second": Figure("sum by torch, patterns per second"),
+    "torch_patterns_per_second_varied_sigma": Figure("the same, σ varied"),
+    "smear_max_error": Figure("largest error of the compiled sum", at_most=0.01),
+    "torch_max_error": Figure("largest error of the sum by torch"),
+    "smear_max_error_pseudo_voigt": Figure("largest error of the compiled sum, pseudo-Voigt"),
+    "torch_max_error_pseudo_voigt": Figure("largest error of the sum by torch, pseudo-Voigt"),
+}
 
 
 def draw_sticks(count: int) -> list[Sticks]:
-    """Sticks of `count` structures of the shipped table, drawn with a seed in blocks, so that little is read."""
+    """Sticks of random structures of the shipped table (seed 0), in blocks, so that little is read."""
     blocks = np.random.default_rng(0).choice(table_rows(TABLE) // BLOCK, count // BLOCK + 1, replace=False)
     drawn: list[Sticks] = []
     for block in np.sort(blocks):
@@ -56,7 +68,7 @@ def draw_sticks(count: int) -> list[Sticks]:
 
 
 def numpy_sum(sticks: Sticks, *, sigma: float) -> np.ndarray:
-    """What one would write first: a Gaussian over the whole grid for each line."""
+    """The plain sum: a Gaussian over the whole grid for each reflection."""
     total = np.zeros(GRID.points)
     for position, height in zip(sticks.two_theta, sticks.intensity, strict=True):
         total += height * np.exp(-((GRID.two_theta - position) ** 2) / (2 * sigma**2))
@@ -64,24 +76,18 @@ def numpy_sum(sticks: Sticks, *, sigma: float) -> np.ndarray:
 
 
 def per_second(work: Callable[[], object], *, patterns: int, repeats: int) -> float:
-    """Patterns a second, median of the repeats; the first call, which compiles, is not counted."""
-    work()
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return patterns / statistics.median(times)
+    """Patterns per second, median of the repeats."""
+    return patterns / median_seconds(work, repeats=repeats)
 
 
 def largest_error(profile: torch.Tensor, exact: np.ndarray) -> float:
-    """Largest difference of any point where each exact pattern is scaled to a maximum of 100."""
+    """Largest deviation of any point, with each exact pattern scaled to a maximum of 100."""
     scale = 100 / exact.max(axis=1, keepdims=True)
     return float((scale * np.abs(profile.double().numpy() - exact)).max())
 
 
 def measure_smearing(*, quick: bool) -> dict[str, float]:
-    """Speeds on one core and errors on the scale 0-100; σ = 0.1° for speeds where nothing else is said."""
+    """Speeds on one core and errors on the scale 0-100; σ = 0.1° where nothing else is stated."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -150,33 +156,22 @@ def _errors(
     return figures
 
 
-def write_results(table: str) -> None:
-    """The page of results."""
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    text = (
-        f"# Patterns from sticks\n\nOne core, batches of {BATCH} patterns of materials drawn from the shipped table, "
-        f"σ = {SIGMA}° or, varied, {NARROWEST}-{WIDEST}° for each pattern. Errors: largest difference of any point "
-        "from the float64 sum without windows, patterns scaled to 100, σ varied. The plain sum is numpy's, one line "
-        "after another over the whole grid. Medians; made by `benchmarks/speed/smearing.py`.\n\n"
-    )
-    RESULTS.write_text(text + file_to_line(TABLE) + "\n\n" + table, encoding="utf-8")
-
-
 def main() -> None:
-    """Measure, print, and write the table unless in a hurry."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    arguments = parser.parse_args()
+    """Measure, print, and write the page unless --quick is given."""
+    arguments = argument_parser(__doc__).parse_args()
     figures = measure_smearing(quick=arguments.quick)
-    table = "| what | | to reach |\n|---|---|---|\n"
-    for name, value in figures.items():
-        bound = f"≥ {AT_LEAST[name]:,}" if name in AT_LEAST else f"≤ {AT_MOST[name]}" if name in AT_MOST else ""
-        shown = f"{value:,.0f}" if value >= 1 else f"{value:.1g}"
-        table += f"| {name.replace('_', ' ')} | {shown} | {bound} |\n"
-    print(table)
-    if not arguments.quick:
-        write_results(table)
-    print(json.dumps(figures))
+    finish(
+        __file__,
+        figures_to_table(figures, FIGURES),
+        figures,
+        quick=arguments.quick,
+        title="Patterns from sticks",
+        introduction=f"One core, batches of {BATCH} patterns of random materials of the shipped table, medians; σ = "
+        f"{SIGMA}° or, varied, {NARROWEST}-{WIDEST}°, drawn for each pattern. Errors are largest deviations of any "
+        "point from the complete sum in double precision, with patterns scaled to 100 and σ varied. The plain numpy "
+        "sum adds one reflection after another over the whole grid.",
+        data_digest=file_digest(TABLE),
+    )
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
-"""How fast the preset `small` trains on one thread of a processor, beside a loop as one would write it with torch.
+"""How fast does the preset `small` train on one CPU thread, compared with a plain torch loop?
 
-    python benchmarks/speed/training.py            about two minutes on an idle core, writes docs/results/training.md
-    python benchmarks/speed/training.py --quick    about half a minute
+    python benchmarks/speed/training.py            # two minutes on an idle core, writes docs/results/training.md
+    python benchmarks/speed/training.py --quick    # small batches of 600 materials, writes nothing
 
-The plain loop has torch's own `nn.TransformerEncoder` and `nn.TransformerDecoder` of the same sizes, a `Dataset` that
-reads one pattern at a time, smeared beforehand, from HDF5 (float32, neither chunked nor compressed), a `DataLoader` and
-`AdamW` as it comes. Both begin with the same weights, see the same materials in the same order, and change places every
-few steps. Both in float32; then ours again in bfloat16 beside the plain loop under torch's autocast. Seconds are those
-that the processor worked for this process, so that others on the machine do not count. The last line printed is a JSON
-object.
+The plain loop (`plain_loop.py`) has torch's own `nn.TransformerEncoder` and `nn.TransformerDecoder` of the same sizes,
+a `Dataset` that reads one prepared pattern at a time from HDF5 (float32, neither chunked nor compressed), a
+`DataLoader` and `AdamW` with its defaults. Both start from the same weights, see the same materials in the same order,
+and take turns every few steps: first in float32, then ours in bfloat16 and the plain loop under torch's autocast. Times
+are CPU times.
 """
 
 from __future__ import annotations
@@ -18,89 +17,83 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
 
-import argparse
-import json
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.harness import (
+    Figure,
+    alternate,
+    argument_parser,
+    figures_to_table,
+    finish,
+    median_ratio,
+    standard_dataset,
+)
 from benchmarks.speed.plain_loop import CPU, plain_loop, plain_model, write_patterns
-from xxact_core.dataset.building.build import BuildPlan, build_dataset
-from xxact_core.evaluation.provenance import provenance, provenance_to_line
 from xxact_core.model.xxact import count_parameters
 from xxact_core.training.config import Recipe
 from xxact_core.training.recipes import recipe_by_name
 from xxact_core.training.run import open_run, take_step
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-RESULTS = REPOSITORY / "docs" / "results" / "training.md"
-TABLE = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
 BATCH = 128
-AT_LEAST = {"speedup_over_plain_loop": 1.5}
-AT_MOST = {"loss_difference": 1e-4}
-SAID = {
-    "samples_per_second": "materials a second",
-    "plain_samples_per_second": "materials a second of the plain loop",
-    "speedup_over_plain_loop": "ratio of the two, median over neighbouring blocks of steps",
-    "loss_difference": "mean absolute difference of the two losses, without dropout",
-    "samples_per_second_bfloat16": "materials a second with `precision=bfloat16`",
-    "plain_samples_per_second_bfloat16": "materials a second of the plain loop under autocast",
-    "speedup_bfloat16": "ratio of these two",
-    "speedup_bfloat16_over_float32": "ours in bfloat16 against the plain loop in float32",
-    "loss_difference_bfloat16": "mean absolute difference of the losses of these two, without dropout",
-    "last_loss": "the loss at the last of those steps",
-    "parameters": "parameters",
-    "plain_parameters": "parameters of the plain loop's model",
-    "compared_steps": "steps of which losses are compared",
-    "timed_steps": "steps timed, of each",
+FIGURES = {
+    "samples_per_second": Figure("materials per second"),
+    "plain_samples_per_second": Figure("materials per second of the plain loop"),
+    "speedup_over_plain_loop": Figure("speed-up, median over neighbouring blocks of steps", "{:.2f}", at_least=1.5),
+    "loss_difference": Figure("mean absolute difference of the losses, without dropout", at_most=1e-4),
+    "samples_per_second_bfloat16": Figure("materials per second with `precision=bfloat16`"),
+    "plain_samples_per_second_bfloat16": Figure("materials per second of the plain loop under autocast"),
+    "speedup_bfloat16": Figure("speed-up in bfloat16", "{:.2f}"),
+    "speedup_bfloat16_over_float32": Figure("speed-up in bfloat16 over the plain loop in float32", "{:.2f}"),
+    "loss_difference_bfloat16": Figure("mean absolute difference of the losses of these two, without dropout"),
+    "last_loss": Figure("loss at the last compared step"),
+    "parameters": Figure("parameters"),
+    "plain_parameters": Figure("parameters of the plain loop's model"),
+    "compared_steps": Figure("steps whose losses are compared"),
+    "timed_steps": Figure("timed steps of each loop"),
 }
 
 
-def seconds_of(step: Callable[[], float], *, steps: int) -> float:
-    """Processor seconds of some steps."""
-    began = time.process_time()
-    for _ in range(steps):
-        step()
-    return time.process_time() - began
-
-
-def recipe_for(*, dropout: float, precision: str) -> Recipe:
-    """The preset `small` trained on all its targets, with AdamW at one rate and on ideal patterns."""
-    still = {"dropout": dropout}
+def recipe_for(*, dropout: float, precision: str, batch: int) -> Recipe:
+    """The preset `small` trained on all its targets, with AdamW at a constant learning rate, on ideal patterns."""
+    block = {"dropout": dropout}
     return replace(
         recipe_by_name("multi-target"), name="benchmark", preset="small", task_sampling="all", epochs=10,
-        batch_size=BATCH, lr_peak=3e-4, lr_init=3e-4, lr_final=3e-4, precision=precision,
-        model_settings={"pattern": still, "composition": still, "fusion": still},
+        batch_size=batch, lr_peak=3e-4, lr_init=3e-4, lr_final=3e-4, precision=precision,
+        model_settings={"pattern": block, "composition": block, "fusion": block},
     )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Race:
-    """Two loops side by side. losses: of each, step by step, without dropout; seconds: of each in blocks of steps."""
+class Comparison:
+    """Our loop and the plain one in the same precision."""
 
     losses: tuple[list[float], list[float]]
-    seconds: list[tuple[float, float]]
+    """Loss of each, step by step, without dropout."""
+
+    seconds: list[tuple[float, ...]]
+    """CPU time of each for a block of steps [s]."""
+
     steps: int
+    """Steps in a block."""
+
+    batch: int
+    """Materials in a step."""
+
     parameters: tuple[int, int]
+    """Parameters of each model."""
 
     @property
     def rates(self) -> tuple[float, float]:
-        """Materials a second of each."""
-        ours, theirs = (
-            statistics.median(self.steps * BATCH / block[loop] for block in self.seconds) for loop in (0, 1)
+        """Materials per second of each, medians."""
+        ours, plain = (
+            self.steps * self.batch / statistics.median(of_one) for of_one in zip(*self.seconds, strict=True)
         )
-        return ours, theirs
-
-    @property
-    def ratio(self) -> float:
-        """How many times as fast the first is, median over neighbouring blocks."""
-        return statistics.median(theirs / ours for ours, theirs in self.seconds)
+        return ours, plain
 
     @property
     def difference(self) -> float:
@@ -108,39 +101,35 @@ class Race:
         return float(np.abs(np.subtract(*self.losses)).mean())
 
 
-def race(dataset: Path, scratch: Path, *, precision: str, quick: bool) -> tuple[Race, str]:
-    """Both loops in one precision, and the digest of the data."""
-    compared, blocks, steps = (4, 2, 3) if quick else (12, 6, 5)
-    run = open_run(recipe_for(dropout=0.0, precision=precision), dataset, scratch / "equal", device=CPU)
+def compare(dataset: Path, scratch: Path, *, precision: str, quick: bool) -> tuple[Comparison, str]:
+    """Both loops in one precision, and the digest of the dataset."""
+    batch, compared, blocks, steps = (32, 3, 3, 2) if quick else (BATCH, 12, 6, 5)
+    run = open_run(recipe_for(dropout=0.0, precision=precision, batch=batch), dataset, scratch / "equal", device=CPU)
     place = write_patterns(run, scratch / "equal.h5", steps=compared)
     theirs = list(plain_loop(run, scratch / "equal.h5", place, steps=compared))
     ours = [take_step(run) for _ in range(compared)]
-    run = open_run(recipe_for(dropout=0.1, precision=precision), dataset, scratch / "timed", device=CPU)
+    run = open_run(recipe_for(dropout=0.1, precision=precision, batch=batch), dataset, scratch / "timed", device=CPU)
     parameters = count_parameters(run.trainee.model), count_parameters(plain_model(run.trainee.model))
-    place = write_patterns(run, scratch / "timed.h5", steps=2 + blocks * steps)
-    plain = plain_loop(run, scratch / "timed.h5", place, steps=2 + blocks * steps)
-    for _ in range(2):  # not timed: memory is taken, loops are compiled
-        next(plain)
-        take_step(run)
-    spent = [
-        (seconds_of(lambda: take_step(run), steps=steps), seconds_of(lambda: next(plain), steps=steps))
-        for _ in range(blocks)
-    ]
-    return Race((ours, theirs), spent, steps, parameters), run.table.digest
+    place = write_patterns(run, scratch / "timed.h5", steps=(1 + blocks) * steps)
+    plain = plain_loop(run, scratch / "timed.h5", place, steps=(1 + blocks) * steps)
+    seconds = alternate(
+        lambda: [take_step(run) for _ in range(steps)], lambda: [next(plain) for _ in range(steps)], rounds=blocks
+    )
+    return Comparison((ours, theirs), seconds, steps, batch, parameters), run.table.digest
 
 
 def measure(dataset: Path, scratch: Path, *, quick: bool) -> tuple[dict[str, float], str]:
-    """All figures, and the digest of the data."""
-    whole, digest = race(dataset, scratch / "float32", precision="float32", quick=quick)
-    half, _ = race(dataset, scratch / "bfloat16", precision="bfloat16", quick=quick)
+    """All figures, and the digest of the dataset."""
+    whole, digest = compare(dataset, scratch / "float32", precision="float32", quick=quick)
+    half, _ = compare(dataset, scratch / "bfloat16", precision="bfloat16", quick=quick)
     figures = {
         "samples_per_second": whole.rates[0],
         "plain_samples_per_second": whole.rates[1],
-        "speedup_over_plain_loop": whole.ratio,
+        "speedup_over_plain_loop": median_ratio(whole.seconds),
         "loss_difference": whole.difference,
         "samples_per_second_bfloat16": half.rates[0],
         "plain_samples_per_second_bfloat16": half.rates[1],
-        "speedup_bfloat16": half.ratio,
+        "speedup_bfloat16": median_ratio(half.seconds),
         "speedup_bfloat16_over_float32": half.rates[0] / whole.rates[1],
         "loss_difference_bfloat16": float(np.abs(np.subtract(half.losses[0], whole.losses[1])).mean()),
         "last_loss": whole.losses[0][-1],
@@ -153,35 +142,20 @@ def measure(dataset: Path, scratch: Path, *, quick: bool) -> tuple[dict[str, flo
 
 
 def main() -> None:
-    """Measure, print, and write the table unless in a hurry."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", type=Path, default=REPOSITORY / "build" / "materials_project")
-    parser.add_argument("--quick", action="store_true")
-    arguments = parser.parse_args()
+    """Measure, print, and write the page unless --quick is given."""
+    arguments = argument_parser(__doc__, dataset=True).parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as name:
-        scratch, dataset = Path(name), arguments.dataset
-        if not (dataset / "manifest.json").is_file():
-            dataset = scratch / "dataset"
-            build_dataset(BuildPlan(source=str(TABLE), limit=2000), dataset, workers=2, progress=False)
-        figures, digest = measure(dataset, scratch, quick=arguments.quick)
-    goals = {key: f"≥ {value}" for key, value in AT_LEAST.items()} | {
-        key: f"≤ {value:g}" for key, value in AT_MOST.items()
-    }
-    table = "| what | | to reach |\n|---|---|---|\n" + "".join(
-        f"| {SAID[key]} | {figures[key]:{',.0f' if figures[key] >= 1000 else '.3g'}} | {goals.get(key, '')} |\n"
-        for key in SAID
+    with standard_dataset(arguments) as dataset, tempfile.TemporaryDirectory() as scratch:
+        figures, digest = measure(dataset, Path(scratch), quick=arguments.quick)
+    finish(
+        __file__,
+        figures_to_table(figures, FIGURES),
+        figures,
+        quick=arguments.quick,
+        title="Training compared with a plain loop",
+        introduction=f"Preset `small`, batches of {BATCH}, one thread, CPU times; the script describes the plain loop.",
+        data_digest=digest,
     )
-    print(table)
-    if not arguments.quick:
-        stated = provenance_to_line(provenance(table_digest=digest, seeds=[0]))
-        RESULTS.write_text(
-            "# Training beside a plain loop\n\nMade by `benchmarks/speed/training.py`, which describes the plain "
-            f"loop. Preset `small`, batches of {BATCH}, one thread, seconds of CPU time.\n\n{table}\n"
-            f"{stated}\n",
-            encoding="utf-8",
-        )
-    print(json.dumps(figures))
 
 
 if __name__ == "__main__":
