@@ -7,7 +7,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from xxact_app.jobs.records import Job, State
+from xxact_app.jobs.progress import State
+from xxact_app.jobs.records import Job
 from xxact_app.jobs.registry import Jobs
 from xxact_core.errors import InputError
 

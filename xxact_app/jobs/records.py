@@ -9,14 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from xxact_app.jobs.progress import ACTIVE, State
 from xxact_core.dataset.store import write_json
 from xxact_core.errors import InputError
 from xxact_core.processes import ProcessIdentity
 
 logger = logging.getLogger(__name__)
-
-State = Literal["starting", "running", "stopping", "finished", "cancelled", "failed", "interrupted"]
-ACTIVE: frozenset[State] = frozenset({"starting", "running", "stopping"})
 
 RECORD, LOG = "job.json", "log.txt"
 

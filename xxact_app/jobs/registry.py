@@ -21,7 +21,8 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from xxact_app.jobs.records import LOG, RECORD, Job, JobError, State, read_job, write_job
+from xxact_app.jobs.progress import State
+from xxact_app.jobs.records import LOG, RECORD, Job, JobError, read_job, write_job
 from xxact_core.errors import shorten
 from xxact_core.processes import ProcessIdentity, end_process, module_command, start_child
 

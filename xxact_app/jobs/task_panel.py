@@ -1,4 +1,4 @@
-"""A button that begins what takes a while, its progress, and the way to stop it."""
+"""A button that starts a background task, its progress, and a button that stops it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ from collections.abc import Callable
 import panel as pn
 import panel_material_ui as pmui
 
-from xxact_app.jobs.tasks import UnderWay
+from xxact_app.jobs.progress import Progress
+from xxact_app.jobs.tasks import BackgroundTask
 from xxact_app.ui.theme import TEXT_CSS
 
 PERIOD = 300
-"""Milliseconds between two looks at what is under way."""
+"""Milliseconds between two looks at the task."""
 
 
-class MakingPanel:
-    """`panel` shows a button, and while something is under way its progress.
+class TaskPanel:
+    """`panel` shows a button, and while the task is active its progress.
 
-    `meanwhile` is called at each look while it is under way, `when_done` once at its end.
+    Args:
+        label: of the button.
+        start: starts the task.
+        current: the task that is active or has ended, if there is one.
+        when_done: called once at the end of the task.
+        meanwhile: called at each look at an active task.
     """
 
     def __init__(
@@ -25,12 +31,12 @@ class MakingPanel:
         *,
         label: str,
         start: Callable[[], None],
-        current: Callable[[], UnderWay | None],
+        current: Callable[[], BackgroundTask | None],
         when_done: Callable[[], None],
         meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         self._start, self._current, self._when_done, self._meanwhile = start, current, when_done, meanwhile
-        self._watched: UnderWay | None = None
+        self._watched: BackgroundTask | None = None
         self._timer: pn.io.PeriodicCallback | None = None
         self.button = pmui.Button(label=label, variant="contained", size="small", margin=0, on_click=self._begin)
         self.stop = pmui.Button(
@@ -49,18 +55,19 @@ class MakingPanel:
 
     def look(self) -> None:
         """Show how far it is; called by a timer, and by whoever shows this panel anew."""
-        making = self._current()
-        under_way = making is not None and not making.finished
+        task = self._current()
+        active = task is not None and task.active
         with pn.io.hold():
-            self.button.disabled = self.stop.visible = self.bar.visible = under_way
-            self.bar.value = round(100 * making.share) if making is not None else 0
-            text = making.text if making is not None and (under_way or making.error) else ""
+            self.button.disabled = self.stop.visible = self.bar.visible = active
+            progress = Progress() if task is None else task.progress
+            self.bar.value = round(100 * (progress.share or 0))
+            text = str(progress) if task is not None and (active or task.reason) else ""
             self.words.object = f"<p aria-live='polite'>{text}</p>"
-            if under_way:
-                self._watched = making
+            if active:
+                self._watched = task
                 self._meanwhile()
                 self._keep_looking()
-            elif making is not None and making is self._watched:
+            elif task is not None and task is self._watched:
                 self._watched = None
                 self._stop_looking()
                 self._when_done()
@@ -73,9 +80,9 @@ class MakingPanel:
         self.look()
 
     def _cancel(self, _event: object = None) -> None:
-        making = self._current()
-        if making is not None:
-            making.cancel()
+        task = self._current()
+        if task is not None:
+            task.cancel()
 
     def _keep_looking(self) -> None:
         if self._timer is None and pn.state.curdoc is not None:

@@ -1,190 +1,282 @@
-"""What takes a while, made by commands of xxact in processes of their own, with progress and a way to stop it."""
+"""Tasks beside a page that end with the server: commands of xxact in child processes, and calls in a thread.
+
+What shall outlive the server is a job (`registry`); both have the states and the progress of `progress`.
+"""
 
 from __future__ import annotations
 
 import json
-import os
+import logging
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from filelock import FileLock, Timeout
 
+from xxact_app.jobs.progress import ACTIVE, Progress, State, estimate_left
+from xxact_app.ui.formatting import percent
 from xxact_app.ui.safe_text import safe_message
-from xxact_core.shipped import packages_folder
+from xxact_core.processes import ProcessIdentity, end_child, end_process, last_line, module_command, start_child
 
-_POLITE = 10
-"""Niceness of the processes: the pages of the app come first."""
+logger = logging.getLogger(__name__)
 
-_ALL = 1.0
+GRACE = 10.0
+"""Seconds that the command of a cancelled task has to end before it is killed."""
+
+_LOCK_POLL = 0.5
+"""Seconds between two looks whether the task was cancelled while another server works."""
+
+
+class TaskError(Exception):
+    """A step of a task failed; the message is safe to show."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One command of xxact: in words, its arguments, whether its result is there, and how many of how many are done.
-
-    arguments: asked for when its turn comes, for they may follow from the steps before. count: where the command does
-    not tell its progress itself. weight: of its time beside that of the other steps.
-    """
+    """A part of a task; see `command_step` and `call_step`."""
 
     text: str
-    arguments: Callable[[], tuple[str, ...]]
-    is_done: Callable[[], bool]
+    """What is done, safe to show."""
+
+    work: Callable[[BackgroundTask], None]
+    """Does it, and reports to the task how much is done."""
+
+    is_done: Callable[[], bool] = lambda: False
+    """Whether its result exists already."""
+
     count: Callable[[], tuple[int, int]] | None = None
+    """How many of how many items are done, where `work` does not report it."""
+
+    unit: str = ""
+    """What the items are, such as `patterns`; a percentage is shown where it is empty."""
+
     weight: float = 1.0
+    """Its time, relative to that of the other steps."""
 
 
-class UnderWay(Protocol):
-    """What takes a while, as a screen shows it: how much is done (0-1), in safe words, whether and how it ended."""
+class BackgroundTask:
+    """Steps done one after another in a thread, with progress and a way to cancel them.
 
-    finished: bool
-    error: str
-
-    @property
-    def share(self) -> float: ...  # noqa: D102 - said above
-
-    @property
-    def text(self) -> str: ...  # noqa: D102 - said above
-
-    def cancel(self) -> None:
-        """Stop; what was finished stays."""
-
-
-class Making:
-    """Commands one after another, in a thread that waits for them.
-
-    `result` is the last line of JSON that the last command printed. Servers that share `lock` never make at one time,
-    and what another one has made meanwhile is not made again.
+    Args:
+        steps: what is done; those whose result exists are passed over.
+        lock: a file; servers that share it never work at the same time, and find what another one has made meanwhile.
     """
 
-    def __init__(self, steps: Sequence[Step], *, lock: Path) -> None:
+    def __init__(self, steps: Sequence[Step], *, lock: Path | None = None) -> None:
         self.steps, self.lock = tuple(steps), lock
-        self.error = ""
-        self.finished = False
+        self.state: State = "starting"
+        self.reason = ""
+        """Why it failed or how far it was cancelled, safe to show."""
         self.result: dict[str, Any] = {}
+        """What the last command printed as JSON."""
         self._number = 0
-        self._said = (0, 1)
-        self._process: subprocess.Popen[str] | None = None
-        self._stopped = threading.Event()
+        self._reported = (0, 1)
+        self._process: ProcessIdentity | None = None
+        self._changing = threading.Lock()
+        self._cancelled = threading.Event()
         self._began = time.monotonic()
-        self._thread = threading.Thread(target=self._make, daemon=True)
+        self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
     @property
-    def share(self) -> float:
-        """How much is done (0-1)."""
-        if self.finished:
-            return _ALL
-        step = self.steps[self._number]
-        done, total = step.count() if step.count is not None else self._said
-        before = sum(step.weight for step in self.steps[: self._number])
-        part = step.weight * min(done / max(total, 1), _ALL)
-        return (before + part) / sum(step.weight for step in self.steps)
+    def active(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.state in ACTIVE
 
     @property
-    def text(self) -> str:
-        """What is done at present, with the time left where it can be told, in words that are safe to show."""
-        if self.finished:
-            return self.error or "Done."
-        share, spent = self.share, time.monotonic() - self._began
-        left = f", about {duration(spent / share - spent)} left" if share > 0.02 else ""  # noqa: PLR2004 - too early
-        return f"{self.steps[self._number].text}: {share:.0%}{left}"
+    def progress(self) -> Progress:
+        """The current step, how much of all steps is done, and the time left."""
+        if not self.active:
+            return Progress(1.0 if self.state == "finished" else None, self.reason or "Done.")
+        if not self.steps:
+            return Progress()
+        step, (done, total) = self.steps[self._number], self._counted()
+        before = sum(earlier.weight for earlier in self.steps[: self._number])
+        share = (before + step.weight * min(done / max(total, 1), 1.0)) / sum(every.weight for every in self.steps)
+        amount = f"{done} of {total} {step.unit}" if step.unit else percent(share)
+        return Progress(share, f"{step.text}: {amount}", estimate_left(share, time.monotonic() - self._began))
 
     def cancel(self) -> None:
-        """Stop; what was finished stays."""
-        self._stopped.set()
-        process = self._process
+        """Stop; what was finished is kept."""
+        with self._changing:
+            if not self.active:
+                return
+            self._cancelled.set()
+            self.state = "stopping"
+            process = self._process
         if process is not None:
-            process.terminate()
+            threading.Thread(target=end_process, args=(process,), kwargs={"grace": GRACE}, daemon=True).start()
 
     def join(self, *, seconds: float) -> None:
-        """Wait until it has ended, at most so long."""
+        """Wait until it has ended, at most `seconds`."""
         self._thread.join(seconds)
 
-    def _make(self) -> None:
-        lock = FileLock(self.lock, timeout=0.5)
+    # ------------------------------------------------------------------------------------------------- what a step does
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was cancelled; a step ends then."""
+        return self._cancelled.is_set()
+
+    def report(self, done: int, total: int) -> None:
+        """Tell how many items of the current step are done."""
+        self._reported = (done, total)
+
+    @contextmanager
+    def waiting_for(self, child: subprocess.Popen[bytes]) -> Iterator[None]:
+        """Have a process ended where the task is cancelled meanwhile, and in any case at the end."""
+        identity = ProcessIdentity.of(child.pid)
         try:
-            self.lock.parent.mkdir(parents=True, exist_ok=True)
-            while not lock.is_locked and not self._stopped.is_set():
+            with self._changing:
+                self._process = identity
+            if self.cancelled:
+                end_process(identity, grace=GRACE)
+            yield
+        finally:
+            with self._changing:
+                self._process = None
+            end_child(child)
+
+    # -------------------------------------------------------------------------------------------------------------- how
+    def _counted(self) -> tuple[int, int]:
+        count = self.steps[self._number].count
+        return self._reported if count is None else count()
+
+    def _work(self) -> None:
+        state: State = "failed"
+        try:
+            with self._locked():
+                for number, step in enumerate(self.steps):
+                    self._number, self._reported = number, (0, 1)
+                    if not self.cancelled and not step.is_done():
+                        step.work(self)
+            state = "finished"
+        except TaskError as error:
+            self.reason = str(error)
+        except OSError as error:
+            self.reason = safe_message(f"It cannot be made: {error}")
+        except Exception:
+            logger.exception("a background task failed")
+            self.reason = "This failed because of an error in the app; see the server log."
+        with self._changing:
+            if self.cancelled:
+                state, self.reason = "cancelled", self._stopped_at()
+            self.state = state
+
+    def _stopped_at(self) -> str:
+        done, total = self._reported
+        unit = self.steps[self._number].unit
+        if unit:
+            return f"Stopped after {done} of {total} {unit}."
+        return "Stopped. What was finished is kept, and the same button goes on from there."
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Wait for another server that works on the same, unless the task is cancelled."""
+        if self.lock is None:
+            self._run()
+            yield
+            return
+        self.lock.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.lock, timeout=_LOCK_POLL)
+        try:
+            while not lock.is_locked and not self.cancelled:
                 with suppress(Timeout):
                     lock.acquire()
-            for number, step in enumerate(self.steps):
-                self._number, self._said = number, (0, 1)
-                if self._stopped.is_set() or self.error:
-                    break
-                if not step.is_done():
-                    self._run(step)
-        except OSError as error:
-            self.error = safe_message(f"It cannot be made: {error}")
+            self._run()
+            yield
         finally:
             lock.release()
-            if self._stopped.is_set():
-                self.error = "Stopped. What was finished is kept, and the same button goes on from there."
-            self.finished = True
 
-    def _run(self, step: Step) -> None:
-        path = os.pathsep.join([str(packages_folder()), *filter(None, [os.environ.get("PYTHONPATH")])])
-        surroundings = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
-        command = [sys.executable, "-m", "xxact_core.commands.main", *step.arguments()]
-        with (
-            tempfile.TemporaryFile("w+") as errors,
-            subprocess.Popen(  # noqa: S603 - our own command line; its arguments come from the app
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
-                start_new_session=True, env=surroundings,
-            ) as process,
-        ):  # fmt: skip
-            self._process = process
-            if hasattr(os, "setpriority"):
-                with suppress(ProcessLookupError):
-                    os.setpriority(os.PRIO_PROCESS, process.pid, _POLITE)
-            if self._stopped.is_set():
-                process.terminate()
-            assert process.stdout is not None
-            for line in process.stdout:
-                with suppress(ValueError):
-                    self._take(json.loads(line))
-            if process.wait() != 0 and not self._stopped.is_set():
-                errors.seek(0)
-                lines = errors.read().strip().splitlines() or ["no reason given"]
-                self.error = safe_message(f"{step.text} failed: {lines[-1].removeprefix('xxact: ')}")
-            self._process = None
-
-    def _take(self, told: object) -> None:
-        if isinstance(told, dict) and {"done", "total"} <= told.keys():
-            self._said = (int(told["done"]), int(told["total"]))
-        elif isinstance(told, dict):
-            self.result = told
+    def _run(self) -> None:
+        with self._changing:
+            if not self.cancelled:
+                self.state = "running"
 
 
-# ------------------------------------------------------------------------------------------------- shared by everybody
-_makings: dict[tuple[str, ...], Making] = {}
-_entrance = threading.Lock()
-_MOST_KEPT = 200
+# --------------------------------------------------------------------------------------------------------------- steps
+def command_step(
+    text: str,
+    arguments: Callable[[], Sequence[str]],
+    *,
+    is_done: Callable[[], bool] = lambda: False,
+    count: Callable[[], tuple[int, int]] | None = None,
+    weight: float = 1.0,
+) -> Step:
+    """One command of xxact; the last line of JSON that it prints is the result of the task.
+
+    Args:
+        text: what is done, safe to show.
+        arguments: of the command line; called when its turn comes, because they may depend on the steps before.
+        is_done: whether its result exists already.
+        count: how many of how many items are done, where the command does not print it.
+        weight: its time, relative to that of the other steps.
+    """
+
+    def work(task: BackgroundTask) -> None:
+        command = module_command("xxact_core.commands.main", *arguments())
+        with tempfile.TemporaryFile() as errors:
+            child = start_child(
+                command, stdout=subprocess.PIPE, stderr=errors, threads=1, low_priority=True,
+                environment={"TQDM_DISABLE": "1"},
+            )  # fmt: skip
+            with task.waiting_for(child):
+                assert child.stdout is not None
+                for line in child.stdout:
+                    with suppress(ValueError):
+                        _take(json.loads(line), task)
+                status = child.wait()
+            if status != 0 and not task.cancelled:
+                reason = last_line(errors).removeprefix("xxact: ") or "no reason given"
+                raise TaskError(safe_message(f"{text} failed: {reason}"))
+
+    return Step(text, work, is_done=is_done, count=count, weight=weight)
 
 
-def making_of(*key: str) -> Making | None:
-    """What is under way, or was, under this key, whoever began it."""
-    return _makings.get(key)
+def _take(printed: object, task: BackgroundTask) -> None:
+    if isinstance(printed, dict) and {"done", "total"} <= printed.keys():
+        task.report(int(printed["done"]), int(printed["total"]))
+    elif isinstance(printed, dict):
+        task.result = printed
 
 
-def begin(key: tuple[str, ...], steps: Sequence[Step], *, lock: Path) -> Making:
-    """Begin what this key stands for, or join who began it; the oldest results are forgotten."""
-    with _entrance:
-        making = _makings.get(key)
-        if making is None or making.finished:
-            for old in [name for name, one in _makings.items() if one.finished][: len(_makings) - _MOST_KEPT]:
-                del _makings[old]
-            making = _makings[key] = Making(steps, lock=lock)
-        return making
+def call_step(text: str, call: Callable[[str], object], items: Sequence[str], *, unit: str) -> Step:
+    """A call in this process for each item, such as a key of one of the `unit` "patterns"."""
+
+    def work(task: BackgroundTask) -> None:
+        for number, item in enumerate(items):
+            task.report(number, len(items))
+            if task.cancelled:
+                return
+            call(item)
+        task.report(len(items), len(items))
+
+    return Step(text, work, unit=unit)
 
 
-def duration(seconds: float) -> str:
-    """Seconds or minutes, in words."""
-    return f"{max(seconds, 1):.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"  # noqa: PLR2004 - minutes read better
+# ------------------------------------------------------------------------------------------- shared by the whole server
+_tasks: dict[tuple[str, ...], BackgroundTask] = {}
+_changing = threading.Lock()
+_MAX_KEPT = 200
+
+
+def find_task(*key: str) -> BackgroundTask | None:
+    """The task that was submitted under this key, by whichever page; it may have ended."""
+    return _tasks.get(key)
+
+
+def submit(key: tuple[str, ...], steps: Sequence[Step], *, lock: Path) -> BackgroundTask:
+    """Start a task under a key, or join the one that is active; of those that have ended the oldest are forgotten."""
+    with _changing:
+        task = _tasks.get(key)
+        if task is None or not task.active:
+            ended = [name for name, one in _tasks.items() if not one.active]
+            for name in ended[: max(0, len(_tasks) - _MAX_KEPT)]:
+                del _tasks[name]
+            task = _tasks[key] = BackgroundTask(steps, lock=lock)
+        return task

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from xxact_app.jobs.tasks import Making, Step, begin
+from xxact_app.jobs.tasks import BackgroundTask, Step, command_step, submit
 from xxact_app.library.models import ModelFolder
 from xxact_app.library.workspace import Workspace, own_folders
 from xxact_app.ui.safe_text import safe_text
@@ -77,9 +77,9 @@ def open_table(dataset: Path, _digest: str) -> StickTable:
     return read_dataset(dataset, resident=False)
 
 
-# ------------------------------------------------------------------------------------------------------------- making
-def make_embeddings(workspace: Workspace, models: Sequence[ModelFolder], materials: Materials) -> Making:
-    """Begin to make what is missing for the maps of these models, or join who began it."""
+# -------------------------------------------------------------------------------------------------------------- tasks
+def make_embeddings(workspace: Workspace, models: Sequence[ModelFolder], materials: Materials) -> BackgroundTask:
+    """Start to make what is missing for the maps of these models, or join the task that does."""
 
     def embed(model: ModelFolder) -> Step:
         def path() -> Path | None:
@@ -89,20 +89,20 @@ def make_embeddings(workspace: Workspace, models: Sequence[ModelFolder], materia
         def arguments() -> tuple[str, ...]:
             return ("embed", str(model.folder), str(materials.dataset), str(path()), "--json")
 
-        return Step(
+        return command_step(
             f"Embedding with {model.label}", arguments, weight=_PER_MATERIAL_EMBEDDED,
             is_done=lambda: (place := path()) is not None and place.is_file(),
         )  # fmt: skip
 
     steps = [*build_steps(materials), *(embed(model) for model in models)]
-    return begin(("map", materials.key, *(model.digest for model in models)), steps, lock=_lock(workspace))
+    return submit(("map", materials.key, *(model.digest for model in models)), steps, lock=_lock(workspace))
 
 
-def make_errors(workspace: Workspace, model: ModelFolder, materials: Materials, *, ratio: float) -> Making:
-    """Begin to reconstruct the test split of a data set, or join who began it; errors are the result."""
+def make_errors(workspace: Workspace, model: ModelFolder, materials: Materials, *, ratio: float) -> BackgroundTask:
+    """Start to reconstruct the test split of a dataset, or join the task that does; its result are the errors."""
     arguments = ("reconstruct", str(model.folder), str(materials.dataset), "--ratio", f"{ratio:g}", "--json")
-    steps = [*build_steps(materials), Step("Reconstructing the test split", lambda: arguments, is_done=lambda: False)]
-    return begin(errors_key(model, materials, ratio=ratio), steps, lock=_lock(workspace))
+    steps = [*build_steps(materials), command_step("Reconstructing the test split", lambda: arguments)]
+    return submit(errors_key(model, materials, ratio=ratio), steps, lock=_lock(workspace))
 
 
 def errors_key(model: ModelFolder, materials: Materials, *, ratio: float) -> tuple[str, ...]:
@@ -120,7 +120,7 @@ def build_steps(materials: Materials) -> list[Step]:
         "--workers", "1",
     )  # fmt: skip
     return [
-        Step(
+        command_step(
             "Calculating diffraction patterns", lambda: arguments,
             is_done=(folder / MANIFEST).is_file,
             count=lambda: (SHARD_ROWS * len(list(folder.glob("shard-*.json"))), SAMPLE_SIZE),

@@ -53,11 +53,11 @@ def test_the_map_is_made_in_a_process_of_its_own_and_kept(
     workspace = workspace_with(tmp_path, runs={"one": ["targets"]}, dataset=small_dataset)
     session = Session(map_models=["run one"])
     view = EmbeddingsScreen(session, EmbeddingStore(session, Store(session), workspace=lambda: workspace))
-    view.making.button.param.trigger("clicks")
-    making = view.embeddings.making()
-    making.join(seconds=240)
-    view.making.look()
-    assert (making.finished, making.error) == (True, "")
+    view.task.button.param.trigger("clicks")
+    task = view.embeddings.task()
+    task.join(seconds=240)
+    view.task.look()
+    assert (task.state, task.reason) == ("finished", "")
     assert isinstance(view.map, EmbeddingMap)
     assert len(view.source.data["x0"]) == 400
     view.source.selected.indices = [3, 8]

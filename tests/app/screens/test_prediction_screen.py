@@ -86,7 +86,7 @@ def test_the_map_of_attention_has_a_row_for_each_element_and_a_table_beside_it(t
 def test_without_a_reference_database_it_says_what_is_missing(tmp_path: Path) -> None:
     view, _ = screen(tmp_path)
     assert "No reference database" in view.matches.hint.object
-    assert view.matches.making.panel.visible is False
+    assert view.matches.task.panel.visible is False
     assert view.matches.figure.measured.data["x"].size == 4250
 
 
@@ -95,11 +95,11 @@ def test_reference_phases_of_a_built_dataset_are_found_in_the_background(tmp_pat
     matches = view.matches
     assert list(matches.tables.options) == ["Dataset small"]
     assert "reference phases of Ca, O, Si, Al, Mg, Fe, Ti" in matches.hint.object
-    matches.making.button.param.trigger("clicks")
-    making = matches.search.making(view.predictions.rows()[0].answer)
-    making.join(seconds=240)
-    matches.making.look()
-    assert (making.finished, making.error) == (True, "")
+    matches.task.button.param.trigger("clicks")
+    task = matches.search.task(view.predictions.rows()[0].answer)
+    task.join(seconds=240)
+    matches.task.look()
+    assert (task.state, task.reason) == ("finished", "")
     found = matches.search.matches(view.predictions.rows()[0].answer)
     assert len(matches.table.value) == len(found.neighbours) >= 2
     assert found.sentence in matches.verdict.object
@@ -119,10 +119,10 @@ def test_all_patterns_are_predicted_beside_the_page_and_listed(tmp_path: Path) -
     view, predictions = screen(tmp_path, "a.xy", "b.xy", "c.xy")
     table = view.batch.table
     assert table.value["Verdict"].tolist() == ["sure", "not run", "not run"]
-    view.batch.making.button.param.trigger("clicks")
+    view.batch.task.button.param.trigger("clicks")
     predictions.batch().join(seconds=120)
-    view.batch.making.look()
-    assert predictions.batch().share == 1
+    view.batch.task.look()
+    assert predictions.batch().progress.share == 1
     assert table.value["Crystal system"].tolist() == ["cubic"] * 3
     assert table.value["Space group"].tolist() == ["Pm-3m (221)"] * 3
     assert table.value["Energy"].tolist() == [-0.61] * 3
@@ -159,7 +159,7 @@ def test_a_batch_can_be_stopped_and_goes_on_from_there(tmp_path: Path) -> None:
     predictions.batch().cancel()
     go_on.set()
     predictions.batch().join(seconds=60)
-    assert predictions.batch().text == "Stopped after 1 of 2 patterns."
+    assert predictions.batch().reason == "Stopped after 1 of 2 patterns."
     predictions.start()
     predictions.batch().join(seconds=60)
     assert all(isinstance(row.answer, Answer) for row in predictions.rows())

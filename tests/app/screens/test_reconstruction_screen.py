@@ -43,7 +43,7 @@ def test_a_model_that_never_saw_masks_says_so_and_what_can_be_done(tmp_path: Pat
     assert "was trained without masked windows" in view.summary.object
     assert "--recipe pretrain-mxm" in view.help.object
     assert view.help.visible
-    assert not view.making.panel.visible
+    assert not view.task.panel.visible
     assert view.figure.masked.data["left"].tolist() == [20]
     assert np.isnan(view.figure.expected.data["y"]).all()
     assert "Shipped model (compact), not trained for reconstruction" in view.model.options
@@ -130,11 +130,11 @@ def test_the_error_over_a_set_is_taken_beside_the_screen(
 ) -> None:
     monkeypatch.setattr(materials_store, "SAMPLE", "small")
     view = screen(tmp_path, runs={"mxm": ["mxm"]}, dataset=small_dataset)
-    view.making.button.param.trigger("clicks")
-    making = view.reconstructions.making()
-    making.join(seconds=240)
-    view.making.look()
-    assert (making.finished, making.error) == (True, "")
+    view.task.button.param.trigger("clicks")
+    task = view.reconstructions.task()
+    task.join(seconds=240)
+    view.task.look()
+    assert (task.state, task.reason) == ("finished", "")
     over = view.reconstructions.test_errors()
     assert isinstance(over, SplitErrors)
     assert "masked windows: error" in view.test_errors.object

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xxact_app.jobs.tasks import Making, making_of
+from xxact_app.jobs.tasks import BackgroundTask, find_task
 from xxact_app.library.materials import (
     Materials,
     embeddings_path,
@@ -117,19 +117,19 @@ class EmbeddingStore:
         by_key = {choice.key: choice for choice in choices}
         return by_key.get(self.session.map_materials, choices[0] if choices else None)
 
-    # ----------------------------------------------------------------------------------------------------------- making
+    # ----------------------------------------------------------------------------------------------------------- task
     def make(self) -> None:
         """Start to compute the missing maps in processes of their own."""
         materials = self.chosen_materials()
         if materials is not None and materials.file is None:
             make_embeddings(self._workspace(), self.chosen_models(), materials)
 
-    def making(self) -> Making | None:
+    def task(self) -> BackgroundTask | None:
         """The computation for the current selection, running or ended; None where none was started."""
         materials = self.chosen_materials()
         if materials is None:
             return None
-        return making_of("map", materials.key, *(model.digest for model in self.chosen_models()))
+        return find_task("map", materials.key, *(model.digest for model in self.chosen_models()))
 
     # ---------------------------------------------------------------------------------------------------------- the map
     def map(self) -> EmbeddingMap | MissingMap:

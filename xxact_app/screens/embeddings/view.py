@@ -8,7 +8,7 @@ import panel_material_ui as pmui
 from bokeh.events import RangesUpdate, SelectionGeometry
 from bokeh.models import ColumnDataSource
 
-from xxact_app.jobs.task_panel import MakingPanel
+from xxact_app.jobs.task_panel import TaskPanel
 from xxact_app.plots.rasterise import outline_to_points
 from xxact_app.screens.embeddings import text as words
 from xxact_app.screens.embeddings.figures import (
@@ -63,10 +63,10 @@ class EmbeddingsScreen:
             description="", css_classes=["area-part"], stylesheets=[CHOICE_CSS],
         )  # fmt: skip
         self.message = pmui.Alert(severity="info", sizing_mode="stretch_width", margin=(16, 16, 8, 16), sx=ALERT_STYLE)
-        self.making = MakingPanel(
-            label="Compute the map", start=embeddings.make, current=embeddings.making, when_done=self._show
+        self.task = TaskPanel(
+            label="Compute the map", start=embeddings.make, current=embeddings.task, when_done=self._show
         )
-        self.made = pn.Column(self.making.panel, margin=(0, 16), sizing_mode="stretch_width")
+        self.made = pn.Column(self.task.panel, margin=(0, 16), sizing_mode="stretch_width")
         self.source = ColumnDataSource({name: [] for name in ("x0", "y0", "x1", "y1", "value", "name")})
         self.figures = [map_figure(self.source, number=number) for number in range(MOST_MODELS)]
         self.titles = [_text() for _ in range(MOST_MODELS)]
@@ -182,7 +182,7 @@ class EmbeddingsScreen:
                 self.message.object = plain_markdown(self.map.text)
             else:
                 self._draw(self.map)
-            self.making.look()
+            self.task.look()
 
     def _show_choices(self) -> None:
         models = {model.label: model.key for model in self.embeddings.models()}

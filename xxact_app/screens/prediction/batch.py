@@ -6,7 +6,7 @@ import panel as pn
 from bokeh.models import NumberFormatter, StringFormatter
 from panel.models.tabulator import TableEditEvent
 
-from xxact_app.jobs.task_panel import MakingPanel
+from xxact_app.jobs.task_panel import TaskPanel
 from xxact_app.screens.prediction import export as files
 from xxact_app.screens.prediction.store import PredictionStore
 from xxact_app.session.session import Session
@@ -38,7 +38,7 @@ class BatchTable:
                 **{name: NumberFormatter(format=text, nan_format="–") for name, text in _FORMATS.items()},
             },
         )  # fmt: skip
-        self.making = MakingPanel(
+        self.task = TaskPanel(
             label="Predict all patterns", start=predictions.start, current=predictions.batch, when_done=self._patch,
             meanwhile=self._patch,
         )  # fmt: skip
@@ -51,7 +51,7 @@ class BatchTable:
         self.panel = pn.Column(
             pn.pane.HTML("<h2>All patterns</h2>", stylesheets=[TEXT_CSS], margin=(0, 0, 4, 0)),
             pn.pane.HTML(_HELP, stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0),
-            self.making.panel, self.table, self.downloads, sizing_mode="stretch_width", margin=16, visible=False,
+            self.task.panel, self.table, self.downloads, sizing_mode="stretch_width", margin=16, visible=False,
         )  # fmt: skip
         self.table.on_edit(self._edited)
         self.table.param.watch(self._choose, "selection")
@@ -67,7 +67,7 @@ class BatchTable:
             self._rows = rows
             self.table.value = files.to_table(rows)
         self.table.selection = [number for number, row in enumerate(rows) if row.sample.key == self.session.chosen]
-        self.making.look()
+        self.task.look()
 
     def _patch(self) -> None:
         """Update changed rows only, which keeps the order, the scroll position and a cell being edited."""

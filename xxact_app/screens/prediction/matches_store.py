@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xxact_app.jobs.tasks import Making, Step, begin, making_of
+from xxact_app.jobs.tasks import BackgroundTask, command_step, find_task, submit
 from xxact_app.library.workspace import Workspace, open_workspace, own_folders
 from xxact_app.samples.results import Answer
 from xxact_app.samples.store import Store
@@ -68,7 +68,7 @@ class MatchesStore:
         self.session, self.store = session, store
         self._workspace = workspace
         self._shipped = shipped_path(TABLE) if shipped is None else shipped
-        self._read: dict[int, Matches] = {}
+        self._parsed: tuple[BackgroundTask, Matches] | None = None
 
     def tables(self) -> list[ReferenceTable]:
         """All reference databases, that of the package first."""
@@ -107,22 +107,22 @@ class MatchesStore:
             "--whole", "--progress",
         ]  # fmt: skip
         arguments += ["--elements", ",".join(elements)] if elements else []
-        step = Step(f"Searching {table.label}", lambda: tuple(arguments), is_done=lambda: False)
-        begin(self._key(answer, table), [step], lock=folder / "making.lock")
+        step = command_step(f"Searching {table.label}", lambda: arguments)
+        submit(self._key(answer, table), [step], lock=folder / "making.lock")
 
-    def making(self, answer: Answer) -> Making | None:
+    def task(self, answer: Answer) -> BackgroundTask | None:
         """The search for the pattern of an answer, running or ended; None where none was started."""
         table = self.table()
-        return None if table is None else making_of(*self._key(answer, table))
+        return None if table is None else find_task(*self._key(answer, table))
 
     def matches(self, answer: Answer) -> Matches | None:
         """The result of the search for an answer; None while there is none."""
-        making = self.making(answer)
-        if making is None or not making.finished or "neighbours" not in making.result:
+        task = self.task(answer)
+        if task is None or task.active or "neighbours" not in task.result:
             return None
-        if id(making) not in self._read:
-            self._read = {id(making): parse_matches(making.result)}
-        return self._read[id(making)]
+        if self._parsed is None or self._parsed[0] is not task:
+            self._parsed = (task, parse_matches(task.result))
+        return self._parsed[1]
 
     def chosen(self, answer: Answer, matches: Matches | None) -> Neighbour | None:
         """The reference phase whose reflections are drawn: the selected one, else the best match."""

@@ -10,8 +10,8 @@ import panel as pn
 import panel_material_ui as pmui
 from bokeh.models import NumberFormatter, StringFormatter
 
-from xxact_app.jobs.task_panel import MakingPanel
-from xxact_app.jobs.tasks import UnderWay
+from xxact_app.jobs.task_panel import TaskPanel
+from xxact_app.jobs.tasks import BackgroundTask
 from xxact_app.samples.results import Answer
 from xxact_app.samples.store import WINDOW_EDGES, Store
 from xxact_app.screens.prediction.figures import draw_match, match_figure
@@ -40,8 +40,8 @@ class MatchesPanel:
         self._on_result = on_result
         self.hint, self.verdict, self.caption = _text(), _text(), _text()
         self.tables = pmui.Select(label="Reference database", options={}, size="small", width=260, margin=0)
-        self.making = MakingPanel(
-            label="Search reference phases", start=self._start, current=self._making, when_done=self._done,
+        self.task = TaskPanel(
+            label="Search reference phases", start=self._start, current=self._task, when_done=self._done,
         )  # fmt: skip
         self.figure = match_figure(edges=WINDOW_EDGES)
         self.table = pn.widgets.Tabulator(
@@ -56,7 +56,7 @@ class MatchesPanel:
         plot = pn.pane.Bokeh(self.figure.plot, sizing_mode="stretch_width", margin=0)
         self.panel = pn.Column(
             pn.pane.HTML("<h2>Matching reference phases</h2>", stylesheets=[TEXT_CSS], margin=(0, 0, 4, 0)),
-            self.hint, pn.FlexBox(self.tables, self.making.panel, gap="12px", align_items="center", margin=0),
+            self.hint, pn.FlexBox(self.tables, self.task.panel, gap="12px", align_items="center", margin=0),
             self.verdict, plot, self.caption, self.table, sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
         self.tables.param.watch(self._choose_table, "value")
@@ -70,9 +70,9 @@ class MatchesPanel:
             options={one.label: one.key for one in tables}, value=None if table is None else table.key,
             visible=len(tables) > 1,
         )  # fmt: skip
-        self.making.panel.visible = table is not None
+        self.task.panel.visible = table is not None
         self.hint.object = _NO_TABLE if table is None else self._offer(answer)
-        self.making.look()
+        self.task.look()
         self._show_matches()
         self._draw()
 
@@ -136,8 +136,8 @@ class MatchesPanel:
         if self._answer is not None:
             self.search.start(self._answer)
 
-    def _making(self) -> UnderWay | None:
-        return None if self._answer is None else self.search.making(self._answer)
+    def _task(self) -> BackgroundTask | None:
+        return None if self._answer is None else self.search.task(self._answer)
 
     def _done(self) -> None:
         self._on_result()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from xxact_app.jobs.tasks import duration
+from xxact_app.jobs.tasks import BackgroundTask, call_step
 from xxact_app.library.models import SHIPPED_KEY, ModelFolder, list_models
 from xxact_app.library.workspace import Workspace, open_workspace
 from xxact_app.samples.results import Answer, Missing
@@ -19,8 +16,6 @@ from xxact_app.session.session import Session
 from xxact_app.ui.safe_text import safe_message
 from xxact_core.errors import InputError
 from xxact_core.evaluation.attention import WindowAttention, attend_windows
-
-logger = logging.getLogger(__name__)
 
 _LIBRARIES = ("xxact", "torch", "numpy")
 
@@ -34,54 +29,6 @@ class BatchRow:
     answer: Answer | Missing | None
 
 
-class BatchRun:
-    """Predictions of several patterns, one after another in a thread, with progress and a way to stop."""
-
-    def __init__(self, keys: Sequence[str], ask: Callable[[str], object]) -> None:
-        self.finished, self.error = False, ""
-        self._keys, self._ask, self._done = tuple(keys), ask, 0
-        self._stopped = threading.Event()
-        self._began = time.monotonic()
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
-
-    @property
-    def share(self) -> float:
-        """Progress (0-1)."""
-        return self._done / max(len(self._keys), 1)
-
-    @property
-    def text(self) -> str:
-        """Progress with the time left, as a safe text."""
-        if self.finished:
-            return self.error or "Done."
-        spent = time.monotonic() - self._began
-        left = f", about {duration(spent / self._done * (len(self._keys) - self._done))} left" if self._done else ""
-        return f"{self._done} of {len(self._keys)} patterns predicted{left}"
-
-    def cancel(self) -> None:
-        """Stop after the current pattern; finished predictions are kept."""
-        self._stopped.set()
-
-    def join(self, *, seconds: float) -> None:
-        """Wait until it has ended, at most `seconds`."""
-        self._thread.join(seconds)
-
-    def _work(self) -> None:
-        try:
-            for key in self._keys:
-                if self._stopped.is_set():
-                    self.error = f"Stopped after {self._done} of {len(self._keys)} patterns."
-                    break
-                self._ask(key)
-                self._done += 1
-        except Exception:
-            logger.exception("predicting all patterns failed")
-            self.error = "The prediction failed because of an error in the app; see the server log."
-        finally:
-            self.finished = True
-
-
 class PredictionStore:
     """Computes what the Prediction screen of a session shows."""
 
@@ -90,7 +37,7 @@ class PredictionStore:
         self._workspace = workspace
         self._attention: tuple[tuple[object, ...], WindowAttention] | None = None
         self._answers: dict[str, tuple[tuple[object, ...], Answer | Missing]] = {}
-        self._run: BatchRun | None = None
+        self._run: BackgroundTask | None = None
 
     def model(self) -> ModelFolder | None:
         """The model that predicts."""
@@ -131,10 +78,11 @@ class PredictionStore:
 
     def start(self) -> None:
         """Start to predict every pattern that has no answer yet."""
-        if self._run is None or self._run.finished:
-            self._run = BatchRun([row.sample.key for row in self.rows() if row.answer is None], self.ask)
+        if self._run is None or not self._run.active:
+            keys = [row.sample.key for row in self.rows() if row.answer is None]
+            self._run = BackgroundTask([call_step("Predicting", self.ask, keys, unit="patterns")])
 
-    def batch(self) -> BatchRun | None:
+    def batch(self) -> BackgroundTask | None:
         """The batch that is running or has ended; None before the first."""
         return self._run
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xxact_app.jobs.tasks import Making, making_of
+from xxact_app.jobs.tasks import BackgroundTask, find_task
 from xxact_app.library.materials import Materials, errors_key, list_materials, make_errors
 from xxact_app.library.models import ModelFolder, list_models, load_model
 from xxact_app.library.workspace import Workspace, open_workspace
@@ -143,19 +143,19 @@ class ReconstructionStore:
         if model is not None and materials is not None and model.reconstructs:
             make_errors(self._workspace(), model, materials, ratio=self.session.mask_ratio)
 
-    def making(self) -> Making | None:
+    def task(self) -> BackgroundTask | None:
         """The evaluation of the current model and mask ratio, running or ended; None where none was started."""
         model, materials = self.model(), self._sample()
         if model is None or materials is None:
             return None
-        return making_of(*errors_key(model, materials, ratio=self.session.mask_ratio))
+        return find_task(*errors_key(model, materials, ratio=self.session.mask_ratio))
 
     def test_errors(self) -> SplitErrors | None:
         """The errors on the test split; None while there are none."""
-        making = self.making()
-        if making is None or not making.finished or "total_error" not in making.result:
+        task = self.task()
+        if task is None or task.active or "total_error" not in task.result:
             return None
-        result = making.result
+        result = task.result
         error, empty = (
             np.array([math.nan if value is None else value for value in result[name]]) for name in ("error", "empty")
         )

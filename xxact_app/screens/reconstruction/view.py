@@ -9,7 +9,7 @@ import panel as pn
 import panel_material_ui as pmui
 from bokeh.events import Tap
 
-from xxact_app.jobs.task_panel import MakingPanel
+from xxact_app.jobs.task_panel import TaskPanel
 from xxact_app.samples.store import WINDOW_EDGES, Store
 from xxact_app.screens.reconstruction import text as words
 from xxact_app.screens.reconstruction.figures import draw_errors, draw_windows, error_figure, window_figure
@@ -68,8 +68,8 @@ class ReconstructionScreen:
             margin=0, inline=True,
         )  # fmt: skip
         self.python = PythonCode()
-        self.making = MakingPanel(
-            label="Evaluate on the test split", start=reconstructions.make_errors, current=reconstructions.making,
+        self.task = TaskPanel(
+            label="Evaluate on the test split", start=reconstructions.make_errors, current=reconstructions.task,
             when_done=self._show,
         )  # fmt: skip
         self.downloads = download_row(
@@ -116,7 +116,7 @@ class ReconstructionScreen:
         plot = pn.pane.Bokeh(self.figure.plot, sizing_mode="stretch_width", margin=0)
         bars = pn.pane.Bokeh(self.errors.plot, sizing_mode="stretch_width", margin=0)
         side = stretch(
-            self.ticks, _heading("Test split"), self.test_errors, self.making.panel,
+            self.ticks, _heading("Test split"), self.test_errors, self.task.panel,
             area="side",
         )  # fmt: skip
         main = stretch(
@@ -186,7 +186,7 @@ class ReconstructionScreen:
                 self.message.object = plain_markdown(pattern)
             else:
                 self._draw(pattern)
-            self.making.look()
+            self.task.look()
 
     def _show_choices(self) -> None:
         options = {sample.name: sample.key for sample in self.store.samples.values()}
@@ -222,7 +222,7 @@ class ReconstructionScreen:
         self.summary.object = words.summary(pattern)
         self.help.object = "" if trained else words.untrained_help()
         self.help.visible = not trained
-        self.making.panel.visible = trained
+        self.task.panel.visible = trained
         self.table.object = words.errors_table(pattern, test_errors)
         self.test_errors.object = (
             words.test_errors_text(test_errors)

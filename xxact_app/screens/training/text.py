@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from xxact_app.ui.formatting import percent
+from xxact_app.ui.formatting import duration, percent
 from xxact_app.ui.safe_text import safe_text
 from xxact_core.quantities import TARGETS
 
@@ -25,20 +25,8 @@ STATES = {
 }  # fmt: skip
 """States of jobs and runs → text."""
 
-_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _SIGNIFICANT = 4
 _MILLION, _LARGE = 1e6, 1e8
-
-
-def duration(seconds: float) -> str:
-    """A time span as text."""
-    if seconds < 1.5 * _MINUTE:
-        return f"{max(seconds, 1):.0f} s"
-    if seconds < 1.5 * _HOUR:
-        return f"{seconds / _MINUTE:.0f} min"
-    if seconds < 2 * _DAY:
-        return f"{int(seconds // _HOUR)} h {int(seconds % _HOUR // _MINUTE)} min"
-    return f"{seconds / _DAY:,.0f} days"
 
 
 def facts(found: DatasetFacts) -> str:
