@@ -174,7 +174,7 @@ def augmentation() -> str:
 # ---------------------------------------------------------------------------------------------------- Python interface
 GROUPS = {
     "Patterns": ("Pattern", "GriddedPattern", "Sticks", "read_pattern", "read_scans", "read_untrusted_pattern"),
-    "Processing": ("Preparation", "put_on_grid"),
+    "Processing": ("ProcessingPipeline", "put_on_grid"),
     "Compositions": ("Composition", "PartialComposition", "parse_formula", "parse_composition"),
     "Predictions": ("Predictor", "Prediction", "CRYSTAL_SYSTEMS"),
     "Reference materials": ("Identifier", "Identification"),

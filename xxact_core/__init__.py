@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from xxact_core.prediction.prediction import Prediction
     from xxact_core.prediction.predictor import Predictor
     from xxact_core.processing.gridding import put_on_grid
-    from xxact_core.processing.pipeline import Preparation
+    from xxact_core.processing.pipeline import ProcessingPipeline
     from xxact_core.quantities import CRYSTAL_SYSTEMS
     from xxact_core.readers.read import read_pattern, read_scans
     from xxact_core.readers.read_untrusted import read_untrusted_pattern
@@ -49,7 +49,7 @@ _PLACES = {
     "Pattern": "patterns.pattern",
     "Prediction": "prediction.prediction",
     "Predictor": "prediction.predictor",
-    "Preparation": "processing.pipeline",
+    "ProcessingPipeline": "processing.pipeline",
     "Recipe": "training.config",
     "Sticks": "patterns.pattern",
     "build_dataset": "dataset.building.build",
@@ -91,7 +91,7 @@ __all__ = [
     "Pattern",
     "Prediction",
     "Predictor",
-    "Preparation",
+    "ProcessingPipeline",
     "Recipe",
     "Sticks",
     "__version__",

@@ -19,8 +19,12 @@ class WavelengthError(PatternError):
     """The wavelength is missing, unknown or out of range: it is asked for, never assumed (E_WAVELENGTH)."""
 
 
-class PreparationError(InputError):
-    """A step of a preparation that there is not, out of place or with an impossible setting (E_PREPARATION)."""
+class ProcessingError(InputError):
+    """A processing step that is unknown, out of place or has a setting out of range (E_PREPARATION)."""
+
+
+PreparationError = ProcessingError
+"""Its name in version 0.1.0."""
 
 
 class FormulaError(InputError):

@@ -183,7 +183,7 @@ def compare(reference: Reference, *, folder: Path = EXAMPLES) -> dict[str, float
     chosen = {"wavelength": reference.wavelength, "override_coverage": True}
     deviations = line_deviations(put_on_grid(pattern, **chosen), expected)
     shift = float(np.median(deviations))
-    gridded = put_on_grid(pattern, smearing=0.09, **chosen)
+    gridded = put_on_grid(pattern, broadening=0.09, **chosen)
     at_alpha_1 = line_deviations(put_on_grid(pattern, wavelength=1.54056, override_coverage=True), expected)
     covered = gridded.coverage
     return {

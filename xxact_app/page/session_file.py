@@ -12,14 +12,15 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xxact_app.samples.processing_steps import steps_to_preparation
+from xxact_app.samples.processing_steps import steps_to_pipeline
 from xxact_app.samples.store import Store
 from xxact_app.session.session import Session
 from xxact_app.ui.file_drop import LARGEST_FILE
 from xxact_app.ui.safe_text import safe_text
-from xxact_core.errors import InputError, PatternError, PreparationError, shorten
+from xxact_core.errors import InputError, PatternError, ProcessingError, shorten
 from xxact_core.patterns.conversions import parse_wavelength
 from xxact_core.patterns.grid import GRID
+from xxact_core.processing.steps import update_step
 from xxact_core.readers.content import read_members
 
 logger = logging.getLogger(__name__)
@@ -126,6 +127,8 @@ def file_to_saved(content: bytes, *, name: str) -> SavedSession:
     known = set(Session.param) - _NOT_SAVED
     unknown = tuple(safe_text(key, limit=40) for key in choices if key not in known)
     choices = {key: value for key, value in choices.items() if key in known}
+    if isinstance(choices.get("steps"), list):
+        choices["steps"] = [update_step(step) if isinstance(step, dict) else step for step in choices["steps"]]
     _check_choices(choices, name=name)
     return SavedSession(choices, saved, unknown)
 
@@ -212,10 +215,10 @@ def _check_choices(choices: dict[str, Any], *, name: str) -> None:
             value = getattr(checked, choice)
             if isinstance(value, dict) and not all(map(is_right, value.values())):
                 raise _damaged(name, f"its {choice} hold what they cannot")
-        steps_to_preparation(checked.steps)
+        steps_to_pipeline(checked.steps)
     except SessionFileError:
         raise
-    except (PreparationError, ValueError, TypeError) as error:
+    except (ProcessingError, ValueError, TypeError) as error:
         raise _damaged(name, "one of its choices has a value that it cannot have") from error
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xxact_app.samples.processing_steps import steps_to_preparation
+from xxact_app.samples.processing_steps import steps_to_pipeline
 from xxact_app.samples.sample import Sample, without_name
 from xxact_app.session.session import Session
 from xxact_app.ui.safe_text import safe_message
@@ -18,15 +18,21 @@ from xxact_core.errors import InputError, WavelengthError
 from xxact_core.patterns.conversions import CU_K_ALPHA, two_theta_to_d, two_theta_to_q
 from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.pattern import GriddedPattern
-from xxact_core.processing.axis_steps import Displacement, ReadAxis, Step, ToCopper, ZeroShift
-from xxact_core.processing.pipeline import Preparation, profile_to_gridded
-from xxact_core.processing.profile import Profile, pattern_to_profile
-from xxact_core.processing.steps import SubtractBackground
+from xxact_core.processing.pipeline import ProcessingPipeline, finish_processing
+from xxact_core.processing.processed_pattern import ProcessedPattern, start_processing
+from xxact_core.processing.steps import (
+    ConvertAxis,
+    ConvertWavelength,
+    CorrectDisplacement,
+    CorrectZeroShift,
+    Step,
+    SubtractBackground,
+)
 
 WINDOW_EDGES = GRID.start + GRID.step * GRID.window_points * np.arange(GRID.windows + 1)
 """Edges of the windows that the model reads as tokens [deg 2θ at Cu Kα], shape (windows + 1,)."""
 
-_ON_THE_AXIS = (ReadAxis, ZeroShift, Displacement)
+_ON_THE_AXIS = (ConvertAxis, CorrectZeroShift, CorrectDisplacement)
 """Steps that say at which angles was measured: the pattern as measured is drawn behind them."""
 
 _MOST_KEPT = 256
@@ -57,10 +63,10 @@ class PatternStages:
     def __init__(self, session: Session, samples: Callable[[], Mapping[str, Sample]]) -> None:
         self.session = session
         self._samples = samples
-        self._kept: OrderedDict[tuple[str, tuple[Step, ...]], Profile] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, tuple[Step, ...]], ProcessedPattern] = OrderedDict()
         self._prepared_for: list[dict[str, Any]] = []
-        self._preparations: dict[float | None, Preparation] = {}
-        self._gridded: dict[str, tuple[Preparation, GriddedPattern]] = {}
+        self._preparations: dict[float | None, ProcessingPipeline] = {}
+        self._gridded: dict[str, tuple[ProcessingPipeline, GriddedPattern]] = {}
 
     def forget(self) -> None:
         """Compute everything anew, because the samples changed."""
@@ -71,17 +77,17 @@ class PatternStages:
         """Wavelength [Å] of a pattern: the user's, else the file's, else None."""
         return self.session.wavelengths.get(key, self._samples()[key].pattern.wavelength)
 
-    def preparation(self, key: str) -> Preparation:
+    def preparation(self, key: str) -> ProcessingPipeline:
         """The steps that are switched on, with the wavelength that the user gave this pattern."""
         return self._preparation(self.session.wavelengths.get(key))
 
-    def _preparation(self, wavelength: float | None = None) -> Preparation:
+    def _preparation(self, wavelength: float | None = None) -> ProcessingPipeline:
         """The steps that are switched on, with a wavelength [Å] or the file's; made once for each list of steps."""
         if self._prepared_for != self.session.steps:
             self._prepared_for = deepcopy(self.session.steps)
-            self._preparations = {None: steps_to_preparation(self.session.steps)}
+            self._preparations = {None: steps_to_pipeline(self.session.steps)}
         if wavelength not in self._preparations:
-            with_it = self._preparations[None].replace_step(ToCopper(wavelength=wavelength))
+            with_it = self._preparations[None].replace_step(ConvertWavelength(wavelength=wavelength))
             self._preparations[wavelength] = with_it
         return self._preparations[wavelength]
 
@@ -106,7 +112,7 @@ class PatternStages:
                     raise
                 msg = "The file does not state a wavelength, and none is assumed: enter the wavelength."
                 raise WavelengthError(msg, code="E_WAVELENGTH") from None
-            self._gridded[key] = preparation, profile_to_gridded(profile, override_coverage=True)
+            self._gridded[key] = preparation, finish_processing(profile, override_coverage=True)
         return self._gridded[key][1]
 
     def trace(self, key: str) -> Trace | str:
@@ -122,7 +128,7 @@ class PatternStages:
         """As measured, or behind the step that is shown, with the curve that is taken away from there on."""
         steps, background = self.preparation(key).steps, None
         if self.session.stage == "measured":  # the shifts move the curve with the pattern, and need no other fit
-            shown, fitting = _of_kinds(steps, *_ON_THE_AXIS), _of_kinds(steps, ReadAxis, SubtractBackground)
+            shown, fitting = _of_kinds(steps, *_ON_THE_AXIS), _of_kinds(steps, ConvertAxis, SubtractBackground)
         else:
             count = len(self.shown_steps())
             shown, fitting = steps[:count], steps[: count + 1]
@@ -133,7 +139,7 @@ class PatternStages:
 
     def _to_trace(self, key: str, steps: tuple[Step, ...], *, background: np.ndarray | None) -> Trace | str:
         profile = self._profile(key, steps)
-        at_copper = profile.at_copper or any(isinstance(step, ToCopper) for step in steps)
+        at_copper = profile.at_copper or any(isinstance(step, ConvertWavelength) for step in steps)
         wavelength = CU_K_ALPHA if at_copper else self.wavelength(key)
         if wavelength is None and self.session.axis != "two_theta":
             return "wavelength missing"
@@ -165,7 +171,7 @@ class PatternStages:
             return two_theta_to_q(two_theta, wavelength=wavelength)
         return spacing(two_theta, wavelength=wavelength)
 
-    def _profile(self, key: str, steps: tuple[Step, ...]) -> Profile:
+    def _profile(self, key: str, steps: tuple[Step, ...]) -> ProcessedPattern:
         """The pattern after these steps, from the longest beginning of them that is kept."""
         place = (key, steps)
         if place in self._kept:
@@ -174,7 +180,7 @@ class PatternStages:
         if steps:
             profile = steps[-1].apply(self._profile(key, steps[:-1]))
         else:
-            profile = pattern_to_profile(self._samples()[key].pattern)
+            profile = start_processing(self._samples()[key].pattern)
         self._kept[place] = profile
         if len(self._kept) > _MOST_KEPT:
             self._kept.popitem(last=False)

@@ -1,7 +1,7 @@
 """The session's list of steps: plain values that can be added, changed, moved, switched off and taken out.
 
-A step is what `Preparation.to_dict` writes of it, with `"off": True` where it is kept but not done. Every list that
-these functions return is a preparation with all of its steps switched on, so that switching one on never fails.
+A step is a dictionary as in `ProcessingPipeline.to_dict`, with `"off": True` if it is switched off. Every list that
+these functions return is a valid pipeline with all of its steps switched on, so that switching one on never fails.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from xxact_core.errors import PreparationError
+from xxact_core.errors import ProcessingError
 from xxact_core.patterns.conversions import AXIS_KINDS
 from xxact_core.processing.background import ARPLS_STIFFNESS, BACKGROUND_METHODS
-from xxact_core.processing.pipeline import Preparation
+from xxact_core.processing.pipeline import ProcessingPipeline
 from xxact_core.processing.steps import STEPS
 
-NEEDED = ("to_copper", "put_on_grid")
+NEEDED = ("convert_wavelength", "put_on_grid")
 """Steps without which nothing ends on the grid: they stay, and stay on."""
 
 _STARTS: dict[str, dict[str, Any]] = {
-    "read_axis": {"kind": "theta"},
+    "convert_axis": {"axis": "theta"},
     "zero_shift": {"shift": 0.0},
     "displacement": {"displacement": 0.0, "radius": 200.0},
-    "keep_range": {"start": 5.0, "stop": 90.0},
+    "crop_range": {"start": 5.0, "stop": 90.0},
     "subtract_background": {"method": "arpls"},
     "smooth": {"sigma": 0.05},
 }
@@ -65,8 +65,8 @@ KINDS = {
     kind.name: kind
     for kind in (
         StepKind(
-            "read_axis", "Axis quantity", "Quantity on the horizontal axis of the files, where it is not 2θ.",
-            (Setting("kind", "Axis quantity", choices=AXIS_KINDS),),
+            "convert_axis", "Axis quantity", "Quantity on the horizontal axis of the files, where it is not 2θ.",
+            (Setting("axis", "Axis quantity", choices=AXIS_KINDS),),
         ),
         StepKind(
             "zero_shift", "Zero shift", "Adds a constant to every measured angle.",
@@ -79,16 +79,18 @@ KINDS = {
                 _number("displacement", "radius", "Goniometer radius [mm]", increment=0.5),
             ),
         ),
-        StepKind("to_copper", "Convert to Cu Kα", "Converts the angles from the wavelength of each file to Cu Kα."),
+        StepKind(
+            "convert_wavelength", "Convert to Cu Kα", "Converts the angles from the wavelength of each file to Cu Kα."
+        ),
         StepKind(
             "strip_kalpha2", "Strip Kα2", "Removes the Kα2 component.",
             (_number("strip_kalpha2", "ratio", "Intensity ratio Kα2/Kα1", increment=0.05),),
         ),
         StepKind(
-            "keep_range", "Limit the range", "Points outside the range count as not measured.",
+            "crop_range", "Limit the range", "Points outside the range count as not measured.",
             (
-                _number("keep_range", "start", "From [° 2θ]", increment=0.5),
-                _number("keep_range", "stop", "To [° 2θ]", increment=0.5),
+                _number("crop_range", "start", "From [° 2θ]", increment=0.5),
+                _number("crop_range", "stop", "To [° 2θ]", increment=0.5),
             ),
         ),
         StepKind("put_on_grid", "Resample to the grid", "Resamples to 4250 points from 5° to 90° 2θ."),
@@ -109,15 +111,15 @@ KINDS = {
 """All kinds of steps, in the order in which they usually stand."""
 
 
-def steps_to_preparation(steps: Sequence[dict[str, Any]], *, all_on: bool = False) -> Preparation:
+def steps_to_pipeline(steps: Sequence[dict[str, Any]], *, all_on: bool = False) -> ProcessingPipeline:
     """The steps that are switched on, or all of them, as the core has them.
 
     Raises:
-        PreparationError: a step or a setting is not one, or stands where it cannot.
+        ProcessingError: a step or a setting is not one, or stands where it cannot.
     """
     kept = [step for step in steps if all_on or not step.get("off")]
     plain = [{name: value for name, value in step.items() if name != "off"} for step in kept]
-    return Preparation.from_dict({"steps": plain})
+    return ProcessingPipeline.from_dict({"steps": plain})
 
 
 def settings_of(step: dict[str, Any]) -> dict[str, Any]:
@@ -130,11 +132,11 @@ def describe_step(step: dict[str, Any]) -> str:
     """The settings of a step that matter, in a few words; empty where it has none."""
     values = settings_of(step)
     words = {
-        "read_axis": lambda: str(values["kind"]).replace("_", " "),
+        "convert_axis": lambda: str(values["axis"]).replace("_", " "),
         "zero_shift": lambda: f"{values['shift']:+g}°",
         "displacement": lambda: f"{values['displacement']:g} mm at {values['radius']:g} mm",
         "strip_kalpha2": lambda: f"ratio {values['ratio']:g}",
-        "keep_range": lambda: f"{values['start']:g}–{values['stop']:g}°",
+        "crop_range": lambda: f"{values['start']:g}–{values['stop']:g}°",
         "subtract_background": lambda: {
             "arpls": "arPLS" + ("" if values["stiffness"] == ARPLS_STIFFNESS else f", {values['stiffness']:.3g}"),
             "snip": f"SNIP, {values['half_window']:g}°",
@@ -171,11 +173,11 @@ def switch_step(steps: Sequence[dict[str, Any]], place: int, *, on: bool) -> lis
 
 
 def move_step(steps: Sequence[dict[str, Any]], place: int, *, by: int) -> list[dict[str, Any]]:
-    """With the step at a place moved by so many places; `PreparationError` where it cannot stand there."""
+    """With the step at a place moved by so many places; `ProcessingError` where it cannot stand there."""
     moved = list(steps)
     if not 0 <= place + by < len(moved):
         msg = f"the step {moved[place]['step']!r} cannot move further"
-        raise PreparationError(msg, code="E_PREPARATION")
+        raise ProcessingError(msg, code="E_PREPARATION")
     moved.insert(place + by, moved.pop(place))
     return _checked(moved)
 
@@ -184,13 +186,13 @@ def can_move(steps: Sequence[dict[str, Any]], place: int, *, by: int) -> bool:
     """Whether the step at a place may stand so many places further."""
     try:
         move_step(steps, place, by=by)
-    except PreparationError:
+    except ProcessingError:
         return False
     return True
 
 
 def remove_step(steps: Sequence[dict[str, Any]], place: int) -> list[dict[str, Any]]:
-    """Without the step at a place; `PreparationError` where it is needed."""
+    """Without the step at a place; `ProcessingError` where it is needed."""
     return _checked([*steps[:place], *steps[place + 1 :]])
 
 
@@ -215,6 +217,6 @@ def set_value(steps: Sequence[dict[str, Any]], name: str, **settings: Any) -> li
 
 def _checked(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The list, if all its steps can be done in this order and those that are needed are on."""
-    steps_to_preparation(steps, all_on=True)
-    steps_to_preparation(steps)
+    steps_to_pipeline(steps, all_on=True)
+    steps_to_pipeline(steps)
     return steps

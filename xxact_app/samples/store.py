@@ -31,7 +31,7 @@ from xxact_core.patterns.conversions import CU_K_ALPHA, WAVELENGTHS, parse_wavel
 from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.pattern import LEAST_WINDOW, GriddedPattern
 from xxact_core.processing.background import baseline
-from xxact_core.processing.gridding import LEAST_COVERAGE
+from xxact_core.processing.pipeline import MIN_COVERAGE
 
 if TYPE_CHECKING:
     from xxact_core.prediction.predictor import Predictor
@@ -152,7 +152,7 @@ class Store(param.Parameterized):
         """The first of these patterns of which enough was measured for a prediction, or no key."""
         for key in keys:
             try:
-                if self.gridded(key).extent >= LEAST_COVERAGE:
+                if self.gridded(key).extent >= MIN_COVERAGE:
                     return key
             except InputError:
                 continue
@@ -261,9 +261,9 @@ class Store(param.Parameterized):
             return Missing("Load a diffractogram or the example data first.")
         try:
             composition, gridded = self.known(formula), self.gridded(sample.key)
-            if gridded.extent < LEAST_COVERAGE and not session.override_coverage:
+            if gridded.extent < MIN_COVERAGE and not session.override_coverage:
                 text = f"The scan covers only {percent(gridded.extent)} of 5–90° 2θ (Cu Kα); "
-                text += f"a prediction needs at least {percent(LEAST_COVERAGE)}."
+                text += f"a prediction needs at least {percent(MIN_COVERAGE)}."
                 return Missing(text, "coverage")
             prediction = self._kept(self.question(key), lambda: self._predictor().predict(gridded, composition))
         except InputError as error:

@@ -17,9 +17,9 @@ MAP_PARTS = ("fused", "pattern", "composition")
 MOST_DRAWN_AT_FIRST = 5
 """Patterns drawn without being asked; the others are one tick away."""
 USUAL_STEPS: list[dict[str, Any]] = [
-    {"step": "to_copper"}, {"step": "put_on_grid"}, {"step": "subtract_background", "method": "arpls"}
+    {"step": "convert_wavelength"}, {"step": "put_on_grid"}, {"step": "subtract_background", "method": "arpls"}
 ]  # fmt: skip
-"""Steps as `Preparation.to_dict` writes them; one with `"off": True` is kept and not done."""
+"""Steps as `ProcessingPipeline.to_dict` writes them; one with `"off": True` is kept and not done."""
 
 
 class Session(param.Parameterized):

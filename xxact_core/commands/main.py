@@ -223,16 +223,16 @@ def predict(
     from xxact_core.patterns.conversions import parse_wavelength
     from xxact_core.prediction.prediction import answer_to_text
     from xxact_core.prediction.predictor import Predictor
-    from xxact_core.processing.pipeline import Preparation, read_preparation
-    from xxact_core.processing.steps import ToCopper
+    from xxact_core.processing.pipeline import ProcessingPipeline, read_pipeline
+    from xxact_core.processing.steps import ConvertWavelength
     from xxact_core.readers.read import parse_scan
     from xxact_core.readers.read_untrusted import prepare_reading, read_untrusted_pattern
     from xxact_core.search_match.identify import Identifier
 
     parse_composition(formula)  # a bad formula is told once, not for every file
     length, chosen = None if wavelength is None else parse_wavelength(wavelength), parse_scan(scan)
-    steps = Preparation() if preparation is None else read_preparation(preparation)
-    steps = steps if length is None else steps.replace_step(ToCopper(wavelength=length))
+    steps = ProcessingPipeline() if preparation is None else read_pipeline(preparation)
+    steps = steps if length is None else steps.replace_step(ConvertWavelength(wavelength=length))
     prepare_reading()
     predictor, identifier = Predictor.load(model), Identifier.load(table) if known or table is not None else None
     answers: list[dict[str, Any]] = []

@@ -31,8 +31,8 @@ from xxact_core.prediction.prediction import (
     rank_classes,
 )
 from xxact_core.prediction.reliability import Domain, pattern_traits
-from xxact_core.processing.pipeline import Preparation
-from xxact_core.processing.steps import ToCopper
+from xxact_core.processing.pipeline import ProcessingPipeline
+from xxact_core.processing.steps import ConvertWavelength
 from xxact_core.quantities import TARGETS
 
 _NINE_OF_TEN = 1.645
@@ -67,7 +67,7 @@ class Predictor:
         composition: Composition | PartialComposition | str,
         *,
         wavelength: str | float | None = None,
-        preparation: Preparation | None = None,
+        preparation: ProcessingPipeline | None = None,
         override_coverage: bool = False,
     ) -> Prediction:
         """What the material is, from a pattern and what is known of its composition.
@@ -92,9 +92,9 @@ class Predictor:
         """
         formula, known = _named(composition)
         if isinstance(pattern, Pattern):
-            preparation = preparation or Preparation()
+            preparation = preparation or ProcessingPipeline()
             if wavelength is not None:
-                preparation = preparation.replace_step(ToCopper(wavelength=wavelength))
+                preparation = preparation.replace_step(ConvertWavelength(wavelength=wavelength))
             pattern = preparation.apply(pattern, override_coverage=override_coverage).gridded
         drawn = (known,) if isinstance(known, Composition) else draw_compositions(known)
         outputs, traits = self._outputs(pattern, drawn)

@@ -1,15 +1,12 @@
-"""Pattern → gridded pattern in one call: a measurement, made comparable with smeared sticks."""
+"""Pattern → gridded pattern in one call."""
 
 from __future__ import annotations
 
-from xxact_core.errors import PreparationError
+from xxact_core.errors import ProcessingError
 from xxact_core.patterns.pattern import GriddedPattern, Pattern
-from xxact_core.processing.axis_steps import ToCopper, ZeroShift
 from xxact_core.processing.background import BACKGROUND_METHODS, BackgroundMethod
-from xxact_core.processing.pipeline import LEAST_COVERAGE, Preparation
-from xxact_core.processing.steps import PutOnGrid, Smooth, SubtractBackground
-
-__all__ = ["LEAST_COVERAGE", "put_on_grid", "settings_to_preparation"]
+from xxact_core.processing.pipeline import ProcessingPipeline
+from xxact_core.processing.steps import ConvertWavelength, CorrectZeroShift, PutOnGrid, Smooth, SubtractBackground
 
 
 def put_on_grid(
@@ -18,49 +15,56 @@ def put_on_grid(
     wavelength: str | float | None = None,
     background: str = "arpls",
     zero_shift: float = 0.0,
-    smearing: float = 0.0,
+    broadening: float = 0.0,
     override_coverage: bool = False,
 ) -> GriddedPattern:
-    """The pattern as if measured with Cu Kα on the shared grid: no background, at least 0, maximum 100.
+    """Resample a pattern to the shared grid of Cu Kα, without background, on a scale of 0 to 100.
 
-    In this order: `zero_shift` [deg] is added to the measured angles; the angles are moved to Cu Kα through q; a
-    finer measured step is averaged over each grid cell, a coarser one interpolated linearly; the background of every
-    stretch without a gap is subtracted; a Gaussian of σ = `smearing` [deg] is laid over it; values below 0 become 0;
-    the maximum becomes 100. Averaging and smearing come before the cut at 0, so that noise cancels rather than adds.
-    Other steps, other orders and what lies between them: `xxact_core.processing.pipeline`.
+    In this order: `zero_shift` is added to the measured angles; the angles are converted to Cu Kα through q; finer
+    steps are averaged over each grid cell, coarser ones interpolated linearly; the background of every stretch without
+    a gap is subtracted; the pattern is convolved with a Gaussian; values below 0 become 0; the maximum becomes 100.
+    Averaging and broadening precede the cut at 0, so that noise cancels. For other steps and intermediate results, use
+    `ProcessingPipeline`.
 
-    A diffractometer's lines are narrower (σ about 0.03-0.06°) than the simulated ones (σ = 0.1°):
-    `smearing=0.09` makes them alike for the eye and takes out two thirds of the noise. A trained model is better left
-    without: it has seen narrow lines and white noise, and smeared noise looks like weak lines.
+    Measured peaks (σ about 0.03-0.06°) are narrower than the simulated ones (σ = 0.1°): `broadening=0.09` makes them
+    look alike and removes two thirds of the noise. Do not use it for model inputs: models were trained with narrow
+    peaks and white noise, and broadened noise resembles weak peaks.
 
-    wavelength: of the measurement, in Å or by name (`CuKa`); goes before what the file says.
-    background: one of `background.BACKGROUND_METHODS`.
+    Args:
+        pattern: as measured.
+        wavelength: of the measurement, in Å or by name (`CuKa`); takes precedence over that of the file.
+        background: one of `background.BACKGROUND_METHODS`.
+        zero_shift: added to the measured angles [deg 2θ].
+        broadening: standard deviation of the Gaussian [deg 2θ]; 0 for none.
+        override_coverage: accept patterns that span under 30 % of the grid.
 
     Raises:
-        WavelengthError: neither the pattern nor the call says the wavelength (E_WAVELENGTH).
+        WavelengthError: neither the pattern nor the call gives the wavelength (E_WAVELENGTH).
         PatternError: no overlap with the grid (E_RANGE), spanning under 30 % of it and not overridden (E_COVERAGE), or
             nothing above the background (E_VALUES).
-        PreparationError: a setting is impossible (E_PREPARATION).
+        ProcessingError: a setting is out of range (E_PREPARATION).
     """
-    preparation = settings_to_preparation(
-        wavelength=wavelength, background=background, zero_shift=zero_shift, smearing=smearing
+    pipeline = settings_to_pipeline(
+        wavelength=wavelength, background=background, zero_shift=zero_shift, broadening=broadening
     )
-    return preparation.apply(pattern, override_coverage=override_coverage).gridded
+    return pipeline.apply(pattern, override_coverage=override_coverage).gridded
 
 
-def settings_to_preparation(
+def settings_to_pipeline(
     *,
     wavelength: str | float | None = None,
     background: str = "arpls",
     zero_shift: float = 0.0,
-    smearing: float = 0.0,
-) -> Preparation:
-    """The steps of `put_on_grid`; a shift and a smearing of 0 are none."""
+    broadening: float = 0.0,
+) -> ProcessingPipeline:
+    """The steps of `put_on_grid`; a shift and a broadening of 0 give no step."""
     if background not in BACKGROUND_METHODS:
         msg = f"background {background!r} is not known; expected one of {', '.join(BACKGROUND_METHODS)}"
-        raise PreparationError(msg, code="E_PREPARATION")
+        raise ProcessingError(msg, code="E_PREPARATION")
     method: BackgroundMethod = background
-    preparation = Preparation((ToCopper(wavelength=wavelength), PutOnGrid(), SubtractBackground(method=method)))
-    for step, wanted in ((ZeroShift(shift=zero_shift), zero_shift), (Smooth(sigma=smearing), smearing)):
-        preparation = preparation.with_step(step) if wanted else preparation
-    return preparation
+    pipeline = ProcessingPipeline(
+        (ConvertWavelength(wavelength=wavelength), PutOnGrid(), SubtractBackground(method=method))
+    )
+    for step, value in ((CorrectZeroShift(shift=zero_shift), zero_shift), (Smooth(sigma=broadening), broadening)):
+        pipeline = pipeline.with_step(step) if value else pipeline
+    return pipeline

@@ -76,6 +76,14 @@ def members_of(file: bytes) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
+def test_steps_under_the_names_of_version_0_1_0_are_restored() -> None:
+    _, _, file = saved_session()
+    former = [{"step": "to_copper"}, {"step": "keep_range", "start": 12.0, "stop": 80.0}, {"step": "put_on_grid"}]
+    session, store = restored(changed(file, choices={"steps": former}))
+    assert [step["step"] for step in session.steps] == ["convert_wavelength", "crop_range", "put_on_grid"]
+    assert store.gridded(session.chosen).coverage.any()
+
+
 def test_files_that_are_archives_themselves_come_back_as_they_were() -> None:
     scan = packed({"RawData0.xml": b"<a/>"})
     _, _, file = saved_session()

@@ -19,13 +19,13 @@ from xxact_app.samples.processing_steps import (
     remove_step,
     set_value,
     settings_of,
-    steps_to_preparation,
+    steps_to_pipeline,
     switch_step,
     value_of,
 )
 from xxact_app.screens.patterns.steps_form import StepsForm
 from xxact_app.session.session import Session
-from xxact_core.errors import PreparationError
+from xxact_core.errors import ProcessingError
 from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.processing.gridding import put_on_grid
 from xxact_core.processing.steps import STEPS
@@ -49,7 +49,7 @@ def test_every_step_can_be_added_described_switched_off_and_taken_out(name: str)
     place = names(steps).index(name)
     assert len(describe_step(steps[place])) > 0
     assert len(settings_of(steps[place])) > 0
-    assert steps_to_preparation(switch_step(steps, place, on=False)) == steps_to_preparation(start)
+    assert steps_to_pipeline(switch_step(steps, place, on=False)) == steps_to_pipeline(start)
     assert switch_step(switch_step(steps, place, on=False), place, on=True) == steps
     assert remove_step(steps, place) == start
     assert (name in addable(steps)) is STEPS[name].REPEATS
@@ -65,11 +65,11 @@ def test_steps_stand_only_where_they_mean_something() -> None:
     moved = move_step(steps, background, by=-1)
     assert names(moved)[-1] == "put_on_grid"
     for name in NEEDED:
-        with pytest.raises(PreparationError, match=name):
+        with pytest.raises(ProcessingError, match=name):
             remove_step(steps, names(steps).index(name))
-        with pytest.raises(PreparationError, match=name):
+        with pytest.raises(ProcessingError, match=name):
             switch_step(steps, names(steps).index(name), on=False)
-    with pytest.raises(PreparationError, match="shift is 9"):
+    with pytest.raises(ProcessingError, match="shift is 9"):
         change_step(steps, 0, shift=9.0)
 
 
@@ -96,7 +96,7 @@ def test_what_the_model_sees_is_what_the_command_line_makes_of_the_same_settings
     session.steps = set_value(session.steps, "zero_shift", shift=0.07)
     session.steps = set_value(session.steps, "subtract_background", method="snip")
     session.steps = set_value(session.steps, "smooth", sigma=0.09)
-    wanted = {"background": "snip", "zero_shift": 0.07, "smearing": 0.09}
+    wanted = {"background": "snip", "zero_shift": 0.07, "broadening": 0.09}
     assert store.gridded(key) == put_on_grid(pattern, wavelength=0.71073, override_coverage=True, **wanted)
 
 
@@ -138,7 +138,7 @@ def test_the_pattern_can_be_looked_at_after_each_step() -> None:
 
 def test_what_makes_a_pattern_vanish_is_told_in_words() -> None:
     session, store = loaded("scan.xy", wavelength="1.54184")
-    session.steps = change_step(add_step(session.steps, "keep_range"), 1, start=100.0, stop=120.0)
+    session.steps = change_step(add_step(session.steps, "crop_range"), 1, start=100.0, stop=120.0)
     session.stage = "gridded"
     assert store.trace(session.files[0]) == "no point lies within 100-120°"
 
@@ -167,7 +167,7 @@ def test_the_form_edits_the_list(form: StepsForm) -> None:
     form.steps.value = 2
     assert form.later.disabled
     form.earlier.param.trigger("clicks")
-    assert names(session.steps) == ["to_copper", "subtract_background", "put_on_grid"]
+    assert names(session.steps) == ["convert_wavelength", "subtract_background", "put_on_grid"]
     assert form.steps.value == 1
 
 
@@ -183,7 +183,7 @@ def test_the_usual_controls_and_the_list_say_the_same(form: StepsForm) -> None:
 
 
 def test_an_impossible_setting_is_told_and_the_list_stays(form: StepsForm) -> None:
-    form.add.value = "keep_range"
+    form.add.value = "crop_range"
     before = form.session.steps
     form.numbers[0].value = 95.0
     assert "expected the lower one first" in form.message.object

@@ -21,7 +21,7 @@ from xxact_app.screens.patterns import text as words
 from xxact_app.screens.patterns.view import PatternsScreen
 from xxact_app.session.session import Session
 from xxact_core.processes import end_child
-from xxact_core.processing.pipeline import Preparation, read_preparation
+from xxact_core.processing.pipeline import ProcessingPipeline, read_pipeline
 from xxact_core.simulation import cif_reading
 
 pytestmark = pytest.mark.usefixtures("tables")
@@ -184,8 +184,8 @@ def test_the_files_hold_what_is_drawn(pair: PatternsScreen, tmp_path: Path) -> N
         svg = words.to_picture(pair.drawn(), pair.session, kind="svg").decode()
         assert "<svg" in svg
         assert "<b>" not in svg
-    (tmp_path / "steps.json").write_bytes(words.preparation_to_json(pair.session))
-    assert read_preparation(tmp_path / "steps.json") == Preparation()
+    (tmp_path / "steps.json").write_bytes(words.pipeline_to_json(pair.session))
+    assert read_pipeline(tmp_path / "steps.json") == ProcessingPipeline()
 
 
 @pytest.mark.parametrize(

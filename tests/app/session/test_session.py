@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from xxact_app.samples.processing_steps import steps_to_preparation
+from xxact_app.samples.processing_steps import steps_to_pipeline
 from xxact_app.session.session import MOST_DRAWN_AT_FIRST, Session
-from xxact_core.processing.gridding import settings_to_preparation
+from xxact_core.processing.gridding import settings_to_pipeline
 
 
 def test_saved_choices_come_back_equal() -> None:
@@ -50,4 +50,4 @@ def test_only_the_first_few_are_drawn_without_being_asked() -> None:
 
 
 def test_the_app_prepares_a_pattern_as_the_command_line_does() -> None:
-    assert steps_to_preparation(Session().steps) == settings_to_preparation()
+    assert steps_to_pipeline(Session().steps) == settings_to_pipeline()

@@ -29,8 +29,8 @@ from xxact_core.objectives.targets import from_z_scores
 from xxact_core.patterns.pattern import Pattern
 from xxact_core.prediction.predictor import Prediction, Predictor
 from xxact_core.processing.gridding import put_on_grid
-from xxact_core.processing.pipeline import Preparation
-from xxact_core.processing.steps import PutOnGrid, ToCopper
+from xxact_core.processing.pipeline import ProcessingPipeline
+from xxact_core.processing.steps import ConvertWavelength, PutOnGrid
 from xxact_core.readers.read import read_pattern
 
 _TABLE = REPOSITORY / "xxact_core" / "data" / "examples" / "examples.csv"
@@ -206,16 +206,16 @@ def test_without_a_composition_the_pattern_alone_is_asked(predictor: Predictor) 
 
 
 def test_steps_of_the_preparation_are_taken_and_the_wavelength_of_the_call_wins(predictor: Predictor) -> None:
-    pattern, steps = long_scan(wavelength=0.7), Preparation((ToCopper(wavelength=1.54184), PutOnGrid()))
+    pattern, steps = long_scan(wavelength=0.7), ProcessingPipeline((ConvertWavelength(wavelength=1.54184), PutOnGrid()))
     gridded = steps.apply(pattern).gridded
     assert predictor.predict(pattern, "Si", preparation=steps) == predictor.predict(gridded, "Si")
-    other = steps.replace_step(ToCopper(wavelength=1.5))
+    other = steps.replace_step(ConvertWavelength(wavelength=1.5))
     assert predictor.predict(pattern, "Si", preparation=other, wavelength=1.54184) == predictor.predict(gridded, "Si")
 
 
 def test_command_line_takes_partial_knowledge_and_a_preparation(examples: Path, tmp_path: Path) -> None:
     file, steps = examples / "corundum.prn", tmp_path / "steps.json"
-    steps.write_text(json.dumps(Preparation((ToCopper(wavelength="CuKa"), PutOnGrid())).to_dict()))
+    steps.write_text(json.dumps(ProcessingPipeline((ConvertWavelength(wavelength="CuKa"), PutOnGrid())).to_dict()))
     result = xxact("predict", file, "--formula", "Al,O", "--preparation", steps, "--json")
     assert result.returncode == 0, result.stderr
     (answer,) = json.loads(result.stdout)

@@ -65,12 +65,12 @@ def test_lines_of_every_anode_land_where_copper_shows_them(radiation: str) -> No
         )
     ]
     np.testing.assert_allclose(peak_positions(gridded), reachable, atol=0.021)
-    assert any("moved from" in note for note in gridded.warnings) == (radiation != "CuKa1")
+    assert any("converted from" in note for note in gridded.warnings) == (radiation != "CuKa1")
 
 
 def test_without_a_wavelength_nothing_is_assumed() -> None:
     silent = Pattern(GRID.two_theta, smear(LINES).intensity, wavelength=None)
-    with pytest.raises(WavelengthError, match=r"does not say its wavelength.*CuKa") as refusal:
+    with pytest.raises(WavelengthError, match=r"does not state its wavelength.*CuKa") as refusal:
         put_on_grid(silent)
     assert refusal.value.code == "E_WAVELENGTH"
     assert put_on_grid(silent, wavelength=CU_K_ALPHA).coverage.all()
@@ -142,7 +142,7 @@ def test_averaging_a_fine_step_takes_noise_out() -> None:
 
 def test_smearing_makes_a_sharp_measurement_as_wide_as_the_simulated_lines() -> None:
     sharp = scan(np.arange(4, 95, 0.005), sigma=0.04)
-    wide = put_on_grid(sharp, smearing=np.sqrt(0.1**2 - 0.04**2), background="none")
+    wide = put_on_grid(sharp, broadening=np.sqrt(0.1**2 - 0.04**2), background="none")
     np.testing.assert_allclose(wide.intensity, smear(LINES).intensity, atol=1.0)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from xxact_app.plots.export import columns_to_csv, columns_to_netcdf, figure_to_bytes, new_figure
 from xxact_app.plots.patterns import WATERFALL_STEP, Curve, to_scale
-from xxact_app.samples.processing_steps import KINDS, steps_to_preparation
+from xxact_app.samples.processing_steps import KINDS, steps_to_pipeline
 from xxact_app.samples.store import HIDDEN, Store
 from xxact_app.screens.patterns.companion_plots import WEAKEST_DRAWN, ReferenceSticks
 from xxact_app.session.session import Session
@@ -178,9 +178,9 @@ def python_code(drawn: DrawnPatterns, session: Session, store: Store) -> str:
     lines.append("from xxact_core.patterns.conversions import CU_K_ALPHA, two_theta_to_d, two_theta_to_q")
     gridded = session.stage == "gridded"
     if gridded:
-        lines.append("from xxact_core.processing.pipeline import profile_to_gridded")
+        lines.append("from xxact_core.processing.pipeline import finish_processing")
     lines += [
-        "from xxact_core.processing.profile import pattern_to_profile",
+        "from xxact_core.processing.processed_pattern import start_processing",
         "from xxact_core.readers.read import read_pattern",
     ]
     lines += [f"from xxact_core.processing.steps import {', '.join(names)}"] if names else []
@@ -194,19 +194,19 @@ def python_code(drawn: DrawnPatterns, session: Session, store: Store) -> str:
     lines += [
         "for file, wavelength, scan in files:",
         "    pattern = read_pattern(file, wavelength=wavelength, scan=scan)",
-        "    profile = pattern_to_profile(pattern)",
+        "    profile = start_processing(pattern)",
         "    for step in steps:",
         "        profile = step.apply(profile)",
         "    angles, intensity = profile.two_theta, np.where(profile.covered, profile.intensity, np.nan)",
     ]
     if gridded:
         lines += [
-            "    gridded = profile_to_gridded(profile, override_coverage=True)",
+            "    gridded = finish_processing(profile, override_coverage=True)",
             "    intensity = np.where(gridded.coverage, gridded.intensity, np.nan)",
         ]
     x = "angles"
     if axis.name != "two_theta":
-        at_copper = any(step.NAME == "to_copper" for step in steps)
+        at_copper = any(step.NAME == "convert_wavelength" for step in steps)
         wavelength = "CU_K_ALPHA" if at_copper else "CU_K_ALPHA if profile.at_copper else pattern.wavelength"
         lines.append(f"    wavelength = {wavelength}")
         x = f"two_theta_to_{axis.name}(angles, wavelength=wavelength)"
@@ -225,6 +225,6 @@ def _without_unused(program: str) -> str:
     return re.sub(rf"{re.escape(line)}.*\n", wanted, program)
 
 
-def preparation_to_json(session: Session) -> bytes:
+def pipeline_to_json(session: Session) -> bytes:
     """The enabled steps, as the option `--preparation` reads them."""
-    return json.dumps(steps_to_preparation(session.steps).to_dict(), indent=2).encode()
+    return json.dumps(steps_to_pipeline(session.steps).to_dict(), indent=2).encode()

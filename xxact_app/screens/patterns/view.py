@@ -68,7 +68,7 @@ class PatternsScreen:
             "PNG": ("patterns.png", self._file(lambda drawn: words.to_picture(drawn, session, kind="png"))),
             "SVG": ("patterns.svg", self._file(lambda drawn: words.to_picture(drawn, session, kind="svg"))),
             "Reference reflections (CSV)": ("reference_reflections.csv", self._file(words.reflections_to_csv)),
-            "Processing steps (JSON)": ("preparation.json", lambda: words.preparation_to_json(session)),
+            "Processing steps (JSON)": ("preparation.json", lambda: words.pipeline_to_json(session)),
         })  # fmt: skip
         self._axis_state: tuple[object, ...] | None = None
         self._in_front, self._stale = True, False
@@ -138,7 +138,10 @@ class PatternsScreen:
         rows, note = self._rows(wavelengths)
         if not rows and note:
             absent["references"] = note
-        axis, copper = AXES[session.axis], any(step.NAME == "to_copper" for step in self.store.stages.shown_steps())
+        axis, copper = (
+            AXES[session.axis],
+            any(step.NAME == "convert_wavelength" for step in self.store.stages.shown_steps()),
+        )
         radiation = " (Cu Kα)" if copper and axis.name == "two_theta" else ""
         return words.DrawnPatterns(kept, curves, rows, f"{axis.label}{radiation} [{axis.unit}]", note, absent)
 

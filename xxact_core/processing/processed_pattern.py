@@ -1,4 +1,4 @@
-"""A pattern between two steps of its preparation."""
+"""A pattern between two steps of its processing."""
 
 from __future__ import annotations
 
@@ -12,33 +12,43 @@ from xxact_core.processing.resampling import angles_to_stretches, coverage_to_st
 
 
 @dataclass(frozen=True, eq=False)
-class Profile:
-    """Points on their way to the grid.
-
-    two_theta: [deg], increasing, shape (points,). intensity: counts, shape (points,). covered: which points were
-    measured, shape (points,); before the grid all of them. wavelength: of the measurement [Å], None until it is known.
-    source: the pattern as measured. at_copper: whether the angles are those of Cu Kα, though the measurement's were not
-    (they were read from q or d). on_grid: whether the points are those of the shared grid. background: the curve
-    that the step before took away, shape (points,); None after other steps. notes: what a user should know.
-    """
+class ProcessedPattern:
+    """The points of a pattern after some steps of its processing."""
 
     two_theta: np.ndarray
+    """Angles [deg], increasing, shape (points,)."""
+
     intensity: np.ndarray
+    """Counts, shape (points,)."""
+
     covered: np.ndarray
+    """Which points were measured, shape (points,); before the grid, all of them."""
+
     wavelength: float | None
+    """Wavelength of the measurement [Å]; None if unknown."""
+
     source: Pattern
+    """The pattern as measured."""
+
     at_copper: bool = False
+    """Whether the angles are those of Cu Kα because they were computed from q or d."""
+
     on_grid: bool = False
+    """Whether the points are those of the shared grid."""
+
     background: np.ndarray | None = None
+    """Background that the last step subtracted, shape (points,); None after other steps."""
+
     notes: tuple[str, ...] = ()
+    """Notes for the user."""
 
     @property
     def name(self) -> str:
-        """What the pattern is called."""
+        """Name of the pattern."""
         return self.source.name
 
-    def at(self, two_theta: np.ndarray, intensity: np.ndarray) -> Profile:
-        """Other points, all of them measured; those whose angle is not a number are left out."""
+    def at(self, two_theta: np.ndarray, intensity: np.ndarray) -> ProcessedPattern:
+        """With other points, all of them measured, except those whose angle is not a number."""
         reached = np.isfinite(two_theta)
         return replace(
             self,
@@ -53,9 +63,9 @@ class Profile:
         return coverage_to_stretches(self.covered) if self.on_grid else angles_to_stretches(self.two_theta)
 
 
-def pattern_to_profile(pattern: Pattern) -> Profile:
+def start_processing(pattern: Pattern) -> ProcessedPattern:
     """The points as measured."""
-    return Profile(
+    return ProcessedPattern(
         two_theta=pattern.two_theta,
         intensity=pattern.intensity,
         covered=np.ones(pattern.two_theta.size, dtype=np.bool_),
@@ -65,7 +75,9 @@ def pattern_to_profile(pattern: Pattern) -> Profile:
     )
 
 
-def axis_hint(profile: Profile) -> str:
-    """The end of a message about a scan that is too short: what its axis may be instead of 2θ, or nothing."""
-    kinds, last = other_axes(profile.source.two_theta), profile.source.two_theta[-1]
-    return f"; if the axis up to {last:.4g} is {' or '.join(kinds)}, say so by ReadAxis(kind=...)" if kinds else ""
+def axis_hint(pattern: ProcessedPattern) -> str:
+    """End of a message about a scan that is too short: the axes that it may have instead of 2θ; empty if none."""
+    axes, last = other_axes(pattern.source.two_theta), pattern.source.two_theta[-1]
+    if not axes:
+        return ""
+    return f"; if the axis up to {last:.4g} is {' or '.join(axes)}, state it with ConvertAxis(axis=...)"
