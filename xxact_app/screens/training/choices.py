@@ -79,7 +79,7 @@ class TrainingChoice:
     """Passes over the training split."""
     batch_size: int | None = None
     """Materials per step."""
-    micro_batch: int | None = None
+    micro_batch_size: int | None = None
     """Materials per forward pass."""
     start_from: str = ""
     """Name of a run of the workspace to continue."""
@@ -137,7 +137,7 @@ def choice_to_settings(choice: TrainingChoice, workspace: Workspace) -> dict[str
         before = describe_checkpoint(run / "model")["about"]["recipe"]
         values = {name: before[name] for name in ("preset", "model_settings") if before.get(name)}
         values["start_from"] = str(run / "model")
-    numbers = {"epochs": choice.epochs, "batch_size": choice.batch_size, "micro_batch_size": choice.micro_batch}
+    numbers = {"epochs": choice.epochs, "batch_size": choice.batch_size, "micro_batch_size": choice.micro_batch_size}
     values |= {name: value for name, value in numbers.items() if value is not None}
     if choice.targets:
         values["targets"] = list(choice.targets)

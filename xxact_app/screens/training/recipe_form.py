@@ -129,7 +129,7 @@ class TrainingForm:
             targets=tuple(self.targets.value),
             epochs=epochs,
             batch_size=None if batch is None else int(batch),
-            micro_batch=None if micro is None else int(micro),
+            micro_batch_size=None if micro is None else int(micro),
             start_from=self.start_from.value or "",
             settings=self.settings.value or "",
         )
