@@ -1,36 +1,36 @@
-"""Do files of known materials show their lines where they must be, once they are on the grid?
-
-For each material the reflections are computed from its published cell and smeared; every strong maximum of that (10 %
-of the strongest or more) is compared with the measured pattern around it, by the centroids of both. Maxima closer
-than 0.6° are compared as one. A diffractometer's zero and the sample's height shift all lines alike; that common shift
-is reported and taken out before the largest deviation.
+"""Are the peaks of files of known materials at the right positions after gridding?
 
     python benchmarks/quality/reference_lines.py            # writes docs/results/reference_lines.md
     python benchmarks/quality/reference_lines.py --quick    # two materials, writes nothing
+
+For each material, reflections are calculated from its published cell and broadened. The centroid of every strong
+maximum (at least 10 % of the strongest) is compared with that of the measured pattern in the same window; maxima closer
+than 0.6° are compared as one. The zero of the instrument and the height of the sample shift all peaks of a file alike;
+this common shift is reported separately and subtracted before the largest deviation is taken.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-from dataclasses import dataclass
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
+
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.signal import find_peaks
 
-from xxact_core.evaluation.provenance import file_to_line
+from benchmarks.harness import EXAMPLES, argument_parser, finish, markdown_table
+from xxact_core.dataset.store import file_digest
 from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.patterns.pattern import GriddedPattern, Pattern, Sticks
 from xxact_core.peak_profiles.reference import smear
 from xxact_core.processing.gridding import put_on_grid
 from xxact_core.readers.read import read_pattern
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-EXAMPLES = REPOSITORY / "xxact_core" / "data" / "examples"
-RESULTS = REPOSITORY / "docs" / "results" / "reference_lines.md"
 STRONG = 10
-"""Height of a maximum that must be found, with the strongest at 100."""
+"""Height of the maxima that are compared, with the strongest at 100."""
 
 HALF_WINDOW = 0.3
 LARGEST_DEVIATION = 0.05
@@ -38,16 +38,22 @@ LARGEST_DEVIATION = 0.05
 
 @dataclass(frozen=True)
 class Reference:
-    """A measured file, the cell [Å, deg] and atoms of what is in it, and the wavelength [Å] if the file is silent."""
+    """A measured file of a material with a published structure."""
 
     name: str
     file: str
     space_group: str
     cell: tuple[float, float, float, float, float, float]
+    """Lengths [Å] and angles [deg]."""
+
     atoms: tuple[tuple[str, float, float, float], ...]
     wavelength: float | None
+    """Wavelength [Å] where the file does not state it."""
+
     source: str
     held: bool = True
+    """Whether the target applies."""
+
     note: str = ""
 
 
@@ -154,7 +160,7 @@ def reference_sticks(reference: Reference) -> Sticks:
 
 
 def line_deviations(gridded: GriddedPattern, expected: GriddedPattern) -> np.ndarray:
-    """Measured minus expected centroid [deg] of each strong maximum that was measured, shape (lines,)."""
+    """Measured minus calculated centroid [deg] of each strong maximum in the measured range, shape (maxima,)."""
     positions = expected.grid.two_theta
     maxima, _ = find_peaks(expected.intensity, height=STRONG)
     measured = positions[maxima[gridded.coverage[maxima]]]
@@ -172,12 +178,12 @@ def _centroid(positions: np.ndarray, intensity: np.ndarray) -> float:
     return float(weights @ positions / weights.sum())
 
 
-def _likeness(first: np.ndarray, second: np.ndarray) -> float:
+def _similarity(first: np.ndarray, second: np.ndarray) -> float:
     return float(first @ second / np.linalg.norm(first) / np.linalg.norm(second))
 
 
 def compare(reference: Reference, *, folder: Path = EXAMPLES) -> dict[str, float | int | str | bool]:
-    """Deviations [deg] of one reference, and what the same file gives without conversion and background."""
+    """Deviations [deg] of one reference, and similarities with and without processing."""
     pattern = read_pattern(folder / reference.file)
     expected = smear(reference_sticks(reference))
     chosen = {"wavelength": reference.wavelength, "override_coverage": True}
@@ -193,54 +199,56 @@ def compare(reference: Reference, *, folder: Path = EXAMPLES) -> dict[str, float
         "shift": round(shift, 4),
         "largest": round(float(np.abs(deviations - shift).max()), 4),
         "median_at_alpha_1": round(float(np.median(at_alpha_1)), 4),
-        "likeness": round(_likeness(gridded.intensity[covered], expected.intensity[covered]), 4),
-        "likeness_raw": round(_likeness(_raw(pattern, covered, expected), expected.intensity[covered]), 4),
+        "likeness": round(_similarity(gridded.intensity[covered], expected.intensity[covered]), 4),
+        "likeness_raw": round(_similarity(_raw(pattern, covered, expected), expected.intensity[covered]), 4),
         "held": reference.held,
         "note": reference.note,
     }
 
 
 def _raw(pattern: Pattern, covered: np.ndarray, expected: GriddedPattern) -> np.ndarray:
-    """What interpolating the counts gives: no background taken off, no wavelength asked."""
+    """Interpolated counts: neither background nor wavelength corrected."""
     return np.interp(expected.grid.two_theta, pattern.two_theta, pattern.intensity)[covered]
 
 
-def _write(rows: list[dict[str, float | int | str | bool]]) -> None:
-    lines = [
-        "# Reference lines",
-        "",
-        "Files of known materials, read and put on the grid, against reflections computed from published cells",
-        "(`python benchmarks/quality/reference_lines.py`). Deviation: centroid of each strong maximum, measured minus",
-        "computed, after the shift that all lines of a file share (zero of the instrument, height of the sample).",
-        f"The largest is to stay below {LARGEST_DEVIATION}°. Likeness: cosine with the smeared reflections, once with",
-        "background, wavelength and line width seen to (σ = 0.09° laid over it), once of plain interpolated counts.",
-        "",
-        file_to_line(EXAMPLES / "examples.csv"),
-        "",
-        "| material | format | maxima | common shift [°] | largest deviation [°] | likeness | of plain counts |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {row['name']}{'' if row['held'] else ' ¹'} | {row['format']} | {row['lines']} | {row['shift']:+.3f} | "
-        f"{row['largest']:.3f} | {row['likeness']:.3f} | {row['likeness_raw']:.3f} |"
-        for row in rows
-    ]
-    lines += ["", *(f"¹ {row['note']}." for row in rows if row["note"]), ""]
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text("\n".join(lines), encoding="utf-8")
+def to_page(rows: list[dict[str, float | int | str | bool]]) -> str:
+    """The table and its notes."""
+    header = ["material", "format", "maxima", "common shift [°]", "largest deviation [°]", "similarity"]
+    table = markdown_table(
+        [*header, "similarity of raw counts"],
+        [
+            [
+                f"{row['name']}{'' if row['held'] else ' ¹'}",
+                str(row["format"]),
+                str(row["lines"]),
+                f"{row['shift']:+.3f}",
+                *(f"{row[name]:.3f}" for name in ("largest", "likeness", "likeness_raw")),
+            ]
+            for row in rows
+        ],
+    )
+    return "\n\n".join([table, *(f"¹ {row['note']}." for row in rows if row["note"])])
 
 
 def main() -> None:
-    """Compare all references, write the table, and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="two materials, writes nothing")
-    quick = parser.parse_args().quick
-    rows = [compare(reference) for reference in (REFERENCES[:2] if quick else REFERENCES)]
-    if not quick:
-        _write(rows)
+    """Compare all references, print, and write the page unless --quick is given."""
+    arguments = argument_parser(__doc__).parse_args()
+    rows = [compare(reference) for reference in (REFERENCES[:2] if arguments.quick else REFERENCES)]
     held = [float(row["largest"]) for row in rows if row["held"]]
-    result = {"materials": rows, "largest_deviation": max(held), "reached": max(held) <= LARGEST_DEVIATION}
-    print(json.dumps(result))
+    finish(
+        __file__,
+        to_page(rows),
+        {"materials": rows, "largest_deviation": max(held), "reached": max(held) <= LARGEST_DEVIATION},
+        quick=arguments.quick,
+        title="Peak positions of reference materials",
+        introduction="Files of known materials after gridding, compared with reflections calculated from published "
+        "cells. Deviations are differences of the centroids of strong maxima, measured minus calculated, after "
+        "subtracting the shift common to all peaks of a file (zero of the instrument, height of the sample). Target: "
+        f"largest deviation below {LARGEST_DEVIATION}°. Similarity is the cosine similarity with the broadened "
+        "reflections, after processing (background, wavelength, broadening by σ = 0.09°) and for raw interpolated "
+        "counts.",
+        data_digest=file_digest(EXAMPLES / "examples.csv"),
+    )
 
 
 if __name__ == "__main__":

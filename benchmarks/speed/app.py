@@ -1,11 +1,11 @@
 """How long does a user of the app wait?
 
-Serves the app as `make app` does and asks for the page; with Chromium it then drops a measured file while a formula
-stands in its box, and times until the prediction can be read. Sliders, maps, twenty sessions and a training beside the
-server follow (`app_load.py`). Without --quick it repeats each step.
-
     python benchmarks/speed/app.py            # writes docs/results/app.md
-    python benchmarks/speed/app.py --quick    # once, writes nothing
+    python benchmarks/speed/app.py --quick    # every step once, few sessions, small maps; writes nothing
+
+The app is served with `panel serve app.py`. In Chromium a measured file is uploaded while a formula is entered, and the
+time until the prediction can be read is taken. Then follow a training beside the server, simultaneous sessions, sliders
+and maps (`app_load.py`).
 """
 
 from __future__ import annotations
@@ -15,75 +15,85 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
 
-import argparse
-import json
 import os
 import shutil
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.speed.app_load import measure_beside_training, measure_maps, measure_sessions, measure_sliders, scan
+from benchmarks.harness import (
+    EXAMPLES,
+    REPOSITORY,
+    Figure,
+    argument_parser,
+    figures_to_table,
+    finish,
+    median_seconds,
+    seconds_of,
+)
+from benchmarks.speed.app_load import (
+    SESSIONS,
+    measure_beside_training,
+    measure_maps,
+    measure_sessions,
+    measure_sliders,
+    scan,
+)
+from xxact_core.dataset.store import file_digest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-from xxact_core.evaluation.provenance import file_to_line
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-EXAMPLES = REPOSITORY / "xxact_core" / "data" / "examples"
-RESULTS = REPOSITORY / "docs" / "results" / "app.md"
 WEIGHTS = REPOSITORY / "xxact_core" / "weights"
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-LIMITS = {
-    "html_seconds": 2.0, "first_plot_seconds": 4.0, "twenty_files_seconds": 3.0, "processed_to_prediction_seconds": 1.0,
-    "slider_ms": 30.0, "map_50k_seconds": 4.0, "lasso_server_seconds": 0.3, "map_1m_seconds": 10.0,
-    "zoom_1m_seconds": 1.5, "latency_ratio_while_training": 1.5, "p95_20_sessions_seconds": 1.0, "mb_per_session": 60.0,
-}  # fmt: skip
-"""The figures to reach on two cores."""
-
-MEANING = {
-    "start_seconds": "`panel serve app.py --warm` until it answers",
-    "html_seconds": "the first request for the page, answered",
-    "next_html_seconds": "later requests for the page, median",
-    "page_seconds": "in Chromium: from the address to a page that can be used",
-    "first_plot_seconds": "from the address to the first curve: the page, and a scan dropped on it at once",
-    "twenty_files_seconds": "from the drop of 20 scans to all of them listed, and five drawn",
-    "drop_to_drawn_seconds": "from the drop of a scan of 5,000 points to its curve",
-    "drop_to_prediction_seconds": "from the drop to its prediction, the formula typed before",
-    "processed_to_prediction_seconds": "of these, from the dropped file's name on the screen to its prediction",
-    "formula_to_prediction_seconds": "from Enter behind a new formula to the prediction",
-    "examples_seconds": "from the click to all example files listed and five drawn",
-    "stage_seconds": "from the click to five patterns as the model sees them",
-    "slider_ms": "server time of a change of smearing or arrangement, the slower, ten patterns drawn, median",
-    "map_50k_seconds": "a map of 50,000 materials, from its file to the document",
-    "lasso_server_seconds": "server time of a selection of 3,000 of them",
-    "map_1m_seconds": "a map of 1,000,000 materials",
-    "zoom_1m_seconds": "a zoom into it",
-    "latency_ratio_while_training": "the page while a training runs, 95th percentile, times that without",
-    "first_opening_seconds": "a screen that a visitor opens for the first time, median, up to twenty others there",
-    "p95_20_sessions_seconds": "a screen opened again while 20 sessions open one every 2 s, 95th percentile",
-    "mb_per_session": "memory that each of them takes",
+SECONDS = "{:.2f} s"
+FIGURES = {
+    "start_seconds": Figure("starting `panel serve app.py --warm`", SECONDS),
+    "html_seconds": Figure("first request for the page", SECONDS, at_most=2.0),
+    "next_html_seconds": Figure("later requests for the page, median", SECONDS),
+    "page_seconds": Figure("in Chromium: opening the page until it can be used", SECONDS),
+    "first_plot_seconds": Figure(
+        "opening the page and uploading a scan until its curve is drawn", SECONDS, at_most=4.0
+    ),
+    "twenty_files_seconds": Figure("uploading 20 scans until all are listed and five drawn", SECONDS, at_most=3.0),
+    "drop_to_drawn_seconds": Figure("uploading a scan of 5,000 points until its curve is drawn", SECONDS),
+    "drop_to_prediction_seconds": Figure("uploading a scan until its prediction, formula entered before", SECONDS),
+    "processed_to_prediction_seconds": Figure("of that, after the file is listed", SECONDS, at_most=1.0),
+    "formula_to_prediction_seconds": Figure("entering a new formula until its prediction", SECONDS),
+    "examples_seconds": Figure("loading the example files until all are listed and five drawn", SECONDS),
+    "stage_seconds": Figure("showing five patterns as model input", SECONDS),
+    "slider_ms": Figure(
+        "server time of a change of broadening or arrangement (the slower), ten patterns, median",
+        "{:.2f} ms",
+        at_most=30.0,
+    ),
+    "map_50k_seconds": Figure("map of 50,000 materials, from file to document", SECONDS, at_most=4.0),
+    "lasso_server_seconds": Figure("server time of selecting 3,000 of them", SECONDS, at_most=0.3),
+    "map_1m_seconds": Figure("map of 1,000,000 materials, from file to document", SECONDS, at_most=10.0),
+    "zoom_1m_seconds": Figure("zooming into it", SECONDS, at_most=1.5),
+    "latency_ratio_while_training": Figure(
+        "95th percentile of page requests during a training, over that without", "{:.2f}", at_most=1.5
+    ),
+    "first_opening_seconds": Figure("opening a screen for the first time, up to 20 other sessions, median", SECONDS),
+    "p95_20_sessions_seconds": Figure(
+        "reopening a screen while each of 20 sessions opens one every 2 s, 95th percentile", SECONDS, at_most=1.0
+    ),
+    "mb_per_session": Figure("memory of a session", "{:.2f} MB", at_most=60.0),
 }
-
-
-UNITS = {"_seconds": " s", "_ms": " ms", "mb_": " MB"}
 
 
 @contextmanager
 def served(workspace: Path) -> Iterator[tuple[str, int, float]]:
-    """The app on a free port: its address, the number of its process, and the seconds that it took to start."""
+    """The app on a free port: its address, its process id, and the time it took to start [s]."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -105,15 +115,8 @@ def served(workspace: Path) -> Iterator[tuple[str, int, float]]:
             server.terminate()
 
 
-def seconds(action: Callable[[], object]) -> float:
-    """How long the action takes."""
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
-
-
 def request(address: str) -> None:
-    """Ask for the page's HTML."""
+    """Request the page's HTML."""
     with urllib.request.urlopen(address, timeout=60) as answer:  # noqa: S310 - our own address
         answer.read()
 
@@ -124,7 +127,7 @@ def shows(page: Page, text: str) -> None:
 
 
 def opened(browser: Browser, address: str) -> Page:
-    """A new page of the app that is ready to be used."""
+    """A new page of the app, ready for use."""
     page = browser.new_page(viewport={"width": 1280, "height": 720})
     page.goto(address)
     shows(page, "Load example data")
@@ -132,11 +135,11 @@ def opened(browser: Browser, address: str) -> Page:
 
 
 def measure_drop(page: Page, *, predicts: bool) -> dict[str, float | None]:
-    """Drop one file that says its wavelength, then ask for another formula."""
+    """Upload one file that states its wavelength, then predict for two formulas."""
     found: dict[str, float | None] = {}
     page.wait_for_timeout(1000)
     file = EXAMPLES / "quartz.xrdml"
-    found["drop_to_drawn_seconds"] = seconds(
+    found["drop_to_drawn_seconds"] = seconds_of(
         lambda: (page.set_input_files("input[type=file]", file), shows(page, "1 of 1 patterns shown"))
     )
     page.reload()
@@ -146,38 +149,38 @@ def measure_drop(page: Page, *, predicts: bool) -> dict[str, float | None]:
     formula.fill("SiO2")
     shows(page, "Read as: O 66.7 %")
     if predicts:
-        listed = seconds(lambda: (page.set_input_files("input[type=file]", file), shows(page, file.name)))
-        answered = seconds(lambda: shows(page, "Prediction for SiO2"))
+        listed = seconds_of(lambda: (page.set_input_files("input[type=file]", file), shows(page, file.name)))
+        answered = seconds_of(lambda: shows(page, "Prediction for SiO2"))
         found["drop_to_prediction_seconds"] = listed + answered
         found["processed_to_prediction_seconds"] = answered
         formula.fill("GeO2")
-        found["formula_to_prediction_seconds"] = seconds(
+        found["formula_to_prediction_seconds"] = seconds_of(
             lambda: (formula.press("Enter"), shows(page, "Prediction for GeO2"))
         )
     return found
 
 
 def measure_twenty(page: Page) -> dict[str, float | None]:
-    """Drop twenty scans at once."""
+    """Upload twenty scans at once."""
     page.wait_for_timeout(1000)
     files = [{"name": f"{number}.xy", "mimeType": "text/plain", "buffer": scan(number)} for number in range(20)]
-    took = seconds(lambda: (page.set_input_files("input[type=file]", files), shows(page, "5 of 20 patterns shown")))
+    took = seconds_of(lambda: (page.set_input_files("input[type=file]", files), shows(page, "5 of 20 patterns shown")))
     return {"twenty_files_seconds": took}
 
 
 def measure_examples(page: Page) -> dict[str, float | None]:
-    """Load the examples, then show them as the model sees them."""
+    """Load the examples, then show them as model input."""
     page.wait_for_timeout(1000)
     load = page.get_by_role("button", name="Load example data")
     stage = page.get_by_role("button", name="Model input")
     return {
-        "examples_seconds": seconds(lambda: (load.click(), shows(page, "patterns shown as measured"))),
-        "stage_seconds": seconds(lambda: (stage.click(), shows(page, "shown as model input"))),
+        "examples_seconds": seconds_of(lambda: (load.click(), shows(page, "patterns shown as measured"))),
+        "stage_seconds": seconds_of(lambda: (stage.click(), shows(page, "shown as model input"))),
     }
 
 
 def measure_in_browser(address: str, *, rounds: int, predicts: bool) -> dict[str, float | None]:
-    """What a visitor in Chromium waits for, medians; nothing where there is no Chromium."""
+    """Waiting times of a user in Chromium, medians [s]; empty where Chromium is not installed."""
     chromium = os.environ.get("XXACT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         return {}
@@ -205,53 +208,43 @@ def measure_in_browser(address: str, *, rounds: int, predicts: bool) -> dict[str
 
 
 def measure(*, quick: bool) -> dict[str, float | None]:
-    """All figures; those that need a browser or a model that is not there are None."""
-    found: dict[str, float | None] = dict.fromkeys(MEANING)
+    """All figures; None for those that need a browser or a model that is missing."""
+    found: dict[str, float | None] = dict.fromkeys(FIGURES)
     predicts = any(WEIGHTS.glob("**/*.safetensors"))
     with (
         tempfile.TemporaryDirectory() as workspace,
         served(Path(workspace)) as (address, server, found["start_seconds"]),
     ):
-        found["html_seconds"] = seconds(lambda: request(address))
-        found["next_html_seconds"] = statistics.median(seconds(lambda: request(address)) for _ in range(5))
-        found |= tell(measure_in_browser(address, rounds=1 if quick else 3, predicts=predicts))
-        requests = 5 if quick else 40
-        ratio = measure_beside_training(address, Path(workspace), requests=requests)
-        found |= tell({"latency_ratio_while_training": ratio})
-        found |= tell(measure_sessions(address, server, seconds=6 if quick else 60))
-    return found | tell({"slider_ms": measure_sliders(changes=5 if quick else 50), **measure_maps(quick=quick)})
+        found["html_seconds"] = seconds_of(lambda: request(address))
+        found["next_html_seconds"] = median_seconds(lambda: request(address), repeats=2 if quick else 5)
+        found |= log(measure_in_browser(address, rounds=1 if quick else 3, predicts=predicts))
+        ratio = measure_beside_training(address, Path(workspace), requests=3 if quick else 40)
+        found |= log({"latency_ratio_while_training": ratio})
+        sessions, seconds = (3, 3) if quick else (SESSIONS, 60)
+        found |= log(measure_sessions(address, server, sessions=sessions, seconds=seconds))
+    sizes = (5000, 50_000) if quick else (50_000, 1_000_000)
+    return found | log({"slider_ms": measure_sliders(changes=5 if quick else 50), **measure_maps(*sizes)})
 
 
-def tell(found: dict[str, float | None]) -> dict[str, float | None]:
-    """Say what was found, because the whole takes minutes."""
+def log(found: dict[str, float | None]) -> dict[str, float | None]:
+    """Print figures as they come, since the whole takes minutes."""
     print(*(f"{name} {value:.3f}" for name, value in found.items()), sep="\n", file=sys.stderr, flush=True)
     return found
 
 
-def write_results(found: dict[str, float | None]) -> None:
-    """Write the table of docs/results."""
-    lines = ["# How long a user of the app waits", ""]
-    lines += [f"Median of three, {os.cpu_count()} cores, `python benchmarks/speed/app.py`.", ""]
-    lines += [file_to_line(EXAMPLES / "examples.csv"), ""]
-    lines += ["| what | value | at most |", "|---|---|---|"]
-    for name, meaning in MEANING.items():
-        value = found[name]
-        unit = next((unit for ending, unit in UNITS.items() if ending in name), "")
-        shown = "not measured" if value is None else f"{value:.2f}{unit}"
-        lines.append(f"| {meaning} | {shown} | {LIMITS.get(name, '')} |")
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
 def main() -> None:
-    """Measure, and write the results down unless it was to be quick."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="once, writing nothing")
-    quick = parser.parse_args().quick
+    """Measure, print, and write the page unless --quick is given."""
+    quick = argument_parser(__doc__).parse_args().quick
     found = measure(quick=quick)
-    if not quick:
-        write_results(found)
-    print(json.dumps({name: value if value is None else round(value, 3) for name, value in found.items()}))
+    finish(
+        __file__,
+        figures_to_table(found, FIGURES),
+        {name: value if value is None else round(value, 3) for name, value in found.items()},
+        quick=quick,
+        title="Response times of the app",
+        introduction=f"Medians of three runs, {os.cpu_count()} cores.",
+        data_digest=file_digest(EXAMPLES / "examples.csv"),
+    )
 
 
 if __name__ == "__main__":

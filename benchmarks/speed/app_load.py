@@ -1,4 +1,4 @@
-"""The app's server under load: sliders, twenty sessions, a training beside it. Part of `benchmarks/speed/app.py`."""
+"""The app's server under load: sliders, simultaneous sessions, a training. Part of `benchmarks/speed/app.py`."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ import psutil
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from benchmarks.harness import REPOSITORY, TABLE, seconds_of
+
 SESSIONS = 20
 PAUSE = 2.0
-"""Seconds that a visitor looks at a screen before the next."""
+"""Time that a user stays on a screen before opening the next [s]."""
 
-BEGUN = 0.06
-"""Seconds after which the server has begun what follows from a change; the library waits for 0.05."""
+HANDLED = 0.06
+"""Time after which the server has started to handle a change [s]; the library waits for 0.05 s."""
 
 VISITED = (2, 1, 4, 0)
-"""Numbers of the screens that a visitor opens, the one that the page begins with last."""
+"""Indices of the screens that a user opens, the start screen last."""
 
 TRAINING = ["--recipe", "tiny", "--set", "epochs=100000", "--set", "validation_rows=64", "--set", "device=cpu"]
 
 
 def scan(number: int) -> bytes:
-    """A scan of 4,000 points as text that says its wavelength."""
+    """A scan of 4,000 points as text, with its wavelength."""
     two_theta = np.arange(10, 90, 0.02)
     intensity = 100 + 2000 * np.exp(-0.5 * ((two_theta - 20 - number) / 0.1) ** 2)
     rows = (f"{angle:.3f} {height:.2f}" for angle, height in zip(two_theta, intensity, strict=True))
@@ -42,7 +43,7 @@ def scan(number: int) -> bytes:
 
 
 def measure_sliders(*, changes: int) -> float:
-    """Time of the server for a change with ten patterns drawn [ms]: of smearing and arrangement the slower, median."""
+    """Server time of a change of broadening or arrangement (the slower) with ten patterns, median [ms]."""
     import panel as pn
     from bokeh.document import Document
 
@@ -60,23 +61,20 @@ def measure_sliders(*, changes: int) -> float:
     medians = []
     for stage in ("measured", "gridded"):
         session.stage = stage
-        smearing, arrangement = [], []
+        broadening, arrangement = [], []
         for number in range(changes):
-            began = time.perf_counter()
-            view.steps.broadening.value = 0.01 * (1 + number % 40)
-            smearing.append(time.perf_counter() - began)
-            began = time.perf_counter()
-            session.arrangement = ("offset", "overlay")[number % 2]
-            arrangement.append(time.perf_counter() - began)
-        medians += [statistics.median(smearing), statistics.median(arrangement)]
+            sigma, chosen = 0.01 * (1 + number % 40), ("offset", "overlay")[number % 2]
+            broadening.append(seconds_of(lambda sigma=sigma: setattr(view.steps.broadening, "value", sigma)))
+            arrangement.append(seconds_of(lambda chosen=chosen: setattr(session, "arrangement", chosen)))
+        medians += [statistics.median(broadening), statistics.median(arrangement)]
     return 1000 * max(medians)
 
 
-def measure_maps(*, quick: bool) -> dict[str, float]:
-    """The figures of `benchmarks/speed/embeddings.py`, in a process of its own."""
-    line = [sys.executable, str(REPOSITORY / "benchmarks" / "speed" / "embeddings.py")]
-    line += ["--sizes", "5000", "100000"] if quick else []
-    printed = subprocess.run(line, capture_output=True, text=True, check=True, cwd=REPOSITORY).stdout
+def measure_maps(small: int, large: int) -> dict[str, float]:
+    """The figures of `benchmarks/speed/embeddings.py` for maps of so many materials, in a separate process."""
+    script = REPOSITORY / "benchmarks" / "speed" / "embeddings.py"
+    command = [sys.executable, str(script), "--sizes", str(small), str(large)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY).stdout
     found = json.loads(printed.splitlines()[-1])
     names = {
         "map_50k_seconds": "show_50000_seconds", "lasso_server_seconds": "select_3000_seconds",
@@ -86,36 +84,25 @@ def measure_maps(*, quick: bool) -> dict[str, float]:
 
 
 def page_latency(address: str, *, requests: int) -> float:
-    """The 95th percentile of the time until the page is answered [s]."""
+    """95th percentile of the time of a page request [s]."""
     took = []
     for _ in range(requests):
         began = time.perf_counter()
-        with urllib.request.urlopen(address, timeout=120) as answer:  # noqa: S310 - our own address
-            answer.read()
+        with urllib.request.urlopen(address, timeout=120) as response:  # noqa: S310 - our own address
+            response.read()
         took.append(time.perf_counter() - began)
     return float(np.percentile(took, 95))
 
 
 def measure_beside_training(address: str, workspace: Path, *, requests: int) -> float:
-    """Latency of the page while a training runs as the app starts it, as a multiple of that before and after it."""
+    """95th percentile of page requests during a training started by the app, over that before and after it."""
     from xxact_app.jobs.registry import Jobs
     from xxact_app.library.workspace import open_workspace
+    from xxact_core.dataset.building.build import BuildPlan, build_dataset
 
     place = open_workspace(workspace, sources=())
-    table = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
     dataset, run = place.datasets / "small", place.runs / "load"
-    build = [
-        sys.executable,
-        "-m",
-        "xxact_core.commands.main",
-        "build",
-        str(table),
-        str(dataset),
-        "--limit",
-        "400",
-        "--workers",
-    ]
-    subprocess.run([*build, "1"], check=True, cwd=REPOSITORY, capture_output=True)
+    build_dataset(BuildPlan(source=str(TABLE), limit=400), dataset, workers=1, progress=False)
     before = page_latency(address, requests=requests)
     jobs = Jobs(place.jobs, grace=20)
     job = jobs.start("train", ["train", str(dataset), str(run), *TRAINING], name="load", output=run, about={})
@@ -124,16 +111,16 @@ def measure_beside_training(address: str, workspace: Path, *, requests: int) -> 
             if not jobs.get(job.key).active:
                 raise RuntimeError(jobs.log_tail(job.key))
             time.sleep(0.5)
-        beside = page_latency(address, requests=requests)
+        during = page_latency(address, requests=requests)
     finally:
         jobs.cancel(job.key)
         while jobs.get(job.key).active:
             time.sleep(0.2)
-    return beside / statistics.mean([before, page_latency(address, requests=requests)])
+    return during / statistics.mean([before, page_latency(address, requests=requests)])
 
 
 class OpenSession:
-    """A visitor's session, as the page's script holds it: a websocket, and the number of the row of tabs."""
+    """A session as the page's script holds it: a websocket, and the id of the tabs."""
 
     def __init__(self, socket: WebSocketClientConnection) -> None:
         self.socket = socket
@@ -141,7 +128,7 @@ class OpenSession:
 
     @classmethod
     async def begin(cls, address: str, token: str) -> OpenSession:
-        """Open the websocket of a page and read what the page would show."""
+        """Open the websocket of a page and read its document."""
         root = address.removesuffix("/app")
         request = HTTPRequest(f"{address.replace('http', 'ws', 1)}/ws", headers={"Origin": root}, request_timeout=120)
         session = cls(await websocket_connect(request, subprotocols=["bokeh", token], max_message_size=2**28))
@@ -151,18 +138,18 @@ class OpenSession:
         return session
 
     async def ask(self, kind: str, content: dict[str, Any], *, answer: str) -> str:
-        """Send a message of Bokeh's protocol and wait for its answer."""
+        """Send a message of Bokeh's protocol and wait for the reply."""
         header = {"msgid": uuid.uuid4().hex, "msgtype": kind}
         for part in (header, {}, content):
             await self.socket.write_message(json.dumps(part))
         return await self._next(answer, reply_to=header["msgid"])
 
     async def open_screen(self, number: int) -> float:
-        """Choose a tab; the seconds until the server has done what follows from it, which it begins after a pause."""
+        """Choose a tab; the time until the server has handled the change [s]."""
         change = {"kind": "ModelChanged", "model": {"id": self.tabs}, "attr": "active", "new": number}
         began = time.perf_counter()
         await self.ask("PATCH-DOC", {"events": [change]}, answer="OK")
-        await asyncio.sleep(BEGUN)
+        await asyncio.sleep(HANDLED)
         await self.ask("SERVER-INFO-REQ", {}, answer="SERVER-INFO-REPLY")
         return time.perf_counter() - began
 
@@ -184,37 +171,37 @@ class OpenSession:
         return part
 
 
-def measure_sessions(address: str, server: int, *, seconds: float) -> dict[str, float]:
-    """Twenty sessions: each comes, opens every screen and stays; then all open another screen every two seconds.
+def measure_sessions(address: str, server: int, *, sessions: int, seconds: float) -> dict[str, float]:
+    """Load of simultaneous sessions: each opens every screen, then all open another screen every two seconds.
 
-    server: number of the server's process, whose memory is looked at before and after.
+    server: process id of the server, whose memory is read before and after. seconds: duration of the second part.
     """
-    return asyncio.run(_twenty_sessions(address, psutil.Process(server), seconds=seconds))
+    return asyncio.run(_measure_sessions(address, psutil.Process(server), count=sessions, seconds=seconds))
 
 
-async def _twenty_sessions(address: str, server: psutil.Process, *, seconds: float) -> dict[str, float]:
+async def _measure_sessions(address: str, server: psutil.Process, *, count: int, seconds: float) -> dict[str, float]:
     async def begin() -> OpenSession:
-        with await asyncio.to_thread(urllib.request.urlopen, address, timeout=120) as answer:
-            token = re.findall(rb'"token":"([^"]+)"', answer.read())[0].decode()
+        with await asyncio.to_thread(urllib.request.urlopen, address, timeout=120) as response:
+            token = re.findall(rb'"token":"([^"]+)"', response.read())[0].decode()
         return await OpenSession.begin(address, token)
 
     async def visit(session: OpenSession, number: int, until: float) -> list[float]:
         took = []
-        await asyncio.sleep(PAUSE * number / SESSIONS)
+        await asyncio.sleep(PAUSE * number / count)
         while time.perf_counter() < until:
             for screen in VISITED:
                 took.append(await session.open_screen(screen))
                 await asyncio.sleep(PAUSE)
         return took
 
-    sessions, first = [await begin()], []  # what the first visitor costs is the server's, not the session's
+    sessions, first = [await begin()], []  # the first session includes what the server loads once
     before = server.memory_info().rss
-    for _ in range(SESSIONS):
+    for _ in range(count):
         sessions.append(await begin())
         first += [await sessions[-1].open_screen(screen) for screen in VISITED[:-1]]
     until = time.perf_counter() + seconds
     took = await asyncio.gather(*(visit(session, number, until) for number, session in enumerate(sessions[1:])))
-    memory = (server.memory_info().rss - before) / SESSIONS / 2**20
+    memory = (server.memory_info().rss - before) / count / 2**20
     for session in sessions:
         session.socket.close()
     return {
