@@ -1,29 +1,30 @@
-"""Measured patterns: is the crystal system right, is the material found, is a mixture seen?
+"""How good are predictions, search-match and the detection of mixtures on measured patterns?
 
-    python benchmarks/quality/measured.py [--labels LABELS] [--trees DATASET] [--collection FOLDER] [--quick]
+    python benchmarks/quality/measured.py [--labels LABELS] [--trees DATASET] [--collection FOLDER]
+    python benchmarks/quality/measured.py --quick    # the first files only, writes nothing
 
-LABELS is a table of measured files like data/examples/examples.csv (the default): its columns file (or path), name,
-formula, crystal_system, space_group, wavelength and notes are read. A single phase is a row with a formula and a
-crystal system whose column benchmark_single_phase, where there is one, is "yes". A mixture is a row whose crystal
-system is "mixture", or whose name says so, where name, formula or notes state what was weighed in: its elements are
-known then. The model is asked with the formula, the known materials with the elements. With --trees, ExtraTrees that
-learn from DATASET the lines that can be seen answer beside the model. --quick takes the first files only. The last line
-printed is a JSON object; files_right and files_total are those of benchmarks/quality/readers.py on FOLDER, null
-without one.
+LABELS is a table of measured files like `examples.csv` of the shipped examples (the default), of which the columns file
+(or path), name, formula, crystal_system, space_group, wavelength and notes are read. A single phase is a row with
+formula and crystal system whose column benchmark_single_phase, if present, is "yes". A mixture is a row whose crystal
+system is "mixture" or whose name says so, and whose name, formula or notes state the components, so that its elements
+are known. The model predicts with the formula given, search-match with the elements. With --trees, ExtraTrees are
+trained on the visible peaks of DATASET for comparison. With --collection, the files of
+`benchmarks/quality/readers.py` are read, too; `files_right` and `files_total` are null without. Without --quick,
+docs/results/measured.md is written.
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
-import json
-import re
-import subprocess
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
+
+import csv
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,13 +32,14 @@ from scipy.signal import find_peaks
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.harness import EXAMPLES, argument_parser, finish, markdown_table
+from benchmarks.quality.readers import judge_all
 from xxact_core.compositions.formula import parse_formula
 from xxact_core.compositions.formula_format import format_formula
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import FormulaError, InputError, StructureError
 from xxact_core.evaluation.baselines import LINES, TREES, first_lines
 from xxact_core.evaluation.metrics import calibration_error_by_chance, expected_calibration_error
-from xxact_core.evaluation.provenance import provenance, provenance_to_line
 from xxact_core.patterns.conversions import CU_K_ALPHA, parse_wavelength
 from xxact_core.patterns.pattern import GriddedPattern, Pattern
 from xxact_core.prediction.prediction import ranked_to_probabilities
@@ -49,28 +51,38 @@ from xxact_core.search_match.combine import weigh_known
 from xxact_core.search_match.identify import Identification, Identifier
 from xxact_core.simulation.symmetry import find_symmetry
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-RESULTS = REPOSITORY / "docs" / "results" / "measured.md"
-EXAMPLES = REPOSITORY / "xxact_core" / "data" / "examples" / "examples.csv"
+LABELS = EXAMPLES / "examples.csv"
 VISIBLE = 1.0
-"""Lines weaker than this [% of the strongest] do not count, in training as in the measured pattern."""
+"""Weakest peaks that count for ExtraTrees [% of the strongest], calculated and measured."""
 
 ANSWERED = 0.7
+"""Fraction of the patterns, those with the most certain predictions, whose accuracy is also stated."""
+
 QUICK = 3
+"""Single phases, and mixtures, with `--quick`."""
 
 
 @dataclass(frozen=True)
 class Single:
-    """A measured single phase and what was said of it; with_known: the same probabilities with known materials."""
+    """A measured single phase and its predictions."""
 
     formula: str
     crystal_system: str
     probabilities: np.ndarray
+    """Of the crystal systems, by the model."""
+
     with_known: np.ndarray
+    """The same, combined with matching reference materials."""
+
     milliseconds: float
+    """Wall time of the prediction."""
+
     found: Identification
     place: int | None
+    """Rank of the true material among the matches, 0 the best; None where it is not found."""
+
     held: bool
+    """Whether the reference table has the true material."""
 
     @property
     def true(self) -> int:
@@ -79,19 +91,19 @@ class Single:
 
 
 def read_labels(path: Path) -> list[dict[str, str]]:
-    """All rows of the table."""
+    """All rows of a table of labels."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def is_single(row: dict[str, str]) -> bool:
-    """Whether the row is of one phase that is known."""
+    """Whether the row is a single phase with known structure."""
     known = row["formula"] and row["crystal_system"] in CRYSTAL_SYSTEMS
     return bool(known) and row.get("benchmark_single_phase", "yes") == "yes"
 
 
 def mixed_elements(row: dict[str, str]) -> tuple[str, ...]:
-    """Elements of what was weighed in, or none where the row is no mixture or does not say."""
+    """Elements of a mixture's components, or none where the row is no mixture or does not state them."""
     if row["crystal_system"] != "mixture" and "mixture" not in row["name"]:
         return ()
     if "+" not in row["formula"] and "weighed" not in row["name"] + row["notes"]:
@@ -111,7 +123,7 @@ def _elements_of(word: str) -> tuple[str, ...]:
 
 
 def read_file(row: dict[str, str], folder: Path) -> Pattern | None:
-    """The file of a row, or None where it cannot be read; where no wavelength is known, the labels say Cu."""
+    """The file of a row, or None where it cannot be read; Cu Kα where no wavelength is stated."""
     try:
         pattern = read_pattern(folder / (row.get("file") or row["path"]))
         stated = row["wavelength"] if "file" in row and row["wavelength"] else None
@@ -122,12 +134,12 @@ def read_file(row: dict[str, str], folder: Path) -> Pattern | None:
             name=pattern.name,
         )
     except InputError as error:
-        print(f"left out: {error}")
+        print(f"skipped: {error}", file=sys.stderr)
         return None
 
 
 def holds(identifier: Identifier, formula: str, space_group: int) -> bool:
-    """Whether the table has a material of this formula and space group."""
+    """Whether the reference table has a material of this formula and space group."""
     composition = parse_formula(formula)
     wanted = format_formula(composition)
     for row in identifier.references.rows_within(composition.symbols):
@@ -143,7 +155,7 @@ def holds(identifier: Identifier, formula: str, space_group: int) -> bool:
 
 
 def measure_single(row: dict[str, str], pattern: Pattern, predictor: Predictor, identifier: Identifier) -> Single:
-    """Ask both."""
+    """Predict and identify one single phase."""
     formula = row["formula"]
     began = time.perf_counter()
     prediction = predictor.predict(pattern, formula, override_coverage=True)
@@ -164,12 +176,12 @@ def measure_single(row: dict[str, str], pattern: Pattern, predictor: Predictor, 
 
 
 def place_of_true(probabilities: np.ndarray, true: int) -> int:
-    """Place of the true class, 0 the most probable."""
+    """Rank of the true class, 0 the most probable."""
     return int((probabilities > probabilities[true]).sum())
 
 
 def probabilities_to_figures(probabilities: np.ndarray, true: np.ndarray) -> dict[str, float]:
-    """Shares of right crystal systems (0-1): first, among two, first of those that are the surest; calibration."""
+    """Top-1 and top-2 accuracy (0-1), top-1 accuracy of the most certain predictions, calibration error."""
     ranks = np.array([place_of_true(*one) for one in zip(probabilities, true, strict=True)])
     surest = np.argsort(-probabilities.max(axis=1), kind="stable")[: max(1, round(ANSWERED * len(true)))]
     return {
@@ -181,7 +193,7 @@ def probabilities_to_figures(probabilities: np.ndarray, true: np.ndarray) -> dic
 
 
 def singles_to_figures(singles: Sequence[Single]) -> dict[str, float]:
-    """Shares of single phases that are right (0-1)."""
+    """Figures of all single phases; accuracies are 0-1."""
     probabilities = np.stack([single.probabilities for single in singles])
     true = np.array([single.true for single in singles])
     alone = probabilities_to_figures(probabilities, true)
@@ -203,7 +215,7 @@ def singles_to_figures(singles: Sequence[Single]) -> dict[str, float]:
 
 
 def mixtures_to_figures(singles: Sequence[Identification], mixtures: Sequence[Identification]) -> dict[str, float]:
-    """How well the evidence for a second phase tells mixtures from single phases."""
+    """How well the evidence for a second phase separates mixtures from single phases."""
     verdicts = [[one.mixture for one in group] for group in (singles, mixtures)]
     evidence = [[0.0 if verdict is None else verdict.evidence for verdict in group] for group in verdicts]
     likely = [np.mean([verdict is not None and verdict.likely for verdict in group]) for group in verdicts]
@@ -223,17 +235,17 @@ def trees_on_visible_lines(table: StickTable) -> ExtraTreesClassifier:
     return trees.fit(features, table.targets["crystal_system"].astype(int))
 
 
-def other_model_to_figures(model: Path, asked: Sequence[tuple[dict[str, str], Pattern]]) -> dict[str, float]:
-    """Shares of right crystal systems of another checkpoint."""
+def other_model_to_figures(model: Path, phases: Sequence[tuple[dict[str, str], Pattern]]) -> dict[str, float]:
+    """Top-1 and top-2 accuracy of the crystal system of another checkpoint."""
     predictor, ranks = Predictor.load(model), []
-    for row, pattern in asked:
+    for row, pattern in phases:
         ranked = predictor.predict(pattern, row["formula"], override_coverage=True).crystal_system
         ranks.append([entry.label for entry in ranked].index(row["crystal_system"]))
     return {"top1": float(np.mean(np.array(ranks) < 1)), "top2": float(np.mean(np.array(ranks) < 2))}
 
 
-def seen_lines(pattern: GriddedPattern) -> np.ndarray:
-    """The same features of a measured pattern: sin θ of the first maxima above `VISIBLE`, and their number."""
+def visible_peaks(pattern: GriddedPattern) -> np.ndarray:
+    """Features of a measured pattern for the trees: sin θ of the first maxima above `VISIBLE`, and their number."""
     maxima, _ = find_peaks(pattern.intensity, height=VISIBLE, prominence=VISIBLE)
     features = np.zeros(LINES + 1, dtype=np.float32)
     first = np.sin(np.radians(pattern.grid.two_theta[maxima[:LINES]] / 2))
@@ -242,78 +254,100 @@ def seen_lines(pattern: GriddedPattern) -> np.ndarray:
     return features
 
 
-def trees_to_figures(trees: ExtraTreesClassifier, asked: Sequence[tuple[dict[str, str], Pattern]]) -> dict[str, float]:
-    """Shares of right crystal systems of the trees."""
-    gridded = [put_on_grid(pattern, override_coverage=True) for _, pattern in asked]
-    order = np.argsort(-trees.predict_proba([seen_lines(pattern) for pattern in gridded]), axis=1)
-    true = np.array([CRYSTAL_SYSTEMS.index(row["crystal_system"]) for row, _ in asked])
+def trees_to_figures(trees: ExtraTreesClassifier, phases: Sequence[tuple[dict[str, str], Pattern]]) -> dict[str, float]:
+    """Top-1 and top-2 accuracy of the crystal system of the trees."""
+    gridded = [put_on_grid(pattern, override_coverage=True) for _, pattern in phases]
+    order = np.argsort(-trees.predict_proba([visible_peaks(pattern) for pattern in gridded]), axis=1)
+    true = np.array([CRYSTAL_SYSTEMS.index(row["crystal_system"]) for row, _ in phases])
     right = trees.classes_[order] == true[:, None]
     return {"trees_top1": float(right[:, 0].mean()), "trees_top2": float(right[:, :2].any(axis=1).mean())}
 
 
-def read_instrument_files(collection: Path | None) -> dict[str, int | None]:
-    """What benchmarks/quality/readers.py finds, where it and a collection of files with their truth are there."""
-    script = REPOSITORY / "benchmarks" / "quality" / "readers.py"
-    if collection is None or not script.is_file():
+def judge_instrument_files(collection: Path | None) -> dict[str, float | None]:
+    """Correctly read files of a collection (`benchmarks/quality/readers.py`); None without one."""
+    if collection is None:
         return {"files_right": None, "files_total": None}
-    command = [sys.executable, str(script), "--collection", str(collection), "--quick"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    last = json.loads(printed.splitlines()[-1])
-    return {name: last[name] for name in ("files_right", "files_total")}
+    _, figures = judge_all(collection / "formats")
+    return {name: figures[name] for name in ("files_right", "files_total")}
 
 
-def figures_to_lines(figures: dict[str, float | None], others: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """The page's tables."""
-    lines = ["| crystal system, formula given | right first | among the first two |", "|---|---|---|"]
-    answers = {
-        "crystal_system": "the shipped model",
-        "with_known": "the model and the known materials",
-        "trees": "ExtraTrees on the visible lines",
+def to_page(figures: dict[str, float | None], others: Mapping[str, Mapping[str, float]]) -> str:
+    """The tables of the page."""
+    labels = {
+        "crystal_system": "shipped model",
+        "with_known": "shipped model combined with matching reference materials",
+        "trees": "ExtraTrees on the visible peaks",
     }
-    for name, label in answers.items():
-        if f"{name}_top1" in figures:
-            lines.append(f"| {label} | {figures[f'{name}_top1']:.0%} | {figures[f'{name}_top2']:.0%} |")
-    lines += [f"| {name} | {shares['top1']:.0%} | {shares['top2']:.0%} |" for name, shares in others.items()]
-    lines.append("")
-    lines.append(
-        f"Of the {ANSWERED:.0%} that the model is surest of, {figures['top1_at_70_percent_answered']:.0%} are right. "
-        f"Its calibration error is {figures['calibration_error']:.2f}; if its probabilities were true, chance alone "
-        f"would make it {figures['calibration_error_by_chance']:.2f} with so few patterns, and above "
-        f"{figures['calibration_error_by_chance_at_most']:.2f} in one of twenty such sets. A prediction takes "
-        f"{figures['milliseconds_per_pattern']:.0f} ms. With the known materials, "
-        f"{figures['with_known_top1_at_70_percent_answered']:.0%} of the surest {ANSWERED:.0%} are right, and the "
-        f"calibration error is {figures['with_known_calibration_error']:.2f}."
-    )
-    lines += ["", "| known material, elements given | right first | among the first five |", "|---|---|---|"]
-    lines.append(
-        f"| formula and space group, {figures['identify_held']} patterns whose phase the table holds | "
-        f"{figures['identify_top1']:.0%} | {figures['identify_top5']:.0%} |"
-    )
+    rows = [
+        (label, figures[f"{name}_top1"], figures[f"{name}_top2"])
+        for name, label in labels.items()
+        if f"{name}_top1" in figures
+    ]
+    rows += [(name, of_one["top1"], of_one["top2"]) for name, of_one in others.items()]
+    parts = [
+        markdown_table(
+            ["crystal system, formula given", "top-1 accuracy", "top-2 accuracy"],
+            [[label, f"{first:.0%}", f"{second:.0%}"] for label, first, second in rows],
+        ),
+        (
+            f"Of the {ANSWERED:.0%} most certain predictions of the model, {figures['top1_at_70_percent_answered']:.0%} "
+            f"are correct. Its calibration error is {figures['calibration_error']:.2f}; perfectly calibrated "
+            f"probabilities would give {figures['calibration_error_by_chance']:.2f} on average for so few patterns, and "
+            f"more than {figures['calibration_error_by_chance_at_most']:.2f} in one of twenty such sets. A prediction "
+            f"takes {figures['milliseconds_per_pattern']:.0f} ms. Combined with reference materials, "
+            f"{figures['with_known_top1_at_70_percent_answered']:.0%} of the {ANSWERED:.0%} most certain predictions are "
+            f"correct, and the calibration error is {figures['with_known_calibration_error']:.2f}."
+        ),
+        markdown_table(
+            ["search-match, elements given", "top-1 accuracy", "top-5 accuracy"],
+            [
+                [
+                    f"formula and space group, {figures['identify_held']} patterns whose phase is in the table",
+                    f"{figures['identify_top1']:.0%}",
+                    f"{figures['identify_top5']:.0%}",
+                ]
+            ],
+        ),
+    ]
     if "mixture_auc" in figures:
-        lines.append("")
-        lines.append(
-            f"More than one phase is called likely for {figures['likely_of_mixtures']:.0%} of {figures['mixtures']} "
-            f"mixtures whose elements are known, and for {figures['likely_of_single_phases']:.0%} of the single "
-            f"phases: area under the ROC curve {figures['mixture_auc']:.3f}."
+        parts.append(
+            f"A mixture is called likely for {figures['likely_of_mixtures']:.0%} of {figures['mixtures']} mixtures "
+            f"with known elements and for {figures['likely_of_single_phases']:.0%} of the single phases; the area "
+            f"under the ROC curve is {figures['mixture_auc']:.3f}."
         )
     if figures["files_total"] is not None:
-        lines += ["", f"{figures['files_right']} of {figures['files_total']} files of instruments are read rightly."]
-    return lines
+        parts.append(f"{figures['files_right']} of {figures['files_total']} instrument files are read correctly.")
+    return "\n\n".join(parts)
+
+
+def log_single(single: Single) -> None:
+    """Print the outcome for one single phase."""
+    best = single.found.neighbours[0] if single.found.neighbours else None
+    ranks = [place_of_true(one, single.true) + 1 for one in (single.probabilities, single.with_known)]
+    if single.place is not None:
+        rank = f"rank {single.place + 1}"
+    else:
+        rank = "not found" if single.held else "not in the table"
+    print(
+        f"{single.formula:14} {single.crystal_system:13} rank {ranks[0]}, combined {ranks[1]} "
+        f"({single.with_known.max():.0%} for the first); best match {best and (best.formula, best.space_group)}, true "
+        f"material {rank}; {single.found.mixture and single.found.mixture.sentence}",
+        file=sys.stderr,
+    )
 
 
 def main() -> None:
-    """Measure, print, and write the page unless in a hurry."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--labels", type=Path, default=EXAMPLES)
-    parser.add_argument("--trees", type=Path, metavar="DATASET")
-    parser.add_argument("--collection", type=Path)
-    parser.add_argument("--beside", action="append", default=[], metavar="NAME=CHECKPOINT", help="other models")
-    parser.add_argument("--quick", action="store_true")
+    """Measure, print, and write the page unless --quick is given."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("--labels", type=Path, default=LABELS, help="table of measured files")
+    parser.add_argument("--trees", type=Path, metavar="DATASET", help="also train ExtraTrees on this dataset")
+    parser.add_argument("--collection", type=Path, metavar="FOLDER", help="also read these instrument files")
+    parser.add_argument("--beside", action="append", default=[], metavar="NAME=CHECKPOINT", help="another model")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows, folder = read_labels(arguments.labels), arguments.labels.parent
     most = QUICK if arguments.quick else None
-    asked = [(row, pattern) for row in rows if is_single(row) and (pattern := read_file(row, folder))][:most]
+    single_phases = [(row, pattern) for row in rows if is_single(row) and (pattern := read_file(row, folder))][:most]
     mixed = [
         (row, elements, pattern)
         for row in rows
@@ -321,41 +355,32 @@ def main() -> None:
     ][:most]
     predictor, identifier = Predictor.load(), Identifier.load()
     singles = []
-    for row, pattern in asked:
-        single = measure_single(row, pattern, predictor, identifier)
-        best = single.found.neighbours[0] if single.found.neighbours else None
-        places = [place_of_true(one, single.true) + 1 for one in (single.probabilities, single.with_known)]
-        print(
-            f"{single.formula:14} {single.crystal_system:13} place {places[0]}, with the known materials {places[1]} "
-            f"({single.with_known.max():.0%} for the first); identified as "
-            f"{best and (best.formula, best.space_group)}, "
-            + ("not held" if not single.held else f"place {single.place + 1}" if single.place is not None else "missed")
-            + f"; {single.found.mixture and single.found.mixture.sentence}"
-        )
-        singles.append(single)
+    for row, pattern in single_phases:
+        singles.append(measure_single(row, pattern, predictor, identifier))
+        log_single(singles[-1])
     mixtures = []
     for row, elements, pattern in mixed:
-        mixtures.append(identifier.identify(pattern, elements=elements))
-        print(f"{row['name']:40} {' '.join(elements)}: {mixtures[-1].mixture and mixtures[-1].mixture.sentence}")
-    figures: dict[str, float | None] = {**read_instrument_files(arguments.collection), **singles_to_figures(singles)}
+        found = identifier.identify(pattern, elements=elements)
+        print(f"{row['name']:40} {' '.join(elements)}: {found.mixture and found.mixture.sentence}", file=sys.stderr)
+        mixtures.append(found)
+    figures: dict[str, float | None] = {**judge_instrument_files(arguments.collection), **singles_to_figures(singles)}
     if mixtures:
         figures |= mixtures_to_figures([single.found for single in singles], mixtures)
     if arguments.trees is not None:
-        figures |= trees_to_figures(trees_on_visible_lines(read_dataset(arguments.trees)), asked)
+        figures |= trees_to_figures(trees_on_visible_lines(read_dataset(arguments.trees)), single_phases)
     others = {
-        name: other_model_to_figures(Path(folder), asked)
-        for name, _, folder in (text.partition("=") for text in arguments.beside)
+        name: other_model_to_figures(Path(checkpoint), single_phases)
+        for name, _, checkpoint in (text.partition("=") for text in arguments.beside)
     }
-    lines = figures_to_lines(figures, others)
-    print("\n".join(lines))
-    if not arguments.quick:
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        head = f"# Measured patterns\n\n{figures['patterns']} measured single phases of `{arguments.labels.name}`, "
-        head += "default preparation. Made by `benchmarks/quality/measured.py`.\n\n"
-        digest = predictor.checkpoint.about["data_digest"]
-        head += provenance_to_line(provenance(table_digest=digest, seeds=[0])) + "\n\n"
-        RESULTS.write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
-    print(json.dumps({**figures, "beside": others}))
+    finish(
+        __file__,
+        to_page(figures, others),
+        {**figures, "beside": others},
+        quick=arguments.quick,
+        title="Measured patterns",
+        introduction=f"{figures['patterns']} measured single phases of `{arguments.labels.name}`, default processing.",
+        data_digest=predictor.checkpoint.about["data_digest"],
+    )
 
 
 if __name__ == "__main__":

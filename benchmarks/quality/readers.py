@@ -129,17 +129,8 @@ def differences(scans: list[Pattern], row: dict[str, str]) -> list[str]:
     return wrong
 
 
-def main() -> None:
-    """Read all files, print, and write the page unless --quick is given."""
-    parser = argument_parser(__doc__)
-    collection = Path(os.environ.get("XXACT_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
-    parser.add_argument("--collection", type=Path, default=collection, help="folder with formats/truth.csv")
-    arguments = parser.parse_args()
-    folder = arguments.collection / "formats"
-    if not folder.is_dir():
-        print(f"no collection of files at {folder}")
-        print(json.dumps({"files_right": 0, "files_total": 0}))
-        return
+def judge_all(folder: Path) -> tuple[list[Verdict], dict[str, float]]:
+    """How all files of the table were read, and the figures of the page."""
     verdicts = [judge_file(row, folder) for row in read_truth(folder)]
     scans = [verdict for verdict in verdicts if verdict.file not in NO_PATTERNS]
     milliseconds = [verdict.milliseconds for verdict in verdicts]
@@ -152,6 +143,21 @@ def main() -> None:
         "median_milliseconds": round(float(np.median(milliseconds)), 1),
         "largest_milliseconds": round(max(milliseconds), 1),
     }
+    return verdicts, figures
+
+
+def main() -> None:
+    """Read all files, print, and write the page unless --quick is given."""
+    parser = argument_parser(__doc__)
+    collection = Path(os.environ.get("XXACT_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+    parser.add_argument("--collection", type=Path, default=collection, help="folder with formats/truth.csv")
+    arguments = parser.parse_args()
+    folder = arguments.collection / "formats"
+    if not folder.is_dir():
+        print(f"no collection of files at {folder}")
+        print(json.dumps({"files_right": 0, "files_total": 0}))
+        return
+    verdicts, figures = judge_all(folder)
     rows = [
         [f"`{verdict.file}`", "yes" if verdict.right else "no", verdict.reason]
         for verdict in verdicts

@@ -1,34 +1,34 @@
-"""The shipped checkpoint beside what it is held against: test metrics on the formula split.
+"""How good is the shipped checkpoint, compared with baselines, on the test split by formula?
 
     shipped_checkpoint.py                      measure the shipped checkpoint again
     shipped_checkpoint.py --ship RUN           make RUN's model the shipped one, then measure it
-    shipped_checkpoint.py --baseline NAME=RUN  measure RUN's model, too, and keep it as a baseline
-    shipped_checkpoint.py --quick              measure it on 600 materials
+    shipped_checkpoint.py --baseline NAME=RUN  also measure RUN's model and keep it as a baseline
+    shipped_checkpoint.py --quick              measure it on 600 materials, write nothing
 
---baseline may be given several times. Baselines that were measured before on the same data set are kept with the
-checkpoint, so that each has to be measured only once; what costs nothing (the training mean, trees on calculated lines)
-is measured anew where it is missing.
-
-The data set is the shipped table's, in the folder `--dataset`, where it is made if it is not there yet. Without --quick
-the tables in docs/results, in the model card and in README are written anew. The last line printed is a JSON object.
+--baseline may be given several times. Baselines measured before on the same dataset are stored with the checkpoint, so
+that each is measured only once; those that need no training (training mean, trees on calculated reflections) are
+measured where they are missing. Without --quick, docs/results/shipped_checkpoint.md and the tables in README and in the
+model card are written.
 """
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
+
 import argparse
-import json
 import re
 import shutil
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.harness import REPOSITORY, argument_parser, finish, markdown_table, standard_dataset
 from xxact_core.augmentation.config import Distortions
 from xxact_core.checkpoint import Checkpoint, describe_checkpoint, load_checkpoint, save_checkpoint
-from xxact_core.dataset.building.build import BuildPlan, build_dataset
 from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import InputError
@@ -36,14 +36,11 @@ from xxact_core.evaluation.baselines import constant_baseline, formula_baseline,
 from xxact_core.evaluation.calibration import coverage_metrics
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows, silhouettes
 from xxact_core.evaluation.labelled import predictions_to_labelled
-from xxact_core.evaluation.provenance import provenance, provenance_to_line
+from xxact_core.evaluation.provenance import provenance
 from xxact_core.shipped import CHECKPOINT, shipped_path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-TABLE = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
-RESULTS = REPOSITORY / "docs" / "results" / "shipped_checkpoint.md"
 README_ROWS = ("model", "model_distorted", "constant", "trees_visible_lines", "crabnet", "xrd-transformer", "fcn-mlp")
-"""What README shows; the model card has every row."""
+"""Rows that README shows."""
 
 PAGES = {REPOSITORY / "README.md": README_ROWS, REPOSITORY / "docs" / "explanation" / "model-card.md": None}
 """Pages with a table between marks, and the rows that it shows; None for all."""
@@ -51,7 +48,7 @@ PAGES = {REPOSITORY / "README.md": README_ROWS, REPOSITORY / "docs" / "explanati
 METRICS = re.compile(r"(<!-- metrics.*? -->\n).*?(<!-- /metrics -->)", re.DOTALL)
 
 LARGEST = 16_000_000
-"""Bytes of a checkpoint that ships."""
+"""Largest size of the shipped checkpoint [bytes]."""
 
 ROWS = (
     ("formation_energy_per_atom_mae_mev_per_atom", "formation energy, MAE [meV/atom]", 1),
@@ -64,22 +61,22 @@ ROWS = (
 )
 COLUMNS = {
     "model": "this model",
-    "model_distorted": "this model, distorted patterns",
-    "forgetful": "without its memory",
-    "forgetful_distorted": "without its memory, distorted patterns",
-    "forgetful_training": "without its memory, as many training materials",
-    "constant": "training mean / majority",
-    "formula": "bound: the test split's own median / majority of the formula",
-    "trees_visible_lines": "ExtraTrees, lines > 1 %",
-    "trees_all_sticks": "ExtraTrees, every stick (not measurable)",
+    "model_distorted": "this model, augmented patterns",
+    "forgetful": "without kNN retrieval",
+    "forgetful_distorted": "without kNN retrieval, augmented patterns",
+    "forgetful_training": "without kNN retrieval, on as many training materials",
+    "constant": "training mean / majority class",
+    "formula": "bound: median / majority class of the formula in the test split",
+    "trees_visible_lines": "ExtraTrees, reflections > 1 %",
+    "trees_all_sticks": "ExtraTrees, all reflections (not measurable)",
     "extra-trees": "ExtraTrees of the recipe",
-    "crabnet": "CrabNet, composition alone, 15.5 epochs",
-    "crabnet-energy": "CrabNet for the formation energy alone, 3 epochs",
+    "crabnet": "CrabNet, composition only, 15.5 epochs",
+    "crabnet-energy": "CrabNet, formation energy only, 3 epochs",
     "crabnet-deep": "CrabNet with deep heads, 8 epochs",
-    "crabnet-deep-energy": "CrabNet with a deep head for the formation energy alone, 8 epochs",
-    "xrd-transformer": "XRD transformer, pattern alone, 2 epochs",
+    "crabnet-deep-energy": "CrabNet with a deep head, formation energy only, 8 epochs",
+    "xrd-transformer": "XRD transformer, pattern only, 2 epochs",
     "small": "XxaCT as in the paper, preset `small`, 2 epochs",
-    "fcn": "FCN, pattern alone, 1 epoch",
+    "fcn": "FCN, pattern only, 1 epoch",
     "fcn-mlp": "FCN + MLP, 1 epoch",
 }
 
@@ -87,7 +84,7 @@ COLUMNS = {
 def measure(
     checkpoint: Checkpoint, table: StickTable, *, distortions: Distortions | None = None, rows: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Metrics of a model on the test split or `rows`, ideal patterns or distorted, with coverage of intervals."""
+    """Metrics of a model on the test split or `rows`, on ideal or augmented patterns, with coverage of intervals."""
     rows = table.rows("test") if rows is None else rows
     temperatures = {name: fit["temperature"] for name, fit in checkpoint.calibration.items() if "temperature" in fit}
     maker = BatchMaker(table, device=torch.device("cpu"), distortions=distortions)
@@ -100,9 +97,9 @@ def measure(
 
 
 def measure_all(checkpoint: Checkpoint, table: StickTable) -> dict[str, dict[str, float]]:
-    """The same on ideal patterns, and with every pattern distorted; then what the model would be without its memory.
+    """Metrics on ideal and on augmented patterns, with and without kNN retrieval.
 
-    Last, what it would know of training materials: how much of what it knows of them it learned by heart.
+    `forgetful_training` is measured on training materials: its distance to `forgetful` is the overfitting.
     """
     distorted = replace(Distortions(), share=1.0)
     measured = {
@@ -124,18 +121,18 @@ def measure_all(checkpoint: Checkpoint, table: StickTable) -> dict[str, dict[str
 
 
 def baselines(table: StickTable, runs: dict[str, Path], kept: dict[str, dict]) -> dict[str, dict[str, float]]:
-    """What a user would have without the model, on the same split; `kept` need not be measured again.
+    """Metrics of baselines on the same split; those in `kept` are not measured again.
 
     Raises:
-        InputError: a run was trained on another data set or split, so that it may know the test materials.
+        InputError: a run was trained on another dataset or split, so that it may have seen the test materials.
     """
-    costs_nothing = {
+    untrained = {
         "constant": constant_baseline,
         "formula": formula_baseline,
         "trees_visible_lines": lambda table: tree_baseline(table, weakest=1.0, jobs=2),
         "trees_all_sticks": lambda table: tree_baseline(table, weakest=0.0, jobs=2),
     }
-    measured = {name: kept[name] if name in kept else of(table) for name, of in costs_nothing.items()} | kept
+    measured = {name: kept[name] if name in kept else of(table) for name, of in untrained.items()} | kept
     for name, run in runs.items():
         checkpoint = load_checkpoint(run / "model")
         about = checkpoint.about
@@ -148,14 +145,14 @@ def baselines(table: StickTable, runs: dict[str, Path], kept: dict[str, dict]) -
 
 
 def kept_baselines(table: StickTable) -> dict[str, dict[str, float]]:
-    """What the shipped checkpoint knows of baselines, where it was measured on this data set."""
+    """Baselines stored in the shipped checkpoint, where they were measured on this dataset."""
     about = describe_checkpoint(shipped_path(CHECKPOINT))["about"]
     measured_on = about.get("measured", about).get("data_digest")
     return dict(about.get("baselines", {})) if measured_on == table.digest else {}
 
 
 def ship(checkpoint: Checkpoint, measured: dict, compared: dict, *, digest: str) -> None:
-    """Write a checkpoint to the package in half precision, with its metrics."""
+    """Make a checkpoint the shipped one: in bfloat16, with its metrics."""
     about = {
         **checkpoint.about,
         "test_metrics": measured["model"],
@@ -169,36 +166,23 @@ def ship(checkpoint: Checkpoint, measured: dict, compared: dict, *, digest: str)
     save_checkpoint(part, replace(checkpoint, about=about), dtype=torch.bfloat16)
     size = sum(file.stat().st_size for file in part.iterdir())
     if size > LARGEST:
-        msg = f"{part} takes {size:,} bytes; what ships takes {LARGEST:,} at most"
+        msg = f"{part} takes {size:,} bytes; the shipped checkpoint may take {LARGEST:,} at most"
         raise InputError(msg)
     shutil.rmtree(shipped_path(CHECKPOINT), ignore_errors=True)
     part.replace(shipped_path(CHECKPOINT))
 
 
 def to_table(columns: dict[str, dict[str, float]]) -> str:
-    """A Markdown table of the metrics that a user compares, a line a model."""
-    lines = ["| test split | " + " | ".join(label for _, label, _ in ROWS) + " |", "|---" * (len(ROWS) + 1) + "|"]
+    """A Markdown table of the main metrics, one row per model."""
+    rows = []
     for column, metrics in columns.items():
         cells = [f"{metrics[name]:.{digits}f}" if name in metrics else "" for name, _, digits in ROWS]
-        lines.append(f"| {COLUMNS.get(column, column)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append([COLUMNS.get(column, column), *cells])
+    return markdown_table(["test split", *(label for _, label, _ in ROWS)], rows)
 
 
-def read_or_build(folder: Path, *, quick: bool) -> StickTable:
-    """The data set of the shipped table, made on the first call; of its first 600 materials if `quick`."""
-    plan = BuildPlan(source=str(TABLE), limit=600, shard_rows=300) if quick else BuildPlan(source=str(TABLE))
-    build_dataset(plan, folder, workers=2, progress=not quick)
-    return read_dataset(folder)
-
-
-def write_pages(columns: dict[str, dict[str, float]], table: StickTable) -> None:
-    """The results page, and the table between the marks of README and model card."""
-    about = load_checkpoint().about
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    head = f"# The shipped checkpoint\n\n{provenance_to_line(about['measured'])}\n\n"
-    head += f"Recipe `{about['recipe']['name']}`, {about['parameters']:,} parameters, {len(table.rows('test')):,} test "
-    head += "materials, split by reduced formula. Made by `benchmarks/quality/shipped_checkpoint.py`.\n\n"
-    RESULTS.write_text(head + to_table(columns) + "\n", encoding="utf-8")
+def fill_tables(columns: dict[str, dict[str, float]]) -> None:
+    """Write the tables between the marks of README and model card."""
     for page, rows in PAGES.items():
         shown = to_table({name: columns[name] for name in rows or columns})
         text = page.read_text(encoding="utf-8")
@@ -208,35 +192,41 @@ def write_pages(columns: dict[str, dict[str, float]], table: StickTable) -> None
 
 
 def main() -> None:
-    """Measure, compare, print, and write the pages unless in a hurry."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", type=Path, default=REPOSITORY / "build" / "materials_project")
+    """Ship a model if asked to, measure, print, and write the pages unless --quick is given."""
+    parser = argument_parser(__doc__, dataset=True)
     parser.add_argument("--ship", type=Path, metavar="RUN", help="run folder whose model becomes the shipped one")
     parser.add_argument("--baseline", type=named_run, metavar="NAME=RUN", action="append", default=[])
-    parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    if arguments.quick:
-        with tempfile.TemporaryDirectory() as scratch:
-            table = read_or_build(Path(scratch) / "dataset", quick=True)
-    else:
-        table = read_or_build(arguments.dataset, quick=False)
+    with standard_dataset(arguments) as folder:
+        table = read_dataset(folder)
     compared = baselines(table, dict(arguments.baseline), kept_baselines(table))
     if arguments.ship:
-        # Halved weights are what ships, so they are what is measured.
+        # Shipped first, so that the rounded weights are measured.
         ship(
             load_checkpoint(arguments.ship / "model"),
             {"model": {}, "model_distorted": {}},
             compared,
             digest=table.digest,
         )
-    measured = measure_all(load_checkpoint(), table)
+    checkpoint = load_checkpoint()
+    measured = measure_all(checkpoint, table)
     columns = {**measured, **compared}
-    print(to_table(columns))
     if not arguments.quick:
         ship(load_checkpoint(), measured, compared, digest=table.digest)
-        write_pages(columns, table)
-    print(json.dumps(columns))
+        fill_tables(columns)
+    about = checkpoint.about
+    finish(
+        __file__,
+        to_table(columns),
+        columns,
+        quick=arguments.quick,
+        title="The shipped checkpoint",
+        introduction=f"Recipe `{about['recipe']['name']}`, {about['parameters']:,} parameters, "
+        f"{len(table.rows('test')):,} test materials, split by reduced formula.",
+        data_digest=table.digest,
+        seed=about["seed"],
+    )
 
 
 def named_run(text: str) -> tuple[str, Path]:

@@ -46,7 +46,7 @@ SYSTEM_WEIGHTS = Weights(steepness=29.8, threshold=0.831, distance=2.85, in_set=
 GROUP_WEIGHTS = Weights(steepness=57.0, threshold=0.861, distance=1.52, in_set=0.039)
 """Of the crystal system, and of the space group within it, for the shipped model and candidates of given elements.
 
-Source: benchmarks/studies/known_weights.py on simulated patterns, half of whose phases are in the table
+Source: benchmarks/studies/combination_weights.py on simulated patterns, half of whose phases are in the table
 (docs/results/known_materials.md). To weigh the model's logarithm, too, or to bound what a material can say, made new
 patterns no likelier.
 """
