@@ -290,13 +290,14 @@ def to_page(figures: dict[str, float | None], others: Mapping[str, Mapping[str, 
             [[label, f"{first:.0%}", f"{second:.0%}"] for label, first, second in rows],
         ),
         (
-            f"Of the {ANSWERED:.0%} most certain predictions of the model, {figures['top1_at_70_percent_answered']:.0%} "
-            f"are correct. Its calibration error is {figures['calibration_error']:.2f}; perfectly calibrated "
-            f"probabilities would give {figures['calibration_error_by_chance']:.2f} on average for so few patterns, and "
-            f"more than {figures['calibration_error_by_chance_at_most']:.2f} in one of twenty such sets. A prediction "
-            f"takes {figures['milliseconds_per_pattern']:.0f} ms. Combined with reference materials, "
-            f"{figures['with_known_top1_at_70_percent_answered']:.0%} of the {ANSWERED:.0%} most certain predictions are "
-            f"correct, and the calibration error is {figures['with_known_calibration_error']:.2f}."
+            f"Of the {ANSWERED:.0%} most certain predictions of the model, "
+            f"{figures['top1_at_70_percent_answered']:.0%} are correct. Its calibration error is "
+            f"{figures['calibration_error']:.2f}; perfectly calibrated probabilities would give "
+            f"{figures['calibration_error_by_chance']:.2f} on average for so few patterns, and more than "
+            f"{figures['calibration_error_by_chance_at_most']:.2f} in one of twenty such sets. A prediction takes "
+            f"{figures['milliseconds_per_pattern']:.0f} ms. Combined with reference materials, "
+            f"{figures['with_known_top1_at_70_percent_answered']:.0%} of the {ANSWERED:.0%} most certain predictions "
+            f"are correct, and the calibration error is {figures['with_known_calibration_error']:.2f}."
         ),
         markdown_table(
             ["search-match, elements given", "top-1 accuracy", "top-5 accuracy"],
