@@ -1,4 +1,4 @@
-"""A session in one file: what was chosen, and the dropped files as they came; written here, and read back with care."""
+"""Session files: settings and loaded files in one archive, written here and validated when read."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ logger = logging.getLogger(__name__)
 
 ENDING = ".xxact"
 FORMAT, VERSION = "XxaCT session", 1
-"""Whoever changes what a choice means takes the next version: a file of a later one is refused."""
+"""Version of the format; increase it when the meaning of a setting changes. Files of later versions are refused."""
 
 LARGEST_CONTENT = LARGEST_FILE - 4 * 2**20
-"""Bytes of dropped files that a session file takes, so that it can be dropped itself; the rest is for choices."""
+"""Largest total size of the loaded files [bytes], so that the session file itself can be uploaded."""
 
 MOST_FILES = 2000
 _CHOICES = "session.json"
 _KEY = re.compile(r"[a-z]{0,8}-?[0-9a-f]{16}(-[0-9]{1,9})?")
 _LONGEST_TEXT = 1000
 _NOT_SAVED = frozenset({"name", "dark", "dismissed"})
-"""Of the visit and not of the work."""
+"""Settings of the visit, which are not saved."""
 
 
 class SessionFileError(InputError):
@@ -71,8 +71,8 @@ def session_to_file(session: Session, store: Store) -> bytes:
     dropped = [*store.samples.values(), *store.references.values()]
     size = sum(len(file.content) for file in dropped)
     if size > LARGEST_CONTENT:
-        msg = f"the files of this session are {size / 2**20:.0f} MB together, and a session file takes up to "
-        msg += f"{LARGEST_CONTENT // 2**20} MB: remove some patterns, and save again"
+        msg = f"the files of this session have {size / 2**20:.0f} MB in total, a session file holds at most "
+        msg += f"{LARGEST_CONTENT // 2**20} MB: remove some patterns and save again"
         raise SessionFileError(msg, code="E_SESSION")
     members = {f"files/{number:04}": file for number, file in enumerate(dropped)}
     choices = json.loads(session.to_json())
@@ -118,12 +118,12 @@ def file_to_saved(content: bytes, *, name: str) -> SavedSession:
     except SessionFileError:
         raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _damaged(name, "its list of choices cannot be read") from error
+        raise _damaged(name, "its settings cannot be read") from error
     keys = {file.key for file in saved}
     if len(saved) > MOST_FILES:
         raise _damaged(name, f"it holds more than {MOST_FILES} files")
     if len(keys) != len(saved) or not all(map(_KEY.fullmatch, keys)):
-        raise _damaged(name, "its files are not told apart")
+        raise _damaged(name, "the keys of its files are missing or not unique")
     known = set(Session.param) - _NOT_SAVED
     unknown = tuple(safe_text(key, limit=40) for key in choices if key not in known)
     choices = {key: value for key, value in choices.items() if key in known}
@@ -135,11 +135,11 @@ def file_to_saved(content: bytes, *, name: str) -> SavedSession:
 
 def _check_version(told: Any, *, name: str) -> None:  # noqa: ANN401 - whatever JSON holds
     if not isinstance(told, dict) or told.get("format") != FORMAT:
-        raise _damaged(name, "it does not say that it is a session")
+        raise _damaged(name, "it is not a session of XxaCT")
     version = told.get("version")
     if type(version) is not int or version > VERSION:
-        msg = f"{name}: this session was saved by a newer XxaCT (its format is {shorten(version)}, and this one reads "
-        msg += f"up to {VERSION}): update XxaCT to open it. Nothing was changed."
+        msg = f"{name}: this session was saved by a newer version of XxaCT (format {shorten(version)}, supported up to "
+        msg += f"{VERSION}): update XxaCT to open it. Nothing was changed."
         raise SessionFileError(msg, code="E_SESSION")
 
 
@@ -168,10 +168,10 @@ def restore_session(saved: SavedSession, session: Session, store: Store, *, name
     except Exception as error:
         logger.exception("the screens could not show a restored session")
         session.param.update(**before)
-        raise _damaged(safe_text(name), "its choices do not fit together") from error
+        raise _damaged(safe_text(name), "its settings are inconsistent") from error
     if saved.unknown:
         left_out = ", ".join(saved.unknown[:10])
-        store.add_problem(f"{safe_text(name)}: choices that this version does not have were left out: {left_out}")
+        store.add_problem(f"{safe_text(name)}: settings unknown to this version were ignored: {left_out}")
 
 
 def _rename(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - whatever JSON holds
@@ -214,14 +214,14 @@ def _check_choices(choices: dict[str, Any], *, name: str) -> None:
             is_right = _HELD.get(choice, _is_text_or_number)
             value = getattr(checked, choice)
             if isinstance(value, dict) and not all(map(is_right, value.values())):
-                raise _damaged(name, f"its {choice} hold what they cannot")
+                raise _damaged(name, f"the setting {choice} has an invalid entry")
         steps_to_pipeline(checked.steps)
     except SessionFileError:
         raise
     except (ProcessingError, ValueError, TypeError) as error:
-        raise _damaged(name, "one of its choices has a value that it cannot have") from error
+        raise _damaged(name, "one of its settings has an invalid value") from error
 
 
 def _damaged(name: str, reason: str) -> SessionFileError:
-    msg = f"{name}: this session file cannot be restored, {reason}. Nothing was changed."
+    msg = f"{name}: this session cannot be restored: {reason}. Nothing was changed."
     return SessionFileError(msg, code="E_SESSION")

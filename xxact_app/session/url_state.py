@@ -57,7 +57,7 @@ def query_to_session(
     if not refused:
         return ""
     more = f" and {len(refused) - _MOST_TOLD} more" if len(refused) > _MOST_TOLD else ""
-    return f"The address asks for what is not known here, which was left out: {'; '.join(refused[:_MOST_TOLD])}{more}."
+    return f"Unknown settings in the address were ignored: {'; '.join(refused[:_MOST_TOLD])}{more}."
 
 
 def _choices(parameter: param.Parameter, offered: Callable[[], Iterable[str]] | None) -> dict[str, object]:

@@ -1,6 +1,11 @@
-"""Numbers as text."""
+"""Numbers, durations and formulas as text."""
 
 from __future__ import annotations
+
+from functools import lru_cache
+
+from xxact_core.compositions.formula_format import format_formula
+from xxact_core.errors import FormulaError
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 """Seconds."""
@@ -20,3 +25,24 @@ def duration(seconds: float) -> str:
     if seconds < 2 * _DAY:
         return f"{int(seconds // _HOUR)} h {int(seconds % _HOUR // _MINUTE)} min"
     return f"{seconds / _DAY:,.0f} days"
+
+
+@lru_cache(maxsize=100_000)
+def display_formula(formula: str) -> str:
+    """A formula as chemists write it, with subscripts: `TiO₂`; text that is no formula is returned unchanged.
+
+    The result is not escaped, since the text may be any.
+    """
+    try:
+        return format_formula(formula, subscripts=True)
+    except FormulaError:
+        return formula
+
+
+@lru_cache(maxsize=100_000)
+def plain_formula(formula: str) -> str:
+    """A formula as chemists write it, for files: `TiO2`; text that is no formula is returned unchanged."""
+    try:
+        return format_formula(formula)
+    except FormulaError:
+        return formula

@@ -213,7 +213,7 @@ def test_the_keyboard_the_address_and_a_saved_session_work_together(
     assert page.evaluate("history.length") == before
 
     page.goto(page.url.replace("screen=prediction", "scale=log&arrangement=sideways"), timeout=PATIENCE)
-    visit.shows("The address asks for what is not known here, which was left out: arrangement=sideways")
+    visit.shows("Unknown settings in the address were ignored: arrangement=sideways")
     assert page.url.endswith("/app?scale=log")
     visit.drop(tmp_path / "session.xxact")
     page.wait_for_url("**/app?axis=q", timeout=PATIENCE)

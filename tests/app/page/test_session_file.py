@@ -159,7 +159,7 @@ def test_choices_that_the_screens_cannot_show_are_taken_back() -> None:
         assert event.new != "d"
 
     session.param.watch(draw, "axis")
-    with pytest.raises(SessionFileError, match="do not fit together"):
+    with pytest.raises(SessionFileError, match="settings are inconsistent"):
         list(restore_session(file_to_saved(file, name="mine.xxact"), session, store, name="mine.xxact"))
     assert session.to_json() == before
     assert [sample.name for sample in store.samples.values()] == ["here.xy"]

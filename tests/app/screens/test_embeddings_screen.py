@@ -114,6 +114,8 @@ def test_materials_are_found_without_drawing_around_them(tmp_path: Path) -> None
     )
     view.selection.find.value = "Monoclinic"
     assert "30 materials selected: 30 monoclinic" in view.selection.summary.object
+    view.selection.find.value = "ClNa"
+    assert len(view.session.map_selected) == 210
     view.selection.find.value = "no such thing"
     assert view.session.map_selected == []
     view.selection.find.value = ""

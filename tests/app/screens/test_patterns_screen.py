@@ -104,7 +104,7 @@ def test_lines_of_a_dropped_structure_stand_under_its_peak() -> None:
     (problem,) = view.store.problems
     assert problem.text.startswith("broken.cif: not a readable CIF structure")
     assert view.references.table.value["name"].tolist() == ["NaCl‹b›.cif"]
-    assert view.references.table.value["formula"].tolist() == ["ClNa"]
+    assert view.references.table.value["formula"].tolist() == ["NaCl"]
     assert view.references.table.value["space_group"].tolist() == ["Fm-3m (225)"]
     lines = view.sticks.lines.data
     assert lines["hkl"][:2] == ["1 1 1", "2 0 0"]

@@ -56,8 +56,8 @@ def test_nothing_of_the_files_is_in_the_address() -> None:
 def test_what_an_address_may_not_ask_for_is_left_out_and_told_once(query: str) -> None:
     session = Session()
     told = query_to_session({**arguments(query), "stage": [b"gridded"]}, session, offered=OFFERED)
-    assert told.startswith("The address asks for what is not known here")
-    assert told.count("which was left out") == 1
+    assert told.startswith("Unknown settings in the address were ignored")
+    assert told.count("ignored") == 1
     assert "<" not in told
     assert len(told) < 200
     assert session.stage == "gridded"

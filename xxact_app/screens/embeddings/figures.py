@@ -30,6 +30,9 @@ MOST_POINTS = 200_000
 MOST_NAMED = 60_000
 """Number of materials above which their names are not sent to the browser for tooltips."""
 
+MOST_FORMATTED = 20_000
+"""Number of materials above which tooltips show formulas as the dataset stores them: formatting takes 0.1 ms each."""
+
 MOST_MARKED = 5000
 """Largest number of selected materials marked with a ring on an image."""
 

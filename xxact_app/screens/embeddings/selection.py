@@ -11,6 +11,7 @@ from xxact_app.plots.patterns import Curve, draw_patterns, pattern_figure, recol
 from xxact_app.screens.embeddings import text as words
 from xxact_app.screens.embeddings.store import EmbeddingMap, EmbeddingStore
 from xxact_app.session.session import Session
+from xxact_app.ui.formatting import display_formula
 from xxact_app.ui.safe_text import safe_text
 from xxact_app.ui.theme import TEXT_CSS, palette
 from xxact_core.errors import InputError
@@ -78,7 +79,10 @@ class SelectionPanel:
             for colour, number in zip(colours, numbers, strict=False):
                 pattern = self.embeddings.pattern(self._map, number)
                 if pattern is not None:
-                    name = safe_text(f"{self._map.embedded.formula[number]} {self._map.embedded.id[number]}", limit=40)
+                    name = safe_text(
+                        f"{display_formula(self._map.embedded.formula[number])} {self._map.embedded.id[number]}",
+                        limit=40,
+                    )
                     angles = pattern.grid.two_theta
                     unknown = np.full(angles.shape, np.nan)
                     curves.append(Curve(name, colour, angles, angles, unknown, pattern.intensity.astype(float)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,8 +11,10 @@ import pandas as pd
 from xxact_app.plots.export import columns_to_csv, columns_to_netcdf, figure_to_bytes, new_figure
 from xxact_app.screens.embeddings.figures import UNKNOWN, Colouring
 from xxact_app.screens.embeddings.store import EmbeddingMap
-from xxact_app.ui.formatting import percent
+from xxact_app.ui.formatting import display_formula, percent, plain_formula
 from xxact_app.ui.safe_text import safe_text
+from xxact_core.compositions.formula import parse_formula, reduced_amounts
+from xxact_core.errors import FormulaError
 from xxact_core.quantities import CRYSTAL_SYSTEMS, TARGETS
 
 PART_LABELS = {"Fused": "fused", "XRD encoder": "pattern", "Composition encoder": "composition"}
@@ -20,6 +23,7 @@ TEXT_COLUMNS = ("Material", "Formula", *(TARGETS[name].label for name in ("cryst
 """Columns of `selection_rows` that are always shown as text."""
 
 _MOST_IN_PICTURE = 200_000
+_ELEMENT = re.compile(r"([A-Z][a-z]?)([0-9.]*)")
 
 
 def colour_choices(shown: EmbeddingMap) -> dict[str, str]:
@@ -70,7 +74,7 @@ def selection_rows(shown: EmbeddingMap, numbers: Sequence[int]) -> pd.DataFrame:
     """The selected materials as a table with their labels."""
     chosen = np.asarray(numbers, dtype=np.int64)
     columns: dict[str, object] = {"Material": [safe_text(name) for name in shown.embedded.id[chosen]]}
-    columns["Formula"] = [safe_text(formula) for formula in shown.embedded.formula[chosen]]
+    columns["Formula"] = [safe_text(display_formula(formula)) for formula in shown.embedded.formula[chosen]]
     for name in (*_LISTED, *(name for name in shown.quantities if name not in TARGETS)):
         if name in shown.embedded.targets:
             quantity, values = shown.quantities[name], shown.embedded.targets[name][chosen]
@@ -82,15 +86,28 @@ def selection_rows(shown: EmbeddingMap, numbers: Sequence[int]) -> pd.DataFrame:
 
 
 def find_materials(shown: EmbeddingMap, text: str) -> list[int]:
-    """Indices of the materials with this crystal system, or whose formula or ID contains the text."""
+    """Indices of the materials with this crystal system or formula, or whose formula or ID contains the text."""
     wanted = text.strip().casefold()
     systems = shown.embedded.targets.get("crystal_system")
     if not wanted:
         return []
     if wanted in CRYSTAL_SYSTEMS and systems is not None:
         return np.flatnonzero(systems == CRYSTAL_SYSTEMS.index(wanted)).tolist()
-    names = zip(shown.embedded.formula, shown.embedded.id, strict=True)
-    return [n for n, (formula, name) in enumerate(names) if wanted in formula.casefold() or wanted in name.casefold()]
+    try:
+        amounts = reduced_amounts(parse_formula(text.strip()))
+    except FormulaError:
+        amounts = {}
+    names = zip(shown.embedded.formula.tolist(), shown.embedded.id.tolist(), strict=True)
+    return [
+        index
+        for index, (formula, name) in enumerate(names)
+        if wanted in formula.casefold() or wanted in name.casefold() or (amounts and _amounts(formula) == amounts)
+    ]
+
+
+def _amounts(formula: str) -> dict[str, str]:
+    """Amount of each element of a reduced formula without brackets, in any order: faster than `parse_formula`."""
+    return {symbol: amount or "1" for symbol, amount in _ELEMENT.findall(formula)}
 
 
 def selection_summary(shown: EmbeddingMap, numbers: Sequence[int]) -> str:
@@ -111,7 +128,8 @@ def to_columns(shown: EmbeddingMap, numbers: Sequence[int]) -> dict[str, np.ndar
     """The selected materials, or all where none is selected, with labels and coordinates on the maps."""
     chosen = np.asarray(numbers, dtype=np.int64) if len(numbers) else np.arange(len(shown.embedded))
     embedded = shown.embedded
-    columns = {"id": embedded.id[chosen], "formula": embedded.formula[chosen]}
+    formulas = [plain_formula(formula) for formula in embedded.formula[chosen].tolist()]
+    columns = {"id": embedded.id[chosen], "formula": np.array(formulas, dtype=str)}
     for name, values in embedded.targets.items():
         classes = shown.quantities[name].classes
         columns[name] = np.array(_class_names(values[chosen], classes)) if classes else values[chosen]

@@ -12,6 +12,7 @@ from xxact_app.jobs.task_panel import TaskPanel
 from xxact_app.plots.rasterise import outline_to_points
 from xxact_app.screens.embeddings import text as words
 from xxact_app.screens.embeddings.figures import (
+    MOST_FORMATTED,
     MOST_NAMED,
     MOST_POINTS,
     Colouring,
@@ -27,6 +28,7 @@ from xxact_app.screens.embeddings.selection import SelectionPanel
 from xxact_app.screens.embeddings.store import MOST_MODELS, EmbeddingMap, EmbeddingStore, MissingMap, ModelMap
 from xxact_app.session.session import Session
 from xxact_app.ui.downloads import PythonCode, download_row
+from xxact_app.ui.formatting import display_formula
 from xxact_app.ui.safe_text import plain_markdown, safe_text
 from xxact_app.ui.theme import ALERT_STYLE, CHOICE_CSS, TEXT_CSS, grid_css, palette
 
@@ -284,7 +286,10 @@ def _names(shown: EmbeddingMap) -> list[str]:
     embedded = shown.embedded
     if len(embedded) > MOST_NAMED:
         return [""] * len(embedded) if len(embedded) <= MOST_POINTS else []
-    return [safe_text(f"{formula} ({name})") for formula, name in zip(embedded.formula, embedded.id, strict=True)]
+    formulas = embedded.formula.tolist()
+    if len(embedded) <= MOST_FORMATTED:
+        formulas = [display_formula(formula) for formula in formulas]
+    return [safe_text(f"{formula} ({name})") for formula, name in zip(formulas, embedded.id, strict=True)]
 
 
 def _heading(text: str) -> pn.pane.HTML:

@@ -10,6 +10,7 @@ from panel.models.tabulator import CellClickEvent
 from xxact_app.samples.store import Store
 from xxact_app.screens.patterns.sample_list import DRAWN
 from xxact_app.session.session import Session
+from xxact_app.ui.formatting import display_formula
 from xxact_app.ui.safe_text import safe_text
 from xxact_app.ui.space_groups import space_group_name
 from xxact_app.ui.theme import TEXT_CSS, palette
@@ -52,7 +53,7 @@ class ReferenceList:
         rows = [
             [
                 key not in self.session.hidden_references, colours[key], reference.name,
-                safe_text(reference.lines.formula), space_group_name(str(reference.lines.space_group)),
+                safe_text(display_formula(reference.lines.formula)), space_group_name(str(reference.lines.space_group)),
                 reference.lines.d.size,
             ]
             for key, reference in self.store.references.items()

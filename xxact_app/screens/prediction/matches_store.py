@@ -16,7 +16,7 @@ from xxact_app.library.workspace import Workspace, open_workspace, own_folders
 from xxact_app.samples.results import Answer
 from xxact_app.samples.store import Store
 from xxact_app.session.session import Session
-from xxact_app.ui.formatting import percent
+from xxact_app.ui.formatting import display_formula, percent
 from xxact_app.ui.safe_text import safe_text
 from xxact_core.compositions.partial import possible_symbols
 from xxact_core.dataset.store import MANIFEST
@@ -172,7 +172,8 @@ def parse_matches(result: dict[str, Any]) -> Matches:
     mixture = result["mixture"] or {"sentence": "", "likely": False}
     return Matches(
         neighbours=tuple(
-            replace(one, formula=safe_text(one.formula, limit=60), id=safe_text(one.id, limit=60)) for one in neighbours
+            replace(one, formula=safe_text(display_formula(one.formula), limit=60), id=safe_text(one.id, limit=60))
+            for one in neighbours
         ),
         unescaped=neighbours,
         candidates=result["candidates"],
