@@ -22,12 +22,12 @@ def run_job(job: Job) -> tuple[State, str]:
     except (InputError, FloatingPointError) as error:
         return "failed", str(error)
     except MemoryError:
-        return "failed", "there is not enough memory: choose a smaller micro_batch_size or data set"
+        return "failed", "out of memory: reduce micro_batch_size or use a smaller dataset"
     except Exception as error:  # noqa: BLE001 - whatever it is, it is recorded in words; the log has all of it
         traceback.print_exc()
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            return "failed", "the disk is full; free some space and resume"
-        return "failed", f"a fault in the program ({type(error).__name__}: {error})"
+            return "failed", "the disk is full: free some space, then resume"
+        return "failed", f"an error in XxaCT ({type(error).__name__}: {error})"
     stopped = job.kind == "train" and not (Path(job.output) / "model").is_dir()
     return ("cancelled" if stopped else "finished"), ""
 

@@ -1,4 +1,4 @@
-"""Jobs: builds and trainings in processes of their own, which outlive browser and server; a folder each tells of them.
+"""Jobs: dataset builds and trainings in processes that outlive browser and server, each recorded in its own folder.
 
 `job.json` is the only record. It is replaced as a whole, and only by who holds the job's lock, so that two sessions or
 two servers on one workspace never both start, stop or remove a job.
@@ -47,8 +47,12 @@ class Jobs:
 
     # ---------------------------------------------------------------------------------------------------- what is there
     def list(self) -> list[Job]:
-        """All jobs, the newest first; what is recorded of a process that is gone is put right."""
-        jobs = [self._true(job) for path in self.folder.glob(f"*/{RECORD}") if (job := read_job(path)) is not None]
+        """All jobs, newest first; records of processes that have died are corrected."""
+        jobs = [
+            self._with_actual_state(job)
+            for path in self.folder.glob(f"*/{RECORD}")
+            if (job := read_job(path)) is not None
+        ]
         return sorted(jobs, key=lambda job: (-job.made, job.key))
 
     def get(self, key: str) -> Job:
@@ -59,12 +63,12 @@ class Jobs:
         """
         job = read_job(self.folder / key / RECORD) if key and Path(key).name == key else None
         if job is None:
-            msg = "this job is not there any more: it was removed, perhaps in another window"
+            msg = "this job no longer exists; it may have been deleted in another window"
             raise JobError(msg, code="E_JOB")
-        return self._true(job)
+        return self._with_actual_state(job)
 
     def log_tail(self, key: str) -> str:
-        """The end of what a job has printed."""
+        """The end of the log of a job."""
         try:
             with (self.folder / key / LOG).open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
@@ -94,7 +98,7 @@ class Jobs:
             return self._launch(job)
 
     def resume(self, key: str) -> Job:
-        """Start the process of a job again, which goes on where it stopped.
+        """Restart the process of a job, which continues from its last snapshot.
 
         Raises:
             JobError: it is under way, finished or gone.
@@ -102,12 +106,12 @@ class Jobs:
         with self._locked(key):
             job = self.get(key)
             if job.active or job.state == "finished":
-                msg = f"{job.name} is {job.state} already, perhaps by another window: there is nothing to resume"
+                msg = f"{job.name} is already {job.state} and cannot be resumed"
                 raise JobError(msg, code="E_JOB")
             return self._launch(job)
 
     def cancel(self, key: str) -> None:
-        """Ask the process of a job to end; it is killed where it has not done so after the grace.
+        """Ask the process of a job to end, and kill it after the grace period.
 
         Raises:
             JobError: it has ended, is being stopped already, or is gone.
@@ -115,14 +119,14 @@ class Jobs:
         with self._locked(key):
             job = self.get(key)
             if not job.active or job.state == "stopping":
-                what = "is being stopped already" if job.active else f"has ended already: it is {job.state}"
+                what = "is already being stopped" if job.active else f"has already ended ({job.state})"
                 msg = f"{job.name} {what}"
                 raise JobError(msg, code="E_JOB")
             write_job(self.folder, job := replace(job, state="stopping"))
         self._end_in_background(job)
 
     def remove(self, key: str) -> None:
-        """Delete a job that has ended, with its run folder or data set.
+        """Delete a job that has ended, with its run folder or dataset.
 
         Raises:
             JobError: it is under way or gone.
@@ -130,7 +134,7 @@ class Jobs:
         with self._locked(key):
             job = self.get(key)
             if job.active:
-                msg = f"{job.name} is {job.state}: stop it before it is deleted"
+                msg = f"{job.name} is {job.state}: stop it before deleting it"
                 raise JobError(msg, code="E_JOB")
             output = Path(job.output)
             if output.is_dir() and not output.is_symlink():
@@ -140,7 +144,7 @@ class Jobs:
 
     # -------------------------------------------------------------------------------------- what the job's process does
     def take_over(self, key: str) -> Job | None:
-        """Called by a job's process: its job, now running; None where another process has it or it was stopped."""
+        """Called by the process of a job: the job, now running; None where it was stopped or is taken already."""
         with self._locked(key):
             job = read_job(self.folder / key / RECORD)
             if job is None or job.pid != os.getpid() or job.state != "starting":
@@ -149,7 +153,7 @@ class Jobs:
             return job
 
     def end(self, key: str, state: State, *, reason: str = "") -> None:
-        """Called by a job's process: how it ended."""
+        """Called by the process of a job: record how it ended."""
         with self._locked(key):
             job = read_job(self.folder / key / RECORD)
             if job is not None and job.pid == os.getpid():
@@ -157,7 +161,7 @@ class Jobs:
 
     # -------------------------------------------------------------------------------------------------------------- how
     def _launch(self, job: Job) -> Job:
-        """Start the process; who calls holds the lock until its number is recorded, so that no process goes unknown."""
+        """Start the process; the caller holds the lock until the process number is recorded."""
         folder = self.folder / job.key
         job = replace(job, state="starting", pid=None, started=None, reason="")
         write_job(self.folder, job)
@@ -172,8 +176,8 @@ class Jobs:
         write_job(self.folder, job := replace(job, pid=identity.pid, started=identity.started))
         return job
 
-    def _true(self, job: Job) -> Job:
-        """The job as it really is: one whose process is gone without a word was interrupted, or has been stopped."""
+    def _with_actual_state(self, job: Job) -> Job:
+        """The job with its actual state: without a process, an active job was interrupted or stopped."""
         if not job.active or job.has_process:
             if job.state == "stopping" and job.key not in self._ending:
                 self._end_in_background(job)  # who stopped it may have died in the meantime
@@ -186,7 +190,7 @@ class Jobs:
             return job
 
     def _settled(self, job: Job) -> Job:
-        """Record the end of a job whose process is gone; who calls holds its lock."""
+        """Record the end of a job whose process has ended; the caller holds its lock."""
         job = read_job(self.folder / job.key / RECORD) or job
         if not job.active or job.has_process:
             return job
@@ -194,9 +198,9 @@ class Jobs:
             job = replace(job, state="cancelled")
         else:
             lines = self.log_tail(job.key).splitlines()
-            reason = "its process is gone: it was killed, ran out of memory, or the machine was restarted"
-            said = f" (its last words: {shorten(lines[-1])})" if lines else ""
-            job = replace(job, state="interrupted", reason=reason + said)
+            reason = "the process ended unexpectedly: it was killed, ran out of memory, or the machine was restarted"
+            output = f" (last output: {shorten(lines[-1])})" if lines else ""
+            job = replace(job, state="interrupted", reason=reason + output)
         write_job(self.folder, job)
         return job
 
@@ -213,22 +217,22 @@ class Jobs:
 
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:
-        """Hold the lock of a job; a process that dies lets go of it."""
+        """Hold the lock of a job, which is released when the process ends."""
         path = self.folder / f"{key}.lock"
         try:
             lock = FileLock(path, timeout=_PATIENCE, is_singleton=True)  # so that a thread may take it twice
             lock.acquire()
         except Timeout as error:
-            msg = "somebody else is at this job right now: try again"
+            msg = "another process is changing this job: try again"
             raise JobError(msg, code="E_JOB") from error
         except (NotImplementedError, OSError) as error:
-            msg = f"the jobs in {self.folder} cannot be locked ({shorten(error)}): the disk may be full, read-only or "
-            msg += "without locks; choose another workspace"
+            msg = f"the jobs in {self.folder} cannot be locked ({shorten(error)}): the disk may be full or "
+            msg += "read-only, or not support locks; use another workspace"
             raise JobError(msg, code="E_JOB") from error
         try:
             yield
         except OSError as error:
-            msg = f"the job cannot be written ({shorten(error)}): is the disk full?"
+            msg = f"the job cannot be written ({shorten(error)}); the disk may be full"
             raise JobError(msg, code="E_JOB") from error
         finally:
             lock.release()

@@ -159,10 +159,10 @@ class BackgroundTask:
         except TaskError as error:
             self.reason = str(error)
         except OSError as error:
-            self.reason = safe_message(f"It cannot be made: {error}")
+            self.reason = safe_message(f"The task failed: {error}")
         except Exception:
             logger.exception("a background task failed")
-            self.reason = "This failed because of an error in the app; see the server log."
+            self.reason = "The task failed because of an error in the app; see the server log."
         with self._changing:
             if self.cancelled:
                 state, self.reason = "cancelled", self._stopped_at()
@@ -173,7 +173,7 @@ class BackgroundTask:
         unit = self.steps[self._number].unit
         if unit:
             return f"Stopped after {done} of {total} {unit}."
-        return "Stopped. What was finished is kept, and the same button goes on from there."
+        return "Stopped. Finished parts are kept; start again to continue."
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

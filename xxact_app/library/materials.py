@@ -35,9 +35,9 @@ class Materials:
 
 def list_materials(workspace: Workspace, model: ModelFolder) -> list[Materials]:
     """What this model can be looked at with; the sample of the shipped materials first, whether it is made or not."""
-    found = [Materials("", f"{SAMPLE_SIZE:,} materials that ship", dataset=workspace.datasets / SAMPLE)]
+    found = [Materials("", f"{SAMPLE_SIZE:,} reference materials", dataset=workspace.datasets / SAMPLE)]
     found += [
-        Materials(f"data {folder.name}", f"Data set {safe_text(folder.name, limit=60)}", dataset=folder)
+        Materials(f"data {folder.name}", f"Dataset {safe_text(folder.name, limit=60)}", dataset=folder)
         for folder in own_folders(workspace.datasets)
         if folder.name != SAMPLE and (folder / MANIFEST).is_file() and workspace.holds(folder)
     ]
@@ -90,7 +90,7 @@ def make_embeddings(workspace: Workspace, models: Sequence[ModelFolder], materia
             return ("embed", str(model.folder), str(materials.dataset), str(path()), "--json")
 
         return command_step(
-            f"Embedding with {model.label}", arguments, weight=_PER_MATERIAL_EMBEDDED,
+            f"Computing embeddings with {model.label}", arguments, weight=_PER_MATERIAL_EMBEDDED,
             is_done=lambda: (place := path()) is not None and place.is_file(),
         )  # fmt: skip
 
@@ -121,7 +121,7 @@ def build_steps(materials: Materials) -> list[Step]:
     )  # fmt: skip
     return [
         command_step(
-            "Calculating diffraction patterns", lambda: arguments,
+            "Simulating diffraction patterns", lambda: arguments,
             is_done=(folder / MANIFEST).is_file,
             count=lambda: (SHARD_ROWS * len(list(folder.glob("shard-*.json"))), SAMPLE_SIZE),
             weight=_PER_MATERIAL_BUILT,

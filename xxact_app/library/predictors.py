@@ -28,7 +28,7 @@ def load_predictor(run: str = "") -> Predictor:
     workspace = open_workspace()
     runs = workspace.runs
     if run not in {folder.name for folder in own_folders(runs)} or not workspace.holds(runs / run / "model"):
-        msg = f"there is no run {run!r} in the workspace any more: choose another model on the Training screen"
+        msg = f"the workspace has no run {run!r} (any more): select another model on the Training screen"
         raise WorkspaceError(msg, code="E_WORKSPACE")
     folder = runs / run / "model"
     return _loaded(folder, folder.stat().st_mtime_ns if folder.is_dir() else 0)

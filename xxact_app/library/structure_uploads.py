@@ -45,8 +45,8 @@ def keep_structures(files: Sequence[tuple[str, bytes]], workspace: Workspace) ->
     named = [(_bare_name(name), content) for name, content in files]
     unknown = [name for name, content in named if file_kind(PurePath(name)) is None or not content]
     if unknown or not named:
-        msg = f"{', '.join(map(safe_text, unknown[:3])) or 'nothing'} cannot be taken: empty, or not of "
-        msg += f"a kind that holds structures, which are {KINDS_IN_WORDS}"
+        msg = f"{', '.join(map(safe_text, unknown[:3])) or 'nothing'} cannot be used: expected files of "
+        msg += f"structures that are not empty: {KINDS_IN_WORDS}"
         raise WorkspaceError(msg, code="E_WORKSPACE")
     digests = [f"{name}:{hashlib.sha256(content).hexdigest()}" for name, content in named]
     folder = workspace.uploads / hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()[:32]
@@ -68,7 +68,7 @@ def keep_structures(files: Sequence[tuple[str, bytes]], workspace: Workspace) ->
         part.replace(folder)
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
-        msg = f"the dropped files cannot be kept ({shorten(error)}): is the disk full?"
+        msg = f"the uploaded files cannot be stored ({shorten(error)}); the disk may be full"
         raise WorkspaceError(msg, code="E_WORKSPACE") from error
     return upload
 

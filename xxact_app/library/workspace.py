@@ -65,19 +65,19 @@ class Workspace:
         try:
             path = (self.root / text.strip()).resolve()
         except (OSError, ValueError, RuntimeError) as error:
-            msg = f"{shorten(text)!r} is no path"
+            msg = f"{shorten(text)!r} is not a valid path"
             raise WorkspaceError(msg, code="E_WORKSPACE") from error
         if not text.strip() or not self._is_inside(path):
             folders = ", ".join(str(folder) for folder in self.readable)
             msg = f"{shorten(text)!r} is not in a folder that this server may read: {folders}. "
-            msg += "Who starts it can allow more: xxact app --source FOLDER."
+            msg += "To allow another folder, start the server with xxact app --source FOLDER."
             raise WorkspaceError(msg, code="E_WORKSPACE")
         if not path.exists():
             msg = f"there is no {shorten(text)!r} on this server"
             raise WorkspaceError(msg, code="E_WORKSPACE")
         for link in _links_below(path):
             if not self._is_inside(link.resolve()):
-                msg = f"{shorten(link)} leads out of the folders that this server may read, and is not followed"
+                msg = f"{shorten(link)} is a link that leads out of the folders that this server may read"
                 raise WorkspaceError(msg, code="E_WORKSPACE")
         return path
 
@@ -103,7 +103,7 @@ def open_workspace(root: Path | None = None, *, sources: tuple[Path, ...] | None
         for part in (workspace.datasets, workspace.runs, workspace.jobs, workspace.uploads):
             part.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:
-        msg = f"the workspace {chosen} cannot be written ({shorten(error)}): choose another, xxact app --workspace DIR"
+        msg = f"the workspace {chosen} cannot be written ({shorten(error)}): use another one, xxact app --workspace DIR"
         raise WorkspaceError(msg, code="E_WORKSPACE") from error
     return workspace
 
@@ -116,10 +116,10 @@ def check_name(text: str, *, parent: Path) -> str:
     """
     name = text.strip()
     if not _NAME.fullmatch(name) or name.endswith((".", ".part")):
-        msg = f"the name {shorten(name)!r} cannot be a folder's: use up to 60 letters, digits, dots, - and _"
+        msg = f"the name {shorten(name)!r} cannot be a folder name: use up to 60 letters, digits, dots, - and _"
         raise WorkspaceError(msg, code="E_WORKSPACE")
     if name.casefold() in {path.name.casefold() for path in parent.iterdir()}:
-        msg = f"there is a {name!r} already: choose another name"
+        msg = f"the name {name!r} is already in use: choose another one"
         raise WorkspaceError(msg, code="E_WORKSPACE")
     return name
 

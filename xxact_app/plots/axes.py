@@ -1,4 +1,4 @@
-"""Intensities → heights on a scale, and the axes that say which."""
+"""Intensity scales and axes of plots."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from bokeh.models import ColumnDataSource, CustomJSTickFormatter, Range1d
 from bokeh.plotting import figure
 
 MOST_POINTS = 20_000
-"""Points of one drawn line; longer ones keep the smallest and largest value of each stretch."""
+"""Number of points above which a line is thinned to the minimum and maximum of each interval."""
 
 
 def thin(heights: np.ndarray, *, limit: int = MOST_POINTS) -> np.ndarray:
-    """Indices of at most `limit` points that keep the lowest and the highest of each stretch, in order."""
+    """Indices of at most `limit` points: the minimum and maximum of each interval, in order."""
     if heights.size <= limit:
         return np.arange(heights.size)
     stretches = np.array_split(np.nan_to_num(heights), limit // 2)
@@ -24,7 +24,7 @@ def thin(heights: np.ndarray, *, limit: int = MOST_POINTS) -> np.ndarray:
 
 
 def to_scale(intensity: np.ndarray, *, scale: str) -> np.ndarray:
-    """Heights to draw: the intensity, its square root, or its decimal logarithm (values below 0.01 count as 0.01)."""
+    """The intensity on a scale: linear, square root, or decimal logarithm of at least 0.01."""
     if scale == "root":
         return np.sqrt(np.maximum(intensity, 0))
     if scale == "log":
@@ -33,7 +33,7 @@ def to_scale(intensity: np.ndarray, *, scale: str) -> np.ndarray:
 
 
 def label_intensity(plot: figure, *, scale: str, stacked: str, unit: str) -> None:
-    """Name the vertical axis; `stacked` says how the curves stand on one another, and is empty where they do not."""
+    """Label the vertical axis; `stacked` describes how curves are stacked and is empty where they are not."""
     quantity = f"Intensity ({unit})"
     names = {"linear": quantity, "root": f"{quantity}, √ scale", "log": f"{quantity}, log scale"}
     plot.yaxis.axis_label = f"Intensity ({stacked})" if stacked else names[scale]
@@ -41,14 +41,14 @@ def label_intensity(plot: figure, *, scale: str, stacked: str, unit: str) -> Non
     shorter = "const v = (() => {%s})(); return Math.abs(v) >= 1e5 ? v.toExponential(1) : +v.toPrecision(3) + ''"
     code = shorter % codes[scale]
     if isinstance(plot.yaxis[0].formatter, CustomJSTickFormatter):
-        plot.yaxis[0].formatter.code = code  # a new model would make the document look through all of its models
+        plot.yaxis[0].formatter.code = code  # a new model would make Bokeh traverse the whole document
     else:
         plot.yaxis.formatter = CustomJSTickFormatter(code=code)
     plot.yaxis.major_label_text_alpha = 0.0 if stacked else 1.0
 
 
 def log_floor(intensities: Sequence[np.ndarray], *, relative: bool) -> float:
-    """Lower end of a logarithmic axis: a little under the weakest intensity above 0, at most five decades down."""
+    """Lower end of a logarithmic axis: just below the smallest positive intensity, at most five decades."""
     weakest = []
     for intensity in intensities:
         largest = float(np.nanmax(intensity))
@@ -60,13 +60,13 @@ def log_floor(intensities: Sequence[np.ndarray], *, relative: bool) -> float:
 
 
 def set_range(axis: Range1d, start: float, end: float) -> None:
-    """Show this range, and come back to it on reset; one without width gets the width 1."""
+    """Set a range and its reset range; an empty range is extended to the width 1."""
     end = end if end > start else start + 1
     axis.update(start=start, end=end, reset_start=start, reset_end=end)
 
 
 def send(source: ColumnDataSource, columns: Mapping[str, np.ndarray]) -> None:
-    """Give a source these columns, all of one length; what it has already is not sent to the browser again."""
+    """Set columns of equal length of a data source; unchanged columns are not sent to the browser again."""
     present = source.data
     changed = {
         name: values

@@ -1,4 +1,4 @@
-"""What is shown → files: columns as CSV and as netCDF, drawings as PNG and SVG."""
+"""Export of columns as CSV and netCDF, and of figures as PNG and SVG."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RESOLUTION = 150
 
 
 def columns_to_csv(columns: Mapping[str, np.ndarray]) -> bytes:
-    """Columns of one length as CSV, their names in the first line; what is not known is empty."""
+    """Columns of equal length as CSV with a header line; NaN becomes an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -30,7 +30,7 @@ def columns_to_csv(columns: Mapping[str, np.ndarray]) -> bytes:
 def columns_to_netcdf(
     columns: Mapping[str, np.ndarray], *, dimension: str, units: Mapping[str, str], about: Mapping[str, Any]
 ) -> bytes:
-    """The same as netCDF-4, which is HDF5; columns with a second axis have it under a name of their own."""
+    """Columns as netCDF-4 (HDF5); further axes of a column get dimensions of their own."""
     import xarray as xr  # noqa: PLC0415 - takes half a second, and most visitors export nothing
 
     variables = {}
@@ -45,7 +45,7 @@ def columns_to_netcdf(
 
 
 def new_figure(*, panels: int = 1) -> tuple[Figure, list[Any]]:
-    """An empty drawing with axes side by side, apart from any window."""
+    """An empty Matplotlib figure with `panels` axes side by side."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
 
     drawing = Figure(figsize=(_SIZE[0] * (1.0 + 0.7 * (panels - 1)), _SIZE[1]), layout="constrained")
@@ -53,7 +53,7 @@ def new_figure(*, panels: int = 1) -> tuple[Figure, list[Any]]:
 
 
 def figure_to_bytes(drawing: Figure, kind: Literal["png", "svg"]) -> bytes:
-    """The drawing as a file."""
+    """The figure as the content of a file."""
     file = io.BytesIO()
     drawing.savefig(file, format=kind, dpi=_RESOLUTION, metadata={"Date": None} if kind == "svg" else None)
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""Lines of a figure that come and go: together, and named in its legend and hover."""
+"""Lines of a figure in its legend and tooltip."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from xxact_core.errors import shorten
 
 @contextmanager
 def at_once(plot: figure, *, when: bool) -> Iterator[None]:
-    """Let models come and go together: one by one, Bokeh would go through its whole document for each of them."""
+    """Add or remove several models at once, since Bokeh traverses the whole document after each change."""
     with plot.document.models.freeze() if when and plot.document is not None else nullcontext():
         yield
 
 
-def tell_lines(hover: HoverTool, legend: Legend, lines: Sequence[GlyphRenderer]) -> None:
-    """Let hover and legend tell about these lines, which `name_lines` names."""
+def list_lines(hover: HoverTool, legend: Legend, lines: Sequence[GlyphRenderer]) -> None:
+    """List these lines in tooltip and legend; `name_lines` names them."""
     if len(legend.items) != len(lines):
         hover.renderers = lines
         legend.items = [LegendItem(renderers=[line]) for line in lines]
 
 
 def name_lines(legend: Legend, names: Sequence[str], *, longest: int = 30) -> None:
-    """Name the lines of a legend: cheap, because no model comes or goes."""
+    """Name the lines of a legend, without adding or removing models."""
     for item, name in zip(legend.items, names, strict=True):
         label = value(shorten(name, limit=longest))
         if item.label != label:

@@ -1,4 +1,4 @@
-"""Data → native Bokeh figures: built once, then only their sources and properties change."""
+"""Bokeh figures of patterns and probabilities, built once; then only their data sources and properties change."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from xxact_app.plots.axes import MOST_POINTS, label_intensity, log_floor, send, set_range, thin, to_scale
-from xxact_app.plots.legends import at_once, name_lines, tell_lines
+from xxact_app.plots.legends import at_once, list_lines, name_lines
+from xxact_app.ui.formatting import percent
 
 __all__ = ["MOST_POINTS", "thin", "to_scale"]
 
 MOST_TOOLTIPS = 3
-"""Curves that the hover tells about all at once; of more it tells the one under the mouse."""
+"""Number of curves up to which the tooltip lists all; above, only the one under the mouse."""
 
 MOST_NAMES = 10
-"""Patterns that a legend in the plot has room for; the list and the hover name the others."""
+"""Number of curves up to which the plot has a legend."""
 
 LEFT_BORDER = 84
-"""Room [px] for the vertical axis: the same above and below, so that plots under one another line up."""
+"""Width [px] of the vertical axis, the same in all plots so that they are aligned."""
 
 WATERFALL_STEP = 0.3
-"""Share of a curve's height by which the next one of a waterfall stands higher."""
+"""Vertical offset between the curves of a waterfall plot, as a share of their height."""
 
 _LEAST_SHOWN = 0.01
 _HOVER = [("", "$name"), ("2θ", "@two_theta{0.000}°"), ("d", "@d{0.0000} Å"), ("I", "@intensity{0,0.[00]}")]
@@ -42,21 +43,26 @@ _HOVER = [("", "$name"), ("2θ", "@two_theta{0.000}°"), ("d", "@d{0.0000} Å"),
 
 @dataclass(frozen=True)
 class Curve:
-    """A line to draw: x on the chosen axis, what the hover tells, and the fitted background if it is shown."""
+    """A pattern to draw; arrays of shape (points,) unless stated otherwise."""
 
     name: str
     colour: str
     x: np.ndarray
+    """Positions on the selected axis."""
     two_theta: np.ndarray
+    """Angles [deg], for the tooltip."""
     d: np.ndarray
+    """Lattice spacings [Å], for the tooltip."""
     intensity: np.ndarray
     background: np.ndarray | None = None
+    """Fitted background, if it is shown."""
     hidden: np.ndarray | None = None
+    """Windows that are masked for the model, shape (windows,)."""
 
 
 @dataclass(frozen=True)
 class PatternFigure:
-    """The figure of several patterns, and what of it changes."""
+    """The figure of several patterns and its renderers."""
 
     plot: figure
     lines: list[GlyphRenderer]
@@ -110,18 +116,23 @@ def draw_patterns(
     keep_range: bool,
     ground: str = "",
 ) -> None:
-    """Show these curves and nothing else.
+    """Draw curves in place of the previous ones.
 
-    offset: stack the curves, the first lowest, each scaled to 1; otherwise they share one scale, which is the percent
-        of the maximum of each as soon as there are several.
-    unit: what the intensity of a single pattern is given as.
-    window_edges: the model's windows on the same axis; which of them are hidden from it comes with each curve.
-    keep_range: leave the horizontal range where the user put it.
-    ground: colour of the plot's ground. Where it is given, stacked curves make a waterfall: they stand close, and those
-        in front cover those behind.
+    Args:
+        target: the figure.
+        curves: the patterns.
+        scale: `linear`, `root` or `log`.
+        offset: whether to stack the curves, the first lowest, each scaled to 1. Otherwise they share one scale: the
+            intensity of a single curve, the percentage of each maximum for several.
+        x_label: label of the horizontal axis.
+        unit: unit of the intensity of a single curve.
+        window_edges: edges of the windows of the model on the horizontal axis, shape (windows + 1,); None for none.
+        keep_range: whether to keep the horizontal range that the user selected.
+        ground: background colour of the plot, for a waterfall, in which stacked curves are close together and those in
+            front cover those behind; empty for none.
     """
     with at_once(target.plot, when=len(target.legend.items) != len(curves)):
-        _provide(target, len(curves))
+        _add_renderers(target, len(curves))
     relative, waterfall = len(curves) > 1, bool(offset and ground)
     step = WATERFALL_STEP if waterfall else 1.0
     tops = []
@@ -133,7 +144,9 @@ def draw_patterns(
             for renderer in (line, background, area):
                 renderer.data_source.data = {key: [] for key in renderer.data_source.column_names}
             continue
-        number = len(curves) - 1 - slot if offset else slot  # the highest is named first, and drawn behind the others
+        number = (
+            len(curves) - 1 - slot if offset else slot
+        )  # the topmost is first in the legend and drawn behind the others
         curve = curves[number]
         largest = float(np.nanmax(curve.intensity))
         factor = 100 / largest if relative and largest > 0 else 1.0
@@ -179,14 +192,14 @@ def draw_patterns(
 
 
 def recolour(target: PatternFigure, *, colours: Sequence[str], offset: bool) -> None:
-    """Give the lines of the curves the colours of another theme; offset: whether they are stacked."""
+    """Change the colours of the curves; `offset` says whether they are stacked."""
     ordered = colours[::-1] if offset else colours
     for line, background, colour in zip(target.lines, target.backgrounds, ordered, strict=False):
         line.glyph.line_color = background.glyph.line_color = colour
 
 
 def probability_figure(*, height: int) -> tuple[figure, ColumnDataSource]:
-    """Empty horizontal bars of probabilities, and the source that fills them."""
+    """An empty figure with horizontal bars for probabilities, and its data source."""
     source = ColumnDataSource({"label": [], "probability": [], "text": []})
     plot = figure(
         height=height,
@@ -225,19 +238,19 @@ def draw_probabilities(
     colour: str,
     text_colour: str,
 ) -> None:
-    """Show these probabilities, the first on top."""
+    """Draw probabilities as bars, the first on top."""
     plot.y_range.factors = list(reversed(labels))
     source.data = {
         "label": list(labels),
         "probability": list(probabilities),
-        "text": [f"{probability:.0%}" if probability >= _LEAST_SHOWN else "< 1%" for probability in probabilities],
+        "text": [percent(value) if value >= _LEAST_SHOWN else f"< {percent(_LEAST_SHOWN)}" for value in probabilities],
     }
     plot.select_one({"name": "bars"}).glyph.fill_color = colour
     plot.select_one({"name": "values"}).text_color = text_colour
 
 
-def _provide(target: PatternFigure, number: int) -> None:
-    """Have at least this many lines, each over an area and with its background, and tell about as many."""
+def _add_renderers(target: PatternFigure, number: int) -> None:
+    """Add renderers up to this number of curves, and list as many in tooltip and legend."""
     while len(target.lines) < number:
         area = ColumnDataSource({name: [] for name in ("x", "top", "low")})
         target.areas.append(target.plot.varea("x", "low", "top", source=area, fill_alpha=0.9, visible=False))
@@ -247,13 +260,13 @@ def _provide(target: PatternFigure, number: int) -> None:
         target.backgrounds.append(
             target.plot.line("x", "y", source=fitted, line_width=1.4, line_dash="dashed", line_alpha=0.8)
         )
-    tell_lines(target.hover, target.legend, target.lines[:number])
+    list_lines(target.hover, target.legend, target.lines[:number])
 
 
 def _draw_windows(
     target: PatternFigure, curves: Sequence[Curve], *, edges: np.ndarray | None, offset: bool, top: float, bottom: float
 ) -> None:
-    """Outline the windows, and hatch those hidden from the model: of each curve when stacked, else of all of them."""
+    """Outline the windows and hatch masked ones: per curve where stacked, else those masked in all curves."""
     outlines: list[tuple[float, ...]] = []
     gaps: list[tuple[float, ...]] = []
     hidden = [curve.hidden for curve in curves if curve.hidden is not None]

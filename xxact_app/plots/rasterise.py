@@ -1,4 +1,4 @@
-"""Very many points → an image, and which of them lie in a drawn outline."""
+"""Images of very many points, and selection of points by an outline."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def points_to_image(
 ) -> np.ndarray:
     """Image of points at `places`, shape (points, 2): uint32 RGBA of shape (height, width), the lowest row first.
 
-    A pixel has the mean colour of its points, and is the less transparent the more they are. Values beyond their range
-    have the colour of its end; those that are NaN have `unknown`.
+    A pixel has the mean colour of its points and an opacity that grows with their number. Values outside of the range
+    have the colour of its end, NaN has the colour `unknown`.
     """
     width, height = size
     column = _to_pixels(places[:, 0], x_range, pixels=width)
@@ -47,7 +47,7 @@ def points_to_image(
 
 
 def outline_to_points(places: np.ndarray, geometry: Mapping[str, Any]) -> np.ndarray:
-    """Numbers of the points inside an outline as Bokeh's `SelectionGeometry` tells it: a rectangle or a polygon."""
+    """Indices of the points inside a geometry of Bokeh's `SelectionGeometry`: a rectangle or a polygon."""
     x, y = places[:, 0], places[:, 1]
     if geometry.get("type") == "rect":
         left, right = sorted((geometry["x0"], geometry["x1"]))
@@ -69,7 +69,7 @@ def _to_pixels(positions: np.ndarray, ends: tuple[float, float], *, pixels: int)
 
 
 def _to_colour_number(values: np.ndarray, ends: tuple[float, float], *, colours: int) -> np.ndarray:
-    """Place in the palette; one beyond its end where the value is NaN."""
+    """Index in the palette; one past its end for NaN."""
     share = (values - ends[0]) / ((ends[1] - ends[0]) or 1.0)
     number = np.clip(np.nan_to_num(share * colours), 0, colours - 1).astype(np.int64)
     return np.where(np.isnan(values), colours, number)

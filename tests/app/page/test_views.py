@@ -160,7 +160,7 @@ def test_it_says_when_it_is_not_sure(probability: float, sure: bool) -> None:
     _, _, answer = answered(probability)
     text = words.verdict(answer)
     assert ("Crystal system: <b>not sure</b>" in text) is not sure
-    assert "below 50\N{NO-BREAK SPACE}%" in text
+    assert ("below 50\N{NO-BREAK SPACE}%" in text) is not sure
 
 
 def test_markup_of_files_and_warnings_is_shown_as_text() -> None:

@@ -84,7 +84,7 @@ def test_a_training_outlives_its_server_is_stopped_resumed_and_used(store: Train
     with pytest.raises(JobError, match="stop it before"):
         second.remove(row.key)
     second.stop(row.key)
-    with pytest.raises(JobError, match="being stopped already"):
+    with pytest.raises(JobError, match="already being stopped"):
         store.stop(row.key)
     until(lambda: not store.rows()[0].can_stop and store.rows()[0].state == "cancelled")
     stopped = store.curves("mine").step

@@ -55,9 +55,7 @@ class StepsForm:
             label="Zero shift [° 2θ]", start=-LARGEST_ZERO_SHIFT, end=LARGEST_ZERO_SHIFT,
             step=0.01, margin=(8, 0), **_FIELD,
         )  # fmt: skip
-        self.steps = pmui.RadioBoxGroup(
-            label="Processing steps, in order", options={}, inline=False, size="small", margin=0
-        )
+        self.steps = pmui.RadioBoxGroup(label="Select a step", options={}, inline=False, size="small", margin=0)
         self.help = _text()
         self.enabled = pmui.Checkbox(label="Apply this step", size="small", margin=0)
         self.numbers = [pmui.FloatInput(label="", margin=(8, 0), visible=False, **_FIELD) for _ in range(_MOST_NUMBERS)]

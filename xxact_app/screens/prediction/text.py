@@ -75,11 +75,17 @@ def verdict(answer: Answer) -> str:
         if names
     )  # fmt: skip
     title = f"Prediction for {formula}" if formula else "Prediction without a composition"
-    rule = f"“Not sure” means that the most probable class has a probability below {percent(SURE)}."
+    rule = ""
+    if any(ranked and ranked[0].probability < SURE for ranked in (prediction.crystal_system, prediction.space_group)):
+        rule = f"“Not sure” means that the most probable class has a probability below {percent(SURE)}."
     return (
         f"<h2>{title}</h2><p class='muted'>{name}</p><p class='verdict'>{' '.join(sentences)}</p>"
-        f"{sets}{certainty(prediction)}<p class='muted'>{rule}</p>"
+        f"{sets}{certainty(prediction)}{rule and _muted(rule)}"
     )
+
+
+def _muted(text: str) -> str:
+    return f"<p class='muted'>{text}</p>"
 
 
 def certainty(prediction: Prediction) -> str:

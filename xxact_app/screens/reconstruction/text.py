@@ -128,7 +128,7 @@ def errors_table(masked_pattern: MaskedPattern, on_test_split: SplitErrors | Non
 def test_errors_text(on_test_split: SplitErrors | None) -> str:
     """The error on the test split in a sentence, as safe HTML."""
     if on_test_split is None:
-        return "<p class='muted'>Not evaluated on the test split yet.</p>"
+        return "<p class='muted'>Not evaluated yet.</p>"
     comparison = "less than" if on_test_split.total_error < on_test_split.total_empty else "not less than"
     return (
         f"<p>{on_test_split.materials} materials, {int(on_test_split.patterns.sum())} masked windows: error "

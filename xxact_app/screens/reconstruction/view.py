@@ -16,6 +16,7 @@ from xxact_app.screens.reconstruction.figures import draw_errors, draw_windows, 
 from xxact_app.screens.reconstruction.store import MaskedPattern, ReconstructionStore
 from xxact_app.session.session import Session
 from xxact_app.ui.downloads import PythonCode, download_row
+from xxact_app.ui.formatting import percent
 from xxact_app.ui.safe_text import plain_markdown
 from xxact_app.ui.theme import ALERT_STYLE, CHOICE_CSS, TEXT_CSS, grid_css, palette
 
@@ -26,7 +27,7 @@ _ASK = grid_css(
     padding="20px 16px 0",
 )
 _LAYOUT = grid_css("minmax(0, 1fr) 300px", ("plot side",), narrow=("plot", "side"))
-_RATIOS = {f"{share:.0%}": share for share in (0.05, 0.1, 0.15, 0.25, 0.5, 0.75)}
+_RATIOS = {percent(share): share for share in (0.05, 0.1, 0.15, 0.25, 0.5, 0.75)}
 _SCALES = {"linear": False, "√": True}
 
 

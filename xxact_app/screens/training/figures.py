@@ -16,7 +16,7 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-from xxact_app.plots.legends import at_once, name_lines, tell_lines
+from xxact_app.plots.legends import at_once, list_lines, name_lines
 
 _MOST_NAMES = 8
 _MARGIN = 0.06
@@ -72,7 +72,7 @@ def draw_curves(target: CurveFigure, lines: Sequence[Line], *, steps: int) -> No
             source = ColumnDataSource({"x": [], "y": [], "name": []})
             target.lines.append(target.plot.line("x", "y", source=source, line_width=1.6))
             target.points.append(target.plot.scatter("x", "y", source=source, size=5))
-        tell_lines(target.hover, target.legend, target.lines[: len(lines)])
+        list_lines(target.hover, target.legend, target.lines[: len(lines)])
     for number, (line, points) in enumerate(zip(target.lines, target.points, strict=True)):
         shown = lines[number] if number < len(lines) else None
         line.visible = shown is not None
