@@ -8,7 +8,7 @@ from xxact_core.errors import InputError
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only programs of this machine reach an address, a number of IPv4 or IPv6 or the name `localhost`."""
+    """Whether an address, `localhost` or an IP address, can only be reached from this machine."""
     if address == "localhost":
         return True
     try:
@@ -19,12 +19,12 @@ def is_loopback(address: str) -> bool:
 
 
 def check_address(address: str, *, authenticated: bool) -> None:
-    """Whoever reaches the app reads what was dropped and starts trainings: outside of this machine only known people.
+    """Refuse to serve without a login on addresses that other machines can reach.
 
     Raises:
         InputError: other machines could reach the address, and nobody has to log in (E_APP).
     """
     if not authenticated and not is_loopback(address):
-        msg = f"the app is not served on {address} to anybody who can reach it: serve it on 127.0.0.1, or let visitors "
-        msg += "log in (xxact app --basic-auth FILE, or --oauth PROVIDER)"
+        msg = f"other machines can reach {address}, which needs a login: serve the app on 127.0.0.1, or add a login "
+        msg += "(xxact app --basic-auth FILE or --oauth PROVIDER)"
         raise InputError(msg, code="E_APP")

@@ -24,7 +24,7 @@ from xxact_core.errors import InputError
 logger = logging.getLogger(__name__)
 
 ROUTE = "/app"
-"""Where the page is, as under `panel serve app.py`."""
+"""Path of the page, as with `panel serve app.py`."""
 
 _LOG_FORMAT = "%(asctime)s %(message)s"  # of `panel serve`
 
@@ -99,7 +99,7 @@ def _check_port(address: str, port: int) -> None:
             socket.create_server(end[:2], family=family).close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            msg = f"port {port} of {address} is in use, perhaps by another server: choose one with --port"
+            msg = f"port {port} of {address} is in use: select another one with --port"
             raise InputError(msg, code="E_APP") from error
 
 

@@ -1,4 +1,4 @@
-"""Requests that the server refuses before anything of them is looked at, and the headers of every answer.
+"""Requests that the server refuses before it reads them, and security headers of all responses.
 
 Bokeh and Tornado leave open what is right for a server of libraries and wrong for one of people's measurements: any
 name for the host, websockets without an origin, session numbers that the visitor chooses, forms sent by other sites,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 
 LARGEST_BODY = 64 * 1024
-"""Of an HTTP request [bytes]: the largest that is meant to come is a log-in. Files come by websocket: `file_drop`."""
+"""Largest body of an HTTP request [bytes]; the app only needs logins, since files are sent by websocket."""
 
 MOST_LOGINS, LOGIN_SECONDS = 10, 60.0
 _MOST_VISITORS = 10_000
@@ -49,7 +49,7 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Refusal:
-    """Status and reason of an answer that is not given."""
+    """HTTP status and reason of a refused request."""
 
     status: int
     reason: str
@@ -57,14 +57,14 @@ class Refusal:
 
 @stream_request_body
 class Refused(RequestHandler):
-    """Answers with the reason, and closes the connection where a body was announced, without reading it."""
+    """Answers with the reason of a refusal, and closes the connection without reading the body."""
 
     def initialize(self, refusal: Refusal) -> None:
-        """Take what Tornado hands over."""
+        """Store the refusal, passed by Tornado."""
         self.refusal = refusal
 
     def prepare(self) -> None:
-        """Answer before the body."""
+        """Answer before the body is read."""
         self.set_status(self.refusal.status)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         if self.refusal.status == 429:  # noqa: PLR2004 - too many requests
@@ -72,7 +72,7 @@ class Refused(RequestHandler):
         self.finish(f"{self.refusal.reason}\n")
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        """Drop what comes nevertheless."""
+        """Discard the body."""
 
 
 class RequestGuard:
@@ -97,21 +97,21 @@ class RequestGuard:
             application._secret_key = self.secret.encode()  # noqa: SLF001 - the same
 
     def refusal(self, application: BokehTornado, request: HTTPServerRequest) -> Refusal | None:
-        """Why a request is not answered, or None."""
+        """The reason why a request is refused, or None."""
         self.adopt(application, port=_own_end(request)[1])
-        for check in (_too_large, self._from_afar, _of_another_site, _beside_the_way, self._too_many_logins):
+        for check in (_too_large, self._remote_without_login, _cross_site, _not_from_page, self._too_many_logins):
             if (refusal := check(application, request)) is not None:
                 return refusal
         return None
 
     @staticmethod
-    def _from_afar(application: BokehTornado, request: HTTPServerRequest) -> Refusal | None:
+    def _remote_without_login(application: BokehTornado, request: HTTPServerRequest) -> Refusal | None:
         provider = application.auth_provider
         authenticated = provider.get_user is not None or provider.get_user_async is not None
         if not authenticated and not is_loopback(_own_end(request)[0]):
-            return Refusal(403, "This app answers only on the machine that it runs on: visitors do not log in.")
+            return Refusal(403, "Without a login, this app can only be used on the machine it runs on.")
         if not _allowed(application, request.headers.get("Host", "")):
-            return Refusal(400, "The app is not known under this name: start it with --allow-host HOST:PORT.")
+            return Refusal(400, "Unknown host name. To allow it, start the app with --allow-host HOST:PORT.")
         return None
 
     def _too_many_logins(self, application: BokehTornado, request: HTTPServerRequest) -> Refusal | None:
@@ -123,13 +123,13 @@ class RequestGuard:
             self._logins.clear()
         times = self._logins.setdefault(request.remote_ip or "", deque(maxlen=MOST_LOGINS))
         if len(times) == MOST_LOGINS and now - times[0] < LOGIN_SECONDS:
-            return Refusal(429, "Too many attempts to log in: wait a minute.")
+            return Refusal(429, "Too many login attempts: wait a minute.")
         times.append(now)
         return None
 
 
 def install(guard: RequestGuard) -> None:
-    """Make the guard decide on every request to this process, and put the headers on every answer.
+    """Apply the guard to every request to this process, and add the headers to every response.
 
     `panel serve` runs an app only once its server is there, and gives it no hold of it. So methods of the classes are
     replaced that their documentation says may be: `Application.find_handler` and `RequestHandler.flush`.
@@ -157,7 +157,7 @@ def _connection(request: HTTPServerRequest) -> HTTP1Connection:
 
 
 def _own_end(request: HTTPServerRequest) -> tuple[str, int]:
-    """Address and port of this end of the connection; a socket in the file system is as good as loopback."""
+    """Local address and port of the connection; a Unix socket counts as loopback."""
     name = _connection(request).stream.socket.getsockname()
     return (name[0], name[1]) if isinstance(name, tuple) else ("127.0.0.1", 0)
 
@@ -170,16 +170,16 @@ def _allowed(application: BokehTornado, host: str) -> bool:
 def _too_large(_application: BokehTornado, request: HTTPServerRequest) -> Refusal | None:
     length = request.headers.get("Content-Length", "0")
     if not length.isdecimal() or int(length) > LARGEST_BODY:
-        return Refusal(413, f"The body of a request may have {LARGEST_BODY // 1024} kB at most.")
+        return Refusal(413, f"The request body is larger than {LARGEST_BODY // 1024} kB.")
     return None
 
 
-def _of_another_site(application: BokehTornado, request: HTTPServerRequest) -> Refusal | None:
-    """Browsers say who sends a form, opens a websocket or embeds a page; without their word, nothing is changed."""
+def _cross_site(application: BokehTornado, request: HTTPServerRequest) -> Refusal | None:
+    """Refuse forms, websockets and frames of other sites, by the headers that browsers send."""
     websocket = request.headers.get("Upgrade", "").lower() == "websocket"
     origin = urlsplit(request.headers.get("Origin", "")).netloc
     if (websocket or request.method not in {"GET", "HEAD"}) and not _allowed(application, origin):
-        return Refusal(403, "This request does not come from a page of this app.")
+        return Refusal(403, "The request does not come from a page of this app.")
     site, mode = request.headers.get("Sec-Fetch-Site", "none"), request.headers.get("Sec-Fetch-Mode", "")
     opened = mode == "navigate" and request.headers.get("Sec-Fetch-Dest", "document") == "document"
     if site not in {"none", "same-origin"} and not opened:
@@ -187,11 +187,11 @@ def _of_another_site(application: BokehTornado, request: HTTPServerRequest) -> R
     return None
 
 
-def _beside_the_way(application: BokehTornado, request: HTTPServerRequest) -> Refusal | None:
-    """What the page of the app itself never asks for."""
+def _not_from_page(application: BokehTornado, request: HTTPServerRequest) -> Refusal | None:
+    """Refuse requests that the page of the app never makes."""
     chosen = {"bokeh-session-id", "bokeh-token"} & request.arguments.keys() or "Bokeh-Session-Id" in request.headers
     if chosen or request.path.endswith("/autoload.js"):
-        return Refusal(403, "A session of this app begins with its page.")
+        return Refusal(403, "Sessions can only be started by the page of this app.")
     parts = request.path.removeprefix(application.prefix).split("/")
     if parts[1:2] == ["components"] and parts[2:3] and parts[2] not in sys.modules:
         return Refusal(404, "There is no such component.")  # looked for, it would be imported, whatever it is

@@ -1,4 +1,4 @@
-"""Begins each visit: whom the server may serve, what protects it, and what is shown where the app cannot start."""
+"""Start of each visit: access control, request guard, and an error page where the app cannot start."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def show_page() -> None:
     except Exception:
         logger.exception("the app cannot be imported")
         text = "The app cannot start. The installation may be incomplete: reinstall the package. "
-        text += "The server's log says more."
+        text += "See the server log for details."
         pn.pane.Alert(text, alert_type="danger").servable(title="XxaCT")
         return
     shell.serve()
@@ -70,7 +70,7 @@ def install_guard(secret: str, *, sign: bool) -> None:
 
 
 def read_secret(folder: Path) -> str:
-    """The secret of a workspace, made where there is none; a file that others could read or replace is not trusted."""
+    """The secret of a workspace, created where it is missing or could be read or replaced by others."""
     path = folder / SECRET
     for _ in range(2):
         try:
@@ -80,7 +80,7 @@ def read_secret(folder: Path) -> str:
             continue
         if stat.S_ISREG(facts.st_mode) and not facts.st_mode & 0o077 and facts.st_size >= _SECRET_BYTES:
             break
-        logger.warning("%s could be read by others, and is made again", path)
+        logger.warning("%s can be read by others and is replaced", path)
         path.unlink()
         _write_secret(path)
     return path.read_text(encoding="ascii")
