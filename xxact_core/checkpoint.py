@@ -1,4 +1,4 @@
-"""A trained model on disk: weights as safetensors, everything else as JSON beside them; nothing is unpickled."""
+"""Checkpoints: weights as safetensors and a description as JSON; nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -18,51 +18,54 @@ from torch import Tensor
 from xxact_core.compositions.element_features import load_element_features
 from xxact_core.errors import CheckpointError, RecipeError, shorten
 from xxact_core.model.config import ModelConfig
-from xxact_core.model.knn_retrieval import Memory
+from xxact_core.model.knn_retrieval import KnnRetrieval
 from xxact_core.model.model import Model
 from xxact_core.model.registry import config_to_model
 from xxact_core.shipped import CHECKPOINT, shipped_path
-from xxact_core.stored_names import CHECKPOINT_FACTS, rename, rename_model, rename_recipe
+from xxact_core.stored_names import CHECKPOINT_FACTS, rename, rename_model, rename_recipe, rename_tensors
 
 SCHEMA_NAME, SCHEMA_NUMBER = "xxact-checkpoint", 1
 SCHEMA = f"{SCHEMA_NAME}-{SCHEMA_NUMBER}"
 PARTS = ("model", "statistics", "calibration", "about")
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "checkpoint.json"
-_MEMORY = "memory."
-_MOST_LAYERS_UNCOUNTED = 64
+_RETRIEVAL = "knn_retrieval."
+_MAX_UNCHECKED_DEPTH = 64
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model with what is needed to use it.
-
-    statistics: (mean, standard deviation) of each value target in its unit, from the training split.
-    calibration: what was fitted on the validation split: `temperature` and, where it is known, `set_threshold_90` of
-    each class target, `residual_90` of each value target in its unit, `domain` of the patterns (see
-    `xxact_core.prediction.reliability`). about: recipe, data digest, seed, parameter count, versions, metrics.
-    """
+    """A model with what is needed to use it."""
 
     model: Model
+    """The model, with its weights."""
+
     statistics: Mapping[str, tuple[float, float]]
+    """Mean and standard deviation of each regression target over the training split, in its unit."""
+
     calibration: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Fitted on the validation split: `temperature` and, where known, `set_threshold_90` of each classification target,
+    `residual_90` of each regression target in its unit, and the `domain` of the patterns (see
+    `xxact_core.prediction.reliability`)."""
+
     about: Mapping[str, Any] = field(default_factory=dict)
+    """Recipe, digest of the dataset, seed, number of parameters, versions, metrics."""
 
     @property
-    def answers(self) -> bool:
-        """Whether its heads were trained; after pretraining without targets they are as random as they were made."""
+    def predicts_targets(self) -> bool:
+        """Whether the heads were trained; after pretraining without targets their weights are random."""
         return "targets" in self.about.get("recipe", {}).get("objectives", ("targets",))
 
 
 def make_model(config: ModelConfig, *, seed: int) -> Model:
-    """A new model with random weights that follow from the seed; the caller's random state is left as it was."""
+    """A new model with random weights that follow from the seed; the global random state is not changed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return config_to_model(config, torch.tensor(load_element_features(), dtype=torch.float32))
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, dtype: torch.dtype = torch.float32) -> None:
-    """Write weights (floating ones as `dtype`) and description into a folder that exists."""
+    """Write weights (floating-point ones as `dtype`) and description to an existing folder."""
     weights = {
         name: value.detach().cpu().to(dtype if value.is_floating_point() else value.dtype).contiguous()
         for name, value in checkpoint.model.state_dict().items()
@@ -91,7 +94,7 @@ def describe_checkpoint(folder: Path) -> dict[str, Any]:
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        msg = f"{folder} is no checkpoint: it holds no {DESCRIPTION}"
+        msg = f"{folder} is not a checkpoint: it has no {DESCRIPTION}"
         raise CheckpointError(msg, code="E_CHECKPOINT") from error
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         msg = f"{path} is not JSON: {shorten(error)}"
@@ -119,7 +122,7 @@ def describe_checkpoint(folder: Path) -> dict[str, Any]:
 
 
 def load_checkpoint(folder: Path | None = None, *, device: str | torch.device = "cpu") -> Checkpoint:
-    """Read a checkpoint folder, the shipped one where none is named; the model is in evaluation mode.
+    """Read a checkpoint folder, by default the shipped one; the model is in evaluation mode.
 
     Raises:
         CheckpointError: it is missing, damaged, or its weights do not fit its model.
@@ -129,19 +132,21 @@ def load_checkpoint(folder: Path | None = None, *, device: str | torch.device = 
     try:
         content = (folder / WEIGHTS).read_bytes()
     except FileNotFoundError as error:
-        msg = f"{folder} is no checkpoint: it holds no {WEIGHTS}"
+        msg = f"{folder} is not a checkpoint: it has no {WEIGHTS}"
         raise CheckpointError(msg, code="E_CHECKPOINT") from error
     if hashlib.sha256(content).hexdigest() != description.get("weights_sha256"):
         msg = f"{folder / WEIGHTS} is damaged: its SHA-256 is not the one in {DESCRIPTION}"
         raise CheckpointError(msg, code="E_CHECKPOINT")
     try:
-        config, weights = ModelConfig.from_dict(description["model"]), load_tensors(content)
-        remembered = {name[len(_MEMORY) :]: weights.pop(name) for name in list(weights) if name.startswith(_MEMORY)}
+        config, weights = ModelConfig.from_dict(description["model"]), rename_tensors(load_tensors(content))
+        retrieval = {
+            name[len(_RETRIEVAL) :]: weights.pop(name) for name in list(weights) if name.startswith(_RETRIEVAL)
+        }
         _check_size(config, weights)
         model = make_model(config, seed=0)
         load_weights(model, weights)
-        if remembered:
-            model.memory = Memory.from_weights(config.targets, remembered, width=model.heads.width)
+        if retrieval:
+            model.knn_retrieval = KnnRetrieval.from_weights(config.targets, retrieval, width=model.heads.width)
     except (KeyError, TypeError, RecipeError, SafetensorError) as error:
         msg = f"{folder} cannot be used: {shorten(error)}"
         raise CheckpointError(msg, code="E_CHECKPOINT") from error
@@ -154,10 +159,10 @@ def load_checkpoint(folder: Path | None = None, *, device: str | torch.device = 
 
 
 def load_weights(model: Model, weights: Mapping[str, Tensor]) -> None:
-    """Put weights into a model of the same make.
+    """Load weights into a model of the same architecture.
 
     Raises:
-        CheckpointError: a tensor is missing, left over, of another shape, or holds NaN or infinity.
+        CheckpointError: a tensor is missing, left over or of another shape, or holds NaN or infinity.
     """
     wanted = model.state_dict()
     _check_shapes(wanted, weights)
@@ -169,17 +174,17 @@ def load_weights(model: Model, weights: Mapping[str, Tensor]) -> None:
 
 
 def _check_size(config: ModelConfig, weights: Mapping[str, Tensor]) -> None:
-    """Hold a description against its weights before a model is made of it, which could be larger than the memory."""
+    """Compare a description with its weights before the model is made, which could be larger than the memory."""
     deepest = max(config.pattern.depth, config.composition.depth, config.fusion.depth)
-    if deepest > max(_MOST_LAYERS_UNCOUNTED, len(weights)):
-        msg = f"the description tells of {deepest} layers, and there are {len(weights)} tensors"
+    if deepest > max(_MAX_UNCHECKED_DEPTH, len(weights)):
+        msg = f"the description has {deepest} layers, but there are only {len(weights)} tensors"
         raise CheckpointError(msg, code="E_CHECKPOINT")
     features = torch.tensor(load_element_features(), dtype=torch.float32, device="meta")
     try:
-        with torch.device("meta"):  # shapes without numbers
+        with torch.device("meta"):  # shapes without data
             wanted = config_to_model(config, features).state_dict()
     except RuntimeError as error:
-        msg = f"there is no model of such sizes: {shorten(error)}"
+        msg = f"no model has these sizes: {shorten(error)}"
         raise CheckpointError(msg, code="E_CHECKPOINT") from error
     _check_shapes(wanted, weights)
 
@@ -191,5 +196,5 @@ def _check_shapes(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -
         raise CheckpointError(msg, code="E_CHECKPOINT")
     for name, value in weights.items():
         if value.shape != wanted[name].shape:
-            msg = f"{name} has the shape {tuple(value.shape)}; the model wants {tuple(wanted[name].shape)}"
+            msg = f"{name} has the shape {tuple(value.shape)}; the model has {tuple(wanted[name].shape)}"
             raise CheckpointError(msg, code="E_CHECKPOINT")

@@ -6,32 +6,35 @@ Files are read under either name and written under the present one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xxact_core.errors import RecipeError, shorten
 
+if TYPE_CHECKING:  # torch is slow to import, and only names are changed here
+    from torch import Tensor
+
 RECIPE_SETTINGS = {
-    "regression_loss": "regression_loss",
-    "regression_weight": "regression_weight",
-    "drop_pattern": "drop_pattern",
-    "drop_composition": "drop_composition",
-    "drop_light_elements": "drop_light_elements",
+    "value_loss": "regression_loss",
+    "value_weight": "regression_weight",
+    "hide_pattern": "drop_pattern",
+    "hide_composition": "drop_composition",
+    "drop_light": "drop_light_elements",
     "distortions": "augmentation",
     "relatives": "lattice_strain",
-    "micro_batch_size": "micro_batch_size",
-    "activation_checkpointing": "activation_checkpointing",
+    "micro_batch": "micro_batch_size",
+    "recompute": "activation_checkpointing",
     "compiled": "torch_compile",
     "average": "ema_decay",
-    "muon_lr_factor": "muon_lr_factor",
-    "lr_peak": "lr_peak",
-    "lr_init": "lr_init",
-    "lr_final": "lr_final",
+    "matrix_rate": "muon_lr_factor",
+    "peak_rate": "lr_peak",
+    "first_rate": "lr_init",
+    "last_rate": "lr_final",
     "warm_up": "warmup_fraction",
     "clip": "grad_clip_norm",
     "freeze": "freeze_backbone",
     "streamed": "stream_from_disk",
     "split": "split_by",
-    "extra_datasets": "extra_datasets",
+    "more_data": "extra_datasets",
     "remembered": "retrieval_rows",
 }
 """Settings of `xxact_core.training.config.Recipe`."""
@@ -41,22 +44,34 @@ MODEL_SETTINGS = {
     "tokens": "tokenizer",
     "peaks": "peak_tokens",
     "intensity": "intensity_scale",
-    "skip_to_heads": "skip_to_heads",
-    "head_hidden_width": "head_hidden_width",
+    "shortcuts_to_heads": "skip_to_heads",
+    "head_width": "head_hidden_width",
 }
 """Settings of `xxact_core.model.config.ModelConfig`."""
 
 INTENSITY_SCALES = {"root": "sqrt", "both": "sqrt_and_log"}
 """Values of the model's `intensity_scale`."""
 
-FOREST_SETTINGS = {"min_samples_leaf": "min_samples_leaf"}
+FOREST_SETTINGS = {"smallest_leaf": "min_samples_leaf"}
 """Settings of `xxact_core.model.config.ForestSizes`."""
 
-CHECKPOINT_FACTS = {"extra_digests": "extra_digests"}
+CHECKPOINT_FACTS = {"more_digests": "extra_digests"}
 """What `checkpoint.json` and `recipe.json` state beside the recipe."""
 
-JOURNAL_FIELDS = {"micro_batch_size": "micro_batch_size"}
+JOURNAL_FIELDS = {"micro_batch": "micro_batch_size"}
 """Fields of the events in `journal.jsonl`."""
+
+TENSORS = {
+    "memory.centre": "knn_retrieval.mean",
+    "memory.directions": "knn_retrieval.whitening",
+    "memory.missed": "knn_retrieval.residuals",
+    "memory.known": "knn_retrieval.has_residual",
+    "memory.": "knn_retrieval.",
+    "average.": "ema_model.",
+    "jump": "right_or_leaf",
+    "shares": "leaf_probabilities",
+}
+"""Beginnings of the names of tensors: of `KnnRetrieval`, of the average of the weights, and of `ExtraTrees`."""
 
 Notice = Callable[[str, str], None]
 """Called with the former and the present name of each setting that was given under its former name."""
@@ -106,4 +121,13 @@ def rename_model(values: Mapping[str, Any], *, owner: str, notice: Notice | None
         renamed["intensity_scale"] = INTENSITY_SCALES.get(scale, scale)
     if isinstance(forest := renamed.get("forest"), Mapping):
         renamed["forest"] = rename(forest, FOREST_SETTINGS, owner=f"{owner}, forest", notice=notice)
+    return renamed
+
+
+def rename_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a checkpoint or a snapshot under their present names; values are not copied."""
+    renamed = {}
+    for name, value in tensors.items():
+        former = next((former for former in TENSORS if name.startswith(former)), None)
+        renamed[name if former is None else TENSORS[former] + name[len(former) :]] = value
     return renamed

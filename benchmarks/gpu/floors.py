@@ -5,7 +5,7 @@
 First the ceilings: a large matrix product and a copy. Then, as long as the time suffices and in this order: batches of
 patterns, ideal and distorted; steps of the paper's model with batches of 512 to 32,768; steps of every other preset;
 and the steps again as a recipe with `compiled` has them. Every finished line is in `floors.jsonl` at once. The last
-lines printed are a table. A step is `xxact_core.training.run.take_step`, with everything that belongs to it.
+lines printed are a table. A step is `xxact_core.training.run.training_step`, with everything that belongs to it.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.table import read_dataset
 from xxact_core.model.config import PRESETS
 from xxact_core.training.config import Recipe
-from xxact_core.training.layers import run_compiled
-from xxact_core.training.run import Run, open_run, take_step, training_order
-from xxact_core.training.step import batch_losses, draw_lottery
+from xxact_core.training.run import Run, open_run, training_order, training_step
+from xxact_core.training.start import compile_layers
+from xxact_core.training.step import batch_losses, draw_randomness
 
 BATCHES = (512, 2048, 8192, 32_768)
 COUNTED = 8
@@ -100,7 +100,7 @@ def steps(
         run = open_run(recipe, dataset, Path(scratch), device=device)
         operations = operations_of_a_sample(run)
         if compiled:
-            run_compiled(run.trainee.model)  # after the counting, which does not see into what is compiled
+            compile_layers(run.module.model)  # after the counting, which does not see into what is compiled
         for size in sizes:
             run.recipe = replace(recipe, batch_size=size)
             run.order, run.micro_batch_size = training_order(run.table, run.recipe), None
@@ -108,9 +108,9 @@ def steps(
                 torch.cuda.reset_peak_memory_stats()
             losses: list[float] = []
             began = time.monotonic()
-            seconds = median_seconds(lambda losses=losses: losses.append(take_step(run)), device, seconds=5)
+            seconds = median_seconds(lambda losses=losses: losses.append(training_step(run)), device, seconds=5)
             rows = run.order.step(0)
-            alone = median_seconds(lambda rows=rows: run.distorted.batch(rows, seed=0), device, seconds=1)
+            alone = median_seconds(lambda rows=rows: run.training_batches.batch(rows, seed=0), device, seconds=1)
             rate = size / seconds
             yield {
                 "what": f"{preset}, compiled" if compiled else preset,
@@ -132,13 +132,13 @@ def steps(
 
 def operations_of_a_sample(run: Run) -> float:
     """Floating-point operations of one material, forward and backward, as torch counts them: matrix products."""
-    batch = run.ideal.batch(run.table.rows("train")[:COUNTED], seed=0)
-    lottery = draw_lottery(len(batch), run.recipe, generator=torch.Generator(run.device).manual_seed(0))
+    batch = run.validation_batches.batch(run.table.rows("train")[:COUNTED], seed=0)
+    randomness = draw_randomness(len(batch), run.recipe, generator=torch.Generator(run.device).manual_seed(0))
     counter = FlopCounterMode(display=False)
     with counter:
-        losses = batch_losses(run.trainee, batch, run.recipe, run.statistics, lottery)
+        losses = batch_losses(run.module, batch, run.recipe, run.statistics, randomness)
         torch.stack(list(losses.values())).sum().backward()
-    run.trainee.zero_grad(set_to_none=True)
+    run.module.zero_grad(set_to_none=True)
     return counter.get_total_flops() / len(batch)
 
 

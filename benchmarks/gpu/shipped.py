@@ -30,7 +30,7 @@ from xxact_core.dataset.splits import with_split
 from xxact_core.dataset.table import read_dataset
 from xxact_core.training.config import Recipe, override, parse_settings
 from xxact_core.training.recipes import recipe_by_name
-from xxact_core.training.run import open_run, take_step, train
+from xxact_core.training.run import open_run, train, training_step
 
 LARGER = {
     "batch_size": 512,
@@ -65,10 +65,10 @@ def epochs_that_fit(recipe: Recipe, dataset: Path, *, deadline: float) -> float:
     with tempfile.TemporaryDirectory() as scratch:
         run = open_run(recipe, dataset, Path(scratch), device=device)
         for _ in range(WARM):
-            take_step(run)
+            training_step(run)
         began, first = time.monotonic(), run.step
         while time.monotonic() - began < min(PROBE, (deadline - began) / 10):
-            take_step(run)
+            training_step(run)
         rate = (run.step - first) / (time.monotonic() - began)
         materials = len(run.table.rows("train"))
         del run

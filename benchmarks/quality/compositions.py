@@ -102,7 +102,7 @@ def materials(
             present = batch.fractions[row] > 0
             symbols = tuple(SYMBOLS[number - 1] for number in batch.atomic_numbers[row][present].tolist())
             composition = Composition(symbols, tuple(batch.fractions[row][present].tolist()))
-            coverage = ~np.repeat(batch.hidden[row].numpy(), GRID.window_points)
+            coverage = ~np.repeat(batch.window_mask[row].numpy(), GRID.window_points)
             intensity = np.where(coverage, batch.intensity[row].numpy(), 0)
             pattern = GriddedPattern(100 * intensity / intensity.max(), coverage)
             found.append((pattern, composition, {name: float(of[row]) for name, of in batch.targets.items()}))

@@ -106,15 +106,15 @@ def measure_all(checkpoint: Checkpoint, table: StickTable) -> dict[str, dict[str
         "model": measure(checkpoint, table),
         "model_distorted": measure(checkpoint, table, distortions=distorted),
     }
-    if checkpoint.model.memory is None:
+    if checkpoint.model.knn_retrieval is None:
         return measured
-    memory, checkpoint.model.memory = checkpoint.model.memory, None
+    memory, checkpoint.model.knn_retrieval = checkpoint.model.knn_retrieval, None
     training, size = table.rows("train"), len(table.rows("test"))
     some = np.sort(np.random.default_rng(0).choice(training, min(size, len(training)), replace=False))
     measured["forgetful"] = measure(checkpoint, table)
     measured["forgetful_distorted"] = measure(checkpoint, table, distortions=distorted)
     measured["forgetful_training"] = measure(checkpoint, table, rows=some)
-    checkpoint.model.memory = memory
+    checkpoint.model.knn_retrieval = memory
     for name in ("forgetful", "forgetful_distorted", "forgetful_training"):
         del measured[name]["crystal_system_calibration_error"]  # the temperature is of the model with its memory
     return measured

@@ -125,7 +125,7 @@ def plain_model(ours: Xxact) -> Xxact:
 
 def plain_loop(run: Run, file: Path, place: dict[int, int], *, steps: int) -> Iterator[float]:
     """Losses of the plain loop, one step per iteration."""
-    model = plain_model(run.trainee.model)
+    model = plain_model(run.module.model)
     recipe, names = run.recipe, model.config.targets
     loader = DataLoader(
         PatternFile(file, run.table, place),

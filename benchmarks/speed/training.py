@@ -37,7 +37,7 @@ from benchmarks.speed.plain_loop import CPU, plain_loop, plain_model, write_patt
 from xxact_core.model.xxact import count_parameters
 from xxact_core.training.config import Recipe
 from xxact_core.training.recipes import recipe_by_name
-from xxact_core.training.run import open_run, take_step
+from xxact_core.training.run import open_run, training_step
 
 BATCH = 128
 FIGURES = {
@@ -107,13 +107,13 @@ def compare(dataset: Path, scratch: Path, *, precision: str, quick: bool) -> tup
     run = open_run(recipe_for(dropout=0.0, precision=precision, batch=batch), dataset, scratch / "equal", device=CPU)
     place = write_patterns(run, scratch / "equal.h5", steps=compared)
     theirs = list(plain_loop(run, scratch / "equal.h5", place, steps=compared))
-    ours = [take_step(run) for _ in range(compared)]
+    ours = [training_step(run) for _ in range(compared)]
     run = open_run(recipe_for(dropout=0.1, precision=precision, batch=batch), dataset, scratch / "timed", device=CPU)
-    parameters = count_parameters(run.trainee.model), count_parameters(plain_model(run.trainee.model))
+    parameters = count_parameters(run.module.model), count_parameters(plain_model(run.module.model))
     place = write_patterns(run, scratch / "timed.h5", steps=(1 + blocks) * steps)
     plain = plain_loop(run, scratch / "timed.h5", place, steps=(1 + blocks) * steps)
     seconds = alternate(
-        lambda: [take_step(run) for _ in range(steps)], lambda: [next(plain) for _ in range(steps)], rounds=blocks
+        lambda: [training_step(run) for _ in range(steps)], lambda: [next(plain) for _ in range(steps)], rounds=blocks
     )
     return Comparison((ours, theirs), seconds, steps, batch, parameters), run.table.digest
 

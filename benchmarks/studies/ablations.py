@@ -37,7 +37,7 @@ from xxact_core.training.config import Recipe, override, parse_settings
 from xxact_core.training.journal import read_journal
 from xxact_core.training.recipes import recipe_by_name
 from xxact_core.training.run import train
-from xxact_core.training.start import WHERE_IT_RUNS
+from xxact_core.training.start import RUNTIME_SETTINGS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TABLE = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
@@ -160,7 +160,7 @@ class HidingMaker(BatchMaker):
         starts = GRID.start + GRID.window_points * GRID.step * torch.arange(GRID.windows)
         outside = (starts < self.seen[0]) | (starts + GRID.window_points * GRID.step > self.seen[1])
         fractions = torch.zeros_like(batch.fractions) if self.composition_hidden else batch.fractions
-        return replace(batch, hidden=batch.hidden | outside, fractions=fractions)
+        return replace(batch, window_mask=batch.window_mask | outside, fractions=fractions)
 
 
 def judge(checkpoint: Checkpoint, table: StickTable, *, rows: int) -> dict[str, float]:
@@ -210,7 +210,7 @@ def check_kept(kept: Mapping[str, Any], recipes: Sequence[Recipe], runs: Path, *
             )
             for each in both
         )
-        changed = [name for name, value in wanted.items() if name not in WHERE_IT_RUNS and before[name] != value]
+        changed = [name for name, value in wanted.items() if name not in RUNTIME_SETTINGS and before[name] != value]
         changed += ["data set"] * (about["data_digest"] != digest) + ["rows"] * (kept.get("rows", ROWS) != rows)
         if changed:
             msg = f"{runs / recipe.name} is another ablation's; it differs in {changed}: choose other --runs"

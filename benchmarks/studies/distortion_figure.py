@@ -141,7 +141,7 @@ def pattern_with(table: StickTable, *effects: Effect, seed: int = 3) -> np.ndarr
     """Intensities (0-100) of rutile with these effects; NaN where nothing was measured."""
     maker = BatchMaker(table, device=torch.device("cpu"), distortions=Distortions.only(*effects))
     batch = maker.batch(np.array([0, 1]), seed=seed)
-    hidden = batch.hidden[0].repeat_interleave(GRID.window_points).numpy()
+    hidden = batch.window_mask[0].repeat_interleave(GRID.window_points).numpy()
     return np.where(hidden, np.nan, batch.intensity[0].numpy())
 
 

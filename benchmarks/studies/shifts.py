@@ -58,8 +58,10 @@ def answers(table: StickTable) -> tuple[dict[float, np.ndarray], np.ndarray]:
         true.append(batch.targets["crystal_system"].numpy().astype(int))
         for shift in shifts:
             moved = replace(batch, intensity=batch.intensity.roll(round(shift / GRID.step), dims=1))
-            embedding, _ = model.observe(moved)
-            logits = {name: out for name, out in model.answer(embedding).items() if name not in checkpoint.statistics}
+            embedding, _ = model.encode_features(moved)
+            logits = {
+                name: out for name, out in model.apply_heads(embedding).items() if name not in checkpoint.statistics
+            }
             found[shift].append(class_probabilities(logits, temperatures)["crystal_system"].numpy())
     return {shift: np.concatenate(parts) for shift, parts in found.items()}, np.concatenate(true)
 

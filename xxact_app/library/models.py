@@ -11,7 +11,7 @@ from xxact_app.library.workspace import Workspace, own_folders
 from xxact_app.ui.safe_text import safe_text
 from xxact_core.checkpoint import DESCRIPTION, Checkpoint, describe_checkpoint, load_checkpoint
 from xxact_core.errors import CheckpointError
-from xxact_core.evaluation.reconstruction import learned_to_reconstruct
+from xxact_core.evaluation.reconstruction import trained_to_reconstruct
 from xxact_core.shipped import CHECKPOINT, RECONSTRUCTION_CHECKPOINT, shipped_path
 
 logger = logging.getLogger(__name__)
@@ -93,5 +93,5 @@ def _described(key: str, label: str, folder: Path, _changed: int) -> ModelFolder
         folder=folder,
         digest=str(description.get("weights_sha256", "")),
         data=str(about.get("data_digest", "")),
-        reconstructs=learned_to_reconstruct(about),
+        reconstructs=trained_to_reconstruct(about),
     )

@@ -1,4 +1,4 @@
-"""The commands that take a finished model: xxact embed | reconstruct | remember."""
+"""The commands that take a finished model: xxact embed | reconstruct | retrieval attach."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ def add_to(app: typer.Typer) -> None:
     """Make them commands of `app`."""
     app.command()(embed)
     app.command()(reconstruct)
-    app.command()(remember)
+    retrieval = typer.Typer(help="k-nearest-neighbour retrieval from the training materials.", no_args_is_help=True)
+    retrieval.command()(attach)
+    app.add_typer(retrieval, name="retrieval")
+    app.command("remember", hidden=True)(attach)  # its name in version 0.1.0
 
 
 def embed(
@@ -93,17 +96,23 @@ def reconstruct(
     typer.echo(f"   all  {errors.patterns.sum():8d}  {error:7.3f}  {empty:7.3f}")
 
 
-def remember(
+def attach(
     model: Model,
     dataset: Dataset,
     output: Annotated[Path, typer.Argument(help="Folder to write the new checkpoint to.")],
     *,
-    materials: Annotated[int, typer.Option(help="How many training materials, the first ones.", min=0)] = 85_000,
+    materials: Annotated[
+        int,
+        typer.Option(
+            help="Number of training materials to retrieve from, the first ones of the dataset; 0 for none.", min=0
+        ),
+    ] = 85_000,
     mean_with: Annotated[
-        list[Path] | None, typer.Option(help="A checkpoint from the same start: use the mean of the weights.")
+        list[Path] | None,
+        typer.Option(help="A checkpoint that started from the same model; the mean of the weights is used."),
     ] = None,
 ) -> None:
-    """Have a trained model remember training materials, or forget them with 0, and calibrate it anew."""
+    """Attach k-nearest-neighbour retrieval from training materials to a trained model, and calibrate it again."""
     from dataclasses import replace
 
     import torch
@@ -117,7 +126,7 @@ def remember(
     folders = [model, *(mean_with or ())]
     checkpoint = mean_checkpoint([load_checkpoint(folder) for folder in folders])
     if output.exists():
-        msg = f"{output} is there already: choose another name"
+        msg = f"{output} exists already; choose another folder"
         raise CheckpointError(msg, code="E_CHECKPOINT")
     about = {**checkpoint.about, "recipe": {**checkpoint.about["recipe"], "retrieval_rows": materials}}
     if mean_with:
@@ -130,4 +139,4 @@ def remember(
     )
     output.mkdir(parents=True)
     save_checkpoint(output, replace(finished, about=about))
-    typer.echo(f"a model that remembers {materials} materials in {output}")
+    typer.echo(f"model with retrieval from {materials} materials in {output}")

@@ -1,4 +1,4 @@
-"""A pattern and its composition → how much each window of the pattern looks at each element."""
+"""A pattern and its composition → cross-attention weights of each window over the elements."""
 
 from __future__ import annotations
 
@@ -20,50 +20,51 @@ from xxact_core.patterns.pattern import GriddedPattern
 
 @dataclass(frozen=True, eq=False)
 class WindowAttention:
-    """How the windows of a pattern share out their attention.
+    """Attention of the windows of a pattern; `weights` and `cls_weight` of a window add up to 1.
 
-    symbols: the elements. shares: (0-1) of each element in the attention of a window, shape (elements, windows).
-    whole: the share that goes to the composition as a whole, its [CLS], shape (windows,). In each window `whole` and
-    the `shares` add up to 1; windows that the model is not shown are NaN.
+    Windows that were hardly measured, which the model does not see, are NaN.
     """
 
     symbols: tuple[str, ...]
-    shares: np.ndarray
-    whole: np.ndarray
+    """The elements."""
+
+    weights: np.ndarray
+    """Weight (0-1) of each element in the attention of each window, shape (elements, windows)."""
+
+    cls_weight: np.ndarray
+    """Weight (0-1) of the [CLS], which stands for the composition as a whole, shape (windows,)."""
 
 
 @torch.inference_mode()
-def attend_windows(
+def window_attention(
     checkpoint: Checkpoint, pattern: GriddedPattern, composition: Composition | PartialComposition
 ) -> WindowAttention:
-    """Mean over the heads and over the layers through which a window reaches the answer.
+    """Cross-attention weights of the windows over the elements, averaged over heads and layers.
 
-    That is all of them but the last one, where only the [CLS] asks. Where the composition is known in part, the mean
-    over the compositions that answer for it (`compositions.draws`); an element that one of them lacks
-    has no share there.
+    The last layer is left out, because only its [CLS] contributes to a prediction. For a partial composition the
+    weights are averaged over the compositions drawn for it (`xxact_core.compositions.draws`); the weight of an element
+    is 0 in those that lack it.
 
     Raises:
         CheckpointError: the model has no cross-attention.
-        FormulaError: nothing is known of the composition.
+        FormulaError: the composition is unknown.
     """
     model = checkpoint.model
     if not isinstance(model, Xxact):
-        msg = (
-            f"a model of the kind {model.config.architecture!r} has no windows that look at elements; expected 'xxact'"
-        )
+        msg = f"the architecture {model.config.architecture!r} has no cross-attention; expected 'xxact'"
         raise CheckpointError(msg, code="E_CHECKPOINT")
     drawn = (composition,) if isinstance(composition, Composition) else draw_compositions(composition)
     if not drawn:
-        msg = "without a composition there are no elements to look at"
+        msg = "the composition is unknown; attention weights need at least one element"
         raise FormulaError(msg, code="E_FORMULA")
     encoded = model.encode(pattern_to_input(pattern, drawn, device=next(model.parameters()).device))
-    layers = model.cross_attention(encoded)
+    layers = model.cross_attention_weights(encoded)
     of_tokens = layers[: max(1, len(layers) - 1)].mean(dim=(0, 2))[:, 1:]
     of_windows = of_tokens.unflatten(1, (GRID.windows, -1)).mean(dim=2).double().cpu().numpy()
     of_windows[:, pattern.hidden_windows] = np.nan
     elements = dict.fromkeys(symbol for one in drawn for symbol in one.symbols)
     rows = dict.fromkeys(elements, np.zeros(GRID.windows))
-    for one, shares in zip(drawn, of_windows, strict=True):
+    for one, weights in zip(drawn, of_windows, strict=True):
         for place, symbol in enumerate(one.symbols, start=1):
-            rows[symbol] = rows[symbol] + shares[:, place] / len(drawn)
+            rows[symbol] = rows[symbol] + weights[:, place] / len(drawn)
     return WindowAttention(tuple(rows), np.stack(list(rows.values())), of_windows[:, :, 0].mean(axis=0))

@@ -14,7 +14,7 @@ TREES = 300
 
 
 def constant_baseline(table: StickTable) -> dict[str, float]:
-    """Metrics on the test split of always answering the training mean or the training majority."""
+    """Metrics on the test split of always inference_model the training mean or the training majority."""
     metrics: dict[str, float] = {}
     for target in _predicted():
         values, train, test = table.targets[target.name], _known(table, target, "train"), _known(table, target, "test")

@@ -10,7 +10,7 @@ import numpy as np
 from xxact_core.errors import DatasetError, shorten
 from xxact_core.plain_hdf5 import open_plain
 
-MOST_FITTED = 200_000
+MAX_FITTED = 200_000
 """Materials that principal components are fitted to: the plane of more is the same to the eye."""
 
 
@@ -64,11 +64,11 @@ class Projection:
 def fit_projection(embedding: np.ndarray, *, components: int = 2) -> Projection:
     """Principal components of embeddings of shape (materials, width), in double precision.
 
-    Of more than `MOST_FITTED` materials, evenly spaced ones decide.
+    Of more than `MAX_FITTED` materials, evenly spaced ones decide.
     """
     from sklearn.decomposition import PCA  # noqa: PLC0415 - slow to import
 
-    fitted = embedding[:: -(-len(embedding) // MOST_FITTED)].astype(np.float64)
+    fitted = embedding[:: -(-len(embedding) // MAX_FITTED)].astype(np.float64)
     analysis = PCA(n_components=components, svd_solver="covariance_eigh").fit(fitted)
     return Projection(analysis.mean_, analysis.components_, analysis.explained_variance_ratio_)
 

@@ -41,11 +41,11 @@ def predict_rows(
     parts: dict[str, list[np.ndarray]] = {}
     for number, chosen in enumerate(rows_in_order(rows, batch_size=batch_size)):
         batch = maker.batch(chosen, seed=seed + number)
-        embedding, tokens = model.observe(batch)
+        embedding, tokens = model.encode_features(batch)
         parts.setdefault("embedding", []).append(embedding.float().cpu().numpy())
         if tokens is not None:
             parts.setdefault("traits", []).append(pattern_traits(tokens).float().cpu().numpy())
-        for name, output in model.answer(embedding).items():
+        for name, output in model.apply_heads(embedding).items():
             value = from_z_scores(output, statistics[name]) if name in statistics else output
             parts.setdefault(name, []).append(value.float().cpu().numpy())
     model.train(was_training)

@@ -61,15 +61,15 @@ class WindowErrors:
         return float(np.sqrt((shares * values[known] ** 2).sum()))
 
 
-def learned_to_reconstruct(about: Mapping[str, Any]) -> bool:
+def trained_to_reconstruct(about: Mapping[str, Any]) -> bool:
     """Whether the training that a checkpoint tells of masked windows; otherwise its reconstruction means nothing."""
     return "mxm" in about.get("recipe", {}).get("objectives", ())
 
 
 def draw_windows(visible: np.ndarray, *, ratio: float, seed: int) -> np.ndarray:
     """Windows to mask, as training draws them: a share of the `visible` ones, but one at least; shape (windows,)."""
-    lottery = torch.rand((1, len(visible)), generator=torch.Generator().manual_seed(seed))
-    return draw_mask(torch.tensor(visible).unsqueeze(0), lottery, ratio=ratio)[0].numpy()
+    uniform = torch.rand((1, len(visible)), generator=torch.Generator().manual_seed(seed))
+    return draw_mask(torch.tensor(visible).unsqueeze(0), uniform, ratio=ratio)[0].numpy()
 
 
 def reconstruct_pattern(
@@ -103,7 +103,7 @@ def reconstruct_rows(
     count, error, empty = torch.zeros((3, GRID.windows), dtype=torch.float64)
     for number, chosen in enumerate(rows_in_order(rows, batch_size=batch_size)):
         batch = maker.batch(chosen, seed=seed + number)
-        masked = draw_mask(~batch.hidden, torch.rand(batch.hidden.shape, generator=generator), ratio=ratio)
+        masked = draw_mask(~batch.window_mask, torch.rand(batch.window_mask.shape, generator=generator), ratio=ratio)
         expected = _expect(model, batch.hide(masked))
         truth = batch.intensity.unflatten(1, (GRID.windows, -1))
         error += ((expected - truth).square().mean(dim=2) * masked).sum(dim=0)
@@ -114,7 +114,7 @@ def reconstruct_rows(
 
 
 def _reconstructing(checkpoint: Checkpoint) -> Xxact:
-    if not learned_to_reconstruct(checkpoint.about) or not isinstance(checkpoint.model, Xxact):
+    if not trained_to_reconstruct(checkpoint.about) or not isinstance(checkpoint.model, Xxact):
         msg = "the model was not trained to reconstruct masked windows; one of the recipe pretrain-mxm is"
         raise CheckpointError(msg, code="E_CHECKPOINT")
     return checkpoint.model

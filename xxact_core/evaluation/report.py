@@ -60,14 +60,14 @@ def evaluate_checkpoint(
             the model would be asked what it was taught.
     """
     checkpoint = load_checkpoint(model_folder, device=device)
-    table = with_split(read_dataset(dataset), by=_honest_grouping(checkpoint, split=split, asked=split_by))
+    table = with_split(read_dataset(dataset), by=_grouping_of_training(checkpoint, split=split, asked=split_by))
     rows = table.rows(split)
     if not len(rows):
         msg = f"the data set {dataset} has no materials in its split {split!r}"
         raise DatasetError(msg, code="E_DATASET")
     maker = BatchMaker(table, device=torch.device(device))
     predictions = predict_rows(checkpoint.model, maker, rows, checkpoint.statistics)
-    if not checkpoint.answers:
+    if not checkpoint.predicts_targets:
         predictions = replace(predictions, values={}, logits={})
     temperatures = {name: fit["temperature"] for name, fit in checkpoint.calibration.items() if "temperature" in fit}
     metrics = metrics_of(predictions, table, temperatures=temperatures)
@@ -83,7 +83,7 @@ def evaluate_checkpoint(
     return Report(metrics, intervals_of(labelled))
 
 
-def _honest_grouping(checkpoint: Checkpoint, *, split: str, asked: str | None) -> str:
+def _grouping_of_training(checkpoint: Checkpoint, *, split: str, asked: str | None) -> str:
     trained = str(checkpoint.about.get("recipe", {}).get("split_by", "formula"))
     if asked is None or asked == trained or split == "train":
         return asked or trained

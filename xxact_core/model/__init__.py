@@ -1,1 +1,1 @@
-"""Tokens → encoders → fusion → heads: the model, in torch only."""
+"""The model, in torch only: tokens → encoders → fusion → heads."""

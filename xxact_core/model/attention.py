@@ -15,15 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xxact_core.model.config import BlockSizes
-from xxact_core.model.dropout import Dropout
-from xxact_core.model.linear import Linear, linear
+from xxact_core.model.linear import Dropout, Linear, linear
 
 
 class Attention(nn.Module):
-    """Multi-head attention from queries to a context; the context is the queries themselves where none is given.
+    """Multi-head attention over a context, or self-attention where no context is given.
 
-    On a processor it is written out: for the 18 tokens of a pattern torch's fused kernel, meant for long sequences, is
-    no faster in float32, slower in bfloat16, and not there at all with dropout.
+    On a CPU the attention is computed explicitly: for the 18 tokens of a pattern, torch's fused kernel for long
+    sequences is no faster in float32, slower in bfloat16, and does not support dropout.
     """
 
     def __init__(self, *, width: int, heads: int, dropout: float) -> None:
@@ -42,41 +41,41 @@ class Attention(nn.Module):
         self,
         tokens: Float[Tensor, "batch tokens width"],
         context: Float[Tensor, "batch elements width"] | None = None,
-        present: Bool[Tensor, "batch elements"] | None = None,
+        mask: Bool[Tensor, "batch elements"] | None = None,
     ) -> Float[Tensor, "batch tokens width"]:
-        """Attend from `tokens` to `context` where it is `present`."""
+        """Attend from `tokens` to the tokens of `context` that are True in `mask`."""
         if context is None:
-            return self.out(self._mix(self._split(self._project(tokens), parts=3), present))
+            return self.out(self._mix(self._split(self._project(tokens), parts=3), mask))
         if tokens.shape[1] == 1:
-            return self.out(self._mix_for_one(tokens[:, 0], context, present)).unsqueeze(1)
+            return self.out(self._mix_for_one(tokens[:, 0], context, mask)).unsqueeze(1)
         (query,) = self._split(self.query(tokens), parts=1)
-        return self.out(self._mix((query, *self._split(self.key_value(context), parts=2)), present))
+        return self.out(self._mix((query, *self._split(self.key_value(context), parts=2)), mask))
 
-    def among_present(
+    def attend_packed(
         self,
         tokens: Float[Tensor, "tokens width"],
-        present: Bool[Tensor, "batch slots"],
+        mask: Bool[Tensor, "batch slots"],
         places: Int[Tensor, " tokens"],
     ) -> Float[Tensor, "tokens width"]:
-        """Self-attention of those tokens alone that there are; `places` are the slots where they stand."""
+        """Self-attention over packed tokens, without padding; `places` are their indices in the padded batch."""
         packed = self._project(tokens)
-        padded = packed.new_zeros(present.numel(), packed.shape[1]).index_copy(0, places, packed)
-        mixed = self._mix(self._split(padded.unflatten(0, present.shape), parts=3), present)
+        padded = packed.new_zeros(mask.numel(), packed.shape[1]).index_copy(0, places, packed)
+        mixed = self._mix(self._split(padded.unflatten(0, mask.shape), parts=3), mask)
         return self.out(mixed.flatten(0, 1)[places])
 
     def _project(self, tokens: Float[Tensor, "... width"]) -> Float[Tensor, "... three_widths"]:
-        """Queries, keys and values by one product of matrices instead of two."""
+        """Queries, keys and values by one matrix product instead of two."""
         weight, bias = (
             torch.cat([getattr(part, name) for part in (self.query, self.key_value)]) for name in ("weight", "bias")
         )
         return linear(tokens, weight, bias)
 
-    def _mix(self, parts: tuple[Tensor, ...], present: Bool[Tensor, "batch elements"] | None) -> Tensor:
-        """Values mixed by how queries and keys agree, the heads side by side again."""
+    def _mix(self, parts: tuple[Tensor, ...], mask: Bool[Tensor, "batch elements"] | None) -> Tensor:
+        """Scaled dot-product attention, with the heads concatenated."""
         query, key, value = parts
-        mask = None if present is None else present[:, None, None, :]
+        mask = None if mask is None else mask[:, None, None, :]
         if query.device.type == "cpu":
-            mixed = self.dropout(_shares(query, key, mask)) @ value
+            mixed = self.dropout(_attention_weights(query, key, mask)) @ value
         else:
             dropout = self.dropout.p if self.training else 0.0
             mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
@@ -86,40 +85,40 @@ class Attention(nn.Module):
         self,
         token: Float[Tensor, "batch width"],
         context: Float[Tensor, "batch elements width"],
-        present: Bool[Tensor, "batch elements"] | None,
+        mask: Bool[Tensor, "batch elements"] | None,
     ) -> Float[Tensor, "batch width"]:
-        """The same for a single query, without keys and values of the context: q·(K x) is (Kᵀ q)·x, and Σ V x is V Σ x.
+        """The same for one query a material, without keys and values: q·(K x) = (Kᵀ q)·x, and Σ V x = V Σ x.
 
-        Instead of every part of the context, the query and the mixture pass through the matrices.
+        The matrices are applied to the query and to the weighted sum instead of to every token of the context.
         """
         key, value = self.key_value.weight.unflatten(0, (2, self.heads, -1))
         key_bias, value_bias = self.key_value.bias.unflatten(0, (2, self.heads, -1, 1))
         query = self.query(token).unflatten(1, (self.heads, -1)).transpose(0, 1)
         scores = (query @ key).transpose(0, 1) @ context.transpose(1, 2) + (query @ key_bias).transpose(0, 1)
         scores = scores / math.sqrt(query.shape[-1])
-        shares = self.dropout(_softmax(scores, None if present is None else present[:, None, :]))
-        mixed = (shares @ context).transpose(0, 1) @ value.transpose(1, 2)
-        mixed = mixed + shares.sum(dim=-1).T.unsqueeze(-1) * value_bias.transpose(1, 2)
+        weights = self.dropout(_softmax(scores, None if mask is None else mask[:, None, :]))
+        mixed = (weights @ context).transpose(0, 1) @ value.transpose(1, 2)
+        mixed = mixed + weights.sum(dim=-1).T.unsqueeze(-1) * value_bias.transpose(1, 2)
         return mixed.transpose(0, 1).flatten(1)
 
-    def shares(
+    def attention_weights(
         self,
         tokens: Float[Tensor, "batch tokens width"],
         context: Float[Tensor, "batch elements width"],
-        present: Bool[Tensor, "batch elements"],
+        mask: Bool[Tensor, "batch elements"],
     ) -> Float[Tensor, "batch heads tokens elements"]:
-        """What part of its attention each token gives to each part of the context; adding up to 1."""
+        """Attention weights of each token over the context, which add up to 1."""
         (query,) = self._split(self.query(tokens), parts=1)
         key, _ = self._split(self.key_value(context), parts=2)
-        return _shares(query, key, present[:, None, None, :])
+        return _attention_weights(query, key, mask[:, None, None, :])
 
     def _split(self, packed: Tensor, *, parts: int) -> tuple[Tensor, ...]:
-        """Queries, keys or values that lie side by side, each of shape (batch, heads, tokens, width of a head)."""
+        """Concatenated queries, keys or values → tensors of shape (batch, heads, tokens, width of a head)."""
         return _Split.apply(packed, parts, self.heads)
 
 
 class _Split(torch.autograd.Function):
-    """Views of what lies side by side. On the way back torch would write the gradients three times; this does once."""
+    """Views of concatenated projections. Autograd would write the gradient once a view; this writes it once."""
 
     @staticmethod
     def forward(ctx: Any, packed: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:  # noqa: ANN401, ARG004 - torch's signature
@@ -134,13 +133,13 @@ class _Split(torch.autograd.Function):
         return packed.flatten(2), None, None
 
 
-def _shares(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
-    """softmax(Q Kᵀ / √width) over what the mask leaves."""
+def _attention_weights(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
+    """softmax(Q Kᵀ / √width) over the unmasked tokens."""
     return _softmax(query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1]), mask)
 
 
 def _softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
-    """Shares that add up to 1 over what the mask leaves."""
+    """Softmax over the tokens that are True in the mask."""
     return (scores if mask is None else scores.masked_fill(~mask, -math.inf)).softmax(dim=-1)
 
 
@@ -152,7 +151,7 @@ class FeedForward(nn.Sequential):
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and feed-forward, each added and then normalised."""
+    """Self-attention and feed-forward network, each with a residual connection and post-normalisation."""
 
     def __init__(self, sizes: BlockSizes) -> None:
         super().__init__()
@@ -164,25 +163,27 @@ class EncoderLayer(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(
-        self, tokens: Float[Tensor, "batch tokens width"], present: Bool[Tensor, "batch tokens"] | None = None
+        self, tokens: Float[Tensor, "batch tokens width"], mask: Bool[Tensor, "batch tokens"] | None = None
     ) -> Float[Tensor, "batch tokens width"]:
-        """Tokens that have looked at one another, where they are `present`.
+        """Tokens after self-attention over those that are True in `mask`.
 
-        On a processor no work is done for slots that are empty, a third of those of compositions; they come out as 0.
+        On a CPU the other tokens, a third of those of compositions, are packed away and come out as 0.
         """
-        if present is not None and tokens.device.type == "cpu" and not torch.compiler.is_compiling():
-            places = present.flatten().nonzero().squeeze(1)
-            kept = tokens.flatten(0, 1)[places]
-            kept = self.attention_norm(kept + self.dropout(self.attention.among_present(kept, present, places)))
-            kept = self.feedforward_norm(kept + self.dropout(self.feedforward(kept)))
-            empty = kept.new_zeros(present.numel(), kept.shape[1])
-            return empty.index_copy(0, places, kept).view_as(tokens)
-        tokens = self.attention_norm(tokens + self.dropout(self.attention(tokens, present=present)))
+        if mask is not None and tokens.device.type == "cpu" and not torch.compiler.is_compiling():
+            places = mask.flatten().nonzero().squeeze(1)
+            packed_tokens = tokens.flatten(0, 1)[places]
+            packed_tokens = self.attention_norm(
+                packed_tokens + self.dropout(self.attention.attend_packed(packed_tokens, mask, places))
+            )
+            packed_tokens = self.feedforward_norm(packed_tokens + self.dropout(self.feedforward(packed_tokens)))
+            empty = packed_tokens.new_zeros(mask.numel(), packed_tokens.shape[1])
+            return empty.index_copy(0, places, packed_tokens).view_as(tokens)
+        tokens = self.attention_norm(tokens + self.dropout(self.attention(tokens, mask=mask)))
         return self.feedforward_norm(tokens + self.dropout(self.feedforward(tokens)))
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention, cross-attention to a context, and feed-forward, each added and then normalised."""
+    """Self-attention, cross-attention to a context and feed-forward network, residual and post-normalised."""
 
     def __init__(self, sizes: BlockSizes) -> None:
         super().__init__()
@@ -199,25 +200,25 @@ class DecoderLayer(nn.Module):
         self,
         tokens: Float[Tensor, "batch tokens width"],
         context: Float[Tensor, "batch elements width"],
-        present: Bool[Tensor, "batch elements"],
+        mask: Bool[Tensor, "batch elements"],
         *,
         cls_only: bool = False,
-    ) -> Float[Tensor, "batch asked width"]:
-        """Tokens, or the first of them alone, that have looked at one another, then at the context."""
-        asked, all_tokens = (tokens[:, :1], tokens) if cls_only else (tokens, None)
-        tokens = self.self_norm(asked + self.dropout(self.self_attention(asked, all_tokens)))
-        tokens = self.cross_norm(tokens + self.dropout(self.cross_attention(tokens, context, present)))
+    ) -> Float[Tensor, "batch queries width"]:
+        """Tokens after self-attention and cross-attention; with `cls_only` the first of them alone."""
+        queries, all_tokens = (tokens[:, :1], tokens) if cls_only else (tokens, None)
+        tokens = self.self_norm(queries + self.dropout(self.self_attention(queries, all_tokens)))
+        tokens = self.cross_norm(tokens + self.dropout(self.cross_attention(tokens, context, mask)))
         return self.feedforward_norm(tokens + self.dropout(self.feedforward(tokens)))
 
-    def shares(
+    def attention_weights(
         self,
         tokens: Float[Tensor, "batch tokens width"],
         context: Float[Tensor, "batch elements width"],
-        present: Bool[Tensor, "batch elements"],
+        mask: Bool[Tensor, "batch elements"],
     ) -> Float[Tensor, "batch heads tokens elements"]:
-        """What part of its cross-attention each token gives to each part of the context."""
+        """Cross-attention weights of each token over the context."""
         tokens = self.self_norm(tokens + self.dropout(self.self_attention(tokens)))
-        return self.cross_attention.shares(tokens, context, present)
+        return self.cross_attention.attention_weights(tokens, context, mask)
 
 
 def learned_token(width: int) -> nn.Parameter:

@@ -1,4 +1,4 @@
-"""The composition encoder, CrabNet: elements that look at one another, each knowing its fraction."""
+"""The composition encoder, CrabNet's: self-attention over the elements, each encoded with its fraction."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CompositionEncoder(nn.Module):
 
     Fixed element features → linear map; two sinusoidal encodings of the fraction (linear in the first half of the
     width, logarithmic in the second) with learned scales; post-norm transformer layers.
-    led_by_cls: with a learned [CLS] in front; CrabNet alone does without.
+    with_cls: prepend a learned [CLS]; the baseline CrabNet has none.
 
     Source: Wang et al. 2021, npj Comput. Mater. 7, 77; 9,560,067 parameters in the paper's size. The [CLS] is ours:
     CrabNet has none and XxaCT-NN needs one for its contrastive objective. The fraction codes are scaled by 2^(1 - s);
@@ -29,7 +29,7 @@ class CompositionEncoder(nn.Module):
     """
 
     def __init__(
-        self, config: ModelConfig, element_features: Float[Tensor, "elements features"], *, led_by_cls: bool = True
+        self, config: ModelConfig, element_features: Float[Tensor, "elements features"], *, with_cls: bool = True
     ) -> None:
         super().__init__()
         self.element_features: Tensor
@@ -42,13 +42,13 @@ class CompositionEncoder(nn.Module):
         self.element_scale = nn.Parameter(torch.ones(()))
         self.linear_scale = nn.Parameter(torch.ones(()))
         self.log_scale = nn.Parameter(torch.ones(()))
-        self.cls = learned_token(sizes.width) if led_by_cls else None
+        self.cls = learned_token(sizes.width) if with_cls else None
         self.layers = nn.ModuleList(EncoderLayer(sizes) for _ in range(sizes.depth))
 
     def forward(
         self, atomic_numbers: Int[Tensor, "batch elements"], fractions: Float[Tensor, "batch elements"]
     ) -> tuple[Float[Tensor, "batch elements_and_cls width"], Bool[Tensor, "batch elements_and_cls"]]:
-        """[CLS], where there is one, and elements; and which of them are present (a slot of fraction 0 is empty)."""
+        """Encoded [CLS] (where there is one) and elements, and their mask: False in empty slots, of fraction 0."""
         elements = self.embed(self.element_features[atomic_numbers]) * 2**self.element_scale
         logarithmic = (LOG_SCALE * torch.log2(fractions.clamp(min=1e-9)) ** 2).clamp(max=1.0)
         codes = torch.cat(
@@ -59,13 +59,13 @@ class CompositionEncoder(nn.Module):
             dim=-1,
         )
         tokens = elements + codes
-        present = fractions > 0
+        element_mask = fractions > 0
         if self.cls is not None:
             tokens = torch.cat([self.cls.to(tokens.dtype).expand(len(tokens), 1, -1), tokens], dim=1)
-            present = torch.cat([present.new_ones(len(present), 1), present], dim=1)
+            element_mask = torch.cat([element_mask.new_ones(len(element_mask), 1), element_mask], dim=1)
         for layer in self.layers:
-            tokens = layer(tokens, present)
-        return tokens, present
+            tokens = layer(tokens, element_mask)
+        return tokens, element_mask
 
     def _encode(self, fractions: Float[Tensor, "batch elements"]) -> Float[Tensor, "batch elements half"]:
         index = (fractions.clamp(min=1 / RESOLUTION) * RESOLUTION).round().long() - 1

@@ -1,4 +1,4 @@
-"""The fusion: windows of the pattern ask, elements of the composition answer."""
+"""The fusion of pattern and composition by cross-attention: windows are queries, elements are keys and values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xxact_core.model.config import ModelConfig
 
 
 class Fusion(nn.Module):
-    """Transformer decoder: pattern tokens are the queries, composition tokens the keys and values.
+    """Transformer decoder whose queries are pattern tokens, and whose keys and values are composition tokens.
 
     Source: XxaCT-NN section 3.1; 12 × 7,877,888 = 94,534,656 parameters in the paper's size.
     """
@@ -24,25 +24,25 @@ class Fusion(nn.Module):
         self,
         pattern: Float[Tensor, "batch tokens width"],
         composition: Float[Tensor, "batch elements width"],
-        present: Bool[Tensor, "batch elements"],
+        element_mask: Bool[Tensor, "batch elements"],
         *,
         cls_only: bool = False,
-    ) -> Float[Tensor, "batch asked width"]:
-        """Pattern tokens that know the composition; `cls_only`, the last layer spares itself all but the first."""
+    ) -> Float[Tensor, "batch queries width"]:
+        """Fused pattern tokens; with `cls_only`, the last layer computes the [CLS] alone."""
         for layer in self.layers:
-            pattern = layer(pattern, composition, present, cls_only=cls_only and layer is self.layers[-1])
+            pattern = layer(pattern, composition, element_mask, cls_only=cls_only and layer is self.layers[-1])
         return pattern
 
-    def shares(
+    def attention_weights(
         self,
         pattern: Float[Tensor, "batch tokens width"],
         composition: Float[Tensor, "batch elements width"],
-        present: Bool[Tensor, "batch elements"],
+        element_mask: Bool[Tensor, "batch elements"],
     ) -> Float[Tensor, "layers batch heads tokens elements"]:
-        """What part of its cross-attention each pattern token gives to each composition token, in every layer."""
+        """Cross-attention weights of each pattern token over the composition tokens, in every layer."""
         found = []
         for layer in self.layers:
             assert isinstance(layer, DecoderLayer)
-            found.append(layer.shares(pattern, composition, present))
-            pattern = layer(pattern, composition, present)
+            found.append(layer.attention_weights(pattern, composition, element_mask))
+            pattern = layer(pattern, composition, element_mask)
         return torch.stack(found)

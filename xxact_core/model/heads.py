@@ -1,4 +1,4 @@
-"""The heads: embedding → targets, and fused windows → the intensities that were hidden."""
+"""The heads: embedding → targets, and fused windows → intensities of masked windows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from xxact_core.model.config import ModelConfig
-from xxact_core.model.dropout import Dropout
+from xxact_core.model.linear import Dropout
 from xxact_core.model.pattern_tokens import WINDOW_POINTS, WINDOWS
 from xxact_core.quantities import TARGETS
 
@@ -15,14 +15,14 @@ class TargetHeads(nn.ModuleDict):
     """A head for each target: a z-score for a value, logits for classes.
 
     One linear map each (XxaCT-NN section 3.4), or a network with two hidden layers where the model has a
-    `head_hidden_width`. width: of the embedding that they read.
+    `head_hidden_width`. `width` is that of the embedding.
     """
 
     def __init__(self, config: ModelConfig, *, width: int) -> None:
         hidden = config.head_hidden_width
         super().__init__(
             {
-                name: DeepHead(width, hidden, TARGETS[name].width) if hidden else nn.Linear(width, TARGETS[name].width)
+                name: MLPHead(width, hidden, TARGETS[name].width) if hidden else nn.Linear(width, TARGETS[name].width)
                 for name in config.targets
             }
         )
@@ -33,8 +33,8 @@ class TargetHeads(nn.ModuleDict):
         return {name: head(embedding) for name, head in self.items()}
 
 
-class DeepHead(nn.Module):
-    """Two hidden layers and a linear map: what one target needs of the embedding need not lie in it along a line."""
+class MLPHead(nn.Module):
+    """Two hidden layers and a linear map."""
 
     def __init__(self, width: int, hidden: int, outputs: int) -> None:
         super().__init__()
@@ -49,28 +49,28 @@ class DeepHead(nn.Module):
 
 
 class ElementReadout(nn.Module):
-    """Mean over the elements of a network that looks at each of them: a material as what its elements say.
+    """Mean over the elements of a two-layer network of each encoded element.
 
-    Source: the idea is CrabNet's, Wang et al. 2021, npj Comput. Mater. 7, 77.
+    Source: CrabNet, Wang et al. 2021, npj Comput. Mater. 7, 77, reads out its elements in the same way.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        before, width = config.composition.width, config.fusion.width
-        self.layers = nn.Sequential(nn.Linear(before, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        element_width, width = config.composition.width, config.fusion.width
+        self.layers = nn.Sequential(nn.Linear(element_width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
     def forward(
-        self, elements: Float[Tensor, "batch elements width"], present: Bool[Tensor, "batch elements"]
+        self, elements: Float[Tensor, "batch elements width"], element_mask: Bool[Tensor, "batch elements"]
     ) -> Float[Tensor, "batch fusion_width"]:
-        """One vector a material, zero where no element is known."""
-        said = self.layers(elements).masked_fill(~present.unsqueeze(-1), 0.0)
-        return said.sum(dim=1) / present.sum(dim=1, keepdim=True).clamp(min=1)
+        """One vector a material, zero where the composition is unknown."""
+        features = self.layers(elements).masked_fill(~element_mask.unsqueeze(-1), 0.0)
+        return features.sum(dim=1) / element_mask.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 class WindowReadout(nn.Sequential):
-    """All windows of the XRD encoder side by side → one vector: what is where in the pattern, without attention.
+    """The concatenated windows of the XRD encoder → one vector, by two linear layers without attention.
 
-    Each token is first made three times narrower, or most of the model's weights would be here.
+    Each token is first projected to a third of its width; otherwise most parameters of the model would be here.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -92,18 +92,18 @@ class ReconstructionHead(nn.Sequential):
         points = WINDOW_POINTS // config.tokens_per_window
         super().__init__(
             nn.Linear(config.fusion.width, points),
-            Rectifier(),
+            InferenceReLU(),
             nn.Flatten(1),
             nn.Unflatten(1, (WINDOWS, WINDOW_POINTS)),
         )
 
 
-class Rectifier(nn.Module):
-    """ReLU where a trained model answers; in training its input as it is.
+class InferenceReLU(nn.Module):
+    """ReLU in evaluation mode; the identity in training.
 
-    Most points of a pattern are near 0. Behind a ReLU the first hundred steps push them all below, where no gradient
-    is left, and the model predicts nothing for ever. Without it the loss pulls them back; intensities that come out
-    negative are only cut once it has been learned, which can but lower the error.
+    Most points of a pattern are near 0. With a ReLU in training, the first hundred steps push all of them below 0,
+    where the gradient vanishes, and the model predicts zeros for ever. Cutting negative intensities after training can
+    only lower the error.
     """
 
     def forward(self, intensity: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:

@@ -1,4 +1,4 @@
-"""How a model is asked and what it answers: a pattern with many compositions; probabilities of classes."""
+"""Inference: one pattern with many compositions, and class probabilities from logits."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from xxact_core.model.xxact import Encoded, Xxact
 from xxact_core.quantities import CRYSTAL_SYSTEMS, SYSTEM_OF_GROUP
 
 
-def observe_compositions(
+def encode_with_compositions(
     model: Model, inputs: ModelInput
 ) -> tuple[Float[Tensor, "batch width"], Float[Tensor, "one tokens token_width"] | None]:
-    """`Model.observe` of an input as `pattern_to_input` makes it: XxaCT encodes the one pattern once."""
+    """`Model.encode_features` of inputs that `pattern_to_input` made; XxaCT encodes their one pattern only once."""
     if len(inputs) == 1 or not isinstance(model, Xxact):
-        embedding, tokens = model.observe(inputs)
+        embedding, tokens = model.encode_features(inputs)
         return embedding, None if tokens is None else tokens[:1]
-    pattern = model.pattern_encoder(inputs.intensity[:1], inputs.hidden[:1], model.mask_token)
-    composition, present = model.composition_encoder(inputs.atomic_numbers, inputs.fractions)
-    encoded = Encoded(pattern.expand(len(inputs), -1, -1), composition, present)
+    pattern = model.pattern_encoder(inputs.intensity[:1], inputs.window_mask[:1], model.mask_token)
+    composition, element_mask = model.composition_encoder(inputs.atomic_numbers, inputs.fractions)
+    encoded = Encoded(pattern.expand(len(inputs), -1, -1), composition, element_mask)
     return model.fuse(encoded, cls_only=True)[:, 0], pattern
 
 
 def entropy_bits(probabilities: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
-    """Entropy -Σ p log₂ p of each row [bit]: 0 where one class is sure."""
+    """Entropy -Σ p log₂ p of each row [bit]; 0 where one class has probability 1."""
     return torch.special.entr(probabilities).sum(dim=1) / math.log(2)
 
 
@@ -38,9 +38,9 @@ def class_probabilities(
 ) -> dict[str, Float[Tensor, "batch classes"]]:
     """Probabilities of every class target, each at its temperature (1 where none is given), in float64.
 
-    A space group lies in one crystal system, so the two heads speak of one thing and must not contradict each other.
-    Where a model has both, the system's probability is the geometric mean of what they say, and a group's is its
-    system's times its share within it.
+    A space group belongs to one crystal system, so the two heads must not contradict each other. Where a model has
+    both, the probability of a system is proportional to the geometric mean of the two heads' probabilities, and that of
+    a group is the probability of its system times its share within the system.
     """
     scaled = {name: values.double() / temperatures.get(name, 1.0) for name, values in logits.items()}
     probabilities = {name: values.softmax(dim=1) for name, values in scaled.items()}
@@ -57,6 +57,6 @@ def class_probabilities(
 def _sum_by_system(
     logits: Float[Tensor, "batch groups"], system_of: Int[Tensor, " groups"]
 ) -> Float[Tensor, "batch systems"]:
-    """Logarithm of the sum of the exponentials of the groups of each system."""
+    """Log-sum-exp over the groups of each system."""
     columns = [logits[:, system_of == system].logsumexp(dim=1) for system in range(len(CRYSTAL_SYSTEMS))]
     return torch.stack(columns, dim=1)

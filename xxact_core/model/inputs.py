@@ -1,4 +1,4 @@
-"""What every model reads: patterns and compositions, as tensors."""
+"""The input of every model: patterns and compositions as tensors."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class ModelInput:
     """A batch of patterns with their compositions; models, objectives, training and evaluation all take this."""
 
     intensity: Float[Tensor, "batch points"]
-    """0-100 on the shared grid."""
+    """Intensities, 0-100, on the shared grid."""
 
-    hidden: Bool[Tensor, "batch windows"]
-    """Windows that the model does not see, because they are masked or hardly anything of them was measured."""
+    window_mask: Bool[Tensor, "batch windows"]
+    """True for windows that the model does not see: masked, or hardly measured."""
 
     atomic_numbers: Int[Tensor, "batch elements"]
-    """0 in empty slots."""
+    """Atomic numbers, 0 in empty slots."""
 
     fractions: Float[Tensor, "batch elements"]
     """Atomic fractions, 0 in empty slots; a row of zeros where the composition is unknown."""
@@ -39,8 +39,8 @@ class ModelInput:
         return replace(self, **self._tensors(chosen))
 
     def hide(self, windows: Bool[Tensor, "batch windows"]) -> ModelInput:
-        """The same with more windows hidden."""
-        return replace(self, hidden=self.hidden | windows)
+        """The same with more windows masked."""
+        return replace(self, window_mask=self.window_mask | windows)
 
     def _tensors(self, chosen: slice) -> dict[str, Tensor]:
         return {field.name: getattr(self, field.name)[chosen] for field in fields(ModelInput)}
@@ -54,7 +54,7 @@ def pattern_to_input(
     batch = len(fractions)
     return ModelInput(
         intensity=torch.tensor(pattern.intensity, dtype=torch.float32, device=device).expand(batch, -1),
-        hidden=torch.tensor(pattern.hidden_windows, dtype=torch.bool, device=device).expand(batch, -1),
+        window_mask=torch.tensor(pattern.hidden_windows, dtype=torch.bool, device=device).expand(batch, -1),
         atomic_numbers=torch.tensor(atomic_numbers, device=device),
         fractions=torch.tensor(fractions, device=device),
     )

@@ -1,7 +1,8 @@
-"""The training materials, remembered: what is near a material among them has its say beside the heads.
+"""k-nearest-neighbour retrieval: predictions are corrected by the labels of the most similar training materials.
 
-A structure type that occurs a dozen times among 100,000 materials is little to learn from and easy to look up. Source:
-Khandelwal et al. 2020, "Generalization through memorization", arXiv:1911.00172, for words; numbers are ours.
+A structure type that occurs a dozen times among 100,000 materials is hard to learn and easy to look up. Source:
+Khandelwal et al. 2020, "Generalization through memorization: nearest neighbor language models", arXiv:1911.00172. The
+constants below were chosen on the validation split.
 """
 
 from __future__ import annotations
@@ -16,183 +17,198 @@ from xxact_core.errors import CheckpointError
 from xxact_core.quantities import TARGETS
 
 NEIGHBOURS = 50
-SHARPNESS = 0.04
-"""Neighbours weigh e times less for each such step down in cosine similarity."""
+"""Number of training materials that are retrieved."""
 
-SAY = 0.65
-"""Weight of the neighbours' classes beside those of the heads, where the neighbours are to be trusted in full."""
+SIMILARITY_TEMPERATURE = 0.04
+"""The weight of a neighbour is proportional to exp(cosine similarity / temperature)."""
 
-ALIKE = 0.6
-ALIKE_WIDTH = 0.1
-"""The cosine similarity of the nearest at which it is trusted by half, and how softly trust rises there."""
+MIXING_WEIGHT = 0.65
+"""Weight of the neighbours' classes in the mixture with the probabilities of the head, where the gate is fully open."""
+
+GATE_MIDPOINT = 0.6
+"""Cosine similarity of the nearest neighbour at which the gate is half open."""
+
+GATE_WIDTH = 0.1
+"""Width of the sigmoid of the gate, in cosine similarity."""
 
 UNKNOWN = 255
-"""Stands for a class that nobody has said."""
+"""Stored class of a material whose class is unknown."""
 
 _LEVELS = 16
 _STEP = 0.3352
-"""Width of a level in standard deviations. Source: Max 1960, table I, for 16 levels of a normal distribution."""
+"""Width of a quantisation level in standard deviations. Source: Max 1960, table I, for 16 levels of a normal
+distribution."""
 
-_SURE = 0.05
-"""Share of the neighbours' weight whose values must be known for their mean error to count in full."""
+_MIN_KNOWN_WEIGHT = 0.05
+"""Share of the neighbours' weight that must have a known value for their mean residual to count in full."""
 
 
-class Memory(nn.Module):
-    """Embeddings of the training materials in four bits a component, their classes, and what the heads miss of values.
+class KnnRetrieval(nn.Module):
+    """Whitened embeddings of training materials, quantised to four bits a component, with their labels and residuals.
 
-    centre: (width,) and directions: (width, width) stretch embeddings so that every direction varies alike. keys: two
-    components a byte. classes: of every class target in the order of `targets`, `UNKNOWN` where it is. missed: true
-    z-score less predicted one of every value target, 0 where it is not `known`.
+    Buffers:
+        mean, whitening: shapes (width,) and (width, width); they give every direction of the embeddings one variance.
+        keys: the quantised embeddings, two components a byte, shape (materials, width / 2).
+        classes: class of each classification target, in the order of `targets`, `UNKNOWN` where it is unknown.
+        residuals: true minus predicted z-score of each regression target, 0 where it is unknown.
+        has_residual: where the residual is known.
     """
 
-    centre: Tensor
-    directions: Tensor
+    mean: Tensor
+    whitening: Tensor
     keys: Tensor
     classes: Tensor
-    missed: Tensor
-    known: Tensor
-    unpacked: Tensor
+    residuals: Tensor
+    has_residual: Tensor
+    unit_keys: Tensor
 
     def __init__(
         self,
         targets: Sequence[str],
         *,
-        centre: Float[Tensor, " width"],
-        directions: Float[Tensor, "width width"],
+        mean: Float[Tensor, " width"],
+        whitening: Float[Tensor, "width width"],
         keys: UInt8[Tensor, "materials half_width"],
         classes: UInt8[Tensor, "materials class_targets"],
-        missed: Float[Tensor, "materials value_targets"],
-        known: Bool[Tensor, "materials value_targets"],
+        residuals: Float[Tensor, "materials value_targets"],
+        has_residual: Bool[Tensor, "materials value_targets"],
     ) -> None:
         super().__init__()
         self.class_targets = tuple(name for name in targets if TARGETS[name].kind == "class")
         self.value_targets = tuple(name for name in targets if TARGETS[name].kind != "class")
-        self.register_buffer("centre", centre)
-        self.register_buffer("directions", directions)
+        self.register_buffer("mean", mean)
+        self.register_buffer("whitening", whitening)
         self.register_buffer("keys", keys)
         self.register_buffer("classes", classes)
-        self.register_buffer("missed", missed)
-        self.register_buffer("known", known)
-        self.register_buffer("unpacked", _unpack(keys), persistent=False)
+        self.register_buffer("residuals", residuals)
+        self.register_buffer("has_residual", has_residual)
+        self.register_buffer("unit_keys", _dequantise(keys), persistent=False)
 
     @classmethod
-    def from_weights(cls, targets: Sequence[str], weights: Mapping[str, Tensor], *, width: int) -> Memory:
-        """What `state_dict` gave.
+    def from_weights(cls, targets: Sequence[str], weights: Mapping[str, Tensor], *, width: int) -> KnnRetrieval:
+        """The inverse of `state_dict`.
 
         Raises:
-            CheckpointError: a tensor is missing, left over or does not go with the others.
+            CheckpointError: a tensor is missing or left over, has a shape that does not fit the others, or is not
+                finite.
         """
         materials = len(weights["keys"]) if "keys" in weights else 0
-        kinds = [TARGETS[name].kind == "class" for name in targets]
+        is_class = [TARGETS[name].kind == "class" for name in targets]
+        class_targets, value_targets = sum(is_class), len(is_class) - sum(is_class)
         wanted: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
-            "centre": ((width,), torch.float32),
-            "directions": ((width, width), torch.float32),
+            "mean": ((width,), torch.float32),
+            "whitening": ((width, width), torch.float32),
             "keys": ((materials, width // 2), torch.uint8),
-            "classes": ((materials, sum(kinds)), torch.uint8),
-            "missed": ((materials, len(kinds) - sum(kinds)), torch.float32),
-            "known": ((materials, len(kinds) - sum(kinds)), torch.bool),
+            "classes": ((materials, class_targets), torch.uint8),
+            "residuals": ((materials, value_targets), torch.float32),
+            "has_residual": ((materials, value_targets), torch.bool),
         }
         found = {name: tuple(value.shape) for name, value in weights.items()}
         expected = {name: shape for name, (shape, _) in wanted.items()}
         if found != expected or not materials or width % 2:
-            msg = f"the memory does not fit the model: it has the shapes {found}; the model wants {expected}"
+            msg = f"the kNN retrieval does not fit the model: it has the shapes {found}; expected {expected}"
             raise CheckpointError(msg, code="E_CHECKPOINT")
         if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
-            msg = "the memory holds NaN or infinity"
+            msg = "the kNN retrieval holds NaN or infinity"
             raise CheckpointError(msg, code="E_CHECKPOINT")
         return cls(targets, **{name: weights[name].to(dtype) for name, (_, dtype) in wanted.items()})
 
     def forward(
         self, embedding: Float[Tensor, "batch width"], outputs: Mapping[str, Float[Tensor, "batch outputs"]]
     ) -> dict[str, Tensor]:
-        """What the heads say, corrected by what is known of the nearest training materials; float32 even in autocast.
+        """Outputs of the heads, corrected by the nearest neighbours; in float32, also under autocast.
 
-        Logits become the logarithm of a mixture of probabilities; to a z-score the neighbours' mean error is added. The
-        less alike even the nearest is, the less is changed.
+        Logits become the logarithm of a mixture of probabilities; the mean residual of the neighbours is added to
+        z-scores. A gate on the similarity of the nearest neighbour scales both corrections.
         """
         with torch.autocast(embedding.device.type, enabled=False):
-            return self._corrected(embedding, {name: output.float() for name, output in outputs.items()})
+            return self._correct(embedding, {name: output.float() for name, output in outputs.items()})
 
-    def _corrected(
+    def _correct(
         self, embedding: Float[Tensor, "batch width"], outputs: Mapping[str, Float[Tensor, "batch outputs"]]
     ) -> dict[str, Tensor]:
         similarity, nearest = self.nearest(embedding)
-        weight = (similarity / SHARPNESS).softmax(dim=1)
-        trust = torch.sigmoid((similarity[:, :1] - ALIKE) / ALIKE_WIDTH)
+        weight = (similarity / SIMILARITY_TEMPERATURE).softmax(dim=1)
+        gate = torch.sigmoid((similarity[:, :1] - GATE_MIDPOINT) / GATE_WIDTH)
         corrected = dict(outputs)
         for column, name in enumerate(self.class_targets):
-            corrected[name] = _mixed(outputs[name], self.classes[nearest, column].long(), weight * trust)
+            corrected[name] = _mix(outputs[name], self.classes[nearest, column].long(), weight * gate)
         for column, name in enumerate(self.value_targets):
-            sure = weight * self.known[nearest, column]
-            total = sure.sum(dim=1, keepdim=True)
-            error = (sure * self.missed[nearest, column]).sum(dim=1, keepdim=True)
-            corrected[name] = outputs[name] + trust * error / total.clamp(min=_SURE)
+            known = weight * self.has_residual[nearest, column]
+            total = known.sum(dim=1, keepdim=True)
+            residual = (known * self.residuals[nearest, column]).sum(dim=1, keepdim=True)
+            corrected[name] = outputs[name] + gate * residual / total.clamp(min=_MIN_KNOWN_WEIGHT)
         return corrected
 
     def nearest(
         self, embedding: Float[Tensor, "batch width"]
     ) -> tuple[Float[Tensor, "batch neighbours"], Int[Tensor, "batch neighbours"]]:
-        """Cosine similarity (-1 to 1) of the nearest training materials, falling, and which they are."""
-        similarity = _stretched(embedding.float(), self.centre, self.directions) @ self.unpacked.T
+        """Cosine similarity (-1 to 1) of the nearest training materials, in descending order, and their indices."""
+        similarity = _whiten(embedding.float(), self.mean, self.whitening) @ self.unit_keys.T
         found = similarity.topk(min(NEIGHBOURS, len(self.keys)), dim=1)
         return found.values, found.indices
 
 
-def fit_memory(
+def fit_knn_retrieval(
     embedding: Float[Tensor, "materials width"],
     targets: Sequence[str],
     *,
     classes: Mapping[str, Int[Tensor, " materials"]],
-    missed: Mapping[str, Float[Tensor, " materials"]],
-) -> Memory:
-    """A memory of materials.
+    residuals: Mapping[str, Float[Tensor, " materials"]],
+) -> KnnRetrieval:
+    """Fit the whitening to the embeddings of materials, and quantise them.
 
-    embedding: what the heads read of them; the width is even. classes: of each class target, negative where unknown.
-    missed: true z-score less predicted one of each value target, NaN where unknown.
+    Args:
+        embedding: Input of the heads; its width is even.
+        targets: Names of the targets, in the order of the model's.
+        classes: Class of each classification target, negative where it is unknown.
+        residuals: True minus predicted z-score of each regression target, NaN where it is unknown.
     """
     materials, width = embedding.shape
-    centre = embedding.mean(dim=0)
-    variance, directions = torch.linalg.eigh((embedding - centre).T @ (embedding - centre) / materials)
-    # few materials do not tell how a direction varies: those that they leave empty must not be stretched without bound
+    mean = embedding.mean(dim=0)
+    variance, directions = torch.linalg.eigh((embedding - mean).T @ (embedding - mean) / materials)
+    # Shrink variances towards their mean: with few materials, directions of no variance would be scaled without bound.
     variance = (materials * variance.clamp(min=0) + width * variance.mean()) / (materials + width)
-    directions = directions / variance.sqrt()
-    keys = _stretched(embedding, centre, directions)
+    whitening = directions / variance.sqrt()
+    keys = _whiten(embedding, mean, whitening)
     codes = (keys * width**0.5 / _STEP + (_LEVELS - 1) / 2).round().clamp(0, _LEVELS - 1).to(torch.uint8)
     labels = [torch.where(classes[name] < 0, UNKNOWN, classes[name]) for name in targets if name in classes]
-    errors = [missed[name] for name in targets if name in missed]
+    columns = [residuals[name] for name in targets if name in residuals]
     empty = torch.zeros(len(embedding), 0)
-    error = torch.stack(errors, dim=1) if errors else empty
-    return Memory(
+    residual = torch.stack(columns, dim=1) if columns else empty
+    return KnnRetrieval(
         targets,
-        centre=centre,
-        directions=directions,
+        mean=mean,
+        whitening=whitening,
         keys=codes[:, ::2] + _LEVELS * codes[:, 1::2],
         classes=(torch.stack(labels, dim=1) if labels else empty).to(torch.uint8),
-        missed=error.nan_to_num(),
-        known=~error.isnan(),
+        residuals=residual.nan_to_num(),
+        has_residual=~residual.isnan(),
     )
 
 
-def _stretched(
-    embedding: Float[Tensor, "n width"], centre: Float[Tensor, " width"], directions: Float[Tensor, "width width"]
+def _whiten(
+    embedding: Float[Tensor, "n width"], mean: Float[Tensor, " width"], whitening: Float[Tensor, "width width"]
 ) -> Float[Tensor, "n width"]:
-    return nn.functional.normalize((embedding - centre) @ directions)
+    """Whitened embeddings as unit vectors."""
+    return nn.functional.normalize((embedding - mean) @ whitening)
 
 
-def _unpack(keys: UInt8[Tensor, "materials half_width"]) -> Float[Tensor, "materials width"]:
-    """Unit vectors."""
+def _dequantise(keys: UInt8[Tensor, "materials half_width"]) -> Float[Tensor, "materials width"]:
+    """Quantised embeddings as unit vectors."""
     codes = torch.stack((keys % _LEVELS, keys // _LEVELS), dim=2).flatten(1)
     return nn.functional.normalize(codes.float() - (_LEVELS - 1) / 2)
 
 
-def _mixed(
+def _mix(
     logits: Float[Tensor, "batch classes"],
     labels: Int[Tensor, "batch neighbours"],
     weight: Float[Tensor, "batch neighbours"],
 ) -> Float[Tensor, "batch classes"]:
-    """Logarithm of the mixture of what the head and the neighbours of known class say."""
-    own = logits.softmax(dim=1)
-    sure = weight * (labels != UNKNOWN)
-    share = torch.zeros_like(own).scatter_add_(1, labels.clamp(max=own.shape[1] - 1), sure)
-    say = SAY * sure.sum(dim=1, keepdim=True)
-    return ((1 - say) * own + SAY * share).clamp(min=torch.finfo(torch.float32).tiny).log()
+    """Logarithm of the mixture of the head's probabilities and the classes of the neighbours whose class is known."""
+    probabilities = logits.softmax(dim=1)
+    known = weight * (labels != UNKNOWN)
+    votes = torch.zeros_like(probabilities).scatter_add_(1, labels.clamp(max=probabilities.shape[1] - 1), known)
+    mixing = MIXING_WEIGHT * known.sum(dim=1, keepdim=True)
+    mixture = (1 - mixing) * probabilities + MIXING_WEIGHT * votes
+    return mixture.clamp(min=torch.finfo(torch.float32).tiny).log()

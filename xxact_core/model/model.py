@@ -1,4 +1,4 @@
-"""What a model of any kind can do: make an embedding of a material, and answer from it."""
+"""The interface that all architectures share: an embedding of each material, and a head for each target."""
 
 from __future__ import annotations
 
@@ -10,39 +10,42 @@ from torch import Tensor, nn
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.heads import TargetHeads
 from xxact_core.model.inputs import ModelInput
-from xxact_core.model.knn_retrieval import Memory
+from xxact_core.model.knn_retrieval import KnnRetrieval
 
 
 class Model(nn.Module, ABC):
-    """Pattern and composition → embedding → one head a target.
+    """Pattern and composition → embedding → outputs of the heads.
 
-    A kind that lacks one of the inputs takes it and does not look at it, so that all are trained, evaluated and asked
-    by the same text. The kinds and their classes are in `xxact_core.model.registry`.
+    An architecture that reads only one of the two inputs ignores the other, so that all are trained and evaluated
+    alike. `xxact_core.model.registry` lists the architectures and their classes.
     """
 
     config: ModelConfig
     heads: TargetHeads
-    memory: Memory | None
+    knn_retrieval: KnnRetrieval | None
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_module("memory", None)  # only a finished model has one
+        self.register_module("knn_retrieval", None)  # only finished models have it
 
     @abstractmethod
     def embed(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
-        """What the heads read."""
+        """Input of the heads."""
 
-    def observe(
+    def encode_features(
         self, inputs: ModelInput
     ) -> tuple[Float[Tensor, "batch width"], Float[Tensor, "batch tokens token_width"] | None]:
-        """What the heads read, and the encoded pattern that it is from, index 0 its [CLS]; None where there is none."""
+        """Input of the heads, and the tokens of the encoded pattern, [CLS] first; None without a pattern encoder."""
         return self.embed(inputs), None
 
     def forward(self, inputs: ModelInput) -> dict[str, Tensor]:
-        """What is answered for every target: z-scores (batch, 1) or logits (batch, classes)."""
-        return self.answer(self.embed(inputs))
+        """Output for each target: z-scores (batch, 1) or logits (batch, classes)."""
+        return self.apply_heads(self.embed(inputs))
 
-    def answer(self, embedding: Float[Tensor, "batch width"]) -> dict[str, Tensor]:
-        """What the heads say, and the memory beside them where there is one."""
+    def apply_heads(self, embedding: Float[Tensor, "batch width"]) -> dict[str, Tensor]:
+        """Outputs of the heads, corrected by kNN retrieval where the model has it."""
         outputs = self.heads(embedding)
-        return outputs if self.memory is None else self.memory(embedding, outputs)
+        if self.knn_retrieval is not None:
+            outputs = self.knn_retrieval(embedding, outputs)
+        assert isinstance(outputs, dict)
+        return outputs

@@ -1,4 +1,4 @@
-"""The XRD encoder: windows of a pattern that look at one another."""
+"""The XRD encoder: self-attention over the windows of a pattern."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from xxact_core.model.pattern_tokens import (
     WINDOWS,
     ConvolutionTokens,
     WindowTokens,
-    hide_windows,
     intensity_channels,
     scale_intensity,
+    zero_masked_windows,
 )
 from xxact_core.model.peak_tokens import PeakTokens
 
 
 class PatternEncoder(nn.Module):
-    """Transformer over the windows of a pattern, led by a learned [CLS], with learned positions.
+    """Transformer over the windows of a pattern, with a learned [CLS] in front and learned positions.
 
-    Lines that are tokens of their own are looked at by the others and then left: what follows has [CLS] and windows.
+    Peak tokens, where there are any, take part in the attention and are dropped from the output.
 
     Source: XxaCT-NN section 3.1; 6,446,592 parameters in the paper's size.
     """
@@ -41,20 +41,20 @@ class PatternEncoder(nn.Module):
     def forward(
         self,
         intensity: Float[Tensor, "batch points"],
-        hidden: Bool[Tensor, "batch windows"],
+        window_mask: Bool[Tensor, "batch windows"],
         mask_token: Float[Tensor, " width"],
     ) -> Float[Tensor, "batch tokens_and_cls width"]:
-        """[CLS] and window embeddings; `hidden` windows are seen as [MASK] only."""
-        seen = hide_windows(scale_intensity(intensity, intensity_scale=self.scale), hidden)
+        """Encoded [CLS] and windows; masked windows enter as [MASK]."""
+        seen = zero_masked_windows(scale_intensity(intensity, intensity_scale=self.scale), window_mask)
         tokens = self.tokens(intensity_channels(seen, intensity_scale=self.scale))
-        hidden_tokens = hidden.repeat_interleave(self.tokens_per_window, dim=1)
-        tokens = torch.where(hidden_tokens.unsqueeze(-1), mask_token.to(tokens.dtype), tokens)
+        masked_tokens = window_mask.repeat_interleave(self.tokens_per_window, dim=1)
+        tokens = torch.where(masked_tokens.unsqueeze(-1), mask_token.to(tokens.dtype), tokens)
         tokens = torch.cat([self.cls.to(tokens.dtype).expand(len(tokens), 1, -1), tokens], dim=1) + self.positions
-        windows, present = tokens.shape[1], None
+        windows, token_mask = tokens.shape[1], None
         if self.peaks is not None:
-            peaks, found = self.peaks(intensity, hidden)
+            peaks, found = self.peaks(intensity, window_mask)
             tokens = torch.cat([tokens, peaks], dim=1)
-            present = torch.cat([found.new_ones(len(found), windows), found], dim=1)
+            token_mask = torch.cat([found.new_ones(len(found), windows), found], dim=1)
         for layer in self.layers:
-            tokens = layer(tokens, present)
+            tokens = layer(tokens, token_mask)
         return tokens[:, :windows]

@@ -13,14 +13,14 @@ from xxact_core.model.linear import Linear
 
 WINDOWS = 17
 WINDOW_POINTS = 250
-"""Source: XxaCT-NN section 3.1. `xxact_core.patterns.grid.GRID` is the same cut; a test holds the two together."""
+"""Source: XxaCT-NN section 3.1. A test checks that `xxact_core.patterns.grid.GRID` has the same windows."""
 
-FAINTEST = 1e-5
-"""Share of the strongest line from which on the logarithm lifts a line: a data set stores intensities that finely."""
+LOG_FLOOR = 1e-5
+"""Intensity, relative to the strongest peak, that the logarithm resolves; datasets store intensities as finely."""
 
 
 def scale_intensity(intensity: Float[Tensor, "batch points"], *, intensity_scale: str) -> Float[Tensor, "batch points"]:
-    """Intensities (0-100) as the model reads them (0-1): I/100, or √(I/100) where weak lines shall count."""
+    """Intensities (0-100) on the scale of the model (0-1): I/100 for `linear`, otherwise √(I/100)."""
     fraction = intensity / 100
     return fraction if intensity_scale == "linear" else fraction.clamp(min=0).sqrt()
 
@@ -28,24 +28,24 @@ def scale_intensity(intensity: Float[Tensor, "batch points"], *, intensity_scale
 def intensity_channels(
     scaled: Float[Tensor, "batch points"], *, intensity_scale: str
 ) -> Float[Tensor, "batch channels points"]:
-    """Input channels of the tokenizer: one, or with `sqrt_and_log` two, √I and log(1 + I / faintest), both 0-1.
+    """Input channels of the tokenizer: one, or with `sqrt_and_log` two, √I and log(1 + I / floor), both 0-1.
 
-    A line of 0.01 % of the strongest is 0.01 on the scale of √I and 0.21 on the other; such lines tell apart systems
-    and groups that share their strong ones.
+    A peak of 0.01 % of the strongest is 0.01 on the √ scale and 0.21 on the logarithmic one; such weak peaks
+    distinguish crystal systems and space groups whose strong peaks coincide.
     """
     if intensity_scale != "sqrt_and_log":
         return scaled.unsqueeze(1)
-    logarithm = torch.log1p(scaled.square() / FAINTEST) / math.log1p(1 / FAINTEST)
+    logarithm = torch.log1p(scaled.square() / LOG_FLOOR) / math.log1p(1 / LOG_FLOOR)
     return torch.stack([scaled, logarithm], dim=1)
 
 
 def count_channels(config: ModelConfig) -> int:
-    """Channels that `intensity_channels` makes."""
+    """Number of channels of `intensity_channels`."""
     return 2 if config.intensity_scale == "sqrt_and_log" else 1
 
 
 class WindowTokens(nn.Module):
-    """The paper's tokens: each window of 250 points, or each of its parts, through one linear map."""
+    """The paper's tokenizer: one linear map of each window of 250 points, or of each part of it."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -58,10 +58,10 @@ class WindowTokens(nn.Module):
 
 
 class ConvolutionTokens(nn.Module):
-    """Tokens after a convolution stem: lines are seen where they lie, at 0.02°, before windows are cut.
+    """Convolutional tokenizer, which resolves peaks at 0.02° before windows are formed.
 
-    Strides 5 · 2 · 5 · 5 = 250 points, so that token i still belongs to window i; with five tokens a window the last
-    stride is left out.
+    Strides 5 · 2 · 5 · 5 = 250 points, so that token i covers window i; with five tokens a window the last stride
+    is 1.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -102,8 +102,8 @@ class _ResidualConvolution(nn.Module):
         return features + self.body(features)
 
 
-def hide_windows(
-    scaled: Float[Tensor, "batch points"], hidden: Bool[Tensor, "batch windows"]
+def zero_masked_windows(
+    scaled: Float[Tensor, "batch points"], window_mask: Bool[Tensor, "batch windows"]
 ) -> Float[Tensor, "batch points"]:
-    """The pattern with its hidden windows emptied, so that nothing of them reaches a neighbouring token."""
-    return scaled.masked_fill(hidden.repeat_interleave(WINDOW_POINTS, dim=1), 0.0)
+    """The pattern with zeros in masked windows, so that nothing of them reaches a neighbouring token."""
+    return scaled.masked_fill(window_mask.repeat_interleave(WINDOW_POINTS, dim=1), 0.0)

@@ -1,4 +1,4 @@
-"""The kinds of model: XxaCT and the baselines that it is held against."""
+"""The architectures: XxaCT and its baselines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xxact_core.model.xxact import Xxact
 
 
 def config_to_model(config: ModelConfig, element_features: Float[Tensor, "elements features"]) -> Model:
-    """A new model of the kind that the config names, with random weights."""
+    """A new model of the architecture that the config names, with random weights."""
     match config.architecture:
         case "xxact":
             return Xxact(config, element_features)

@@ -21,17 +21,17 @@ from xxact_core.model.pattern_encoder import PatternEncoder
 
 @dataclass(frozen=True)
 class Encoded:
-    """What the two encoders make of a batch; index 0 of each is its [CLS]."""
+    """Output of the two encoders for a batch; index 0 of each is its [CLS]."""
 
     pattern: Float[Tensor, "batch tokens width"]
     composition: Float[Tensor, "batch elements width"]
-    present: Bool[Tensor, "batch elements"]
+    element_mask: Bool[Tensor, "batch elements"]
 
 
 class Xxact(Model):
-    """The model of XxaCT-NN: XRD encoder, CrabNet composition encoder, cross-attention fusion, one head a target.
+    """The model of XxaCT-NN: XRD encoder, CrabNet composition encoder, cross-attention fusion, a head for each target.
 
-    The objectives stand outside: they take what `encode`, `fuse`, `heads` and `reconstruct` return.
+    Objectives are computed outside of it, from the outputs of `encode`, `fuse`, `heads` and `reconstruct`.
     """
 
     def __init__(self, config: ModelConfig, element_features: Float[Tensor, "elements features"]) -> None:
@@ -50,41 +50,43 @@ class Xxact(Model):
         self.reconstruction_head = ReconstructionHead(config)
 
     def encode(self, inputs: ModelInput) -> Encoded:
-        """Both encoders, each on its own."""
-        pattern = self.pattern_encoder(inputs.intensity, inputs.hidden, self.mask_token)
-        composition, present = self.composition_encoder(inputs.atomic_numbers, inputs.fractions)
-        return Encoded(pattern, composition, present)
+        """Encode patterns and compositions separately."""
+        pattern = self.pattern_encoder(inputs.intensity, inputs.window_mask, self.mask_token)
+        composition, element_mask = self.composition_encoder(inputs.atomic_numbers, inputs.fractions)
+        return Encoded(pattern, composition, element_mask)
 
-    def fuse(self, encoded: Encoded, *, cls_only: bool = False) -> Float[Tensor, "batch asked width"]:
-        """Fused [CLS] and windows, or the [CLS] alone; the embedding of the material is index 0."""
+    def fuse(self, encoded: Encoded, *, cls_only: bool = False) -> Float[Tensor, "batch queries width"]:
+        """Fused [CLS] and windows, or the [CLS] alone; index 0 is the embedding of the material."""
         composition = self.composition_projection(encoded.composition)
         pattern = self.pattern_projection(encoded.pattern)
-        fused = self.fusion(pattern, composition, encoded.present, cls_only=cls_only)
-        shortcuts = []
+        fused = self.fusion(pattern, composition, encoded.element_mask, cls_only=cls_only)
+        skips = []
         if self.window_readout is not None:
-            shortcuts += [composition[:, 0], self.window_readout(encoded.pattern[:, 1:])]
+            skips += [composition[:, 0], self.window_readout(encoded.pattern[:, 1:])]
         if self.element_readout is not None:
-            shortcuts += [self.element_readout(encoded.composition[:, 1:], encoded.present[:, 1:])]
-        if shortcuts:
-            cls = torch.stack([fused[:, 0], *shortcuts]).sum(dim=0)
+            skips += [self.element_readout(encoded.composition[:, 1:], encoded.element_mask[:, 1:])]
+        if skips:
+            cls = torch.stack([fused[:, 0], *skips]).sum(dim=0)
             fused = torch.cat([cls.unsqueeze(1), fused[:, 1:]], dim=1)
         return fused
 
-    def cross_attention(self, encoded: Encoded) -> Float[Tensor, "layers batch heads tokens elements"]:
-        """What part of its attention each token of the pattern gives to each of the composition."""
-        return self.fusion.shares(
-            self.pattern_projection(encoded.pattern), self.composition_projection(encoded.composition), encoded.present
+    def cross_attention_weights(self, encoded: Encoded) -> Float[Tensor, "layers batch heads tokens elements"]:
+        """Cross-attention weights of each pattern token over the composition tokens, in every layer."""
+        return self.fusion.attention_weights(
+            self.pattern_projection(encoded.pattern),
+            self.composition_projection(encoded.composition),
+            encoded.element_mask,
         )
 
     def reconstruct(self, fused: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch windows points"]:
-        """Intensities of every window on the scale that the model reads (see `scale_intensity`)."""
+        """Intensities of every window on the scale of the model, see `scale_intensity`."""
         return self.reconstruction_head(fused[:, 1:])
 
     def embed(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
         """The fused [CLS]."""
-        return self.observe(inputs)[0]
+        return self.encode_features(inputs)[0]
 
-    def observe(
+    def encode_features(
         self, inputs: ModelInput
     ) -> tuple[Float[Tensor, "batch width"], Float[Tensor, "batch tokens token_width"]]:
         """The fused [CLS], and [CLS] and windows of the encoded pattern."""

@@ -1,1 +1,1 @@
-"""Outputs → losses: each objective takes tensors and stands outside the model."""
+"""Objectives: outputs of the model → losses, as functions of tensors."""

@@ -1,4 +1,4 @@
-"""Supervised losses: squared or absolute error of z-scores for values, cross-entropy for classes."""
+"""Supervised losses: squared or absolute error of z-scores for regression, cross-entropy for classification."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ def target_losses(
     regression_loss: RegressionLoss = "squared",
     regression_weight: float = 1.0,
 ) -> dict[str, Float[Tensor, ""]]:
-    """Summed loss of each target over the materials `chosen` for it, divided by all materials of the batch.
+    """Sum of the loss of each target over the materials `chosen` for it, divided by all materials of the batch.
 
-    `truth` holds z-scores for values and class indices for classes. Source: XxaCT-NN section 3.4, where values are
-    learned by their squared error. A sum over the batch, not a mean per target, so that every material weighs the same
-    whatever it was chosen for. regression_weight: how much a value counts beside a class.
+    `truth` holds z-scores for regression and class indices for classification. The sum is divided by the size of the
+    batch, not by the number of chosen materials, so that every material has the same weight. `regression_weight` is
+    the weight of a regression target relative to a classification target. Source: XxaCT-NN section 3.4, with squared
+    errors.
     """
     losses = {}
     for name, mask in chosen.items():
-        # Weighed with 0 rather than left out: how many are left out is what a device would have to be asked.
-        output, wanted = outputs[name].float(), torch.where(mask, truth[name], 0.0)
+        # Weighted with 0 instead of indexed, which would need a synchronisation with the device.
+        output, target = outputs[name].float(), torch.where(mask, truth[name], 0.0)
         if TARGETS[name].kind == "class":
-            each = functional.cross_entropy(output, wanted.long(), reduction="none")
+            each = functional.cross_entropy(output, target.long(), reduction="none")
         else:
             error = functional.mse_loss if regression_loss == "squared" else functional.l1_loss
-            each = regression_weight * error(output.squeeze(1), wanted, reduction="none")
+            each = regression_weight * error(output.squeeze(1), target, reduction="none")
         losses[name] = torch.where(mask, each, 0.0).sum() / len(mask)
     return losses
 
@@ -45,7 +46,7 @@ def target_losses(
 def to_z_scores(
     targets: Mapping[str, Float[Tensor, " batch"]], statistics: Mapping[str, tuple[float, float]]
 ) -> dict[str, Float[Tensor, " batch"]]:
-    """Values as z-scores by (mean, standard deviation) of the training split; classes as they are."""
+    """z-scores of regression targets, by mean and standard deviation of the training split; classes are not changed."""
     return {
         name: (values - statistics[name][0]) / statistics[name][1] if name in statistics else values
         for name, values in targets.items()
@@ -53,6 +54,6 @@ def to_z_scores(
 
 
 def from_z_scores(output: Float[Tensor, "batch one"], statistics: tuple[float, float]) -> Float[Tensor, " batch"]:
-    """The inverse of `to_z_scores` for the output of one value head."""
+    """The inverse of `to_z_scores`, for the output of one regression head."""
     mean, deviation = statistics
     return torch.squeeze(output, 1).float() * deviation + mean

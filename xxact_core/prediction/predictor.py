@@ -17,7 +17,7 @@ from xxact_core.compositions.formula_format import format_formula
 from xxact_core.compositions.partial import PartialComposition, possible_symbols
 from xxact_core.compositions.partial_text import parse_composition
 from xxact_core.errors import CheckpointError, FormulaError
-from xxact_core.model.inference import class_probabilities, entropy_bits, observe_compositions
+from xxact_core.model.inference import class_probabilities, encode_with_compositions, entropy_bits
 from xxact_core.model.inputs import pattern_to_input
 from xxact_core.objectives.targets import from_z_scores
 from xxact_core.patterns.pattern import GriddedPattern, Pattern
@@ -43,7 +43,7 @@ class Predictor:
     """A trained model, ready to be asked; loading takes about a second, a prediction some milliseconds."""
 
     def __init__(self, checkpoint: Checkpoint, *, device: torch.device) -> None:
-        if not checkpoint.answers:
+        if not checkpoint.predicts_targets:
             msg = "the model was pretrained only and knows no answers; train it on with the recipe fine-tune"
             raise CheckpointError(msg, code="E_CHECKPOINT")
         self.checkpoint = checkpoint
@@ -132,8 +132,8 @@ class Predictor:
         if not compositions and model.config.architecture == "crabnet":
             msg = "a model of the kind 'crabnet' looks at the composition alone; expected a composition"
             raise FormulaError(msg, code="E_FORMULA")
-        embedding, tokens = observe_compositions(model, pattern_to_input(pattern, compositions, device=self.device))
-        return model.answer(embedding), None if tokens is None else pattern_traits(tokens).cpu().numpy()
+        embedding, tokens = encode_with_compositions(model, pattern_to_input(pattern, compositions, device=self.device))
+        return model.apply_heads(embedding), None if tokens is None else pattern_traits(tokens).cpu().numpy()
 
     @property
     def _temperatures(self) -> dict[str, float]:

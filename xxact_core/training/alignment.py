@@ -1,4 +1,4 @@
-"""The contrastive loss of a batch that passes through the model in pieces: every piece is told what all of them want.
+"""The contrastive loss of a whole batch that passes through the model in micro-batches (gradient caching).
 
 Source: GradCache, Gao et al. 2021, arXiv:2101.06983.
 """
@@ -17,25 +17,25 @@ from xxact_core.training.distributed import gather
 
 @dataclass(frozen=True)
 class Alignment:
-    """The contrastive loss of a whole batch, and its gradients with respect to the two [CLS] of each material."""
+    """The contrastive loss of a whole batch, and its gradients with respect to the [CLS] of each input."""
 
     loss: Float[Tensor, ""]
     pattern: Float[Tensor, "batch width"]
     composition: Float[Tensor, "batch width"]
 
     def part(self, chosen: slice) -> Alignment:
-        """The same for a piece: as if its loss were a mean over its own materials, as other losses are."""
+        """The gradients of a micro-batch, scaled as if the loss were the mean over its own materials."""
         share = len(self.pattern[chosen]) / len(self.pattern)
         return Alignment(self.loss, self.pattern[chosen] / share, self.composition[chosen] / share)
 
     def loss_of(self, encoded: Encoded) -> Float[Tensor, ""]:
-        """The loss of the whole batch, with the gradient that it has for this piece."""
-        pulls = ((encoded.pattern[:, 0], self.pattern), (encoded.composition[:, 0], self.composition))
-        return self.loss + sum(((cls - cls.detach()) * gradient).sum() for cls, gradient in pulls)
+        """The loss of the whole batch, whose gradient is that with respect to this micro-batch."""
+        pairs = ((encoded.pattern[:, 0], self.pattern), (encoded.composition[:, 0], self.composition))
+        return self.loss + sum(((cls - cls.detach()) * gradient).sum() for cls, gradient in pairs)
 
 
-def leading_tokens(encoded: Encoded) -> tuple[Float[Tensor, "batch width"], Float[Tensor, "batch width"]]:
-    """The [CLS] of pattern and composition, without what they were made from: it may be forgotten."""
+def cls_tokens(encoded: Encoded) -> tuple[Float[Tensor, "batch width"], Float[Tensor, "batch width"]]:
+    """Detached copies of the [CLS] of pattern and composition."""
     return encoded.pattern[:, 0].detach().clone(), encoded.composition[:, 0].detach().clone()
 
 
@@ -46,9 +46,9 @@ def align(
     *,
     share: float,
 ) -> Alignment:
-    """Loss and gradients of a batch from its leading tokens; leaves the temperature's own gradient in `contrastive`.
+    """Loss and gradients of a batch from its [CLS] tokens; the gradient of the temperature goes into `contrastive`.
 
-    share: of the materials of this process in those of all.
+    `share` is the fraction of the batch's materials that belongs to this process.
     """
     pattern, composition = pattern.requires_grad_(), composition.requires_grad_()
     loss = contrastive(gather(pattern), gather(composition))

@@ -1,4 +1,4 @@
-"""The journal of a run → what a person wants to know of it, and curves for TensorBoard."""
+"""The journal of a run → a summary of its progress, and curves for TensorBoard."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xxact_core.errors import InputError
 from xxact_core.training.journal import read_journal
 
 SUFFIX = ".xxact"
-"""End of the name of a file of curves; those of an earlier export are replaced."""
+"""Suffix of the files of curves; an earlier export is replaced."""
 
 
 def read_run(run: Path) -> list[dict[str, Any]]:
@@ -22,24 +22,24 @@ def read_run(run: Path) -> list[dict[str, Any]]:
         InputError: the folder has none.
     """
     if not (path := run / "journal.jsonl").is_file():
-        msg = f"{run} is no run folder of `xxact train`: it has no {path.name}"
+        msg = f"{run} is not a run folder of `xxact train`: it has no {path.name}"
         raise InputError(msg, code="E_RUN")
     return read_journal(path)
 
 
 def describe_progress(run: Path) -> str:
-    """How far a run is, how fast, how long it will take, and its latest loss and validation; a line each.
+    """Progress, speed, time left, latest loss and latest validation of a run, as lines of text.
 
     Raises:
         InputError: see `read_run`.
     """
     last = {event["event"]: event for event in read_run(run)}
-    text = "opened only, for it has no status.json yet"
+    text = "started, but without a status.json yet"
     if (path := run / "status.json").is_file():
         status = json.loads(path.read_text(encoding="utf-8"))
         text = f"{status['state']}: step {status['step']} of {status['steps']}"
-        if status["samples_per_second"]:  # neither before the first step nor while trees grow
-            text += f", {status['samples_per_second']:.0f} materials a second"
+        if status["samples_per_second"]:  # 0 or None before the first step, and for trees
+            text += f", {status['samples_per_second']:.0f} materials/s"
         if status["seconds_left"]:
             text += f", {timedelta(seconds=round(status['seconds_left']))} left"
     if (step := last.get("step")) is not None:
@@ -52,7 +52,7 @@ def describe_progress(run: Path) -> str:
 
 
 def journal_to_curves(run: Path, folder: Path) -> int:
-    """Write every number of a journal over its step, for TensorBoard; how many there were.
+    """Write the numbers of a journal over their steps, for TensorBoard; returns how many there are.
 
     Losses, learning rate, norm of the gradients and speed of each step, and the metrics of each validation.
 
@@ -78,7 +78,7 @@ def journal_to_curves(run: Path, folder: Path) -> int:
 
 
 def _numbers(event: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """What may be drawn of an event, with its name."""
+    """The numbers of an event that have a curve, with their names."""
     if event["event"] == "validation":
         yield from ((f"validation/{name}", value) for name, value in event["metrics"].items())
     elif event["event"] == "step":

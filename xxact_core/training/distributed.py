@@ -1,6 +1,7 @@
-"""Several processes train one model: each takes its part of every batch, and all add up their gradients.
+"""Data-parallel training: each process takes its part of every batch, and gradients are summed over all.
 
-`torchrun --nproc-per-node N -m xxact_core.commands.main train …` starts them; alone, everything here does nothing.
+`torchrun --nproc-per-node N -m xxact_core.commands.main train …` starts the processes; in a
+single process, everything here is a no-op.
 """
 
 from __future__ import annotations
@@ -19,42 +20,41 @@ from torch import Tensor, distributed
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those that train together: its number, and how many there are."""
+    """Rank of this process, and number of processes that train together."""
 
     rank: int = 0
     world: int = 1
 
     @property
-    def leads(self) -> bool:
-        """Whether this process writes the journal, the snapshots and the model."""
+    def is_main(self) -> bool:
+        """Whether this process writes the journal, the snapshots and the model: that of rank 0."""
         return self.rank == 0
 
     def part(self, batch: int) -> slice:
-        """The part of a batch of this many materials that is this process's own; parts differ by one at most."""
+        """Slice of a batch that belongs to this process; sizes of the slices differ by one at most."""
         first, last = (batch * number // self.world for number in (self.rank, self.rank + 1))
         return slice(first, last)
 
 
-ALONE = Ranks()
-"""One process that trains by itself."""
+SINGLE_PROCESS = Ranks()
 
 
-def rank_from_environment() -> Ranks:
-    """What torchrun says of this process; alone where it says nothing. Source: torchrun's RANK and WORLD_SIZE."""
+def ranks_from_environment() -> Ranks:
+    """Ranks from torchrun's RANK and WORLD_SIZE; those of a single process where they are not set."""
     return Ranks(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
 
 
 def local_device(name: str) -> torch.device:
-    """The device of this process: with several on one machine, each CUDA process has one of its own."""
+    """Device of this process; for CUDA, that of its local rank."""
     if name == "cuda" and "LOCAL_RANK" in os.environ:
         return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     return torch.device(name)
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[Ranks]:
-    """The processes of a run, able to talk to one another while it lasts: NCCL between GPUs, gloo between CPUs."""
-    ranks = rank_from_environment()
+def process_group(device: torch.device) -> Iterator[Ranks]:
+    """Communication between the processes of a run: NCCL for GPUs, gloo for CPUs."""
+    ranks = ranks_from_environment()
     if ranks.world == 1:
         yield ranks
         return
@@ -67,14 +67,14 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         distributed.destroy_process_group()
 
 
-def add_up(tensors: Iterable[Tensor]) -> None:
-    """Replace tensors by their sum over all processes, in one message for each kind of number."""
+def all_reduce_sum(tensors: Iterable[Tensor]) -> None:
+    """Replace tensors by their sum over all processes, in one message for each dtype."""
     if not distributed.is_initialized():
         return
-    kinds: dict[torch.dtype, list[Tensor]] = {}
+    by_dtype: dict[torch.dtype, list[Tensor]] = {}
     for tensor in tensors:
-        kinds.setdefault(tensor.dtype, []).append(tensor)
-    for members in kinds.values():
+        by_dtype.setdefault(tensor.dtype, []).append(tensor)
+    for members in by_dtype.values():
         flat = torch.cat([tensor.reshape(-1) for tensor in members])
         distributed.all_reduce(flat)
         for tensor, summed in zip(members, flat.split([tensor.numel() for tensor in members]), strict=True):
@@ -82,10 +82,10 @@ def add_up(tensors: Iterable[Tensor]) -> None:
 
 
 def gather(rows: Float[Tensor, "batch width"]) -> Float[Tensor, "all_rows width"]:
-    """Rows of all processes, in order of their ranks, with gradients that find their way back.
+    """Rows of all processes, in order of their ranks; differentiable.
 
-    Every process must have the same number of rows. Each computes the loss of all rows and counts it by its share, and
-    the way back adds up what the processes say, so that gradients are those of one process with the whole batch.
+    Every process must have the same number of rows. Each computes the loss of all rows, weighted by its share, and the
+    backward pass sums the gradients of all processes, so that they equal those of one process with the whole batch.
     """
     if not distributed.is_initialized():
         return rows
@@ -93,7 +93,7 @@ def gather(rows: Float[Tensor, "batch width"]) -> Float[Tensor, "all_rows width"
 
 
 class _Gathered(torch.autograd.Function):
-    """All processes' rows; on the way back the gradients that all of them have for this process's own."""
+    """All-gather, whose backward pass sums the gradients and returns those of this process's rows."""
 
     @staticmethod
     def forward(_: Any, rows: Tensor) -> Tensor:  # noqa: ANN401 - torch's context
@@ -108,19 +108,19 @@ class _Gathered(torch.autograd.Function):
         return gradient.chunk(distributed.get_world_size())[distributed.get_rank()]
 
 
-def as_the_leader_says(value: Path | None) -> Path | None:
-    """The path that the first process names, in all of them."""
+def broadcast_path(value: Path | None) -> Path | None:
+    """The path of the process of rank 0, in all processes."""
     if not distributed.is_initialized():
         return value
-    said = [None if value is None else str(value)]
-    distributed.broadcast_object_list(said)
-    return None if said[0] is None else Path(said[0])
+    paths = [None if value is None else str(value)]
+    distributed.broadcast_object_list(paths)
+    return None if paths[0] is None else Path(paths[0])
 
 
-def any_asks(value: bool, *, device: torch.device) -> bool:  # noqa: FBT001 - the question itself
-    """Whether any process says yes, so that all of them stop together."""
+def any_rank(value: bool, *, device: torch.device) -> bool:  # noqa: FBT001 - the only argument of interest
+    """Whether the value is true in any process."""
     if not distributed.is_initialized():
         return value
-    answer = torch.tensor(float(value), device=device)
-    distributed.all_reduce(answer)
-    return bool(answer)
+    total = torch.tensor(float(value), device=device)
+    distributed.all_reduce(total)
+    return bool(total)

@@ -1,4 +1,4 @@
-"""The journal of a run: one JSON object a line, appended as things happen."""
+"""The journal of a run: events as lines of JSON."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from xxact_core.stored_names import JOURNAL_FIELDS, rename
 
 STOP = "stop"
-"""A file of this name in a run folder ends the run after its step, as SIGTERM does."""
+"""A file of this name in a run folder stops the run after the current step, as SIGTERM does."""
 
 
 class Journal:
-    """Appends events to journal.jsonl; every line is flushed, so that a reader sees it at once."""
+    """Appends events to journal.jsonl; every line is flushed, so that readers see it at once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -24,8 +24,8 @@ class Journal:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
-    def forget_after(self, step: int) -> None:
-        """Drop events of steps after `step`, and a half-written last line: a resumed run makes them again."""
+    def truncate_after(self, step: int) -> None:
+        """Drop events after a step, which a resumed run writes again, and an incomplete last line."""
         if not self.path.exists():
             return
         kept = [event for event in read_journal(self.path) if event.get("step", 0) <= step]
@@ -35,7 +35,7 @@ class Journal:
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """All whole events of a journal."""
+    """All complete events of a journal; fields have their present names."""
     events = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:

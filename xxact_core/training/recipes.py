@@ -1,7 +1,7 @@
-"""The recipes by name, in the paper's sizes unless they say otherwise.
+"""The recipes by name, in the paper's sizes unless stated otherwise.
 
-Any of them takes other targets and sizes, for instance `--set targets='["band_gap"]' --set preset=small --set
-batch_size=256`, which a laptop can do.
+Settings such as `--set targets='["band_gap"]' --set preset=small --set batch_size=256` adapt a recipe to other targets,
+or to a laptop.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from xxact_core.augmentation.effects import Strain
 from xxact_core.errors import RecipeError
 from xxact_core.training.config import FROM_A_MODEL, Recipe
 
-# The checkpoint that ships: about 100,000 materials on two CPU cores in about an hour.
+# The shipped checkpoint: about 100,000 materials on two CPU cores in about an hour.
 _COMPACT = Recipe(
     name="compact",
     preset="compact",
@@ -38,8 +38,8 @@ _COMPACT = Recipe(
     model_settings={"element_readout": True, "head_hidden_width": 256},
 )
 
-# The same for models that look at one of the two inputs only, with their own heads.
-_NOTHING_HIDDEN = replace(_COMPACT, drop_pattern=0.0, drop_composition=0.0, model_settings={})
+# The same for models with one input, without modality dropout and with linear heads.
+_ONE_INPUT = replace(_COMPACT, drop_pattern=0.0, drop_composition=0.0, model_settings={})
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -52,20 +52,20 @@ RECIPES: dict[str, Recipe] = {
         Recipe(name="pretrain-contrastive", objectives=("contrastive",), epochs=100),
         Recipe(name="pretrain-mxm", objectives=("mxm",), epochs=100),
         Recipe(name="pretrain", objectives=("contrastive", "mxm"), epochs=100),
-        # From a run of another recipe, --set start_from=RUN/model: all of it trained on, or a new head alone.
+        # From a run of another recipe, --set start_from=RUN/model: train all weights, or a new head only.
         Recipe(name="fine-tune", start_from=FROM_A_MODEL),
         Recipe(name="transfer-band-gap", targets=("band_gap",), start_from=FROM_A_MODEL, freeze_backbone=True),
         _COMPACT,
-        # What XxaCT-NN is held against. Epochs of the FCNs: its table 3; of the others it says nothing.
+        # Baselines of XxaCT-NN. Epochs of the FCNs: its table 3; it does not state those of the others.
         Recipe(name="crabnet", preset="crabnet"),
         Recipe(name="xrd-transformer", preset="xrd-transformer"),
         Recipe(name="fcn", preset="fcn", epochs=100),
         Recipe(name="fcn-mlp", preset="fcn-mlp", epochs=100),
         Recipe(name="extra-trees", preset="extra-trees", targets=("crystal_system",)),
-        # The same in a small size, trained as the checkpoint that ships.
-        replace(_NOTHING_HIDDEN, name="crabnet-small", preset="crabnet-small"),
-        replace(_NOTHING_HIDDEN, name="xrd-transformer-small", preset="xrd-transformer-small"),
-        # A lesson: seconds a hundred steps on a laptop.
+        # Two of them in a small size, trained like the shipped checkpoint.
+        replace(_ONE_INPUT, name="crabnet-small", preset="crabnet-small"),
+        replace(_ONE_INPUT, name="xrd-transformer-small", preset="xrd-transformer-small"),
+        # For tutorials: a hundred steps take seconds on a laptop.
         Recipe(
             name="tiny",
             preset="tiny",

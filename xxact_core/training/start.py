@@ -1,12 +1,16 @@
-"""How a run begins: its folder, what it is, and the weights that it starts from."""
+"""The start of a run: its dataset, its folder, the weights that it starts from, and how its layers are run."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from xxact_core.checkpoint import load_checkpoint, make_model
 from xxact_core.dataset.loading.concat import with_more_training
@@ -14,24 +18,25 @@ from xxact_core.dataset.splits import with_split, with_training_rows
 from xxact_core.dataset.store import write_json
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import RecipeError, shorten
+from xxact_core.model.attention import DecoderLayer, EncoderLayer
 from xxact_core.model.model import Model
 from xxact_core.stored_names import CHECKPOINT_FACTS, rename
 from xxact_core.training.config import FROM_A_MODEL, Recipe
 from xxact_core.training.journal import Journal
 
-WHERE_IT_RUNS = (
+RUNTIME_SETTINGS = (
     "device", "threads", "micro_batch_size", "activation_checkpointing", "torch_compile", "validate_every",
     "validation_rows", "save_every",
 )  # fmt: skip
-"""Settings that may change when a run is resumed: they decide where it runs and what it reports, not what it learns."""
+"""Settings that may change when a run is resumed: they do not affect what it learns."""
 
 
 def open_table(recipe: Recipe, dataset: Path) -> StickTable:
-    """What a recipe learns from: the data set, split as it says, and the training materials of `extra_datasets`.
+    """The training data of a recipe: the dataset with its split, and the training materials of `extra_datasets`.
 
     Raises:
-        RecipeError: more data are asked for and sticks shall stay on disk.
-        DatasetError: a data set cannot be read, or does not go with the others.
+        RecipeError: `extra_datasets` and `stream_from_disk` are combined.
+        DatasetError: a dataset cannot be read, or does not fit the others.
     """
     if recipe.extra_datasets and recipe.stream_from_disk:
         msg = f"recipe {recipe.name!r}: extra_datasets are joined in memory; use `xxact dataset merge` instead"
@@ -45,7 +50,7 @@ def open_table(recipe: Recipe, dataset: Path) -> StickTable:
 
 
 def describe_run(recipe: Recipe, table: StickTable) -> dict[str, Any]:
-    """What decides a run: recipe, digests of its data sets, seed, and the version of torch."""
+    """What identifies a run: recipe, digests of its datasets, seed, and version of torch."""
     about = {"recipe": recipe.to_dict(), "data_digest": table.digest, "seed": recipe.seed, "torch": torch.__version__}
     if table.others:
         about["extra_digests"] = table.others
@@ -53,10 +58,10 @@ def describe_run(recipe: Recipe, table: StickTable) -> dict[str, Any]:
 
 
 def open_journal(recipe: Recipe, table: StickTable, folder: Path, *, steps: int) -> Journal:
-    """Make the run folder with its recipe.json, or check that it holds this very run.
+    """Create the run folder with its recipe.json, or check that it belongs to the same run.
 
     Raises:
-        RecipeError: the folder holds a run of another recipe or data set, or cannot be a folder.
+        RecipeError: the folder belongs to a run of another recipe or dataset, or cannot be created.
     """
     try:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -75,41 +80,41 @@ def open_journal(recipe: Recipe, table: StickTable, folder: Path, *, steps: int)
 
 
 def check_same_run(described: dict[str, Any], folder: Path) -> None:
-    """See that a run folder holds the run of this description; settings younger than it have their defaults there.
+    """Check that a run folder belongs to the run of this description; settings that it lacks have their defaults.
 
     Raises:
-        RecipeError: it holds a run of another recipe or data set.
+        RecipeError: it belongs to a run of another recipe or dataset, or its recipe.json has an unknown setting.
     """
     path = folder / "recipe.json"
     before = rename(json.loads(path.read_text(encoding="utf-8")), CHECKPOINT_FACTS, owner=str(path))
     settings = json.loads(json.dumps(Recipe.from_dict(before["recipe"], owner=str(path)).to_dict()))
     changed = [
-        name for name, value in described["recipe"].items() if name not in WHERE_IT_RUNS and settings[name] != value
+        name for name, value in described["recipe"].items() if name not in RUNTIME_SETTINGS and settings[name] != value
     ]
     if any(before.get(name) != described.get(name) for name in ("data_digest", "extra_digests")):
-        changed.append("data set")
+        changed.append("dataset")
     if changed:
-        msg = f"{folder} holds another run; it differs in {changed}: choose another folder"
+        msg = f"{folder} belongs to another run, which differs in {changed}; choose another folder"
         raise RecipeError(msg, code="E_RECIPE")
 
 
-def first_model(recipe: Recipe) -> Model:
-    """A model with random weights, or with those of the recipe's `start_from`; what it has more than that stays random.
+def initial_model(recipe: Recipe) -> Model:
+    """A model with random weights, or with those of `start_from`.
 
-    More are heads of other targets or of another depth and, where not only the heads are trained, a readout of the
-    elements.
+    Heads of other targets or sizes stay random and, unless the backbone is frozen, so does an element readout that the
+    checkpoint lacks.
 
     Raises:
-        RecipeError: that checkpoint is a model of another make, or the recipe needs one and names none.
+        RecipeError: the checkpoint has a different architecture, or the recipe needs one and names none.
     """
     if recipe.start_from == FROM_A_MODEL or (recipe.freeze_backbone and recipe.start_from is None):
-        msg = f"recipe {recipe.name!r} begins with a trained model: name its folder, for instance start_from=RUN/model"
+        msg = f"recipe {recipe.name!r} starts from a trained model; name its folder, for instance start_from=RUN/model"
         raise RecipeError(msg, code="E_RECIPE")
     model = make_model(recipe.model_config(), seed=recipe.seed)
     if recipe.start_from is None:
         return model
     trained = load_checkpoint(Path(recipe.start_from)).model
-    trained.memory = None  # of another model's embeddings
+    trained.knn_retrieval = None  # it belongs to the embeddings of that model
     before = trained.state_dict()
     wanted = model.state_dict()
     kept = {
@@ -121,7 +126,37 @@ def first_model(recipe: Recipe) -> Model:
     random = ("heads.",) if recipe.freeze_backbone else ("heads.", "element_readout.")
     unfit += [name for name in wanted if name not in kept and not name.startswith(random)]
     if unfit:
-        msg = f"{recipe.start_from} is a model of another make than the preset {recipe.preset!r}: {unfit[:3]} differ"
+        msg = f"{recipe.start_from} has a different architecture than the preset {recipe.preset!r}: {unfit[:3]} differ"
         raise RecipeError(msg, code="E_RECIPE")
     model.load_state_dict(kept, strict=False)
     return model
+
+
+def compile_layers(model: Model, *, backend: str = "inductor") -> None:
+    """Compile every part of a model by torch.compile; the first steps then take a minute.
+
+    Layers of a stack are compiled one by one, so that they share their kernels; the numbers of materials and elements
+    stay dynamic. Results change by rounding and by the random numbers of dropout. No tensor changes its name.
+    """
+    for part in _parts(model):
+        part.forward = torch.compile(part.forward, dynamic=True, backend=backend)
+
+
+def checkpoint_activations(model: Model) -> None:
+    """Keep only the input of each transformer layer, and recompute its activations in the backward pass.
+
+    The random state is kept, so that dropout is the same. Convolutions with batch normalisation are not checkpointed,
+    because they would update their running statistics twice. Source: Chen et al. 2016, arXiv:1604.06174.
+    """
+    for part in model.modules():
+        if isinstance(part, EncoderLayer | DecoderLayer):
+            part.forward = partial(checkpoint, part.forward, use_reentrant=False)  # type: ignore[method-assign]  # fmt: skip
+
+
+def _parts(module: nn.Module) -> Iterator[nn.Module]:
+    """The largest submodules without a stack of layers, and each layer of a stack; single operations are left out."""
+    for part in module.children():
+        if any(isinstance(inner, nn.ModuleList) for inner in part.modules()):
+            yield from _parts(part)
+        elif any(True for _ in part.children()):
+            yield part

@@ -1,4 +1,4 @@
-"""One training step: batch → forward → losses of the recipe's objectives."""
+"""One training step: modality dropout and masking of a batch, forward pass, and the losses of the objectives."""
 
 from __future__ import annotations
 
@@ -22,87 +22,91 @@ from xxact_core.patterns.grid import GRID
 from xxact_core.training.alignment import Alignment
 from xxact_core.training.config import Recipe
 from xxact_core.training.distributed import gather
-from xxact_core.training.task_sampling import draw_tasks
+from xxact_core.training.task_sampling import sample_tasks
 
 LIGHT_ELEMENTS = tuple(ATOMIC_NUMBERS[symbol] for symbol in ("H", "Li", "C", "O"))
-"""Atomic numbers of what x-ray fluorescence does not see, or not well: `drop_light_elements` leaves them out."""
+"""Atomic numbers that X-ray fluorescence does not detect, or not well: `drop_light_elements` leaves them out."""
 
 
 @dataclass(frozen=True)
-class Lottery:
-    """The random numbers (0-1) that decide what of a batch is masked, hidden, changed and trained.
+class BatchRandomness:
+    """Uniform random numbers (0-1) that decide what is masked, dropped, jittered and trained in a batch."""
 
-    light, and amounts (one for each chemical element, and how far they are off), are None where the recipe changes no
-    composition.
-    """
+    masking: Float[Tensor, "batch windows"]
+    """Masking of windows, for the objective `mxm`."""
 
-    masks: Float[Tensor, "batch windows"]
     tasks: Float[Tensor, "batch tasks"]
-    inputs: Float[Tensor, "batch one"]
-    light: Float[Tensor, "batch one"] | None = None
-    amounts: Float[Tensor, "batch elements"] | None = None
+    """Task sampling."""
 
-    def part(self, chosen: slice) -> Lottery:
+    modality: Float[Tensor, "batch one"]
+    """Modality dropout."""
+
+    light_elements: Float[Tensor, "batch one"] | None = None
+    """Dropping of light elements; None where the recipe has none."""
+
+    jitter: Float[Tensor, "batch elements"] | None = None
+    """Jitter of each element's fraction, and in the last column its size; None where the recipe has none."""
+
+    def part(self, chosen: slice) -> BatchRandomness:
         """Those of some of the materials."""
-        return Lottery(
-            self.masks[chosen],
+        return BatchRandomness(
+            self.masking[chosen],
             self.tasks[chosen],
-            self.inputs[chosen],
-            light=None if self.light is None else self.light[chosen],
-            amounts=None if self.amounts is None else self.amounts[chosen],
+            self.modality[chosen],
+            light_elements=None if self.light_elements is None else self.light_elements[chosen],
+            jitter=None if self.jitter is None else self.jitter[chosen],
         )
 
 
-def draw_lottery(batch: int, recipe: Recipe, *, generator: torch.Generator) -> Lottery:
-    """Random numbers for a whole batch, so that nothing depends on how it is cut into pieces."""
+def draw_randomness(batch: int, recipe: Recipe, *, generator: torch.Generator) -> BatchRandomness:
+    """Random numbers of a whole batch, so that results do not depend on how it is divided into micro-batches."""
 
     def draw(columns: int) -> Tensor:
         return torch.rand((batch, columns), generator=generator, device=generator.device)
 
-    return Lottery(
-        masks=draw(GRID.windows),
+    return BatchRandomness(
+        masking=draw(GRID.windows),
         tasks=draw(len(recipe.targets)),
-        inputs=draw(1),
-        light=draw(1) if recipe.drop_light_elements else None,
-        amounts=draw(len(SYMBOLS) + 1) if recipe.fraction_jitter else None,
+        modality=draw(1),
+        light_elements=draw(1) if recipe.drop_light_elements else None,
+        jitter=draw(len(SYMBOLS) + 1) if recipe.fraction_jitter else None,
     )
 
 
-def hide_inputs(batch: Batch, recipe: Recipe, lottery: Lottery) -> Batch:
-    """The batch without the pattern of some materials and the composition of others, as the recipe's shares say.
-
-    The compositions of all are blurred first, where the recipe says so.
-    """
-    batch = replace(batch, fractions=blur_fractions(batch, recipe, lottery))
+def modality_dropout(batch: Batch, recipe: Recipe, randomness: BatchRandomness) -> Batch:
+    """The batch without the pattern of some materials and the composition of others; fractions are jittered first."""
+    batch = replace(batch, fractions=jitter_fractions(batch, recipe, randomness))
     if not recipe.drop_pattern and not recipe.drop_composition:
         return batch
-    pattern = lottery.inputs < recipe.drop_pattern
-    composition = lottery.inputs > 1 - recipe.drop_composition
-    return replace(batch, hidden=batch.hidden | pattern, fractions=batch.fractions.masked_fill(composition, 0.0))
+    pattern = randomness.modality < recipe.drop_pattern
+    composition = randomness.modality > 1 - recipe.drop_composition
+    return replace(
+        batch, window_mask=batch.window_mask | pattern, fractions=batch.fractions.masked_fill(composition, 0.0)
+    )
 
 
-def blur_fractions(batch: Batch, recipe: Recipe, lottery: Lottery) -> Float[Tensor, "batch elements"]:
-    """Fractions as a measurement would give them: light elements unseen, the others off; each row adds up to 1 again.
+def jitter_fractions(batch: Batch, recipe: Recipe, randomness: BatchRandomness) -> Float[Tensor, "batch elements"]:
+    """Fractions as measurements give them: without light elements, and with errors; each row is normalised again.
 
-    A material of light elements alone keeps them. Half of the materials have exact fractions, the others are off by
-    anything up to `fraction_jitter`: a model that never sees exact ones forgets what they tell.
+    Light elements stay where there are no others. Half of the fractions stay exact, so that the model keeps what exact
+    ones tell; the errors of the others are log-normal, with standard deviations up to `fraction_jitter`.
     """
     fractions = batch.fractions
-    if lottery.light is not None:
+    if randomness.light_elements is not None:
         light = torch.isin(batch.atomic_numbers, torch.tensor(LIGHT_ELEMENTS, device=fractions.device))
-        seen = fractions.masked_fill(light & (lottery.light < recipe.drop_light_elements), 0.0)
+        seen = fractions.masked_fill(light & (randomness.light_elements < recipe.drop_light_elements), 0.0)
         fractions = torch.where(seen.sum(dim=1, keepdim=True) > 0, seen, fractions)
         fractions = fractions / fractions.sum(dim=1, keepdim=True)
-    if lottery.amounts is not None:
-        normal = torch.special.ndtri(lottery.amounts.clamp(1e-6, 1 - 1e-6))
-        spread = recipe.fraction_jitter * (2 * lottery.amounts[:, -1:] - 1).clamp(min=0)
-        off = (spread * normal.gather(1, (batch.atomic_numbers - 1).clamp(min=0))).exp()
-        fractions = fractions * off / (fractions * off).sum(dim=1, keepdim=True)
+    if randomness.jitter is not None:
+        normal = torch.special.ndtri(randomness.jitter.clamp(1e-6, 1 - 1e-6))
+        deviation = recipe.fraction_jitter * (2 * randomness.jitter[:, -1:] - 1).clamp(min=0)
+        factor = (deviation * normal.gather(1, (batch.atomic_numbers - 1).clamp(min=0))).exp()
+        fractions = fractions * factor / (fractions * factor).sum(dim=1, keepdim=True)
     return fractions
 
 
-class Trainee(nn.Module):
-    """A model and what is learned besides it: the contrastive temperature, and a moving average of the weights."""
+class TrainingModule(nn.Module):
+    """A model with what is trained besides it: the contrastive temperature, and an average (EMA) of the weights."""
 
     def __init__(self, model: Model, recipe: Recipe) -> None:
         super().__init__()
@@ -113,80 +117,86 @@ class Trainee(nn.Module):
         if self.frozen:
             self.model.requires_grad_(requires_grad=False)
             self.model.heads.requires_grad_()
-        self.average = copy.deepcopy(model).requires_grad_(requires_grad=False).eval() if recipe.ema_decay else None
-        self.kept = recipe.ema_decay or 0.0
+        self.ema_model = copy.deepcopy(model).requires_grad_(requires_grad=False).eval() if recipe.ema_decay else None
+        self.ema_decay = recipe.ema_decay or 0.0
 
-    def train(self, mode: bool = True) -> Trainee:  # noqa: FBT001, FBT002 - torch's signature
+    def train(self, mode: bool = True) -> TrainingModule:  # noqa: FBT001, FBT002 - torch's signature
         """Training mode; a frozen model stays in evaluation mode, without dropout and with fixed batch statistics."""
         super().train(mode)
         if self.frozen:
             self.model.eval()
-        if self.average is not None:
-            self.average.eval()
+        if self.ema_model is not None:
+            self.ema_model.eval()
         return self
 
     @property
-    def answering(self) -> Model:
-        """The model that is validated and saved: the moving average where there is one."""
-        return self.model if self.average is None else self.average
+    def inference_model(self) -> Model:
+        """The model that is validated and saved: the average of the weights where there is one."""
+        return self.model if self.ema_model is None else self.ema_model
 
     @torch.no_grad()
-    def follow(self, *, step: int) -> None:
-        """Let the average follow the weights after a step; faster in the beginning, when it knows nothing yet.
+    def ema_update(self, *, step: int) -> None:
+        """Update the average of the weights after a step; its decay is smaller in the first steps.
 
         Source: Polyak & Juditsky 1992; the warm-up (1 + t) / (10 + t) is that of TensorFlow's ExponentialMovingAverage.
         """
-        if self.average is None:
+        if self.ema_model is None:
             return
-        kept = min(self.kept, (1 + step) / (10 + step))
-        for mean, value in zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True):
+        decay = min(self.ema_decay, (1 + step) / (10 + step))
+        for mean, value in zip(self.ema_model.state_dict().values(), self.model.state_dict().values(), strict=True):
             if mean.is_floating_point():
-                mean.lerp_(value, 1 - kept)
+                mean.lerp_(value, 1 - decay)
             else:
                 mean.copy_(value)
 
 
 def encode_batch(
-    model: Model, batch: Batch, recipe: Recipe, lottery: Lottery
+    model: Model, batch: Batch, recipe: Recipe, randomness: BatchRandomness
 ) -> tuple[Encoded, Bool[Tensor, "batch windows"]]:
-    """What both encoders make of a batch, and the windows that were masked for that."""
-    assert isinstance(model, Xxact), "recipes refuse objectives that need encodings for other kinds of model"
-    masked = torch.zeros_like(batch.hidden)
+    """Outputs of both encoders for a batch, and the windows that were masked for `mxm`."""
+    assert isinstance(model, Xxact), "recipes refuse these objectives for other architectures"
+    masked = torch.zeros_like(batch.window_mask)
     if "mxm" in recipe.objectives:
-        masked = draw_mask(~batch.hidden, lottery.masks, ratio=recipe.mask_ratio)
+        masked = draw_mask(~batch.window_mask, randomness.masking, ratio=recipe.mask_ratio)
     return model.encode(batch.hide(masked)), masked
 
 
 def batch_losses(
-    trainee: Trainee,
+    module: TrainingModule,
     batch: Batch,
     recipe: Recipe,
     statistics: Mapping[str, tuple[float, float]],
-    lottery: Lottery,
+    randomness: BatchRandomness,
     *,
     alignment: Alignment | None = None,
 ) -> dict[str, Tensor]:
-    """The loss of every objective (and target) of the recipe on one batch; their sum is what is minimised.
+    """The loss of every objective and target of the recipe on a batch; the training minimises their sum.
 
-    alignment: of a batch that this one is a piece of; without it, a batch is aligned by itself.
+    Args:
+        module: The model, with the contrastive temperature.
+        batch: A micro-batch, after modality dropout.
+        recipe: The recipe of the run.
+        statistics: Mean and standard deviation of each regression target.
+        randomness: The random numbers of this micro-batch.
+        alignment: Contrastive loss of the batch that the micro-batch belongs to; its own where not given.
     """
-    model, losses = trainee.model, {}
+    model, losses = module.model, {}
     if set(recipe.objectives) == {"targets"}:
         embedding = model.embed(batch)
-        return _supervised_losses(model, embedding, batch, recipe, statistics, lottery)
-    assert isinstance(model, Xxact), "recipes refuse these objectives for other kinds of model"
-    encoded, masked = encode_batch(model, batch, recipe, lottery)
+        return _supervised_losses(model, embedding, batch, recipe, statistics, randomness)
+    assert isinstance(model, Xxact), "recipes refuse these objectives for other architectures"
+    encoded, masked = encode_batch(model, batch, recipe, randomness)
     if alignment is not None:
         losses["contrastive"] = alignment.loss_of(encoded)
-    elif trainee.contrastive is not None:
-        losses["contrastive"] = trainee.contrastive(gather(encoded.pattern[:, 0]), gather(encoded.composition[:, 0]))
+    elif module.contrastive is not None:
+        losses["contrastive"] = module.contrastive(gather(encoded.pattern[:, 0]), gather(encoded.composition[:, 0]))
     if "mxm" in recipe.objectives or "targets" in recipe.objectives:
         fused = model.fuse(encoded, cls_only="mxm" not in recipe.objectives)
     if "mxm" in recipe.objectives:
         scaled = scale_intensity(batch.intensity, intensity_scale=model.config.intensity_scale)
         losses["mxm"] = reconstruction_loss(model.reconstruct(fused), scaled, masked)
     if "targets" in recipe.objectives:
-        losses |= _supervised_losses(model, fused[:, 0], batch, recipe, statistics, lottery)
+        losses |= _supervised_losses(model, fused[:, 0], batch, recipe, statistics, randomness)
     return losses
 
 
@@ -196,9 +206,9 @@ def _supervised_losses(
     batch: Batch,
     recipe: Recipe,
     statistics: Mapping[str, tuple[float, float]],
-    lottery: Lottery,
+    randomness: BatchRandomness,
 ) -> dict[str, Tensor]:
-    chosen = draw_tasks(batch.targets, model.config.targets, lottery.tasks, sampling=recipe.task_sampling)
+    chosen = sample_tasks(batch.targets, model.config.targets, randomness.tasks, sampling=recipe.task_sampling)
     return target_losses(
         model.heads(embedding),
         to_z_scores(batch.targets, statistics),

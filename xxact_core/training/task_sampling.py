@@ -1,4 +1,4 @@
-"""Which targets of a batch are trained: one a material, drawn uniformly among those it has a label for, or all."""
+"""Task sampling: which labels of a batch are trained, one drawn uniformly for each material, or all."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
-def draw_tasks(
+def sample_tasks(
     targets: Mapping[str, Float[Tensor, " batch"]],
     names: Sequence[str],
-    lottery: Float[Tensor, "batch tasks"],
+    uniform: Float[Tensor, "batch tasks"],
     *,
     sampling: str,
 ) -> dict[str, Bool[Tensor, " batch"]]:
-    """For each target which materials of the batch train it; a material without any label trains none.
+    """Mask of the materials that train each target.
 
     `sampling` is `one` (Source: XxaCT-NN section 3.4, uniform task sampling) or `all` labels that there are.
-    `lottery` holds even random numbers (0-1); drawn for a whole batch, it is the same however the batch is cut.
+    `uniform` holds uniform random numbers (0-1), drawn for the whole batch, so that micro-batches do not change them.
     """
     labelled = torch.stack([~torch.isnan(targets[name]) for name in names], dim=1)
     if sampling == "all":
         return dict(zip(names, labelled.unbind(1), strict=True))
-    winner = lottery.masked_fill(~labelled, -1.0).argmax(dim=1)
-    drawn = torch.nn.functional.one_hot(winner, len(names)).bool() & labelled
-    return dict(zip(names, drawn.unbind(1), strict=True))
+    drawn = uniform.masked_fill(~labelled, -1.0).argmax(dim=1)
+    chosen = torch.nn.functional.one_hot(drawn, len(names)).bool() & labelled
+    return dict(zip(names, chosen.unbind(1), strict=True))

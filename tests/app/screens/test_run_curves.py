@@ -51,7 +51,7 @@ def test_steps_that_a_resumed_run_makes_again_are_not_drawn_twice(journal: Journ
         journal.write("step", **step(number))
     curves = RunCurves(journal.path.parent)
     curves.read()
-    journal.forget_after(3)
+    journal.truncate_after(3)
     journal.write("resumed", step=3)
     journal.write("step", **step(4, loss=7.0))
     curves.read()

@@ -91,7 +91,7 @@ def test_batch_equals_the_exact_smear_of_the_same_sticks(small_table: StickTable
     for place, row in enumerate(rows):
         exact = smear(small_table.sticks(row), sigma=0.1).intensity
         assert np.abs(exact - batch.intensity[place].numpy()).max() < 0.01
-    assert not batch.hidden.any()
+    assert not batch.window_mask.any()
 
 
 def test_tensors_make_the_same_patterns_where_nothing_can_be_compiled(
@@ -166,8 +166,8 @@ def test_distorted_batches_are_patterns_and_seeded(small_table: StickTable) -> N
     assert not torch.equal(batch.intensity, other.intensity)
     torch.testing.assert_close(batch.intensity.amax(dim=1), torch.full((64,), 100.0))
     assert float(batch.intensity.min()) >= 0
-    assert 0 < float(batch.hidden.float().mean()) < 0.6
-    inside = batch.hidden.repeat_interleave(GRID.window_points, dim=1)
+    assert 0 < float(batch.window_mask.float().mean()) < 0.6
+    inside = batch.window_mask.repeat_interleave(GRID.window_points, dim=1)
     assert float(batch.intensity[inside].mean()) < float(batch.intensity[~inside].mean())
 
 
@@ -291,7 +291,7 @@ def test_another_radiation_shows_the_same_spacings_in_other_ratios_and_range(sma
     ends = change_wavelength(np.array([10.0, 120.0]), measured=WAVELENGTHS["CrKa"], wanted=CU_K_ALPHA)
     outside = torch.tensor((GRID.two_theta < ends[0]) | (GRID.two_theta > ends[1]))
     assert not batch.intensity[:, outside].any()
-    assert batch.hidden[:, -1].all()
+    assert batch.window_mask[:, -1].all()
 
 
 def test_shifts_of_another_radiation_happen_on_its_own_axis(small_table: StickTable) -> None:

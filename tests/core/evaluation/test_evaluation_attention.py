@@ -11,7 +11,7 @@ import torch
 from xxact_core.checkpoint import Checkpoint, make_model
 from xxact_core.compositions.partial_text import parse_composition
 from xxact_core.errors import CheckpointError, FormulaError
-from xxact_core.evaluation.attention import attend_windows
+from xxact_core.evaluation.attention import window_attention
 from xxact_core.model.config import preset
 from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.pattern import GriddedPattern
@@ -35,10 +35,10 @@ def checkpoint(**changes: object) -> Checkpoint:
 def test_the_attention_of_each_window_adds_up_to_one(
     pattern: GriddedPattern, known: str, tokens_per_window: int
 ) -> None:
-    found = attend_windows(checkpoint(tokens_per_window=tokens_per_window), pattern, parse_composition(known))
+    found = window_attention(checkpoint(tokens_per_window=tokens_per_window), pattern, parse_composition(known))
     assert set(found.symbols) == {symbol for symbol in ("Fe", "O", "La", "B") if symbol in known}
-    assert found.shares.shape == (len(found.symbols), GRID.windows)
-    total = found.whole + found.shares.sum(axis=0)
+    assert found.weights.shape == (len(found.symbols), GRID.windows)
+    total = found.cls_weight + found.weights.sum(axis=0)
     assert np.isnan(total).tolist() == pattern.hidden_windows.tolist()
     np.testing.assert_allclose(total[~pattern.hidden_windows], 1, rtol=1e-5)
 
@@ -50,7 +50,7 @@ def test_the_shares_are_those_with_which_the_model_mixes() -> None:
     width = model.config.fusion.width
     tokens, context = (torch.randn((1, count, width), generator=generator) for count in (18, 4))
     present = torch.tensor([[True, True, True, False]])
-    shares = attention.shares(tokens, context, present)
+    shares = attention.attention_weights(tokens, context, present)
     _, value = attention._split(attention.key_value(context), parts=2)
     mixed = attention.out((shares @ value).transpose(1, 2).flatten(2))
     torch.testing.assert_close(mixed, attention(tokens, context, present))
@@ -58,7 +58,7 @@ def test_the_shares_are_those_with_which_the_model_mixes() -> None:
 
 
 def test_without_elements_or_without_windows_there_is_nothing_to_look_at(pattern: GriddedPattern) -> None:
-    with pytest.raises(FormulaError, match="no elements"):
-        attend_windows(checkpoint(), pattern, parse_composition("?"))
+    with pytest.raises(FormulaError, match="composition is unknown"):
+        window_attention(checkpoint(), pattern, parse_composition("?"))
     with pytest.raises(CheckpointError, match="'crabnet'"):
-        attend_windows(checkpoint(architecture="crabnet"), pattern, parse_composition("NaCl"))
+        window_attention(checkpoint(architecture="crabnet"), pattern, parse_composition("NaCl"))

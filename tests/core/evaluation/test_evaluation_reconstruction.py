@@ -17,9 +17,9 @@ from xxact_core.dataset.table import StickTable
 from xxact_core.errors import CheckpointError
 from xxact_core.evaluation.reconstruction import (
     draw_windows,
-    learned_to_reconstruct,
     reconstruct_pattern,
     reconstruct_rows,
+    trained_to_reconstruct,
 )
 from xxact_core.model.config import preset
 from xxact_core.objectives.masked_patterns import reconstruction_loss
@@ -94,7 +94,7 @@ def test_an_error_over_a_set_is_the_mean_over_its_patterns(small_table: StickTab
 
 def test_a_model_that_never_saw_masks_is_refused(small_table: StickTable) -> None:
     checkpoint = replace(pretrained(), about={"recipe": {"objectives": ["targets"]}})
-    assert not learned_to_reconstruct(checkpoint.about)
+    assert not trained_to_reconstruct(checkpoint.about)
     with pytest.raises(CheckpointError, match="pretrain-mxm"):
         reconstruct_pattern(checkpoint, smear(small_table.sticks(0)), parse_formula("NaCl"), masked=masks(1))
 

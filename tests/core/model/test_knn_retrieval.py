@@ -13,7 +13,15 @@ from xxact_core.checkpoint import Checkpoint, load_checkpoint, make_model, save_
 from xxact_core.commands.main import app
 from xxact_core.errors import CheckpointError
 from xxact_core.model.config import preset
-from xxact_core.model.knn_retrieval import ALIKE, ALIKE_WIDTH, NEIGHBOURS, SAY, UNKNOWN, Memory, fit_memory
+from xxact_core.model.knn_retrieval import (
+    GATE_MIDPOINT,
+    GATE_WIDTH,
+    MIXING_WEIGHT,
+    NEIGHBOURS,
+    UNKNOWN,
+    KnnRetrieval,
+    fit_knn_retrieval,
+)
 from xxact_core.training.config import override
 from xxact_core.training.finish import mean_checkpoint
 from xxact_core.training.recipes import recipe_by_name
@@ -35,48 +43,54 @@ SYSTEM = torch.arange(GROUPS).repeat_interleave(EACH)
 UNDECIDED = torch.zeros(GROUPS * EACH, GROUPS)
 
 
-def remembered(embedding: torch.Tensor, *, system: torch.Tensor = SYSTEM, missed: torch.Tensor | None = None) -> Memory:
-    error = SYSTEM / 10 if missed is None else missed
-    return fit_memory(embedding, TARGETS, classes={"crystal_system": system}, missed={TARGETS[0]: error})
+def fitted(
+    embedding: torch.Tensor, *, system: torch.Tensor = SYSTEM, residuals: torch.Tensor | None = None
+) -> KnnRetrieval:
+    error = SYSTEM / 10 if residuals is None else residuals
+    return fit_knn_retrieval(embedding, TARGETS, classes={"crystal_system": system}, residuals={TARGETS[0]: error})
 
 
-def answers(memory: Memory, embedding: torch.Tensor, logits: torch.Tensor = UNDECIDED) -> dict[str, torch.Tensor]:
-    return memory(embedding, {"crystal_system": logits, TARGETS[0]: torch.zeros(len(embedding), 1)})
+def answers(
+    retrieval: KnnRetrieval, embedding: torch.Tensor, logits: torch.Tensor = UNDECIDED
+) -> dict[str, torch.Tensor]:
+    return retrieval(embedding, {"crystal_system": logits, TARGETS[0]: torch.zeros(len(embedding), 1)})
 
 
-def trust_in(memory: Memory, embedding: torch.Tensor) -> torch.Tensor:
-    return torch.sigmoid((memory.nearest(embedding)[0][:, 0] - ALIKE) / ALIKE_WIDTH)
+def trust_in(retrieval: KnnRetrieval, embedding: torch.Tensor) -> torch.Tensor:
+    return torch.sigmoid((retrieval.nearest(embedding)[0][:, 0] - GATE_MIDPOINT) / GATE_WIDTH)
 
 
 def test_neighbours_have_their_say_in_classes_and_their_mean_error_is_made_good(embedding: torch.Tensor) -> None:
-    memory = remembered(embedding)
-    said, trust = answers(memory, embedding), trust_in(memory, embedding)
+    retrieval = fitted(embedding)
+    said, trust = answers(retrieval, embedding), trust_in(retrieval, embedding)
     probability = said["crystal_system"].exp()
     torch.testing.assert_close(probability.sum(dim=1), torch.ones(len(embedding)))
     own = probability[torch.arange(len(SYSTEM)), SYSTEM]
-    torch.testing.assert_close(own, SAY * trust + (1 - SAY * trust) / GROUPS, rtol=0, atol=1e-3)
+    torch.testing.assert_close(own, MIXING_WEIGHT * trust + (1 - MIXING_WEIGHT * trust) / GROUPS, rtol=0, atol=1e-3)
     torch.testing.assert_close(said[TARGETS[0]][:, 0], trust * SYSTEM / 10, rtol=0, atol=1e-3)
 
 
 def test_what_nothing_remembered_is_like_is_left_to_the_heads() -> None:
     random = torch.Generator().manual_seed(1)
     known, unknown = torch.randn(2, 500, 192, generator=random)
-    system, missed = torch.zeros(500, dtype=torch.long), torch.ones(500)
-    memory = fit_memory(known, TARGETS, classes={"crystal_system": system}, missed={TARGETS[0]: missed})
-    said = {name: answers(memory, asked, UNDECIDED[:500]) for name, asked in (("known", known), ("unknown", unknown))}
+    system, residuals = torch.zeros(500, dtype=torch.long), torch.ones(500)
+    retrieval = fit_knn_retrieval(known, TARGETS, classes={"crystal_system": system}, residuals={TARGETS[0]: residuals})
+    said = {
+        name: answers(retrieval, asked, UNDECIDED[:500]) for name, asked in (("known", known), ("unknown", unknown))
+    }
     error = {name: values[TARGETS[0]][:, 0] for name, values in said.items()}
     first = {name: values["crystal_system"].exp()[:, 0] for name, values in said.items()}
     assert error["known"].min() > 0.95
     assert error["unknown"].max() < 0.1
-    assert first["known"].min() > 0.95 * SAY + (1 - 0.95 * SAY) / GROUPS
+    assert first["known"].min() > 0.95 * MIXING_WEIGHT + (1 - 0.95 * MIXING_WEIGHT) / GROUPS
     assert first["unknown"].max() < 0.1 + 1 / GROUPS
 
 
 def test_what_nobody_knows_of_the_neighbours_leaves_the_heads_their_word(embedding: torch.Tensor) -> None:
-    memory = remembered(embedding, system=torch.full_like(SYSTEM, -1), missed=torch.full((len(SYSTEM),), torch.nan))
-    assert (memory.classes == UNKNOWN).all()
+    retrieval = fitted(embedding, system=torch.full_like(SYSTEM, -1), residuals=torch.full((len(SYSTEM),), torch.nan))
+    assert (retrieval.classes == UNKNOWN).all()
     logits = torch.randn(len(SYSTEM), GROUPS)
-    said = answers(memory, embedding, logits)
+    said = answers(retrieval, embedding, logits)
     torch.testing.assert_close(said["crystal_system"], logits.log_softmax(dim=1))
     assert (said[TARGETS[0]] == 0).all()
 
@@ -84,26 +98,28 @@ def test_what_nobody_knows_of_the_neighbours_leaves_the_heads_their_word(embeddi
 def test_four_bits_a_component_keep_what_is_near() -> None:
     random = torch.Generator().manual_seed(1)
     wide = torch.randn(500, 192, generator=random)
-    memory = fit_memory(wide, TARGETS, classes={"crystal_system": SYSTEM[:500]}, missed={TARGETS[0]: torch.zeros(500)})
-    similarity, nearest = memory.nearest(wide)
+    retrieval = fit_knn_retrieval(
+        wide, TARGETS, classes={"crystal_system": SYSTEM[:500]}, residuals={TARGETS[0]: torch.zeros(500)}
+    )
+    similarity, nearest = retrieval.nearest(wide)
     assert (nearest[:, 0] == torch.arange(500)).all()
     assert float(similarity[:, 0].min()) > 0.98  # on average 0.994: Max 1960 has 1.15 % of the variance lost
-    assert memory.keys.shape == (500, 96)
-    assert memory.keys.dtype == torch.uint8
+    assert retrieval.keys.shape == (500, 96)
+    assert retrieval.keys.dtype == torch.uint8
 
 
 def test_few_materials_are_all_neighbours(embedding: torch.Tensor) -> None:
     few = torch.arange(0, len(SYSTEM), EACH // 2)
-    memory = remembered(embedding[few], system=SYSTEM[few], missed=SYSTEM[few] / 10)
-    assert memory.nearest(embedding)[0].shape == (len(SYSTEM), len(few))
-    assert (answers(memory, embedding)["crystal_system"].argmax(dim=1) == SYSTEM).float().mean() > 0.8
+    retrieval = fitted(embedding[few], system=SYSTEM[few], residuals=SYSTEM[few] / 10)
+    assert retrieval.nearest(embedding)[0].shape == (len(SYSTEM), len(few))
+    assert (answers(retrieval, embedding)["crystal_system"].argmax(dim=1) == SYSTEM).float().mean() > 0.8
 
 
 def test_half_precision_around_it_does_not_blur_what_is_near(embedding: torch.Tensor) -> None:
-    memory = remembered(embedding)
-    expected = answers(memory, embedding.bfloat16().float())
+    retrieval = fitted(embedding)
+    expected = answers(retrieval, embedding.bfloat16().float())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        said = answers(memory, embedding.bfloat16(), UNDECIDED.bfloat16())
+        said = answers(retrieval, embedding.bfloat16(), UNDECIDED.bfloat16())
     for name, value in expected.items():
         torch.testing.assert_close(said[name], value)
 
@@ -113,36 +129,36 @@ def with_memory(tmp_path: Path) -> Path:
     model = make_model(preset("tiny"), seed=0)
     width, targets = model.heads.width, model.config.targets
     classes = {name: torch.arange(60) % 7 for name in targets if name in {"crystal_system", "space_group"}}
-    missed = {name: torch.randn(60) for name in targets if name not in classes}
-    model.memory = fit_memory(torch.randn(60, width), targets, classes=classes, missed=missed)
+    residuals = {name: torch.randn(60) for name in targets if name not in classes}
+    model.knn_retrieval = fit_knn_retrieval(torch.randn(60, width), targets, classes=classes, residuals=residuals)
     save_checkpoint(tmp_path, Checkpoint(model, {}), dtype=torch.bfloat16)
     return tmp_path
 
 
-def test_memory_is_part_of_the_checkpoint(with_memory: Path) -> None:
+def test_retrieval_is_part_of_the_checkpoint(with_memory: Path) -> None:
     first = load_checkpoint(with_memory).model
-    assert first.memory is not None
+    assert first.knn_retrieval is not None
     save_checkpoint(with_memory, Checkpoint(first, {}))
     again = load_checkpoint(with_memory).model
     embedding = torch.randn(5, first.heads.width)
-    for name, output in first.eval().answer(embedding).items():
-        torch.testing.assert_close(again.eval().answer(embedding)[name], output)
+    for name, output in first.eval().apply_heads(embedding).items():
+        torch.testing.assert_close(again.eval().apply_heads(embedding)[name], output)
         assert not torch.equal(first.heads(embedding)[name], output)
 
 
 @pytest.mark.parametrize("broken", ["missing", "shape", "infinite"])
-def test_memory_that_does_not_fit_is_refused(with_memory: Path, broken: str) -> None:
+def test_retrieval_that_does_not_fit_is_refused(with_memory: Path, broken: str) -> None:
     model = load_checkpoint(with_memory).model
-    assert model.memory is not None
-    weights = model.memory.state_dict()
+    assert model.knn_retrieval is not None
+    weights = model.knn_retrieval.state_dict()
     if broken == "missing":
         del weights["keys"]
     elif broken == "shape":
         weights["classes"] = weights["classes"][1:]
     else:
-        weights["missed"] = torch.full_like(weights["missed"], torch.inf)
-    with pytest.raises(CheckpointError, match="memory"):
-        Memory.from_weights(model.config.targets, weights, width=model.heads.width)
+        weights["residuals"] = torch.full_like(weights["residuals"], torch.inf)
+    with pytest.raises(CheckpointError, match="retrieval"):
+        KnnRetrieval.from_weights(model.config.targets, weights, width=model.heads.width)
 
 
 def test_training_ends_with_a_memory_of_the_training_materials_which_a_next_one_forgets(
@@ -150,21 +166,21 @@ def test_training_ends_with_a_memory_of_the_training_materials_which_a_next_one_
 ) -> None:
     recipe = override(recipe_by_name("tiny"), {"retrieval_rows": 30, "epochs": 0.2, "validate_every": 1000})
     first = load_checkpoint(train(recipe, small_dataset, tmp_path / "first")).model
-    assert first.memory is not None
-    assert len(first.memory.keys) == 30
+    assert first.knn_retrieval is not None
+    assert len(first.knn_retrieval.keys) == 30
     again = override(recipe, {"retrieval_rows": 0, "start_from": str(tmp_path / "first" / "model")})
-    assert load_checkpoint(train(again, small_dataset, tmp_path / "second")).model.memory is None
+    assert load_checkpoint(train(again, small_dataset, tmp_path / "second")).model.knn_retrieval is None
 
 
-def test_a_model_of_averaged_weights_is_made_to_remember(small_dataset: Path, tmp_path: Path) -> None:
+def test_a_model_of_averaged_weights_is_given_retrieval(small_dataset: Path, tmp_path: Path) -> None:
     recipe = override(recipe_by_name("tiny"), {"retrieval_rows": 0, "epochs": 0.2, "validate_every": 1000})
     runs = [train(override(recipe, {"seed": seed}), small_dataset, tmp_path / str(seed)) for seed in (0, 1)]
-    line = ["remember", str(runs[0]), str(small_dataset), str(tmp_path / "mean"), "--materials", "20"]
+    line = ["retrieval", "attach", str(runs[0]), str(small_dataset), str(tmp_path / "mean"), "--materials", "20"]
     result = CliRunner().invoke(app, [*line, "--mean-with", str(runs[1])])
     assert result.exit_code == 0, result.output
     mean, weights = load_checkpoint(tmp_path / "mean"), [load_checkpoint(run).model.state_dict() for run in runs]
-    assert mean.model.memory is not None
-    assert len(mean.model.memory.keys) == 20
+    assert mean.model.knn_retrieval is not None
+    assert len(mean.model.knn_retrieval.keys) == 20
     assert mean.calibration["crystal_system"]["temperature"] > 0
     assert len(set(mean.about["mean_of"])) == 2
     for name, value in mean.model.named_parameters():

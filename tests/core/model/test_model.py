@@ -27,7 +27,7 @@ def inputs(batch: int = 3) -> dict[str, torch.Tensor]:
     fractions = torch.tensor([[0.6, 0.4, 0.0], [1.0, 0.0, 0.0], [0.5, 0.3, 0.2]])[:batch]
     return {
         "intensity": 100 * torch.rand(batch, GRID.points, generator=generator),
-        "hidden": torch.zeros(batch, WINDOWS, dtype=torch.bool),
+        "window_mask": torch.zeros(batch, WINDOWS, dtype=torch.bool),
         "atomic_numbers": torch.tensor([[8, 13, 0], [14, 0, 0], [8, 26, 3]])[:batch],
         "fractions": fractions,
     }
@@ -90,7 +90,7 @@ def test_materials_of_a_batch_do_not_see_one_another(model: Xxact) -> None:
 
 def test_hidden_windows_are_not_seen_at_all(model: Xxact) -> None:
     data = inputs()
-    data["hidden"][:, [0, 5, 16]] = True
+    data["window_mask"][:, [0, 5, 16]] = True
     wanted = model(ModelInput(**data))
     changed = data["intensity"].clone().unflatten(1, (WINDOWS, WINDOW_POINTS))
     changed[:, [0, 5, 16]] = 77.0

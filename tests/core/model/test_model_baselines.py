@@ -18,7 +18,7 @@ from xxact_core.errors import FormulaError, RecipeError
 from xxact_core.evaluation.evaluate import predict_rows
 from xxact_core.model.baselines.crabnet import CrabNet, ResidualNetwork
 from xxact_core.model.baselines.fcn import ConvolutionBlocks
-from xxact_core.model.baselines.fcn_mlp import to_fraction_of_each
+from xxact_core.model.baselines.fcn_mlp import to_element_vector
 from xxact_core.model.config import PRESETS, ModelConfig
 from xxact_core.model.inputs import ModelInput
 from xxact_core.model.model import Model
@@ -31,7 +31,7 @@ from xxact_core.quantities import PREDICTED
 from xxact_core.training.config import Recipe, override
 from xxact_core.training.recipes import recipe_by_name
 from xxact_core.training.run import target_statistics, train
-from xxact_core.training.step import Trainee, batch_losses, draw_lottery
+from xxact_core.training.step import TrainingModule, batch_losses, draw_randomness
 
 TINY = PRESETS["tiny"]
 KINDS = ["xxact", "crabnet", "xrd-transformer", "fcn", "fcn-mlp"]
@@ -56,7 +56,7 @@ def tiny_recipe(kind: str) -> Recipe:
 def inputs() -> dict[str, torch.Tensor]:
     return {
         "intensity": 100 * torch.rand(3, GRID.points, generator=torch.Generator().manual_seed(0)),
-        "hidden": torch.zeros(3, WINDOWS, dtype=torch.bool),
+        "window_mask": torch.zeros(3, WINDOWS, dtype=torch.bool),
         "atomic_numbers": torch.tensor([[8, 13, 0], [14, 0, 0], [8, 26, 3]]),
         "fractions": torch.tensor([[0.6, 0.4, 0.0], [1.0, 0.0, 0.0], [0.5, 0.3, 0.2]]),
     }
@@ -121,13 +121,13 @@ def test_convolutions_let_the_pattern_through_at_the_start() -> None:
 
 def test_composition_is_read_as_the_fraction_of_each_of_a_hundred_elements() -> None:
     data = inputs()
-    fractions = to_fraction_of_each(data["atomic_numbers"], data["fractions"])
+    fractions = to_element_vector(data["atomic_numbers"], data["fractions"])
     assert fractions.shape == (3, 100)
     assert fractions[0].nonzero().flatten().tolist() == [7, 12]
     assert fractions[2, [7, 25, 2]].tolist() == data["fractions"][2].tolist()
     assert fractions.sum(dim=1).tolist() == pytest.approx([1, 1, 1])
     with pytest.raises(FormulaError, match="101"):
-        to_fraction_of_each(torch.tensor([[101]]), torch.tensor([[1.0]]))
+        to_element_vector(torch.tensor([[101]]), torch.tensor([[1.0]]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -149,7 +149,7 @@ def test_a_kind_looks_at_its_own_inputs_only(kind: str) -> None:
     model, data = small_model(kind), inputs()
     before = model(ModelInput(**data))
     other_pattern = data | {"intensity": data["intensity"].flip(1)}
-    all_hidden = data | {"hidden": torch.ones_like(data["hidden"])}
+    all_hidden = data | {"window_mask": torch.ones_like(data["window_mask"])}
     other_elements = data | {"atomic_numbers": torch.tensor([[9, 14, 0], [15, 0, 0], [9, 27, 4]])}
     other_fractions = data | {"fractions": torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.4, 0.3, 0.3]])}
     for changed in (other_pattern, all_hidden):
@@ -181,7 +181,7 @@ def test_materials_of_a_batch_do_not_see_one_another_in_any_kind(kind: str) -> N
 @pytest.mark.parametrize("kind", KINDS)
 def test_intensities_of_hidden_windows_matter_to_no_kind(kind: str) -> None:
     model, data = small_model(kind), inputs()
-    data["hidden"][:, [0, 5, 16]] = True
+    data["window_mask"][:, [0, 5, 16]] = True
     changed = data["intensity"].clone().unflatten(1, (WINDOWS, WINDOW_POINTS))
     changed[:, [0, 5, 16]] = 77.0
     assert same(model(ModelInput(**data)), model(ModelInput(**data | {"intensity": changed.flatten(1)})))
@@ -194,18 +194,18 @@ def test_every_parameter_of_a_baseline_gets_a_finite_gradient(
 ) -> None:
     limited = Distortions(limited_range=LimitedRange(share=1.0))
     recipe = replace(tiny_recipe(kind), targets=targets, augmentation=limited)
-    trainee = Trainee(make_model(recipe.model_config(), seed=0), recipe)
+    module = TrainingModule(make_model(recipe.model_config(), seed=0), recipe)
     maker = BatchMaker(small_table, device=torch.device("cpu"), distortions=limited)
     losses = batch_losses(
-        trainee,
+        module,
         maker.batch(np.arange(32), seed=0),
         recipe,
         target_statistics(small_table, recipe),
-        draw_lottery(32, recipe, generator=torch.Generator().manual_seed(0)),
+        draw_randomness(32, recipe, generator=torch.Generator().manual_seed(0)),
     )
     assert set(losses) == set(targets)
     sum(losses.values()).backward()
-    for name, parameter in trainee.named_parameters():
+    for name, parameter in module.named_parameters():
         assert parameter.grad is not None, name
         assert bool(torch.isfinite(parameter.grad).all()), name
         # The keys' bias shifts every score of a query alike, which softmax does not see.
@@ -216,14 +216,14 @@ def test_every_parameter_of_a_baseline_gets_a_finite_gradient(
 @pytest.mark.parametrize("kind", BASELINES)
 def test_three_steps_lower_the_loss_of_a_baseline(small_table: StickTable, kind: str) -> None:
     recipe = tiny_recipe(kind)
-    trainee = Trainee(make_model(recipe.model_config(), seed=0), recipe).eval()
+    module = TrainingModule(make_model(recipe.model_config(), seed=0), recipe).eval()
     batch = BatchMaker(small_table, device=torch.device("cpu")).batch(np.arange(24), seed=0)
     statistics = target_statistics(small_table, recipe)
-    optimiser = torch.optim.AdamW(trainee.parameters(), lr=2e-3)
+    optimiser = torch.optim.AdamW(module.parameters(), lr=2e-3)
     curve = []
     for _ in range(4):
-        lottery = draw_lottery(len(batch), recipe, generator=torch.Generator().manual_seed(0))
-        losses = batch_losses(trainee, batch, recipe, statistics, lottery)
+        randomness = draw_randomness(len(batch), recipe, generator=torch.Generator().manual_seed(0))
+        losses = batch_losses(module, batch, recipe, statistics, randomness)
         loss = torch.stack(list(losses.values())).sum()
         curve.append(float(loss.detach()))
         optimiser.zero_grad()
@@ -281,7 +281,7 @@ def test_weights_of_one_kind_are_no_start_for_another(small_dataset: Path, tmp_p
     start = tmp_path / "start"
     start.mkdir()
     save_checkpoint(start, Checkpoint(make_model(replace(TINY, architecture="xrd-transformer"), seed=0), statistics={}))
-    with pytest.raises(RecipeError, match="another make"):
+    with pytest.raises(RecipeError, match="different architecture"):
         train(replace(tiny_recipe("crabnet"), start_from=str(start)), small_dataset, tmp_path / "run")
 
 

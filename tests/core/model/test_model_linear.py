@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional
 
 from xxact_core.model import linear as module
-from xxact_core.model.linear import MANY, Linear, linear
+from xxact_core.model.linear import MIN_ROWS, Linear, linear
 
-SHAPES = [(MANY, 24), (3, MANY // 2, 24), (7, 24), (24,), (0, 24)]
+SHAPES = [(MIN_ROWS, 24), (3, MIN_ROWS // 2, 24), (7, 24), (24,), (0, 24)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -31,9 +31,9 @@ def test_answer_and_gradients_are_those_of_torch(shape: tuple[int, ...], *, with
 
 
 def test_values_that_lie_otherwise_in_memory_are_taken_as_they_are() -> None:
-    values, weight = torch.randn(24, MANY).t(), torch.randn(24, 40).t()
+    values, weight = torch.randn(24, MIN_ROWS).t(), torch.randn(24, 40).t()
     torch.testing.assert_close(linear(values, weight, None), functional.linear(values, weight))
-    every_other = torch.randn(MANY, 48)[:, ::2]
+    every_other = torch.randn(MIN_ROWS, 48)[:, ::2]
     torch.testing.assert_close(linear(every_other, weight, None), functional.linear(every_other, weight))
 
 
@@ -41,7 +41,7 @@ def test_many_rows_in_single_precision_alone_go_to_onednn(monkeypatch: pytest.Mo
     taken = []
     monkeypatch.setattr(module, "_BY_ONEDNN", True)  # what is asked is what is taken, wherever the test runs
     monkeypatch.setattr(module, "by_onednn", lambda *given: taken.append(given) or functional.linear(*given))
-    layer, values = Linear(4, 4), torch.randn(MANY, 4)
+    layer, values = Linear(4, 4), torch.randn(MIN_ROWS, 4)
     layer(values)
     layer(values[1:])
     assert len(taken) == 1

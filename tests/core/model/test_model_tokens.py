@@ -55,7 +55,7 @@ def shown(intensity: torch.Tensor, hidden: torch.Tensor) -> dict[str, torch.Tens
     batch = len(intensity)
     return {
         "intensity": intensity,
-        "hidden": hidden,
+        "window_mask": hidden,
         "atomic_numbers": torch.tensor([[8, 13]]).expand(batch, 2),
         "fractions": torch.tensor([[0.6, 0.4]]).expand(batch, 2),
     }
@@ -65,13 +65,13 @@ def shown(intensity: torch.Tensor, hidden: torch.Tensor) -> dict[str, torch.Tens
 def test_single_line_is_found_where_it_is(two_theta: float, height: float) -> None:
     peaks = find_peaks(lines((two_theta, height)), nothing_hidden(1), count=3)
     assert GRID.start + GRID.step * float(peaks.place[0, 0]) == pytest.approx(two_theta, abs=5e-4)
-    assert peaks.present[0].tolist() == [True, False, False]
+    assert peaks.found[0].tolist() == [True, False, False]
     assert float(peaks.height[0, 0]) == 1.0
 
 
 def test_lines_come_strongest_first_and_the_faintest_are_left_out() -> None:
     peaks = find_peaks(lines((20, 50), (30, 100), (40, 1), (60, 0.005)), nothing_hidden(1), count=6)
-    found = GRID.start + GRID.step * peaks.place[0, peaks.present[0]]
+    found = GRID.start + GRID.step * peaks.place[0, peaks.found[0]]
     torch.testing.assert_close(found, torch.tensor([30.0, 20.0, 40.0]), atol=1e-3, rtol=0)
     torch.testing.assert_close(peaks.height[0, :3], torch.tensor([1.0, 0.5, 0.01]), atol=1e-3, rtol=0)
 
@@ -81,7 +81,7 @@ def test_line_cut_by_a_hidden_window_is_no_line() -> None:
     hidden = nothing_hidden(1)
     hidden[0, 2] = True
     peaks = find_peaks(lines((edge - 0.01, 100), (30, 10)), hidden, count=4)
-    found = GRID.start + GRID.step * peaks.place[0, peaks.present[0]]
+    found = GRID.start + GRID.step * peaks.place[0, peaks.found[0]]
     torch.testing.assert_close(found, torch.tensor([30.0]), atol=1e-3, rtol=0)
 
 
@@ -140,7 +140,7 @@ def test_first_of_the_fused_tokens_is_the_same_when_asked_alone(model: Xxact) ->
 
 def test_every_parameter_of_a_variant_gets_a_finite_gradient(model: Xxact) -> None:
     data = shown(100 * torch.rand(4, GRID.points), nothing_hidden(4))
-    data["hidden"][:, 4] = True
+    data["window_mask"][:, 4] = True
     fused = model.fuse(model.encode(ModelInput(**data)))
     outputs = [model.reconstruct(fused), *model.heads(fused[:, 0]).values()]
     torch.cat([output.flatten() for output in outputs]).square().sum().backward()

@@ -150,7 +150,7 @@ def test_any_formula_is_answered_as_by_one_row_of_the_model(predictor: Predictor
     with torch.inference_mode():
         inputs = ModelInput(
             intensity=torch.tensor(gridded.intensity, dtype=torch.float32)[None],
-            hidden=torch.tensor(gridded.hidden_windows)[None],
+            window_mask=torch.tensor(gridded.hidden_windows)[None],
             atomic_numbers=torch.tensor(composition.atomic_numbers)[None],
             fractions=torch.tensor(composition.fractions, dtype=torch.float32)[None],
         )

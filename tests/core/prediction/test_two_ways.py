@@ -28,7 +28,7 @@ def test_file_sticks_and_batch_give_one_pattern_on_one_grid(small_table: StickTa
     assert gridded.grid == smeared.grid
     np.testing.assert_allclose(gridded.intensity, smeared.intensity, atol=0.01)
     np.testing.assert_allclose(batch.intensity[0].numpy(), smeared.intensity, atol=0.01)
-    assert batch.hidden[0].tolist() == gridded.hidden_windows.tolist() == [False] * 17
+    assert batch.window_mask[0].tolist() == gridded.hidden_windows.tolist() == [False] * 17
 
 
 @pytest.mark.parametrize(("first", "last"), [(5.0, 90.0), (20.0, 60.0), (12.4, 71.3)])

@@ -19,7 +19,7 @@ from xxact_core.dataset.table import StickTable
 from xxact_core.errors import CheckpointError, RecipeError
 from xxact_core.evaluation.evaluate import predict_rows
 from xxact_core.evaluation.labelled import probabilities_of
-from xxact_core.model.baselines.extra_trees import LINES, ExtraTrees, pattern_to_lines
+from xxact_core.model.baselines.extra_trees import PEAKS, ExtraTrees, pattern_to_peak_features
 from xxact_core.model.config import PRESETS, ForestSizes
 from xxact_core.model.inputs import ModelInput
 from xxact_core.patterns.grid import GRID
@@ -27,7 +27,7 @@ from xxact_core.training.config import override
 from xxact_core.training.journal import read_journal
 from xxact_core.training.recipes import recipe_by_name
 from xxact_core.training.run import train
-from xxact_core.training.trees import forest_to_tensors, grown_model, training_lines
+from xxact_core.training.trees import fit_forest, forest_to_tensors, training_features
 
 SMALL = override(recipe_by_name("extra-trees"), {"model_settings": {"forest": {"trees": 12, "min_samples_leaf": 2}}})
 
@@ -40,38 +40,38 @@ def pattern_of(*lines: tuple[float, float]) -> torch.Tensor:
 
 
 def positions(lines: torch.Tensor) -> list[float]:
-    found = [float(value) for value in lines[0, :LINES] if value > 0]
+    found = [float(value) for value in lines[0, :PEAKS] if value > 0]
     return [2 * float(np.degrees(np.arcsin(value))) for value in found]
 
 
 def test_lines_are_found_between_the_points_of_the_grid() -> None:
     placed = [(12.3456, 30.0), (25.001, 100.0), (25.4, 40.0), (60.019, 1.5)]
-    lines = pattern_to_lines(pattern_of(*placed))
+    lines = pattern_to_peak_features(pattern_of(*placed))
     assert positions(lines) == pytest.approx([position for position, _ in placed], abs=0.003)
-    assert lines[0, LINES] == 4
+    assert lines[0, PEAKS] == 4
 
 
 def test_lines_that_no_measurement_shows_do_not_count() -> None:
-    lines = pattern_to_lines(pattern_of((20, 100), (40, 0.9), (60, 1.1)))
+    lines = pattern_to_peak_features(pattern_of((20, 100), (40, 0.9), (60, 1.1)))
     assert positions(lines) == pytest.approx([20, 60], abs=0.003)
 
 
 def test_more_than_ten_lines_are_counted_and_the_first_ten_kept() -> None:
     placed = [(10.0 + 5 * number, 50.0 + number) for number in range(14)]
-    lines = pattern_to_lines(pattern_of(*placed))
-    assert lines[0, LINES] == 14
-    assert positions(lines) == pytest.approx([position for position, _ in placed[:LINES]], abs=0.003)
+    lines = pattern_to_peak_features(pattern_of(*placed))
+    assert lines[0, PEAKS] == 14
+    assert positions(lines) == pytest.approx([position for position, _ in placed[:PEAKS]], abs=0.003)
 
 
 def test_a_saturated_line_is_one_line() -> None:
     pattern = pattern_of((30, 200), (50, 20)).clamp(max=100)
-    assert pattern_to_lines(pattern)[0, LINES] == 2
+    assert pattern_to_peak_features(pattern)[0, PEAKS] == 2
 
 
 def test_noise_on_the_flank_of_a_line_makes_no_other_line() -> None:
     pattern = pattern_of((30, 100))
     pattern[0, int((30.06 - GRID.start) / GRID.step)] *= 1.1
-    assert pattern_to_lines(pattern)[0, LINES] == 1
+    assert pattern_to_peak_features(pattern)[0, PEAKS] == 1
 
 
 def test_lines_in_windows_that_were_not_measured_are_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,26 +87,26 @@ def test_lines_in_windows_that_were_not_measured_are_not_seen(monkeypatch: pytes
 
 @pytest.mark.parametrize("min_samples_leaf", [1, 4])
 def test_trees_answer_as_scikit_learns(small_table: StickTable, min_samples_leaf: int) -> None:
-    lines, classes = training_lines(small_table, SMALL)
+    lines, classes = training_features(small_table, SMALL)
     forest = ExtraTreesClassifier(20, min_samples_leaf=min_samples_leaf, random_state=5).fit(lines, classes)
     sizes = ForestSizes(trees=20, min_samples_leaf=min_samples_leaf)
-    model = grown_model(lines, classes, replace(PRESETS["extra-trees"], forest=sizes), seed=5)
+    model = fit_forest(lines, classes, replace(PRESETS["extra-trees"], forest=sizes), seed=5)
     noise = np.random.default_rng(0).normal(scale=0.01, size=lines.shape).astype(np.float32)
     for asked in (lines, lines + noise):
-        answers = model.ask(torch.from_numpy(asked))
+        answers = model.leaf_means(torch.from_numpy(asked))
         wanted = np.zeros(answers.shape)
         wanted[:, forest.classes_] = forest.predict_proba(asked)
         np.testing.assert_allclose(answers.numpy(), wanted, atol=1e-6)
 
 
 def test_trees_that_lead_nowhere_are_refused(small_table: StickTable) -> None:
-    lines, classes = training_lines(small_table, SMALL)
+    lines, classes = training_features(small_table, SMALL)
     forest = ExtraTreesClassifier(3, random_state=0).fit(lines, classes)
     weights = forest_to_tensors(forest, outputs=7)
-    sizes = ForestSizes(trees=3, nodes=len(weights["feature"]), leaves=len(weights["shares"]))
+    sizes = ForestSizes(trees=3, nodes=len(weights["feature"]), leaves=len(weights["leaf_probabilities"]))
     config = replace(PRESETS["extra-trees"], forest=sizes)
     ExtraTrees(config).load_state_dict(weights)
-    for name, wrong in (("jump", 0), ("jump", 10**6), ("feature", 40), ("feature", -7), ("root", -1)):
+    for name, wrong in (("right_or_leaf", 0), ("right_or_leaf", 10**6), ("feature", 40), ("feature", -7), ("root", -1)):
         damaged = {key: value.clone() for key, value in weights.items()}
         damaged[name][0] = wrong
         with pytest.raises(CheckpointError, match="damaged"):

@@ -328,11 +328,11 @@ def test_snapshots_of_another_preset_are_refused(trained: Path, dataset: Path, t
     described["recipe"]["preset"] = "compact"
     (run / "recipe.json").write_text(json.dumps(described))
     ended = xxact("train", dataset, run, "--recipe", "band-gap", *settings({**FEW_STEPS, "preset": "compact"}))
-    refused(ended, "snapshot", "another make")
+    refused(ended, "snapshot", "different architecture")
 
 
 def test_weights_of_another_make_are_no_beginning(trained: Path, dataset: Path, tmp_path: Path, xxact: Xxact) -> None:
-    for preset, said in (("compact", "another make"), ("crabnet-small", "another make")):
+    for preset, said in (("compact", "different architecture"), ("crabnet-small", "another make")):
         values = {**FEW_STEPS, "preset": preset, "start_from": str(trained / "model")}
         refused(xxact("train", dataset, tmp_path / "run", "--recipe", "fine-tune", *settings(values)), preset, said)
     assert not (tmp_path / "run").exists()

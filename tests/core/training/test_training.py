@@ -27,14 +27,14 @@ from xxact_core.model.xxact import Xxact
 from xxact_core.training import gradients
 from xxact_core.training import run as run_module
 from xxact_core.training.config import OBJECTIVES, Recipe, override
-from xxact_core.training.distributed import ALONE, Ranks
+from xxact_core.training.distributed import SINGLE_PROCESS, Ranks
 from xxact_core.training.gradients import gradients_of
 from xxact_core.training.journal import STOP, read_journal
+from xxact_core.training.optimiser import learning_rate
 from xxact_core.training.recipes import RECIPES, recipe_by_name
 from xxact_core.training.run import Run, open_run, target_statistics, train, write_status
-from xxact_core.training.schedule import learning_rate
-from xxact_core.training.start import first_model
-from xxact_core.training.step import Lottery, Trainee, batch_losses, draw_lottery
+from xxact_core.training.start import initial_model
+from xxact_core.training.step import BatchRandomness, TrainingModule, batch_losses, draw_randomness
 
 QUICK = replace(recipe_by_name("tiny"), epochs=0.25, batch_size=16, validate_every=3, save_every=2, validation_rows=16)
 
@@ -44,8 +44,8 @@ def part_that_counts(name: str, gradient: torch.Tensor) -> torch.Tensor:
     return gradient.chunk(2)[1] if name.endswith("key_value.bias") else gradient
 
 
-def lottery_for(batch: Batch, recipe: Recipe) -> Lottery:
-    return draw_lottery(len(batch), recipe, generator=torch.Generator().manual_seed(0))
+def lottery_for(batch: Batch, recipe: Recipe) -> BatchRandomness:
+    return draw_randomness(len(batch), recipe, generator=torch.Generator().manual_seed(0))
 
 
 def steps_of(folder: Path) -> list[dict]:
@@ -63,12 +63,12 @@ def test_every_parameter_of_an_objective_gets_a_finite_gradient(
         objectives=objectives,
         augmentation=Distortions(limited_range=LimitedRange(share=1.0)),
     )
-    trainee = Trainee(make_model(recipe.model_config(), seed=0), recipe)
+    module = TrainingModule(make_model(recipe.model_config(), seed=0), recipe)
     batch = BatchMaker(small_table, device=torch.device("cpu"), distortions=recipe.augmentation).batch(
         np.arange(48), seed=0
     )
     statistics = target_statistics(small_table, recipe)
-    losses = batch_losses(trainee, batch, recipe, statistics, lottery_for(batch, recipe))
+    losses = batch_losses(module, batch, recipe, statistics, lottery_for(batch, recipe))
     sum(losses.values()).backward()
     outside = {
         # What an objective has no use for: the other objectives' heads, and for the encoders' own alignment the fusion.
@@ -84,10 +84,10 @@ def test_every_parameter_of_an_objective_gets_a_finite_gradient(
         "targets": ("reconstruction_head.",),
     }
     unused = set.intersection(*(set(outside[name]) for name in objectives))
-    for name, parameter in trainee.named_parameters():
+    for name, parameter in module.named_parameters():
         if any(part in name for part in unused):
             continue
-        if "mask_token" in name and objectives == ("contrastive",) and not batch.hidden.any():
+        if "mask_token" in name and objectives == ("contrastive",) and not batch.window_mask.any():
             continue
         assert parameter.grad is not None, name
         assert bool(torch.isfinite(parameter.grad).all()), name
@@ -103,11 +103,17 @@ def test_every_trained_parameter_of_a_recipe_gets_a_finite_gradient(small_table:
     """In the widths of its preset; of a stack of layers with one layer, for the others are the same again."""
     shallow = {part: {"depth": 1} for part in ("pattern", "composition", "fusion")}
     recipe = replace(recipe_by_name(name), batch_size=24, task_sampling="all", model_settings=shallow)
-    trainee = Trainee(make_model(recipe.model_config(), seed=0), recipe).train()
+    module = TrainingModule(make_model(recipe.model_config(), seed=0), recipe).train()
     noisy = Distortions(limited_range=LimitedRange(share=1.0))  # hides windows, which the [MASK] then stands for
     batch = BatchMaker(small_table, device=torch.device("cpu"), distortions=noisy).batch(np.arange(24), seed=0)
     gradients_of(
-        trainee, batch, recipe, target_statistics(small_table, recipe), micro_batch_size=None, seed=0, ranks=ALONE
+        module,
+        batch,
+        recipe,
+        target_statistics(small_table, recipe),
+        micro_batch_size=None,
+        seed=0,
+        ranks=SINGLE_PROCESS,
     )
     unused = {
         "contrastive": ("heads.", "reconstruction_head.", "fusion.", "_projection.", "window_readout."),
@@ -115,7 +121,7 @@ def test_every_trained_parameter_of_a_recipe_gets_a_finite_gradient(small_table:
         "targets": ("reconstruction_head.",),
     }
     idle = set.intersection(*(set(unused[objective]) for objective in recipe.objectives))
-    trained = {name: value for name, value in trainee.named_parameters() if value.requires_grad}
+    trained = {name: value for name, value in module.named_parameters() if value.requires_grad}
     assert ("contrastive.log_inverse_temperature" in trained) == ("contrastive" in recipe.objectives)
     for parameter_name, parameter in trained.items():
         if any(part in parameter_name for part in idle):
@@ -128,13 +134,13 @@ def test_every_trained_parameter_of_a_recipe_gets_a_finite_gradient(small_table:
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_few_steps_on_one_batch_lower_the_loss(small_table: StickTable, objective: str) -> None:
     recipe = replace(QUICK, objectives=(objective,))
-    trainee = Trainee(make_model(recipe.model_config(), seed=0), recipe).eval()
+    module = TrainingModule(make_model(recipe.model_config(), seed=0), recipe).eval()
     batch = BatchMaker(small_table, device=torch.device("cpu")).batch(np.arange(32), seed=0)
     statistics = target_statistics(small_table, recipe)
-    optimiser = torch.optim.AdamW(trainee.parameters(), lr=2e-3)
+    optimiser = torch.optim.AdamW(module.parameters(), lr=2e-3)
     curve = []
     for _ in range(12):
-        losses = batch_losses(trainee, batch, recipe, statistics, lottery_for(batch, recipe))
+        losses = batch_losses(module, batch, recipe, statistics, lottery_for(batch, recipe))
         loss = torch.stack(list(losses.values())).sum()
         curve.append(float(loss.detach()))
         optimiser.zero_grad()
@@ -214,7 +220,7 @@ def test_sigterm_leaves_a_snapshot_and_the_run_goes_on(small_dataset: Path, tmp_
 def test_ctrl_c_ends_a_run_after_its_step_and_a_second_one_at_once(
     small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = run_module.take_step
+    honest = run_module.training_step
 
     def interrupted(run: Run) -> float:
         loss = honest(run)
@@ -222,7 +228,7 @@ def test_ctrl_c_ends_a_run_after_its_step_and_a_second_one_at_once(
             signal.raise_signal(signal.SIGINT)
         return loss
 
-    monkeypatch.setattr(run_module, "take_step", interrupted)
+    monkeypatch.setattr(run_module, "training_step", interrupted)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         presses = 1
@@ -243,16 +249,16 @@ def test_ctrl_c_ends_a_run_after_its_step_and_a_second_one_at_once(
 def test_a_file_in_the_run_folder_ends_it_after_its_step_and_the_same_run_goes_on(
     small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = run_module.take_step
+    honest = run_module.training_step
 
     def asked(run: Run) -> float:
         (run.folder / STOP).touch()
         return honest(run)
 
-    monkeypatch.setattr(run_module, "take_step", asked)
+    monkeypatch.setattr(run_module, "training_step", asked)
     assert train(QUICK, small_dataset, tmp_path).name == "step-1"
     assert json.loads((tmp_path / "status.json").read_text())["state"] == "cancelled"
-    monkeypatch.setattr(run_module, "take_step", honest)
+    monkeypatch.setattr(run_module, "training_step", honest)
     assert train(QUICK, small_dataset, tmp_path) == tmp_path / "model"
 
 
@@ -285,11 +291,11 @@ def test_batch_in_pieces_gives_the_gradients_of_the_whole(
         run = open_run(
             replace(recipe, micro_batch_size=size), small_dataset, tmp_path / str(size), device=torch.device("cpu")
         )
-        batch = run.distorted.batch(run.order.step(0), seed=0)
+        batch = run.training_batches.batch(run.order.step(0), seed=0)
         losses, _ = gradients_of(
-            run.trainee, batch, run.recipe, run.statistics, micro_batch_size=size, seed=0, ranks=ALONE
+            run.module, batch, run.recipe, run.statistics, micro_batch_size=size, seed=0, ranks=SINGLE_PROCESS
         )
-        found.append(({name: p.grad for name, p in run.trainee.named_parameters() if p.grad is not None}, losses))
+        found.append(({name: p.grad for name, p in run.module.named_parameters() if p.grad is not None}, losses))
     (whole, losses), (pieces, same) = found
     assert same == pytest.approx(losses, rel=1e-5)
     for name, gradient in whole.items():
@@ -303,10 +309,10 @@ def test_exhausted_memory_halves_the_pieces_and_not_the_batch(
     recipe = replace(QUICK, objectives=objectives)
     honest = gradients.batch_losses
 
-    def greedy(trainee: Trainee, batch: Batch, *arguments: object, **named: object) -> dict[str, torch.Tensor]:
+    def greedy(module: TrainingModule, batch: Batch, *arguments: object, **named: object) -> dict[str, torch.Tensor]:
         if len(batch) > 4:
             raise torch.OutOfMemoryError
-        return honest(trainee, batch, *arguments, **named)
+        return honest(module, batch, *arguments, **named)
 
     monkeypatch.setattr(gradients, "batch_losses", greedy)
     train(recipe, small_dataset, tmp_path / "run")
@@ -366,7 +372,7 @@ def test_transfer_trains_the_heads_only(small_dataset: Path, tmp_path: Path) -> 
     assert all(torch.equal(before[name], after[name]) for name in shared)
     assert not torch.equal(before["heads.band_gap.weight"], after["heads.band_gap.weight"])
     assert "heads.crystal_system.weight" not in after
-    with pytest.raises(RecipeError, match="another make"):
+    with pytest.raises(RecipeError, match="different architecture"):
         train(replace(transfer, preset="compact"), small_dataset, tmp_path / "other")
 
 
@@ -375,14 +381,14 @@ def test_readout_and_deeper_heads_are_added_to_a_trained_model_but_not_behind_fr
 ) -> None:
     before = train(QUICK, small_dataset, tmp_path / "before")
     more = replace(QUICK, start_from=str(before), model_settings={"element_readout": True, "head_hidden_width": 16})
-    model, trained = first_model(more), load_checkpoint(before).model
+    model, trained = initial_model(more), load_checkpoint(before).model
     assert isinstance(model, Xxact)
     assert model.element_readout is not None
     assert all(torch.equal(model.state_dict()[name], value) for name, value in trained.state_dict().items()
                if not name.startswith("heads."))  # fmt: skip
     assert "heads.band_gap.hidden.1.weight" in model.state_dict()
     with pytest.raises(RecipeError, match="element_readout"):
-        first_model(replace(more, freeze_backbone=True))
+        initial_model(replace(more, freeze_backbone=True))
 
 
 def test_learning_rate_is_the_papers() -> None:
@@ -475,10 +481,10 @@ from xxact_core.training.run import train
 
 honest, room = gradients.batch_losses, int(sys.argv[4])
 
-def greedy(trainee, batch, *arguments, **named):
+def greedy(module, batch, *arguments, **named):
     if os.environ["RANK"] == "1" and len(batch) > room:
         raise torch.OutOfMemoryError
-    return honest(trainee, batch, *arguments, **named)
+    return honest(module, batch, *arguments, **named)
 
 gradients.batch_losses = greedy
 train(Recipe.from_dict(json.loads(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]))

@@ -26,7 +26,7 @@ from xxact_core.training.journal import read_journal
 from xxact_core.training.optimiser import make_optimiser
 from xxact_core.training.recipes import recipe_by_name
 from xxact_core.training.run import train
-from xxact_core.training.step import Trainee, draw_lottery, hide_inputs
+from xxact_core.training.step import TrainingModule, draw_randomness, modality_dropout
 
 QUICK = replace(recipe_by_name("tiny"), epochs=0.25, batch_size=16, validate_every=100, save_every=2)
 MUON = replace(QUICK, optimiser="muon", ema_decay=0.9, drop_pattern=0.2, drop_composition=0.2)
@@ -39,11 +39,11 @@ def losses_of(folder: Path) -> list[float]:
 
 def test_muon_takes_the_matrices_inside_the_model_and_adamw_the_rest() -> None:
     config = replace(preset("compact"), element_readout=True, head_hidden_width=32)
-    trainee = Trainee(make_model(config, seed=0), MUON)
-    adamw, muon = (optimiser for optimiser, _ in make_optimiser(trainee, replace(MUON, preset="compact")).parts)
+    module = TrainingModule(make_model(config, seed=0), MUON)
+    adamw, muon = (optimiser for optimiser, _ in make_optimiser(module, replace(MUON, preset="compact")).parts)
     taken = {id(value) for group in muon.param_groups for value in group["params"]}
     rest = {id(value) for group in adamw.param_groups for value in group["params"]}
-    names = {name: value for name, value in trainee.named_parameters() if value.requires_grad}
+    names = {name: value for name, value in module.named_parameters() if value.requires_grad}
     assert {id(value) for value in names.values()} == taken | rest
     assert not taken & rest
     assert id(names["model.fusion.layers.0.self_attention.query.weight"]) in taken
@@ -83,8 +83,8 @@ def test_killed_run_with_two_optimisers_resumes_to_the_same_bits(small_dataset: 
 def test_inputs_are_hidden_as_often_as_said_and_never_both(small_table: StickTable) -> None:
     batch = BatchMaker(small_table, device=CPU).batch(np.arange(400) % len(small_table), seed=0)
     recipe = replace(QUICK, drop_pattern=0.3, drop_composition=0.2)
-    shown = hide_inputs(batch, recipe, draw_lottery(400, recipe, generator=torch.Generator().manual_seed(1)))
-    no_pattern, no_composition = shown.hidden.all(dim=1), (shown.fractions == 0).all(dim=1)
+    shown = modality_dropout(batch, recipe, draw_randomness(400, recipe, generator=torch.Generator().manual_seed(1)))
+    no_pattern, no_composition = shown.window_mask.all(dim=1), (shown.fractions == 0).all(dim=1)
     assert float(no_pattern.float().mean()) == pytest.approx(0.3, abs=0.06)
     assert float(no_composition.float().mean()) == pytest.approx(0.2, abs=0.06)
     assert not bool((no_pattern & no_composition).any())
@@ -96,15 +96,17 @@ BLURRED = replace(QUICK, fraction_jitter=0.1, drop_light_elements=0.4)
 
 def blurred(table: StickTable, recipe: Recipe, *, rows: int = 400) -> tuple[Batch, Batch]:
     batch = BatchMaker(table, device=CPU).batch(np.arange(rows) % len(table), seed=0)
-    return batch, hide_inputs(batch, recipe, draw_lottery(rows, recipe, generator=torch.Generator().manual_seed(1)))
+    return batch, modality_dropout(
+        batch, recipe, draw_randomness(rows, recipe, generator=torch.Generator().manual_seed(1))
+    )
 
 
 def test_recipes_that_blur_nothing_draw_what_they_drew_before(small_table: StickTable) -> None:
     batch, shown = blurred(small_table, QUICK)
     assert shown.fractions is batch.fractions
     generators = [torch.Generator().manual_seed(3) for _ in range(2)]
-    plain, more = (draw_lottery(8, recipe, generator=generators[0]) for recipe in (QUICK, BLURRED))
-    again = draw_lottery(8, BLURRED, generator=generators[1])
+    plain, more = (draw_randomness(8, recipe, generator=generators[0]) for recipe in (QUICK, BLURRED))
+    again = draw_randomness(8, BLURRED, generator=generators[1])
     for name in ("masks", "tasks", "inputs"):
         assert torch.equal(getattr(plain, name), getattr(again, name))
     assert plain.light is None
@@ -140,9 +142,9 @@ def test_fractions_of_half_of_the_materials_are_off_by_spreads_up_to_the_one_tha
 
 def test_a_blurred_batch_is_the_same_in_pieces(small_table: StickTable) -> None:
     batch, shown = blurred(small_table, BLURRED, rows=48)
-    lottery = draw_lottery(48, BLURRED, generator=torch.Generator().manual_seed(1))
+    randomness = draw_randomness(48, BLURRED, generator=torch.Generator().manual_seed(1))
     for piece in (slice(0, 20), slice(20, 48)):
-        part = hide_inputs(batch.part(piece), BLURRED, lottery.part(piece))
+        part = modality_dropout(batch.part(piece), BLURRED, randomness.part(piece))
         torch.testing.assert_close(part.fractions, shown.fractions[piece])
 
 
@@ -178,10 +180,10 @@ def test_gradient_that_is_no_number_stops_the_run_before_it_is_taken(
 ) -> None:
     honest = run_module.gradients_of
 
-    def spoilt(trainee: Trainee, *arguments: object, **rest: object) -> object:
-        answer = honest(trainee, *arguments, **rest)
+    def spoilt(module: TrainingModule, *arguments: object, **rest: object) -> object:
+        answer = honest(module, *arguments, **rest)
         if rest["seed"] == 3:
-            next(value for value in trainee.parameters() if value.grad is not None).grad[:] = math.inf
+            next(value for value in module.parameters() if value.grad is not None).grad[:] = math.inf
         return answer
 
     monkeypatch.setattr(run_module, "gradients_of", spoilt)

@@ -41,7 +41,7 @@ def test_progress_is_told_of_a_run_that_is_only_opened(run: Path, tmp_path: Path
 def test_progress_is_told_while_trees_grow(
     small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trees, "grown_model", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(trees, "fit_forest", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         train(recipe_by_name("extra-trees"), small_dataset, tmp_path)
     assert describe_progress(tmp_path) == "running: step 0 of 1"

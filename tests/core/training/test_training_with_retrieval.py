@@ -19,13 +19,13 @@ from xxact_core.checkpoint import make_model
 from xxact_core.dataset.loading.batches import Batch, BatchMaker
 from xxact_core.dataset.table import StickTable
 from xxact_core.training.config import Recipe
-from xxact_core.training.distributed import ALONE
-from xxact_core.training.gradients import DROPOUT_SEEDS, LOTTERY_SEEDS, PIECE_SEEDS, accumulate
+from xxact_core.training.distributed import SINGLE_PROCESS
+from xxact_core.training.gradients import DROPOUT_SEEDS, PIECE_SEEDS, RANDOMNESS_SEEDS, accumulate
 from xxact_core.training.journal import read_journal
-from xxact_core.training.layers import run_recomputed
 from xxact_core.training.recipes import recipe_by_name
 from xxact_core.training.run import target_statistics, train
-from xxact_core.training.step import Trainee, draw_lottery, encode_batch
+from xxact_core.training.start import checkpoint_activations
+from xxact_core.training.step import TrainingModule, draw_randomness, encode_batch
 
 ALL = ("contrastive", "mxm", "targets")
 CPU = torch.device("cpu")
@@ -40,36 +40,38 @@ def recipe_for(*objectives: str, preset: str = "tiny", dropout: float = 0.1) -> 
     )
 
 
-def trainee_for(recipe: Recipe) -> Trainee:
-    return Trainee(make_model(recipe.model_config(), seed=0), recipe).train()
+def trainee_for(recipe: Recipe) -> TrainingModule:
+    return TrainingModule(make_model(recipe.model_config(), seed=0), recipe).train()
 
 
 def batch_from(table: StickTable) -> Batch:
     return BatchMaker(table, device=CPU).batch(np.arange(BATCH), seed=0)
 
 
-def gradients_after(trainee: Trainee, recipe: Recipe, table: StickTable, *, size: int = BATCH) -> dict[str, Tensor]:
+def gradients_after(
+    module: TrainingModule, recipe: Recipe, table: StickTable, *, size: int = BATCH
+) -> dict[str, Tensor]:
     statistics = target_statistics(table, recipe)
-    accumulate(trainee, batch_from(table), recipe, statistics, size=size, seed=SEED, ranks=ALONE)
-    return {name: value.grad.clone() for name, value in trainee.named_parameters() if value.grad is not None}
+    accumulate(module, batch_from(table), recipe, statistics, size=size, seed=SEED, ranks=SINGLE_PROCESS)
+    return {name: value.grad.clone() for name, value in module.named_parameters() if value.grad is not None}
 
 
 def test_contrastive_pieces_with_dropout_have_the_gradients_of_pieces_that_are_all_kept(
     small_table: StickTable,
 ) -> None:
     recipe, batch = recipe_for("contrastive"), batch_from(small_table)
-    trainee = trainee_for(recipe)
-    lottery = draw_lottery(BATCH, recipe, generator=torch.Generator().manual_seed(SEED + LOTTERY_SEEDS))
+    module = trainee_for(recipe)
+    randomness = draw_randomness(BATCH, recipe, generator=torch.Generator().manual_seed(SEED + RANDOMNESS_SEEDS))
     kept = []
     for first in range(0, BATCH, PIECE):
         torch.manual_seed(SEED + DROPOUT_SEEDS + PIECE_SEEDS * first)
         piece = slice(first, first + PIECE)
-        kept.append(encode_batch(trainee.model, batch.part(piece), recipe, lottery.part(piece))[0])
+        kept.append(encode_batch(module.model, batch.part(piece), recipe, randomness.part(piece))[0])
     pattern, composition = (
         torch.cat([getattr(encoded, name)[:, 0] for encoded in kept]) for name in ("pattern", "composition")
     )
-    trainee.contrastive(pattern, composition).backward()
-    wanted = {name: value.grad for name, value in trainee.named_parameters() if value.grad is not None}
+    module.contrastive(pattern, composition).backward()
+    wanted = {name: value.grad for name, value in module.named_parameters() if value.grad is not None}
     found = gradients_after(trainee_for(recipe), recipe, small_table, size=PIECE)
     assert "contrastive.log_inverse_temperature" in found
     assert found.keys() == wanted.keys()
@@ -80,17 +82,17 @@ def test_contrastive_pieces_with_dropout_have_the_gradients_of_pieces_that_are_a
 def test_pieces_of_one_batch_drop_other_values(small_table: StickTable) -> None:
     recipe = recipe_for("contrastive")
     batch = batch_from(small_table)
-    twice = Batch(**{name: getattr(batch, name)[[0] * BATCH] for name in ("intensity", "hidden", "atomic_numbers")},
-                  fractions=batch.fractions[[0] * BATCH], targets={}, rows=batch.rows[[0] * BATCH])  # fmt: skip
-    trainee, lottery = (
+    names = ("intensity", "window_mask", "atomic_numbers", "fractions", "rows")
+    twice = Batch(**{name: getattr(batch, name)[[0] * BATCH] for name in names}, targets={})
+    module, randomness = (
         trainee_for(recipe),
-        draw_lottery(BATCH, recipe, generator=torch.Generator().manual_seed(SEED + LOTTERY_SEEDS)),
+        draw_randomness(BATCH, recipe, generator=torch.Generator().manual_seed(SEED + RANDOMNESS_SEEDS)),
     )
     seen = []
     for first in (0, 1):
         torch.manual_seed(SEED + DROPOUT_SEEDS + PIECE_SEEDS * first)
         piece = slice(first, first + 1)
-        seen.append(encode_batch(trainee.model, twice.part(piece), recipe, lottery.part(piece))[0].pattern)
+        seen.append(encode_batch(module.model, twice.part(piece), recipe, randomness.part(piece))[0].pattern)
     assert not torch.equal(*seen)
 
 
@@ -98,9 +100,9 @@ def test_batch_normalisation_counts_a_piece_once_whatever_the_objectives(small_t
     counted = []
     for objectives in (("contrastive", "targets"), ("targets",)):
         recipe = recipe_for(*objectives, preset="compact")
-        trainee = trainee_for(recipe)
-        gradients_after(trainee, recipe, small_table, size=PIECE)
-        counted.append(trainee.model.state_dict())
+        module = trainee_for(recipe)
+        gradients_after(module, recipe, small_table, size=PIECE)
+        counted.append(module.model.state_dict())
     batches = [int(value) for name, value in counted[0].items() if "num_batches" in name]
     assert set(batches) == {3}
     for name, value in counted[1].items():
@@ -112,16 +114,16 @@ def test_recomputed_layers_give_the_same_gradients_and_keep_less(small_table: St
     recipe = recipe_for(*ALL, preset=preset)
     found, kept, buffers = [], [], []
     for recomputed in (False, True):
-        trainee = trainee_for(recipe)
+        module = trainee_for(recipe)
         if recomputed:
-            run_recomputed(trainee.model)
+            checkpoint_activations(module.model)
         sizes: list[int] = []
         with torch.autograd.graph.saved_tensors_hooks(
             lambda tensor, sizes=sizes: (sizes.append(tensor.numel()), tensor)[1], lambda tensor: tensor
         ):
-            found.append(gradients_after(trainee, recipe, small_table))
+            found.append(gradients_after(module, recipe, small_table))
         kept.append(sum(sizes))
-        buffers.append(dict(trainee.named_buffers()))
+        buffers.append(dict(module.named_buffers()))
     for name, gradient in found[0].items():
         torch.testing.assert_close(found[1][name], gradient, rtol=1e-4, atol=1e-7)
     assert kept[1] < (0.5 if preset == "tiny" else 0.9) * kept[0]
@@ -138,7 +140,7 @@ import torch
 from xxact_core.training import layers, run
 from xxact_core.training.config import Recipe
 
-run.run_compiled = partial(layers.run_compiled, backend="eager")
+run.compile_layers = partial(layers.compile_layers, backend="eager")
 folder = run.train(Recipe.from_dict(json.loads(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]))
 print(folder.name, torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0)
 """
@@ -178,7 +180,7 @@ from dataclasses import replace
 
 from xxact_core.training import layers
 from xxact_core.training.config import Recipe
-from xxact_core.training.distributed import ALONE
+from xxact_core.training.distributed import SINGLE_PROCESS
 from xxact_core.training.gradients import gradients_of
 from xxact_core.training.recipes import recipe_by_name
 from xxact_core.training.run import open_run
@@ -192,10 +194,10 @@ for compiled in (False, True):
     special = replace(recipe, activation_checkpointing=compiled)
     run = open_run(special, Path(sys.argv[1]), Path(sys.argv[2]) / str(compiled), device=torch.device("cpu"))
     if compiled:
-        layers.run_compiled(run.trainee.model, backend="aot_eager")
-    batch = run.distorted.batch(run.order.step(0), seed=0)
-    gradients_of(run.trainee, batch, special, run.statistics, micro_batch_size=6, seed=0, ranks=ALONE)
-    found.append({name: value.grad for name, value in run.trainee.named_parameters() if value.grad is not None})
+        layers.compile_layers(run.module.model, backend="aot_eager")
+    batch = run.training_batches.batch(run.order.step(0), seed=0)
+    gradients_of(run.module, batch, special, run.statistics, micro_batch_size=6, seed=0, ranks=SINGLE_PROCESS)
+    found.append({name: value.grad for name, value in run.module.named_parameters() if value.grad is not None})
 assert found[0].keys() == found[1].keys()
 for name, gradient in found[0].items():
     torch.testing.assert_close(found[1][name], gradient, rtol=1e-3, atol=1e-6)

@@ -44,7 +44,7 @@ class AttentionPanel:
             self.caption.object = f"<p class='muted'>Not available: {html.escape(attention)}.</p>"
             return
         self.caption.object = _CAPTION
-        names, shares = [*attention.symbols, WHOLE], np.vstack([attention.shares, attention.whole])
+        names, shares = [*attention.symbols, WHOLE], np.vstack([attention.weights, attention.cls_weight])
         draw_attention(
             self.figure, edges=WINDOW_EDGES, names=names, shares=shares, colours=palette(dark=self.session.dark)
         )

@@ -160,7 +160,7 @@ def _draw_bars(axes: Axes, quantity: Quantity, ranked: Sequence[Any]) -> None:
 
 
 def _draw_attention(drawing: Figure, axes: Axes, attention: WindowAttention) -> None:
-    shares = np.vstack([attention.shares, attention.whole])
+    shares = np.vstack([attention.weights, attention.cls_weight])
     rows = np.arange(len(shares) + 1) - 0.5
     drawn = axes.pcolormesh(WINDOW_EDGES, rows, np.ma.masked_invalid(shares), cmap="cividis", vmin=0)
     axes.set_yticks(np.arange(len(shares)), [*attention.symbols, "whole composition"], fontsize=7)

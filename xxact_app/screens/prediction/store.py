@@ -15,7 +15,7 @@ from xxact_app.samples.store import Store
 from xxact_app.session.session import Session
 from xxact_app.ui.safe_text import safe_message
 from xxact_core.errors import InputError
-from xxact_core.evaluation.attention import WindowAttention, attend_windows
+from xxact_core.evaluation.attention import WindowAttention, window_attention
 
 _LIBRARIES = ("xxact", "torch", "numpy")
 
@@ -54,7 +54,7 @@ class PredictionStore:
         if self._attention is None or self._attention[0] != question:
             try:
                 known, gridded = self.store.known(answer.formula), self.store.gridded(answer.sample.key)
-                attention = attend_windows(self.store.predictor().checkpoint, gridded, known)
+                attention = window_attention(self.store.predictor().checkpoint, gridded, known)
             except InputError as error:
                 return safe_message(error)
             self._attention = (question, attention)

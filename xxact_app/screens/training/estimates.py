@@ -169,7 +169,7 @@ def _cost(config: str, objectives: tuple[str, ...]) -> ModelCost:
             model = config_to_model(ModelConfig.from_dict(wanted), torch.ones(len(load_element_features()), 200))
             inputs = ModelInput(
                 intensity=torch.ones(_PIECE, GRID.points),
-                hidden=torch.zeros(_PIECE, GRID.windows, dtype=torch.bool),
+                window_mask=torch.zeros(_PIECE, GRID.windows, dtype=torch.bool),
                 atomic_numbers=torch.ones(_PIECE, _ELEMENTS, dtype=torch.long),
                 fractions=torch.full((_PIECE, _ELEMENTS), 1 / _ELEMENTS),
             )

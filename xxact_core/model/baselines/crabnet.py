@@ -1,4 +1,4 @@
-"""CrabNet: from the composition alone, each element says its share of the answer."""
+"""CrabNet: a baseline that reads the composition alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class CrabNet(Model):
     """The composition encoder without a [CLS], and CrabNet's residual network over each element, averaged.
 
     The reference maps every element to the target and averages then. A linear map and a mean change places without
-    changing anything, so the mean of the last hidden layer is the embedding here, and a head is that linear map.
+    changing anything, so the mean of the last window_mask layer is the embedding here, and a head is that linear map.
 
     Source: Wang et al. 2021, npj Comput. Mater. 7, 77. In the paper's size and for one value target 11,986,948
     parameters; the reference has 2 × 129 = 258 more, 11,987,206. It has three outputs for its one target: besides the
@@ -30,15 +30,15 @@ class CrabNet(Model):
         super().__init__()
         self.config = config
         width = config.composition.width
-        self.composition_encoder = CompositionEncoder(config, element_features, led_by_cls=False)
+        self.composition_encoder = CompositionEncoder(config, element_features, with_cls=False)
         self.residual_network = ResidualNetwork([width, 2 * width, width, width // 2, width // 4])
         self.heads = TargetHeads(config, width=width // 4)
 
     def embed(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
-        """Mean over the elements that are present; how much of each there is, the encoder has read."""
-        elements, present = self.composition_encoder(inputs.atomic_numbers, inputs.fractions)
-        shares = self.residual_network(elements).masked_fill(~present.unsqueeze(-1), 0.0)
-        return shares.sum(dim=1) / present.sum(dim=1, keepdim=True)
+        """Mean over the elements of the composition; the encoder has already weighted them by their fractions."""
+        elements, element_mask = self.composition_encoder(inputs.atomic_numbers, inputs.fractions)
+        features = self.residual_network(elements).masked_fill(~element_mask.unsqueeze(-1), 0.0)
+        return features.sum(dim=1) / element_mask.sum(dim=1, keepdim=True)
 
 
 class ResidualNetwork(nn.Module):

@@ -1,4 +1,4 @@
-"""FCN: from the pattern alone, by convolutions that halve it until one point is left."""
+"""FCN: a baseline that reads the pattern alone, by convolutions that halve it until one point is left."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from xxact_core.model.config import ModelConfig
 from xxact_core.model.heads import TargetHeads
 from xxact_core.model.inputs import ModelInput
 from xxact_core.model.model import Model
-from xxact_core.model.pattern_tokens import hide_windows, scale_intensity
+from xxact_core.model.pattern_tokens import scale_intensity, zero_masked_windows
 
 CHANNELS = (16, 16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 512)
 SLOPE = 0.3
@@ -38,12 +38,12 @@ class Fcn(Model):
         self.readout = nn.Conv1d(CHANNELS[-1], width, kernel_size=3, padding=1)
         self.dropout = nn.Dropout(LAST_DROPOUT)
         self.heads = TargetHeads(config, width=width)
-        draw_weights(self.readout)
+        init_glorot(self.readout)
 
     def embed(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
-        """What is left of the pattern; windows that were not measured are taken for empty."""
+        """Features of the last point; masked windows are zeros."""
         scaled = scale_intensity(inputs.intensity, intensity_scale=self.config.intensity_scale)
-        return self.dropout(self.readout(self.blocks(hide_windows(scaled, inputs.hidden)))).flatten(1)
+        return self.dropout(self.readout(self.blocks(zero_masked_windows(scaled, inputs.window_mask)))).flatten(1)
 
 
 class ConvolutionBlocks(nn.Sequential):
@@ -60,18 +60,18 @@ class ConvolutionBlocks(nn.Sequential):
             self.append(nn.LeakyReLU(SLOPE))
             self.append(nn.MaxPool1d(2))
             self.append(nn.Dropout(last_dropout if number == len(CHANNELS) else dropout))
-        draw_weights(self)
+        init_glorot(self)
 
     def forward(self, scaled: Float[Tensor, "batch points"]) -> Float[Tensor, "batch channels one"]:
-        """The channels of the one point that is left."""
+        """Channels of the last point."""
         return super().forward(scaled.unsqueeze(1))
 
 
-def draw_weights(module: nn.Module) -> None:
-    """Glorot-uniform weights and zero biases, the start of the original.
+def init_glorot(module: nn.Module) -> None:
+    """Initialise Glorot-uniform weights and zero biases, as in the original.
 
-    Source: default of Keras, in which the original is written. torch's default draws weights so small that after twelve
-    blocks hardly anything of the pattern is left at the start.
+    Source: default of Keras, in which the original is written. torch's default weights are so small that hardly any
+    signal passes the twelve blocks at first.
     """
     for part in module.modules():
         if isinstance(part, nn.Conv1d | nn.Linear) and part.bias is not None:

@@ -1,4 +1,4 @@
-"""FCN+MLP: the convolutions of the FCN beside a network over the composition, joined at the end."""
+"""FCN+MLP: a baseline that joins the convolutions of the FCN and a network over the composition."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from xxact_core.errors import FormulaError
-from xxact_core.model.baselines.fcn import CHANNELS, SLOPE, ConvolutionBlocks, draw_weights
+from xxact_core.model.baselines.fcn import CHANNELS, SLOPE, ConvolutionBlocks, init_glorot
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.heads import TargetHeads
 from xxact_core.model.inputs import ModelInput
 from xxact_core.model.model import Model
-from xxact_core.model.pattern_tokens import hide_windows, scale_intensity
+from xxact_core.model.pattern_tokens import scale_intensity, zero_masked_windows
 
 ELEMENTS = 100
 COMPOSITION_WIDTHS = (ELEMENTS, 128, 256, 256, 128, 128, 64, 16)
@@ -41,30 +41,30 @@ class FcnMlp(Model):
         self.heads = TargetHeads(config, width=JOINT_WIDTHS[-1])
 
     def embed(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
-        """Pattern and composition joined; windows that were not measured are taken for empty.
+        """Joint features of pattern and composition; masked windows are zeros.
 
         Raises:
             FormulaError: an element is heavier than fermium, the last of the 100.
         """
         scaled = scale_intensity(inputs.intensity, intensity_scale=self.config.intensity_scale)
-        pattern = self.blocks(hide_windows(scaled, inputs.hidden)).flatten(1)
-        composition = self.composition_network(to_fraction_of_each(inputs.atomic_numbers, inputs.fractions))
+        pattern = self.blocks(zero_masked_windows(scaled, inputs.window_mask)).flatten(1)
+        composition = self.composition_network(to_element_vector(inputs.atomic_numbers, inputs.fractions))
         return self.joint_network(torch.cat([pattern, composition], dim=1))
 
 
-def to_fraction_of_each(
+def to_element_vector(
     atomic_numbers: Int[Tensor, "batch elements"], fractions: Float[Tensor, "batch elements"]
 ) -> Float[Tensor, "batch channels"]:
-    """Listed elements → the fraction of each of the first 100, 0 for those that are not there.
+    """Elements and fractions → a vector of the fractions of the first 100 elements.
 
     Raises:
         FormulaError: an element is heavier than fermium, the last of the 100.
     """
     heaviest = int(atomic_numbers.max())
     if heaviest > ELEMENTS:
-        msg = f"an FCN+MLP knows the elements up to atomic number {ELEMENTS} (Fm); the composition holds {heaviest}"
+        msg = f"FCN+MLP supports elements up to atomic number {ELEMENTS} (Fm); the composition contains {heaviest}"
         raise FormulaError(msg, code="E_FORMULA")
-    # Empty slots have the atomic number 0: they are collected in a column of their own and left out.
+    # Empty slots have the atomic number 0; their column is dropped.
     columns = fractions.new_zeros(len(fractions), ELEMENTS + 1).scatter_add(1, atomic_numbers, fractions)
     return columns[:, 1:]
 
@@ -74,5 +74,5 @@ def _network(widths: tuple[int, ...]) -> nn.Sequential:
     for before, after in pairwise(widths):
         network.append(nn.Linear(before, after))
         network.append(nn.LeakyReLU(SLOPE))
-    draw_weights(network)
+    init_glorot(network)
     return network

@@ -1,4 +1,4 @@
-"""The XRD transformer: from the pattern alone, by XxaCT's own XRD encoder."""
+"""The XRD transformer: a baseline that reads the pattern alone, by the XRD encoder of XxaCT."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from xxact_core.model.pattern_encoder import PatternEncoder
 
 
 class XrdTransformer(Model):
-    """The XRD encoder with a linear head a target on its [CLS].
+    """The XRD encoder with a head for each target on its [CLS].
 
     Source: XxaCT-NN section 4.1. In the paper's size and for one value target 6,447,617 parameters: 6,446,592 of the
-    encoder, 513 of the head, and 512 of the [MASK], which stands for windows that were not measured.
+    encoder, 513 of the head, and 512 of the [MASK] token of masked windows.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -30,4 +30,4 @@ class XrdTransformer(Model):
 
     def embed(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
         """The encoder's [CLS]."""
-        return self.pattern_encoder(inputs.intensity, inputs.hidden, self.mask_token)[:, 0]
+        return self.pattern_encoder(inputs.intensity, inputs.window_mask, self.mask_token)[:, 0]
