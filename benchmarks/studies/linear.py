@@ -3,7 +3,7 @@
     python benchmarks/studies/linear.py            # half a minute, writes docs/results/linear.md
     python benchmarks/studies/linear.py --quick    # a few rounds, writes nothing
 
-The answer is the constant `MANY` of `xxact_core.model.linear`. Widths are those of the preset `small`. Both take turns
+The answer is the constant `MIN_ROWS` of `xxact_core.model.linear`. Widths are those of the preset `small`. Both take turns
 on one thread; times are CPU times, medians over rounds. "With gradients" adds those of input, weights and bias.
 """
 
@@ -23,10 +23,10 @@ from torch.nn import functional
 
 from benchmarks.harness import REPOSITORY, alternate, argument_parser, finish, markdown_table, median_ratio
 from xxact_core.dataset.store import file_digest
-from xxact_core.model.linear import MANY, by_onednn
+from xxact_core.model.linear import MIN_ROWS, by_onednn
 
 WIDTHS = ((192, 576), (192, 384), (256, 512), (512, 256))
-ROWS = (18, MANY // 4, MANY // 2, MANY, 2304)
+ROWS = (18, MIN_ROWS // 4, MIN_ROWS // 2, MIN_ROWS, 2304)
 """Tokens of one pattern, the fewest that oneDNN is given and parts of that, and the tokens of a batch of 128."""
 
 PRODUCTS = 2e8
@@ -75,7 +75,7 @@ def main() -> None:
         quick=arguments.quick,
         title="Linear maps by oneDNN",
         introduction="Single precision, one thread, CPU times. Ratios are torch's time over oneDNN's: above 1, oneDNN "
-        f"is faster. The model uses oneDNN from {MANY} rows on.",
+        f"is faster. The model uses oneDNN from {MIN_ROWS} rows on.",
         data_digest=file_digest(REPOSITORY / "xxact_core" / "model" / "linear.py"),
     )
 

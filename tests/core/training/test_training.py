@@ -44,7 +44,7 @@ def part_that_counts(name: str, gradient: torch.Tensor) -> torch.Tensor:
     return gradient.chunk(2)[1] if name.endswith("key_value.bias") else gradient
 
 
-def lottery_for(batch: Batch, recipe: Recipe) -> BatchRandomness:
+def randomness_for(batch: Batch, recipe: Recipe) -> BatchRandomness:
     return draw_randomness(len(batch), recipe, generator=torch.Generator().manual_seed(0))
 
 
@@ -68,7 +68,7 @@ def test_every_parameter_of_an_objective_gets_a_finite_gradient(
         np.arange(48), seed=0
     )
     statistics = target_statistics(small_table, recipe)
-    losses = batch_losses(module, batch, recipe, statistics, lottery_for(batch, recipe))
+    losses = batch_losses(module, batch, recipe, statistics, randomness_for(batch, recipe))
     sum(losses.values()).backward()
     outside = {
         # What an objective has no use for: the other objectives' heads, and for the encoders' own alignment the fusion.
@@ -140,7 +140,7 @@ def test_a_few_steps_on_one_batch_lower_the_loss(small_table: StickTable, object
     optimiser = torch.optim.AdamW(module.parameters(), lr=2e-3)
     curve = []
     for _ in range(12):
-        losses = batch_losses(module, batch, recipe, statistics, lottery_for(batch, recipe))
+        losses = batch_losses(module, batch, recipe, statistics, randomness_for(batch, recipe))
         loss = torch.stack(list(losses.values())).sum()
         curve.append(float(loss.detach()))
         optimiser.zero_grad()

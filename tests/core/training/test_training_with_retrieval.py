@@ -40,7 +40,7 @@ def recipe_for(*objectives: str, preset: str = "tiny", dropout: float = 0.1) -> 
     )
 
 
-def trainee_for(recipe: Recipe) -> TrainingModule:
+def module_for(recipe: Recipe) -> TrainingModule:
     return TrainingModule(make_model(recipe.model_config(), seed=0), recipe).train()
 
 
@@ -60,7 +60,7 @@ def test_contrastive_pieces_with_dropout_have_the_gradients_of_pieces_that_are_a
     small_table: StickTable,
 ) -> None:
     recipe, batch = recipe_for("contrastive"), batch_from(small_table)
-    module = trainee_for(recipe)
+    module = module_for(recipe)
     randomness = draw_randomness(BATCH, recipe, generator=torch.Generator().manual_seed(SEED + RANDOMNESS_SEEDS))
     kept = []
     for first in range(0, BATCH, PIECE):
@@ -72,7 +72,7 @@ def test_contrastive_pieces_with_dropout_have_the_gradients_of_pieces_that_are_a
     )
     module.contrastive(pattern, composition).backward()
     wanted = {name: value.grad for name, value in module.named_parameters() if value.grad is not None}
-    found = gradients_after(trainee_for(recipe), recipe, small_table, size=PIECE)
+    found = gradients_after(module_for(recipe), recipe, small_table, size=PIECE)
     assert "contrastive.log_inverse_temperature" in found
     assert found.keys() == wanted.keys()
     for name, gradient in wanted.items():
@@ -85,7 +85,7 @@ def test_pieces_of_one_batch_drop_other_values(small_table: StickTable) -> None:
     names = ("intensity", "window_mask", "atomic_numbers", "fractions", "rows")
     twice = Batch(**{name: getattr(batch, name)[[0] * BATCH] for name in names}, targets={})
     module, randomness = (
-        trainee_for(recipe),
+        module_for(recipe),
         draw_randomness(BATCH, recipe, generator=torch.Generator().manual_seed(SEED + RANDOMNESS_SEEDS)),
     )
     seen = []
@@ -100,7 +100,7 @@ def test_batch_normalisation_counts_a_piece_once_whatever_the_objectives(small_t
     counted = []
     for objectives in (("contrastive", "targets"), ("targets",)):
         recipe = recipe_for(*objectives, preset="compact")
-        module = trainee_for(recipe)
+        module = module_for(recipe)
         gradients_after(module, recipe, small_table, size=PIECE)
         counted.append(module.model.state_dict())
     batches = [int(value) for name, value in counted[0].items() if "num_batches" in name]
@@ -114,7 +114,7 @@ def test_recomputed_layers_give_the_same_gradients_and_keep_less(small_table: St
     recipe = recipe_for(*ALL, preset=preset)
     found, kept, buffers = [], [], []
     for recomputed in (False, True):
-        module = trainee_for(recipe)
+        module = module_for(recipe)
         if recomputed:
             checkpoint_activations(module.model)
         sizes: list[int] = []
