@@ -3,8 +3,8 @@
     python benchmarks/studies/linear.py            # half a minute, writes docs/results/linear.md
     python benchmarks/studies/linear.py --quick    # a few rounds, writes nothing
 
-The answer is the constant `MIN_ROWS` of `xxact_core.model.linear`. Widths are those of the preset `small`. Both take turns
-on one thread; times are CPU times, medians over rounds. "With gradients" adds those of input, weights and bias.
+The answer is the constant `MIN_ROWS` of `xxact_core.model.linear`. Widths are those of the preset `small`. Both take
+turns on one thread; times are CPU times, medians over rounds. "With gradients" adds those of input, weights and bias.
 """
 
 from __future__ import annotations

@@ -91,30 +91,30 @@ def test_inputs_are_hidden_as_often_as_said_and_never_both(small_table: StickTab
     assert torch.equal(shown.fractions[~no_composition], batch.fractions[~no_composition])
 
 
-BLURRED = replace(QUICK, fraction_jitter=0.1, drop_light_elements=0.4)
+JITTERED = replace(QUICK, fraction_jitter=0.1, drop_light_elements=0.4)
 
 
-def blurred(table: StickTable, recipe: Recipe, *, rows: int = 400) -> tuple[Batch, Batch]:
+def jittered(table: StickTable, recipe: Recipe, *, rows: int = 400) -> tuple[Batch, Batch]:
     batch = BatchMaker(table, device=CPU).batch(np.arange(rows) % len(table), seed=0)
     return batch, modality_dropout(
         batch, recipe, draw_randomness(rows, recipe, generator=torch.Generator().manual_seed(1))
     )
 
 
-def test_recipes_that_blur_nothing_draw_what_they_drew_before(small_table: StickTable) -> None:
-    batch, shown = blurred(small_table, QUICK)
+def test_recipes_without_jitter_draw_the_same_random_numbers(small_table: StickTable) -> None:
+    batch, shown = jittered(small_table, QUICK)
     assert shown.fractions is batch.fractions
     generators = [torch.Generator().manual_seed(3) for _ in range(2)]
-    plain, more = (draw_randomness(8, recipe, generator=generators[0]) for recipe in (QUICK, BLURRED))
-    again = draw_randomness(8, BLURRED, generator=generators[1])
-    for name in ("masks", "tasks", "inputs"):
+    plain, more = (draw_randomness(8, recipe, generator=generators[0]) for recipe in (QUICK, JITTERED))
+    again = draw_randomness(8, JITTERED, generator=generators[1])
+    for name in ("masking", "tasks", "modality"):
         assert torch.equal(getattr(plain, name), getattr(again, name))
-    assert plain.light is None
-    assert more.amounts is not None
+    assert plain.light_elements is None
+    assert more.jitter is not None
 
 
-def test_light_elements_are_left_out_as_often_as_said_and_never_all(small_table: StickTable) -> None:
-    batch, shown = blurred(small_table, replace(QUICK, drop_light_elements=0.4))
+def test_light_elements_are_dropped_at_the_given_rate_unless_there_are_no_others(small_table: StickTable) -> None:
+    batch, shown = jittered(small_table, replace(QUICK, drop_light_elements=0.4))
     light = torch.isin(batch.atomic_numbers, torch.tensor([1, 3, 6, 8])) & (batch.fractions > 0)
     affected = light.any(dim=1) & ((batch.fractions > 0) & ~light).any(dim=1)
     gone = (light & (shown.fractions == 0)).any(dim=1)
@@ -126,10 +126,10 @@ def test_light_elements_are_left_out_as_often_as_said_and_never_all(small_table:
     torch.testing.assert_close(shown.fractions[~gone], batch.fractions[~gone])
 
 
-def test_fractions_of_half_of_the_materials_are_off_by_spreads_up_to_the_one_that_is_said(
+def test_fractions_of_half_of_the_materials_are_jittered(
     small_table: StickTable,
 ) -> None:
-    batch, shown = blurred(small_table, replace(QUICK, fraction_jitter=0.1))
+    batch, shown = jittered(small_table, replace(QUICK, fraction_jitter=0.1))
     present = batch.fractions > 0
     assert torch.equal(shown.fractions > 0, present)
     torch.testing.assert_close(shown.fractions.sum(dim=1), torch.ones(400))
@@ -141,10 +141,10 @@ def test_fractions_of_half_of_the_materials_are_off_by_spreads_up_to_the_one_tha
 
 
 def test_a_blurred_batch_is_the_same_in_pieces(small_table: StickTable) -> None:
-    batch, shown = blurred(small_table, BLURRED, rows=48)
-    randomness = draw_randomness(48, BLURRED, generator=torch.Generator().manual_seed(1))
+    batch, shown = jittered(small_table, JITTERED, rows=48)
+    randomness = draw_randomness(48, JITTERED, generator=torch.Generator().manual_seed(1))
     for piece in (slice(0, 20), slice(20, 48)):
-        part = modality_dropout(batch.part(piece), BLURRED, randomness.part(piece))
+        part = modality_dropout(batch.part(piece), JITTERED, randomness.part(piece))
         torch.testing.assert_close(part.fractions, shown.fractions[piece])
 
 
