@@ -13,8 +13,8 @@ DOCS = Path(__file__).resolve().parent
 REPOSITORY = DOCS.parent
 sys.path[:0] = [str(REPOSITORY), str(DOCS)]
 
-import generated_text  # noqa: E402 - found through the path above
-import site_checks  # noqa: E402
+import generated_text
+import site_checks
 
 LOGGER = getLogger(__name__)
 

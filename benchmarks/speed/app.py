@@ -126,6 +126,11 @@ def shows(page: Page, text: str) -> None:
     page.get_by_text(text, exact=False).first.wait_for(timeout=60_000)
 
 
+def find_chromium() -> str | None:
+    """Path of Chromium: the environment variable XXACT_CHROMIUM, else from the PATH; None where there is none."""
+    return os.environ.get("XXACT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+
 def opened(browser: Browser, address: str) -> Page:
     """A new page of the app, ready for use."""
     page = browser.new_page(viewport={"width": 1280, "height": 720})
@@ -181,7 +186,7 @@ def measure_examples(page: Page) -> dict[str, float | None]:
 
 def measure_in_browser(address: str, *, rounds: int, predicts: bool) -> dict[str, float | None]:
     """Waiting times of a user in Chromium, medians [s]; empty where Chromium is not installed."""
-    chromium = os.environ.get("XXACT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    chromium = find_chromium()
     if chromium is None:
         return {}
     from playwright.sync_api import sync_playwright

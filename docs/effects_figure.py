@@ -1,15 +1,12 @@
-"""The figure of docs/explanation/augmentation.md: each effect of a laboratory on rutile, beside the ideal pattern.
+"""The figure of docs/explanation/augmentation.md: each augmentation effect on the pattern of rutile.
 
-python benchmarks/studies/distortion_figure.py            write docs/images/distortions.png
-python benchmarks/studies/distortion_figure.py --quick    make it, but write nothing
-
-The last line printed is a JSON object.
+python docs/effects_figure.py                # writes docs/images/distortions.png
+python docs/effects_figure.py --output FILE  # writes the same to FILE
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from io import BytesIO
 from pathlib import Path
@@ -43,14 +40,13 @@ from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.patterns.grid import GRID
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-IMAGE = REPOSITORY / "docs" / "images" / "distortions.png"
+IMAGE = Path(__file__).resolve().parent / "images" / "distortions.png"
 
 PHASES = {
     "rutile": ("'P 42/m n m'", (4.594, 4.594, 2.959), {"Ti": (0, 0, 0), "O": (0.3053, 0.3053, 0)}),
     "anatase": ("'I 41/a m d'", (3.785, 3.785, 9.514), {"Ti": (0, 0.75, 0.125), "O": (0, 0.75, 0.3331)}),
 }
-"""Two forms of TiO2. Source: Howard, Sabine & Dickson (1991), Acta Cryst. B47, 462-468; rounded."""
+"""Two polymorphs of TiO2. Source: Howard, Sabine & Dickson (1991), Acta Cryst. B47, 462-468; rounded."""
 
 PANELS: tuple[tuple[str, str, tuple[float, float], tuple[Effect, ...]], ...] = (
     (
@@ -73,7 +69,7 @@ PANELS: tuple[tuple[str, str, tuple[float, float], tuple[Effect, ...]], ...] = (
     ),
     ("thermal motion", "B = 1.2 Å²", (60, 90), (ThermalMotion(b=(1.2, 1.2)),)),
     ("graininess", "spread of ln I 0.4", (25, 60), (Graininess(share=1, spread=(0.4, 0.4)),)),
-    ("impurity", "anatase, strongest line 15 %", (22, 60), (Impurity(share=1, weight=(0.15, 0.15)),)),
+    ("impurity", "anatase, strongest peak 15 %", (22, 60), (Impurity(share=1, weight=(0.15, 0.15)),)),
     (
         "doublet",
         "Cu Kα1 and Kα2, 2 : 1",
@@ -119,11 +115,11 @@ PANELS: tuple[tuple[str, str, tuple[float, float], tuple[Effect, ...]], ...] = (
     ),
     ("limited range", "measured from 20° to 60°", (5, 90), (LimitedRange(share=1, first=(20, 20), last=(60, 60)),)),
 )
-"""Name, value, shown range [deg] and settings of each panel."""
+"""Title, text, shown range [deg 2θ] and effects of each panel."""
 
 
 def phases_to_table(folder: Path) -> StickTable:
-    """Both phases as a data set of two materials, rutile first."""
+    """Both phases as a dataset of two materials, rutile first."""
     source = folder / "phases"
     source.mkdir()
     for number, (name, (group, lengths, sites)) in enumerate(PHASES.items()):
@@ -179,17 +175,15 @@ def draw_figure(table: StickTable) -> bytes:
 
 
 def main() -> None:
-    """Draw the figure, and write it unless in a hurry."""
+    """Draw the figure and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    arguments = parser.parse_args()
+    parser.add_argument("--output", type=Path, default=IMAGE, metavar="FILE", help="default: in docs/images")
+    output = parser.parse_args().output
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         image = draw_figure(phases_to_table(Path(scratch)))
-    if not arguments.quick:
-        IMAGE.parent.mkdir(parents=True, exist_ok=True)
-        IMAGE.write_bytes(image)
-    print(json.dumps({"panels": len(PANELS), "bytes": len(image)}))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_bytes(image)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Pictures of every screen, light and dark, for README and docs/how-to/app.md.
+"""Pictures of every screen of the app, light and dark, for README and docs/how-to/app.md.
 
-A data set of 600 materials and a small training are made first, then the app is used as a visitor does: the examples
-are loaded, the training is looked at, a map is made.
+    python docs/screenshots.py                  # writes docs/images/SCREEN-light.png and SCREEN-dark.png
+    python docs/screenshots.py --output FOLDER  # writes the same to FOLDER
 
-    python benchmarks/speed/pictures.py            # writes docs/images/SCREEN-light.png and SCREEN-dark.png
-    python benchmarks/speed/pictures.py --quick    # the same below build/pictures
+A dataset of 600 materials is built and a small model trained, then the app is used in Chromium: the examples are
+loaded, every screen is opened, and a map is calculated.
 """
 
 from __future__ import annotations
@@ -12,43 +12,40 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the repository
 
 import argparse
 import io
 import json
-import os
-import shutil
 import subprocess
-import sys
 import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from benchmarks.speed.app import FLAGS, REPOSITORY, opened, served, shows
+from benchmarks.harness import REPOSITORY, TABLE
+from benchmarks.speed.app import FLAGS, find_chromium, opened, served, shows
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 IMAGES = REPOSITORY / "docs" / "images"
 COLOURS = 96
-"""Of a picture: few are enough for a page, and make its file a third as large."""
+"""Colours of a picture: enough for a page, at a third of the file size."""
 
 TRAINING = [
     "preset=tiny", "epochs=40", "batch_size=32", "validate_every=20", "validation_rows=64", "device=cpu", "threads=1",
 ]  # fmt: skip
 PATIENCE = 300_000
+"""Longest wait for a step [ms]."""
 
 
 def fill(workspace: Path) -> None:
-    """Make a data set and a training in it."""
+    """Build a dataset in the workspace and train on it."""
     dataset, run = workspace / "datasets" / "materials", workspace / "runs" / "first"
-    table = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
     settings = [part for setting in TRAINING for part in ("--set", setting)]
     for line in (
-        ["build", str(table), str(dataset), "--limit", "600", "--workers", "1"],
+        ["build", str(TABLE), str(dataset), "--limit", "600", "--workers", "1"],
         ["train", str(dataset), str(run), "--recipe", "compact", *settings],
     ):
         run.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +56,7 @@ def fill(workspace: Path) -> None:
 
 
 def take(page: Page, path: Path) -> None:
-    """A picture of what can be seen, once it stands still."""
+    """Save what is visible, once it has settled."""
     page.mouse.move(5, 400)
     page.wait_for_timeout(2500)
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
@@ -67,7 +64,7 @@ def take(page: Page, path: Path) -> None:
 
 
 def use(page: Page, folder: Path, *, theme: str) -> None:
-    """Go through the screens as a visitor does."""
+    """Go through the screens as a user does."""
     page.set_default_timeout(PATIENCE)
     page.set_viewport_size({"width": 1280, "height": 860})
     if theme == "dark":
@@ -98,17 +95,16 @@ def use(page: Page, folder: Path, *, theme: str) -> None:
 
 
 def main() -> None:
-    """Take all pictures and say how large they are."""
+    """Take all pictures and print their sizes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="leave the pictures of docs as they are")
-    folder = REPOSITORY / "build" / "pictures" if parser.parse_args().quick else IMAGES
-    folder.mkdir(parents=True, exist_ok=True)
-    chromium = os.environ.get("XXACT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    parser.add_argument("--output", type=Path, default=IMAGES, metavar="FOLDER", help="default: docs/images")
+    folder = parser.parse_args().output
+    chromium = find_chromium()
     if chromium is None:
-        print(json.dumps({"pictures": None}))
-        return
+        sys.exit("Chromium is not installed (or set XXACT_CHROMIUM)")
     from playwright.sync_api import sync_playwright
 
+    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as workspace:
         fill(Path(workspace))
         with served(Path(workspace)) as (address, _, _), sync_playwright() as driver:
