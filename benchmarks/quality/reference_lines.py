@@ -25,7 +25,7 @@ from benchmarks.harness import EXAMPLES, argument_parser, finish, markdown_table
 from xxact_core.dataset.store import file_digest
 from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.patterns.pattern import GriddedPattern, Pattern, Sticks
-from xxact_core.peak_profiles.reference import smear
+from xxact_core.peak_profiles.reference import broaden_sticks
 from xxact_core.processing.gridding import put_on_grid
 from xxact_core.readers.read import read_pattern
 
@@ -185,7 +185,7 @@ def _similarity(first: np.ndarray, second: np.ndarray) -> float:
 def compare(reference: Reference, *, folder: Path = EXAMPLES) -> dict[str, float | int | str | bool]:
     """Deviations [deg] of one reference, and similarities with and without processing."""
     pattern = read_pattern(folder / reference.file)
-    expected = smear(reference_sticks(reference))
+    expected = broaden_sticks(reference_sticks(reference))
     chosen = {"wavelength": reference.wavelength, "override_coverage": True}
     deviations = line_deviations(put_on_grid(pattern, **chosen), expected)
     shift = float(np.median(deviations))

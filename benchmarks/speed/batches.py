@@ -27,7 +27,7 @@ from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.loading.sampler import blockwise_order, shuffled_order
 from xxact_core.dataset.store import file_digest
 from xxact_core.dataset.table import ResidentSticks, ShardSticks, StickTable, read_dataset
-from xxact_core.peak_profiles.reference import smear
+from xxact_core.peak_profiles.reference import broaden_sticks
 
 BATCH = 1024
 """Small enough that the C library keeps the memory of a batch (17 MB) for the next; above 32 MB it gives it back."""
@@ -141,7 +141,7 @@ def largest_error(table: StickTable) -> float:
     rows = np.random.default_rng(1).integers(len(table), size=COMPARED)
     made = BatchMaker(table, device=CPU).batch(rows, seed=0).intensity.numpy()
     return max(
-        float(np.abs(smear(table.sticks(int(row))).intensity - mine).max())
+        float(np.abs(broaden_sticks(table.sticks(int(row))).intensity - mine).max())
         for row, mine in zip(rows, made, strict=True)
     )
 

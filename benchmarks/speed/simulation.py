@@ -30,7 +30,7 @@ from xxact_core.compositions.element_table import SYMBOLS
 from xxact_core.dataset.store import file_digest
 from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.patterns.pattern import Sticks
-from xxact_core.peak_profiles.reference import smear
+from xxact_core.peak_profiles.reference import broaden_sticks
 from xxact_core.simulation.diffraction import MERGE_TOLERANCE, WEAKEST_LINE, arrays_to_sticks
 from xxact_core.simulation.symmetry import find_symmetry
 from xxact_core.structures.structure import Structure
@@ -150,7 +150,7 @@ def compare(structures: list[Structure]) -> dict[str, float]:
     for structure, answers in (pair for block in blocks for pair in _simulate_block(block, tools, seconds)):
         theirs = answers["pymatgen"].x, answers["pymatgen"].y
         mine = answers["xxact"]
-        patterns = [smear(Sticks(*sticks, wavelength=CU_K_ALPHA)).intensity for sticks in (mine, theirs)]
+        patterns = [broaden_sticks(Sticks(*sticks, wavelength=CU_K_ALPHA)).intensity for sticks in (mine, theirs)]
         gridded = max(gridded, float(np.abs(patterns[0] - patterns[1]).max()))
         if len(mine[0]) == len(theirs[0]):
             angle = max(angle, float(np.abs(mine[0] - theirs[0]).max()))

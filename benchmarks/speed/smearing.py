@@ -22,8 +22,8 @@ from benchmarks.harness import TABLE, Figure, argument_parser, figures_to_table,
 from xxact_core.dataset.store import file_digest
 from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.pattern import Sticks
-from xxact_core.peak_profiles.reference import SIGMA, sum_lines
-from xxact_core.peak_profiles.torch_kernels import smear_lines, smear_tensors
+from xxact_core.peak_profiles.reference import SIGMA, sum_peaks
+from xxact_core.peak_profiles.torch_kernels import broaden_peaks, broaden_tensors
 from xxact_core.simulation.diffraction import arrays_to_sticks
 from xxact_core.structures.structure import Structure
 from xxact_core.structures.tables import read_table, table_rows
@@ -109,7 +109,7 @@ def _measure(drawn: list[Sticks], *, checked: int, repeats: int) -> dict[str, fl
     def speed(work: Callable[[], object], *, slow: bool = False) -> float:
         return per_second(work, patterns=len(drawn), repeats=max(3, repeats // 10) if slow else repeats)
 
-    compiled = speed(lambda: smear_lines(*lines, batch=len(drawn), sigma=constant, out=out))
+    compiled = speed(lambda: broaden_peaks(*lines, batch=len(drawn), sigma=constant, out=out))
     some = drawn[: checked // 4]
     plain = per_second(lambda: [numpy_sum(item, sigma=SIGMA) for item in some], patterns=len(some), repeats=1)
     plain *= float(counts[: len(some)].float().mean() / counts.float().mean())
@@ -117,17 +117,19 @@ def _measure(drawn: list[Sticks], *, checked: int, repeats: int) -> dict[str, fl
         "patterns": len(drawn),
         "lines_per_pattern": float(counts.float().mean()),
         "smear_patterns_per_second": compiled,
-        "smear_patterns_per_second_fresh_memory": speed(lambda: smear_lines(*lines, batch=len(drawn), sigma=constant)),
+        "smear_patterns_per_second_fresh_memory": speed(
+            lambda: broaden_peaks(*lines, batch=len(drawn), sigma=constant)
+        ),
         "smear_patterns_per_second_varied_sigma": speed(
-            lambda: smear_lines(*lines, batch=len(drawn), sigma=varied, out=out)
+            lambda: broaden_peaks(*lines, batch=len(drawn), sigma=varied, out=out)
         ),
         "smear_patterns_per_second_pseudo_voigt": speed(
-            lambda: smear_lines(*lines, batch=len(drawn), sigma=varied, lorentzian=half, out=out)
+            lambda: broaden_peaks(*lines, batch=len(drawn), sigma=varied, lorentzian=half, out=out)
         ),
         "numpy_patterns_per_second": plain,
         "smear_speedup": compiled / plain,
-        "torch_patterns_per_second": speed(lambda: smear_tensors(*lines, out, sigma=constant), slow=True),
-        "torch_patterns_per_second_varied_sigma": speed(lambda: smear_tensors(*lines, out, sigma=varied), slow=True),
+        "torch_patterns_per_second": speed(lambda: broaden_tensors(*lines, out, sigma=constant), slow=True),
+        "torch_patterns_per_second_varied_sigma": speed(lambda: broaden_tensors(*lines, out, sigma=varied), slow=True),
     }
     return figures | _errors(drawn[:checked], lines, varied, half)
 
@@ -140,7 +142,7 @@ def _errors(
     for form, share in (("", None), ("_pseudo_voigt", half)):
         exact = np.stack(
             [
-                sum_lines(
+                sum_peaks(
                     sticks.two_theta,
                     sticks.intensity,
                     np.full(len(sticks.two_theta), float(varied[place])),
@@ -149,8 +151,8 @@ def _errors(
                 for place, sticks in enumerate(checked)
             ]
         )
-        compiled = smear_lines(*lines, batch=len(varied), sigma=varied, lorentzian=share)
-        smear_tensors(*lines, by_torch, sigma=varied, lorentzian=share)
+        compiled = broaden_peaks(*lines, batch=len(varied), sigma=varied, lorentzian=share)
+        broaden_tensors(*lines, by_torch, sigma=varied, lorentzian=share)
         figures[f"smear_max_error{form}"] = largest_error(compiled[: len(checked)], exact)
         figures[f"torch_max_error{form}"] = largest_error(by_torch[: len(checked)], exact)
     return figures

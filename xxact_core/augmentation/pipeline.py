@@ -17,7 +17,7 @@ from xxact_core.augmentation.peaks import reflections_to_lines, sticks_to_reflec
 from xxact_core.augmentation.profiles import count_photons, draw_background, hidden_windows, measured_range
 from xxact_core.augmentation.sampling import Drawn, draw_effects
 from xxact_core.peak_profiles.ragged_sticks import SticksOfRows
-from xxact_core.peak_profiles.torch_kernels import smear_lines
+from xxact_core.peak_profiles.torch_kernels import broaden_peaks
 
 
 def measure_sticks(
@@ -36,13 +36,13 @@ def measure_sticks(
     drawn = draw_effects(distortions, len(sticks.metric), generator=generator)
     reflections = sticks_to_reflections(sticks, drawn, generator=generator)
     lines = reflections_to_lines(reflections, drawn, sigma=sigma, wavelength=sticks.wavelength)
-    profile = smear_lines(
+    profile = broaden_peaks(
         lines.two_theta,
         lines.height,
         lines.sample,
         batch=len(sticks.metric),
-        line_sigma=lines.sigma,
-        line_lorentzian=_shares(distortions, drawn, lines.sample),
+        peak_sigma=lines.sigma,
+        peak_lorentzian=_shares(distortions, drawn, lines.sample),
     )
     measured = measured_range(drawn)
     profile.mul_(measured)

@@ -1,4 +1,4 @@
-"""2θ, q and d: the same reflection on three axes, and on the 2θ axis of another radiation."""
+"""Conversions between 2θ, q and d, between wavelengths, and from the names of wavelengths."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ MIN_WAVELENGTH, MAX_WAVELENGTH = 0.1, 5.0
 
 AxisKind = Literal["two_theta", "theta", "two_theta_radians", "theta_radians", "q", "q_per_nm", "d"]
 AXIS_KINDS: tuple[AxisKind, ...] = get_args(AxisKind)
-"""What the positions of a pattern may be: 2θ or θ [deg], the same in radians, q [Å⁻¹] or [nm⁻¹], d [Å]."""
+"""Axes of a pattern: 2θ or θ [deg], the same in radians, q [Å⁻¹] or [nm⁻¹], d [Å]."""
 
 _DEGREES = {"two_theta": 1.0, "theta": 2.0, "two_theta_radians": 180 / math.pi, "theta_radians": 360 / math.pi}
 _PER_ANGSTROM = {"q": 1.0, "q_per_nm": 0.1}
 
-SMALLEST_SCAN = 25.0
-"""A laboratory's 2θ scan ends above this [deg]; q and d of a powder pattern end below."""
+MIN_SCAN_END = 25.0
+"""Laboratory scans over 2θ end above this [deg]; q and d of powder patterns end below."""
 
 _BY_LOWER_NAME = {name.lower(): wavelength for name, wavelength in WAVELENGTHS.items()}
 
@@ -106,7 +106,8 @@ def q_to_two_theta(q: np.ndarray, *, wavelength: float) -> np.ndarray:
 def q_to_d(q: np.ndarray) -> np.ndarray:
     """Lattice spacing d = 2π / q [Å] of q [Å⁻¹]; same shape, infinite at q = 0."""
     q = np.asarray(q, dtype=np.float64)
-    return np.divide(2 * np.pi, q, out=np.full_like(q, np.inf), where=q != 0)
+    d: np.ndarray = np.divide(2 * np.pi, q, out=np.full_like(q, np.inf), where=q != 0)
+    return d
 
 
 def d_to_q(d: np.ndarray) -> np.ndarray:
@@ -124,18 +125,18 @@ def d_to_two_theta(d: np.ndarray, *, wavelength: float) -> np.ndarray:
     return q_to_two_theta(d_to_q(d), wavelength=wavelength)
 
 
-def change_wavelength(two_theta: np.ndarray, *, measured: float, wanted: float) -> np.ndarray:
-    """Angles 2θ [deg] at which the wanted wavelength [Å] shows what the measured one [Å] shows at `two_theta`.
+def change_wavelength(two_theta: np.ndarray, *, measured: float, target: float) -> np.ndarray:
+    """Angles 2θ [deg] at the target wavelength [Å] of the reflections that the measured one [Å] shows at `two_theta`.
 
-    Goes through q, which belongs to the material alone. Same shape; NaN where the wanted wavelength cannot reach q.
+    Converts through q, a property of the material. Same shape; NaN where the target wavelength cannot reach q.
     """
-    if measured == wanted:
+    if measured == target:
         return np.array(two_theta, dtype=np.float64)
-    return q_to_two_theta(two_theta_to_q(two_theta, wavelength=measured), wavelength=wanted)
+    return q_to_two_theta(two_theta_to_q(two_theta, wavelength=measured), wavelength=target)
 
 
 def axis_to_two_theta(positions: np.ndarray, *, kind: AxisKind, wavelength: float) -> np.ndarray:
-    """Angles 2θ [deg] of positions of a kind, shape (points,), in their order; NaN where λ [Å] cannot reach q or d.
+    """Angles 2θ [deg] of positions on an axis, shape (points,), in their order; NaN where λ [Å] cannot reach q or d.
 
     Only q and d need the wavelength.
     """
@@ -148,11 +149,11 @@ def axis_to_two_theta(positions: np.ndarray, *, kind: AxisKind, wavelength: floa
 
 
 def other_axes(positions: np.ndarray) -> tuple[AxisKind, ...]:
-    """What an axis that is taken for 2θ [deg] may be instead, judged by where it ends; empty where nothing says so.
+    """Axes that positions read as 2θ [deg] may have instead, judged by the largest; empty if there is no sign of one.
 
-    θ in degrees cannot be told from 2θ.
+    θ in degrees cannot be distinguished from 2θ.
     """
     last = float(np.max(positions, initial=0.0))
     if last <= math.pi:
         return ("two_theta_radians", "theta_radians", "q", "d")
-    return ("q", "d") if last < SMALLEST_SCAN else ()
+    return ("q", "d") if last < MIN_SCAN_END else ()

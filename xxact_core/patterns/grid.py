@@ -1,4 +1,4 @@
-"""The one 2θ grid that patterns, smeared sticks and the model share."""
+"""The 2θ grid that measured patterns, simulated patterns and the model share."""
 
 from __future__ import annotations
 

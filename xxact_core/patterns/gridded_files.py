@@ -1,4 +1,4 @@
-"""Gridded pattern → file → gridded pattern: what was prepared once is handed on as it is."""
+"""Gridded patterns in files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write_gridded(path: Path, pattern: GriddedPattern) -> None:
 
 
 def read_gridded(path: Path) -> GriddedPattern:
-    """The pattern that `write_gridded` wrote.
+    """Read a pattern that `write_gridded` wrote.
 
     Raises:
         PatternError: the file is missing, or holds something else (E_FORMAT).
@@ -29,5 +29,5 @@ def read_gridded(path: Path) -> GriddedPattern:
         with path.open("rb") as file, np.load(file) as stored:
             return GriddedPattern(stored["intensity"], stored["coverage"], name=path.stem)
     except (OSError, KeyError, ValueError, BadZipFile) as error:
-        msg = f"{shorten(path.name)}: is no pattern on the grid ({shorten(error)}); expected one of write_gridded"
+        msg = f"{shorten(path.name)}: is not a gridded pattern ({shorten(error)}); expected a file of write_gridded"
         raise PatternError(msg, code="E_FORMAT") from error

@@ -43,19 +43,30 @@ class _ArrayValue:
 class Pattern(_ArrayValue):
     """A powder pattern as measured.
 
-    two_theta: positions [deg], shape (points,), strictly increasing, within 0-180.
-    intensity: counts or counts per second, shape (points,), finite.
-    wavelength: of the radiation [Å]; None where the source does not say it.
-    name: what to call the pattern; format: what the reader found it to be; warnings: what a user should know.
+    Raises:
+        PatternError: names the first bad point (E_VALUES, E_AXIS), or the pattern is empty (E_EMPTY).
     """
 
     two_theta: np.ndarray
+    """Positions [deg], shape (points,), strictly increasing, within 0-180."""
+
     intensity: np.ndarray
+    """Counts or counts per second, shape (points,), finite."""
+
     wavelength: float | None = None
+    """Wavelength of the radiation [Å]; None if the source does not state it."""
+
     name: str = "pattern"
+    """Name of the pattern, by default that of its file."""
+
     format: str = "array"
+    """Name of the file format."""
+
     warnings: tuple[str, ...] = ()
+    """Notes for the user."""
+
     metadata: Mapping[str, str] = field(default_factory=dict)
+    """Metadata of the scan: anode, sample, counting time and others that the file states."""
 
     def __post_init__(self) -> None:
         """Check the axis and the intensities; `PatternError` names the first bad point."""
@@ -90,12 +101,19 @@ class Pattern(_ArrayValue):
 
 @dataclass(frozen=True, eq=False)
 class Sticks(_ArrayValue):
-    """Ideal reflections: positions [deg 2θ] and intensities (0-100), shape (peaks,); hkl (peaks, 3) where known."""
+    """Ideal reflections."""
 
     two_theta: np.ndarray
+    """Positions [deg], shape (peaks,)."""
+
     intensity: np.ndarray
+    """Intensities, 0-100, shape (peaks,)."""
+
     wavelength: float
+    """Wavelength of the positions [Å]."""
+
     hkl: np.ndarray | None = None
+    """Miller indices, shape (peaks, 3); None if unknown."""
 
     def __post_init__(self) -> None:
         """Check lengths and order."""
@@ -120,17 +138,22 @@ class Sticks(_ArrayValue):
 
 @dataclass(frozen=True, eq=False)
 class GriddedPattern(_ArrayValue):
-    """A pattern on the shared grid, as if measured with Cu Kα: what the model reads.
-
-    intensity: shape (grid.points,), maximum 100, at least 0, and 0 where nothing was measured.
-    coverage: which points were measured, shape (grid.points,), bool.
-    """
+    """A pattern on the shared grid, as if measured with Cu Kα: the input of the model."""
 
     intensity: np.ndarray
+    """Intensities, shape (grid.points,): 0-100, maximum 100, and 0 where nothing was measured."""
+
     coverage: np.ndarray
+    """Which points were measured, shape (grid.points,), bool."""
+
     grid: TwoThetaGrid = GRID
+    """Positions of the points."""
+
     name: str = "pattern"
+    """Name of the pattern."""
+
     warnings: tuple[str, ...] = ()
+    """Notes for the user."""
 
     def __post_init__(self) -> None:
         """Check shapes and the 0-100 scale."""
@@ -153,18 +176,19 @@ class GriddedPattern(_ArrayValue):
 
     @property
     def covered_fraction(self) -> float:
-        """Share of the grid that was measured (0-1)."""
+        """Fraction of the grid that was measured (0-1)."""
         return float(self.coverage.mean())
 
     @property
     def extent(self) -> float:
-        """Share of the grid from the first to the last measured point (0-1)."""
+        """Fraction of the grid from the first to the last measured point (0-1)."""
         return coverage_extent(self.coverage)
 
     @property
     def window_coverage(self) -> np.ndarray:
-        """Share of each window that was measured, shape (grid.windows,)."""
-        return self.coverage.reshape(self.grid.windows, -1).mean(axis=1)
+        """Fraction of each window that was measured, shape (grid.windows,)."""
+        fractions: np.ndarray = self.coverage.reshape(self.grid.windows, -1).mean(axis=1)
+        return fractions
 
     @property
     def hidden_windows(self) -> np.ndarray:
@@ -173,6 +197,6 @@ class GriddedPattern(_ArrayValue):
 
 
 def coverage_extent(coverage: np.ndarray) -> float:
-    """Share of a grid from its first to its last covered point: a scan in stretches around its lines is a long one."""
+    """Fraction of a grid from its first to its last covered point; gaps between measured regions count as covered."""
     covered = np.flatnonzero(coverage)
     return float(covered[-1] - covered[0] + 1) / coverage.size if covered.size else 0.0

@@ -1,6 +1,6 @@
-"""What a specimen and a diffractometer do to ideal lines: where they come to stand, and how strong they get.
+"""Corrections of the positions and intensities of ideal reflections for sample and diffractometer.
 
-Operators only, as in `line_shapes`, so that numbers, arrays and tensors go through alike.
+Operators only, as in `shapes`, so that the functions accept numbers, arrays and tensors.
 """
 
 from __future__ import annotations
@@ -20,39 +20,42 @@ _DEGREES = 180 / math.pi
 
 
 def displacement_shift(cos_theta: Numbers, *, displacement: float | Numbers, radius: float | Numbers) -> Numbers:
-    """Shift Δ2θ = -2 s cos θ / R [deg] of a specimen that stands s [mm] off the axis of a goniometer of radius R [mm].
+    """Shift Δ2θ = -2 s cos θ / R [deg] of a sample that is s [mm] off the axis of a goniometer of radius R [mm].
 
-    s is above 0 where the specimen lies too low, away from source and detector: its lines move to lower angles.
+    s is above 0 for a sample below the axis, away from source and detector: its peaks move to lower angles.
     Source: Klug & Alexander (1974), X-ray Diffraction Procedures, 2nd ed., section 5-1.
     """
     return -2 * _DEGREES * displacement / radius * cos_theta
 
 
 def lorentz_polarisation(sine_squared: Numbers) -> Numbers:
-    """Factor (1 + cos² 2θ) / (sin²θ cos θ) of powder lines, from sin²θ; no monochromator.
+    """Factor (1 + cos² 2θ) / (sin²θ cos θ) of powder reflections, from sin²θ; no monochromator.
 
     Source: International Tables for Crystallography C, sections 6.2.2 and 6.2.5.
     """
-    return (1 + (1 - 2 * sine_squared) ** 2) / (sine_squared * (1 - sine_squared) ** 0.5)
+    factor: Numbers = (1 + (1 - 2 * sine_squared) ** 2) / (sine_squared * (1 - sine_squared) ** 0.5)
+    return factor
 
 
 def thermal_factor(inverse_d_squared: Numbers, *, b: float | Numbers) -> Numbers:
-    """Factor exp(-2 B sin²θ / λ²) = exp(-B / 2d²) of lines of 1/d² [Å⁻²], B [Å²] alike for all atoms.
+    """Factor exp(-2 B sin²θ / λ²) = exp(-B / 2d²) of reflections of 1/d² [Å⁻²], B [Å²] equal for all atoms.
 
     Source: Debye (1913), Ann. Phys. 348, 49-92; Waller (1923), Z. Phys. 17, 398-408.
     """
-    return math.e ** (-0.5 * b * inverse_d_squared)
+    factor: Numbers = math.e ** (-0.5 * b * inverse_d_squared)
+    return factor
 
 
 def march_dollase_factor(cos_squared: Numbers, *, r: float | Numbers) -> Numbers:
     """Density (r² cos²α + sin²α / r)^(-3/2) of crystallites whose texture axis is tilted by α; 1 for r = 1.
 
-    r below 1: plates, whose normals stand up, as reflection geometry sees them; above 1: needles. Its mean over all
-    directions is 1. A line's factor is the mean over its equivalent reflections.
+    r below 1: plates parallel to the surface in reflection geometry; above 1: needles. Its mean over all
+    directions is 1. The factor of a powder reflection is the mean over its equivalent reflections.
 
     Source: March (1932), Z. Kristallogr. 81, 285-297; Dollase (1986), J. Appl. Cryst. 19, 267-272.
     """
-    return (r**2 * cos_squared + (1 - cos_squared) / r) ** -1.5
+    density: Numbers = (r**2 * cos_squared + (1 - cos_squared) / r) ** -1.5
+    return density
 
 
 def entries_to_metric(entries: Arrays) -> Arrays:
@@ -62,7 +65,7 @@ def entries_to_metric(entries: Arrays) -> Arrays:
 
 
 def strain_to_metric_change(frame: Arrays, strain: Arrays, rotations: Arrays, *, weights: Arrays) -> Arrays:
-    """What a strain adds to a reciprocal metric [Å⁻²], averaged over rotations so that the crystal system stays.
+    """Change of a reciprocal metric [Å⁻²] by a strain, averaged over rotations so that the crystal system is kept.
 
     With G* = L Lᵀ (Miller indices h as rows have the Cartesian vector h L), a strain ε makes it L (1 - ε)² Lᵀ: spacings
     along a direction of strain grow. The mean of W (change) Wᵀ over the rotations W of the Laue group is what every

@@ -1,8 +1,8 @@
-"""Lines of many patterns → profiles on a grid: what `smearing.smear` does, compiled for the processor.
+"""Peaks of many patterns → profiles on a grid: `reference.sum_peaks` compiled for the CPU.
 
-Gaussians are summed within a window. The tails of a Lorentzian reach over the whole grid but are smooth: in the box of
-points around a line and in the two beside it the line is summed point by point; in all other boxes at a few Chebyshev
-nodes only, from which one interpolation for all lines makes the points.
+Gaussians are summed within a window. The tails of a Lorentzian extend over the whole grid but are smooth: in the box of
+points around a peak and in its two neighbours, the peak is summed point by point; in all other boxes only at a few
+Chebyshev nodes, from which the points are interpolated once for all peaks.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Protocol
 import numpy as np
 
 from xxact_core.patterns.grid import GRID, TwoThetaGrid
-from xxact_core.peak_profiles.line_sums import BOX, NODES, compile_loops
+from xxact_core.peak_profiles.peak_sums import BOX, NODES, compile_loops
 
 
-def smear_arrays(
+def broaden_arrays(
     two_theta: np.ndarray,
     intensity: np.ndarray,
     sample: np.ndarray,
@@ -24,36 +24,35 @@ def smear_arrays(
     *,
     sigma: np.ndarray,
     lorentzian: np.ndarray | None = None,
-    each_line: bool = False,
+    per_peak: bool = False,
     grid: TwoThetaGrid = GRID,
 ) -> None:
-    """Write the sum of lines of height `intensity` into `out`, shape (batch, grid.points), float32, not scaled.
+    """Write the sum of peaks of height `intensity` into `out`, shape (batch, grid.points), float32, not scaled.
 
-    The first call compiles, some ten seconds; the result is kept beside this module or in numba's cache folder. One
-    thread, and the same sums in the same order at every run; the interpreter is free meanwhile, so that several
-    batches can be made side by side.
+    The first call compiles for some ten seconds; the result is cached beside this module or in numba's cache folder.
+    Runs on one thread, sums in the same order at every run, and releases the interpreter lock.
 
     Args:
-        two_theta: positions [deg], shape (peaks,); one that is not finite adds nothing.
+        two_theta: positions [deg], shape (peaks,); non-finite ones are ignored.
         intensity: heights, shape (peaks,).
-        sample: row of `out` of each line, shape (peaks,), in any order.
+        sample: row of `out` of each peak, shape (peaks,), in any order.
         out: overwritten; float32, contiguous.
         sigma: widths above 0 [deg], shape (batch,).
-        lorentzian: pseudo-Voigt share η (0-1), shape as sigma; None for Gaussians.
-        each_line: sigma and lorentzian have shape (peaks,), an entry for each line.
-        grid: of the points.
+        lorentzian: Lorentzian fraction η of pseudo-Voigt peaks (0-1), shape as sigma; None for Gaussians.
+        per_peak: sigma and lorentzian have shape (peaks,), one entry per peak.
+        grid: positions of the points.
 
     Raises:
         ImportError: numba is not installed.
-        ValueError: a sample that `out` does not have, a width that is not a positive number, or shapes that disagree.
+        ValueError: a sample outside `out`, a width that is not a positive number, or shapes that disagree.
     """
-    check_shapes(two_theta, intensity, sample, out, sigma=sigma, lorentzian=lorentzian, each_line=each_line, grid=grid)
-    order_lines, sum_lines = compile_loops()
+    check_shapes(two_theta, intensity, sample, out, sigma=sigma, lorentzian=lorentzian, per_peak=per_peak, grid=grid)
+    order_peaks, sum_peaks = compile_loops()
     if out.dtype != np.float32 or not out.flags.c_contiguous:
         msg = f"out is {out.dtype} with strides {out.strides}; expected contiguous float32"
         raise ValueError(msg)
     sample = np.ascontiguousarray(sample, dtype=np.int64)
-    start, order = order_lines(sample, len(out))
+    start, order = order_peaks(sample, len(out))
     if start[-1] < len(sample):
         msg = f"sample runs from {sample.min()} to {sample.max()}; expected patterns 0 to {len(out) - 1}"
         raise ValueError(msg)
@@ -61,8 +60,8 @@ def smear_arrays(
     positions = np.ascontiguousarray(two_theta, dtype=np.float64)
     shares = np.empty(0) if lorentzian is None else lorentzian
     heights, widths, shares = (np.ascontiguousarray(array, dtype=np.float32) for array in (intensity, sigma, shares))
-    if not sum_lines(
-        positions, heights, start, order, out, widths, shares, each_line, grid.start, 1 / grid.step, nodes, weights
+    if not sum_peaks(
+        positions, heights, start, order, out, widths, shares, per_peak, grid.start, 1 / grid.step, nodes, weights
     ):
         msg = "sigma holds a width that is not a positive number of degrees 2θ"
         raise ValueError(msg)
@@ -84,16 +83,16 @@ def check_shapes(
     *,
     sigma: Shaped,
     lorentzian: Shaped | None,
-    each_line: bool,
+    per_peak: bool,
     grid: TwoThetaGrid = GRID,
 ) -> None:
-    """Refuse lines, widths and profiles of shapes that do not belong together; arrays and tensors alike.
+    """Check that the shapes of peaks, widths and profiles agree; arrays and tensors alike.
 
     Raises:
         ValueError: the message names the array, its shape and what was expected.
     """
     peaks = int(np.prod(two_theta.shape))
-    entries = peaks if each_line else int(out.shape[0])
+    entries = peaks if per_peak else int(out.shape[0])
     expected: list[tuple[str, Shaped | None, tuple[int, ...]]] = [
         ("two_theta", two_theta, (peaks,)),
         ("intensity", intensity, (peaks,)),

@@ -1,4 +1,4 @@
-"""Sticks → gridded pattern: the reference smear that every faster version must equal."""
+"""Sticks → gridded pattern: the reference implementation that every faster one must equal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from xxact_core.patterns.conversions import CU_K_ALPHA, change_wavelength
 from xxact_core.patterns.grid import GRID, TwoThetaGrid
 from xxact_core.patterns.pattern import GriddedPattern, Sticks
 from xxact_core.peak_profiles.shapes import (
-    LineShape,
+    PeakShape,
     gaussian,
     heights_of_equal_area,
     lorentzian,
@@ -20,23 +20,23 @@ from xxact_core.peak_profiles.shapes import (
 SIGMA = 0.1
 """Standard deviation of the Gaussian [deg 2θ]. Source: XxaCT-NN section 3.3 (σ = 0.1, read as degrees 2θ)."""
 
-GAUSSIANS = LineShape()
-"""Lines of one width and Gaussian form."""
+GAUSSIANS = PeakShape()
+"""Gaussian peaks of one width."""
 
 _BLOCK = 256
 """Sticks summed at once: bounds memory at 256 × 4250 float64 (9 MB)."""
 
 
-def smear(
-    sticks: Sticks, *, sigma: float = SIGMA, shape: LineShape = GAUSSIANS, grid: TwoThetaGrid = GRID
+def broaden_sticks(
+    sticks: Sticks, *, sigma: float = SIGMA, shape: PeakShape = GAUSSIANS, grid: TwoThetaGrid = GRID
 ) -> GriddedPattern:
-    """Sum of one line a stick, in float64 and without a window, scaled to a maximum of 100; covers the whole grid.
+    """Sum of one peak per stick, in float64 and without truncation, scaled to a maximum of 100; covers the whole grid.
 
-    Lines are Gaussians of one width, I(2θ) = Σ Iₖ exp(-(2θ - 2θₖ)² / 2σ²), unless `shape` says otherwise: widths that
-    depend on the angle, pseudo-Voigt lines η L + (1 - η) G whose parts have one width at half maximum, a Kα doublet.
+    Peaks are Gaussians of one width, I(2θ) = Σ Iₖ exp(-(2θ - 2θₖ)² / 2σ²), the "smearing" of XxaCT-NN, unless `shape`
+    sets angle-dependent widths, pseudo-Voigt peaks η L + (1 - η) G of one width at half maximum, or a Kα doublet.
 
-    Sticks of another wavelength are moved to Cu Kα through q; their intensities keep the Lorentz and polarisation
-    factors of the wavelength they were made for, and a warning says so.
+    Sticks of another wavelength are converted to Cu Kα through q; their intensities keep the Lorentz and polarisation
+    factors of their own wavelength, and a warning says so.
 
     Source: of the pseudo-Voigt form, Thompson, Cox & Hastings (1987), J. Appl. Cryst. 20, 79-83.
 
@@ -50,8 +50,8 @@ def smear(
     warnings: tuple[str, ...] = ()
     positions = sticks.two_theta
     if not np.isclose(sticks.wavelength, CU_K_ALPHA, atol=1e-6):
-        positions = change_wavelength(positions, measured=sticks.wavelength, wanted=CU_K_ALPHA)
-        warnings = (f"sticks moved from {sticks.wavelength:g} Å to Cu Kα; their intensities were kept",)
+        positions = change_wavelength(positions, measured=sticks.wavelength, target=CU_K_ALPHA)
+        warnings = (f"sticks converted from {sticks.wavelength:g} Å to Cu Kα; their intensities were kept",)
     heights = sticks.intensity
     if shape.anode is not None:
         positions, heights = split_doublet(positions, heights, anode=shape.anode)
@@ -63,20 +63,20 @@ def smear(
     widths = shape.sigma(positions, sigma=sigma)
     if shape.equal_area:
         heights = heights_of_equal_area(heights, sigma=widths, reference=sigma)
-    total = sum_lines(positions, heights, widths, lorentzian_share=shape.lorentzian, grid=grid)
+    total = sum_peaks(positions, heights, widths, lorentzian_share=shape.lorentzian, grid=grid)
     if total.max() <= 0:
-        msg = f"σ = {sigma:g}° is so narrow that no reflection touches a grid point"
+        msg = f"σ = {sigma:g}° is so narrow that no reflection contributes to a grid point"
         raise PatternError(msg, code="E_RANGE")
     return GriddedPattern(
         intensity=100 * (total / total.max()),
         coverage=np.ones(grid.points, dtype=np.bool_),
         grid=grid,
-        name="smeared sticks",
+        name="broadened sticks",
         warnings=warnings,
     )
 
 
-def sum_lines(
+def sum_peaks(
     positions: np.ndarray,
     heights: np.ndarray,
     sigma: np.ndarray,
@@ -84,9 +84,9 @@ def sum_lines(
     lorentzian_share: float | np.ndarray = 0.0,
     grid: TwoThetaGrid = GRID,
 ) -> np.ndarray:
-    """Sum of lines at `positions` [deg] of `sigma` [deg], each at every point of the grid, float64, not scaled.
+    """Sum of peaks at `positions` [deg] of width `sigma` [deg], each at every point of the grid, float64, not scaled.
 
-    All arrays of shape (peaks,); result of shape (grid.points,). What the fast sums of many patterns must equal.
+    All arrays of shape (peaks,); result of shape (grid.points,). The fast sums of many patterns must equal it.
     """
     total = np.zeros(grid.points)
     shares = np.broadcast_to(lorentzian_share, positions.shape)

@@ -1,6 +1,6 @@
-"""Lines of a diffractometer: how wide they are at an angle, what form they have, and the Kα doublet.
+"""Peaks of a diffractometer: width against angle, shape, and the Kα doublet.
 
-The width functions use operators only and take tan θ or cos θ, so that numbers, arrays and tensors go through alike.
+The width functions use operators only and take tan θ or cos θ, so that they accept numbers, arrays and tensors.
 Parameters may be arrays that broadcast, such as a crystallite size for each pattern of a batch.
 """
 
@@ -27,7 +27,10 @@ SCHERRER_CONSTANT = 0.9
 """K of the Scherrer equation for spheres and widths at half maximum. Source: Patterson (1939), Phys. Rev. 56, 978."""
 
 K_ALPHA_SHARES = (2 / 3, 1 / 3)
-"""Parts of Kα1 and Kα2 in the intensity of Kα. Source: International Tables for Crystallography C, section 4.2.2."""
+"""Fractions of Kα1 and Kα2 in the intensity of Kα.
+
+Source: International Tables for Crystallography C, section 4.2.2.
+"""
 
 CHECKED_RANGE = (5.0, 90.0)
 """Angles 2θ [deg] at which a width must be real: those of the shared grid."""
@@ -51,7 +54,8 @@ def caglioti_fwhm_squared(tan_theta: Numbers, *, u: float | Numbers, v: float | 
     `check_caglioti` says whether it is above 0 everywhere. Source: Caglioti, Paoletti & Ricci (1958), Nucl. Instrum. 3,
     223-228.
     """
-    return (u * tan_theta + v) * tan_theta + w
+    squared: Numbers = (u * tan_theta + v) * tan_theta + w
+    return squared
 
 
 def scherrer_fwhm(cos_theta: Numbers, *, size: float | Numbers, wavelength: float = CU_K_ALPHA) -> Numbers:
@@ -71,11 +75,12 @@ def strain_fwhm(tan_theta: Numbers, *, strain: float | Numbers) -> Numbers:
 
 
 def combine_fwhm(first: Numbers, second: Numbers, third: float | Numbers = 0.0) -> Numbers:
-    """Width √(Γ₁² + Γ₂² + Γ₃²) of a line with several causes [deg]; shapes broadcast.
+    """Width √(Γ₁² + Γ₂² + Γ₃²) of a peak with several contributions [deg]; shapes broadcast.
 
-    Exact for Gaussian parts. Widths of Lorentzian parts would add; for those this is a convention.
+    Exact for Gaussian contributions. Widths of Lorentzian ones would add; for those this is a convention.
     """
-    return (first**2 + second**2 + third**2) ** 0.5
+    combined: Numbers = (first**2 + second**2 + third**2) ** 0.5
+    return combined
 
 
 def gaussian(distance: np.ndarray, *, fwhm: np.ndarray | float) -> np.ndarray:
@@ -89,10 +94,10 @@ def lorentzian(distance: Numbers, *, fwhm: float | Numbers) -> Numbers:
 
 
 def heights_of_equal_area(intensity: Numbers, *, sigma: Numbers, reference: float | Numbers) -> Numbers:
-    """Heights I σ₀ / σ of lines whose areas shall be as their intensities; shape (peaks,).
+    """Heights I σ₀ / σ of peaks whose areas are proportional to their intensities; shape (peaks,).
 
-    What a crystal scatters into a line is its area: where a line is wider than `reference` σ₀, it is lower. Holds for
-    Gaussians, and for pseudo-Voigt lines that share one η.
+    The integrated intensity is the area: a peak broader than `reference` σ₀ is lower. Holds for Gaussians, and for
+    pseudo-Voigt peaks of equal η.
     """
     return intensity * (reference / sigma)
 
@@ -111,15 +116,15 @@ def doublet_wavelengths(anode: str) -> tuple[float, float, float]:
 
 
 def split_doublet(two_theta: np.ndarray, intensity: np.ndarray, *, anode: str) -> tuple[np.ndarray, np.ndarray]:
-    """Kα lines as Kα1 and Kα2: positions [deg] and heights 2:1, shape (2 peaks,), all Kα1 first.
+    """Kα peaks as Kα1 and Kα2: positions [deg] and heights 2:1, shape (2 peaks,), all Kα1 first.
 
-    Positions belong to the weighted mean wavelength of the anode; NaN where Kα2 cannot be scattered any more.
+    Positions belong to the weighted mean wavelength of the anode; NaN where Kα2 cannot be scattered.
 
     Raises:
         WavelengthError: the anode is not known.
     """
     *both, mean = doublet_wavelengths(anode)
-    positions = [change_wavelength(two_theta, measured=mean, wanted=wavelength) for wavelength in both]
+    positions = [change_wavelength(two_theta, measured=mean, target=wavelength) for wavelength in both]
     heights = [np.asarray(intensity, dtype=np.float64) * share for share in K_ALPHA_SHARES]
     return np.concatenate(positions), np.concatenate(heights)
 
@@ -144,23 +149,29 @@ def check_caglioti(u: float, v: float, w: float) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LineShape:
-    """What makes lines wider or other than one Gaussian; the values set here change nothing.
-
-    caglioti: U, V, W of the instrument [deg²]; None for one width at all angles. crystallite_size: L [nm]. microstrain:
-    ε (relative). lorentzian: share η of the pseudo-Voigt form (0-1). anode: element whose Kα is split into Kα1 and Kα2.
-    equal_area: lines keep their areas rather than their heights where they get wider.
-    """
+class PeakShape:
+    """Widths and shape of peaks; with the defaults, Gaussians of one width."""
 
     caglioti: tuple[float, float, float] | None = None
+    """U, V, W of the instrument [deg²]; None for one width at all angles."""
+
     crystallite_size: float = math.inf
+    """Crystallite size L [nm], above 0."""
+
     microstrain: float = 0.0
+    """Microstrain ε, relative, at least 0 and below 1."""
+
     lorentzian: float = 0.0
+    """Lorentzian fraction η of the pseudo-Voigt shape, 0 to 1."""
+
     anode: str | None = None
+    """Element whose Kα is split into Kα1 and Kα2; None for a single wavelength."""
+
     equal_area: bool = True
+    """Whether broadened peaks keep their areas; else their heights."""
 
     def __post_init__(self) -> None:
-        """Check that there can be such lines; `PatternError` or `WavelengthError` names the value."""
+        """Check the values; `PatternError` or `WavelengthError` names the first bad one."""
         if self.caglioti is not None:
             check_caglioti(*self.caglioti)
         if self.anode is not None:
@@ -168,7 +179,7 @@ class LineShape:
         possible = [
             ("crystallite_size", self.crystallite_size, self.crystallite_size > 0, "a size above 0 nm"),
             ("microstrain", self.microstrain, 0 <= self.microstrain < 1, "a relative change of at least 0, below 1"),
-            ("lorentzian", self.lorentzian, 0 <= self.lorentzian <= 1, "a share of 0 to 1"),
+            ("lorentzian", self.lorentzian, 0 <= self.lorentzian <= 1, "a fraction of 0 to 1"),
         ]
         for name, value, holds, expected in possible:
             if not holds:
@@ -176,9 +187,9 @@ class LineShape:
                 raise PatternError(msg, code="E_VALUES")
 
     def sigma(self, two_theta: np.ndarray, *, sigma: float) -> np.ndarray:
-        """Width σ [deg] of lines at `two_theta` [deg], shape (peaks,): parts put together by `combine_fwhm`.
+        """Width σ [deg] of peaks at `two_theta` [deg], shape (peaks,): contributions combined by `combine_fwhm`.
 
-        `sigma` [deg] is the width of the instrument where there is no `caglioti`. Outside of 5-90° the instrument is as
+        `sigma` [deg] is the instrumental width without `caglioti`. Outside of 5-90° the instrument is as
         wide as at the end of that range.
         """
         theta = np.deg2rad(np.asarray(two_theta, dtype=np.float64)) / 2

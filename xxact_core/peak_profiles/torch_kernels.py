@@ -1,4 +1,4 @@
-"""Lines of a batch → profiles on the shared grid, on any device: the fast form of `patterns.smearing.sum_lines`."""
+"""Peaks of a batch → profiles on the shared grid, on any device: the fast form of `reference.sum_peaks`."""
 
 from __future__ import annotations
 
@@ -10,87 +10,87 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from xxact_core.patterns.grid import GRID
-from xxact_core.peak_profiles.fast import box_nodes, check_shapes, smear_arrays
-from xxact_core.peak_profiles.line_sums import BOX, FARTHEST, NODES, REACH, compile_loops
+from xxact_core.peak_profiles.fast import box_nodes, broaden_arrays, check_shapes
+from xxact_core.peak_profiles.peak_sums import BOX, FARTHEST, NODES, REACH, compile_loops
 from xxact_core.peak_profiles.shapes import sigma_to_fwhm
 
 _CACHED, _PARALLEL = 2**18, 2**26
-"""Values computed at once: what a processor's cache holds, and what keeps a device busy and fits into its memory."""
+"""Values computed at once: as many as fit a CPU cache, and as keep a GPU busy within its memory."""
 
 _RUNS = 32
-"""Runs of lines of like width that are summed one after another. With 32, a distorted line is summed over 63 points on
-average, where the widest of a batch asks for 183."""
+"""Groups of peaks of similar width that are summed one after another. With 32, an augmented peak is summed over 63
+points on average, where the widest of a batch needs 183."""
 
 _BOXES = math.ceil(GRID.points / BOX)
 
 _BESIDE = 3
-"""Boxes beside the grid on either side, so that a line there has its own, too, and no box has to be looked for."""
+"""Boxes beyond the grid on either side, so that peaks off the grid need no special case."""
 
 
-def smear_lines(
+def broaden_peaks(
     two_theta: Float[Tensor, " peaks"],
     intensity: Float[Tensor, " peaks"],
     sample: Int[Tensor, " peaks"],
     *,
     batch: int,
     sigma: Float[Tensor, " batch"] | None = None,
-    line_sigma: Float[Tensor, " peaks"] | None = None,
+    peak_sigma: Float[Tensor, " peaks"] | None = None,
     lorentzian: Float[Tensor, " batch"] | None = None,
-    line_lorentzian: Float[Tensor, " peaks"] | None = None,
+    peak_lorentzian: Float[Tensor, " peaks"] | None = None,
     widest: float | None = None,
     out: Float[Tensor, "batch points"] | None = None,
 ) -> Float[Tensor, "batch points"]:
-    """Sum of lines of height `intensity` on the shared grid, float32, not scaled, without a gradient.
+    """Sum of peaks of height `intensity` on the shared grid, float32, not scaled, without a gradient.
 
-    Scaled to a maximum of 100, a profile is within 0.01 of the exact sum. On a processor the sum is compiled by numba,
+    Scaled to a maximum of 100, a profile is within 0.01 of the exact sum. On a CPU the sum is compiled by numba,
     and the same at every run.
 
     Args:
-        two_theta: positions [deg], float32 or float64; a line off the grid counts as far as it reaches into it, and one
-            without a finite position not at all.
-        intensity: heights at the positions, in any unit. Lines that shall keep their areas where they get wider have
-            their heights from `patterns.line_shapes.heights_of_equal_area`.
-        sample: the pattern of the batch that each line belongs to, 0 to batch - 1, in any order.
-        batch: number of patterns; one without lines is zero everywhere.
+        two_theta: positions [deg], float32 or float64; a peak off the grid contributes as far as it extends into it,
+            one without a finite position not at all.
+        intensity: heights at the positions, in any unit. For broadened peaks that keep their areas, see
+            `shapes.heights_of_equal_area`.
+        sample: pattern of each peak, 0 to batch - 1, in any order.
+        batch: number of patterns; those without peaks are zero everywhere.
         sigma: a width above 0 for each pattern [deg]; or else
-        line_sigma: a width above 0 for each line [deg].
-        lorentzian: pseudo-Voigt share η for each pattern (0-1); or else
-        line_lorentzian: share η for each line; without either the lines are Gaussian.
-        widest: no width is larger than this [deg]; where it is given, a device is not waited for.
-        out: written to and returned, shape (batch, points), float32; saves the time that fresh memory takes.
+        peak_sigma: a width above 0 for each peak [deg].
+        lorentzian: Lorentzian fraction η for each pattern (0-1); or else
+        peak_lorentzian: fraction η for each peak; without either the peaks are Gaussian.
+        widest: upper limit of the widths [deg]; if given, the device is not synchronised.
+        out: written to and returned, shape (batch, points), float32; saves allocating memory.
 
     Raises:
-        ValueError: no width or two, two shares, or shapes that disagree; and, on a processor only because asking a
-            device means to wait for it, a sample that is none of the batch or a width that is not above 0.
+        ValueError: no width or two, two shares, or shapes that disagree; and, on a CPU only because it
+            would synchronise a device, a sample outside the batch or a width that is not above 0.
     """
-    if (sigma is None) == (line_sigma is None) or not (lorentzian is None or line_lorentzian is None):
-        msg = "expected sigma or line_sigma, and at most one of lorentzian and line_lorentzian"
+    if (sigma is None) == (peak_sigma is None) or not (lorentzian is None or peak_lorentzian is None):
+        msg = "expected sigma or peak_sigma, and at most one of lorentzian and peak_lorentzian"
         raise ValueError(msg)
-    each_line = line_sigma is not None or line_lorentzian is not None
-    width = _of_each(sigma, line_sigma, sample, each_line=each_line)
-    share = _of_each(lorentzian, line_lorentzian, sample, each_line=each_line)
+    per_peak = peak_sigma is not None or peak_lorentzian is not None
+    width = _of_each(sigma, peak_sigma, sample, per_peak=per_peak)
+    share = _of_each(lorentzian, peak_lorentzian, sample, per_peak=per_peak)
     assert width is not None
     if out is None:
         out = torch.empty((batch, GRID.points), dtype=torch.float32, device=two_theta.device)
     if two_theta.device.type != "cpu" or not _numba_is_there():
-        smear_tensors(
-            two_theta, intensity, sample, out, sigma=width, lorentzian=share, each_line=each_line, widest=widest
+        broaden_tensors(
+            two_theta, intensity, sample, out, sigma=width, lorentzian=share, per_peak=per_peak, widest=widest
         )
         return out
-    smear_arrays(
+    broaden_arrays(
         two_theta.detach().numpy(),
         intensity.detach().numpy(),
         sample.numpy(),
         out.numpy(),
         sigma=width.detach().numpy(),
         lorentzian=None if share is None else share.detach().numpy(),
-        each_line=each_line,
+        per_peak=per_peak,
     )
     return out
 
 
 @torch.no_grad()
-def smear_tensors(
+def broaden_tensors(
     two_theta: Tensor,
     intensity: Tensor,
     sample: Tensor,
@@ -98,21 +98,21 @@ def smear_tensors(
     *,
     sigma: Tensor,
     lorentzian: Tensor | None = None,
-    each_line: bool = False,
+    per_peak: bool = False,
     widest: float | None = None,
 ) -> None:
-    """What `patterns.fast_smearing.smear_arrays` does, with the operations of torch: for every device.
+    """`fast.broaden_arrays` with operations of torch, for every device.
 
-    Arguments as there and in `smear_lines`. On a device other than the processor sums may come in another order at each
-    run, unless torch is told to be deterministic.
+    Arguments as there and in `broaden_peaks`. On a device other than the CPU, the order of summation may differ between
+    runs, unless torch is set to be deterministic.
     """
-    check_shapes(two_theta, intensity, sample, out, sigma=sigma, lorentzian=lorentzian, each_line=each_line)
-    on_processor = two_theta.device.type == "cpu"
-    if on_processor:
+    check_shapes(two_theta, intensity, sample, out, sigma=sigma, lorentzian=lorentzian, per_peak=per_peak)
+    on_cpu = two_theta.device.type == "cpu"
+    if on_cpu:
         _check_samples(sample, batch=len(out))
-    own = slice(None) if each_line else sample
+    own = slice(None) if per_peak else sample
     width = (sigma[own] / GRID.step).float()
-    if on_processor and not bool(((width > 0) & width.isfinite()).all()):
+    if on_cpu and not bool(((width > 0) & width.isfinite()).all()):
         msg = "sigma holds a width that is not a positive number of degrees 2θ"
         raise ValueError(msg)
     share = None if lorentzian is None else lorentzian[own].float()
@@ -120,13 +120,13 @@ def smear_tensors(
     place = exact.nan_to_num().clamp(-FARTHEST, FARTHEST)
     height = torch.where(exact.isfinite(), intensity, 0.0).float()
     order: Tensor | slice = slice(None)
-    if widest is None or on_processor:
+    if widest is None or on_cpu:
         order = width.argsort(stable=True)
-        pieces = _pieces_of_like_width(width[order])
+        pieces = _groups_of_similar_width(width[order])
     else:
         pieces = [(0, len(place), _reach_of(widest / GRID.step))]
     margin = 2 * max(2 * BOX, *(reach for _, _, reach in pieces))
-    # A margin on both sides takes what falls off the grid, so that no index has to be checked.
+    # A margin on both sides takes the contributions off the grid, so that no index has to be checked.
     padded = torch.zeros((len(out), GRID.points + 2 * margin), device=out.device)
     origin = sample * padded.shape[1] + margin
     if share is not None:
@@ -134,7 +134,7 @@ def smear_tensors(
         height = height * (1 - share)
     place, height, width, origin = place[order], height[order], width[order], origin[order]
     for first, last, reach in pieces:
-        together = max(1, (_CACHED if on_processor else _PARALLEL) // (2 * reach + 1))
+        together = max(1, (_CACHED if on_cpu else _PARALLEL) // (2 * reach + 1))
         for start in range(first, last, together):
             lines = slice(start, min(start + together, last))
             _add_gaussians(padded, place[lines], height[lines], width[lines], origin[lines], reach=reach)
@@ -142,14 +142,14 @@ def smear_tensors(
 
 
 def _reach_of(width: float) -> int:
-    """Points that a Gaussian reaches to either side; width in grid steps."""
+    """Points over which a Gaussian is summed to either side; width in grid steps."""
     return math.ceil(REACH * width) + 1
 
 
-def _pieces_of_like_width(width: Tensor) -> list[tuple[int, int, int]]:
-    """Where runs of lines of like width begin and end, and how far the widest of each reaches; widths in rising order.
+def _groups_of_similar_width(width: Tensor) -> list[tuple[int, int, int]]:
+    """First and last peak of groups of similar width, and the reach of the widest of each; widths increase.
 
-    A line is summed over what the widest of its run reaches. A device is asked once.
+    A peak is summed over the reach of the widest in its group. Synchronises the device once.
     """
     lasts = [len(width) * (number + 1) // _RUNS for number in range(_RUNS)]
     widest = torch.stack([width[last - 1] for last in lasts]).tolist() if len(width) else [0.0] * _RUNS
@@ -172,7 +172,7 @@ def _add_gaussians(padded: Tensor, place: Tensor, height: Tensor, width: Tensor,
 def _add_lorentzians(
     padded: Tensor, place: Tensor, height: Tensor, width: Tensor, sample: Tensor, origin: Tensor, *, margin: int
 ) -> None:
-    """Point by point in the box of each line and the two beside it, elsewhere at the nodes of the boxes."""
+    """Point by point in the box of each peak and its two neighbours, elsewhere at the nodes of the boxes."""
     nodes, weights = (torch.as_tensor(array, dtype=torch.float32, device=place.device) for array in box_nodes())
     box_of_node = torch.arange(-_BESIDE, _BOXES + _BESIDE, device=place.device).repeat_interleave(NODES)
     node_places = box_of_node * BOX + nodes.repeat(_BOXES + 2 * _BESIDE)
@@ -197,12 +197,12 @@ def _add_lorentzians(
 
 
 def _lorentzian_(distance: Tensor, *, fwhm: Tensor, height: Tensor) -> Tensor:
-    """`patterns.line_shapes.lorentzian` times a height, in the memory of the distances: half of what a device moves."""
+    """`shapes.lorentzian` times a height, in place of the distances, which halves the memory traffic."""
     return torch.div(height, distance.mul_(2 / fwhm).square_().add_(1), out=distance)
 
 
-def _of_each(of_pattern: Tensor | None, of_line: Tensor | None, sample: Tensor, *, each_line: bool) -> Tensor | None:
-    if of_line is None and of_pattern is not None and each_line:
+def _of_each(of_pattern: Tensor | None, of_line: Tensor | None, sample: Tensor, *, per_peak: bool) -> Tensor | None:
+    if of_line is None and of_pattern is not None and per_peak:
         if sample.device.type == "cpu":
             _check_samples(sample, batch=len(of_pattern))
         return of_pattern[sample]
@@ -219,6 +219,6 @@ def _numba_is_there() -> bool:
     try:
         compile_loops()
     except ImportError as error:
-        warnings.warn(f"lines are smeared by torch, which is slower: {error}", stacklevel=3)
+        warnings.warn(f"peaks are broadened by torch, which is slower: {error}", stacklevel=3)
         return False
     return True

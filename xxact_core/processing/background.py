@@ -1,4 +1,4 @@
-"""The smooth background under the peaks: estimated, and taken away."""
+"""The background under the peaks: estimated and subtracted."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Source: Baek et al., Analyst 140 (2015) 250, the method; λ measured on powder p
 """
 
 ARPLS_ITERATIONS = 20
-"""Measured scans settle within 15-50 iterations and differ by under 1 % of the peak after 20. A curve without noise
-never settles: its background sinks on, by 0.6 % of the peak after 20 iterations and 3 % after 50."""
+"""Measured scans converge within 15-50 iterations and differ by under 1 % of the peak after 20. The background of
+a curve without noise does not converge: it decreases by 0.6 % of the peak after 20 iterations and 3 % after 50."""
 
 SNIP_HALF_WINDOW = 50
-"""Half window of snip in samples of 0.02° (1°): wider ones cut into the ends of a scan.
+"""Half window of snip in samples of 0.02° (1°): wider ones distort the ends of a scan.
 
 Source: Morháč et al., NIM A 401 (1997) 113, the method."""
 
-_FEWEST_SAMPLES = 25
-"""A run of fewer samples (0.5°) has no shape to fit: its minimum is its background."""
+_MIN_SAMPLES = 25
+"""The background of shorter runs (0.5°) is their minimum: there is no shape to fit."""
 
 
 def baseline(
@@ -52,7 +52,7 @@ def baseline(
     intensity = np.asarray(intensity, dtype=np.float64)
     if method == "none":
         return np.zeros_like(intensity)
-    if intensity.size < _FEWEST_SAMPLES:
+    if intensity.size < _MIN_SAMPLES:
         return np.full_like(intensity, intensity.min(initial=np.inf) if intensity.size else 0)
     scale = float(np.abs(intensity).max())
     if scale == 0:
@@ -65,7 +65,8 @@ def baseline(
     else:
         widest = min(half_window, (intensity.size - 1) // 2)
         curve, _ = fitter.snip(intensity / scale, max_half_window=widest, decreasing=True, smooth_half_window=3)
-    return scale * np.asarray(curve, dtype=np.float64)
+    background: np.ndarray = scale * np.asarray(curve, dtype=np.float64)
+    return background
 
 
 def points_to_baseline(two_theta: np.ndarray, intensity: np.ndarray, **settings: Any) -> np.ndarray:  # noqa: ANN401 - those of `baseline`
@@ -76,7 +77,8 @@ def points_to_baseline(two_theta: np.ndarray, intensity: np.ndarray, **settings:
     first, last = two_theta[0], two_theta[-1]
     uniform = np.linspace(first, last, max(2, round((last - first) / GRID.step) + 1))
     curve = baseline(np.interp(uniform, two_theta, intensity), **settings)
-    return np.interp(two_theta, uniform, curve)
+    background: np.ndarray = np.interp(two_theta, uniform, curve)
+    return background
 
 
 def estimate_background(pattern: Pattern, *, method: str = "arpls") -> np.ndarray:

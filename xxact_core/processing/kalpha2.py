@@ -1,4 +1,4 @@
-"""The Kα doublet of an x-ray tube, made a single line: Kα2 is taken away."""
+"""Kα2 stripping."""
 
 from __future__ import annotations
 
@@ -58,6 +58,6 @@ def strip_kalpha2(two_theta: np.ndarray, intensity: np.ndarray, *, anode: str, r
     entries = np.concatenate([ratio * weight, ratio * (1 - weight)])
     shape = (two_theta.size, two_theta.size)
     doubled = csc_array((entries, (np.tile(index, 2), np.concatenate([right, right - 1]))), shape=shape)
-    return splu((eye_array(two_theta.size) + doubled).tocsc(), permc_spec="NATURAL", diag_pivot_thresh=0).solve(
-        intensity
-    )
+    factors = splu((eye_array(two_theta.size) + doubled).tocsc(), permc_spec="NATURAL", diag_pivot_thresh=0)
+    single: np.ndarray = factors.solve(intensity)
+    return single

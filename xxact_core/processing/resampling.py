@@ -8,23 +8,24 @@ import numpy as np
 
 from xxact_core.patterns.grid import TwoThetaGrid
 
-LARGEST_GAP = 0.15
-"""Measured points further apart than this [deg], and than `GAP_STEPS` median steps, leave the gap uncovered."""
+MAX_GAP = 0.15
+"""Points further apart than this [deg], and than `GAP_STEPS` median steps, have an uncovered gap between them."""
 
 GAP_STEPS = 2.5
+"""Median steps; see `MAX_GAP`."""
 
-FEWEST_POINTS = 10
-"""Fewer points than these are no scan."""
+MIN_POINTS = 10
+"""Fewest points of a scan."""
 
 
 def widest_step(angles: np.ndarray) -> float:
     """Distance of neighbouring angles [deg] above which nothing was measured between them; at least two angles."""
-    return max(LARGEST_GAP, GAP_STEPS * float(np.median(np.diff(angles))))
+    return max(MAX_GAP, GAP_STEPS * float(np.median(np.diff(angles))))
 
 
 def angles_to_coverage(angles: np.ndarray, *, grid: TwoThetaGrid) -> np.ndarray:
-    """Grid points between two measured points that are no gap apart, or half a grid step beside the ends, (points,)."""
-    if angles.size < FEWEST_POINTS:
+    """Grid points between measured points without a gap, or within half a grid step of one, shape (points,), bool."""
+    if angles.size < MIN_POINTS:
         return np.zeros(grid.points, dtype=np.bool_)
     steps = np.diff(angles)
     gap = widest_step(angles)
@@ -35,7 +36,8 @@ def angles_to_coverage(angles: np.ndarray, *, grid: TwoThetaGrid) -> np.ndarray:
     inside = (right > 0) & (right < angles.size)
     bridged = np.zeros(grid.points, dtype=np.bool_)
     bridged[inside] = steps[right[inside] - 1] <= gap
-    return bridged | near
+    covered: np.ndarray = bridged | near
+    return covered
 
 
 def points_to_grid(angles: np.ndarray, intensity: np.ndarray, *, grid: TwoThetaGrid) -> np.ndarray:
@@ -44,12 +46,14 @@ def points_to_grid(angles: np.ndarray, intensity: np.ndarray, *, grid: TwoThetaG
     The mean is taken where the measured step is finer than the grid's.
     """
     if np.median(np.diff(angles)) >= 0.99 * grid.step:
-        return np.interp(grid.two_theta, angles, intensity)
+        interpolated: np.ndarray = np.interp(grid.two_theta, angles, intensity)
+        return interpolated
     edges = np.append(grid.two_theta - grid.step / 2, grid.two_theta[-1] + grid.step / 2)
     knots = np.union1d(angles, edges)
     heights = np.interp(knots, angles, intensity)
     area = np.append(0, np.cumsum(np.diff(knots) * (heights[1:] + heights[:-1]) / 2))
-    return np.diff(area[np.searchsorted(knots, edges)]) / np.diff(edges)
+    means: np.ndarray = np.diff(area[np.searchsorted(knots, edges)]) / np.diff(edges)
+    return means
 
 
 def coverage_to_stretches(coverage: np.ndarray) -> list[slice]:

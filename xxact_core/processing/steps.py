@@ -181,7 +181,7 @@ class ConvertWavelength(Step):
                 f"{', '.join(WAVELENGTHS)}"
             )
             raise WavelengthError(msg, code="E_WAVELENGTH")
-        angles = change_wavelength(pattern.two_theta, measured=measured, wanted=CU_K_ALPHA)
+        angles = change_wavelength(pattern.two_theta, measured=measured, target=CU_K_ALPHA)
         moved = abs(measured - CU_K_ALPHA) > _NOTED_SHIFT
         note = f"angles converted from {measured:g} Å to Cu Kα ({CU_K_ALPHA:g} Å) through q"
         notes = (*pattern.notes, note) if moved else pattern.notes
@@ -212,7 +212,7 @@ class StripKAlpha2(Step):
         anode = wavelength_to_anode(pattern.wavelength)
         alpha_1 = doublet_wavelengths(anode)[0]
         single = strip_kalpha2(pattern.two_theta, pattern.intensity, anode=anode, ratio=self.ratio)
-        angles = change_wavelength(pattern.two_theta, measured=alpha_1, wanted=pattern.wavelength)
+        angles = change_wavelength(pattern.two_theta, measured=alpha_1, target=pattern.wavelength)
         return replace(pattern.at(angles, single), wavelength=alpha_1)
 
 

@@ -30,7 +30,7 @@ from xxact_core.dataset.store import INTENSITY_STEP, MANIFEST
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import DatasetError
 from xxact_core.patterns.pattern import Sticks
-from xxact_core.peak_profiles.reference import smear
+from xxact_core.peak_profiles.reference import broaden_sticks
 from xxact_core.quantities import CRYSTAL_SYSTEMS, space_group_to_crystal_system
 from xxact_core.simulation.diffraction import arrays_to_sticks
 from xxact_core.simulation.symmetry import find_symmetry
@@ -73,7 +73,7 @@ def test_what_is_rounded_away_costs_a_gridded_pattern_less_than_a_hundredth(
         exact = arrays_to_sticks(
             cell=structure.cell, atomic_numbers=structure.atomic_numbers, frac_coords=structure.frac_coords
         )
-        difference = smear(small_table.sticks(row)).intensity - smear(exact).intensity
+        difference = broaden_sticks(small_table.sticks(row)).intensity - broaden_sticks(exact).intensity
         assert np.abs(difference).max() < 0.01
 
 

@@ -1,4 +1,4 @@
-"""Rows of a data set → batches: equal to the exact smear, seeded, and distorted as a laboratory would."""
+"""Rows of a data set → batches: equal to the exact broadening, seeded, and distorted as a laboratory would."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ from xxact_core.dataset.loading.stick_source import StickSource, upload_sticks
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.patterns.conversions import CU_K_ALPHA, WAVELENGTHS, change_wavelength
 from xxact_core.patterns.grid import GRID
-from xxact_core.peak_profiles import torch_kernels as smearing
+from xxact_core.peak_profiles import torch_kernels
 from xxact_core.peak_profiles.corrections import entries_to_metric, march_dollase_factor
 from xxact_core.peak_profiles.ragged_sticks import SticksOfRows, sticks_to_two_theta
-from xxact_core.peak_profiles.reference import smear, sum_lines
-from xxact_core.peak_profiles.shapes import LineShape
+from xxact_core.peak_profiles.reference import broaden_sticks, sum_peaks
+from xxact_core.peak_profiles.shapes import PeakShape
 from xxact_core.quantities import CRYSTAL_SYSTEMS
 from xxact_core.simulation.lattice import cell_to_reciprocal_metric
 
@@ -89,7 +89,7 @@ def test_batch_equals_the_exact_smear_of_the_same_sticks(small_table: StickTable
     rows = np.arange(0, len(small_table), 7)
     batch = BatchMaker(small_table, device=CPU).batch(rows, seed=0)
     for place, row in enumerate(rows):
-        exact = smear(small_table.sticks(row), sigma=0.1).intensity
+        exact = broaden_sticks(small_table.sticks(row), sigma=0.1).intensity
         assert np.abs(exact - batch.intensity[place].numpy()).max() < 0.01
     assert not batch.window_mask.any()
 
@@ -105,7 +105,7 @@ def test_tensors_make_the_same_patterns_where_nothing_can_be_compiled(
         raise ImportError(msg)
 
     monkeypatch.setattr(batches, "compile_stick_loops", missing)
-    monkeypatch.setattr(smearing, "compile_loops", missing)
+    monkeypatch.setattr(torch_kernels, "compile_loops", missing)
     with pytest.warns(UserWarning, match="numba"):
         plain = BatchMaker(small_table, device=CPU).batch(rows, seed=0)
     torch.testing.assert_close(plain.intensity, compiled.intensity, atol=5e-3, rtol=0)
@@ -125,7 +125,7 @@ def test_sticks_that_were_uploaded_are_those_of_the_table(small_table: StickTabl
 def test_sticks_of_another_wavelength_stand_where_copper_shows_them(small_table: StickTable) -> None:
     table = replace(small_table, wavelength=WAVELENGTHS["MoKa"])
     made_now = BatchMaker(table, device=CPU).batch(np.array([3]), seed=0).intensity[0].numpy()
-    np.testing.assert_allclose(made_now, smear(table.sticks(3)).intensity, atol=0.01)
+    np.testing.assert_allclose(made_now, broaden_sticks(table.sticks(3)).intensity, atol=0.01)
 
 
 def test_threads_share_the_work_without_changing_it(small_table: StickTable) -> None:
@@ -263,7 +263,7 @@ def test_a_batch_of_one_has_no_impurity(small_table: StickTable) -> None:
 
 
 def test_lines_are_those_of_the_reference_for_size_strain_instrument_form_and_doublet(small_table: StickTable) -> None:
-    shape = LineShape(
+    shape = PeakShape(
         caglioti=(0.02, -2 * 0.5 * np.sqrt(0.02) * 0.1, 0.01),
         crystallite_size=20,
         microstrain=0.002,
@@ -273,7 +273,7 @@ def test_lines_are_those_of_the_reference_for_size_strain_instrument_form_and_do
     names = ("instrument_width", "crystallite_size", "microstrain", "line_form", "doublet")
     patterns = made(small_table, *(STRONG[name] for name in names), rows=8)
     for row, pattern in enumerate(patterns):
-        exact = smear(small_table.sticks(row), sigma=0.1, shape=shape).intensity
+        exact = broaden_sticks(small_table.sticks(row), sigma=0.1, shape=shape).intensity
         assert np.abs(exact - pattern.numpy()).max() < 0.02
 
 
@@ -288,7 +288,7 @@ def test_another_radiation_shows_the_same_spacings_in_other_ratios_and_range(sma
     assert float(ratio[early].mean()) < float(ratio[late].mean())
     scan = OtherRadiation(share=1, anodes=("Cr",), first=(10, 10), last=(120, 120))
     batch = BatchMaker(small_table, device=CPU, distortions=Distortions.only(scan)).batch(rows, seed=0)
-    ends = change_wavelength(np.array([10.0, 120.0]), measured=WAVELENGTHS["CrKa"], wanted=CU_K_ALPHA)
+    ends = change_wavelength(np.array([10.0, 120.0]), measured=WAVELENGTHS["CrKa"], target=CU_K_ALPHA)
     outside = torch.tensor((GRID.two_theta < ends[0]) | (GRID.two_theta > ends[1]))
     assert not batch.intensity[:, outside].any()
     assert batch.window_mask[:, -1].all()
@@ -297,7 +297,7 @@ def test_another_radiation_shows_the_same_spacings_in_other_ratios_and_range(sma
 def test_shifts_of_another_radiation_happen_on_its_own_axis(small_table: StickTable) -> None:
     sticks, _, lines = lines_of(small_table, np.arange(4), STRONG["other_radiation"], ZeroShift(shift=(0.2, 0.2)))
     there = sticks_to_two_theta(sticks, wavelength=WAVELENGTHS["MoKa"]).numpy()
-    expected = change_wavelength(there + 0.2, measured=WAVELENGTHS["MoKa"], wanted=CU_K_ALPHA)
+    expected = change_wavelength(there + 0.2, measured=WAVELENGTHS["MoKa"], target=CU_K_ALPHA)
     np.testing.assert_allclose(lines.two_theta.numpy(), expected, rtol=1e-9)
 
 
@@ -334,7 +334,7 @@ def test_an_empty_range_is_no_pattern_but_no_nan_either(small_table: StickTable)
 
 def test_ideal_lines_are_what_the_reference_sums(small_table: StickTable) -> None:
     sticks = small_table.sticks(0)
-    direct = sum_lines(sticks.two_theta, sticks.intensity, np.full(len(sticks.two_theta), 0.1))
+    direct = sum_peaks(sticks.two_theta, sticks.intensity, np.full(len(sticks.two_theta), 0.1))
     made_now = BatchMaker(small_table, device=CPU).batch(np.array([0]), seed=0).intensity[0].numpy()
     np.testing.assert_allclose(made_now, 100 * direct / direct.max(), atol=0.01)
 

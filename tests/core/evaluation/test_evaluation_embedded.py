@@ -22,7 +22,7 @@ from xxact_core.evaluation.embeddings import embedding_to_components, fit_projec
 from xxact_core.evaluation.evaluate import predict_rows
 from xxact_core.evaluation.report import write_predictions
 from xxact_core.model.config import preset
-from xxact_core.peak_profiles.reference import smear
+from xxact_core.peak_profiles.reference import broaden_sticks
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_measured_pattern_of_a_material_lies_where_the_material_does(
 ) -> None:
     embedded = embed_dataset(model_folder, small_dataset, limit=3)
     model = load_checkpoint(model_folder).model
-    own = embed_pattern(model, smear(small_table.sticks(2)), parse_formula(str(small_table.formula[2])))
+    own = embed_pattern(model, broaden_sticks(small_table.sticks(2)), parse_formula(str(small_table.formula[2])))
     for part in PARTS:
         np.testing.assert_allclose(own[part], embedded.parts[part][2], atol=2e-3)
 

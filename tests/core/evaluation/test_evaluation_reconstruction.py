@@ -25,7 +25,7 @@ from xxact_core.model.config import preset
 from xxact_core.objectives.masked_patterns import reconstruction_loss
 from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.pattern import GriddedPattern
-from xxact_core.peak_profiles.reference import smear
+from xxact_core.peak_profiles.reference import broaden_sticks
 
 MXM = {"recipe": {"objectives": ["mxm"]}}
 
@@ -43,7 +43,7 @@ def masks(*numbers: int) -> np.ndarray:
 
 @pytest.mark.parametrize("intensity", ["linear", "sqrt", "sqrt_and_log"])
 def test_the_error_is_that_of_the_objective_in_percent(small_table: StickTable, intensity: str) -> None:
-    checkpoint, pattern = pretrained(intensity_scale=intensity), smear(small_table.sticks(0))
+    checkpoint, pattern = pretrained(intensity_scale=intensity), broaden_sticks(small_table.sticks(0))
     made = reconstruct_pattern(checkpoint, pattern, parse_formula("NaCl"), masked=masks(3, 9))
     assert np.isfinite(made.error).tolist() == masks(3, 9).tolist()
     truth = torch.tensor(pattern.intensity).unsqueeze(0) / 100
@@ -53,7 +53,7 @@ def test_the_error_is_that_of_the_objective_in_percent(small_table: StickTable, 
 
 
 def test_what_is_masked_cannot_change_what_is_expected(small_table: StickTable) -> None:
-    checkpoint, pattern = pretrained(), smear(small_table.sticks(0))
+    checkpoint, pattern = pretrained(), broaden_sticks(small_table.sticks(0))
     strongest = int(pattern.intensity.argmax()) // GRID.window_points
     other = (strongest + 4) % GRID.windows
     changed = pattern.intensity.copy()
@@ -65,7 +65,7 @@ def test_what_is_masked_cannot_change_what_is_expected(small_table: StickTable) 
 
 
 def test_windows_that_were_not_measured_are_hidden_and_never_judged(small_table: StickTable) -> None:
-    whole = smear(small_table.sticks(0))
+    whole = broaden_sticks(small_table.sticks(0))
     coverage = np.ones(GRID.points, dtype=bool)
     coverage[-3 * GRID.window_points :] = False
     intensity = np.where(coverage, whole.intensity, 0)
@@ -96,7 +96,7 @@ def test_a_model_that_never_saw_masks_is_refused(small_table: StickTable) -> Non
     checkpoint = replace(pretrained(), about={"recipe": {"objectives": ["targets"]}})
     assert not trained_to_reconstruct(checkpoint.about)
     with pytest.raises(CheckpointError, match="pretrain-mxm"):
-        reconstruct_pattern(checkpoint, smear(small_table.sticks(0)), parse_formula("NaCl"), masked=masks(1))
+        reconstruct_pattern(checkpoint, broaden_sticks(small_table.sticks(0)), parse_formula("NaCl"), masked=masks(1))
 
 
 @pytest.mark.parametrize("ratio", [0.05, 0.25, 0.75])

@@ -25,7 +25,7 @@ from xxact_core.model.pattern_tokens import (
 from xxact_core.model.peak_tokens import PeakTokens, find_peaks
 from xxact_core.model.xxact import Xxact
 from xxact_core.patterns.grid import GRID
-from xxact_core.peak_profiles.reference import sum_lines
+from xxact_core.peak_profiles.reference import sum_peaks
 
 VARIANTS = {
     "finer windows": replace(PRESETS["tiny"], tokens_per_window=5),
@@ -48,7 +48,7 @@ def nothing_hidden(batch: int) -> torch.Tensor:
 def lines(*places: tuple[float, float]) -> torch.Tensor:
     """A pattern of Gaussian lines at (2θ [deg], height)."""
     two_theta, height = np.array(places).T
-    return torch.tensor(sum_lines(two_theta, height, np.full(len(height), 0.1)), dtype=torch.float32).unsqueeze(0)
+    return torch.tensor(sum_peaks(two_theta, height, np.full(len(height), 0.1)), dtype=torch.float32).unsqueeze(0)
 
 
 def shown(intensity: torch.Tensor, hidden: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -16,7 +16,7 @@ SILICON = 5.43102
 def test_silicon_111_lies_at_28_44_degrees_with_copper_and_12_98_with_molybdenum() -> None:
     d = np.array([SILICON / np.sqrt(3)])
     assert conversions.d_to_two_theta(d, wavelength=1.54056) == pytest.approx(28.442, abs=2e-3)
-    moved = conversions.change_wavelength(np.array([28.442]), measured=1.54056, wanted=0.70930)
+    moved = conversions.change_wavelength(np.array([28.442]), measured=1.54056, target=0.70930)
     assert moved == pytest.approx(12.988, abs=2e-3)
 
 
@@ -31,14 +31,14 @@ def test_angles_survive_the_way_through_q_and_d(angles: list[float], wavelength:
 
 
 def test_what_a_wavelength_cannot_reach_is_nan_and_not_an_angle() -> None:
-    moved = conversions.change_wavelength(np.array([20.0, 150.0]), measured=0.7093, wanted=1.54184)
+    moved = conversions.change_wavelength(np.array([20.0, 150.0]), measured=0.7093, target=1.54184)
     assert moved[0] == pytest.approx(44.35, abs=0.02)
     assert np.isnan(moved[1])
 
 
 def test_the_same_wavelength_changes_nothing() -> None:
     angles = np.linspace(5, 90, 11)
-    np.testing.assert_array_equal(conversions.change_wavelength(angles, measured=1.5, wanted=1.5), angles)
+    np.testing.assert_array_equal(conversions.change_wavelength(angles, measured=1.5, target=1.5), angles)
 
 
 def test_named_wavelengths_are_those_of_the_simulator() -> None:

@@ -16,12 +16,12 @@ from torch import Tensor
 from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.patterns.grid import GRID, TwoThetaGrid
 from xxact_core.patterns.pattern import Sticks
-from xxact_core.peak_profiles import torch_kernels as smearing
-from xxact_core.peak_profiles.fast import smear_arrays
-from xxact_core.peak_profiles.line_sums import compile_loops
-from xxact_core.peak_profiles.reference import smear, sum_lines
-from xxact_core.peak_profiles.shapes import LineShape, heights_of_equal_area, split_doublet
-from xxact_core.peak_profiles.torch_kernels import smear_lines, smear_tensors
+from xxact_core.peak_profiles import torch_kernels
+from xxact_core.peak_profiles.fast import broaden_arrays
+from xxact_core.peak_profiles.peak_sums import compile_loops
+from xxact_core.peak_profiles.reference import broaden_sticks, sum_peaks
+from xxact_core.peak_profiles.shapes import PeakShape, heights_of_equal_area, split_doublet
+from xxact_core.peak_profiles.torch_kernels import broaden_peaks, broaden_tensors
 
 both_ways = pytest.mark.parametrize("way", ["compiled", "tensors"])
 
@@ -38,11 +38,11 @@ class Lines:
     batch: int
 
 
-def smear_by(way: str, *lines: Tensor, **options: object) -> Tensor:
+def broaden_by(way: str, *lines: Tensor, **options: object) -> Tensor:
     with pytest.MonkeyPatch.context() as patch:
         if way == "tensors":
-            patch.setattr(smearing, "_numba_is_there", lambda: False)
-        return smear_lines(*lines, **options)
+            patch.setattr(torch_kernels, "_numba_is_there", lambda: False)
+        return broaden_peaks(*lines, **options)
 
 
 def exact(lines: Lines) -> np.ndarray:
@@ -51,7 +51,7 @@ def exact(lines: Lines) -> np.ndarray:
     for pattern in range(lines.batch):
         own = (lines.sample == pattern).numpy()
         values = (tensor.double().numpy()[own] for tensor in (lines.two_theta, lines.intensity, lines.sigma))
-        rows.append(sum_lines(*values, lorentzian_share=lines.share.double().numpy()[own]))
+        rows.append(sum_peaks(*values, lorentzian_share=lines.share.double().numpy()[own]))
     return np.stack(rows)
 
 
@@ -95,14 +95,14 @@ def drawn_lines(draw: st.DrawFn) -> Lines:
 @settings(max_examples=150)
 @given(lines=drawn_lines(), lorentzian=st.booleans())
 def test_sum_is_exact_for_lines_of_any_width_form_and_place(way: str, lines: Lines, lorentzian: bool) -> None:
-    profile = smear_by(
+    profile = broaden_by(
         way,
         lines.two_theta,
         lines.intensity,
         lines.sample,
         batch=lines.batch,
-        line_sigma=lines.sigma,
-        line_lorentzian=lines.share if lorentzian else None,
+        peak_sigma=lines.sigma,
+        peak_lorentzian=lines.share if lorentzian else None,
     )
     if not lorentzian:
         lines = Lines(
@@ -123,7 +123,7 @@ def test_error_of_dense_patterns_stays_below_a_hundredth_of_a_percent(way: str, 
     lines = random_lines(batch=12, peaks=12 * 346, seed=1, dtype=dtype)
     first = [int(torch.nonzero(lines.sample == pattern)[0]) for pattern in range(12)]
     share = lines.share if form == "pseudo-voigt" else torch.zeros_like(lines.share)
-    profile = smear_by(
+    profile = broaden_by(
         way,
         lines.two_theta,
         lines.intensity,
@@ -141,13 +141,13 @@ def test_widths_and_shares_of_patterns_are_those_of_all_their_lines(way: str) ->
     lines = random_lines(batch=5, peaks=300, seed=2)
     positions = (lines.two_theta, lines.intensity, lines.sample)
     sigma, share = torch.linspace(0.05, 0.2, 5), torch.linspace(0, 1, 5)
-    of_patterns = smear_by(way, *positions, batch=5, sigma=sigma, lorentzian=share)
+    of_patterns = broaden_by(way, *positions, batch=5, sigma=sigma, lorentzian=share)
     for options in (
-        {"line_sigma": sigma[lines.sample], "line_lorentzian": share[lines.sample]},
-        {"line_sigma": sigma[lines.sample], "lorentzian": share},
-        {"sigma": sigma, "line_lorentzian": share[lines.sample]},
+        {"peak_sigma": sigma[lines.sample], "peak_lorentzian": share[lines.sample]},
+        {"peak_sigma": sigma[lines.sample], "lorentzian": share},
+        {"sigma": sigma, "peak_lorentzian": share[lines.sample]},
     ):
-        torch.testing.assert_close(smear_by(way, *positions, batch=5, **options), of_patterns)
+        torch.testing.assert_close(broaden_by(way, *positions, batch=5, **options), of_patterns)
 
 
 @both_ways
@@ -155,8 +155,8 @@ def test_as_many_lines_as_patterns_are_no_riddle(way: str) -> None:
     positions, heights = torch.tensor([20.0, 60.0]), torch.ones(2)
     swapped = torch.tensor([1, 0])
     sigma = torch.tensor([0.05, 0.2])
-    of_patterns = smear_by(way, positions, heights, swapped, batch=2, sigma=sigma)
-    of_lines = smear_by(way, positions, heights, swapped, batch=2, line_sigma=sigma)
+    of_patterns = broaden_by(way, positions, heights, swapped, batch=2, sigma=sigma)
+    of_lines = broaden_by(way, positions, heights, swapped, batch=2, peak_sigma=sigma)
     areas = sigma * (2 * torch.pi) ** 0.5 / GRID.step
     torch.testing.assert_close(of_patterns.sum(dim=1), areas, rtol=1e-4, atol=0)
     torch.testing.assert_close(of_lines.sum(dim=1), areas.flip(0), rtol=1e-4, atol=0)
@@ -166,12 +166,12 @@ def test_as_many_lines_as_patterns_are_no_riddle(way: str) -> None:
 @pytest.mark.parametrize(
     "shape",
     [
-        LineShape(caglioti=(0.03, -0.02, 0.02)),
-        LineShape(crystallite_size=15.0, microstrain=2e-3, lorentzian=0.6),
-        LineShape(anode="Cu", microstrain=1e-3),
+        PeakShape(caglioti=(0.03, -0.02, 0.02)),
+        PeakShape(crystallite_size=15.0, microstrain=2e-3, lorentzian=0.6),
+        PeakShape(anode="Cu", microstrain=1e-3),
     ],
 )
-def test_lines_of_an_instrument_equal_the_reference_pattern(way: str, shape: LineShape) -> None:
+def test_lines_of_an_instrument_equal_the_reference_pattern(way: str, shape: PeakShape) -> None:
     generator = np.random.default_rng(3)
     sticks = Sticks(generator.uniform(5, 90, 80), generator.exponential(20, 80), CU_K_ALPHA)
     positions, heights = sticks.two_theta, sticks.intensity
@@ -179,15 +179,15 @@ def test_lines_of_an_instrument_equal_the_reference_pattern(way: str, shape: Lin
         positions, heights = split_doublet(positions, heights, anode=shape.anode)
     sigma = shape.sigma(positions, sigma=0.06)
     heights = heights_of_equal_area(heights, sigma=sigma, reference=0.06)
-    profile = smear_by(
+    profile = broaden_by(
         way,
         *(torch.tensor(values) for values in (positions, heights)),
         torch.zeros(len(positions), dtype=torch.long),
         batch=1,
-        line_sigma=torch.from_numpy(sigma),
+        peak_sigma=torch.from_numpy(sigma),
         lorentzian=torch.tensor([shape.lorentzian]),
     )
-    expected = smear(sticks, sigma=0.06, shape=shape).intensity
+    expected = broaden_sticks(sticks, sigma=0.06, shape=shape).intensity
     np.testing.assert_allclose(100 * profile[0].numpy() / profile[0].max().item(), expected, atol=0.005)
 
 
@@ -195,10 +195,12 @@ def test_lines_of_an_instrument_equal_the_reference_pattern(way: str, shape: Lin
 def test_patterns_without_lines_and_batches_without_lines_are_zero(way: str) -> None:
     nothing = torch.empty(0)
     for share in (None, torch.full((3,), 0.5)):
-        empty = smear_by(way, nothing, nothing, nothing.long(), batch=3, sigma=torch.full((3,), 0.1), lorentzian=share)
+        empty = broaden_by(
+            way, nothing, nothing, nothing.long(), batch=3, sigma=torch.full((3,), 0.1), lorentzian=share
+        )
         assert empty.shape == (3, GRID.points)
         assert not empty.any()
-        last = smear_by(
+        last = broaden_by(
             way,
             torch.tensor([40.0]),
             torch.ones(1),
@@ -215,8 +217,8 @@ def test_patterns_without_lines_and_batches_without_lines_are_zero(way: str) -> 
 def test_lines_that_no_angle_shows_add_nothing(way: str) -> None:
     positions = torch.tensor([40.0, float("nan"), float("inf"), -float("inf"), 1e30, -1e30])
     width, share, sample = torch.tensor([0.1]), torch.ones(1), torch.zeros(6).long()
-    lost = smear_by(way, positions, torch.ones(6), sample, batch=1, sigma=width, lorentzian=share)
-    alone = smear_by(way, positions[:1], torch.ones(1), sample[:1], batch=1, sigma=width, lorentzian=share)
+    lost = broaden_by(way, positions, torch.ones(6), sample, batch=1, sigma=width, lorentzian=share)
+    alone = broaden_by(way, positions[:1], torch.ones(1), sample[:1], batch=1, sigma=width, lorentzian=share)
     torch.testing.assert_close(lost, alone)
 
 
@@ -226,9 +228,9 @@ def test_the_order_of_lines_does_not_matter_and_runs_agree(way: str) -> None:
     sigma = torch.full((6,), 0.1)
     order = torch.argsort(lines.sample, stable=True)
     given_as = [lines.two_theta, lines.intensity, lines.sample]
-    one = smear_by(way, *given_as, batch=6, sigma=sigma)
-    assert torch.equal(one, smear_by(way, *given_as, batch=6, sigma=sigma))
-    torch.testing.assert_close(smear_by(way, *(values[order] for values in given_as), batch=6, sigma=sigma), one)
+    one = broaden_by(way, *given_as, batch=6, sigma=sigma)
+    assert torch.equal(one, broaden_by(way, *given_as, batch=6, sigma=sigma))
+    torch.testing.assert_close(broaden_by(way, *(values[order] for values in given_as), batch=6, sigma=sigma), one)
 
 
 @both_ways
@@ -237,17 +239,17 @@ def test_a_given_buffer_is_overwritten_and_returned(way: str) -> None:
     arguments = (lines.two_theta, lines.intensity, lines.sample)
     buffer = torch.full((3, GRID.points), float("nan"))
     sigma = torch.full((3,), 0.1)
-    assert smear_by(way, *arguments, batch=3, sigma=sigma, out=buffer) is buffer
-    torch.testing.assert_close(buffer, smear_by(way, *arguments, batch=3, sigma=sigma))
+    assert broaden_by(way, *arguments, batch=3, sigma=sigma, out=buffer) is buffer
+    torch.testing.assert_close(buffer, broaden_by(way, *arguments, batch=3, sigma=sigma))
 
 
 @both_ways
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sigma": None}, "sigma or line_sigma"),
-        ({"line_sigma": torch.ones(4)}, "sigma or line_sigma"),
-        ({"lorentzian": torch.ones(3), "line_lorentzian": torch.ones(4)}, "lorentzian"),
+        ({"sigma": None}, "sigma or peak_sigma"),
+        ({"peak_sigma": torch.ones(4)}, "sigma or peak_sigma"),
+        ({"lorentzian": torch.ones(3), "peak_lorentzian": torch.ones(4)}, "lorentzian"),
         ({"sigma": torch.ones(4)}, r"sigma has shape \(4,\); expected \(3,\)"),
         ({"lorentzian": torch.ones(2)}, r"lorentzian has shape \(2,\); expected \(3,\)"),
         ({"batch": 2, "sigma": torch.ones(2)}, "sample runs from 0 to 2; expected patterns 0 to 1"),
@@ -259,13 +261,13 @@ def test_a_given_buffer_is_overwritten_and_returned(way: str) -> None:
 def test_lines_that_do_not_fit_together_are_refused(way: str, change: dict[str, object], message: str) -> None:
     options: dict[str, object] = {"batch": 3, "sigma": torch.full((3,), 0.1)}
     with pytest.raises(ValueError, match=message):
-        smear_by(way, torch.full((4,), 40.0), torch.ones(4), torch.tensor([0, 1, 1, 2]), **options | change)
+        broaden_by(way, torch.full((4,), 40.0), torch.ones(4), torch.tensor([0, 1, 1, 2]), **options | change)
 
 
 @both_ways
 def test_a_negative_sample_is_refused(way: str) -> None:
     with pytest.raises(ValueError, match="sample runs from -1"):
-        smear_by(way, torch.ones(1), torch.ones(1), torch.tensor([-1]), batch=1, sigma=torch.ones(1))
+        broaden_by(way, torch.ones(1), torch.ones(1), torch.tensor([-1]), batch=1, sigma=torch.ones(1))
 
 
 @both_ways
@@ -273,8 +275,8 @@ def test_a_negative_sample_is_refused(way: str) -> None:
 def test_a_sample_of_no_pattern_is_refused_beside_shares_of_lines(way: str, stranger: int) -> None:
     samples = torch.tensor([0, stranger])
     with pytest.raises(ValueError, match="expected patterns 0 to 1"):
-        smear_by(
-            way, torch.ones(2), torch.ones(2), samples, batch=2, sigma=torch.ones(2), line_lorentzian=torch.ones(2)
+        broaden_by(
+            way, torch.ones(2), torch.ones(2), samples, batch=2, sigma=torch.ones(2), peak_lorentzian=torch.ones(2)
         )
 
 
@@ -282,19 +284,21 @@ def test_a_buffer_with_gaps_or_of_another_type_is_refused() -> None:
     line = np.array([40.0]), np.ones(1), np.zeros(1, dtype=np.int64)
     for buffer in (np.empty((1, 2 * GRID.points), dtype=np.float32)[:, ::2], np.empty((1, GRID.points))):
         with pytest.raises(ValueError, match="expected contiguous float32"):
-            smear_arrays(*line, buffer, sigma=np.array([0.1]))
+            broaden_arrays(*line, buffer, sigma=np.array([0.1]))
 
 
 @both_ways
 def test_a_width_beyond_all_bounds_is_a_constant(way: str) -> None:
-    wide = smear_by(way, torch.tensor([40.0]), torch.ones(1), torch.zeros(1).long(), batch=1, sigma=torch.ones(1) * 5e3)
+    wide = broaden_by(
+        way, torch.tensor([40.0]), torch.ones(1), torch.zeros(1).long(), batch=1, sigma=torch.ones(1) * 5e3
+    )
     torch.testing.assert_close(wide, torch.ones_like(wide), rtol=0, atol=1e-4)
 
 
 @both_ways
 def test_parameters_that_are_learned_give_a_profile_without_a_gradient(way: str) -> None:
     sigma = torch.full((1,), 0.1, requires_grad=True)
-    profile = smear_by(way, torch.tensor([40.0]), torch.ones(1), torch.zeros(1).long(), batch=1, sigma=sigma)
+    profile = broaden_by(way, torch.tensor([40.0]), torch.ones(1), torch.zeros(1).long(), batch=1, sigma=sigma)
     assert not profile.requires_grad
 
 
@@ -303,11 +307,11 @@ def test_without_numba_the_sum_is_the_same_and_a_warning_says_that_it_is_slower(
 ) -> None:
     lines = random_lines(batch=4, peaks=200, seed=6)
     arguments = (lines.two_theta, lines.intensity, lines.sample)
-    compiled = smear_lines(*arguments, batch=4, line_sigma=lines.sigma, line_lorentzian=lines.share)
+    compiled = broaden_peaks(*arguments, batch=4, peak_sigma=lines.sigma, peak_lorentzian=lines.share)
     monkeypatch.setitem(sys.modules, "numba", None)
     compile_loops.cache_clear()
     with pytest.warns(UserWarning, match=r"by torch, which is slower: .*numba"):
-        slower = smear_lines(*arguments, batch=4, line_sigma=lines.sigma, line_lorentzian=lines.share)
+        slower = broaden_peaks(*arguments, batch=4, peak_sigma=lines.sigma, peak_lorentzian=lines.share)
     torch.testing.assert_close(slower, compiled, rtol=0, atol=1e-4 * float(compiled.max()))
 
 
@@ -316,21 +320,21 @@ def test_where_no_folder_keeps_the_compiled_sum_it_is_made_anew(monkeypatch: pyt
 
     lines = random_lines(batch=2, peaks=50, seed=7)
     arguments = (lines.two_theta, lines.intensity, lines.sample)
-    kept = smear_lines(*arguments, batch=2, line_sigma=lines.sigma)
+    kept = broaden_peaks(*arguments, batch=2, peak_sigma=lines.sigma)
     monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
     compile_loops.cache_clear()
-    assert torch.equal(smear_lines(*arguments, batch=2, line_sigma=lines.sigma), kept)
+    assert torch.equal(broaden_peaks(*arguments, batch=2, peak_sigma=lines.sigma), kept)
 
 
 def test_batches_made_in_threads_are_those_made_one_after_another() -> None:
     batches = [random_lines(batch=8, peaks=2000, seed=seed) for seed in range(8)]
 
-    def smear_one(lines: Lines) -> Tensor:
-        return smear_lines(lines.two_theta, lines.intensity, lines.sample, batch=8, line_sigma=lines.sigma)
+    def broaden_one(lines: Lines) -> Tensor:
+        return broaden_peaks(lines.two_theta, lines.intensity, lines.sample, batch=8, peak_sigma=lines.sigma)
 
-    alone = [smear_one(lines) for lines in batches]
+    alone = [broaden_one(lines) for lines in batches]
     with ThreadPoolExecutor(4) as pool:
-        for together, expected in zip(pool.map(smear_one, batches), alone, strict=True):
+        for together, expected in zip(pool.map(broaden_one, batches), alone, strict=True):
             assert torch.equal(together, expected)
 
 
@@ -340,8 +344,8 @@ def test_another_grid_is_summed_on_its_own_points() -> None:
     positions, heights = generator.uniform(8, 50, 60), generator.uniform(0, 1, 60)
     out = np.empty((1, 700), dtype=np.float32)
     sample = np.zeros(60, dtype=np.int32)
-    smear_arrays(positions, heights, sample, out, sigma=np.array([0.15]), lorentzian=np.array([0.3]), grid=grid)
-    expected = sum_lines(positions, heights, np.full(60, 0.15), lorentzian_share=0.3, grid=grid)
+    broaden_arrays(positions, heights, sample, out, sigma=np.array([0.15]), lorentzian=np.array([0.3]), grid=grid)
+    expected = sum_peaks(positions, heights, np.full(60, 0.15), lorentzian_share=0.3, grid=grid)
     np.testing.assert_allclose(out[0], expected, atol=2e-5)
 
 
@@ -349,8 +353,8 @@ def test_tensors_are_smeared_alike_whatever_widest_allows() -> None:
     lines = random_lines(batch=3, peaks=90, seed=9)
     out, again = torch.empty(2, 3, GRID.points)
     for buffer, widest in ((out, None), (again, 0.001)):
-        smear_tensors(
-            lines.two_theta, lines.intensity, lines.sample, buffer, sigma=lines.sigma, each_line=True, widest=widest
+        broaden_tensors(
+            lines.two_theta, lines.intensity, lines.sample, buffer, sigma=lines.sigma, per_peak=True, widest=widest
         )
     assert torch.equal(out, again)
 
@@ -362,6 +366,6 @@ def test_a_device_sums_what_the_processor_sums() -> None:
     lines = random_lines(batch=6, peaks=2000, seed=10)
     tensors = (lines.two_theta, lines.intensity, lines.sample, lines.sigma, lines.share)
     there = [tensor.cuda() for tensor in tensors]
-    here = smear_lines(*tensors[:3], batch=6, line_sigma=tensors[3], line_lorentzian=tensors[4])
-    profile = smear_lines(*there[:3], batch=6, line_sigma=there[3], line_lorentzian=there[4], widest=0.3)
+    here = broaden_peaks(*tensors[:3], batch=6, peak_sigma=tensors[3], peak_lorentzian=tensors[4])
+    profile = broaden_peaks(*there[:3], batch=6, peak_sigma=there[3], peak_lorentzian=there[4], widest=0.3)
     torch.testing.assert_close(profile.cpu(), here, rtol=0, atol=1e-4 * float(here.max()))

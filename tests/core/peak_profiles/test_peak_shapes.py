@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from xxact_core.errors import PatternError, WavelengthError
 from xxact_core.patterns.conversions import WAVELENGTHS, two_theta_to_d
 from xxact_core.peak_profiles.shapes import (
-    LineShape,
+    PeakShape,
     caglioti_fwhm_squared,
     check_caglioti,
     combine_fwhm,
@@ -173,34 +173,34 @@ def test_an_instrument_is_refused_if_and_only_if_a_width_on_the_grid_is_not_real
         ({"crystallite_size": 0.0}, "crystallite_size is 0.0; expected a size above 0 nm"),
         ({"crystallite_size": float("nan")}, "crystallite_size is nan"),
         ({"microstrain": -0.1}, "microstrain is -0.1"),
-        ({"lorentzian": 1.2}, "lorentzian is 1.2; expected a share of 0 to 1"),
+        ({"lorentzian": 1.2}, "lorentzian is 1.2; expected a fraction of 0 to 1"),
         ({"caglioti": (0.0, 0.0, -1.0)}, "W = -1 give FWHM² = -1 deg²"),
         ({"anode": "Xx"}, "anode 'Xx'"),
     ],
 )
 def test_impossible_lines_are_refused_by_name(impossible: dict[str, object], message: str) -> None:
     with pytest.raises(PatternError, match=message):
-        LineShape(**impossible)
+        PeakShape(**impossible)
 
 
 def test_a_shape_without_causes_leaves_the_width_alone() -> None:
-    np.testing.assert_allclose(LineShape().sigma(np.array([10.0, 80.0]), sigma=0.07), 0.07)
+    np.testing.assert_allclose(PeakShape().sigma(np.array([10.0, 80.0]), sigma=0.07), 0.07)
 
 
 def test_every_cause_makes_lines_wider_and_size_and_strain_most_at_high_angles() -> None:
     angles = np.array([20.0, 50.0, 85.0])
-    for shape in (LineShape(crystallite_size=30), LineShape(microstrain=2e-3)):
+    for shape in (PeakShape(crystallite_size=30), PeakShape(microstrain=2e-3)):
         widths = shape.sigma(angles, sigma=0.05)
         assert (widths > 0.05).all()
         assert (np.diff(widths) > 0).all()
-    both = LineShape(crystallite_size=30, microstrain=2e-3).sigma(angles, sigma=0.05)
-    parts = [LineShape(crystallite_size=30), LineShape(microstrain=2e-3)]
+    both = PeakShape(crystallite_size=30, microstrain=2e-3).sigma(angles, sigma=0.05)
+    parts = [PeakShape(crystallite_size=30), PeakShape(microstrain=2e-3)]
     squares = sum(part.sigma(angles, sigma=0.05) ** 2 for part in parts)
     np.testing.assert_allclose(both**2, squares - 0.05**2)
 
 
 def test_the_instrument_takes_the_place_of_sigma_and_stays_real_beyond_the_grid() -> None:
-    shape = LineShape(caglioti=(0.02, -0.025, 0.01))
+    shape = PeakShape(caglioti=(0.02, -0.025, 0.01))
     below, first = shape.sigma(np.array([1.0, 5.0]), sigma=9.0)
     assert below == first == shape.sigma(np.array([5.0]), sigma=1.0)[0]
     assert np.isfinite(shape.sigma(np.array([0.1, 120.0, 179.0]), sigma=1.0)).all()

@@ -11,7 +11,7 @@ import torch
 from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.table import StickTable
 from xxact_core.patterns.pattern import GriddedPattern
-from xxact_core.peak_profiles.reference import smear
+from xxact_core.peak_profiles.reference import broaden_sticks
 from xxact_core.processing.gridding import put_on_grid
 from xxact_core.readers.read import read_pattern
 
@@ -19,7 +19,7 @@ from xxact_core.readers.read import read_pattern
 def test_file_sticks_and_batch_give_one_pattern_on_one_grid(small_table: StickTable, tmp_path: Path) -> None:
     row = int(small_table.rows("test")[0])
     sticks = small_table.sticks(row)
-    smeared = smear(sticks)
+    smeared = broaden_sticks(sticks)
     path = tmp_path / "scan.xy"
     np.savetxt(path, np.column_stack([smeared.grid.two_theta, smeared.intensity]), fmt="%.4f")
     gridded = put_on_grid(read_pattern(path, wavelength="CuKa"), background="none")

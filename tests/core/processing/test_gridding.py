@@ -11,7 +11,7 @@ from xxact_core.errors import PatternError, WavelengthError
 from xxact_core.patterns.conversions import CU_K_ALPHA, WAVELENGTHS, change_wavelength
 from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.pattern import GriddedPattern, Pattern, Sticks
-from xxact_core.peak_profiles.reference import smear
+from xxact_core.peak_profiles.reference import broaden_sticks
 from xxact_core.processing.background import baseline, estimate_background, subtract_background
 from xxact_core.processing.gridding import put_on_grid
 
@@ -22,7 +22,7 @@ def scan(
     two_theta: np.ndarray, *, sigma: float = 0.1, background: float = 0.0, wavelength: float = CU_K_ALPHA
 ) -> Pattern:
     """The lines above as a diffractometer would record them."""
-    positions = change_wavelength(LINES.two_theta, measured=CU_K_ALPHA, wanted=wavelength)
+    positions = change_wavelength(LINES.two_theta, measured=CU_K_ALPHA, target=wavelength)
     intensity = np.zeros_like(two_theta)
     for position, height in zip(positions, LINES.intensity, strict=True):
         if np.isfinite(position):
@@ -38,7 +38,7 @@ def peak_positions(gridded: GriddedPattern) -> np.ndarray:
 
 
 def test_a_simulated_pattern_read_as_a_measured_one_is_the_same_object() -> None:
-    simulated = smear(LINES)
+    simulated = broaden_sticks(LINES)
     measured = put_on_grid(Pattern(GRID.two_theta, simulated.intensity, CU_K_ALPHA), background="none")
     assert type(measured) is type(simulated)
     assert measured.grid is simulated.grid
@@ -49,7 +49,7 @@ def test_a_simulated_pattern_read_as_a_measured_one_is_the_same_object() -> None
 @pytest.mark.parametrize("step", [0.004, 0.013, 0.02, 0.033, 0.05])
 def test_every_step_gives_the_pattern_that_was_simulated(step: float) -> None:
     gridded = put_on_grid(scan(np.arange(4, 95, step), background=200.0))
-    assert np.abs(gridded.intensity - smear(LINES).intensity).max() < 2.5
+    assert np.abs(gridded.intensity - broaden_sticks(LINES).intensity).max() < 2.5
     np.testing.assert_allclose(peak_positions(gridded), LINES.two_theta, atol=0.021)
 
 
@@ -69,7 +69,7 @@ def test_lines_of_every_anode_land_where_copper_shows_them(radiation: str) -> No
 
 
 def test_without_a_wavelength_nothing_is_assumed() -> None:
-    silent = Pattern(GRID.two_theta, smear(LINES).intensity, wavelength=None)
+    silent = Pattern(GRID.two_theta, broaden_sticks(LINES).intensity, wavelength=None)
     with pytest.raises(WavelengthError, match=r"does not state its wavelength.*CuKa") as refusal:
         put_on_grid(silent)
     assert refusal.value.code == "E_WAVELENGTH"
@@ -79,7 +79,7 @@ def test_without_a_wavelength_nothing_is_assumed() -> None:
 def test_the_given_wavelength_goes_before_that_of_the_file() -> None:
     wrong = scan(np.arange(4, 95, 0.02))
     moved = put_on_grid(wrong, wavelength=1.78896)
-    expected = change_wavelength(LINES.two_theta[:1], measured=1.78896, wanted=CU_K_ALPHA)
+    expected = change_wavelength(LINES.two_theta[:1], measured=1.78896, target=CU_K_ALPHA)
     assert peak_positions(moved)[0] == pytest.approx(expected[0], abs=0.021)
 
 
@@ -143,7 +143,7 @@ def test_averaging_a_fine_step_takes_noise_out() -> None:
 def test_smearing_makes_a_sharp_measurement_as_wide_as_the_simulated_lines() -> None:
     sharp = scan(np.arange(4, 95, 0.005), sigma=0.04)
     wide = put_on_grid(sharp, broadening=np.sqrt(0.1**2 - 0.04**2), background="none")
-    np.testing.assert_allclose(wide.intensity, smear(LINES).intensity, atol=1.0)
+    np.testing.assert_allclose(wide.intensity, broaden_sticks(LINES).intensity, atol=1.0)
 
 
 def test_a_zero_shift_is_added_to_the_angles() -> None:

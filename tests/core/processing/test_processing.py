@@ -78,7 +78,7 @@ def highest(gridded: GriddedPattern, near: float) -> float:
 
 def by_hand(pattern: Pattern) -> np.ndarray:
     """The default way from a pattern without gaps to the grid, written out."""
-    angles = change_wavelength(pattern.two_theta, measured=pattern.wavelength, wanted=CU_K_ALPHA)
+    angles = change_wavelength(pattern.two_theta, measured=pattern.wavelength, target=CU_K_ALPHA)
     reached = np.isfinite(angles)
     angles, intensity = angles[reached], pattern.intensity[reached]
     if np.median(np.diff(angles)) >= 0.99 * GRID.step:
@@ -144,7 +144,7 @@ def test_stripping_kalpha2_leaves_the_lines_of_kalpha1(anode: str, assumed: str)
     two_theta = np.arange(5, 140, 0.01)
     singles, total = [], np.zeros_like(two_theta)
     for name, share in (("Ka1", 1.0), ("Ka2", 0.5)):
-        places = change_wavelength(np.array(POSITIONS), measured=WAVELENGTHS["CuKa1"], wanted=WAVELENGTHS[anode + name])
+        places = change_wavelength(np.array(POSITIONS), measured=WAVELENGTHS["CuKa1"], target=WAVELENGTHS[anode + name])
         singles.append(lines(two_theta, places))
         total += share * singles[-1]
     pattern = Pattern(two_theta, total + 50, WAVELENGTHS[anode + assumed])
@@ -152,7 +152,7 @@ def test_stripping_kalpha2_leaves_the_lines_of_kalpha1(anode: str, assumed: str)
     stripped = preparation.apply(pattern)
     single = stripped.stages[2].intensity
     assert np.abs(single - 50 / 1.5 - singles[0][: single.size]).max() < 25  # of 1000
-    expected = change_wavelength(np.array(POSITIONS), measured=WAVELENGTHS["CuKa1"], wanted=CU_K_ALPHA)
+    expected = change_wavelength(np.array(POSITIONS), measured=WAVELENGTHS["CuKa1"], target=CU_K_ALPHA)
     for position in expected:
         assert highest(stripped.gridded, position) == pytest.approx(position, abs=0.021)
 

@@ -270,7 +270,7 @@ def test_a_molybdenum_scan_lands_where_copper_shows_it() -> None:
     from xxact_core.processing.gridding import put_on_grid
 
     angles = np.arange(3, 45, 0.01)
-    center = float(change_wavelength(np.array([28.44]), measured=CU_K_ALPHA, wanted=0.7093)[0])
+    center = float(change_wavelength(np.array([28.44]), measured=CU_K_ALPHA, target=0.7093)[0])
     counts = 100 + 5000 * np.exp(-(((angles - center) / 0.05) ** 2))
     rows = [(f"{angle:.2f}", f"{count:.0f}") for angle, count in zip(angles, counts, strict=True)]
     gridded = put_on_grid(read_pattern(table(header="# Mo Kα1\n", rows=rows).encode()))

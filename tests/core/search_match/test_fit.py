@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import check_grad
 
 from xxact_core.patterns.pattern import GriddedPattern, Sticks
-from xxact_core.peak_profiles.reference import smear
+from xxact_core.peak_profiles.reference import broaden_sticks
 from xxact_core.search_match.fit import (
     Fit,
     Lines,
@@ -51,7 +51,7 @@ def simulate(structure: Structure) -> Sticks:
 
 def measure(sticks: Sticks, *, shift: float = 0.0) -> Profile:
     moved = replace(sticks, two_theta=sticks.two_theta + shift, hkl=None)
-    return pattern_to_profile(smear(moved, sigma=0.05))
+    return pattern_to_profile(broaden_sticks(moved, sigma=0.05))
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_foreign_lines_and_missing_ones_lower_the_score(sticks: Sticks) -> None:
 
 
 def test_what_was_not_measured_does_not_count(sticks: Sticks) -> None:
-    pattern = smear(sticks, sigma=0.05)
+    pattern = broaden_sticks(sticks, sigma=0.05)
     seen = pattern.grid.two_theta > 45
     part = np.where(seen, pattern.intensity, 0)
     partial = GriddedPattern(100 * part / part.max(), seen)

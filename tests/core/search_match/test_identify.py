@@ -13,7 +13,7 @@ from xxact_core.commands.main import app
 from xxact_core.errors import DatasetError, FormulaError, InputError, PatternError, WavelengthError
 from xxact_core.patterns.gridded_files import read_gridded, write_gridded
 from xxact_core.patterns.pattern import Pattern
-from xxact_core.peak_profiles.reference import smear
+from xxact_core.peak_profiles.reference import broaden_sticks
 from xxact_core.processing.gridding import put_on_grid
 from xxact_core.readers.read import read_pattern
 from xxact_core.search_match.database import References, read_references
@@ -196,7 +196,7 @@ def test_a_data_set_is_compared_like_the_table_it_was_built_from(small_dataset: 
     elements, here = known.symbols(row), known.rows_within(known.symbols(row))
     assert row in here
     assert known.id[here].tolist() == [name for name in table.id[table.rows_within(elements)] if name in known.id]
-    pattern = smear(known.sticks(row), sigma=0.05)
+    pattern = broaden_sticks(known.sticks(row), sigma=0.05)
     found = Identifier(known).identify(pattern, elements=elements)
     first = found.neighbours[0]
     (there,) = np.flatnonzero(table.id == first.id)

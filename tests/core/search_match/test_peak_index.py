@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from xxact_core.patterns.pattern import GriddedPattern, Pattern, Sticks
-from xxact_core.peak_profiles.reference import smear
+from xxact_core.peak_profiles.reference import broaden_sticks
 from xxact_core.processing.gridding import put_on_grid
 from xxact_core.search_match import identify
 from xxact_core.search_match.database import References, read_references
@@ -41,7 +41,7 @@ def measured(
     sticks = references.sticks(row)
     sine = np.sin(np.radians(sticks.two_theta / 2)) / scale
     angles = np.degrees(2 * np.arcsin(np.minimum(sine, 1)))
-    ideal = smear(Sticks(angles, sticks.intensity, wavelength=sticks.wavelength), sigma=sigma)
+    ideal = broaden_sticks(Sticks(angles, sticks.intensity, wavelength=sticks.wavelength), sigma=sigma)
     counts = np.random.default_rng(row).poisson(20 * ideal.intensity + 100 + 200 / ideal.grid.two_theta)
     inside = ideal.grid.two_theta <= stop
     pattern = Pattern(ideal.grid.two_theta[inside], counts[inside].astype(float), wavelength=sticks.wavelength)

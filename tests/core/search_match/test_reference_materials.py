@@ -14,7 +14,7 @@ from locations import REPOSITORY
 
 from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.patterns.pattern import GriddedPattern
-from xxact_core.peak_profiles.reference import smear
+from xxact_core.peak_profiles.reference import broaden_sticks
 from xxact_core.processing.gridding import put_on_grid
 from xxact_core.readers.read import read_pattern
 
@@ -48,7 +48,7 @@ def test_every_strong_line_lies_within_a_twentieth_of_a_degree(benchmark: Module
 def test_the_certified_lines_of_lanthanum_hexaboride_need_no_shift(benchmark: ModuleType) -> None:
     reference = benchmark.REFERENCES[0]
     pattern = read_pattern(benchmark.EXAMPLES / reference.file)
-    expected = smear(benchmark.reference_sticks(reference))
+    expected = broaden_sticks(benchmark.reference_sticks(reference))
     deviations = benchmark.line_deviations(put_on_grid(pattern, override_coverage=True), expected)
     assert deviations.size == 10
     assert np.abs(deviations).max() < 0.05
@@ -62,7 +62,7 @@ def test_another_material_is_told_apart(benchmark: ModuleType) -> None:
         next(item for item in benchmark.REFERENCES if item.name == name) for name in ("fluorite", "zincite")
     )
     measured = put_on_grid(read_pattern(benchmark.EXAMPLES / fluorite.file), wavelength=CU_K_ALPHA)
-    right, wrong = (smear(benchmark.reference_sticks(item)) for item in (fluorite, zincite))
+    right, wrong = (broaden_sticks(benchmark.reference_sticks(item)) for item in (fluorite, zincite))
 
     def likeness(expected: GriddedPattern) -> float:
         return float(

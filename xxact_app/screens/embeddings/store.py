@@ -29,7 +29,7 @@ from xxact_core.evaluation.embedded import Embedded, embed_pattern, read_embedde
 from xxact_core.evaluation.embeddings import Projection, fit_projection
 from xxact_core.evaluation.evaluate import silhouettes
 from xxact_core.patterns.pattern import GriddedPattern
-from xxact_core.peak_profiles.reference import smear
+from xxact_core.peak_profiles.reference import broaden_sticks
 from xxact_core.quantities import TARGETS, Quantity
 
 MOST_SILHOUETTES = 2000
@@ -203,7 +203,7 @@ class EmbeddingStore:
         table, row = open_table(dataset, read_manifest(dataset)["digest"]), int(shown.embedded.row[number])
         if not 0 <= row < len(table) or table.id[row] != shown.embedded.id[number]:
             return None
-        return smear(table.sticks(row))
+        return broaden_sticks(table.sticks(row))
 
     def _dataset_of(self, shown: EmbeddingMap) -> Path | None:
         digest = shown.embedded.dataset or shown.panels[0].model.data

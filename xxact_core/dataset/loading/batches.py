@@ -22,7 +22,7 @@ from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.patterns.grid import GRID
 from xxact_core.peak_profiles.ragged_sticks import ragged_index, sticks_to_two_theta
 from xxact_core.peak_profiles.reference import SIGMA
-from xxact_core.peak_profiles.torch_kernels import smear_lines
+from xxact_core.peak_profiles.torch_kernels import broaden_peaks
 from xxact_core.simulation.lattice import cell_to_reciprocal_metric
 
 _TOGETHER = 4096
@@ -151,7 +151,7 @@ class BatchMaker:
             sticks = replace(sticks, metric=self._lattices(rows[part], generator=generator))
             angles = sticks_to_two_theta(sticks, wavelength=CU_K_ALPHA)
             sigma = torch.full((len(sticks.metric),), self.sigma, device=self.device)
-            smear_lines(
+            broaden_peaks(
                 angles, sticks.intensity, sticks.sample,
                 batch=len(sigma), sigma=sigma, widest=self.sigma, out=out[part],
             )  # fmt: skip

@@ -16,7 +16,7 @@ import numpy as np
 from xxact_core.dataset.store import INTENSITY_STEP
 from xxact_core.patterns.grid import GRID
 from xxact_core.peak_profiles.fast import box_nodes
-from xxact_core.peak_profiles.line_sums import compile_loops
+from xxact_core.peak_profiles.peak_sums import compile_loops
 
 _TOGETHER = 32
 """Patterns made at once: half a megabyte, which stays in the cache."""
@@ -54,7 +54,7 @@ def sticks_to_patterns(
 ) -> None:
     """Write the patterns of some rows into `out`, shape (batch, points), float32, the strongest point of each at 100.
 
-    Within 0.01 of `patterns.smearing.smear`, and the same for any number of threads.
+    Within 0.01 of `peak_profiles.reference.broaden_sticks`, and the same for any number of threads.
 
     Args:
         hkl: Miller indices of all lines there are, shape (peaks, 3), int8 or int16.
@@ -96,10 +96,10 @@ def _make_patterns(
     *,
     sigma: float,
 ) -> None:
-    (_, sum_lines), (place_lines, scale_rows) = compile_loops(), compile_stick_loops()
+    (_, sum_peaks), (place_lines, scale_rows) = compile_loops(), compile_stick_loops()
     counts = start[rows + 1] - start[rows]
     room = int(np.add.reduceat(counts, np.arange(0, len(counts), _TOGETHER)).max(initial=0)) if len(counts) else 0
-    each_line = False
+    per_peak = False
     angles, heights = np.empty(room), np.empty(room, dtype=np.float32)
     starts = np.zeros(_TOGETHER + 1, dtype=np.int64)
     widths = np.full(_TOGETHER, sigma, dtype=np.float32)
@@ -109,8 +109,8 @@ def _make_patterns(
         part = slice(first, first + _TOGETHER)
         profile = out[part]
         place_lines(hkl, intensity, start, rows[part], metric[part], angles, heights, starts)
-        sum_lines(
-            angles, heights, starts, in_order, profile, widths, no_shares, each_line,
+        sum_peaks(
+            angles, heights, starts, in_order, profile, widths, no_shares, per_peak,
             GRID.start, 1 / GRID.step, nodes, weights,
         )  # fmt: skip
         scale_rows(profile)

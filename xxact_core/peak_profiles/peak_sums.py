@@ -1,7 +1,7 @@
-"""The loops that sum lines on a grid: plain functions over arrays, which numba compiles.
+"""The loops that sum peaks on a grid: plain functions over arrays, which numba compiles.
 
-exp(-t) for 0 ≤ t ≤ T is p(t / 32)³², p a polynomial of degree 4. That is arithmetic alone, which a compiler does for
-many points at once, and it is right for any width.
+exp(-t) for 0 ≤ t ≤ T is p(t / 32)³², p a polynomial of degree 4. It is pure arithmetic, which
+compilers vectorise, and accurate for any width.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from numba.core.typing import Signature
+    from numba.core.typing.templates import Signature
 
 REACH = 4.7
 """A Gaussian is summed within this many σ, 48 points at σ = 0.1°; beyond it is below 2e-5 of its height."""
@@ -23,10 +23,10 @@ BOX = 64
 """Points of a box of the tails of a Lorentzian."""
 
 NODES = 8
-"""Chebyshev nodes of a box: interpolation is then right to 1e-6 of a line's height."""
+"""Chebyshev nodes of a box: the interpolation is accurate to 1e-6 of the height of a peak."""
 
 FARTHEST = 1e6
-"""Lines farther off the grid than this [grid steps] stand there: what they add is nothing."""
+"""Peaks further off the grid than this [grid steps] are placed there: they contribute nothing."""
 
 _LANES = 16
 _SQUARINGS = 5
@@ -40,18 +40,19 @@ _SIGMA_OF_HALF = 1 / math.sqrt(2 * math.log(2))
 
 @cache
 def compile_loops() -> tuple[Callable[..., tuple[np.ndarray, np.ndarray]], Callable[..., bool]]:
-    """`_order_lines` and `_sum_lines`, compiled, and kept on disk where there is a folder that can be written to.
+    """`_order_peaks` and `_sum_peaks`, compiled, and cached on disk where a folder is writable.
 
     Raises:
         ImportError: numba is not installed.
     """
-    import numba  # noqa: PLC0415 - takes half a second, and tensors can be smeared without
+    import numba  # noqa: PLC0415 - takes half a second, and tensors are broadened without it
 
     integers, doubles, floats = (
         numba.types.Array(kind, 1, "C", readonly=True) for kind in (numba.int64, numba.float64, numba.float32)
     )
     rows = numba.types.Array(numba.float32, 2, "C", readonly=True)
-    ordering = numba.types.UniTuple(numba.int64[::1], 2)(integers, numba.int64)
+    types: Any = numba.types  # without annotations
+    ordering = types.UniTuple(numba.int64[::1], 2)(integers, numba.int64)
     summing = numba.boolean(
         doubles, floats, integers, integers, numba.float32[:, ::1], floats, floats, numba.boolean, numba.float64,
         numba.float64, doubles, rows,
@@ -64,15 +65,15 @@ def compile_loops() -> tuple[Callable[..., tuple[np.ndarray, np.ndarray]], Calla
         return compiler(function)
 
     try:
-        return compiled(_order_lines, ordering, kept=True), compiled(_sum_lines, summing, kept=True)
-    except (OSError, RuntimeError):  # no folder to keep them in: compiled once a process
-        return compiled(_order_lines, ordering, kept=False), compiled(_sum_lines, summing, kept=False)
+        return compiled(_order_peaks, ordering, kept=True), compiled(_sum_peaks, summing, kept=True)
+    except (OSError, RuntimeError):  # no writable folder: compiled once per process
+        return compiled(_order_peaks, ordering, kept=False), compiled(_sum_peaks, summing, kept=False)
 
 
-def _order_lines(sample: np.ndarray, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each pattern's lines start in `order`, shape (batch + 1,), and lines by pattern; empty if in order already.
+def _order_peaks(sample: np.ndarray, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Start of each pattern's peaks in `order`, shape (batch + 1,), and peaks by pattern; empty if in order already.
 
-    A counting sort. The last start is less than the number of lines where a sample is none of the batch.
+    A counting sort. The last start is less than the number of peaks if a sample is outside the batch.
     """
     start = np.zeros(batch + 1, dtype=np.int64)
     in_order = True
@@ -94,7 +95,7 @@ def _order_lines(sample: np.ndarray, batch: int) -> tuple[np.ndarray, np.ndarray
     return start, order
 
 
-def _sum_lines(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one loop nest, compiled with its arrays as arguments
+def _sum_peaks(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one loop nest, compiled with its arrays as arguments
     two_theta: np.ndarray,
     intensity: np.ndarray,
     start: np.ndarray,
@@ -102,7 +103,7 @@ def _sum_lines(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one loop nes
     out: np.ndarray,
     sigma: np.ndarray,
     lorentzian: np.ndarray,
-    each_line: bool,  # noqa: FBT001 - compiled functions take arguments by place
+    per_peak: bool,  # noqa: FBT001 - compiled functions take arguments by place
     grid_start: float,
     per_step: float,
     nodes: np.ndarray,
@@ -115,14 +116,14 @@ def _sum_lines(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one loop nes
     node_places = np.empty(len(tails), dtype=np.float32)
     for node in range(len(tails)):
         node_places[node] = (node // NODES) * BOX + nodes[node % NODES]
-    # One row that stays in the processor's cache, longer than the grid so that no vector needs a remainder.
+    # One row that stays in the CPU cache, longer than the grid so that no vector needs a remainder.
     row = np.zeros(max(boxes * BOX, points + _LANES), dtype=np.float32)
     for pattern in range(batch):
         row[:] = 0
         tails[:] = 0
         for entry in range(start[pattern], start[pattern + 1]):
             line = order[entry] if len(order) else entry
-            own = line if each_line else pattern
+            own = line if per_peak else pattern
             width = np.float64(sigma[own]) * per_step
             if not (width > 0 and width < np.inf):
                 return False
