@@ -79,7 +79,7 @@ def use(page: Page, folder: Path, *, theme: str) -> None:
     page.get_by_role("tab", name="Reconstruction").click()
     shows(page, "Nothing is masked")
     page.get_by_role("button", name="Mask random windows", exact=True).click()
-    shows(page, "windows are masked")
+    shows(page, "windows masked")
     page.get_by_role("combobox", name="Pattern", exact=True).scroll_into_view_if_needed()
     take(page, folder / f"reconstruction-{theme}.png")
     page.get_by_role("tab", name="Training").click()

@@ -1,4 +1,4 @@
-"""The screens of the app for notebooks: they take arrays, files and xarray, and Python sees what the user does."""
+"""The screens of the app as notebook widgets, which take files, arrays and xarray objects."""
 
 from xxact_app.widgets.embeddings import EmbeddingView
 from xxact_app.widgets.patterns import PatternView, PredictionView, ReconstructionView

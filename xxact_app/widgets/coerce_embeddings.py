@@ -1,4 +1,4 @@
-"""What a notebook gives → maps: files of embeddings, arrays with labels, xarray, of one model or two."""
+"""Inputs of the embedding widget: files of embeddings, arrays with labels and xarray objects, of one or two models."""
 
 from __future__ import annotations
 
@@ -30,40 +30,40 @@ _CODE = "E_PREDICTIONS"
 _TABLE = 2
 
 
-class GivenEmbeddings(EmbeddingStore):
-    """The store of a map whose materials are given, not found in a workspace."""
+class PassedEmbeddings(EmbeddingStore):
+    """The store of a map of embeddings that are passed as arguments, not found in a workspace."""
 
     def __init__(
-        self, session: Session, given: Sequence[object], *, labels: Mapping[str, object] | None, dataset: Path | None
+        self, session: Session, inputs: Sequence[object], *, labels: Mapping[str, object] | None, dataset: Path | None
     ) -> None:
-        """Take what is given: see `EmbeddingView`; errors are those of `read_embedded` and `DatasetError`."""
+        """Convert the inputs of `EmbeddingView`; raises `DatasetError` and the errors of `read_embedded`."""
         super().__init__(session, Store(session))
         self.quantities: dict[str, Quantity] = dict(TARGETS)
-        self._materials = Materials("", "Materials given here", dataset=dataset)
-        named = [pair for thing in given for pair in _names_of(thing)]
+        self._materials = Materials("", "Passed materials", dataset=dataset)
+        named = [pair for value in inputs for pair in _names_of(value)]
         if not 1 <= len(named) <= MOST_MODELS:
-            msg = f"embeddings of {len(named)} models were given; expected one, or two to be seen side by side"
+            msg = f"embeddings of {len(named)} models were passed; expected one or two"
             raise DatasetError(msg, code=_CODE)
-        self.embedded = {name: self._take(thing, labels or {}, name=name) for name, thing in named}
+        self.embedded = {name: self._take(value, labels or {}, name=name) for name, value in named}
         parts = [part for part in MAP_PARTS if all(part in one.parts for one in self.embedded.values())]
         if not parts:
-            msg = "the embeddings have no part in common: fused, pattern or composition"
+            msg = "the embeddings of the models have no part in common (fused, pattern or composition)"
             raise DatasetError(msg, code=_CODE)
         self.parts = tuple(parts)
         session.param.update(map_models=list(self.embedded), map_part=parts[0])
 
     def models(self) -> list[ModelFolder]:
-        """One for each table of embeddings; there are no weights."""
+        """One entry for each table of embeddings, without weights."""
         return [ModelFolder(name, safe_text(name), Path(), "", "", reconstructs=False) for name in self.embedded]
 
     def materials(self) -> list[Materials]:
-        """Those that were given."""
+        """The passed materials."""
         return [self._materials]
 
     def _map(self) -> EmbeddingMap:
         part = self.session.map_part
         if part not in self.parts:
-            msg = f"there is no {part} embedding of these materials, only {' and '.join(self.parts)}"
+            msg = f"these materials have no {part} embedding, only {' and '.join(self.parts)}"
             raise DatasetError(msg, code=_CODE)
         drawn = [project_embedded(self.embedded[m.key], part=part, name=m.label) for m in self.chosen_models()]
         embedded, orders = common_materials([one.embedded for one in drawn])
@@ -79,22 +79,22 @@ class GivenEmbeddings(EmbeddingStore):
     def _dataset_of(self, shown: EmbeddingMap) -> Path | None:
         return shown.materials.dataset
 
-    # ---------------------------------------------------------------------------------------------------- given → table
-    def _take(self, thing: Any, labels: Mapping[str, object], *, name: str) -> Embedded:  # noqa: ANN401 - told by type
-        if isinstance(thing, str | Path):
-            thing = read_embedded(Path(thing))
-        if not isinstance(thing, Embedded):
-            thing, labels = _array_to_embedded(thing, labels, name=name)
-        targets = {**thing.targets, **{label: self._numbers(label, labels[label], len(thing)) for label in labels}}
-        return Embedded(thing.id, thing.formula, thing.row, thing.parts, targets, thing.dataset)
+    # ---------------------------------------------------------------------------------------------------------- inputs
+    def _take(self, value: Any, labels: Mapping[str, object], *, name: str) -> Embedded:  # noqa: ANN401 - told by type
+        if isinstance(value, str | Path):
+            value = read_embedded(Path(value))
+        if not isinstance(value, Embedded):
+            value, labels = _array_to_embedded(value, labels, name=name)
+        targets = {**value.targets, **{label: self._numbers(label, labels[label], len(value)) for label in labels}}
+        return Embedded(value.id, value.formula, value.row, value.parts, targets, value.dataset)
 
     def _numbers(self, label: str, given: Any, size: int) -> np.ndarray:  # noqa: ANN401 - whatever numpy takes
-        """A column of labels as numbers; what it is becomes a quantity, unless it is one of the known targets."""
+        """A column of labels as numbers; unless it is a known target, a quantity is created for it."""
         values = np.asarray(given)
         if values.shape != (size,):
-            msg = f"the labels {label!r} are of shape {values.shape}; expected one for each of {size} materials"
+            msg = f"the labels {label!r} have the shape {values.shape}; expected one value for each of {size} materials"
             raise DatasetError(msg, code=_CODE)
-        by_name = label in TARGETS and TARGETS[label].classes  # 225 is a space group, and not the class of that number
+        by_name = label in TARGETS and TARGETS[label].classes  # 225 is a space group, not an index of a class
         if values.dtype.kind in "fiub" and not by_name:
             quantity = TARGETS.get(label) or Quantity(label, safe_text(label), "", "value")
         else:
@@ -102,7 +102,7 @@ class GivenEmbeddings(EmbeddingStore):
             classes = TARGETS[label].classes if label in TARGETS else tuple(sorted(set(words)))
             unknown = sorted(set(words) - set(classes))
             if unknown:
-                msg = f"{label!r}: {unknown[0]!r} is none of {classes[:7]}"
+                msg = f"{label!r}: {unknown[0]!r} is not one of {classes[:7]}"
                 raise DatasetError(msg, code=_CODE)
             quantity = TARGETS.get(label) or Quantity(label, safe_text(label), "", "class", classes)
             values = np.array([classes.index(word) for word in words])
@@ -110,33 +110,33 @@ class GivenEmbeddings(EmbeddingStore):
         return values.astype(np.float32)
 
 
-def _names_of(thing: Any) -> list[tuple[str, object]]:  # noqa: ANN401 - told by type
-    if isinstance(thing, Mapping) and not is_xarray(thing):
-        return [(str(name), one) for name, one in thing.items()]
-    if isinstance(thing, str | Path):
-        return [(Path(thing).stem, thing)]
-    return [(str(getattr(thing, "name", None) or "Embeddings"), thing)]
+def _names_of(value: Any) -> list[tuple[str, object]]:  # noqa: ANN401 - told by type
+    if isinstance(value, Mapping) and not is_xarray(value):
+        return [(str(name), one) for name, one in value.items()]
+    if isinstance(value, str | Path):
+        return [(Path(value).stem, value)]
+    return [(str(getattr(value, "name", None) or "Embeddings"), value)]
 
 
 def _array_to_embedded(
-    thing: Any,  # noqa: ANN401 - told by type
+    value: Any,  # noqa: ANN401 - told by type
     labels: Mapping[str, object],
     *,
     name: str,
 ) -> tuple[Embedded, Mapping[str, object]]:
-    """A table of shape (materials, width), and its labels: given, and of a DataArray its coordinates besides.
+    """An array of shape (materials, width) with its labels; coordinates of a DataArray are labels, too.
 
-    Of the labels `id` and `formula` say what the materials are called.
+    The labels `id` and `formula` name the materials.
     """
-    if is_xarray(thing):
-        if hasattr(thing, "data_vars"):
-            msg = f"{name}: a Dataset holds several arrays: give its DataArray of shape (materials, width)"
+    if is_xarray(value):
+        if hasattr(value, "data_vars"):
+            msg = f"{name}: a Dataset holds several arrays; pass a DataArray of shape (materials, width)"
             raise DatasetError(msg, code=_CODE)
-        along = {str(key): value.values for key, value in thing.coords.items() if value.dims == thing.dims[:1]}
-        if thing.dims[0] in along:
-            along.setdefault("id", along.pop(thing.dims[0]))
+        along = {str(key): one.values for key, one in value.coords.items() if one.dims == value.dims[:1]}
+        if value.dims[0] in along:
+            along.setdefault("id", along.pop(value.dims[0]))
         labels = {**along, **labels}
-    values = np.asarray(thing, dtype=np.float32)
+    values = np.asarray(value, dtype=np.float32)
     if values.ndim != _TABLE or not np.isfinite(values).all():
         msg = f"{name}: expected finite numbers of shape (materials, width), not {values.shape}"
         raise DatasetError(msg, code=_CODE)

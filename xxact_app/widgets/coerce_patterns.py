@@ -1,4 +1,4 @@
-"""What a notebook gives → patterns in a store: files, arrays, xarray, patterns, one or several, with names."""
+"""Inputs of the pattern widgets: files, arrays, xarray objects and patterns, one or several, with names."""
 
 from __future__ import annotations
 
@@ -22,35 +22,39 @@ from xxact_core.readers.read_untrusted import read_untrusted_pattern
 from xxact_core.readers.text_table import axis_of_header
 
 AXIS_NAMES = ("two_theta", "twotheta", "2theta", "2θ", "tth", "ttheta", "q", "d", "d_spacing")
-"""What a coordinate of an xarray object is called when it is the axis of a pattern, whatever its case."""
+"""Names of a coordinate of an xarray object that is the axis of a pattern, in any case."""
 
 _COLUMNS = 2
 
 
-def given_to_patterns(given: Sequence[object], *, wavelength: float | str | None = None) -> dict[str, Pattern]:
-    """Patterns by name: those of a mapping by its keys, files by theirs, others as they call themselves.
+def inputs_to_patterns(inputs: Sequence[object], *, wavelength: float | str | None = None) -> dict[str, Pattern]:
+    """Patterns by name, taken from the keys of mappings, file names, or names of xarray objects and patterns.
 
-    Each of `given` is a path, a pair of arrays (2θ [deg], intensity), an array of shape (points, 2), an xarray
-    DataArray or Dataset with a coordinate `two_theta`, `q` or `d` whose `units` say which, a `Pattern`, or a mapping of
-    names to any of these. wavelength: in Å or by name; goes before what they say themselves. None is ever assumed.
+    Args:
+        inputs: each a path, a pair of arrays (2θ [deg], intensity), an array of shape (points, 2), an xarray DataArray
+            or Dataset with a coordinate `two_theta`, `q` or `d` and its `units`, a `Pattern`, or a mapping of names to
+            any of these.
+        wavelength: in Å or by name, in place of that of the inputs. No wavelength is ever assumed.
 
     Raises:
-        PatternError: names what is wrong with which of them.
+        PatternError: an input is invalid; the message names it.
         OSError: a file cannot be opened.
     """
     chosen = None if wavelength is None else parse_wavelength(wavelength)
     patterns: dict[str, Pattern] = {}
-    for thing in given:
-        for name, pattern in _patterns_of(thing, wavelength=chosen):
+    for value in inputs:
+        for name, pattern in _patterns_of(value, wavelength=chosen):
             patterns[free_name(name, patterns)] = pattern
     if not patterns:
-        msg = "no pattern was given; expected a path, a pair of arrays, an xarray object, or a mapping of names to them"
+        msg = (
+            "no pattern was passed; expected a path, a pair of arrays, an xarray object, or a mapping of names to them"
+        )
         raise PatternError(msg, code="E_EMPTY")
     return patterns
 
 
-def give_patterns(store: Store, patterns: Mapping[str, Pattern]) -> dict[str, str]:
-    """Put patterns into a store as if their files had been dropped: name of each → key of its sample."""
+def add_patterns(store: Store, patterns: Mapping[str, Pattern]) -> dict[str, str]:
+    """Add patterns to a store like uploaded files; returns name → key of the sample."""
     keys = {}
     for name, pattern in patterns.items():
         taken = {sample.name for sample in store.samples.values()}
@@ -60,72 +64,72 @@ def give_patterns(store: Store, patterns: Mapping[str, Pattern]) -> dict[str, st
     return keys
 
 
-def _patterns_of(thing: object, *, wavelength: float | None) -> Iterator[tuple[str, Pattern]]:
-    if is_xarray(thing):
-        for points, name in _xarray_to_points(thing):
+def _patterns_of(value: object, *, wavelength: float | None) -> Iterator[tuple[str, Pattern]]:
+    if is_xarray(value):
+        for points, name in _xarray_to_points(value):
             yield name, points_to_pattern(points, name=name, wavelength=wavelength)
-    elif isinstance(thing, Mapping):
-        for name, one in thing.items():
+    elif isinstance(value, Mapping):
+        for name, one in value.items():
             found = [pattern for _, pattern in _patterns_of(one, wavelength=wavelength)]
             for number, pattern in enumerate(found):
                 yield f"{name}, {number}" if len(found) > 1 else str(name), pattern
-    elif isinstance(thing, Pattern):
-        yield thing.name, thing if wavelength is None else replace(thing, wavelength=wavelength)
-    elif isinstance(thing, str | Path):
-        yield Path(thing).name, read_untrusted_pattern(thing, wavelength=wavelength)
+    elif isinstance(value, Pattern):
+        yield value.name, value if wavelength is None else replace(value, wavelength=wavelength)
+    elif isinstance(value, str | Path):
+        yield Path(value).name, read_untrusted_pattern(value, wavelength=wavelength)
     else:
-        yield "pattern", points_to_pattern(_arrays_to_points(thing), name="pattern", wavelength=wavelength)
+        yield "pattern", points_to_pattern(_arrays_to_points(value), name="pattern", wavelength=wavelength)
 
 
-def _arrays_to_points(thing: object) -> MeasuredPoints:
+def _arrays_to_points(value: object) -> MeasuredPoints:
     expected = "expected two arrays of one length, 2θ [deg] and intensity, or one of shape (points, 2)"
     try:
-        columns = np.asarray(thing, dtype=np.float64)
+        columns = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        msg = f"{shorten(thing, limit=60)} is no pattern ({shorten(error, limit=80)}): {expected}, a path or xarray"
+        msg = f"{shorten(value, limit=60)} is not a pattern ({shorten(error, limit=80)}): {expected}, a path or xarray"
         raise PatternError(msg, code="E_VALUES") from error
-    if isinstance(thing, np.ndarray) and columns.ndim == _COLUMNS and columns.shape[1] == _COLUMNS:
+    if isinstance(value, np.ndarray) and columns.ndim == _COLUMNS and columns.shape[1] == _COLUMNS:
         columns = columns.T
     if columns.ndim != _COLUMNS or len(columns) != _COLUMNS:
-        msg = f"values of shape {columns.shape} are no pattern: {expected}"
+        msg = f"values of shape {columns.shape} are not a pattern: {expected}"
         raise PatternError(msg, code="E_VALUES")
     return MeasuredPoints(positions=columns[0], intensity=columns[1], format="array")
 
 
 # -------------------------------------------------------------------------------------------------------------- xarray
-def is_xarray(thing: object) -> bool:
-    """Whether something is an array or a data set of xarray, which is slow to import and need not be there."""
-    xarray = sys.modules.get("xarray")  # who gives such an object has imported it
-    return xarray is not None and isinstance(thing, xarray.DataArray | xarray.Dataset)
+def is_xarray(value: object) -> bool:
+    """Whether an object is an xarray DataArray or Dataset, without importing xarray."""
+    xarray = sys.modules.get("xarray")  # whoever has such an object has imported it
+    return xarray is not None and isinstance(value, xarray.DataArray | xarray.Dataset)
 
 
-def _xarray_to_points(thing: Any) -> Iterator[tuple[MeasuredPoints, str]]:  # noqa: ANN401 - xarray is slow to import
-    """The patterns in a DataArray of one or two dimensions, or in those variables of a Dataset that are patterns."""
-    if hasattr(thing, "data_vars"):
-        names = [name for name, array in thing.data_vars.items() if _axis_of(array) is not None]
+def _xarray_to_points(value: Any) -> Iterator[tuple[MeasuredPoints, str]]:  # noqa: ANN401 - xarray is slow to import
+    """The patterns in a DataArray with one or two dimensions, or in the variables of a Dataset."""
+    if hasattr(value, "data_vars"):
+        names = [name for name, array in value.data_vars.items() if _axis_of(array) is not None]
         if "intensity" in names:
             names = ["intensity"]
         if not names:
-            msg = f"no variable of the Dataset is over an axis of a pattern: expected a coordinate of {AXIS_NAMES}"
+            msg = f"no variable of the Dataset has a pattern axis: expected a coordinate named one of {AXIS_NAMES}"
             raise PatternError(msg, code="E_AXIS")
         for name in names:
-            array = thing[name]
-            yield from _xarray_to_points(array.assign_attrs({**_stated(thing.attrs), **array.attrs}))
+            array = value[name]
+            yield from _xarray_to_points(array.assign_attrs({**_stated(value.attrs), **array.attrs}))
         return
-    axis, name = _axis_of(thing), str(thing.name or "pattern")
+    axis, name = _axis_of(value), str(value.name or "pattern")
     if axis is None:
-        coordinates = ", ".join(map(str, thing.coords)) or "none"
-        msg = f"{name}: no coordinate is the axis of a pattern ({coordinates}): expected one of {AXIS_NAMES}"
+        coordinates = ", ".join(map(str, value.coords)) or "none"
+        msg = f"{name}: none of the coordinates ({coordinates}) is a pattern axis: expected one of {AXIS_NAMES}"
         raise PatternError(msg, code="E_AXIS")
-    others = [dimension for dimension in thing.dims if dimension not in thing[axis].dims]
+    others = [dimension for dimension in value.dims if dimension not in value[axis].dims]
     if len(others) > 1:
-        msg = f"{name}: has the dimensions {thing.dims}; expected the axis and at most one more"
+        msg = f"{name}: has the dimensions {value.dims}; expected the pattern axis and at most one more"
         raise PatternError(msg, code="E_VALUES")
-    kind, factor, notes = axis_of_header(f"{axis} [{thing[axis].attrs.get('units', '')}]", name=name)
-    stated = thing.attrs.get("wavelength")
-    for number in range(thing.sizes[others[0]] if others else 1):
-        one = thing.isel({others[0]: number}) if others else thing
-        called = f"{name}, {others[0]} {one[others[0]].item()}" if others and others[0] in thing.coords else name
+    kind, factor, notes = axis_of_header(f"{axis} [{value[axis].attrs.get('units', '')}]", name=name)
+    stated = value.attrs.get("wavelength")
+    for number in range(value.sizes[others[0]] if others else 1):
+        one = value.isel({others[0]: number}) if others else value
+        called = f"{name}, {others[0]} {one[others[0]].item()}" if others and others[0] in value.coords else name
         points = MeasuredPoints(
             positions=factor * np.asarray(one[axis], dtype=np.float64),
             intensity=np.asarray(one, dtype=np.float64),
@@ -138,7 +142,7 @@ def _xarray_to_points(thing: Any) -> Iterator[tuple[MeasuredPoints, str]]:  # no
 
 
 def _axis_of(array: Any) -> str | None:  # noqa: ANN401 - as above
-    """The coordinate of an array that is the axis of a pattern."""
+    """The coordinate of an array that is the pattern axis, or None."""
     found = [name for name in array.coords if str(name).lower() in AXIS_NAMES and array[name].ndim == 1]
     return str(found[0]) if found else None
 

@@ -1,4 +1,4 @@
-"""How a widget shows itself in a notebook: on the page of Jupyter alone, with nothing from elsewhere."""
+"""Display of widgets in notebooks, without network access."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from panel.models.esm import ReactComponent
 from xxact_app.session.session import Session
 from xxact_app.ui.theme import MATERIAL_THEME
 
-NOT_LOADED = "This needs, once and in a cell of its own: import panel as pn; pn.extension('tabulator', inline=True)"
-"""What stands in place of a widget where the notebook has not loaded Panel, which no library may do for it."""
+NOT_LOADED = "First run this in a cell of its own: import panel as pn; pn.extension('tabulator', inline=True)"
+"""Shown in place of a widget where the notebook has not loaded Panel, which a library cannot do for it."""
 
 MimeBundle = tuple[dict[str, Any], dict[str, Any]]
-"""What Jupyter shows: content by kind, and what is said of it."""
+"""Content by MIME type, and its metadata."""
 
 _COMPONENTS = Path(pmui.__file__).parent / "dist"
 _LONGEST_OWN = 100_000
-"""Characters of a component that is no part of Material UI's bundle, at most."""
+"""Length above which the code of a component is the bundle of Material UI."""
 
 _MODULE = (
     "while (!window.xxactMaterial) await new Promise((done) => setTimeout(done, 20));"
     "export default (await window.xxactMaterial).default"
 )
 _LOADER = "data:text/javascript;base64," + base64.b64encode(_MODULE.encode()).decode()
-"""A module that hands out the components of Material UI that the page has."""
+"""A module that exports the Material UI components loaded by the page."""
 
 _SCRIPT = """<script>
 window.xxactMaterial ??= (async () => {{
@@ -48,10 +48,10 @@ window.xxactMaterial ??= (async () => {{
 </script>"""
 
 
-class Choice:
-    """An attribute of a widget that is a choice of its session: what the user chose, and to be chosen from Python.
+class SessionSetting:
+    """An attribute of a widget that reads and sets a setting of its session.
 
-    name: of the session's parameter, where the attribute is called otherwise.
+    name: name of the setting, where it differs from that of the attribute.
     """
 
     def __init__(self, name: str = "") -> None:
@@ -68,24 +68,24 @@ class Choice:
 
 
 class NotebookWidget:
-    """What all widgets share: the last line of a cell shows them, and what Python changes is drawn at once."""
+    """Base of all widgets: displayed at the end of a cell, and redrawn when Python changes a setting."""
 
     session: Session
     panel: pn.viewable.Viewable
 
     def show_panel(self, session: Session, panel: pn.viewable.Viewable) -> None:
-        """Take the panel of a screen; called last, when it follows the session already."""
+        """Set the panel of a screen; called last, when it already follows the session."""
         self.session = session
         self.panel = _Frame(panel, sizing_mode="stretch_width", margin=0)
-        # A cell that changes a figure is no event of the page: nobody but us sends the change there.
+        # A figure changed by a cell is not sent to the page automatically.
         session.param.watch(self.push, [name for name in session.param if name != "name"])
 
     def push(self, *_events: param.parameterized.Event) -> None:
-        """Send changes of the figures to every place where the widget is shown."""
+        """Send changes of the figures to every display of the widget."""
         pn.io.push_notebook(self.panel)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> MimeBundle:
-        if not pn.extension._loaded:  # noqa: SLF001 - what Panel itself asks before it shows anything
+        if not pn.extension._loaded:  # noqa: SLF001 - as Panel itself does
             return {"text/plain": NOT_LOADED}, {}
         shown = self.panel._repr_mimebundle_(include, exclude)
         data, about = shown if isinstance(shown, tuple) else (shown, {})
@@ -95,11 +95,10 @@ class NotebookWidget:
 
 
 class _Frame(pn.Column):
-    """The panel with all that it needs, and its Material components in short.
+    """The panel of a widget with its resources inlined.
 
-    Each of them would bring the whole library, 1.4 MB, into the notebook. The page gets it once, packed, from
-    `_material_script`, and the components name a module that waits for it. Style sheets that would be fetched from
-    elsewhere are put in.
+    Each Material UI component would add the whole library, 1.4 MB, to the notebook. The page loads it once, compressed,
+    from `_material_script`, and the components import a module that waits for it. Style sheets are inlined.
     """
 
     def _render_model(self, *arguments: Any, **more: Any) -> Any:  # noqa: ANN401 - as Panel declares it
@@ -108,20 +107,20 @@ class _Frame(pn.Column):
             part._manual_params = type(part)._manual_params  # noqa: SLF001 - see below
         model = super()._render_model(*arguments, **more)
         for part in parts:
-            # Panel would name the sheets again, by their addresses elsewhere, whenever a text changes.
+            # Panel would replace the inlined sheets by their addresses whenever a text changes.
             part._manual_params = [*type(part)._manual_params, "stylesheets"]  # noqa: SLF001 - there is no other way
         known: dict[str, InlineStyleSheet] = {}
         for part in model.references():
             if isinstance(part, UIElement):
-                _put_in_styles(part, known)
+                _inline_styles(part, known)
             if isinstance(part, ReactComponent) and len(part.esm or "") > _LONGEST_OWN:
                 part.update(esm=_LOADER, bundle="url", css_bundle=_icon_style())
                 part.data.theme_config = MATERIAL_THEME
         return model
 
 
-def _put_in_styles(part: UIElement, known: dict[str, InlineStyleSheet]) -> None:
-    """Have the text of style sheets in place of their addresses; each one once, so that it travels once."""
+def _inline_styles(part: UIElement, known: dict[str, InlineStyleSheet]) -> None:
+    """Inline style sheets; equal ones share a model, which is sent once."""
     if not any(isinstance(sheet, ImportedStyleSheet) for sheet in part.stylesheets):
         return
     sheets = []
@@ -138,7 +137,7 @@ def _put_in_styles(part: UIElement, known: dict[str, InlineStyleSheet]) -> None:
 
 @cache
 def _icon_style() -> str:
-    """How icons are drawn from their font, as the address of a style sheet; the font itself comes with the page."""
+    """The style sheet of the icon font as a data URL; the font itself is loaded by the page."""
     text = (_COMPONENTS / "panel-material-ui.bundle.css").read_text(encoding="utf-8")
     rules = "".join(re.findall(r"\.material-icons[^{}]*\{[^}]*\}", text))
     return "data:text/css;base64," + base64.b64encode(rules.encode()).decode()
@@ -146,7 +145,7 @@ def _icon_style() -> str:
 
 @cache
 def _material_script() -> str:
-    """The components of Material UI and their icons for a page that has none yet, as HTML."""
+    """The script that loads the Material UI components and icons, as HTML."""
     code = (_COMPONENTS / "panel-material-ui.bundle.js").read_bytes()
     (font,) = _COMPONENTS.glob("material-icons-[A-Z]*.woff2")
     packed, letters = gzip.compress(code, mtime=0), font.read_bytes()

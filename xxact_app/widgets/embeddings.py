@@ -1,4 +1,4 @@
-"""The widget of embeddings: a map of what models make of many materials."""
+"""The embedding widget."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from xxact_app.screens.embeddings import view as embedding
 from xxact_app.screens.embeddings.store import EmbeddingMap
 from xxact_app.session.session import Session
 from xxact_app.ui.theme import grid_css
-from xxact_app.widgets.coerce_embeddings import GivenEmbeddings
-from xxact_app.widgets.display import Choice, NotebookWidget
+from xxact_app.widgets.coerce_embeddings import PassedEmbeddings
+from xxact_app.widgets.display import NotebookWidget, SessionSetting
 
 if TYPE_CHECKING:
     from xxact_core.evaluation.embedded import Embedded
@@ -20,47 +20,51 @@ _CHOICES = grid_css("minmax(0, 300px) auto", ("colour part",), narrow=("colour",
 
 
 class EmbeddingView(NotebookWidget):
-    """What models make of many materials, as a map; `selected` are those inside the user's lasso.
+    """A map of the embeddings of many materials by one or two models.
 
-    `selected` (numbers), `colour` (name of a label) and `part` (fused, pattern or composition) may be set.
+    `selected` (indices of the materials inside the lasso), `colour` (name of a label) and `part` (`fused`, `pattern` or
+    `composition`) can be read and set.
     """
 
-    part, dark = Choice("map_part"), Choice()
+    part, dark = SessionSetting("map_part"), SessionSetting()
 
     def __init__(
         self,
-        *given: object,
+        *inputs: object,
         labels: Mapping[str, object] | None = None,
         dataset: str | Path | None = None,
     ) -> None:
-        """Take files of `xxact embed` or `xxact evaluate --predictions`, arrays of shape (materials, width), xarray.
+        """Draw embeddings of one model, or of two side by side.
 
-        Two of them are drawn side by side; a mapping names them. labels: name → one value for each material, numbers
-        or words; `id` and `formula` say what arrays are of. Coordinates of a DataArray are labels, too. dataset: folder
-        of the materials, so that the patterns of the selected ones are shown.
+        Args:
+            inputs: files of `xxact embed` or `xxact evaluate --predictions`, arrays or DataArrays of shape
+                (materials, width), or a mapping of names to these.
+            labels: name → one number or text per material; `id` and `formula` name the materials of arrays.
+                Coordinates of a DataArray are labels, too.
+            dataset: folder of the dataset of the materials, to show the patterns of selected ones.
 
         Raises:
-            DatasetError: names what cannot be used, and what was expected.
+            DatasetError: an input is invalid; the message names it.
         """
         session = Session()
         folder = None if dataset is None else Path(dataset)
-        self.embeddings = GivenEmbeddings(session, given, labels=labels, dataset=folder)
+        self.embeddings = PassedEmbeddings(session, inputs, labels=labels, dataset=folder)
         self.view = embedding.EmbeddingsScreen(session, self.embeddings)
         for choice in (*self.view.models, self.view.materials):
-            choice.visible = False  # they were chosen by who gave them
+            choice.visible = False  # fixed by the inputs
         self.view.part.visible = len(self.embeddings.parts) > 1
         self.view.asked.stylesheets = [_CHOICES]
         self.show_panel(session, self.view.panel)
 
     @property
     def map(self) -> EmbeddingMap:
-        """What is drawn: places, silhouettes and labels."""
-        assert isinstance(self.view.map, EmbeddingMap), "what was given has been checked"
+        """The map: coordinates, silhouette coefficients and labels."""
+        assert isinstance(self.view.map, EmbeddingMap), "the inputs were checked"
         return self.view.map
 
     @property
     def selected(self) -> list[int]:
-        """Numbers of the selected materials, in the order of the given ones."""
+        """Indices of the selected materials."""
         return list(self.session.map_selected)
 
     @selected.setter
@@ -74,12 +78,12 @@ class EmbeddingView(NotebookWidget):
 
     @property
     def colour(self) -> str:
-        """Name of the label that colours the map."""
+        """Name of the label that the map is coloured by."""
         return self.session.map_colour
 
     @colour.setter
     def colour(self, name: str) -> None:
         if name not in self.materials.targets:
-            msg = f"there is no label {name!r}; choose from {tuple(self.materials.targets)}"
+            msg = f"there is no label {name!r}; expected one of {tuple(self.materials.targets)}"
             raise ValueError(msg)
         self.session.map_colour = name

@@ -1,4 +1,4 @@
-"""Widgets of patterns: as measured, what a model says of them, and what it expects in masked windows."""
+"""Widgets for patterns, predictions and reconstructions."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from xxact_app.screens.prediction import view as prediction
 from xxact_app.screens.reconstruction import view as reconstruction
 from xxact_app.screens.reconstruction.store import MaskedPattern, ReconstructionStore
 from xxact_app.session.session import Session
-from xxact_app.widgets.coerce_patterns import give_patterns, given_to_patterns
-from xxact_app.widgets.display import Choice, NotebookWidget
+from xxact_app.widgets.coerce_patterns import add_patterns, inputs_to_patterns
+from xxact_app.widgets.display import NotebookWidget, SessionSetting
 
 if TYPE_CHECKING:
     from xxact_core.evaluation.reconstruction import Reconstruction
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from xxact_core.prediction.predictor import Prediction, Predictor
 
 
-class _Setting:
-    """An attribute of a widget that is a setting of a step of the preparation; `off` where the step is not done."""
+class _StepSetting:
+    """An attribute of a widget that reads and sets a setting of a processing step; `off` where the step is disabled."""
 
     def __init__(self, step: str, setting: str, *, off: float | str = 0.0) -> None:
         self.step, self.setting, self.off = step, setting, off
 
-    def __get__(self, widget: _OfPatterns | None, owner: type) -> Any:  # noqa: ANN401 - a number or a name
+    def __get__(self, widget: _PatternWidget | None, owner: type) -> Any:  # noqa: ANN401 - a number or a name
         if widget is None:
             return self
         value = value_of(widget.session.steps, self.step, self.setting)
         return self.off if value is None else value
 
-    def __set__(self, widget: _OfPatterns, value: float | str) -> None:
+    def __set__(self, widget: _PatternWidget, value: float | str) -> None:
         steps = widget.session.steps
         place = place_of(steps, self.step)
         if value != self.off:
@@ -45,32 +45,32 @@ class _Setting:
             widget.session.steps = switch_step(steps, place, on=False)
 
 
-class _OfPatterns(NotebookWidget):
-    """What the widgets of patterns share: the patterns by name, their formulas, and which of them is chosen."""
+class _PatternWidget(NotebookWidget):
+    """Base of the widgets for patterns: patterns by name, formulas, and the selected pattern."""
 
-    steps, dark = Choice(), Choice()
-    zero_shift, smearing = _Setting("zero_shift", "shift"), _Setting("smooth", "sigma")
-    background = _Setting("subtract_background", "method", off="none")
+    steps, dark = SessionSetting(), SessionSetting()
+    zero_shift, smearing = _StepSetting("zero_shift", "shift"), _StepSetting("smooth", "sigma")
+    background = _StepSetting("subtract_background", "method", off="none")
 
     def __init__(
         self,
-        given: tuple[object, ...],
+        inputs: tuple[object, ...],
         *,
         wavelength: float | str | None,
         formula: str | Mapping[str, str] = "",
         predictor: Predictor | None = None,
     ) -> None:
-        self.patterns: dict[str, Pattern] = given_to_patterns(given, wavelength=wavelength)
+        self.patterns: dict[str, Pattern] = inputs_to_patterns(inputs, wavelength=wavelength)
         session = Session()
         self.store = Store(session, predictor=None if predictor is None else lambda: predictor)
-        self._keys = give_patterns(self.store, self.patterns)
+        self._keys = add_patterns(self.store, self.patterns)
         formulas = formula if isinstance(formula, Mapping) else dict.fromkeys(self._keys, formula)
         session.add(list(self._keys.values()), formulas={self._keys[name]: text for name, text in formulas.items()})
         self.session = session
 
     @property
     def chosen(self) -> str:
-        """Name of the pattern that is asked about."""
+        """Name of the selected pattern."""
         return next((name for name, key in self._keys.items() if key == self.session.chosen), "")
 
     @chosen.setter
@@ -79,7 +79,7 @@ class _OfPatterns(NotebookWidget):
 
     @property
     def formula(self) -> str:
-        """Formula of the chosen pattern."""
+        """Formula of the selected pattern."""
         return self.session.formula
 
     @formula.setter
@@ -87,31 +87,34 @@ class _OfPatterns(NotebookWidget):
         self.session.set_formula(text)
 
 
-class PatternView(_OfPatterns):
-    """Patterns as measured and as the model sees them.
+class PatternView(_PatternWidget):
+    """Patterns as measured, after processing steps, and as model input.
 
     `axis`, `scale`, `stage`, `arrangement`, `steps`, `background`, `smearing` [deg], `zero_shift` [deg],
-    `show_background`, `show_windows` and `shown` (names of the patterns drawn) are what the user chose, and may be set.
+    `show_background`, `show_windows` and `shown` (names of the patterns shown) can be read and set.
     """
 
-    axis, scale, stage, arrangement = Choice(), Choice(), Choice(), Choice()
-    show_background, show_windows = Choice(), Choice()
+    axis, scale, stage, arrangement = SessionSetting(), SessionSetting(), SessionSetting(), SessionSetting()
+    show_background, show_windows = SessionSetting(), SessionSetting()
 
-    def __init__(self, *given: object, wavelength: float | str | None = None) -> None:
-        """Take paths, pairs of arrays (2θ [deg], intensity), xarray objects, patterns, or a mapping of names to them.
+    def __init__(self, *inputs: object, wavelength: float | str | None = None) -> None:
+        """Show patterns.
 
-        wavelength: in Å or by name; goes before what they say. Where nobody says it, the widget asks.
+        Args:
+            inputs: paths, pairs of arrays (2θ [deg], intensity), xarray objects, patterns, or a mapping of names to
+                these.
+            wavelength: in Å or by name, in place of that of the inputs. The widget asks for a missing one.
 
         Raises:
-            PatternError: names what cannot be used, and what was expected.
+            PatternError: an input is invalid; the message names it.
         """
-        super().__init__(given, wavelength=wavelength)
+        super().__init__(inputs, wavelength=wavelength)
         self.view = pattern.PatternsScreen(self.session, self.store)
         self.show_panel(self.session, self.view.panel)
 
     @property
     def shown(self) -> list[str]:
-        """Names of the patterns that are drawn."""
+        """Names of the patterns shown."""
         return [name for name, key in self._keys.items() if key not in self.session.hidden]
 
     @shown.setter
@@ -120,69 +123,81 @@ class PatternView(_OfPatterns):
         self.session.hidden = [key for key in self._keys.values() if key not in drawn]
 
 
-class PredictionView(_OfPatterns):
-    """What a pattern and a formula say of the material; `prediction` is the answer that is shown.
+class PredictionView(_PatternWidget):
+    """The prediction for a pattern and its composition, as `prediction`.
 
-    `chosen` (name of the pattern), `formula`, `background`, `smearing` [deg] and `zero_shift` [deg] may be set.
+    `chosen` (name of the selected pattern), `formula`, `background`, `smearing` [deg] and `zero_shift` [deg] can be
+    read and set.
     """
 
-    override_coverage = Choice()
+    override_coverage = SessionSetting()
 
     def __init__(
         self,
-        *given: object,
+        *inputs: object,
         formula: str | Mapping[str, str] = "",
         wavelength: float | str | None = None,
         model: str | Path | Predictor | None = None,
     ) -> None:
-        """Take patterns as `PatternView` does; formula: of all of them, or by name.
+        """Predict patterns.
 
-        model: a finished run, the folder of its model, or a `Predictor`; the one that ships where none is given.
+        Args:
+            inputs: patterns, as for `PatternView`.
+            formula: one composition for all patterns, or a mapping of names to compositions.
+            wavelength: in Å or by name, in place of that of the inputs.
+            model: run folder, folder of a checkpoint, or `Predictor`; the shipped model by default.
 
         Raises:
-            PatternError: names what cannot be used, and what was expected.
-            CheckpointError: there is no such model, or it is damaged.
+            PatternError: an input is invalid; the message names it.
+            CheckpointError: the model does not exist or is damaged.
         """
         predictor = open_predictor(find_model(Path(model)).folder) if isinstance(model, str | Path) else model
-        super().__init__(given, wavelength=wavelength, formula=formula, predictor=predictor)
+        super().__init__(inputs, wavelength=wavelength, formula=formula, predictor=predictor)
         self.view = prediction.PredictionScreen(self.session, self.store)
         self.show_panel(self.session, self.view.panel)
 
     @property
     def prediction(self) -> Prediction | None:
-        """The answer; None where something is missing for one."""
+        """The prediction; None where an input is missing."""
         answer = self.store.answer()
         return answer.prediction if isinstance(answer, Answer) else None
 
     @property
     def missing(self) -> str:
-        """What is missing for an answer, in words."""
+        """What is missing for a prediction; empty where there is one."""
         answer = self.store.answer()
         return "" if isinstance(answer, Answer) else answer.text
 
 
-class ReconstructionView(_OfPatterns):
-    """Windows that are hidden from a model, and what it expects there: `reconstruction`.
+class ReconstructionView(_PatternWidget):
+    """Masked windows of a pattern and their reconstruction, as `reconstruction`.
 
-    `masked` (numbers of the windows of the chosen pattern, 0-16), `mask_ratio`, `chosen` and `formula` may be set.
+    `masked` (indices of the masked windows of the selected pattern, 0-16), `mask_ratio`, `chosen` and `formula` can be
+    read and set.
     """
 
-    mask_ratio = Choice()
+    mask_ratio = SessionSetting()
 
     def __init__(
         self,
-        *given: object,
+        *inputs: object,
         formula: str | Mapping[str, str] = "",
         wavelength: float | str | None = None,
         model: str | Path | None = None,
     ) -> None:
-        """Take patterns as `PatternView` does; model: a finished run or a model's folder, else those of the app.
+        """Reconstruct masked windows of patterns.
+
+        Args:
+            inputs: patterns, as for `PatternView`.
+            formula: one formula for all patterns, or a mapping of names to formulas.
+            wavelength: in Å or by name, in place of that of the inputs.
+            model: run folder or folder of a checkpoint; by default the models of the app can be selected.
 
         Raises:
-            PatternError: names what cannot be used, and what was expected.
-            CheckpointError: there is no such model, or it is damaged.
+            PatternError: an input is invalid; the message names it.
+            CheckpointError: the model does not exist or is damaged.
         """
-        super().__init__(given, wavelength=wavelength, formula=formula)
+        super().__init__(inputs, wavelength=wavelength, formula=formula)
         found = None if model is None else [find_model(Path(model))]
         self.reconstructions = ReconstructionStore(
             self.session, self.store, models=None if found is None else lambda: list(found)
@@ -192,7 +207,7 @@ class ReconstructionView(_OfPatterns):
 
     @property
     def masked(self) -> list[int]:
-        """Numbers of the windows of the chosen pattern that are hidden from the model."""
+        """Indices of the masked windows of the selected pattern."""
         return list(self.session.masked.get(self.session.chosen, []))
 
     @masked.setter
@@ -201,6 +216,6 @@ class ReconstructionView(_OfPatterns):
 
     @property
     def reconstruction(self) -> Reconstruction | None:
-        """What the model expects; None where nothing is hidden from it, or something is missing."""
+        """The reconstruction; None where no window is masked or an input is missing."""
         pattern = self.reconstructions.masked_pattern()
         return pattern.reconstruction if isinstance(pattern, MaskedPattern) else None

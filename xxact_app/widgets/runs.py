@@ -1,4 +1,4 @@
-"""The widget of trainings: their journals, followed while they grow."""
+"""The training monitor widget."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from xxact_app.screens.training.followed_runs import ENDED, FollowedRuns
 from xxact_app.screens.training.run_curves import RunCurves
 from xxact_app.session.session import Session
 from xxact_app.ui.theme import TEXT_CSS
-from xxact_app.widgets.display import Choice, MimeBundle, NotebookWidget
+from xxact_app.widgets.display import MimeBundle, NotebookWidget, SessionSetting
 
-LOOK_MILLISECONDS = 500
+POLL_MILLISECONDS = 500
 
 
 class RunMonitor(NotebookWidget):
-    """Follows the journals of one training or several, wherever they run; several are compared.
+    """Progress and curves of one or more trainings, wherever they run.
 
-    `state`, `step`, `steps` and `metrics` are those of the first.
+    `state`, `step`, `steps` and `metrics` are those of the first run.
     """
 
-    dark = Choice()
+    dark = SessionSetting()
 
     def __init__(self, *folders: str | Path) -> None:
-        """Take run folders of `xxact train`, which may come later.
+        """Monitor run folders of `xxact train`, which need not exist yet.
 
         Raises:
-            RecipeError: none is given, or two have one name.
+            RecipeError: no folder is passed, or two have the same name.
         """
         self.runs = FollowedRuns([Path(folder) for folder in folders])
         session = Session(compared=list(self.runs.folders))
@@ -39,16 +39,16 @@ class RunMonitor(NotebookWidget):
         self.progress = pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0)
         self.stop = pmui.Button(
             label="Stop", icon="stop", variant="outlined", size="small", margin=(8, 0),
-            description="Ends after this step and saves", on_click=self._stop,
+            description="Stops after the current step and saves", on_click=self._stop,
         )  # fmt: skip
         self._timer: pn.io.PeriodicCallback | None = None
-        self.look()
+        self.refresh()
         self.show_panel(
             session, pn.Column(self.progress, self.stop, self.curves.panel, sizing_mode="stretch_width", margin=0)
         )
 
-    def look(self) -> None:
-        """Show what is new."""
+    def refresh(self) -> None:
+        """Show new journal entries."""
         rows = self.runs.rows()
         with pn.io.hold():
             self.progress.object = "".join(training_text.progress(row, log="") for row in rows)
@@ -56,42 +56,42 @@ class RunMonitor(NotebookWidget):
             self.curves.draw()
 
     def cancel(self) -> None:
-        """Ask the runs to end after their step, with a snapshot; the same command goes on from there.
+        """Ask the runs to end after their current step with a snapshot, from which the same command continues.
 
         Raises:
             RecipeError: one of them is not running.
         """
         for name in self.runs.folders:
             self.runs.stop(name)
-        self.look()
+        self.refresh()
 
     def wait(self, *, seconds: float = 3600.0) -> str:
-        """Follow the runs until they have ended, at most so long [s]; the state of the first."""
+        """Wait until the runs have ended, at most `seconds`; returns the state of the first."""
         deadline = time.monotonic() + seconds
         while not self._ended and time.monotonic() < deadline:
             self._follow()
-            time.sleep(LOOK_MILLISECONDS / 1000)
+            time.sleep(POLL_MILLISECONDS / 1000)
         self._follow()
         return self.state
 
     @property
     def state(self) -> str:
-        """`running`, `finished`, `cancelled` or `diverged`; empty before it has begun."""
+        """`running`, `finished`, `cancelled` or `diverged`; empty before the start."""
         return self._first.state
 
     @property
     def step(self) -> int:
-        """The step that the first run is at."""
+        """Current step of the first run."""
         return self._first.step
 
     @property
     def steps(self) -> int | None:
-        """Steps that the first run takes in all; None before it has begun."""
+        """Total number of steps of the first run; None before the start."""
         return self._first.steps
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What the last validation of the first run has measured."""
+        """Metrics of the last validation of the first run."""
         return {name: points[-1][1] for name, points in self._first.metrics.items()}
 
     @property
@@ -106,11 +106,11 @@ class RunMonitor(NotebookWidget):
         for row in self.runs.rows():
             if row.can_stop:
                 self.runs.stop(row.key)
-        self.look()
+        self.refresh()
 
     def _follow(self) -> None:
-        """Show what is new, here and in the page; after the end there is nothing more to look for."""
-        self.look()
+        """Show new entries on the page, and stop polling after the end."""
+        self.refresh()
         self.push()
         if self._ended and self._timer is not None:
             self._timer.stop()
@@ -118,5 +118,5 @@ class RunMonitor(NotebookWidget):
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> MimeBundle:
         if self._timer is None and not self._ended:
-            self._timer = pn.state.add_periodic_callback(self._follow, period=LOOK_MILLISECONDS)
+            self._timer = pn.state.add_periodic_callback(self._follow, period=POLL_MILLISECONDS)
         return super()._repr_mimebundle_(include, exclude)

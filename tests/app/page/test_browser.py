@@ -128,7 +128,7 @@ def test_a_click_on_the_plot_masks_a_window(visit: Visit, examples: Path) -> Non
     visit.page.get_by_label("Formula").last.press("Enter")
     visit.shows("No window is masked")
     visit.drag((0.5, 0.5))
-    visit.shows("1 of 17 windows are masked")
+    visit.shows("1 of 17 windows masked")
     visit.shows("Error in the masked windows")
 
 

@@ -55,7 +55,7 @@ def test_a_click_masks_a_window_and_another_shows_it_again(tmp_path: Path) -> No
     view._tapped(Tap(view.figure.plot, x=27.0, y=5.0))
     assert view.session.masked == {view.session.chosen: [4]}
     assert view.ticks.value == [4]
-    assert "1 of 17 windows are masked: 25–30°" in view.summary.object
+    assert "1 of 17 windows masked: 25–30°" in view.summary.object
     assert "Error in the masked windows" in view.summary.object
     expected = np.isfinite(view.figure.expected.data["y"])
     hidden = view.figure.expected.data["x"][expected]

@@ -79,8 +79,8 @@ def test_a_table_of_patterns_is_as_many_with_the_names_of_its_coordinate() -> No
         (over("q", TWO_THETA, ""), "1/Å or 1/nm"),
         ((TWO_THETA, INTENSITY[:-1]), "two arrays of one length"),
         (np.zeros((3, 4, 5)), "shape"),
-        (object(), "is no pattern"),
-        ({}, "no pattern was given"),
+        (object(), "is not a pattern"),
+        ({}, "no pattern was passed"),
         (xr.Dataset({"a": ("x", [1.0, 2.0])}), "two_theta"),
     ],
 )
@@ -204,11 +204,15 @@ def test_two_models_stand_side_by_side() -> None:
 @pytest.mark.parametrize(
     ("given", "labels", "words"),
     [
-        ((), None, "expected one, or two"),
+        ((), None, "expected one or two"),
         ((np.zeros(5),), None, "materials, width"),
         ((np.full((5, 3), np.nan),), None, "finite"),
-        ((np.zeros((5, 3)),), {"oven": [1, 2]}, "one for each of 5 materials"),
-        ((np.zeros((5, 3)),), {"crystal_system": ["cubic", "quasi", "cubic", "cubic", "cubic"]}, "'quasi' is none of"),
+        ((np.zeros((5, 3)),), {"oven": [1, 2]}, "one value for each of 5 materials"),
+        (
+            (np.zeros((5, 3)),),
+            {"crystal_system": ["cubic", "quasi", "cubic", "cubic", "cubic"]},
+            "'quasi' is not one of",
+        ),
     ],
 )
 def test_what_is_no_embedding_is_refused_in_words(given: tuple, labels: dict | None, words: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from pattern_files import COUNTS, archive, brml, nexus, ras, raw_1
 from typer.testing import CliRunner
 
-from xxact_app.widgets.coerce_patterns import given_to_patterns
+from xxact_app.widgets.coerce_patterns import inputs_to_patterns
 from xxact_core.commands import main as cli
 from xxact_core.errors import PatternError, WavelengthError
 from xxact_core.processes import end_child
@@ -116,7 +116,7 @@ def identify(path: Path) -> None:
 
 
 def give_to_widgets(path: Path) -> None:
-    given_to_patterns([path])
+    inputs_to_patterns([path])
 
 
 @pytest.mark.parametrize("read", [read_pattern, read_scans, identify, give_to_widgets], ids=lambda read: read.__name__)

@@ -77,7 +77,7 @@ def summary(masked_pattern: MaskedPattern) -> str:
     if not masked.any():
         lines.append("<p>No window is masked: click windows in the plot, tick them, or mask random ones.</p>")
     else:
-        lines.append(f"<p>{masked.sum()} of {len(masked)} windows are masked: {_names(masked)}.</p>")
+        lines.append(f"<p>{masked.sum()} of {len(masked)} windows masked: {_names(masked)}.</p>")
     if absent.any():
         lines.append(f"<p>Not measured and therefore masked: {_names(absent)}. No error can be given there.</p>")
     if masked_pattern.reconstruction is not None and masked.any():

@@ -42,8 +42,9 @@ class DatasetForm:
         self.drop = pn.Column(drop, sizing_mode="stretch_width", margin=0)
         self.path = pmui.TextInput(label="File or folder on the server", helper_text=self._readable(), **_FIELD)
         self.limit = pmui.IntInput(
-            label="Maximum number of structures (0 = all)", value=0, start=0, step=1000, **_FIELD
-        )
+            label="Maximum number of structures (0 = all)", value=0, start=0, step=1000,
+            **{**_FIELD, "margin": (16, 0, 8, 0)},
+        )  # fmt: skip
         self.name = pmui.TextInput(label="Name of the dataset", value="", **_FIELD)
         self.build = pmui.Button(
             label="Build dataset", icon="construction", variant="contained", size="small", margin=(8, 0),
