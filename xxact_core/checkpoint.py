@@ -148,7 +148,7 @@ def load_checkpoint(folder: Path | None = None, *, device: str | torch.device = 
         if retrieval:
             model.knn_retrieval = KnnRetrieval.from_weights(config.targets, retrieval, width=model.heads.width)
     except (KeyError, TypeError, RecipeError, SafetensorError) as error:
-        msg = f"{folder} cannot be used: {shorten(error)}"
+        msg = f"{folder} cannot be used: {shorten(error, limit=800)}"
         raise CheckpointError(msg, code="E_CHECKPOINT") from error
     return Checkpoint(
         model=model.to(device).eval(),
