@@ -77,7 +77,7 @@ def use(page: Page, folder: Path, *, theme: str) -> None:
     shows(page, "Prediction for")
     take(page, folder / f"prediction-{theme}.png")
     page.get_by_role("tab", name="Reconstruction").click()
-    shows(page, "Nothing is masked")
+    shows(page, "No window is masked")
     page.get_by_role("button", name="Mask random windows", exact=True).click()
     shows(page, "windows masked")
     page.get_by_role("combobox", name="Pattern", exact=True).scroll_into_view_if_needed()

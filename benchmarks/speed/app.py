@@ -150,9 +150,9 @@ def measure_drop(page: Page, *, predicts: bool) -> dict[str, float | None]:
     page.reload()
     shows(page, "Load example data")
     page.get_by_role("tab", name="Prediction").click()
-    formula = page.get_by_label("Formula")
+    formula = page.get_by_label("Composition", exact=True)
     formula.fill("SiO2")
-    shows(page, "Read as: O 66.7 %")
+    shows(page, "Atomic fractions: O 66.7")
     if predicts:
         listed = seconds_of(lambda: (page.set_input_files("input[type=file]", file), shows(page, file.name)))
         answered = seconds_of(lambda: shows(page, "Prediction for SiO2"))

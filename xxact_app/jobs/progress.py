@@ -1,4 +1,4 @@
-"""States and progress of work in the background, the same for jobs that outlive the server and for its own tasks."""
+"""States and progress of work in the background, for jobs that outlive the server and for background tasks."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ State = Literal["starting", "running", "stopping", "finished", "cancelled", "fai
 ACTIVE: frozenset[State] = frozenset({"starting", "running", "stopping"})
 
 _TOO_EARLY = 0.02
-"""Share of the work below which the time left cannot be told."""
+"""Share of the work below which the time left is not estimated."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How much of some work is done."""
+    """The progress of some work."""
 
     share: float | None = None
-    """0-1; None where it is unknown."""
+    """Share that is done (0-1); None where it is unknown."""
 
     text: str = ""
     """The current step, safe to show."""
 
     seconds_left: float | None = None
-    """Estimated; None where it is unknown."""
+    """Estimated time left [s]; None where it is unknown."""
 
     def __str__(self) -> str:
         """One line, safe to show."""
@@ -33,5 +33,5 @@ class Progress:
 
 
 def estimate_left(share: float, spent: float) -> float | None:
-    """Seconds left of work of which a share took `spent` seconds; None where it is too early to say."""
+    """Estimated time left [s] of work of which `share` took `spent` seconds; None at the very beginning."""
     return spent / share - spent if share > _TOO_EARLY else None

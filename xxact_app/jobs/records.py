@@ -20,42 +20,47 @@ RECORD, LOG = "job.json", "log.txt"
 
 
 class JobError(InputError):
-    """Something that cannot be done with a job in the state that it is in (E_JOB)."""
+    """An action that the state of a job does not allow (E_JOB)."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A command of xxact and what became of it.
-
-    key: name of its folder. output: folder of the run or data set. about: plain values for who shows it. made: when, in
-    seconds since 1970. pid and started are the parts of its process's identity. reason: why it failed, in words.
-    """
+    """A command of xxact in a process of its own, and its state."""
 
     key: str
+    """Name of the folder of its record."""
     kind: Literal["build", "train"]
     name: str
+    """Name of the run or dataset."""
     arguments: tuple[str, ...]
+    """Arguments of the command."""
     output: str
+    """Folder of the run or dataset."""
     made: float
+    """Time of its start [s since 1970]."""
     about: Mapping[str, Any] = field(default_factory=dict)
+    """Further plain values for the screens."""
     state: State = "starting"
     pid: int | None = None
+    """Process number, part of the identity of the process."""
     started: float | None = None
+    """Start of the process [s since boot], part of its identity."""
     reason: str = ""
+    """Why it failed."""
 
     @property
     def identity(self) -> ProcessIdentity | None:
-        """Its process; None where it has not been started."""
+        """Identity of its process; None before the start."""
         return None if self.pid is None or self.started is None else ProcessIdentity(self.pid, self.started)
 
     @property
     def has_process(self) -> bool:
-        """Whether its process is there."""
+        """Whether its process is running."""
         return self.identity is not None and self.identity.find() is not None
 
     @property
     def active(self) -> bool:
-        """Whether its process should be there."""
+        """Whether its state says that its process is running."""
         return self.state in ACTIVE
 
 

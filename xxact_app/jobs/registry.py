@@ -29,10 +29,10 @@ from xxact_core.processes import ProcessIdentity, end_process, module_command, s
 logger = logging.getLogger(__name__)
 
 GRACE = 120.0
-"""Seconds that a stopped job has to end its step, validate and save before it is killed."""
+"""Time [s] for a stopped job to end its step, validate and save before it is killed."""
 
 _ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1", "TQDM_MININTERVAL": "60"}
-"""Of a job, where the server's own does not say otherwise: threads that wait without spinning leave it the cores."""
+"""Environment of a job, unless that of the server differs: idle threads do not spin, which would slow the server."""
 
 _PATIENCE = 10.0
 _TAIL = 4000
@@ -101,7 +101,7 @@ class Jobs:
         """Restart the process of a job, which continues from its last snapshot.
 
         Raises:
-            JobError: it is under way, finished or gone.
+            JobError: it is active, finished or deleted.
         """
         with self._locked(key):
             job = self.get(key)
@@ -129,7 +129,7 @@ class Jobs:
         """Delete a job that has ended, with its run folder or dataset.
 
         Raises:
-            JobError: it is under way or gone.
+            JobError: it is active or deleted.
         """
         with self._locked(key):
             job = self.get(key)

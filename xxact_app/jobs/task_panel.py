@@ -12,7 +12,7 @@ from xxact_app.jobs.tasks import BackgroundTask
 from xxact_app.ui.theme import TEXT_CSS
 
 PERIOD = 300
-"""Milliseconds between two looks at the task."""
+"""Polling interval of the task [ms]."""
 
 
 class TaskPanel:
@@ -45,16 +45,16 @@ class TaskPanel:
         self.bar = pmui.LinearProgress(
             value=0, variant="determinate", label="Progress", sizing_mode="stretch_width", visible=False, margin=(8, 0)
         )
-        self.words = pn.pane.HTML(
+        self.status = pn.pane.HTML(
             "<p aria-live='polite'></p>", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0
         )
         self.panel = pn.Column(
-            pn.FlexBox(self.button, self.stop, gap="8px", margin=0), self.bar, self.words,
+            pn.FlexBox(self.button, self.stop, gap="8px", margin=0), self.bar, self.status,
             sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
 
     def look(self) -> None:
-        """Show how far it is; called by a timer, and by whoever shows this panel anew."""
+        """Show the progress; called by a timer, and when the panel is shown again."""
         task = self._current()
         active = task is not None and task.active
         with pn.io.hold():
@@ -62,7 +62,7 @@ class TaskPanel:
             progress = Progress() if task is None else task.progress
             self.bar.value = round(100 * (progress.share or 0))
             text = str(progress) if task is not None and (active or task.reason) else ""
-            self.words.object = f"<p aria-live='polite'>{text}</p>"
+            self.status.object = f"<p aria-live='polite'>{text}</p>"
             if active:
                 self._watched = task
                 self._meanwhile()

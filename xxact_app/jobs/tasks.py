@@ -1,4 +1,4 @@
-"""Tasks beside a page that end with the server: commands of xxact in child processes, and calls in a thread.
+"""Background tasks that end with the server: commands of xxact in child processes, and calls in a thread.
 
 What shall outlive the server is a job (`registry`); both have the states and the progress of `progress`.
 """
@@ -27,10 +27,10 @@ from xxact_core.processes import ProcessIdentity, end_child, end_process, last_l
 logger = logging.getLogger(__name__)
 
 GRACE = 10.0
-"""Seconds that the command of a cancelled task has to end before it is killed."""
+"""Time [s] for the command of a cancelled task to end before it is killed."""
 
 _LOCK_POLL = 0.5
-"""Seconds between two looks whether the task was cancelled while another server works."""
+"""Polling interval [s] for a cancellation while another server works on the same."""
 
 
 class TaskError(Exception):
@@ -45,19 +45,19 @@ class Step:
     """What is done, safe to show."""
 
     work: Callable[[BackgroundTask], None]
-    """Does it, and reports to the task how much is done."""
+    """Function that does the step and reports its progress to the task."""
 
     is_done: Callable[[], bool] = lambda: False
     """Whether its result exists already."""
 
     count: Callable[[], tuple[int, int]] | None = None
-    """How many of how many items are done, where `work` does not report it."""
+    """Function that returns (done, total), where `work` does not report it."""
 
     unit: str = ""
-    """What the items are, such as `patterns`; a percentage is shown where it is empty."""
+    """Name of the items, such as `patterns`; empty to show a percentage."""
 
     weight: float = 1.0
-    """Its time, relative to that of the other steps."""
+    """Relative duration of the step."""
 
 
 class BackgroundTask:
@@ -72,7 +72,7 @@ class BackgroundTask:
         self.steps, self.lock = tuple(steps), lock
         self.state: State = "starting"
         self.reason = ""
-        """Why it failed or how far it was cancelled, safe to show."""
+        """Why it failed or where it was stopped, safe to show."""
         self.result: dict[str, Any] = {}
         """What the last command printed as JSON."""
         self._number = 0
@@ -91,7 +91,7 @@ class BackgroundTask:
 
     @property
     def progress(self) -> Progress:
-        """The current step, how much of all steps is done, and the time left."""
+        """Progress over all steps."""
         if not self.active:
             return Progress(1.0 if self.state == "finished" else None, self.reason or "Done.")
         if not self.steps:
@@ -124,12 +124,12 @@ class BackgroundTask:
         return self._cancelled.is_set()
 
     def report(self, done: int, total: int) -> None:
-        """Tell how many items of the current step are done."""
+        """Set how many items of the current step are done."""
         self._reported = (done, total)
 
     @contextmanager
     def waiting_for(self, child: subprocess.Popen[bytes]) -> Iterator[None]:
-        """Have a process ended where the task is cancelled meanwhile, and in any case at the end."""
+        """End a process when the task is cancelled, or at the end of the block."""
         identity = ProcessIdentity.of(child.pid)
         try:
             with self._changing:
@@ -177,7 +177,7 @@ class BackgroundTask:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Wait for another server that works on the same, unless the task is cancelled."""
+        """Wait for another server that works on the same, until the task is cancelled."""
         if self.lock is None:
             self._run()
             yield
@@ -266,12 +266,12 @@ _MAX_KEPT = 200
 
 
 def find_task(*key: str) -> BackgroundTask | None:
-    """The task that was submitted under this key, by whichever page; it may have ended."""
+    """The task submitted with a key by any page, active or ended; None where there is none."""
     return _tasks.get(key)
 
 
 def submit(key: tuple[str, ...], steps: Sequence[Step], *, lock: Path) -> BackgroundTask:
-    """Start a task under a key, or join the one that is active; of those that have ended the oldest are forgotten."""
+    """Start a task with a key, or join the active one; the oldest ended tasks are forgotten."""
     with _changing:
         task = _tasks.get(key)
         if task is None or not task.active:

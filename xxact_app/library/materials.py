@@ -1,4 +1,4 @@
-"""Materials that a model can be looked at with: a sample of those that ship, data sets, files that a run left."""
+"""Materials for maps and evaluations: a sample of the shipped table, datasets, and files of runs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.shipped import TABLE, shipped_path
 
 SAMPLE, SAMPLE_SIZE = "materials_project_sample", 2000
-"""The sample: the first materials of the shipped table, whose order says nothing of them."""
+"""The sample: the first materials of the shipped table, which is in random order."""
 
 SHARD_ROWS = 250
 _PER_MATERIAL_BUILT, _PER_MATERIAL_EMBEDDED = 10.0, 6.0
-"""Milliseconds a material on one core, for the progress of both steps together."""
+"""Time per material on one core [ms], as weights of the steps in the progress."""
 
 
 @dataclass(frozen=True)
 class Materials:
-    """Materials to choose: `label` is safe to show; a data set folder, or a file of embeddings that a run left."""
+    """A dataset, or a file of embeddings of a run; `label` is safe to show."""
 
     key: str
     label: str
@@ -34,7 +34,7 @@ class Materials:
 
 
 def list_materials(workspace: Workspace, model: ModelFolder) -> list[Materials]:
-    """What this model can be looked at with; the sample of the shipped materials first, whether it is made or not."""
+    """The materials that can be shown with a model, first the sample, even if it is not built yet."""
     found = [Materials("", f"{SAMPLE_SIZE:,} reference materials", dataset=workspace.datasets / SAMPLE)]
     found += [
         Materials(f"data {folder.name}", f"Dataset {safe_text(folder.name, limit=60)}", dataset=folder)
@@ -51,10 +51,10 @@ def list_materials(workspace: Workspace, model: ModelFolder) -> list[Materials]:
 
 
 def embeddings_path(workspace: Workspace, model: ModelFolder, materials: Materials) -> Path | None:
-    """The file of the embeddings of materials by a model, there or not; None until their data set is built."""
+    """The path of the embeddings of materials by a model; None until their dataset is built."""
     if materials.file is not None:
         return materials.file
-    assert materials.dataset is not None, "materials are a file or a data set"
+    assert materials.dataset is not None, "materials are a file or a dataset"
     if not (materials.dataset / MANIFEST).is_file():
         return None
     digest = read_manifest(materials.dataset)["digest"]
@@ -62,7 +62,7 @@ def embeddings_path(workspace: Workspace, model: ModelFolder, materials: Materia
 
 
 def find_dataset(workspace: Workspace, digest: str) -> Path | None:
-    """The data set of this digest in the workspace."""
+    """The dataset with this digest in the workspace, or None."""
     for folder in own_folders(workspace.datasets):
         if not digest or not (folder / MANIFEST).is_file() or not workspace.holds(folder):
             continue
@@ -73,19 +73,19 @@ def find_dataset(workspace: Workspace, digest: str) -> Path | None:
 
 @lru_cache(maxsize=2)
 def open_table(dataset: Path, _digest: str) -> StickTable:
-    """The columns of a data set; its sticks stay on disk until they are asked for."""
+    """The table of a dataset; reflections are read from disk when needed."""
     return read_dataset(dataset, resident=False)
 
 
 # -------------------------------------------------------------------------------------------------------------- tasks
 def make_embeddings(workspace: Workspace, models: Sequence[ModelFolder], materials: Materials) -> BackgroundTask:
-    """Start to make what is missing for the maps of these models, or join the task that does."""
+    """Start to compute the missing embeddings of these models, or join a running task."""
 
     def embed(model: ModelFolder) -> Step:
         def path() -> Path | None:
             return embeddings_path(workspace, model, materials)
 
-        # The data set's digest names the file, and is only known once it is built: the command is completed then.
+        # The digest of the dataset, known only after the build, is part of the file name.
         def arguments() -> tuple[str, ...]:
             return ("embed", str(model.folder), str(materials.dataset), str(path()), "--json")
 
@@ -99,19 +99,19 @@ def make_embeddings(workspace: Workspace, models: Sequence[ModelFolder], materia
 
 
 def make_errors(workspace: Workspace, model: ModelFolder, materials: Materials, *, ratio: float) -> BackgroundTask:
-    """Start to reconstruct the test split of a dataset, or join the task that does; its result are the errors."""
+    """Start to reconstruct the test split of a dataset, or join a running task; its result are the errors."""
     arguments = ("reconstruct", str(model.folder), str(materials.dataset), "--ratio", f"{ratio:g}", "--json")
     steps = [*build_steps(materials), command_step("Reconstructing the test split", lambda: arguments)]
     return submit(errors_key(model, materials, ratio=ratio), steps, lock=_lock(workspace))
 
 
 def errors_key(model: ModelFolder, materials: Materials, *, ratio: float) -> tuple[str, ...]:
-    """Under which `make_errors` is found."""
+    """The key of the task of `make_errors`."""
     return ("errors", model.digest, materials.key, f"{ratio:g}")
 
 
 def build_steps(materials: Materials) -> list[Step]:
-    """What builds the sample, where it is not there."""
+    """The step that builds the sample; empty where it exists."""
     folder = materials.dataset
     if folder is None or folder.name != SAMPLE or (folder / MANIFEST).is_file():
         return []

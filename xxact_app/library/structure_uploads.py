@@ -1,4 +1,4 @@
-"""Dropped structures → a folder under their digest, which data sets are built from."""
+"""Uploaded structures, stored in a folder named by their digest, from which datasets are built."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST_NAME = 80
 
 @dataclass(frozen=True)
 class Upload:
-    """Dropped structures as they lie in the workspace; `words` say safely what they are."""
+    """Uploaded structures in the workspace."""
 
     folder: Path
     cifs: int
@@ -28,16 +28,16 @@ class Upload:
 
     @property
     def words(self) -> str:
-        """What was dropped."""
+        """The files, as a safe text."""
         parts = [f"{self.cifs} CIF file{'s' if self.cifs > 1 else ''}"] if self.cifs else []
         return ", ".join([*parts, *self.others])
 
 
 def keep_structures(files: Sequence[tuple[str, bytes]], workspace: Workspace) -> Upload:
-    """Write dropped files of structures into the workspace; the same files again are the same upload.
+    """Store uploaded structures in the workspace; the same files give the same upload.
 
-    CIF files become members of one archive, where they keep their names whatever those are; other files are stored
-    under their digest. So no name of a stranger becomes a path.
+    CIF files become members of one archive and keep their names; other files are stored under their digest. So no name
+    of an uploaded file becomes a path.
 
     Raises:
         WorkspaceError: none of the files is of a kind that holds structures, or they cannot be written.
@@ -74,12 +74,12 @@ def keep_structures(files: Sequence[tuple[str, bytes]], workspace: Workspace) ->
 
 
 def _bare_name(name: str) -> str:
-    """The name without folders and characters that are not printed, short, its ending kept."""
+    """The name without folders and unprintable characters, shortened but for its ending."""
     bare = shorten(name.replace("\\", "/").rpartition("/")[2], limit=10_000).strip()
     return bare if len(bare) <= _LONGEST_NAME else bare[: _LONGEST_NAME - 20] + "…" + bare[-19:]
 
 
 def _endings(name: str) -> str:
-    """What says the kind of file: `.json.gz` of `x.json.gz`."""
+    """The file type: `.json.gz` for `x.json.gz`."""
     path = PurePath(name.lower())
     return path.suffix if path.suffix not in {".gz", ".bz2", ".xz"} else PurePath(path.stem).suffix + path.suffix

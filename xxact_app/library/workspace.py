@@ -14,7 +14,7 @@ from xxact_core.errors import InputError, shorten
 
 WORKSPACE_VARIABLE = "XXACT_WORKSPACE"
 SOURCES_VARIABLE = "XXACT_SOURCES"
-"""Environment variables: the workspace, and the folders that may be read besides, separated as in PATH."""
+"""Environment variables: the workspace, and further folders that may be read, separated as in PATH."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
@@ -25,29 +25,29 @@ class WorkspaceError(InputError):
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where data sets, runs, jobs and uploads lie; `sources` are folders of the server's owner, read only."""
+    """The folder of datasets, runs, jobs and uploads; `sources` are further folders, read only."""
 
     root: Path
     sources: tuple[Path, ...] = ()
 
     @property
     def datasets(self) -> Path:
-        """Data sets, a folder each."""
+        """Datasets, one folder each."""
         return self.root / "datasets"
 
     @property
     def runs(self) -> Path:
-        """Run folders of trainings, made here or by the command line."""
+        """Run folders of trainings, of the app or the command line."""
         return self.root / "runs"
 
     @property
     def jobs(self) -> Path:
-        """What runs and ran in processes of its own, a folder each."""
+        """Records of jobs, one folder each."""
         return self.root / "jobs"
 
     @property
     def uploads(self) -> Path:
-        """Dropped structures, under their digest."""
+        """Uploaded structures, by digest."""
         return self.root / "uploads"
 
     @property
@@ -56,7 +56,7 @@ class Workspace:
         return (self.root, *self.sources)
 
     def readable_path(self, text: str) -> Path:
-        """The file or folder of this path, relative ones being in the workspace; links are followed, then judged.
+        """The file or folder of a path; relative paths are in the workspace, links are resolved before the check.
 
         Raises:
             WorkspaceError: it is outside the folders that may be read, holds a link that leads out of them, or is not
@@ -82,7 +82,7 @@ class Workspace:
         return path
 
     def holds(self, path: Path) -> bool:
-        """Whether a file or folder, and whatever links in it lead to, is in the folders that may be read."""
+        """Whether a file or folder and all targets of links in it are in the folders that may be read."""
         return all(self._is_inside(place.resolve()) for place in (path, *_links_below(path)))
 
     def _is_inside(self, path: Path) -> bool:
@@ -90,7 +90,7 @@ class Workspace:
 
 
 def open_workspace(root: Path | None = None, *, sources: tuple[Path, ...] | None = None) -> Workspace:
-    """The workspace of this server, its folders made; environment variables and the user's data folder where not given.
+    """The workspace, created where it is missing; by default that of the environment, else the user data folder.
 
     Raises:
         WorkspaceError: it cannot be written.
@@ -109,10 +109,10 @@ def open_workspace(root: Path | None = None, *, sources: tuple[Path, ...] | None
 
 
 def check_name(text: str, *, parent: Path) -> str:
-    """A name for a new folder in `parent`, as typed.
+    """Check a name for a new folder in `parent`, and return it without surrounding spaces.
 
     Raises:
-        WorkspaceError: it would not be a plain folder name everywhere, or is taken, whatever its case.
+        WorkspaceError: the name is not a portable folder name, or is in use (in any case).
     """
     name = text.strip()
     if not _NAME.fullmatch(name) or name.endswith((".", ".part")):
@@ -125,7 +125,7 @@ def check_name(text: str, *, parent: Path) -> str:
 
 
 def free_name(start: str, *, parent: Path) -> str:
-    """A name that is not taken: the start, or with a number behind it."""
+    """A name that is not in use: `start`, with a number appended where needed."""
     taken = {path.name.casefold() for path in parent.iterdir()}
     bare = re.sub(r"[^A-Za-z0-9._-]+", "-", start).strip("-._")[:50] or "unnamed"
     number = 1
@@ -135,7 +135,7 @@ def free_name(start: str, *, parent: Path) -> str:
 
 
 def own_folders(parent: Path) -> Iterator[Path]:
-    """Folders in a folder of the workspace, by name; hidden ones and links are passed over."""
+    """Folders in a folder of the workspace in alphabetical order, without hidden ones and links."""
     for path in sorted(parent.iterdir()):
         if path.is_dir() and not path.is_symlink() and not path.name.startswith("."):
             yield path

@@ -93,7 +93,7 @@ def run_server(
 
 
 def _check_port(address: str, port: int) -> None:
-    """Bind the port and release it, so that a port in use is told at once and not after the page has been built."""
+    """Bind the port and release it, so that a port in use is reported before the page is built."""
     try:
         for family, _, _, _, end in socket.getaddrinfo(address, port, type=socket.SOCK_STREAM):
             socket.create_server(end[:2], family=family).close()

@@ -38,7 +38,7 @@ def serve() -> None:
 def show_page() -> None:
     """Show the app to the present visitor, or that the app cannot be imported."""
     try:
-        from xxact_app.page import page as shell  # noqa: PLC0415 - so that a broken installation is told on the page too
+        from xxact_app.page import page as shell  # noqa: PLC0415 - so that the page also reports a broken installation
     except Exception:
         logger.exception("the app cannot be imported")
         text = "The app cannot start. The installation may be incomplete: reinstall the package. "

@@ -1,4 +1,4 @@
-"""What a training will take, before it is begun: time, memory, disk, and how far the figures can be trusted."""
+"""Estimates of the time, memory and disk space of a training, and their uncertainty."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from xxact_core.training.config import Recipe
 
 SPEED = {("cpu", "float32"): 55e9, ("cpu", "bfloat16"): 130e9, ("cuda", "float32"): 15e12, ("cuda", "bfloat16"): 90e12}
-"""Operations a second that training reaches, on a processor of each thread.
+"""Operations per second in training, per thread on a CPU.
 
 Source: 14 journals of trainings on two AMD EPYC cores (presets compact, small, crabnet-small; 113 to 1,178 materials a
-second), which the processor's figures meet within a factor of 1.6; those of GPUs are half of what an H100 is said to do
-in layers of this size. Runs on this machine correct them (see `slowness`).
+second), which agree with the values for CPUs within a factor of 1.6; those for GPUs are half of the nominal speed of an
+H100 in layers of this size. Earlier runs on this machine correct them (see `slowness`).
 """
 
 MAKING = {"ideal": 1e-4, "distorted": 5e-4}
-"""Seconds of a processor to make one pattern. Source: as above."""
+"""CPU time [s] to simulate one pattern. Source: as above."""
 
 FINISHING_ROWS = 12_000
-"""Patterns that a finished run looks at for its calibration, about."""
+"""Approximate number of patterns for the calibration of a finished run."""
 
 BASE_BYTES = 0.7e9
-"""What Python and torch take before anything is trained. Source: resident memory of such a process."""
+"""Memory [bytes] of Python and torch before the training. Source: resident memory of such a process."""
 
 _OPENING, _A_STEP = 8.0, 0.01
-"""Seconds before the first step, and of a step whatever its batch. Source: as above, preset tiny."""
+"""Time [s] before the first step, and overhead [s] of each step. Source: as above, preset tiny."""
 
 _FORWARD_AND_BACK = 3
 _COPIES = 5
@@ -48,39 +48,50 @@ _FEWEST_STEPS = 20
 
 @dataclass(frozen=True)
 class ModelCost:
-    """Of a model: its parameters, and for one material operations forwards and bytes kept for the way back."""
+    """The size of a model and the cost of one material."""
 
     parameters: int
+    """Number of parameters."""
     operations: float
+    """Operations of a forward pass."""
     kept_bytes: float
+    """Activations kept for the backward pass [bytes]."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a training will take: seconds within a factor of `factor`; bytes of memory and disk, and what is free."""
+    """Estimated time, memory and disk space of a training."""
 
     parameters: int
+    """Number of parameters of the model."""
     steps: int
+    """Number of training steps."""
     seconds: float
+    """Time [s]."""
     factor: float
+    """Uncertainty factor of the time."""
     memory: float
+    """Memory [bytes]."""
     memory_free: float
+    """Free memory [bytes]."""
     disk: float
+    """Disk space [bytes]."""
     device: str
+    """`cpu` or `cuda`."""
     fitting_micro_batch: int | None
-    """Materials at a time with which it would fit into memory, where it does not; None where nothing helps."""
+    """Materials per forward pass with which the training would fit into memory, if it does not; else None."""
 
     @property
     def fits(self) -> bool:
-        """Whether it fits into the memory that is free now."""
+        """Whether it fits into the free memory."""
         return self.memory <= self.memory_free
 
 
 def estimate_training(recipe: Recipe, *, materials: int, validation: int, dataset_bytes: float) -> Estimate:
-    """Estimate a training of a recipe on so many materials.
+    """Estimate a training of a recipe on `materials` training and `validation` validation materials.
 
     Raises:
-        RecipeError: the model cannot be made.
+        RecipeError: the model cannot be built.
     """
     import torch  # noqa: PLC0415 - takes seconds, and pages are shown without it
 
@@ -114,14 +125,14 @@ def estimate_training(recipe: Recipe, *, materials: int, validation: int, datase
 
 
 def expected_rate(recipe: Recipe, estimate: Estimate) -> float:
-    """Materials a second that an estimate expects."""
+    """Expected materials per second."""
     return estimate.steps * recipe.batch_size / max(estimate.seconds, 1e-9)
 
 
 def slowness(runs: list[tuple[float, float, int]]) -> float | None:
-    """How many times slower runs were than expected, of (expected rate, measured rate, steps) each; None of none."""
-    told = [(expected, measured) for expected, measured, steps in runs if measured > 0 and steps >= _FEWEST_STEPS]
-    ratios = sorted(expected / measured for expected, measured in told)
+    """Median factor by which runs were slower than expected, from (expected rate, measured rate, steps); or None."""
+    rates = [(expected, measured) for expected, measured, steps in runs if measured > 0 and steps >= _FEWEST_STEPS]
+    ratios = sorted(expected / measured for expected, measured in rates)
     return ratios[len(ratios) // 2] if ratios else None
 
 
@@ -137,13 +148,13 @@ def _estimate(
     fitting = None
     if memory > free and each and (room := (free - fixed) / each) >= 1:
         fitting = min(pieces, 2 ** int(math.log2(room)))
-    disk = 3 * _COPIES * 4 * parameters  # snapshots with their optimiser, one of them being written, and the model
+    disk = 3 * _COPIES * 4 * parameters  # two snapshots with optimizer state, one being written, and the model
     return Estimate(parameters, steps, seconds, factor, memory, free, disk, device, fitting)
 
 
 @lru_cache(maxsize=64)
 def _cost(config: str, objectives: tuple[str, ...]) -> ModelCost:
-    """Count a model's operations and what it keeps, on tensors without content where it can be made of those."""
+    """Count the operations and activations of a model, on meta tensors where possible."""
     import torch  # noqa: PLC0415 - see above
     from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415 - see above
 
@@ -182,7 +193,7 @@ def _cost(config: str, objectives: tuple[str, ...]) -> ModelCost:
                 if objectives != ("contrastive",):
                     made = model.reconstruct(model.fuse(encoded))
     except (RuntimeError, ValueError) as error:
-        msg = f"the model of these settings cannot be made: {error}"
+        msg = f"a model with these settings cannot be built: {error}"
         raise RecipeError(msg, code="E_RECIPE") from error
     own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}  # noqa: SLF001 - as above
     total = sum(size for storage, size in kept.items() if storage not in own)
