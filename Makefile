@@ -41,8 +41,9 @@ pytest: env
 	  || test $$? -eq 5
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser $(PYTEST_ARGS) || test $$? -eq 5
 
+# Every benchmark, briefly; without --quick a benchmark writes its page below docs/results.
 benchmarks: env
-	@set -e; for script in benchmarks/speed/*.py benchmarks/quality/*.py benchmarks/studies/*.py; do \
+	@set -e; for script in $$(grep -l __main__ benchmarks/speed/*.py benchmarks/quality/*.py benchmarks/studies/*.py); do \
 	  echo "== $$script"; OMP_NUM_THREADS=1 $(BIN)/python $$script --quick; \
 	done
 

@@ -1,14 +1,19 @@
-"""How fast a machine is, and how much of that training uses.
+"""How fast is a machine, and how much of that does training use?
 
     python -m benchmarks.gpu.floors DATASET --seconds 500 --output FOLDER
 
-First the ceilings: a large matrix product and a copy. Then, as long as the time suffices and in this order: batches of
-patterns, ideal and distorted; steps of the paper's model with batches of 512 to 32,768; steps of every other preset;
-and the steps again as a recipe with `compiled` has them. Every finished line is in `floors.jsonl` at once. The last
-lines printed are a table. A step is `xxact_core.training.run.training_step`, with everything that belongs to it.
+First the ceilings are measured: a large matrix product and a copy. Then follow, while time is left: batches of ideal
+and augmented patterns; training steps of the paper's model with batches of 512 to 32,768; steps of every other preset;
+and the same with `torch_compile`. Every line is written to `floors.jsonl` when it is finished. The last lines printed
+are a table. A step is a complete `xxact_core.training.run.training_step`.
 """
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
 
 import argparse
 import gc
@@ -19,13 +24,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.harness import markdown_table
 from xxact_core.augmentation.config import Distortions
 from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.table import read_dataset
@@ -37,14 +42,14 @@ from xxact_core.training.step import batch_losses, draw_randomness
 
 BATCHES = (512, 2048, 8192, 32_768)
 COUNTED = 8
-"""Materials of the batch whose floating-point operations are counted."""
+"""Batch size for counting floating-point operations."""
 
 MOST = 20
-"""Repetitions of a measurement."""
+"""Most repetitions of a measurement."""
 
 
 def median_seconds(work: Callable[[], object], device: torch.device, *, seconds: float) -> float:
-    """Median time of some work; the device is waited for before and after, and what comes first is not counted."""
+    """Median time of a call with the device synchronised before and after; the first two calls are not counted."""
     times: list[float] = []
     began = time.monotonic()
     while len(times) < 4 or (time.monotonic() - began < seconds and len(times) < MOST):
@@ -61,7 +66,7 @@ def _now(device: torch.device) -> float:
 
 
 def ceilings(device: torch.device) -> Iterator[dict[str, Any]]:
-    """What the machine can do: a product of bf16 matrices of random numbers, and a copy in its memory."""
+    """Ceilings of the machine: a product of random bf16 matrices, and a copy within its memory."""
     size = 8192 if device.type == "cuda" else 512
     one, other = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
     seconds = median_seconds(lambda: one @ other, device, seconds=3)
@@ -73,14 +78,14 @@ def ceilings(device: torch.device) -> Iterator[dict[str, Any]]:
 
 
 def batches(dataset: Path, device: torch.device, *, batch: int) -> Iterator[dict[str, Any]]:
-    """Patterns a second, ideal and distorted: what training has to wait for."""
+    """Patterns per second, ideal and augmented, which bound the speed of training."""
     table = read_dataset(dataset, verify=False)
     rows = np.random.default_rng(0).permutation(len(table))[:batch]
     kinds = {
         "ideal": None,
-        "distorted as in compact": Distortions(),
-        "all distorted": Distortions(share=1.0),
-        "all distorted, Gaussian lines": Distortions(share=1.0, line_form=None),
+        "augmented as in compact": Distortions(),
+        "all augmented": Distortions(share=1.0),
+        "all augmented, Gaussian profiles": Distortions(share=1.0, line_form=None),
     }
     for name, distortions in kinds.items():
         maker = BatchMaker(table, device=device, distortions=distortions)
@@ -91,16 +96,16 @@ def batches(dataset: Path, device: torch.device, *, batch: int) -> Iterator[dict
 def steps(
     preset: str, dataset: Path, device: torch.device, *, sizes: tuple[int, ...], compiled: bool, ceiling: float
 ) -> Iterator[dict[str, Any]]:
-    """Training steps of a preset with batches of some sizes: speed, use of the machine, memory, and share of batches.
+    """Training steps of a preset at several batch sizes: speed, fraction of the ceiling, memory, time for batches.
 
-    A batch that does not fit is cut by the training itself; `micro_batch_size` says into which pieces.
+    A batch that does not fit into memory is split by the training; `micro_batch_size` is the size of the pieces.
     """
     recipe = Recipe(name=preset, preset=preset, augmentation=Distortions(), batch_size=sizes[0], device=device.type)
     with tempfile.TemporaryDirectory() as scratch:
         run = open_run(recipe, dataset, Path(scratch), device=device)
         operations = operations_of_a_sample(run)
         if compiled:
-            compile_layers(run.module.model)  # after the counting, which does not see into what is compiled
+            compile_layers(run.module.model)  # after counting, which does not see compiled operations
         for size in sizes:
             run.recipe = replace(recipe, batch_size=size)
             run.order, run.micro_batch_size = training_order(run.table, run.recipe), None
@@ -131,7 +136,7 @@ def steps(
 
 
 def operations_of_a_sample(run: Run) -> float:
-    """Floating-point operations of one material, forward and backward, as torch counts them: matrix products."""
+    """Floating-point operations per material, forward and backward, as torch counts them (matrix products)."""
     batch = run.validation_batches.batch(run.table.rows("train")[:COUNTED], seed=0)
     randomness = draw_randomness(len(batch), run.recipe, generator=torch.Generator(run.device).manual_seed(0))
     counter = FlopCounterMode(display=False)
@@ -143,10 +148,9 @@ def operations_of_a_sample(run: Run) -> float:
 
 
 def lines_to_table(lines: list[dict[str, Any]]) -> str:
-    """The lines as a Markdown table."""
+    """The measurements as a Markdown table."""
     columns = list(dict.fromkeys(name for line in lines for name in line if name != "seconds_in_all"))
-    head = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    return "\n".join(head + ["| " + " | ".join(_cell(line.get(name)) for name in columns) + " |" for line in lines])
+    return markdown_table(columns, [[_cell(line.get(name)) for name in columns] for line in lines])
 
 
 def _cell(value: object) -> str:
@@ -156,7 +160,7 @@ def _cell(value: object) -> str:
 
 
 def measure(arguments: argparse.Namespace, device: torch.device) -> Iterator[dict[str, Any]]:
-    """All measurements, the most important first."""
+    """All measurements, the most important ones first."""
     ceiling = 1.0
     for line in ceilings(device):
         ceiling = line.get("teraflops", ceiling)
@@ -171,10 +175,10 @@ def measure(arguments: argparse.Namespace, device: torch.device) -> Iterator[dic
 
 
 def main() -> None:
-    """Measure until the time is up, and print the table."""
+    """Measure until the time is over, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
-    parser.add_argument("--seconds", type=float, default=500.0, help="nothing is begun after these")
+    parser.add_argument("--seconds", type=float, default=500.0, help="no measurement starts after this time")
     parser.add_argument("--batches", type=int, nargs="*", default=list(BATCHES))
     parser.add_argument("--presets", nargs="*", default=list(PRESETS))
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available())

@@ -1,4 +1,4 @@
-"""Many trainings within a time: in order, some side by side on one GPU, those that are done skipped."""
+"""Run many trainings within a time limit: in order, several at once on one GPU, skipping those that are done."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.one_run import read_result
+from benchmarks.harness import REPOSITORY, markdown_table
 from xxact_core.dataset.store import read_manifest
 from xxact_core.training.config import Recipe
 from xxact_core.training.start import check_same_run
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
 SHORTEST = 30.0
-"""Seconds that must be left to begin a training: reading data takes several."""
+"""Time that must be left to start a training [s]; reading the data takes several seconds."""
 
 RESERVE = 20.0
-"""Seconds at the end for a snapshot, or for calibrating and measuring what is done."""
+"""Time at the end for a snapshot, or for calibration and evaluation [s]."""
 
 COLUMNS = {
     "formation_energy_per_atom_mae_mev_per_atom": "energy, MAE [meV/atom]",
@@ -38,20 +37,20 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Job:
-    """One training: its folder's name, what is trained, and the name of the job whose model it begins with."""
+    """One training: the name of its folder, its recipe, and the name of the job whose model it starts from."""
 
     name: str
     recipe: Recipe
     after: str | None = None
 
     def recipe_in(self, folder: Path) -> Recipe:
-        """The recipe, beginning with the model that the other job has left in its folder."""
+        """The recipe, starting from the model of the other job if there is one."""
         if self.after is None:
             return self.recipe
         return replace(self.recipe, start_from=str((folder / self.after / "model").resolve()))
 
     def with_seed(self, seed: int) -> Job:
-        """The same with another seed, after the job of that seed."""
+        """The job with another seed, after the other job of the same seed."""
         after = None if self.after is None else f"{self.after}-seed{seed}"
         return Job(f"{self.name}-seed{seed}", replace(self.recipe, seed=seed), after)
 
@@ -59,13 +58,13 @@ class Job:
 def run_jobs(
     jobs: Sequence[Job], dataset: Path, folder: Path, *, seconds: float, together: int, options: Sequence[str] = ()
 ) -> dict[str, dict[str, Any] | None]:
-    """Run what is not done, `together` at a time, until the time is up; returns the results there are, by name.
+    """Run unfinished jobs, `together` at a time, until the time is over; returns the results so far, by name.
 
-    A training that fails leaves `error.txt` in its folder, is said and not tried again in this call. options: of
-    `one_run`, for all.
+    A training that fails leaves `error.txt` in its folder, is reported, and is not repeated in this call. options: of
+    `one_run`, for all jobs.
 
     Raises:
-        RecipeError: what is done is of another recipe or data set.
+        RecipeError: a finished job has another recipe or dataset.
     """
     for job in jobs:
         if read_result(folder / job.name) is not None:
@@ -92,7 +91,7 @@ def run_jobs(
 
 
 def _run(job: Job, dataset: Path, folder: Path, *, deadline: float, options: Sequence[str]) -> None:
-    """One training in a process of its own, so that it shares nothing with its neighbours but the GPU."""
+    """One training in a separate process, which shares only the GPU with the others."""
     own = folder / job.name
     own.mkdir(parents=True, exist_ok=True)
     seconds = deadline - RESERVE - time.monotonic()
@@ -114,29 +113,29 @@ def _run(job: Job, dataset: Path, folder: Path, *, deadline: float, options: Seq
 
 
 def results_to_table(results: Mapping[str, dict[str, Any] | None]) -> str:
-    """A Markdown table, a line a run: metrics on ideal patterns and, in brackets, on distorted ones."""
-    lines = ["| run | " + " | ".join(COLUMNS.values()) + " | samples/s |", "|---" * (len(COLUMNS) + 2) + "|"]
+    """A Markdown table, one row per run: metrics on ideal patterns and, in brackets, on augmented ones."""
+    rows = []
     for name, result in results.items():
         if result is None:
-            lines.append(f"| {name} | " + " | ".join([""] * len(COLUMNS)) + " | unfinished |")
+            rows.append([name, *[""] * len(COLUMNS), "unfinished"])
             continue
         pairs = [(result["metrics"].get(column), result["metrics_distorted"].get(column)) for column in COLUMNS]
         cells = ["" if ideal is None else f"{ideal:.4g} ({distorted:.4g})" for ideal, distorted in pairs]
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {result['samples_per_second']:,.0f} |")
-    return "\n".join(lines)
+        rows.append([name, *cells, f"{result['samples_per_second']:,.0f}"])
+    return markdown_table(["run", *COLUMNS.values(), "materials/s"], rows)
 
 
 def argument_parser(description: str) -> argparse.ArgumentParser:
-    """What all experiments are asked: where data and runs are, and how long they may take."""
+    """Arguments of all experiments: folders of data and runs, and the time limit."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
-    parser.add_argument("folder", type=Path, help="of the runs; what is done there is not done again")
-    parser.add_argument("--seconds", type=float, default=500.0)
-    parser.add_argument("--together", type=int, default=1, help="trainings side by side on the GPU")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--only", nargs="*", help="names of runs, without their seeds")
+    parser.add_argument("folder", type=Path, help="folder of the runs; finished ones are not repeated")
+    parser.add_argument("--seconds", type=float, default=500.0, help="time limit")
+    parser.add_argument("--together", type=int, default=1, help="trainings at the same time on the GPU")
+    parser.add_argument("--seeds", type=int, default=1, help="number of seeds, from 0 on")
+    parser.add_argument("--only", nargs="*", help="names of runs without seeds")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of the recipes")
-    parser.add_argument("--commit", default="unknown", help="of the code; written to the results")
+    parser.add_argument("--commit", default="unknown", help="commit of the code, written to the results")
     parser.add_argument("--output", type=Path, default=Path(os.environ.get("OUT", "build/gpu")))
     return parser
 
@@ -144,7 +143,7 @@ def argument_parser(description: str) -> argparse.ArgumentParser:
 def run_experiment(
     jobs: Sequence[Job], arguments: argparse.Namespace, *, name: str, options: Sequence[str] = ()
 ) -> None:
-    """Run jobs with every seed, write a line of JSON a run and the table to the output folder, print the table last."""
+    """Run jobs with every seed; write one line of JSON per run and the table to the output folder, and print it."""
     chosen = [job for job in jobs if not arguments.only or job.name in arguments.only]
     results = run_jobs(
         [job.with_seed(seed) for seed in range(arguments.seeds) for job in chosen],

@@ -1,26 +1,28 @@
-"""One training to its end or until its time is up, and what it is worth on a split.
+"""Train one model to its end or until a time limit, and evaluate it on a split.
 
     python -m benchmarks.gpu.one_run DATASET FOLDER --seconds 300 < recipe.json
 
-With `--size` it is an experiment of the paper's, and leaves what `xxact paper table` reads, too.
-The folder is that of `xxact train`: a training whose time was up goes on from there. One that is done has a
-`result.json`, which is also the last line printed.
+FOLDER is a run folder as of `xxact train`: an interrupted training continues there. A finished one has a `result.json`,
+which is also the last line printed. With `--size` it is an experiment of the paper, which `xxact paper table` can read.
 """
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
 
 import argparse
 import json
 import os
 import signal
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -44,9 +46,9 @@ RESULT = "result.json"
 def run_until(
     recipe: Recipe, dataset: Path, folder: Path, *, seconds: float, split: str = "test", size: str | None = None
 ) -> dict[str, Any] | None:
-    """Train and measure; None where the time was up before, and a snapshot says where to go on.
+    """Train and evaluate; None where the time limit came first, with a snapshot to continue from.
 
-    size: of an experiment of the paper's, whose predictions and origin are written as well.
+    size: size of an experiment of the paper, whose predictions and provenance are written as well.
     """
     if (result := read_result(folder)) is not None:
         return result
@@ -66,16 +68,16 @@ def run_until(
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """What a training that is done is worth; None before."""
+    """The result of a finished training; None if unfinished."""
     path = folder / RESULT
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 @contextmanager
 def stopped_after(seconds: float) -> Iterator[None]:
-    """Ask this process to stop, as a terminal would, when the time is up; a training then saves where it is.
+    """Send SIGTERM to this process when the time is over, upon which a training saves a snapshot and stops.
 
-    Asked again every second, for a training that is only reading its data does not listen yet.
+    The signal is repeated every second, because a training that still reads its data does not handle it yet.
     """
     over = threading.Event()
 
@@ -97,7 +99,7 @@ def stopped_after(seconds: float) -> Iterator[None]:
 
 
 def describe(recipe: Recipe, folder: Path) -> dict[str, Any]:
-    """What was trained, where, and how fast."""
+    """What was trained, on which machine, and how fast."""
     steps = [event for event in read_journal(folder / "journal.jsonl") if event["event"] == "step"]
     about = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
     return {
@@ -116,7 +118,7 @@ def describe(recipe: Recipe, folder: Path) -> dict[str, Any]:
 
 
 def measure(checkpoint: Checkpoint, table: StickTable, *, split: str = "test") -> dict[str, Any]:
-    """Metrics on ideal and on distorted patterns of a split, on the GPU where there is one."""
+    """Metrics on ideal and on augmented patterns of a split, on the GPU if there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model, rows, measured = checkpoint.model.to(device), table.rows(split), {}
     temperatures = {name: fit["temperature"] for name, fit in checkpoint.calibration.items() if "temperature" in fit}
@@ -131,13 +133,13 @@ def measure(checkpoint: Checkpoint, table: StickTable, *, split: str = "test") -
 
 
 def main() -> int:
-    """Train what standard input says."""
+    """Train the recipe given on standard input."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, required=True)
-    parser.add_argument("--split", choices=SPLITS, default="test", help="on which it is judged")
-    parser.add_argument("--size", choices=PAPER_SIZES, help="of an experiment of the paper's")
+    parser.add_argument("--split", choices=SPLITS, default="test", help="split for the evaluation")
+    parser.add_argument("--size", choices=PAPER_SIZES, help="size of an experiment of the paper")
     arguments = vars(parser.parse_args())
     result = run_until(Recipe.from_dict(json.load(sys.stdin)), arguments.pop("dataset"), **arguments)
     print(json.dumps(result))

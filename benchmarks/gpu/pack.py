@@ -1,43 +1,45 @@
-"""A data set in one small file, to take it to a machine that has only what training needs.
+"""Pack a dataset into one small file, for a machine that has only the libraries that training needs.
 
     python -m benchmarks.gpu.pack build/materials_project build/pack/materials_project.pack
 
-The file holds what cannot be calculated there: structures, labels and symmetry. Sticks, which are nine tenths of a data
-set, are simulated again by `benchmarks.gpu.unpack`, with the code that made them.
+The file holds what cannot be calculated there: structures, labels and symmetry. Sticks, which make up 90 % of a
+dataset, are simulated again by `benchmarks.gpu.unpack` with the same code.
 """
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
+
 import argparse
 import json
-from pathlib import Path
 
 import numpy as np
 
 from benchmarks.gpu.pack_form import LABELS, fold, values_digest, write_pack
+from benchmarks.harness import TABLE
 from xxact_core.dataset.store import read_manifest
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.structures.structure import Structure
 from xxact_core.structures.tables import read_table
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-TABLE = REPOSITORY / "xxact_core" / "data" / "materials_project.parquet"
-
 
 def pack(dataset: Path, source: Path, path: Path) -> dict[str, float]:
-    """Write the pack of a data set that was built from the structure table `source`; returns megabytes by column.
+    """Pack a dataset that was built from the structure table `source`; returns megabytes by column.
 
     Raises:
-        ValueError: the data set is not that of the first rows of the table, or a structure is of a kind that the form
-            does not hold: a site partly occupied, or coordinates of more than five decimals.
+        ValueError: the dataset is not that of the first rows of the table, or a structure cannot be packed because of
+            partly occupied sites or coordinates with more than five decimals.
     """
     manifest, table = read_manifest(dataset), read_dataset(dataset)
     structures = [item for item in read_table(source, stop=len(table)) if isinstance(item, Structure)]
     if [structure.id for structure in structures] != table.id.tolist():
-        msg = f"{dataset} does not hold the first {len(table):,} structures of {source}, each of them"
+        msg = f"{dataset} does not hold the first {len(table):,} structures of {source}"
         raise ValueError(msg)
     if any((structure.occupancies != 1).any() for structure in structures):
-        msg = f"{source} has sites that are partly occupied; a pack holds whole atoms only"
+        msg = f"{source} has partly occupied sites, which cannot be packed"
         raise ValueError(msg)
     folded, quadrant = fold(np.concatenate([structure.frac_coords for structure in structures]))
     sets, set_of = _rotation_sets(table)
@@ -63,7 +65,7 @@ def pack(dataset: Path, source: Path, path: Path) -> dict[str, float]:
 
 
 def _rotation_sets(table: StickTable) -> tuple[list[np.ndarray], np.ndarray]:
-    """The different sets of rotations, and which of them each material has."""
+    """The distinct sets of rotations, and the index of each material's set."""
     known: dict[bytes, int] = {}
     sets, set_of = [], np.empty(len(table), dtype=np.uint16)
     for row in range(len(table)):
@@ -75,11 +77,11 @@ def _rotation_sets(table: StickTable) -> tuple[list[np.ndarray], np.ndarray]:
 
 
 def main() -> None:
-    """Pack, and say how large what became."""
+    """Pack, and print the sizes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("pack", type=Path)
-    parser.add_argument("--source", type=Path, default=TABLE)
+    parser.add_argument("--source", type=Path, default=TABLE, help="structure table (default: the shipped one)")
     arguments = parser.parse_args()
     megabytes = pack(arguments.dataset, arguments.source, arguments.pack)
     print(json.dumps({**megabytes, "megabytes": sum(megabytes.values())}))

@@ -1,4 +1,4 @@
-"""What a pack is on disk: a line of JSON, then columns of numbers, each compressed in the way that suits it."""
+"""File format of a packed dataset: a line of JSON, then compressed columns of numbers."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from xxact_core.quantities import BAND_GAP, FORMATION_ENERGY, LATTICE, TARGETS
 FORM = "xxact-pack-1"
 
 LABELS = (FORMATION_ENERGY.name, BAND_GAP.name, *(quantity.name for quantity in LATTICE))
-"""Values that cannot be calculated from the structure by what a machine that trains has."""
+"""Labels that are stored, since a machine for training cannot calculate them from the structure."""
 
 TURN = 100_000
-"""Steps of a fractional coordinate: the shipped table has five decimals."""
+"""Steps of a fractional coordinate; the shipped table has five decimals."""
 
 
 def fold(frac_coords: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates as steps of 1/100,000 from the nearest of 0, 1/2 and 1, and where that is; shapes as they come.
+    """Coordinates as distances from the nearest of 0, 1/2 and 1 in steps of 1/100,000, and the quadrant; same shapes.
 
-    x, -x, 1/2 - x and 1/2 + x, which symmetry makes of one another, have the same steps: they compress by half.
+    x, -x, 1/2 - x and 1/2 + x, which are often related by symmetry, have the same distance, which halves the size.
 
     Raises:
-        ValueError: the coordinates have more decimals, or are far outside of the cell.
+        ValueError: the coordinates have more decimals, or are far outside the cell.
     """
     steps = np.rint(frac_coords * TURN).astype(np.int64)
     turns, within = np.divmod(steps, TURN)
@@ -36,13 +36,13 @@ def fold(frac_coords: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     back = rest > TURN // 4
     quadrant = (turns + 1) * 4 + half * 2 + back
     if (np.float32(steps / TURN) != frac_coords).any() or quadrant.min() < 0 or quadrant.max() > 255:
-        msg = "coordinates are not numbers of five decimals near the cell, as those of the shipped table are"
+        msg = "fractional coordinates must have at most five decimals and lie near the cell"
         raise ValueError(msg)
     return np.where(back, TURN // 2 - rest, rest).astype(np.uint16), quadrant.astype(np.uint8)
 
 
 def unfold(folded: np.ndarray, quadrant: np.ndarray) -> np.ndarray:
-    """The inverse of `fold`: fractional coordinates, of float32's precision, as float64."""
+    """Inverse of `fold`: fractional coordinates in float32 precision, as float64."""
     turns, within = np.divmod(quadrant.astype(np.int64), 4)
     half, back = np.divmod(within, 2)
     rest = np.where(back == 1, TURN // 2 - folded.astype(np.int64), folded)
@@ -50,7 +50,7 @@ def unfold(folded: np.ndarray, quadrant: np.ndarray) -> np.ndarray:
 
 
 def values_digest(table: StickTable) -> str:
-    """SHA-256 of all values that a data set holds, in whatever files."""
+    """SHA-256 of all values of a dataset, independent of its files."""
     digest = hashlib.sha256()
     for texts in (table.id, table.formula):
         digest.update("\n".join(texts).encode())
@@ -62,7 +62,7 @@ def values_digest(table: StickTable) -> str:
 
 
 def write_pack(path: Path, columns: dict[str, np.ndarray], about: dict[str, Any]) -> dict[str, float]:
-    """A line of JSON, then each column compressed; returns megabytes by column."""
+    """Write a pack; returns megabytes by column."""
     packed = {name: lzma.compress(values.tobytes(), lzma.FORMAT_RAW, filters=_filters(values.itemsize))
               for name, values in columns.items()}  # fmt: skip
     head = {
@@ -80,15 +80,15 @@ def write_pack(path: Path, columns: dict[str, np.ndarray], about: dict[str, Any]
 
 
 def read_pack(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The columns of a pack, and what its head says.
+    """The columns and the header of a pack.
 
     Raises:
-        ValueError: the file is of another form.
+        ValueError: the file has another format.
     """
     first, _, content = path.read_bytes().partition(b"\n")
     head = json.loads(first)
     if head.get("form") != FORM:
-        msg = f"{path} is of the form {head.get('form')!r}; expected {FORM!r}"
+        msg = f"{path} has the format {head.get('form')!r}; expected {FORM!r}"
         raise ValueError(msg)
     columns, begin = {}, 0
     for name, (kind, shape, size) in head["columns"].items():
@@ -101,7 +101,7 @@ def read_pack(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def _filters(itemsize: int) -> list[dict[str, int]]:
-    """LZMA that knows how wide a number is."""
+    """LZMA filters for numbers of this size [bytes]."""
     bits = itemsize.bit_length() - 1
     return [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 24, "lc": 3 if bits == 0 else 0, "lp": bits,
              "pb": bits}]  # fmt: skip

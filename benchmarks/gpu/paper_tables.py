@@ -1,17 +1,20 @@
-"""What the paper's tables and figures need to be trained, at the size of the data at hand, and the tables of it.
+"""Train all models of the paper's tables and figures on the dataset at hand, and write the tables.
 
     python -m benchmarks.gpu.paper_tables DATASET RUNS --seconds 540 --seeds 3 --together 2 --set epochs=10
 
-Run it again with the same folder to go on. Settings are those of `xxact paper run`: `epochs` are of a supervised
-training, pretraining takes twice as many. RUNS is a folder as that command makes it, so that it can go on there, and
-`xxact paper table` and `xxact paper figure` can read it; the tables are written here, too. The last lines printed are a
-table, a line a run.
+Called again with the same folder, it continues. Settings are those of `xxact paper run`: `epochs` applies to supervised
+training, and pretraining takes twice as many. RUNS is a folder as of that command, which can continue it, and which
+`xxact paper table` and `xxact paper figure` can read. The last lines printed are a table, one row per run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
+
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.gpu.many_runs import Job, argument_parser, run_experiment
@@ -25,10 +28,10 @@ from xxact_core.training.config import parse_settings
 
 
 def experiments_to_jobs(dataset: Path, folder: Path, *, size: str, settings: Mapping[str, Any]) -> list[Job]:
-    """The trainings of all experiments.
+    """The jobs of all experiments.
 
     Raises:
-        InputError: a setting is of no experiment, or not to be set.
+        InputError: a setting is unknown or cannot be changed.
     """
     check_settings(settings)
     table = read_dataset(dataset, resident=False)
@@ -43,7 +46,7 @@ def experiments_to_jobs(dataset: Path, folder: Path, *, size: str, settings: Map
 
 
 def main() -> None:
-    """Run them, and write the tables."""
+    """Train, and write the tables."""
     parser = argument_parser(__doc__)
     parser.add_argument("--size", choices=SIZES, default="paper")
     arguments = parser.parse_args()

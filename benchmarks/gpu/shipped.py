@@ -1,15 +1,19 @@
-"""The checkpoint that ships, trained on a GPU for as many epochs as fit into a time.
+"""Train the checkpoint that ships on a GPU, for as many epochs as fit into a time limit.
 
     python -m benchmarks.gpu.shipped DATASET RUN --seconds 520 --output FOLDER
 
-How many steps a second the machine makes is measured first; the epochs follow from it, so that warm-up and cosine end
-in time. RUN is the folder of a training as of `xxact train`: called again, the training in it goes on as it was begun,
-with the epochs that were chosen then. FOLDER gets `model/` in half precision, with the metrics of just these weights,
-and `shipped.json`; `benchmarks/quality/shipped_checkpoint.py --ship FOLDER` takes it from there. The last line printed
-is JSON.
+The speed of the machine is measured first and determines the number of epochs, so that the schedule of the learning
+rate ends in time. RUN is a run folder as of `xxact train`: called again, its training continues with the epochs chosen
+before. FOLDER receives `model/` in bfloat16, with metrics of these rounded weights, and `shipped.json`;
+`benchmarks/quality/shipped_checkpoint.py --ship FOLDER` makes it the shipped checkpoint. The last line printed is JSON.
 """
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
 
 import argparse
 import gc
@@ -20,7 +24,6 @@ import shutil
 import tempfile
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
@@ -44,23 +47,23 @@ LARGER = {
         "fusion": {"width": 256, "depth": 3, "heads": 8, "feedforward": 512},
     },
 }
-"""What is different from the recipe `compact`, which two processors train in an hour."""
+"""Differences from the recipe `compact`, which trains in an hour on two CPU cores."""
 
 LARGEST = 16_000_000
-"""Bytes of the weights that ship, two for each parameter."""
+"""Largest size of the shipped weights [bytes], two for each parameter."""
 
 PROBE, WARM = 8.0, 10
-"""Seconds in which the rate is measured, and steps before that: the first ones are slow."""
+"""Time in which the speed is measured [s], and number of slow first steps left out before."""
 
 RESERVE = 60.0
-"""Seconds for reading the data, calibrating and measuring, beside the training."""
+"""Time for reading the data, calibration and evaluation, in addition to the training [s]."""
 
 SLACK = 0.92
-"""Share of the remaining time that steps may take; validations and snapshots take the rest."""
+"""Fraction of the remaining time for training steps; validation and snapshots take the rest."""
 
 
 def epochs_that_fit(recipe: Recipe, dataset: Path, *, deadline: float) -> float:
-    """Epochs of a recipe that end before the deadline (of `time.monotonic`) on this machine."""
+    """Epochs of a recipe that this machine finishes before the deadline (of `time.monotonic`)."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as scratch:
         run = open_run(recipe, dataset, Path(scratch), device=device)
@@ -79,7 +82,7 @@ def epochs_that_fit(recipe: Recipe, dataset: Path, *, deadline: float) -> float:
 
 
 def begun_or_chosen(recipe: Recipe, dataset: Path, folder: Path, *, deadline: float) -> Recipe:
-    """The recipe of the training in the folder; else the one asked for, with the epochs that fit."""
+    """The recipe of the training in the folder if there is one, else the given one with the epochs that fit."""
     path = folder / "recipe.json"
     if path.is_file():
         return Recipe.from_dict(json.loads(path.read_text(encoding="utf-8"))["recipe"])
@@ -87,16 +90,16 @@ def begun_or_chosen(recipe: Recipe, dataset: Path, folder: Path, *, deadline: fl
 
 
 def main() -> None:
-    """Choose, train, halve, measure, write."""
+    """Choose the epochs, train, round to bfloat16, evaluate, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("run", type=Path)
     parser.add_argument("--recipe", default="compact")
     parser.add_argument("--seconds", type=float, default=520.0)
-    parser.add_argument("--planned", type=float, help="seconds of the whole training, where it goes on in other calls")
+    parser.add_argument("--planned", type=float, help="time limit of the whole training over several calls")
     parser.add_argument("--reserve", type=float, default=RESERVE)
-    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of the recipe, as JSON")
-    parser.add_argument("--commit", default="unknown", help="of the code; written to the checkpoint")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of the recipe")
+    parser.add_argument("--commit", default="unknown", help="commit of the code, written to the checkpoint")
     parser.add_argument("--output", type=Path, default=Path(os.environ.get("OUT", "build/gpu")) / "shipped")
     arguments = parser.parse_args()
     began = time.monotonic()
@@ -113,10 +116,10 @@ def main() -> None:
 
 
 def ship(recipe: Recipe, dataset: Path, run: Path, output: Path, *, commit: str) -> dict:
-    """Write the finished model in half precision, and measure what was written.
+    """Write the finished model in bfloat16, and evaluate what was written.
 
     Raises:
-        ValueError: it is larger than what ships may be.
+        ValueError: it is larger than the shipped weights may be.
     """
     checkpoint = load_checkpoint(run / "model")
     size = 2 * sum(value.numel() for value in checkpoint.model.state_dict().values())

@@ -1,12 +1,17 @@
-"""The data set of a pack, with sticks simulated on this machine; needs what training needs and nothing else.
+"""Unpack a dataset, simulating its sticks on this machine; needs only the libraries that training needs.
 
     python -m benchmarks.gpu.unpack build/pack/materials_project.pack build/materials_project --processes 16
 
-Where every value comes out as it was, the data set has the digest of the original in its manifest, although its files
-differ; on a processor that rounds otherwise it has its own. What is there already is left as it is.
+If all values equal those of the original, the dataset keeps the original's digest in its manifest, although its files
+differ; on a CPU that rounds differently it gets its own. An existing dataset is left unchanged.
 """
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
 
 import argparse
 import hashlib
@@ -17,7 +22,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -45,14 +49,14 @@ from xxact_core.quantities import space_group_to_crystal_system as system_of
 from xxact_core.structures.structure import Structure
 
 ROWS = 1024
-"""Materials of a shard that is made again: small enough that sixteen processors end together."""
+"""Materials per shard: small enough that sixteen processes finish at about the same time."""
 
 
 def unpack(path: Path, folder: Path, *, processes: int = 1) -> dict[str, Any]:
-    """Make the data set of a pack in `folder`, which training reads as any other; returns its manifest.
+    """Unpack a dataset into `folder`; returns its manifest.
 
     Raises:
-        ValueError: the file is no pack.
+        ValueError: the file is not a pack.
     """
     columns, head = read_pack(path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +83,7 @@ def unpack(path: Path, folder: Path, *, processes: int = 1) -> dict[str, Any]:
 
 
 def pieces(columns: dict[str, np.ndarray]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The first row of each shard, and its part of the columns, which travels to a process."""
+    """The first row of each shard and its part of the columns, for a worker process."""
     names = columns["id"].tobytes().decode().split("\n")
     start, set_start = _starts(columns["atom_count"]), _starts(columns["rotations_of_set"])
     sets = [columns["rotations"][first:last] for first, last in pairwise(set_start)]
@@ -105,7 +109,7 @@ def _starts(counts: np.ndarray) -> np.ndarray:
 
 
 def make_shard(piece: tuple[int, dict[str, Any]], *, folder: Path, plan: BuildPlan) -> dict[str, Any]:
-    """Simulate the sticks of a piece and write its shard; returns what a manifest keeps of it."""
+    """Simulate the sticks of a piece and write its shard; returns its entry in the manifest."""
     first, part = piece
     plan, start, materials = replace(plan, symmetry=False), _starts(part["atom_count"]), []
     coords = unfold(part["folded"], part["quadrant"])
@@ -131,7 +135,7 @@ def make_shard(piece: tuple[int, dict[str, Any]], *, folder: Path, plan: BuildPl
 
 
 def write_plain_shard(path: Path, materials: Sequence[Material], *, wavelength: float) -> None:
-    """The columns that `read_dataset` reads, with h5py alone: without compression, units and checksums."""
+    """Write the columns that `read_dataset` reads with h5py alone, without compression, units and checksums."""
     with h5py.File(path, "w") as file:
         file.attrs["wavelength"] = wavelength
         for name in ("id", "formula"):
@@ -156,7 +160,7 @@ def write_plain_shard(path: Path, materials: Sequence[Material], *, wavelength: 
 
 
 def main() -> None:
-    """Unpack, and say whether all values are the original's."""
+    """Unpack, and print whether all values equal the original's."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pack", type=Path)
     parser.add_argument("dataset", type=Path)

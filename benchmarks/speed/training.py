@@ -103,7 +103,7 @@ class Comparison:
 
 def compare(dataset: Path, scratch: Path, *, precision: str, quick: bool) -> tuple[Comparison, str]:
     """Both loops in one precision, and the digest of the dataset."""
-    batch, compared, blocks, steps = (32, 3, 3, 2) if quick else (BATCH, 12, 6, 5)
+    batch, compared, blocks, steps = (64, 2, 3, 2) if quick else (BATCH, 12, 6, 5)
     run = open_run(recipe_for(dropout=0.0, precision=precision, batch=batch), dataset, scratch / "equal", device=CPU)
     place = write_patterns(run, scratch / "equal.h5", steps=compared)
     theirs = list(plain_loop(run, scratch / "equal.h5", place, steps=compared))

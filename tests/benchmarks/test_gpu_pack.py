@@ -1,4 +1,4 @@
-"""A packed data set comes out as it went in, on a machine that has only what training needs."""
+"""A packed dataset is unpacked unchanged on a machine that has only what training needs."""
 
 from __future__ import annotations
 
@@ -22,11 +22,6 @@ sys.modules.update(dict.fromkeys(blocked))
 sys.argv = sys.argv[1:]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
-
-
-@pytest.fixture(autouse=True)
-def _scripts_can_be_imported(monkeypatch: pytest.MonkeyPatch, repository: Path) -> None:
-    monkeypatch.syspath_prepend(repository)
 
 
 def run_bare(repository: Path, module: str, *arguments: object) -> dict:
@@ -63,7 +58,7 @@ def unpacked(packed: Path, repository: Path) -> StickTable:
     return read_dataset(folder)
 
 
-def test_every_value_of_a_packed_data_set_comes_back(small_table: StickTable, unpacked: StickTable) -> None:
+def test_every_value_of_a_packed_dataset_comes_back(small_table: StickTable, unpacked: StickTable) -> None:
     assert unpacked.digest == small_table.digest
     assert unpacked.wavelength == small_table.wavelength
     for name in ("id", "formula", "split", "energy_is_exact", "cell", "atomic_number", "fraction", "element_start"):
@@ -74,7 +69,7 @@ def test_every_value_of_a_packed_data_set_comes_back(small_table: StickTable, un
         np.testing.assert_array_equal(unpacked.targets[name], small_table.targets[name], err_msg=name)
 
 
-def test_a_pack_is_less_than_a_fifth_of_the_data_set(packed: Path, small_dataset: Path) -> None:
+def test_a_pack_is_less_than_a_fifth_of_the_dataset(packed: Path, small_dataset: Path) -> None:
     stored = sum(path.stat().st_size for path in small_dataset.glob("*.h5"))
     assert packed.stat().st_size < stored / 5
 

@@ -20,11 +20,6 @@ from xxact_core.training.recipes import recipe_by_name
 QUICK = ("batch_size=32", "validation_rows=16")
 
 
-@pytest.fixture(autouse=True)
-def _scripts_can_be_imported(monkeypatch: pytest.MonkeyPatch, repository: Path) -> None:
-    monkeypatch.syspath_prepend(repository)
-
-
 class Script:
     """Runs a script's `main` with arguments, and returns the lines that it prints."""
 
@@ -39,7 +34,6 @@ class Script:
 
 @pytest.fixture
 def run_script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], repository: Path) -> Script:
-    monkeypatch.syspath_prepend(repository)
     monkeypatch.setenv("PYTHONPATH", str(repository))
     return Script(monkeypatch, capsys)
 
