@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -148,7 +149,8 @@ def test_a_dataset_that_is_there_is_used_as_it_is(small_dataset: Path) -> None:
 
 def test_every_script_explains_itself_from_any_folder(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HELP_OF_ALL, *map(str, SCRIPTS)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=tmp_path, env=bare, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     helps = json.loads(done.stdout)
     assert {name: code for name, (code, _) in helps.items() if code != 0} == {}
