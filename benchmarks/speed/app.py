@@ -55,6 +55,9 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+PATIENCE = 120_000
+"""Longest wait for a step in the browser [ms]."""
+
 SECONDS = "{:.2f} s"
 FIGURES = {
     "start_seconds": Figure("starting `panel serve app.py --warm`", SECONDS),
@@ -123,7 +126,7 @@ def request(address: str) -> None:
 
 def shows(page: Page, text: str) -> None:
     """Wait until the page shows a text."""
-    page.get_by_text(text, exact=False).first.wait_for(timeout=60_000)
+    page.get_by_text(text, exact=False).first.wait_for(timeout=PATIENCE)
 
 
 def find_chromium() -> str | None:
@@ -134,6 +137,7 @@ def find_chromium() -> str | None:
 def opened(browser: Browser, address: str) -> Page:
     """A new page of the app, ready for use."""
     page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page.set_default_timeout(PATIENCE)
     page.goto(address)
     shows(page, "Load example data")
     return page
@@ -227,7 +231,7 @@ def measure(*, quick: bool) -> dict[str, float | None]:
         found |= log({"latency_ratio_while_training": ratio})
         sessions, seconds = (3, 3) if quick else (SESSIONS, 60)
         found |= log(measure_sessions(address, server, sessions=sessions, seconds=seconds))
-    sizes = (5000, 50_000) if quick else (50_000, 1_000_000)
+    sizes = (5000, 250_000) if quick else (50_000, 1_000_000)
     return found | log({"slider_ms": measure_sliders(changes=5 if quick else 50), **measure_maps(*sizes)})
 
 

@@ -1,7 +1,7 @@
 """How long does the map of embeddings take on the server: to show, to select on, and to zoom into?
 
     python benchmarks/speed/embeddings.py            # maps of 50,000 and 1,000,000 materials
-    python benchmarks/speed/embeddings.py --quick    # maps of 5,000 and 100,000 materials
+    python benchmarks/speed/embeddings.py --quick    # maps of 5,000 and 250,000 materials
 
 Embeddings are random, since their values do not change the cost. The figures are part of docs/results/app.md, which
 `benchmarks/speed/app.py` writes.
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs=2, metavar=("SMALL", "LARGE"), help="materials on the two maps")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    sizes = arguments.sizes or ((5000, 100_000) if arguments.quick else (50_000, 1_000_000))
+    sizes = arguments.sizes or ((5000, 250_000) if arguments.quick else (50_000, 1_000_000))
     measured = measure(*sizes)
     print(figures_to_table(measured, FIGURES))
     print(json.dumps({name: round(value, 4) for name, value in measured.items()}))
