@@ -79,7 +79,7 @@ def cpu_time() -> float:
 
 
 def seconds_of(work: Callable[[], object], *, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Time of one call by a clock: wall time, or `cpu_time` where other processes may run beside it."""
+    """Time of one call by a clock: wall time, or `cpu_time` where other processes may run at the same time."""
     began = clock()
     work()
     return clock() - began

@@ -119,20 +119,20 @@ def measure(predictor: Predictor, table: StickTable, *, rows: int) -> dict[str, 
         for kind, known in partial_compositions(composition, generator).items():
             prediction = predictor.predict(pattern, known)
             chance = {entry.label: entry.probability for entry in prediction.crystal_system}
-            doubt = -sum(value * np.log2(value) for value in chance.values() if value > 0)
+            entropy = -sum(value * np.log2(value) for value in chance.values() if value > 0)
             energy = prediction.formation_energy_per_atom
             off = energy.value - labels["formation_energy_per_atom"]
             ranked = CRYSTAL_SYSTEMS.index(prediction.crystal_system[0].label)
-            answers[kind].append((ranked, int(labels["crystal_system"]), -np.log2(chance[truth]), doubt, off))
+            answers[kind].append((ranked, int(labels["crystal_system"]), -np.log2(chance[truth]), entropy, off))
             if energy.low is not None and np.isfinite(off):
                 covered[kind].append(energy.low <= labels["formation_energy_per_atom"] <= energy.high)
     figures = {}
     for kind, of_kind in answers.items():
-        ranked, true, losses, doubts, off = (np.array(column) for column in zip(*of_kind, strict=True))
+        ranked, true, losses, entropies, off = (np.array(column) for column in zip(*of_kind, strict=True))
         figures[kind] = {
             "crystal_system_accuracy": accuracy(ranked, true),
             "log_loss_bits": float(losses.mean()),
-            "doubt_bits": float(doubts.mean()),
+            "doubt_bits": float(entropies.mean()),
             "formation_energy_mae_mev": 1000 * float(np.nanmean(np.abs(off))),
             "formation_energy_within": float(np.mean(covered[kind])) if covered[kind] else None,
         }

@@ -343,7 +343,9 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, default=LABELS, help="table of measured files")
     parser.add_argument("--trees", type=Path, metavar="DATASET", help="also train ExtraTrees on this dataset")
     parser.add_argument("--collection", type=Path, metavar="FOLDER", help="also read these instrument files")
-    parser.add_argument("--beside", action="append", default=[], metavar="NAME=CHECKPOINT", help="another model")
+    parser.add_argument(
+        "--compare", "--beside", action="append", default=[], metavar="NAME=CHECKPOINT", help="another model"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows, folder = read_labels(arguments.labels), arguments.labels.parent
@@ -371,7 +373,7 @@ def main() -> None:
         figures |= trees_to_figures(trees_on_visible_lines(read_dataset(arguments.trees)), single_phases)
     others = {
         name: other_model_to_figures(Path(checkpoint), single_phases)
-        for name, _, checkpoint in (text.partition("=") for text in arguments.beside)
+        for name, _, checkpoint in (text.partition("=") for text in arguments.compare)
     }
     finish(
         __file__,

@@ -35,7 +35,7 @@ METHOD = (
 )
 COMMENT = (
     "Positions and intensities of peaks are inferred from the rest of the pattern and the formula. They are "
-    "predicted as low, broad maxima, because a sharp peak predicted beside its true position counts twice."
+    "predicted as low, broad maxima, because a sharp peak predicted off its true position counts twice."
 )
 RATIOS = (0.05, 0.25, 0.75)
 

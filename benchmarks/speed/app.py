@@ -4,7 +4,7 @@
     python benchmarks/speed/app.py --quick    # every step once, few sessions, small maps; writes nothing
 
 The app is served with `panel serve app.py`. In Chromium a measured file is uploaded while a formula is entered, and the
-time until the prediction can be read is taken. Then follow a training beside the server, simultaneous sessions, sliders
+time until the prediction can be read is taken. Then follow a training at the same time, simultaneous sessions, sliders
 and maps (`app_load.py`).
 """
 

@@ -24,8 +24,8 @@ from pymatgen.core import Structure as PymatgenStructure
 from xrd_rust_calculator import XRDCalculatorRust
 
 from benchmarks.harness import TABLE, Figure, argument_parser, figures_to_table, finish
-from benchmarks.speed.smearing import FIGURES as SMEARING_FIGURES
-from benchmarks.speed.smearing import measure_smearing
+from benchmarks.speed.broadening import FIGURES as BROADENING_FIGURES
+from benchmarks.speed.broadening import measure_broadening
 from xxact_core.compositions.element_table import SYMBOLS
 from xxact_core.dataset.store import file_digest
 from xxact_core.patterns.conversions import CU_K_ALPHA
@@ -199,10 +199,10 @@ def main() -> None:
     arguments = argument_parser(__doc__).parse_args()
     structures = draw_structures(100 if arguments.quick else 2000)
     structures += [make_disordered(structure, seed=seed) for seed, structure in enumerate(structures[::10])]
-    figures = compare(structures) | measure_smearing(quick=arguments.quick)
+    figures = compare(structures) | measure_broadening(quick=arguments.quick)
     finish(
         __file__,
-        figures_to_table(figures, FIGURES | SMEARING_FIGURES),
+        figures_to_table(figures, FIGURES | BROADENING_FIGURES),
         figures,
         quick=arguments.quick,
         title="Simulating sticks and patterns",

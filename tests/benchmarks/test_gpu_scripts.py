@@ -1,4 +1,4 @@
-"""The scripts for a GPU machine, from data set to table, on whatever machine this is."""
+"""The scripts for a GPU machine, from dataset to table, on whatever machine this is."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """How fast are patterns made from sticks by the compiled sum and by torch, compared with a plain numpy sum?
 
-    python benchmarks/speed/smearing.py            # writes docs/results/smearing.md
-    python benchmarks/speed/smearing.py --quick    # a few repeats, writes nothing
+    python benchmarks/speed/broadening.py            # writes docs/results/broadening.md
+    python benchmarks/speed/broadening.py --quick    # a few repeats, writes nothing
 
 Sticks are simulated from random structures of the shipped table. One core, the same sticks for all.
 """
@@ -86,7 +86,7 @@ def largest_error(profile: torch.Tensor, exact: np.ndarray) -> float:
     return float((scale * np.abs(profile.double().numpy() - exact)).max())
 
 
-def measure_smearing(*, quick: bool) -> dict[str, float]:
+def measure_broadening(*, quick: bool) -> dict[str, float]:
     """Speeds on one core and errors on the scale 0-100; σ = 0.1° where nothing else is stated."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -161,7 +161,7 @@ def _errors(
 def main() -> None:
     """Measure, print, and write the page unless --quick is given."""
     arguments = argument_parser(__doc__).parse_args()
-    figures = measure_smearing(quick=arguments.quick)
+    figures = measure_broadening(quick=arguments.quick)
     finish(
         __file__,
         figures_to_table(figures, FIGURES),
