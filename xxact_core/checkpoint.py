@@ -179,7 +179,7 @@ def _check_size(config: ModelConfig, weights: Mapping[str, Tensor]) -> None:
     if deepest > max(_MAX_UNCHECKED_DEPTH, len(weights)):
         msg = f"the description has {deepest} layers, but there are only {len(weights)} tensors"
         raise CheckpointError(msg, code="E_CHECKPOINT")
-    features = torch.tensor(load_element_features(), dtype=torch.float32, device="meta")
+    features = torch.tensor(load_element_features(), dtype=torch.float32)
     try:
         with torch.device("meta"):  # shapes without data
             wanted = config_to_model(config, features).state_dict()

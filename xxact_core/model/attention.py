@@ -221,6 +221,10 @@ class DecoderLayer(nn.Module):
         return self.cross_attention.attention_weights(tokens, context, mask)
 
 
-def learned_token(width: int) -> nn.Parameter:
-    """A learned vector such as [CLS] or [MASK], drawn from N(0, 0.02²) as in BERT."""
-    return nn.Parameter(torch.randn(width) * 0.02)
+def learned_tokens(*shape: int) -> nn.Parameter:
+    """Learned vectors such as [CLS], [MASK] or positions, drawn from N(0, 0.02²) as in BERT.
+
+    On the meta device they only have a shape: arithmetic there would import torch's compiler, which takes seconds.
+    """
+    values = torch.empty(shape)
+    return nn.Parameter(values if values.is_meta else torch.randn(shape) * 0.02)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from xxact_core.model.attention import EncoderLayer, learned_token
+from xxact_core.model.attention import EncoderLayer, learned_tokens
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.linear import Linear
 
@@ -35,14 +35,14 @@ class CompositionEncoder(nn.Module):
         self.element_features: Tensor
         self.fraction_codes: Tensor
         sizes = config.composition
-        padding = torch.zeros(1, element_features.shape[1])
+        padding = element_features.new_zeros(1, element_features.shape[1])
         self.register_buffer("element_features", torch.cat([padding, element_features.float()]), persistent=False)
         self.embed = Linear(element_features.shape[1], sizes.width)
         self.register_buffer("fraction_codes", _sinusoids(sizes.width // 2), persistent=False)
         self.element_scale = nn.Parameter(torch.ones(()))
         self.linear_scale = nn.Parameter(torch.ones(()))
         self.log_scale = nn.Parameter(torch.ones(()))
-        self.cls = learned_token(sizes.width) if with_cls else None
+        self.cls = learned_tokens(sizes.width) if with_cls else None
         self.layers = nn.ModuleList(EncoderLayer(sizes) for _ in range(sizes.depth))
 
     def forward(
@@ -73,6 +73,8 @@ class CompositionEncoder(nn.Module):
 
 
 def _sinusoids(width: int) -> Float[Tensor, "resolution half"]:
+    if torch.empty(0).is_meta:  # no arithmetic there, as in `learned_tokens`
+        return torch.empty(RESOLUTION, width)
     position = torch.arange(RESOLUTION, dtype=torch.float32).unsqueeze(1)
     channel = torch.arange(width, dtype=torch.float32)
     angle = position / BASE ** (2 * channel / width)

@@ -34,7 +34,8 @@ GATE_WIDTH = 0.1
 UNKNOWN = 255
 """Stored class of a material whose class is unknown."""
 
-_LEVELS = 16
+_BITS = 4
+_LEVELS = 2**_BITS
 _STEP = 0.3352
 """Width of a quantisation level in standard deviations. Source: Max 1960, table I, for 16 levels of a normal
 distribution."""
@@ -195,9 +196,11 @@ def _whiten(
 
 
 def _dequantise(keys: UInt8[Tensor, "materials half_width"]) -> Float[Tensor, "materials width"]:
-    """Quantised embeddings as unit vectors."""
-    codes = torch.stack((keys % _LEVELS, keys // _LEVELS), dim=2).flatten(1)
-    return nn.functional.normalize(codes.float() - (_LEVELS - 1) / 2)
+    """Quantised embeddings as unit vectors; worked out in place, being the largest part of a model in memory."""
+    vectors = torch.stack((keys & (_LEVELS - 1), keys >> _BITS), dim=2).flatten(1).float()
+    vectors -= (_LEVELS - 1) / 2
+    vectors /= vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    return vectors
 
 
 def _mix(

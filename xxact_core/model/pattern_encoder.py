@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from xxact_core.model.attention import EncoderLayer, learned_token
+from xxact_core.model.attention import EncoderLayer, learned_tokens
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.pattern_tokens import (
     WINDOWS,
@@ -34,8 +34,8 @@ class PatternEncoder(nn.Module):
         self.tokens_per_window = config.tokens_per_window
         self.tokens = WindowTokens(config) if config.tokenizer == "windows" else ConvolutionTokens(config)
         self.peaks = PeakTokens(config) if config.peak_tokens else None
-        self.cls = learned_token(sizes.width)
-        self.positions = nn.Parameter(torch.randn(WINDOWS * config.tokens_per_window + 1, sizes.width) * 0.02)
+        self.cls = learned_tokens(sizes.width)
+        self.positions = learned_tokens(WINDOWS * config.tokens_per_window + 1, sizes.width)
         self.layers = nn.ModuleList(EncoderLayer(sizes) for _ in range(sizes.depth))
 
     def forward(

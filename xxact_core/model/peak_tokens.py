@@ -67,7 +67,7 @@ class PeakTokens(nn.Module):
         self.count = config.peak_tokens
         self.embed = nn.Linear(4 * FREQUENCIES + 2, config.pattern.width)
         self.waves: Tensor
-        self.register_buffer("waves", math.pi * 2 ** (torch.arange(FREQUENCIES) / 2), persistent=False)
+        self.register_buffer("waves", math.pi * 2 ** (torch.arange(FREQUENCIES, device="cpu") / 2), persistent=False)
 
     def forward(
         self, intensity: Float[Tensor, "batch points"], window_mask: Bool[Tensor, "batch windows"]

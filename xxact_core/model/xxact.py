@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from xxact_core.model.attention import learned_token
+from xxact_core.model.attention import learned_tokens
 from xxact_core.model.composition_encoder import CompositionEncoder
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.fusion import Fusion
@@ -40,7 +40,7 @@ class Xxact(Model):
         width = config.fusion.width
         self.pattern_encoder = PatternEncoder(config)
         self.composition_encoder = CompositionEncoder(config, element_features)
-        self.mask_token = learned_token(config.pattern.width)
+        self.mask_token = learned_tokens(config.pattern.width)
         self.pattern_projection = Linear(config.pattern.width, width)
         self.composition_projection = Linear(config.composition.width, width)
         self.fusion = Fusion(config)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from xxact_core.errors import PatternError, ProcessingError, RecipeError, WavelengthError
 from xxact_core.patterns.conversions import (
@@ -313,6 +312,8 @@ class Smooth(Step):
 
     def apply(self, pattern: ProcessedPattern) -> ProcessedPattern:
         """The smoothed pattern; gaps are not bridged."""
+        from scipy.ndimage import gaussian_filter1d  # noqa: PLC0415 - slow to import
+
         values = pattern.intensity.copy()
         for run in pattern.stretches() if self.sigma > 0 else []:
             values[run] = gaussian_filter1d(values[run], self.sigma / GRID.step, mode="nearest")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
-from scipy.optimize import minimize
 
 from xxact_core.errors import PatternError
 from xxact_core.patterns.conversions import CU_K_ALPHA
@@ -110,6 +108,8 @@ def pattern_to_profile(pattern: GriddedPattern) -> Profile:
     Raises:
         PatternError: no line rises above the noise (E_VALUES).
     """
+    from scipy.ndimage import gaussian_filter1d  # noqa: PLC0415 - slow to import
+
     intensity = pattern.intensity.astype(np.float64)
     steps = np.abs(np.diff(intensity))[(intensity[1:] > 0) | (intensity[:-1] > 0)]
     noise = 1.4826 * float(np.median(steps)) / np.sqrt(2)
@@ -184,6 +184,8 @@ def score_fit(profile: Profile, lines: Lines, fit: Fit) -> float:
 
 def refine(profile: Profile, lines: Lines, start: Fit) -> Fit:
     """The fit of highest merit near another one, over the shift and all strains of the lines, by L-BFGS-B."""
+    from scipy.optimize import minimize  # noqa: PLC0415 - slow to import
+
     usual, units = _usual(len(lines.change))
     limits = np.array([LARGEST_SHIFT, *[LARGEST_STRAIN] * len(lines.change)])
     found = minimize(

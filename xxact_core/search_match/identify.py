@@ -13,8 +13,7 @@ from xxact_core.patterns.pattern import GriddedPattern, Pattern
 from xxact_core.prediction.prediction import Prediction
 from xxact_core.processing.gridding import put_on_grid
 from xxact_core.search_match.combine import prediction_to_elements, weigh_known
-from xxact_core.search_match.database import KnownMaterials, check_elements
-from xxact_core.search_match.dataset_database import open_known
+from xxact_core.search_match.database import KnownMaterials, check_elements, read_references
 from xxact_core.search_match.fit import Profile, lines_to_two_theta, pattern_to_profile
 from xxact_core.search_match.mixtures import Mixture, find_second
 from xxact_core.search_match.peak_index import open_index
@@ -95,6 +94,10 @@ class Identifier:
         Raises:
             DatasetError: the table is missing or cannot be used.
         """
+        if table is None or not table.is_dir():
+            return cls(read_references(table), cache=cache)
+        from xxact_core.search_match.dataset_database import open_known  # noqa: PLC0415 - HDF5 is for datasets only
+
         return cls(open_known(table), cache=cache)
 
     def identify(

@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from xxact_core.patterns.grid import GRID
 
@@ -69,4 +68,6 @@ def spread(places: np.ndarray, weights: np.ndarray, *, width: float = 1.0) -> np
 
 def widen(density: np.ndarray, *, width: float = 1.0) -> np.ndarray:
     """A density of ideal lines as one of lines of a width; its own transpose."""
+    from scipy.ndimage import gaussian_filter1d  # noqa: PLC0415 - slow to import
+
     return gaussian_filter1d(density, width * BINS_A_WIDTH, mode="constant", truncate=3.5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from xxact_core.model.attention import learned_token
+from xxact_core.model.attention import learned_tokens
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.heads import TargetHeads
 from xxact_core.model.inputs import ModelInput
@@ -25,7 +25,7 @@ class XrdTransformer(Model):
         self.config = config
         width = config.pattern.width
         self.pattern_encoder = PatternEncoder(config)
-        self.mask_token = learned_token(width)
+        self.mask_token = learned_tokens(width)
         self.heads = TargetHeads(config, width=width)
 
     def embed(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
