@@ -115,7 +115,7 @@ def _verdict(answer: Answer) -> str:
     for quantity in (CRYSTAL_SYSTEM, SPACE_GROUP):
         ranked = getattr(answer.prediction, quantity.name)
         if ranked:
-            best = f"{words.label(quantity, ranked[0])} ({percent(ranked[0].probability)})"
+            best = f"{words.label(quantity, ranked[0])}, {percent(ranked[0].probability)}"
             parts.append(
                 f"{quantity.label}: {best if ranked[0].probability >= SURE else f'not sure, most likely {best}'}"
             )

@@ -140,10 +140,10 @@ def _sentence(quantity: Quantity, ranked: Sequence[RankedLabel]) -> str:
     """The most probable class of a quantity, or the candidates where none is sure; safe HTML."""
     if not ranked:
         return f"{quantity.label}: not predicted by this model."
-    candidates = [f"{html.escape(label(quantity, item))} ({percent(item.probability)})" for item in ranked[:3]]
+    candidates = [f"{html.escape(label(quantity, item))}, {percent(item.probability)}" for item in ranked[:3]]
     if ranked[0].probability >= SURE:
         return f"{quantity.label}: <b>{candidates[0]}</b>."
-    return f"{quantity.label}: <b>not sure</b>; candidates: {', '.join(candidates)}."
+    return f"{quantity.label}: <b>not sure</b>; candidates: {'; '.join(candidates)}."
 
 
 def table(quantity: Quantity, ranked: Sequence[RankedLabel]) -> str:

@@ -158,7 +158,8 @@ print(reconstruction.error)  # of each masked window [{_UNIT}]
 
 
 def _names(flags: np.ndarray) -> str:
-    return ", ".join(WINDOW_NAMES[number] for number in np.flatnonzero(flags))
+    names = [f"<span style='white-space:nowrap'>{WINDOW_NAMES[number]}</span>" for number in np.flatnonzero(flags)]
+    return ", ".join(names)
 
 
 def _number(value: float) -> str:

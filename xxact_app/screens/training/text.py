@@ -31,11 +31,11 @@ _MILLION, _LARGE = 1e6, 1e8
 
 def facts(found: DatasetFacts) -> str:
     """The properties of a dataset, as safe HTML."""
-    labels = [TARGETS[name].label for name in list(TARGETS)[:_SIGNIFICANT] if found.labelled.get(name)]
+    labels = [TARGETS[name].label.lower() for name in list(TARGETS)[:_SIGNIFICANT] if found.labelled.get(name)]
     counts = f"{found.train:,} for training, {found.validation:,} for validation, {_bytes(found.size)}"
     lines = [
         f"{found.materials:,} materials from {html.escape(safe_text(found.source))}: {counts}.",
-        f"Labels: {', '.join(labels) or 'none of the four'}, density and lattice.",
+        f"Labels: {', '.join([*labels, 'density', 'lattice'])}.",
     ]
     if found.errors:
         lines.append(
