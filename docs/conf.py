@@ -6,6 +6,7 @@ import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.logging import getLogger
 
@@ -96,6 +97,14 @@ def fill_in(_app: Sphinx, _name: str, source: list[str]) -> None:
     source[0] = generated_text.fill_in(source[0])
 
 
+def follow_theme(_app: Sphinx, doctree: nodes.document) -> None:
+    """Show a picture `...-light.png` in the light theme only, and `...-dark.png` in the dark one."""
+    for image in doctree.findall(nodes.image):
+        for theme in ("light", "dark"):
+            if image["uri"].endswith(f"-{theme}.png"):
+                image["classes"].append(f"only-{theme}")
+
+
 def check_pages(app: Sphinx, exception: Exception | None) -> None:
     """Warn of everything that a built page would load from another site."""
     if exception is not None or app.builder.format != "html":
@@ -110,6 +119,7 @@ def setup(app: Sphinx) -> None:
     """Connect the steps above."""
     app.connect("builder-inited", copy_notebooks)
     app.connect("source-read", fill_in)
+    app.connect("doctree-read", follow_theme)
     app.connect("build-finished", check_pages)
     app.connect("autodoc-skip-member", generated_text.skip_public)
     app.connect("autodoc-process-docstring", generated_text.escape_markup)

@@ -152,9 +152,11 @@ def recipes() -> str:
 
 
 def short_value(value: object) -> str:
-    """A value of a setting, nested settings as an ellipsis."""
+    """A value of a setting, nested settings as an ellipsis; an empty text has to be given."""
     if isinstance(value, dict):
         return "{…}"
+    if value == "":
+        return "RUN/model"
     if isinstance(value, tuple):
         return "[" + ", ".join(str(item) for item in value) + "]"
     return str(value)
@@ -173,15 +175,17 @@ def augmentation() -> str:
 
 # ---------------------------------------------------------------------------------------------------- Python interface
 GROUPS = {
-    "Patterns": ("Pattern", "GriddedPattern", "Sticks", "read_pattern", "read_scans", "read_untrusted_pattern"),
+    "Files": ("read_pattern", "read_scans", "read_untrusted_pattern", "example_path", "shipped_path"),
+    "Patterns": ("Pattern", "GriddedPattern", "GRID", "Sticks", "broaden_sticks"),
     "Processing": ("ProcessingPipeline", "put_on_grid"),
-    "Compositions": ("Composition", "PartialComposition", "parse_formula", "parse_composition"),
+    "Compositions": ("Composition", "PartialComposition", "parse_formula", "parse_composition", "format_formula"),
     "Predictions": ("Predictor", "Prediction", "CRYSTAL_SYSTEMS"),
     "Reference materials": ("Identifier", "Identification"),
     "Datasets": ("BuildPlan", "build_dataset", "open_dataset", "read_dataset", "describe_dataset", "verify_dataset"),
+    "Augmentation": ("Distortions", "BatchMaker"),
     "Training and evaluation": ("Recipe", "recipe_by_name", "override", "train", "evaluate"),
-    "Models": ("Checkpoint", "load_checkpoint", "embed_dataset", "embed_pattern", "reconstruct_pattern"),
-    "Files of the package": ("example_path", "shipped_path"),
+    "Models": ("Checkpoint", "load_checkpoint", "pattern_to_input"),
+    "Embeddings and masked windows": ("embed_dataset", "embed_pattern", "reconstruct_pattern"),
 }
 """Public names by topic, in the order of the page."""
 

@@ -10,20 +10,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from xxact_core.augmentation.config import Distortions
     from xxact_core.checkpoint import Checkpoint, load_checkpoint
     from xxact_core.compositions.composition import Composition
     from xxact_core.compositions.formula import parse_formula
+    from xxact_core.compositions.formula_format import format_formula
     from xxact_core.compositions.partial import PartialComposition
     from xxact_core.compositions.partial_text import parse_composition
     from xxact_core.dataset.building.build import build_dataset
     from xxact_core.dataset.building.plan import BuildPlan
     from xxact_core.dataset.inspection import describe_dataset, verify_dataset
+    from xxact_core.dataset.loading.batches import BatchMaker
     from xxact_core.dataset.opening import open_dataset
     from xxact_core.dataset.table import read_dataset
     from xxact_core.evaluation.embedded import embed_dataset, embed_pattern
     from xxact_core.evaluation.reconstruction import reconstruct_pattern
     from xxact_core.evaluation.report import evaluate_checkpoint as evaluate
+    from xxact_core.model.inputs import pattern_to_input
+    from xxact_core.patterns.grid import GRID
     from xxact_core.patterns.pattern import GriddedPattern, Pattern, Sticks
+    from xxact_core.peak_profiles.reference import broaden_sticks
     from xxact_core.prediction.prediction import Prediction
     from xxact_core.prediction.predictor import Predictor
     from xxact_core.processing.gridding import put_on_grid
@@ -39,9 +45,12 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "CRYSTAL_SYSTEMS": "quantities",
+    "GRID": "patterns.grid",
+    "BatchMaker": "dataset.loading.batches",
     "BuildPlan": "dataset.building.plan",
     "Checkpoint": "checkpoint",
     "Composition": "compositions.composition",
+    "Distortions": "augmentation.config",
     "GriddedPattern": "patterns.pattern",
     "Identification": "search_match.identify",
     "Identifier": "search_match.identify",
@@ -58,11 +67,13 @@ _PLACES = {
     "embed_pattern": "evaluation.embedded",
     "evaluate": "evaluation.report",
     "example_path": "shipped",
+    "format_formula": "compositions.formula_format",
     "load_checkpoint": "checkpoint",
     "open_dataset": "dataset.opening",
     "override": "training.config",
     "parse_composition": "compositions.partial_text",
     "parse_formula": "compositions.formula",
+    "pattern_to_input": "model.inputs",
     "put_on_grid": "processing.gridding",
     "read_dataset": "dataset.table",
     "read_untrusted_pattern": "readers.read_untrusted",
@@ -71,6 +82,7 @@ _PLACES = {
     "recipe_by_name": "training.recipes",
     "reconstruct_pattern": "evaluation.reconstruction",
     "shipped_path": "shipped",
+    "broaden_sticks": "peak_profiles.reference",
     "train": "training.run",
     "verify_dataset": "dataset.inspection",
 }
@@ -81,9 +93,12 @@ _DEFINED_AS = {"evaluate": "evaluate_checkpoint"}
 
 __all__ = [
     "CRYSTAL_SYSTEMS",
+    "GRID",
+    "BatchMaker",
     "BuildPlan",
     "Checkpoint",
     "Composition",
+    "Distortions",
     "GriddedPattern",
     "Identification",
     "Identifier",
@@ -101,11 +116,13 @@ __all__ = [
     "embed_pattern",
     "evaluate",
     "example_path",
+    "format_formula",
     "load_checkpoint",
     "open_dataset",
     "override",
     "parse_composition",
     "parse_formula",
+    "pattern_to_input",
     "put_on_grid",
     "read_dataset",
     "read_pattern",
@@ -114,6 +131,7 @@ __all__ = [
     "recipe_by_name",
     "reconstruct_pattern",
     "shipped_path",
+    "broaden_sticks",
     "train",
     "verify_dataset",
 ]
