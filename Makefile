@@ -9,7 +9,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.made
 
-.PHONY: env app test check docs pytest benchmarks pins clean
+.PHONY: env app test check docs notebooks pytest benchmarks pins clean
 
 env: $(STAMP)
 
@@ -34,6 +34,10 @@ check: env
 # Warnings are errors, among them pages in no table of contents and anything loaded from another site.
 docs: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env -b html docs build/docs
+
+# Executes the notebooks and keeps small outputs, which the site shows.
+notebooks: env
+	OMP_NUM_THREADS=1 $(BIN)/python docs/execute_notebooks.py
 
 # Browsers come last and alone: beside other tests they wait for nothing. 5: none of these tests was asked for.
 pytest: env

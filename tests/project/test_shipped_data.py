@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -84,10 +85,24 @@ def test_repository_stays_small() -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
-def test_notebook_is_committed_without_outputs(path: Path) -> None:
+def test_notebook_has_small_outputs_that_are_the_same_everywhere(path: Path) -> None:
+    assert path.stat().st_size <= MEGABYTE
     cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
-    assert cells
-    assert all(not cell["outputs"] and cell["execution_count"] is None for cell in cells)
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert outputs, "make notebooks executes it"
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    shown = json.dumps([{**output, "data": {**output.get("data", {}), "image/png": ""}} for output in outputs])
+    for unwanted in ("stderr", "Warning", "Traceback", "<script", "/home/", "/tmp/", "/root/", str(REPOSITORY)):
+        assert unwanted not in shown, unwanted
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_notebook_imports_the_public_interface_only(path: Path) -> None:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    imported = set(re.findall(r"(?:from|import) (xxact_\w+(?:\.\w+)*)", code))
+    assert imported
+    assert imported <= {"xxact_core", "xxact_app.widgets"}
 
 
 @pytest.mark.slow
