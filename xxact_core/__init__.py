@@ -110,6 +110,7 @@ __all__ = [
     "Recipe",
     "Sticks",
     "__version__",
+    "broaden_sticks",
     "build_dataset",
     "describe_dataset",
     "embed_dataset",
@@ -131,7 +132,6 @@ __all__ = [
     "recipe_by_name",
     "reconstruct_pattern",
     "shipped_path",
-    "broaden_sticks",
     "train",
     "verify_dataset",
 ]

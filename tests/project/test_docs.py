@@ -54,8 +54,8 @@ def rows_of_table(page: Path) -> dict[str, list[str]]:
     ("row", "place"),
     [
         ("this model", ("test_metrics",)),
-        ("this model, distorted patterns", ("test_metrics_distorted",)),
-        ("training mean / majority", ("baselines", "constant")),
+        ("this model, augmented patterns", ("test_metrics_distorted",)),
+        ("training mean / majority class", ("baselines", "constant")),
     ],
 )
 def test_table_in_readme_is_that_of_the_shipped_model(row: str, place: tuple[str, ...]) -> None:

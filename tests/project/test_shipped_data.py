@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -80,7 +81,7 @@ def test_repository_stays_small() -> None:
     if listing.returncode:
         pytest.skip("not a git checkout")
     sizes = {name: (REPOSITORY / name).stat().st_size for name in listing.stdout.split("\0") if name}
-    assert sum(sizes.values()) < 50 * MEGABYTE
+    assert sum(sizes.values()) < 60 * MEGABYTE
     assert sum(size for name, size in sizes.items() if name.startswith("xxact_core/data/examples/")) < 4 * MEGABYTE
 
 
@@ -92,7 +93,15 @@ def test_notebook_has_small_outputs_that_are_the_same_everywhere(path: Path) -> 
     assert outputs, "make notebooks executes it"
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
     shown = json.dumps([{**output, "data": {**output.get("data", {}), "image/png": ""}} for output in outputs])
-    for unwanted in ("stderr", "Warning", "Traceback", "<script", "/home/", "/tmp/", "/root/", str(REPOSITORY)):
+    for unwanted in (
+        "stderr",
+        "Warning",
+        "Traceback",
+        "<script",
+        str(REPOSITORY),
+        str(Path.home()),
+        tempfile.gettempdir(),
+    ):
         assert unwanted not in shown, unwanted
 
 
