@@ -39,7 +39,7 @@ def table_row(row: BatchRow) -> list[object]:
     prediction = row.answer.prediction
     (system, sure), (group, share) = _best(prediction)
     energy, gap = prediction.formation_energy_per_atom, prediction.band_gap
-    notes = [words.certainty_words(prediction), *words.notes(prediction)]
+    notes = [text.rstrip(".") for text in (words.certainty_words(prediction), *words.notes(prediction))]
     return [
         row.sample.name, row.formula, system, sure, space_group_name(group), share,
         np.nan if energy is None else energy.value, np.nan if gap is None else gap.value,

@@ -166,9 +166,11 @@ def _draw_attention(drawing: Figure, axes: Axes, attention: WindowAttention) -> 
     axes.set_yticks(np.arange(len(shares)), [*attention.symbols, "whole composition"], fontsize=7)
     axes.invert_yaxis()
     axes.tick_params(labelsize=7)
-    axes.set_title("Attention of each window", fontsize=9)
+    axes.set_title("Attention map", fontsize=9)
     bar = drawing.colorbar(drawn, ax=axes, pad=0.01, fraction=0.03)
     bar.ax.tick_params(labelsize=6)
+    bar.ax.yaxis.set_major_formatter(lambda share, _position: percent(share))
+    axes.set_xlabel("Window, 2θ (Cu Kα) [°]", fontsize=8)
 
 
 def _lines(page: Page) -> list[str]:

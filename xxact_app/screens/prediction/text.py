@@ -237,14 +237,14 @@ def _number(quantity: Quantity, estimate: Estimate | None) -> str:
     unit = html.escape(estimate.unit)
     interval = "no interval available"
     if estimate.low is not None and estimate.high is not None:
-        interval = f"{_COVERAGE} interval: {_signed(estimate.low)} to {_signed(estimate.high)} {unit}"
+        interval = f"{_COVERAGE} interval: {signed(estimate.low)} to {signed(estimate.high)} {unit}"
     return (
-        f"<div class='figure'><h3>{quantity.label}</h3><b>{_signed(estimate.value)} {unit}</b>"
+        f"<div class='figure'><h3>{quantity.label}</h3><b>{signed(estimate.value)} {unit}</b>"
         f"<span class='muted'>{interval}</span></div>"
     )
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
     """A number with two decimals and a minus sign (U+2212)."""
     return f"{value:.2f}".replace("-", "−").replace("−0.00", "0.00")
 
