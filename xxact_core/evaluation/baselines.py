@@ -53,7 +53,8 @@ def _predicted() -> list[Quantity]:
 
 def _known(table: StickTable, target: Quantity, split: str) -> np.ndarray:
     """Rows of a split whose label is known and of the very structure."""
-    return table.rows(split)[labelled_rows(table, target.name, table.rows(split))]
+    rows: np.ndarray = table.rows(split)[labelled_rows(table, target.name, table.rows(split))]
+    return rows
 
 
 def _metrics(target: Quantity, said: np.ndarray, true: np.ndarray) -> dict[str, float]:

@@ -58,7 +58,8 @@ class Projection:
     def project(self, embedding: np.ndarray) -> np.ndarray:
         """Components of embeddings of shape (materials, width): shape (materials, components)."""
         directions = self.directions.astype(embedding.dtype)
-        return embedding @ directions.T - (self.mean @ self.directions.T).astype(embedding.dtype)
+        components: np.ndarray = embedding @ directions.T - (self.mean @ self.directions.T).astype(embedding.dtype)
+        return components
 
 
 def fit_projection(embedding: np.ndarray, *, components: int = 2) -> Projection:

@@ -57,7 +57,8 @@ def predictions_to_labelled(
 def labelled_rows(table: StickTable, name: str, rows: np.ndarray) -> np.ndarray:
     """Which of the rows have a label that counts, shape (rows,); of formation energies the exact ones."""
     known = ~np.isnan(table.targets[name][rows])
-    return known & table.energy_is_exact[rows] if name == "formation_energy_per_atom" else known
+    output: np.ndarray = known & table.energy_is_exact[rows] if name == "formation_energy_per_atom" else known
+    return output
 
 
 def probabilities_of(predictions: Predictions, temperatures: Mapping[str, float]) -> dict[str, np.ndarray]:

@@ -131,4 +131,5 @@ def _root_mean_square(values: np.ndarray, windows: np.ndarray) -> np.ndarray:
     """Of each of these windows over what is not NaN; NaN of the others."""
     squares = np.full(len(windows), np.nan)
     squares[windows] = np.nanmean(values[windows] ** 2, axis=1)
-    return np.sqrt(squares)
+    roots: np.ndarray = np.sqrt(squares)
+    return roots

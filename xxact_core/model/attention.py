@@ -7,6 +7,7 @@ CrabNet uses and which reproduces the paper's parameter counts.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -45,11 +46,14 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "batch tokens width"]:
         """Attend from `tokens` to the tokens of `context` that are True in `mask`."""
         if context is None:
-            return self.out(self._mix(self._split(self._project(tokens), parts=3), mask))
-        if tokens.shape[1] == 1:
-            return self.out(self._mix_for_one(tokens[:, 0], context, mask)).unsqueeze(1)
-        (query,) = self._split(self.query(tokens), parts=1)
-        return self.out(self._mix((query, *self._split(self.key_value(context), parts=2)), mask))
+            mixed = self._mix(self._split(self._project(tokens), parts=3), mask)
+        elif tokens.shape[1] == 1:
+            mixed = self._mix_for_one(tokens[:, 0], context, mask).unsqueeze(1)
+        else:
+            (query,) = self._split(self.query(tokens), parts=1)
+            mixed = self._mix((query, *self._split(self.key_value(context), parts=2)), mask)
+        output: Tensor = self.out(mixed)
+        return output
 
     def attend_packed(
         self,
@@ -61,7 +65,8 @@ class Attention(nn.Module):
         packed = self._project(tokens)
         padded = packed.new_zeros(mask.numel(), packed.shape[1]).index_copy(0, places, packed)
         mixed = self._mix(self._split(padded.unflatten(0, mask.shape), parts=3), mask)
-        return self.out(mixed.flatten(0, 1)[places])
+        output: Tensor = self.out(mixed.flatten(0, 1)[places])
+        return output
 
     def _project(self, tokens: Float[Tensor, "... width"]) -> Float[Tensor, "... three_widths"]:
         """Queries, keys and values by one matrix product instead of two."""
@@ -79,7 +84,8 @@ class Attention(nn.Module):
         else:
             dropout = self.dropout.p if self.training else 0.0
             mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
-        return mixed.transpose(1, 2).flatten(2)
+        output: Tensor = mixed.transpose(1, 2).flatten(2)
+        return output
 
     def _mix_for_one(
         self,
@@ -99,7 +105,8 @@ class Attention(nn.Module):
         weights = self.dropout(_softmax(scores, None if mask is None else mask[:, None, :]))
         mixed = (weights @ context).transpose(0, 1) @ value.transpose(1, 2)
         mixed = mixed + weights.sum(dim=-1).T.unsqueeze(-1) * value_bias.transpose(1, 2)
-        return mixed.transpose(0, 1).flatten(1)
+        output: Tensor = mixed.transpose(0, 1).flatten(1)
+        return output
 
     def attention_weights(
         self,
@@ -114,7 +121,7 @@ class Attention(nn.Module):
 
     def _split(self, packed: Tensor, *, parts: int) -> tuple[Tensor, ...]:
         """Concatenated queries, keys or values → tensors of shape (batch, heads, tokens, width of a head)."""
-        return _Split.apply(packed, parts, self.heads)
+        return _split_heads(packed, parts, self.heads)
 
 
 class _Split(torch.autograd.Function):
@@ -122,7 +129,8 @@ class _Split(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, packed: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:  # noqa: ANN401, ARG004 - torch's signature
-        return packed.unflatten(-1, (parts, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        output: tuple[Tensor, ...] = packed.unflatten(-1, (parts, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return output
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401, ARG004 - torch's signature
@@ -131,6 +139,9 @@ class _Split(torch.autograd.Function):
         for place, gradient in enumerate(gradients):
             packed[:, :, place] = gradient.transpose(1, 2)
         return packed.flatten(2), None, None
+
+
+_split_heads: Callable[..., tuple[Tensor, ...]] = _Split.apply
 
 
 def _attention_weights(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
@@ -177,9 +188,11 @@ class EncoderLayer(nn.Module):
             )
             packed_tokens = self.feedforward_norm(packed_tokens + self.dropout(self.feedforward(packed_tokens)))
             empty = packed_tokens.new_zeros(mask.numel(), packed_tokens.shape[1])
-            return empty.index_copy(0, places, packed_tokens).view_as(tokens)
+            unpacked: Tensor = empty.index_copy(0, places, packed_tokens).view_as(tokens)
+            return unpacked
         tokens = self.attention_norm(tokens + self.dropout(self.attention(tokens, mask=mask)))
-        return self.feedforward_norm(tokens + self.dropout(self.feedforward(tokens)))
+        output: Tensor = self.feedforward_norm(tokens + self.dropout(self.feedforward(tokens)))
+        return output
 
 
 class DecoderLayer(nn.Module):
@@ -208,7 +221,8 @@ class DecoderLayer(nn.Module):
         queries, all_tokens = (tokens[:, :1], tokens) if cls_only else (tokens, None)
         tokens = self.self_norm(queries + self.dropout(self.self_attention(queries, all_tokens)))
         tokens = self.cross_norm(tokens + self.dropout(self.cross_attention(tokens, context, mask)))
-        return self.feedforward_norm(tokens + self.dropout(self.feedforward(tokens)))
+        output: Tensor = self.feedforward_norm(tokens + self.dropout(self.feedforward(tokens)))
+        return output
 
     def attention_weights(
         self,

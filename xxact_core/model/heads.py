@@ -45,7 +45,8 @@ class MLPHead(nn.Module):
 
     def forward(self, embedding: Float[Tensor, "batch width"]) -> Float[Tensor, "batch outputs"]:
         """A z-score or logits."""
-        return self.out(self.hidden(embedding))
+        output: Tensor = self.out(self.hidden(embedding))
+        return output
 
 
 class ElementReadout(nn.Module):
@@ -64,7 +65,8 @@ class ElementReadout(nn.Module):
     ) -> Float[Tensor, "batch fusion_width"]:
         """One vector a material, zero where the composition is unknown."""
         features = self.layers(elements).masked_fill(~element_mask.unsqueeze(-1), 0.0)
-        return features.sum(dim=1) / element_mask.sum(dim=1, keepdim=True).clamp(min=1)
+        output: Tensor = features.sum(dim=1) / element_mask.sum(dim=1, keepdim=True).clamp(min=1)
+        return output
 
 
 class WindowReadout(nn.Sequential):

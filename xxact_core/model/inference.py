@@ -30,7 +30,8 @@ def encode_with_compositions(
 
 def entropy_bits(probabilities: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
     """Entropy -Σ p log₂ p of each row [bit]; 0 where one class has probability 1."""
-    return torch.special.entr(probabilities).sum(dim=1) / math.log(2)
+    output: Tensor = torch.special.entr(probabilities).sum(dim=1) / math.log(2)
+    return output
 
 
 def class_probabilities(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -49,7 +50,7 @@ def by_onednn(
     values: Float[Tensor, "*batch before"], weight: Float[Tensor, "after before"], bias: Float[Tensor, " after"] | None
 ) -> Float[Tensor, "*batch after"]:
     """The linear map and its gradients by oneDNN, whatever the number of rows; single precision, on a CPU."""
-    return _Linear.apply(values, weight, bias)
+    return _apply_linear(values, weight, bias)
 
 
 class _Linear(torch.autograd.Function):
@@ -73,8 +74,12 @@ class _Linear(torch.autograd.Function):
         )
 
 
+_apply_linear: Callable[..., Tensor] = _Linear.apply
+
+
 def _product(values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(values, weight, bias, "none", [], "")  # noqa: SLF001 - it has no other name
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(values, weight, bias, "none", [], "")  # noqa: SLF001 - it has no other name
+    return product
 
 
 _DROPOUT_LEVELS = 2**16

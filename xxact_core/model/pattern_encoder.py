@@ -57,4 +57,5 @@ class PatternEncoder(nn.Module):
             token_mask = torch.cat([found.new_ones(len(found), windows), found], dim=1)
         for layer in self.layers:
             tokens = layer(tokens, token_mask)
-        return tokens[:, :windows]
+        output: Tensor = tokens[:, :windows]
+        return output

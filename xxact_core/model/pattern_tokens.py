@@ -54,7 +54,8 @@ class WindowTokens(nn.Module):
 
     def forward(self, channels: Float[Tensor, "batch channels points"]) -> Float[Tensor, "batch tokens width"]:
         """Tokens of a pattern, `tokens_per_window` a window."""
-        return self.embed(channels.unflatten(2, (-1, self.points)).transpose(1, 2).flatten(2))
+        output: Tensor = self.embed(channels.unflatten(2, (-1, self.points)).transpose(1, 2).flatten(2))
+        return output
 
 
 class ConvolutionTokens(nn.Module):
@@ -79,7 +80,8 @@ class ConvolutionTokens(nn.Module):
 
     def forward(self, channels: Float[Tensor, "batch channels points"]) -> Float[Tensor, "batch tokens width"]:
         """Tokens of a pattern, `tokens_per_window` a window."""
-        return self.stem(channels).transpose(1, 2)
+        output: Tensor = self.stem(channels).transpose(1, 2)
+        return output
 
 
 class _Convolution(nn.Sequential):
@@ -99,7 +101,8 @@ class _ResidualConvolution(nn.Module):
         self.body = _Convolution(channels, channels, kernel=kernel, stride=1)
 
     def forward(self, features: Float[Tensor, "batch channels points"]) -> Float[Tensor, "batch channels points"]:
-        return features + self.body(features)
+        output: Tensor = features + self.body(features)
+        return output
 
 
 def zero_masked_windows(

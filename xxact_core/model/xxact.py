@@ -59,7 +59,7 @@ class Xxact(Model):
         """Fused [CLS] and windows, or the [CLS] alone; index 0 is the embedding of the material."""
         composition = self.composition_projection(encoded.composition)
         pattern = self.pattern_projection(encoded.pattern)
-        fused = self.fusion(pattern, composition, encoded.element_mask, cls_only=cls_only)
+        fused: Tensor = self.fusion(pattern, composition, encoded.element_mask, cls_only=cls_only)
         skips = []
         if self.window_readout is not None:
             skips += [composition[:, 0], self.window_readout(encoded.pattern[:, 1:])]
@@ -80,7 +80,8 @@ class Xxact(Model):
 
     def reconstruct(self, fused: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch windows points"]:
         """Intensities of every window on the scale of the model, see `scale_intensity`."""
-        return self.reconstruction_head(fused[:, 1:])
+        intensity: Tensor = self.reconstruction_head(fused[:, 1:])
+        return intensity
 
     def embed(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
         """The fused [CLS]."""

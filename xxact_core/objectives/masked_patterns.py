@@ -39,4 +39,5 @@ def reconstruction_loss(
     error = (reconstructed.float() - truth).square().mean(dim=2)
     count = masked.sum(dim=1)
     per_pattern = (error * masked).sum(dim=1) / count.clamp(min=1)
-    return per_pattern.mean()
+    loss: Tensor = per_pattern.mean()
+    return loss

@@ -7,7 +7,7 @@ single process, everything here is a no-op.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +89,7 @@ def gather(rows: Float[Tensor, "batch width"]) -> Float[Tensor, "all_rows width"
     """
     if not distributed.is_initialized():
         return rows
-    return _Gathered.apply(rows)
+    return _all_gather(rows)
 
 
 class _Gathered(torch.autograd.Function):
@@ -106,6 +106,9 @@ class _Gathered(torch.autograd.Function):
         gradient = gradient.contiguous()
         distributed.all_reduce(gradient)
         return gradient.chunk(distributed.get_world_size())[distributed.get_rank()]
+
+
+_all_gather: Callable[..., Tensor] = _Gathered.apply
 
 
 def broadcast_path(value: Path | None) -> Path | None:

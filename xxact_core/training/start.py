@@ -54,7 +54,8 @@ def describe_run(recipe: Recipe, table: StickTable) -> dict[str, Any]:
     about = {"recipe": recipe.to_dict(), "data_digest": table.digest, "seed": recipe.seed, "torch": torch.__version__}
     if table.others:
         about["extra_digests"] = table.others
-    return json.loads(json.dumps(about))
+    plain: dict[str, Any] = json.loads(json.dumps(about))
+    return plain
 
 
 def open_journal(recipe: Recipe, table: StickTable, folder: Path, *, steps: int) -> Journal:

@@ -38,7 +38,8 @@ class CrabNet(Model):
         """Mean over the elements of the composition; the encoder has already weighted them by their fractions."""
         elements, element_mask = self.composition_encoder(inputs.atomic_numbers, inputs.fractions)
         features = self.residual_network(elements).masked_fill(~element_mask.unsqueeze(-1), 0.0)
-        return features.sum(dim=1) / element_mask.sum(dim=1, keepdim=True)
+        embedding: Tensor = features.sum(dim=1) / element_mask.sum(dim=1, keepdim=True)
+        return embedding
 
 
 class ResidualNetwork(nn.Module):

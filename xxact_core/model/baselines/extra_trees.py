@@ -71,7 +71,7 @@ class ExtraTrees(Model):
         self.register_buffer("root", torch.arange(sizes.trees, dtype=torch.int32))
         self.register_buffer("leaf_probabilities", torch.full((max(sizes.leaves, 1), classes), 1 / classes))
         self.heads = LogProbabilities(config)
-        self.register_load_state_dict_post_hook(_check_paths)
+        nn.Module.register_load_state_dict_post_hook(self, _check_paths)
 
     def embed(self, inputs: ModelInput) -> Float[Tensor, "batch classes"]:
         """Class probabilities; peaks in masked windows are ignored."""
@@ -90,7 +90,8 @@ class ExtraTrees(Model):
             left = features[walking // trees, feature] <= self.threshold[here]
             node[walking] = torch.where(left, here + 1, self.right_or_leaf[here].long())
         reached = self.leaf_probabilities[self.right_or_leaf[node].long()]
-        return reached.unflatten(0, (len(features), trees)).mean(dim=1)
+        mean: Tensor = reached.unflatten(0, (len(features), trees)).mean(dim=1)
+        return mean
 
 
 class LogProbabilities(TargetHeads):

@@ -43,7 +43,10 @@ class Fcn(Model):
     def embed(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
         """Features of the last point; masked windows are zeros."""
         scaled = scale_intensity(inputs.intensity, intensity_scale=self.config.intensity_scale)
-        return self.dropout(self.readout(self.blocks(zero_masked_windows(scaled, inputs.window_mask)))).flatten(1)
+        embedding: Tensor = self.dropout(
+            self.readout(self.blocks(zero_masked_windows(scaled, inputs.window_mask)))
+        ).flatten(1)
+        return embedding
 
 
 class ConvolutionBlocks(nn.Sequential):
@@ -64,7 +67,10 @@ class ConvolutionBlocks(nn.Sequential):
 
     def forward(self, scaled: Float[Tensor, "batch points"]) -> Float[Tensor, "batch channels one"]:
         """Channels of the last point."""
-        return super().forward(scaled.unsqueeze(1))
+        features: Tensor = scaled.unsqueeze(1)
+        for layer in self:
+            features = layer(features)
+        return features
 
 
 def init_glorot(module: nn.Module) -> None:

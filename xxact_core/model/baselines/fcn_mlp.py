@@ -49,7 +49,8 @@ class FcnMlp(Model):
         scaled = scale_intensity(inputs.intensity, intensity_scale=self.config.intensity_scale)
         pattern = self.blocks(zero_masked_windows(scaled, inputs.window_mask)).flatten(1)
         composition = self.composition_network(to_element_vector(inputs.atomic_numbers, inputs.fractions))
-        return self.joint_network(torch.cat([pattern, composition], dim=1))
+        embedding: Tensor = self.joint_network(torch.cat([pattern, composition], dim=1))
+        return embedding
 
 
 def to_element_vector(

@@ -30,4 +30,5 @@ class XrdTransformer(Model):
 
     def embed(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
         """The encoder's [CLS]."""
-        return self.pattern_encoder(inputs.intensity, inputs.window_mask, self.mask_token)[:, 0]
+        embedding: Tensor = self.pattern_encoder(inputs.intensity, inputs.window_mask, self.mask_token)[:, 0]
+        return embedding
