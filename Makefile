@@ -9,7 +9,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.made
 
-.PHONY: env app test check docs notebooks pytest benchmarks pins clean
+.PHONY: env app test check docs notebooks pytest wheel-test benchmarks pins clean
 
 env: $(STAMP)
 
@@ -17,7 +17,7 @@ env: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable ".[dev,docs]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable ".[app,train,dev,docs]"
 	@touch $@
 
 app: env
@@ -44,6 +44,10 @@ pytest: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not browser" --numprocesses $(WORKERS) --dist loadgroup $(PYTEST_ARGS) \
 	  || test $$? -eq 5
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser $(PYTEST_ARGS) || test $$? -eq 5
+
+# The wheel, installed without the checkout; `make pytest` runs this, too.
+wheel-test: env
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/project/test_wheel.py
 
 # Every benchmark, briefly; without --quick a benchmark writes its page below docs/results.
 benchmarks: env

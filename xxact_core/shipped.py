@@ -10,6 +10,9 @@ from xxact_core.errors import InputError, InstallationError, shorten
 TABLE = "data/materials_project.parquet"
 """106,192 structures of the Materials Project with labels. Source: data/README.md."""
 
+TABLE_NAME = "materials_project"
+"""Names this table wherever a command takes a file or folder of structures."""
+
 EXAMPLES = "data/examples"
 """Measured patterns in the formats of instruments; `examples.csv` describes each."""
 
@@ -31,6 +34,15 @@ def shipped_path(name: str) -> Path:
         msg = f"the installation is damaged: xxact_core/{name} is missing; reinstall the package"
         raise InstallationError(msg, code="E_INSTALLATION")
     return path
+
+
+def named_structures(source: Path) -> Path:
+    """The shipped table for the path `materials_project` where no file or folder has that name, else the path itself.
+
+    Raises:
+        InstallationError: the installation lacks the table (E_INSTALLATION).
+    """
+    return shipped_path(TABLE) if str(source) == TABLE_NAME and not source.exists() else source
 
 
 def packages_folder() -> Path:

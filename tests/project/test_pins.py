@@ -13,13 +13,18 @@ from locations import REPOSITORY
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from xxact_core.commands.extras import LIBRARIES
+
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-EXTRAS = ("dev", "docs")
+EXTRAS = ("train", "app", "dev", "docs")
 REQUIREMENTS = [
     Requirement(text)
     for texts in (PROJECT["dependencies"], *(PROJECT["optional-dependencies"][extra] for extra in EXTRAS))
     for text in texts
+    if Requirement(text).name != PROJECT["name"]  # an extra that includes another
 ]
+
+MODULE_TO_PACKAGE = {"sklearn": "scikit-learn"}
 
 # Older releases are unsafe (bokeh, tornado, h5py, torch) or give other numbers (pymatgen).
 FLOORS = {"bokeh": "3.8.2", "h5py": "3.16", "pymatgen": "2026.10", "torch": "2.10", "tornado": "6.5.5"}
@@ -66,6 +71,13 @@ def test_floor_holds_in_the_range_and_in_the_installed_version(name: str) -> Non
     lowest = [Version(part.version) for part in requirement.specifier if part.operator == ">="]
     assert lowest == [Version(FLOORS[name])]
     assert Version(version(name)) >= Version(FLOORS[name])
+
+
+@pytest.mark.parametrize("extra", LIBRARIES)
+def test_extra_is_named_where_one_of_its_libraries_is_missing(extra: str) -> None:
+    texts = PROJECT["optional-dependencies"][extra]
+    packages = {normalised(Requirement(text).name) for text in texts} - {PROJECT["name"]}
+    assert {normalised(MODULE_TO_PACKAGE.get(name, name)) for name in LIBRARIES[extra]} == packages
 
 
 def test_torch_is_pinned_without_a_build(pins: dict[str, str]) -> None:

@@ -12,6 +12,8 @@ import psutil
 import pytest
 from locations import REPOSITORY
 
+from xxact_core.commands.extras import LIBRARIES
+
 RUN = """
 import json, sys
 from xxact_core.commands.main import main
@@ -27,8 +29,8 @@ EXAMPLES = REPOSITORY / "xxact_core" / "data" / "examples"
 PREDICT = ["predict", str(EXAMPLES / "quartz.xrdml"), "--formula", "SiO2"]
 IDENTIFY = ["identify", str(EXAMPLES / "zincite.prn"), "--wavelength", "CuKa", "--elements", "Zn,O"]
 COMPILER = {"torch._dynamo", "torch._inductor", "sympy"}
-SLOW = {"dask", "distributed", "numba", "pandas", "pybaselines", "scipy.signal", "sklearn", "xarray"}
-APP = {"bokeh", "holoviews", "panel", "param", "tornado", "xxact_app.page", "xxact_app.server.start"}
+SLOW = {"pybaselines", "scipy.signal"}
+EXTRAS = {library for libraries in LIBRARIES.values() for library in libraries}
 
 
 def imported(code: str, *arguments: str) -> set[str]:
@@ -40,10 +42,13 @@ def imported(code: str, *arguments: str) -> set[str]:
 @pytest.mark.parametrize(
     ("command", "unwanted"),
     [
-        (PREDICT, COMPILER | SLOW | APP | {"pymatgen", "pyarrow", "scipy.optimize", "xxact_core.search_match"}),
-        (IDENTIFY, COMPILER | SLOW | APP | {"torch", "h5py"}),
+        (PREDICT, COMPILER | SLOW | EXTRAS | {"pymatgen", "pyarrow", "scipy.optimize", "xxact_core.search_match"}),
+        (IDENTIFY, COMPILER | SLOW | EXTRAS | {"torch", "h5py"}),
+        (["info"], COMPILER | EXTRAS),
+        (["examples"], COMPILER | SLOW | EXTRAS | {"numpy", "torch"}),
+        (["--help"], COMPILER | SLOW | EXTRAS | {"numpy", "torch"}),
     ],
-    ids=["predict", "identify"],
+    ids=["predict", "identify", "info", "examples", "--help"],
 )
 def test_a_command_imports_only_what_its_answer_needs(command: list[str], unwanted: set[str]) -> None:
     assert imported(RUN, json.dumps(command)) & unwanted == set()

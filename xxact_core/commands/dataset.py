@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from xxact_core.errors import DatasetError
+from xxact_core.shipped import named_structures
 
 app = typer.Typer(
     help="Look into data sets, check them, put them together, take them apart, and make relatives of structures.",
@@ -81,7 +82,7 @@ def substitute(
     """Make relatives of structures with similar elements in their places, to learn symmetry from more of them."""
     from xxact_core.dataset.building.element_substitution import write_relatives
 
-    count = write_relatives(source, table, copies=copies, seed=seed, split_seed=split_seed)
+    count = write_relatives(named_structures(source), table, copies=copies, seed=seed, split_seed=split_seed)
     typer.echo(f"{count} relatives in {table}")
 
 

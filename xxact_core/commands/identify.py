@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xxact_core.errors import FormulaError, WavelengthError
+from xxact_core.shipped import named_structures
 
 if TYPE_CHECKING:
     from xxact_core.search_match.identify import Identification
@@ -63,7 +64,7 @@ def identify(  # noqa: PLR0913 - a command has as many options as there are thin
         check_elements(symbols)  # before seconds are spent on the table
     pattern = read_gridded(file) if prepared else read_untrusted_pattern(file, scan=chosen)
     try:
-        found = Identifier.load(table, cache=cache).identify(
+        found = Identifier.load(None if table is None else named_structures(table), cache=cache).identify(
             pattern, elements=symbols, wavelength=wavelength, count=count, tell=tell
         )
     except WavelengthError as error:

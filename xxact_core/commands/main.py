@@ -14,10 +14,13 @@ from typing import Annotated, Any
 import typer
 
 from xxact_core.commands import dataset as dataset_commands
+from xxact_core.commands import examples as examples_command
 from xxact_core.commands import identify as identify_command
 from xxact_core.commands import model as model_commands
 from xxact_core.commands import paper as paper_commands
+from xxact_core.commands.extras import missing_extra
 from xxact_core.errors import InputError, RecipeError, WavelengthError, shorten
+from xxact_core.shipped import named_structures
 
 app = typer.Typer(
     help="What a material is, from its powder diffractogram and its formula.",
@@ -28,6 +31,7 @@ app = typer.Typer(
 app.add_typer(dataset_commands.app, name="dataset")
 app.add_typer(paper_commands.app, name="paper")
 app.add_typer(identify_command.app)
+app.add_typer(examples_command.app)
 model_commands.add_to(app)
 
 
@@ -55,6 +59,11 @@ def main() -> None:
     except (InputError, FloatingPointError) as error:
         sys.stderr.write(f"xxact: {error}\n")
         sys.exit(2)
+    except ModuleNotFoundError as error:
+        if (advice := missing_extra(error)) is None:
+            raise
+        sys.stderr.write(f"xxact: {advice}\n")
+        sys.exit(2)
 
 
 def run() -> None:
@@ -80,7 +89,8 @@ def build(  # noqa: PLR0913 - an argument for each option
         Path,
         typer.Argument(
             help="Structures: CIF files or an archive of them, a .parquet table, extended XYZ, JSON of pymatgen, "
-            "Alexandria, Matbench, JARVIS, ASE or OPTIMADE; a file, or a folder of files."
+            "Alexandria, Matbench, JARVIS, ASE or OPTIMADE; a file, or a folder of files; or materials_project, "
+            "the table that ships."
         ),
     ],
     dataset: Annotated[Path, typer.Argument(help="Folder to write the data set to; a rerun goes on where it ended.")],
@@ -107,7 +117,7 @@ def build(  # noqa: PLR0913 - an argument for each option
     from xxact_core.patterns.conversions import parse_wavelength
 
     plan = BuildPlan(
-        source=str(source),
+        source=str(named_structures(source)),
         shard_rows=shard_rows,
         seed=seed,
         wavelength=parse_wavelength(wavelength),
@@ -259,7 +269,7 @@ def predict(
     if known or table is not None:
         from xxact_core.search_match.identify import Identifier
 
-        identifier = Identifier.load(table)
+        identifier = Identifier.load(None if table is None else named_structures(table))
     answers: list[dict[str, Any]] = []
     for file in files:
         try:
