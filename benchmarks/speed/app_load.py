@@ -55,7 +55,7 @@ def measure_sliders(*, changes: int) -> float:
     session = Session()
     store = Store(session)
     session.add(store.read_files([(f"{number}.xy", scan(number)) for number in range(10)]))
-    session.hidden = []
+    session.show_only(session.files)
     view = PatternsScreen(session, store)
     view.panel.server_doc(Document())
     medians = []

@@ -92,13 +92,13 @@ class BackgroundTask:
     @property
     def progress(self) -> Progress:
         """Progress over all steps."""
-        if not self.active:
+        steps, number = self.steps, self._number
+        if not self.active or not steps:
             return Progress(1.0 if self.state == "finished" else None, self.reason or "Done.")
-        if not self.steps:
-            return Progress()
-        step, (done, total) = self.steps[self._number], self._counted()
-        before = sum(earlier.weight for earlier in self.steps[: self._number])
-        share = (before + step.weight * min(done / max(total, 1), 1.0)) / sum(every.weight for every in self.steps)
+        step = steps[number]
+        done, total = self._reported if step.count is None else step.count()
+        before = sum(earlier.weight for earlier in steps[:number])
+        share = (before + step.weight * min(done / max(total, 1), 1.0)) / sum(every.weight for every in steps)
         amount = f"{done} of {total} {step.unit}" if step.unit else percent(share)
         return Progress(share, f"{step.text}: {amount}", estimate_left(share, time.monotonic() - self._began))
 
@@ -143,10 +143,6 @@ class BackgroundTask:
             end_child(child)
 
     # -------------------------------------------------------------------------------------------------------------- how
-    def _counted(self) -> tuple[int, int]:
-        count = self.steps[self._number].count
-        return self._reported if count is None else count()
-
     def _work(self) -> None:
         state: State = "failed"
         try:
@@ -166,11 +162,11 @@ class BackgroundTask:
         with self._changing:
             if self.cancelled:
                 state, self.reason = "cancelled", self._stopped_at()
-            self.state = state
+            self.state, self.steps = state, ()  # what they were to work on is not needed any more
 
     def _stopped_at(self) -> str:
         done, total = self._reported
-        unit = self.steps[self._number].unit
+        unit = self.steps[self._number].unit if self.steps else ""
         if unit:
             return f"Stopped after {done} of {total} {unit}."
         return "Stopped. Finished parts are kept; start again to continue."

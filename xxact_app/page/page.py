@@ -136,7 +136,7 @@ def _after_event(call: Callable[[], None]) -> None:
 
 def _take_address(session: Session, store: Store, embeddings: EmbeddingStore) -> None:
     """Apply the settings in the page address."""
-    from xxact_app.library.workspace import open_workspace, own_folders
+    from xxact_app.library.models import keys_by_text
     from xxact_app.session.url_state import query_to_session
     from xxact_core.errors import InputError
     from xxact_core.quantities import TARGETS
@@ -145,7 +145,7 @@ def _take_address(session: Session, store: Store, embeddings: EmbeddingStore) ->
         return [model.key for model in embeddings.models()]
 
     offered = {
-        "model": lambda: [folder.name for folder in own_folders(open_workspace().runs)],
+        "model": lambda: keys_by_text(embeddings.models()),
         "reconstruction_model": models,
         "map_models": models,
         "map_materials": lambda: [choice.key for choice in embeddings.materials()],

@@ -5,19 +5,20 @@ from __future__ import annotations
 import io
 import json
 import logging
-import math
 import re
 import zipfile
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from xxact_app.library.models import former_run_to_key
 from xxact_app.samples.processing_steps import steps_to_pipeline
 from xxact_app.samples.store import Store
+from xxact_app.session.sample_choices import SAMPLE_FIELDS
 from xxact_app.session.session import Session
 from xxact_app.ui.file_drop import LARGEST_FILE
 from xxact_app.ui.safe_text import safe_text
-from xxact_core.errors import InputError, PatternError, ProcessingError, shorten
+from xxact_core.errors import InputError, PatternError, shorten
 from xxact_core.patterns.conversions import parse_wavelength
 from xxact_core.patterns.grid import GRID
 from xxact_core.processing.steps import update_step
@@ -26,8 +27,11 @@ from xxact_core.readers.content import read_members
 logger = logging.getLogger(__name__)
 
 ENDING = ".xxact"
-FORMAT, VERSION = "XxaCT session", 1
-"""Version of the format; increase it when the meaning of a setting changes. Files of later versions are refused."""
+FORMAT, VERSION = "XxaCT session", 2
+"""Version of the format; increase it when the meaning of a setting changes. Files of later versions are refused.
+
+Version 1 (XxaCT 0.1.0) had a dictionary by pattern for each kind of setting; see `_from_version_1`.
+"""
 
 LARGEST_CONTENT = LARGEST_FILE - 4 * 2**20
 """Largest total size of the loaded files [bytes], so that the session file itself can be uploaded."""
@@ -75,7 +79,7 @@ def session_to_file(session: Session, store: Store) -> bytes:
         msg += f"{LARGEST_CONTENT // 2**20} MB: remove some patterns and save again"
         raise SessionFileError(msg, code="E_SESSION")
     members = {f"files/{number:04}": file for number, file in enumerate(dropped)}
-    choices = json.loads(session.to_json())
+    choices = session.to_dict()
     told = {
         "format": FORMAT,
         "version": VERSION,
@@ -124,12 +128,13 @@ def file_to_saved(content: bytes, *, name: str) -> SavedSession:
         raise _damaged(name, f"it holds more than {MOST_FILES} files")
     if len(keys) != len(saved) or not all(map(_KEY.fullmatch, keys)):
         raise _damaged(name, "the keys of its files are missing or not unique")
-    known = set(Session.param) - _NOT_SAVED
-    unknown = tuple(safe_text(key, limit=40) for key in choices if key not in known)
-    choices = {key: value for key, value in choices.items() if key in known}
-    if isinstance(choices.get("steps"), list):
-        choices["steps"] = [update_step(step) if isinstance(step, dict) else step for step in choices["steps"]]
-    _check_choices(choices, name=name)
+    try:
+        if told["version"] == 1:
+            choices = _from_version_1(choices)
+        choices, unknown = _known(choices)
+        _check_choices(choices)
+    except (InputError, ValueError, TypeError, AttributeError) as error:
+        raise _damaged(name, "one of its settings has an invalid value") from error
     return SavedSession(choices, saved, unknown)
 
 
@@ -158,13 +163,13 @@ def restore_session(saved: SavedSession, session: Session, store: Store, *, name
             renamed[file.key] = key
         yield number
     before = {key: getattr(session, key) for key in session.param if key != "name"}
-    restored = Session(**_rename(saved.choices, renamed))
+    restored = Session.from_dict(_rename(saved.choices, renamed))
     named = {*restored.files, *(file.key for file in saved.files)}
     restored.remove(sorted(named - set(renamed.values())))
     values = {key: getattr(restored, key) for key in restored.param if key not in _NOT_SAVED}
     try:
-        # The files come first, so that the samples are there before anything that names them is drawn.
-        session.param.update(**{"files": values.pop("files"), **values})
+        # The samples come first, so that they are there before anything that names them is drawn.
+        session.param.update(**{"samples": values.pop("samples"), **values})
     except Exception as error:
         logger.exception("the screens could not show a restored session")
         session.param.update(**before)
@@ -183,6 +188,42 @@ def _rename(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - what
     return names.get(value, value) if isinstance(value, str) else value
 
 
+def _from_version_1(choices: dict[str, Any]) -> dict[str, Any]:
+    """Choices as this version has them, from those of XxaCT 0.1.0: a dictionary by pattern for each kind of choice."""
+    files, hidden = choices.pop("files", []), choices.pop("hidden", [])
+    if not isinstance(files, list):
+        msg = f"expected a list of files, not {shorten(files)}"
+        raise TypeError(msg)
+    former = {"wavelengths": "wavelength", "formulas": "formula", "scans": "scan", "masked": "masked"}
+    by_field = {field: choices.pop(name, {}) for name, field in {**former, "neighbours": "phase"}.items()}
+    choices["draft_formula"] = by_field["formula"].get("", "")
+    choices["samples"] = {
+        key: {"visible": key not in hidden} | {field: held[key] for field, held in by_field.items() if key in held}
+        for key in files
+    }
+    if "model" in choices:
+        choices["model"] = former_run_to_key(str(choices["model"]))
+    if not choices.get("reconstruction_model"):
+        choices.pop("reconstruction_model", None)
+    return choices
+
+
+def _known(choices: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The choices that this version has, and safe names of the others."""
+    known = set(Session.param) - _NOT_SAVED
+    unknown = {key for key in choices if key not in known}
+    choices = {key: value for key, value in choices.items() if key in known}
+    if "samples" in choices:
+        records = choices["samples"].items()
+        unknown |= {field for _, record in records for field in record if field not in SAMPLE_FIELDS}
+        choices["samples"] = {
+            key: {field: value for field, value in record.items() if field in SAMPLE_FIELDS} for key, record in records
+        }
+    if isinstance(choices.get("steps"), list):
+        choices["steps"] = [update_step(step) if isinstance(step, dict) else step for step in choices["steps"]]
+    return choices, tuple(safe_text(key, limit=40) for key in sorted(unknown))
+
+
 def _is_wavelength(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and bool(parse_wavelength(value))
 
@@ -191,8 +232,8 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and len(value) <= _LONGEST_TEXT
 
 
-def _is_text_or_number(value: object) -> bool:
-    return _is_text(value) or (isinstance(value, int | float) and math.isfinite(value))
+def _is_scan(value: object) -> bool:
+    return value == "sum" or (type(value) is int and value >= 0)
 
 
 def _are_windows(value: object) -> bool:
@@ -200,26 +241,33 @@ def _are_windows(value: object) -> bool:
 
 
 _HELD: dict[str, Callable[[object], bool]] = {
-    "wavelengths": _is_wavelength,
-    "formulas": _is_text,
+    "visible": lambda value: isinstance(value, bool),
+    "wavelength": _is_wavelength,
+    "formula": _is_text,
+    "scan": _is_scan,
     "masked": _are_windows,
+    "phase": _is_text,
 }
-"""What each entry of a dictionary of the session must be; of one that is not named, a short text or a number."""
+"""What each field of a record of a pattern must be."""
 
 
-def _check_choices(choices: dict[str, Any], *, name: str) -> None:
-    try:
-        checked = Session(**choices)
-        for choice in choices:
-            is_right = _HELD.get(choice, _is_text_or_number)
-            value = getattr(checked, choice)
-            if isinstance(value, dict) and not all(map(is_right, value.values())):
-                raise _damaged(name, f"the setting {choice} has an invalid entry")
-        steps_to_pipeline(checked.steps)
-    except SessionFileError:
-        raise
-    except (ProcessingError, ValueError, TypeError) as error:
-        raise _damaged(name, "one of its settings has an invalid value") from error
+def _check_choices(choices: dict[str, Any]) -> None:
+    """Refuse values that choices cannot have.
+
+    Raises:
+        InputError: the steps cannot be done, or there is no such wavelength.
+        ValueError: another value is none of its choice.
+        TypeError: a value is of another type.
+    """
+    for record in choices.get("samples", {}).values():
+        wrong = [field for field, value in record.items() if not _HELD[field](value)]
+        if wrong:
+            msg = f"expected another value of {wrong[0]}"
+            raise ValueError(msg)
+    if not _is_text(choices.get("draft_formula", "")):
+        msg = "expected a shorter formula"
+        raise ValueError(msg)
+    steps_to_pipeline(Session.from_dict(choices).steps)
 
 
 def _damaged(name: str, reason: str) -> SessionFileError:

@@ -65,9 +65,9 @@ class UploadStrip:
     def take_examples(self, _event: object = None) -> None:
         """Load the example data with their formulas and wavelengths."""
         with pn.io.hold():
-            keys, formulas, wavelengths = self.store.read_examples()
-            self.session.add(keys, formulas=formulas, wavelengths=wavelengths)
-            self.session.chosen = self.store.first_predictable(keys) or self.session.chosen
+            examples = self.store.read_examples()
+            self.session.add(list(examples), known=examples)
+            self.session.chosen = self.store.first_predictable(examples) or self.session.chosen
 
     def _show_problems(self, _event: object = None) -> None:
         shown = {alert.name: alert for alert in self.problems}

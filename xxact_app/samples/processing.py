@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from xxact_app.samples.processing_steps import steps_to_pipeline
 from xxact_app.samples.sample import Sample, without_name
+from xxact_app.samples.sample_cache import SampleCache
 from xxact_app.session.session import Session
 from xxact_app.ui.safe_text import safe_message
 from xxact_core.errors import InputError, WavelengthError
@@ -38,6 +38,9 @@ _ON_THE_AXIS = (ConvertAxis, CorrectZeroShift, CorrectDisplacement)
 _MOST_KEPT = 256
 """Stages kept at a time, the latest used: about 50 MB."""
 
+_MOST_GRIDDED = 2000
+"""Patterns on the grid kept at a time: about 40 MB."""
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -63,23 +66,29 @@ class PatternStages:
     def __init__(self, session: Session, samples: Callable[[], Mapping[str, Sample]]) -> None:
         self.session = session
         self._samples = samples
-        self._kept: OrderedDict[tuple[str, tuple[Step, ...]], ProcessedPattern] = OrderedDict()
+        self._profiles: SampleCache[ProcessedPattern] = SampleCache(_MOST_KEPT)
+        self._gridded: SampleCache[GriddedPattern] = SampleCache(_MOST_GRIDDED)
         self._prepared_for: list[dict[str, Any]] = []
         self._preparations: dict[float | None, ProcessingPipeline] = {}
-        self._gridded: dict[str, tuple[ProcessingPipeline, GriddedPattern]] = {}
 
-    def forget(self) -> None:
-        """Compute everything anew, because the samples changed."""
-        self._kept.clear()
-        self._gridded.clear()
+    def keep(self, keys: Collection[str]) -> None:
+        """Forget all patterns but these."""
+        self._profiles.keep(keys)
+        self._gridded.keep(keys)
+
+    def forget(self, key: str) -> None:
+        """Compute a pattern anew, because another scan was read."""
+        self._profiles.forget(key)
+        self._gridded.forget(key)
 
     def wavelength(self, key: str) -> float | None:
         """Wavelength [Å] of a pattern: the user's, else the file's, else None."""
-        return self.session.wavelengths.get(key, self._samples()[key].pattern.wavelength)
+        entered = self.session.sample(key).wavelength
+        return self._samples()[key].pattern.wavelength if entered is None else entered
 
     def preparation(self, key: str) -> ProcessingPipeline:
         """The steps that are switched on, with the wavelength that the user gave this pattern."""
-        return self._preparation(self.session.wavelengths.get(key))
+        return self._preparation(self.session.sample(key).wavelength)
 
     def _preparation(self, wavelength: float | None = None) -> ProcessingPipeline:
         """The steps that are switched on, with a wavelength [Å] or the file's; made once for each list of steps."""
@@ -104,16 +113,17 @@ class PatternStages:
     def gridded(self, key: str) -> GriddedPattern:
         """What the model sees of a pattern; `InputError` says why not."""
         preparation = self.preparation(key)
-        if key not in self._gridded or self._gridded[key][0] != preparation:
-            try:
-                profile = self._profile(key, preparation.steps)
-            except WavelengthError:
-                if self.wavelength(key) is not None:
-                    raise
-                msg = "The file does not state a wavelength, and none is assumed: enter the wavelength."
-                raise WavelengthError(msg, code="E_WAVELENGTH") from None
-            self._gridded[key] = preparation, finish_processing(profile, override_coverage=True)
-        return self._gridded[key][1]
+        return self._gridded.get_or_compute(key, preparation, lambda: self._put_on_grid(key, preparation))
+
+    def _put_on_grid(self, key: str, preparation: ProcessingPipeline) -> GriddedPattern:
+        try:
+            profile = self._profile(key, preparation.steps)
+        except WavelengthError:
+            if self.wavelength(key) is not None:
+                raise
+            msg = "The file does not state a wavelength, and none is assumed: enter the wavelength."
+            raise WavelengthError(msg, code="E_WAVELENGTH") from None
+        return finish_processing(profile, override_coverage=True)
 
     def trace(self, key: str) -> Trace | str:
         """The pattern at the chosen stage on the chosen axis, or in safe words why it cannot be drawn."""
@@ -173,18 +183,13 @@ class PatternStages:
 
     def _profile(self, key: str, steps: tuple[Step, ...]) -> ProcessedPattern:
         """The pattern after these steps, from the longest beginning of them that is kept."""
-        place = (key, steps)
-        if place in self._kept:
-            self._kept.move_to_end(place)
-            return self._kept[place]
-        if steps:
-            profile = steps[-1].apply(self._profile(key, steps[:-1]))
-        else:
-            profile = start_processing(self._samples()[key].pattern)
-        self._kept[place] = profile
-        if len(self._kept) > _MOST_KEPT:
-            self._kept.popitem(last=False)
-        return profile
+
+        def compute() -> ProcessedPattern:
+            if steps:
+                return steps[-1].apply(self._profile(key, steps[:-1]))
+            return start_processing(self._samples()[key].pattern)
+
+        return self._profiles.get_or_compute(key, steps, compute)
 
 
 def _of_kinds(steps: tuple[Step, ...], *kinds: type[Step]) -> tuple[Step, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import param
 
-from xxact_app.library.predictors import load_predictor
+from xxact_app.library.models import SHIPPED, find_model, load_predictor
 from xxact_app.samples.processing import WINDOW_EDGES, PatternStages, Trace
 from xxact_app.samples.reference_structure import (
     Reference,
@@ -20,6 +20,8 @@ from xxact_app.samples.reference_structure import (
 )
 from xxact_app.samples.results import Answer, Missing, Wanted
 from xxact_app.samples.sample import Problem, Sample, list_examples, read_sample, read_scan, without_name
+from xxact_app.samples.sample_cache import SampleCache
+from xxact_app.session.sample_choices import SampleChoices
 from xxact_app.session.session import Session
 from xxact_app.ui.formatting import percent
 from xxact_app.ui.safe_text import safe_message
@@ -34,7 +36,7 @@ from xxact_core.processing.background import baseline
 from xxact_core.processing.pipeline import MIN_COVERAGE
 
 if TYPE_CHECKING:
-    from xxact_core.prediction.predictor import Predictor
+    from xxact_core.prediction.predictor import Prediction, Predictor
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ def warm_up() -> None:
     """Load what the first file and the first prediction need, before they are there; they will tell what is wrong."""
     try:
         baseline(GRID.two_theta, method="arpls")
-        load_predictor()
+        load_predictor(find_model(SHIPPED))
     except InputError as error:
         logger.warning("the model cannot be loaded: %s", error)
 
@@ -71,15 +73,16 @@ class Store(param.Parameterized):
     def __init__(self, session: Session, *, predictor: Callable[[], Predictor] | None = None) -> None:
         super().__init__()
         self.session = session
-        self._predictor = predictor or (lambda: load_predictor(session.model))
-        self._results: dict[tuple[object, ...], object] = {}
+        self._predictor = predictor or (lambda: load_predictor(find_model(session.model)))
+        self._predictions: SampleCache[Prediction] = SampleCache(_MOST_RESULTS)
+        self._caches: list[SampleCache[Any]] = [self._predictions]
         self._references: dict[str, Reference] = {}
         self.read: dict[str, Sample] = {}
         self._new: set[str] = set()  # read, and not yet taken up by the session
         self._counter = 0
         self.stages = PatternStages(session, lambda: self.samples)
-        session.param.watch(self._follow_files, "files")
-        session.param.watch(self._read_scans, "scans")
+        session.watch(self._follow_files, ["files"])
+        session.watch(self._read_scans, ["scan"])
         session.param.watch(self._forget_dismissed, "dismissed")
 
     # --------------------------------------------------------------------------------------------------------- reading
@@ -127,26 +130,22 @@ class Store(param.Parameterized):
             self._references[reference.key] = reference
             self.session.references = [*self.session.references, reference.key]
 
-    def read_examples(self) -> tuple[list[str], dict[str, str], dict[str, float]]:
-        """Read the example files that come with the app: keys, and formulas and wavelengths [Å] where known."""
+    def read_examples(self) -> dict[str, SampleChoices]:
+        """Read the example files that come with the app: what is known of each, by key."""
         try:
             examples = list_examples()
         except InputError as error:
             self.add_problem(str(error))
-            return [], {}, {}
+            return {}
         present = {sample.file for sample in self.samples.values()}
-        keys: list[str] = []
-        formulas: dict[str, str] = {}
-        wavelengths: dict[str, float] = {}
+        known: dict[str, SampleChoices] = {}
         for example in examples:
             if example.path.name not in present:
-                read = self.read_files([(example.path.name, example.path.read_bytes())])
-                keys += read
-                formulas |= {key: example.formula for key in read if example.formula}
-                stated = [key for key in read if self.wavelength(key) is not None]
-                if example.wavelength and not stated:
-                    wavelengths |= dict.fromkeys(read, to_wavelength(example.wavelength))
-        return keys, formulas, wavelengths
+                for key in self.read_files([(example.path.name, example.path.read_bytes())]):
+                    entered = example.wavelength if self.wavelength(key) is None else ""
+                    wavelength = to_wavelength(entered) if entered else None
+                    known[key] = SampleChoices(formula=example.formula, wavelength=wavelength)
+        return known
 
     def first_predictable(self, keys: Iterable[str]) -> str:
         """The first of these patterns of which enough was measured for a prediction, or no key."""
@@ -172,9 +171,15 @@ class Store(param.Parameterized):
         self._new.difference_update(self.session.files)
         with param.edit_constant(self):
             self.samples = {key: self.read[key] for key in self.session.files if key in self.read}
-        self._results.clear()
-        self.stages.forget()
+        for cache in self._caches:
+            cache.keep(self.samples)
+        self.stages.keep(self.samples)
         self._read_scans()
+
+    def cache(self, maximum: int) -> SampleCache[Any]:
+        """A cache for values of patterns; what is in it of a pattern goes when the pattern is removed."""
+        self._caches.append(SampleCache(maximum))
+        return self._caches[-1]
 
     def _forget_dismissed(self, _event: object) -> None:
         with param.edit_constant(self):
@@ -203,7 +208,7 @@ class Store(param.Parameterized):
 
     def program(self, key: str) -> str:
         """Python that reads a pattern's file and prepares it as here, giving `gridded`."""
-        scan = self.session.scans.get(key, 0)
+        scan = self.session.sample(key).scan
         return self.stages.preparation(key).to_python(self.samples[key].file, scan=scan)
 
     def window_edges(self) -> np.ndarray:
@@ -213,7 +218,7 @@ class Store(param.Parameterized):
     def _read_scans(self, _event: object = None) -> None:
         """Read the scans that the session asks for and that are not there; one that cannot be read changes nothing."""
         session, samples = self.session, dict(self.samples)
-        wanted = {key: session.scans.get(key, 0) for key in session.files if key in samples}
+        wanted = {key: record.scan for key, record in session.samples.items() if key in samples}
         changed = {key: scan for key, scan in wanted.items() if samples[key].scan != scan}
         for key, scan in changed.items():
             try:
@@ -221,13 +226,15 @@ class Store(param.Parameterized):
             except InputError as error:
                 self.add_problem(str(error))
                 with param.parameterized.discard_events(session):
-                    session.scans = {**session.scans, key: samples[key].scan}
+                    session.change([key], scan=samples[key].scan)
         if changed:
             self.read |= {key: samples[key] for key in changed}
             with param.edit_constant(self):
                 self.samples = samples
-            self._results.clear()
-            self.stages.forget()
+            for key in changed:
+                self.stages.forget(key)
+                for cache in self._caches:
+                    cache.forget(key)
 
     # ------------------------------------------------------------------------------------------------------ prediction
     def composition(self, formula: str) -> Composition:
@@ -248,15 +255,14 @@ class Store(param.Parameterized):
 
     def question(self, key: str) -> tuple[object, ...]:
         """What the answer for a pattern depends on: as long as this stays, so does the answer."""
-        session = self.session
-        formula = session.formulas.get(key, "").strip()
-        return "prediction", key, formula, self.stages.preparation(key), session.scans.get(key, 0), session.model
+        chosen = self.session.sample(key)
+        return chosen.formula.strip(), self.stages.preparation(key), chosen.scan, self.session.model
 
     def answer(self, key: str | None = None) -> Answer | Missing:
         """The prediction for a pattern, the chosen one if none is named, or what is missing for one."""
         session = self.session
         key = session.chosen if key is None else key
-        sample, formula = self.samples.get(key), session.formulas.get(key, "").strip()
+        sample, formula = self.samples.get(key), session.sample(key).formula.strip()
         if sample is None:
             return Missing("Load a diffractogram or the example data first.")
         try:
@@ -265,18 +271,11 @@ class Store(param.Parameterized):
                 text = f"The scan covers only {percent(gridded.extent)} of 5–90° 2θ (Cu Kα); "
                 text += f"a prediction needs at least {percent(MIN_COVERAGE)}."
                 return Missing(text, "coverage")
-            prediction = self._kept(self.question(key), lambda: self._predictor().predict(gridded, composition))
+            prediction = self._predictions.get_or_compute(
+                key, self.question(key), lambda: self._predictor().predict(gridded, composition)
+            )
         except InputError as error:
             start = "The model cannot be loaded. " if isinstance(error, CheckpointError) else ""
             what: Wanted = "wavelength" if isinstance(error, WavelengthError) else "input"
             return Missing(safe_message(start + without_name(error, sample.name)), what)
         return Answer(sample, formula, prediction)
-
-    def _kept(self, key: tuple[object, ...], make: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever `make` makes
-        made = self._results.get(key)  # looked up once: another thread may clear them
-        if made is None:
-            made = make()
-            if len(self._results) >= _MOST_RESULTS:
-                self._results.clear()
-            self._results[key] = made
-        return made

@@ -36,7 +36,7 @@ class WavelengthForm:
             pn.pane.HTML("<h2>Wavelength</h2>", stylesheets=[TEXT_CSS], margin=(0, 0, 4, 0)),
             self.warning, self.target, self.radiation, self.apply, sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
-        session.param.watch(self._update, ["files", "wavelengths", "chosen"])
+        session.watch(self._update, ["files", "wavelength", "chosen"])
         self.target.param.watch(self._show_known, "value")
         self._update()
 
@@ -62,7 +62,7 @@ class WavelengthForm:
         """Show the current wavelength of the selected file."""
         key = self.target.value
         known = self.store.wavelength(key) if key in self.store.samples else None
-        origin = "entered" if key in self.session.wavelengths else "from the file"
+        origin = "entered" if self.session.sample(key or "").wavelength is not None else "from the file"
         self.radiation.param.update(
             value=None if known is None else _name_of(known),
             helper_text="" if known is None else f"Current: {known:.6g} Å ({origin})",
@@ -78,7 +78,7 @@ class WavelengthForm:
             return
         every = self.target.value == EVERY_MISSING
         keys = self.store.without_wavelength() if every else [self.target.value]
-        self.session.set_wavelength([key for key in keys if key in self.store.samples], wavelength)
+        self.session.change(keys, wavelength=wavelength)
 
 
 def _name_of(wavelength: float) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import param
 
+from xxact_app.session.sample_choices import SAMPLE_FIELDS, SampleChoices, differing_fields
 from xxact_app.session.session import Session
 
 MOST_STEPS = 100
@@ -22,7 +23,7 @@ NOT_UNDONE = frozenset({"name", "screen", "dark", "dismissed", "compared"})
 """The theme, where one looks, what was read, and the curves that follow the ticks of a table are no choices to undo."""
 
 _WORDS = {
-    "hidden": "patterns shown", "chosen": "choice of pattern", "wavelengths": "wavelength", "formulas": "formula",
+    "visible": "patterns shown", "chosen": "choice of pattern", "draft_formula": "formula",
     "override_coverage": "prediction of a short scan", "masked": "masked windows", "map_selected": "selection",
 }  # fmt: skip
 _BYTES_OF_A_NUMBER = 36
@@ -58,9 +59,9 @@ class History(param.Parameterized):
         super().__init__()
         self.session = session
         self._later, self._size, self._keep, self._clock = later, size, keep, clock
-        # The files come first, so that the samples are there before anything that names them is drawn.
+        # The samples come first, so that they are there before anything that names them is drawn.
         names = [name for name in session.param if name not in NOT_UNDONE]
-        self._names = sorted(names, key=lambda name: name != "files")
+        self._names = sorted(names, key=lambda name: name != "samples")
         self._steps = [_Step(self._present())]
         self._place = 0
         self._waiting = self._moving = False
@@ -88,17 +89,19 @@ class History(param.Parameterized):
         """End the present action: what has changed since the last one becomes a step."""
         self._waiting = False
         present, last = self._present(), self._steps[self._place]
-        changed = tuple(name for name in self._names if present[name] != last.values[name])
+        changed = _changed(last.values, present, self._names)
         if not changed:
             return
         now = self._clock()
         goes_on = now - self._changed_at < PAUSE and self._place == len(self._steps) - 1 and changed == last.changed
         self._changed_at = now
         del self._steps[self._place + 1 :]
-        if goes_on and all(_differ_in_numbers(present[name], last.values[name]) for name in changed):
+        if goes_on and all(
+            present[name] == last.values[name] or _differ_in_numbers(present[name], last.values[name])
+            for name in self._names
+        ):
             last.values = present
-            before = self._steps[self._place - 1].values
-            if all(present[name] == before[name] for name in changed):
+            if present == self._steps[self._place - 1].values:
                 del self._steps[self._place]
         else:
             self._steps.append(_Step(present, changed))
@@ -129,11 +132,11 @@ class History(param.Parameterized):
         while len(self._steps) > 1 and (len(self._steps) > MOST_STEPS + 1 or self._kept_bytes() > MOST_BYTES):
             del self._steps[0]
         self._place = len(self._steps) - 1
-        self._keep(dict.fromkeys(key for step in self._steps for key in step.values["files"]))
+        self._keep(dict.fromkeys(key for step in self._steps for key in step.values["samples"]))
 
     def _kept_bytes(self) -> int:
         *earlier, last = (step.values for step in self._steps)
-        removed = {key for values in earlier for key in values["files"]} - set(last["files"])
+        removed = {key for values in earlier for key in values["samples"]} - set(last["samples"])
         selections = {id(values["map_selected"]): len(values["map_selected"]) for values in earlier}
         return self._size(removed) + _BYTES_OF_A_NUMBER * sum(selections.values())
 
@@ -143,11 +146,22 @@ class History(param.Parameterized):
 
     def _words(self, step: _Step) -> str:
         name = step.changed[0]
-        return _WORDS.get(name) or str(self.session.param[name].label).lower()
+        if name in _WORDS or name not in self.session.param:
+            return _WORDS.get(name, name)
+        return str(self.session.param[name].label).lower()
+
+
+def _changed(before: dict[str, Any], after: dict[str, Any], names: Sequence[str]) -> tuple[str, ...]:
+    """What differs: names of parameters, and for the samples `files` and the fields of their records."""
+    of_samples = differing_fields(before["samples"], after["samples"])
+    others = [name for name in names if name != "samples" and before[name] != after[name]]
+    return (*(name for name in ("files", *SAMPLE_FIELDS) if name in of_samples), *others)
 
 
 def _differ_in_numbers(one: object, other: object) -> bool:
     """Whether two values are of one shape, so that only numbers in them can have been moved."""
+    if isinstance(one, SampleChoices) and isinstance(other, SampleChoices):
+        return _differ_in_numbers(vars(one), vars(other))
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_differ_in_numbers(one[key], other[key]) for key in one)
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):

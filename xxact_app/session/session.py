@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import param
+
+from xxact_app.session.sample_choices import SAMPLE_FIELDS, SampleChoices, differing_fields
 
 SCREENS = ("patterns", "reconstruction", "prediction", "training", "embeddings")
 """The screens, in the order of their tabs."""
@@ -25,14 +29,10 @@ USUAL_STEPS: list[dict[str, Any]] = [
 class Session(param.Parameterized):
     """The user's choices. Views write here; everything that follows from them is asked of the store."""
 
-    files = param.List(default=[], item_type=str, doc="Keys of the loaded patterns, in order.")
-    hidden = param.List(default=[], item_type=str, doc="Keys of the patterns that are not drawn.")
+    samples = param.Dict(default={}, doc="What was chosen for each loaded pattern, by key, in order.")
+    draft_formula = param.String(default="", doc="Formula that was typed before any pattern was loaded.")
     dismissed = param.List(default=[], item_type=str, doc="Keys of the problems that were read and put away.")
     chosen = param.String(default="", doc="Key of the pattern that is predicted and whose windows are shown.")
-    wavelengths = param.Dict(default={}, doc="Wavelength [Å] that the user gave, by key.")
-    formulas = param.Dict(default={}, doc="Formula that the user gave, by key; the empty key before any file.")
-
-    scans = param.Dict(default={}, doc="Scan that is read of a file of several, a number from 0 or `sum`, by key.")
     references = param.List(default=[], item_type=str, doc="Keys of the structures whose lines are drawn below.")
     hidden_references = param.List(default=[], item_type=str, doc="Keys of those that are not drawn.")
 
@@ -47,12 +47,10 @@ class Session(param.Parameterized):
     shown_step = param.Integer(default=0, bounds=(0, None), doc="Place of the step that the stage `step` shows.")
     override_coverage = param.Boolean(default=False, doc="Predict even where too little of the range was measured.")
 
-    model = param.String(default="", doc="Run of the workspace whose model predicts; empty for the one that ships.")
+    model = param.String(default="shipped", doc="Key of the model that predicts.")
     known_materials = param.String(default="", doc="Key of the known materials compared; empty for the first.")
-    neighbours = param.Dict(default={}, doc="Id of the known material whose lines are drawn, by key of the pattern.")
     compared = param.List(default=[], item_type=str, doc="Names of the runs whose curves are drawn.")
-    reconstruction_model = param.String(default="", doc="Key of the model that reconstructs; empty for the first fit.")
-    masked = param.Dict(default={}, doc="Numbers of the windows that are masked (0-16), by key of the pattern.")
+    reconstruction_model = param.String(default="shipped-reconstruction", doc="Key of the model that reconstructs.")
     mask_ratio = param.Number(default=0.25, bounds=(0.05, 0.75), doc="Share of the windows to mask when drawn.")
 
     map_models = param.List(default=["shipped"], item_type=str, doc="Keys of the models whose maps are shown.")
@@ -64,62 +62,92 @@ class Session(param.Parameterized):
     screen = param.Selector(default=SCREENS[0], objects=list(SCREENS), doc="The screen that is open.")
     dark = param.Boolean(default=False, doc="Dark theme.")
 
-    def to_json(self) -> str:
-        """The choices as JSON text."""
-        return self.param.serialize_parameters(subset=self._choices())
+    def to_dict(self) -> dict[str, Any]:
+        """The choices as plain values."""
+        values = {name: getattr(self, name) for name in self.param if name != "name"}
+        return {**values, "samples": {key: record.to_dict() for key, record in self.samples.items()}}
 
     @classmethod
-    def from_json(cls, text: str) -> Session:
-        """A session with the choices of `to_json`."""
-        return cls(**cls.param.deserialize_parameters(text))
+    def from_dict(cls, values: Mapping[str, Any]) -> Session:
+        """A session with the choices of `to_dict`, or some of them."""
+        samples = {key: SampleChoices.from_dict(record) for key, record in values.get("samples", {}).items()}
+        return cls(**{**values, "samples": samples})
 
-    def _choices(self) -> list[str]:
-        return [name for name in self.param if name != "name"]
+    # ------------------------------------------------------------------------------------------------ what is watched
+    def watch(self, callback: Callable[..., object], names: Sequence[str]) -> None:
+        """Call back when one of these changes, once for all that change together.
+
+        Args:
+            callback: takes the events of the parameters.
+            names: of parameters, of fields of `SampleChoices`, or `files` for which patterns there are.
+        """
+        of_samples = {"files", *SAMPLE_FIELDS} & set(names)
+
+        def concerns(event: param.parameterized.Event) -> bool:
+            return event.name != "samples" or bool(of_samples & differing_fields(event.old, event.new))
+
+        def called(*events: param.parameterized.Event) -> None:
+            if any(map(concerns, events)):
+                callback(*events)
+
+        parameters = [name for name in names if name not in of_samples]
+        self.param.watch(called, [*parameters, "samples"] if of_samples else parameters)
+
+    # ------------------------------------------------------------------------------------------------ of each pattern
+    @property
+    def files(self) -> list[str]:
+        """Keys of the loaded patterns, in order."""
+        return list(self.samples)
+
+    def sample(self, key: str) -> SampleChoices:
+        """What was chosen for a pattern; nothing where there is none of this key."""
+        return self.samples.get(key, SampleChoices())
+
+    def change(self, keys: Iterable[str], **fields: Any) -> None:  # noqa: ANN401 - values of any field
+        """Set fields of `SampleChoices` for some of the loaded patterns."""
+        chosen = set(keys)
+        changed = {key: replace(record, **fields) if key in chosen else record for key, record in self.samples.items()}
+        if changed != self.samples:
+            self.samples = changed
+
+    def show_only(self, keys: Iterable[str]) -> None:
+        """Draw these patterns and no others."""
+        shown = set(keys)
+        changed = {key: replace(record, visible=key in shown) for key, record in self.samples.items()}
+        if changed != self.samples:
+            self.samples = changed
 
     @property
     def formula(self) -> str:
-        """Formula of the chosen pattern, as the user typed it."""
-        return self.formulas.get(self.chosen, "")
+        """Formula of the chosen pattern, as the user typed it; the draft where none is chosen."""
+        return self.sample(self.chosen).formula if self.chosen else self.draft_formula
 
     def set_formula(self, text: str) -> None:
-        """Keep the formula of the chosen pattern."""
-        if self.formula != text:
-            self.formulas = {**self.formulas, self.chosen: text}
+        """Keep the formula of the chosen pattern, or the draft of the first one."""
+        if self.chosen:
+            self.change([self.chosen], formula=text)
+        else:
+            self.draft_formula = text
 
-    def set_wavelength(self, keys: list[str], wavelength: float) -> None:
-        """Keep the wavelength [Å] of some patterns."""
-        self.wavelengths = {**self.wavelengths, **dict.fromkeys(keys, wavelength)}
-
-    def add(
-        self,
-        keys: list[str],
-        *,
-        formulas: dict[str, str] | None = None,
-        wavelengths: dict[str, float] | None = None,
-    ) -> None:
+    def add(self, keys: Sequence[str], *, known: Mapping[str, SampleChoices] | None = None) -> None:
         """Take up newly read patterns and what is known of them; choose the first of them, and draw the first few."""
         if not keys:
             return
-        room = max(0, MOST_DRAWN_AT_FIRST - (len(self.files) - len(self.hidden)))
-        known = {**self.formulas, **(formulas or {})}
-        if not self.chosen and "" in known:
-            known.setdefault(keys[0], known[""])
+        room = MOST_DRAWN_AT_FIRST - sum(record.visible for record in self.samples.values())
+        records = {key: (known or {}).get(key, SampleChoices()) for key in keys}
+        new = {key: replace(record, visible=number < room) for number, (key, record) in enumerate(records.items())}
+        if not self.chosen and not new[keys[0]].formula:
+            new[keys[0]] = replace(new[keys[0]], formula=self.draft_formula)
         with param.parameterized.batch_call_watchers(self):
-            self.formulas = known
-            self.wavelengths = {**self.wavelengths, **(wavelengths or {})}
-            self.hidden = [*self.hidden, *keys[room:]]
-            self.files = [*self.files, *keys]
+            self.draft_formula = ""
+            self.samples = {**self.samples, **new}
             self.chosen = keys[0]
 
-    def remove(self, keys: list[str]) -> None:
-        """Forget some patterns and what was chosen for them."""
-        left = [key for key in self.files if key not in keys]
+    def remove(self, keys: Iterable[str]) -> None:
+        """Forget some patterns and all that was chosen for them."""
+        removed = set(keys)
+        left = {key: record for key, record in self.samples.items() if key not in removed}
         with param.parameterized.batch_call_watchers(self):
             if self.chosen not in left:
-                self.chosen = left[0] if left else ""
-            self.hidden = [key for key in self.hidden if key in left]
-            self.wavelengths = {key: value for key, value in self.wavelengths.items() if key in left}
-            self.formulas = {key: value for key, value in self.formulas.items() if key in left}
-            self.scans = {key: value for key, value in self.scans.items() if key in left}
-            self.masked = {key: value for key, value in self.masked.items() if key in left}
-            self.files = left
+                self.chosen = next(iter(left), "")
+            self.samples = left

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from urllib.parse import urlencode
 
 import param
@@ -35,12 +35,17 @@ def query_to_session(
     arguments: Mapping[str, Sequence[bytes]],
     session: Session,
     *,
-    offered: Mapping[str, Callable[[], Collection[str]]],
+    offered: Mapping[str, Callable[[], Collection[str] | Mapping[str, str]]],
 ) -> str:
     """Take choices from the arguments of an address, and return in words what was not taken, or nothing.
 
-    Nothing in an address is trusted: values are bounded, and taken only where they are among those that the choice
-    has, or that `offered` tells for its name. Arguments of other names are somebody else's.
+    Nothing in an address is trusted: values are bounded, and taken only where the choice has them. Arguments of other
+    names are somebody else's.
+
+    Args:
+        arguments: of the address.
+        session: gets the choices.
+        offered: by name of a choice, its values where the session does not list them, or the value for each text.
     """
     refused: list[str] = []
     for name in IN_ADDRESS:
@@ -60,12 +65,14 @@ def query_to_session(
     return f"Unknown settings in the address were ignored: {'; '.join(refused[:_MOST_TOLD])}{more}."
 
 
-def _choices(parameter: param.Parameter, offered: Callable[[], Iterable[str]] | None) -> dict[str, object]:
+def _choices(
+    parameter: param.Parameter, offered: Callable[[], Collection[str] | Mapping[str, str]] | None
+) -> dict[str, object]:
     """What a choice can be, by its text in an address."""
     if isinstance(parameter, param.Boolean):
         return {"yes": True, "no": False}
     values = parameter.objects if isinstance(parameter, param.Selector) else offered() if offered is not None else ()
-    return {str(value): value for value in values}
+    return dict(values) if isinstance(values, Mapping) else {str(value): value for value in values}
 
 
 def _to_text(value: object) -> str:

@@ -54,7 +54,10 @@ class PassedEmbeddings(EmbeddingStore):
 
     def models(self) -> list[ModelFolder]:
         """One entry for each table of embeddings, without weights."""
-        return [ModelFolder(name, safe_text(name), Path(), "", "", reconstructs=False) for name in self.embedded]
+        return [
+            ModelFolder(name, safe_text(name), Path(), digest="", data="", reconstructs=False, predicts=False)
+            for name in self.embedded
+        ]
 
     def materials(self) -> list[Materials]:
         """The passed materials."""

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xxact_app.library.models import find_model
-from xxact_app.library.predictors import open_predictor
+from xxact_app.library.models import load_predictor, open_model
 from xxact_app.samples.processing_steps import place_of, set_value, switch_step, value_of
 from xxact_app.samples.store import Answer, Store
 from xxact_app.screens.patterns import view as pattern
 from xxact_app.screens.prediction import view as prediction
 from xxact_app.screens.reconstruction import view as reconstruction
 from xxact_app.screens.reconstruction.store import MaskedPattern, ReconstructionStore
+from xxact_app.session.sample_choices import SampleChoices
 from xxact_app.session.session import Session
 from xxact_app.widgets.coerce_patterns import add_patterns, inputs_to_patterns
 from xxact_app.widgets.display import NotebookWidget, SessionSetting
@@ -65,7 +65,8 @@ class _PatternWidget(NotebookWidget):
         self.store = Store(session, predictor=None if predictor is None else lambda: predictor)
         self._keys = add_patterns(self.store, self.patterns)
         formulas = formula if isinstance(formula, Mapping) else dict.fromkeys(self._keys, formula)
-        session.add(list(self._keys.values()), formulas={self._keys[name]: text for name, text in formulas.items()})
+        known = {key: SampleChoices(formula=formulas.get(name, "")) for name, key in self._keys.items()}
+        session.add(list(known), known=known)
         self.session = session
 
     @property
@@ -115,12 +116,11 @@ class PatternView(_PatternWidget):
     @property
     def shown(self) -> list[str]:
         """Names of the patterns shown."""
-        return [name for name, key in self._keys.items() if key not in self.session.hidden]
+        return [name for name, key in self._keys.items() if self.session.sample(key).visible]
 
     @shown.setter
     def shown(self, names: list[str]) -> None:
-        drawn = {self._keys[name] for name in names}
-        self.session.hidden = [key for key in self._keys.values() if key not in drawn]
+        self.session.show_only([self._keys[name] for name in names])
 
 
 class PredictionView(_PatternWidget):
@@ -151,7 +151,7 @@ class PredictionView(_PatternWidget):
             PatternError: an input is invalid; the message names it.
             CheckpointError: the model does not exist or is damaged.
         """
-        predictor = open_predictor(find_model(Path(model)).folder) if isinstance(model, str | Path) else model
+        predictor = load_predictor(open_model(Path(model))) if isinstance(model, str | Path) else model
         super().__init__(inputs, wavelength=wavelength, formula=formula, predictor=predictor)
         self.view = prediction.PredictionScreen(self.session, self.store)
         self.show_panel(self.session, self.view.panel)
@@ -198,7 +198,7 @@ class ReconstructionView(_PatternWidget):
             CheckpointError: the model does not exist or is damaged.
         """
         super().__init__(inputs, wavelength=wavelength, formula=formula)
-        found = None if model is None else [find_model(Path(model))]
+        found = None if model is None else [open_model(Path(model))]
         self.reconstructions = ReconstructionStore(
             self.session, self.store, models=None if found is None else lambda: list(found)
         )
@@ -208,11 +208,11 @@ class ReconstructionView(_PatternWidget):
     @property
     def masked(self) -> list[int]:
         """Indices of the masked windows of the selected pattern."""
-        return list(self.session.masked.get(self.session.chosen, []))
+        return list(self.session.sample(self.session.chosen).masked)
 
     @masked.setter
     def masked(self, numbers: list[int]) -> None:
-        self.session.masked = {**self.session.masked, self.session.chosen: sorted(numbers)}
+        self.session.change([self.session.chosen], masked=tuple(sorted(numbers)))
 
     @property
     def reconstruction(self) -> Reconstruction | None:

@@ -18,7 +18,10 @@ from xxact_app.page.session_file import (
 from xxact_app.page.upload_strip import UploadStrip
 from xxact_app.samples.store import Store
 from xxact_app.session.history import History
+from xxact_app.session.sample_choices import SampleChoices
 from xxact_app.session.session import Session
+
+SECOND = SampleChoices(wavelength=1.5, formula="ZnO", masked=(2, 3), phase="mp-2133")
 
 
 def saved_session() -> tuple[Session, Store, bytes]:
@@ -26,7 +29,7 @@ def saved_session() -> tuple[Session, Store, bytes]:
     session, store = loaded("a.xy", "b.xy")
     first, second = session.files
     session.param.update(
-        chosen=second, hidden=[first], wavelengths={second: 1.5}, formulas={second: "ZnO"}, masked={second: [2, 3]},
+        samples={first: SampleChoices(visible=False), second: SECOND}, chosen=second, draft_formula="CuO",
         axis="d", mask_ratio=0.5, screen="prediction", dark=True,
     )  # fmt: skip
     return session, store, session_to_file(session, store)
@@ -62,9 +65,8 @@ def test_a_restored_session_is_the_saved_one() -> None:
     assert [sample.name for sample in store.samples.values()] == ["a.xy", "b.xy"]
     names = {key: sample.name for key, sample in store.samples.items()}
     assert names[session.chosen] == "b.xy"
-    assert [names[key] for key in session.hidden] == ["a.xy"]
-    assert (session.formula, session.wavelengths) == ("ZnO", {session.chosen: 1.5})
-    assert session.masked == {session.chosen: [2, 3]}
+    assert session.samples == {session.files[0]: SampleChoices(visible=False), session.files[1]: SECOND}
+    assert session.draft_formula == "CuO"
     assert (session.axis, session.mask_ratio, session.screen) == ("d", 0.5, "prediction")
     assert not session.dark
     for key, again in zip(old.files, session.files, strict=True):
@@ -110,7 +112,58 @@ def test_a_file_that_cannot_be_read_any_more_is_told_and_the_others_come() -> No
     assert [sample.name for sample in store.samples.values()] == ["a.xy"]
     assert [problem.text.split(":")[0] for problem in store.problems] == ["b.xy"]
     assert session.chosen == session.files[0]
-    assert (session.formulas, session.masked, session.wavelengths) == ({}, {}, {})
+    assert list(session.samples.values()) == [SampleChoices(visible=False)]
+
+
+def test_choices_of_version_1_become_records() -> None:
+    file = as_version_1(saved_session()[2])
+    session, store = restored(file)
+    assert session.samples == {session.files[0]: SampleChoices(visible=False), session.files[1]: SECOND}
+    assert [store.samples[key].name for key in session.files] == ["a.xy", "b.xy"]
+    assert (session.draft_formula, session.axis) == ("CuO", "d")
+    assert (session.model, session.reconstruction_model) == ("run mine", "shipped-reconstruction")
+    assert store.problems == []
+    session, _ = restored(changed(file, choices={"model": ""}))
+    assert session.model == "shipped"
+
+
+def as_version_1(file: bytes) -> bytes:
+    """The same session as XxaCT 0.1.0 wrote it."""
+    members = members_of(file)
+    told = json.loads(members["session.json"])
+    records = told["choices"].pop("samples")
+
+    def by_key(field: str) -> dict[str, object]:
+        return {key: record[field] for key, record in records.items() if field in record}
+
+    former = {
+        "files": list(records), "hidden": [key for key, record in records.items() if record.get("visible") is False],
+        "formulas": {"": told["choices"].pop("draft_formula"), **by_key("formula")},
+        "wavelengths": by_key("wavelength"), "scans": by_key("scan"), "masked": by_key("masked"),
+        "neighbours": by_key("phase"),
+        "model": "mine", "reconstruction_model": "",
+    }  # fmt: skip
+    members["session.json"] = json.dumps({**told, "version": 1, "choices": {**told["choices"], **former}}).encode()
+    return packed(members)
+
+
+DAMAGED_VERSION_1 = {
+    "files in words": {"files": "a"},
+    "files that are numbers": {"files": [[1]]},
+    "hidden files that are a number": {"hidden": 3},
+    "a wavelength of a mile": {"wavelengths": {"KEY": 1e13}},
+    "formulas in a list": {"formulas": ["ZnO"]},
+    "a window that there is not": {"masked": {"KEY": [99]}},
+    "a scan before the first": {"scans": {"KEY": -1}},
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED_VERSION_1)
+def test_damaged_choices_of_version_1_are_refused(kind: str) -> None:
+    old, _, file = saved_session()
+    text = json.dumps(DAMAGED_VERSION_1[kind]).replace("KEY", old.files[0])
+    with pytest.raises(SessionFileError, match="Nothing was changed"):
+        file_to_saved(changed(as_version_1(file), choices=json.loads(text)), name="mine.xxact")
 
 
 DAMAGED = {
@@ -119,7 +172,7 @@ DAMAGED = {
     "without choices": lambda _file: packed({"session.json": b"{}"}),
     "choices that are no JSON": lambda _file: packed({"session.json": b"{" * 100}),
     "deeply nested": lambda _file: packed({"session.json": b"[" * 100_000}),
-    "of a newer version": lambda file: changed(file, version=2),
+    "of a newer version": lambda file: changed(file, version=3),
     "a version that is no number": lambda file: changed(file, version="1"),
     "files that are not there": lambda file: changed(
         file, files=[{"key": "0" * 16 + "-1", "name": "a", "member": "b"}]
@@ -128,10 +181,10 @@ DAMAGED = {
     "an axis that there is not": lambda file: changed(file, choices={"axis": "energy"}),
     "a share out of bounds": lambda file: changed(file, choices={"mask_ratio": 100}),
     "a share that is no number": lambda file: changed(file, choices={"mask_ratio": float("nan")}),
-    "a wavelength of a mile": lambda file: changed(file, choices={"wavelengths": {"a": 1e13}}),
-    "a wavelength in words": lambda file: changed(file, choices={"wavelengths": {"a": "CuKa"}}),
-    "a formula of a megabyte": lambda file: changed(file, choices={"formulas": {"a": "O" * 10**6}}),
-    "a window that there is not": lambda file: changed(file, choices={"masked": {"a": [99]}}),
+    "a wavelength of a mile": lambda file: changed(file, choices={"samples": {"a": {"wavelength": 1e13}}}),
+    "a wavelength in words": lambda file: changed(file, choices={"samples": {"a": {"wavelength": "CuKa"}}}),
+    "a formula of a megabyte": lambda file: changed(file, choices={"samples": {"a": {"formula": "O" * 10**6}}}),
+    "a window that there is not": lambda file: changed(file, choices={"samples": {"a": {"masked": [99]}}}),
     "a climbing path": lambda file: packed({"session.json": b"{}", "../../evil": file}),
     "a bomb": lambda _file: packed({"session.json": b" " * 2**20}, kind=zipfile.ZIP_DEFLATED),
 }
@@ -141,19 +194,19 @@ DAMAGED = {
 def test_a_damaged_session_is_refused_in_words_and_nothing_is_lost(kind: str) -> None:
     _, _, file = saved_session()
     session, store = loaded("here.xy")
-    before = session.to_json()
+    before = session.to_dict()
     UploadStrip(session, store).take_files([("<b>mine.xxact", DAMAGED[kind](file))])
     assert len(store.problems) == 1
     assert store.problems[0].text.startswith("‹b›mine.xxact: ")
     assert store.problems[0].text.endswith("Nothing was changed.")
-    assert session.to_json() == before
+    assert session.to_dict() == before
     assert [sample.name for sample in store.samples.values()] == ["here.xy"]
 
 
 def test_choices_that_the_screens_cannot_show_are_taken_back() -> None:
     _, _, file = saved_session()
     session, store = loaded("here.xy")
-    before = session.to_json()
+    before = session.to_dict()
 
     def draw(event: object) -> None:
         assert event.new != "d"
@@ -161,7 +214,7 @@ def test_choices_that_the_screens_cannot_show_are_taken_back() -> None:
     session.param.watch(draw, "axis")
     with pytest.raises(SessionFileError, match="settings are inconsistent"):
         list(restore_session(file_to_saved(file, name="mine.xxact"), session, store, name="mine.xxact"))
-    assert session.to_json() == before
+    assert session.to_dict() == before
     assert [sample.name for sample in store.samples.values()] == ["here.xy"]
 
 

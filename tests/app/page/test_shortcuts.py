@@ -86,7 +86,7 @@ def test_every_shortcut_does_something() -> None:
 
 
 def test_unknown_keys_do_nothing_and_those_of_the_page_are_none_of_the_server(page: Page) -> None:
-    before = page.session.to_json()
+    before = page.session.to_dict()
     page.press("t", "w", "", "__class__")
     page.keys._handle_msg({})
-    assert page.session.to_json() == before
+    assert page.session.to_dict() == before

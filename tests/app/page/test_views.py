@@ -30,7 +30,7 @@ def _workspace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def answered(probability: float = 0.9) -> tuple[Session, Store, Answer]:
     session, store = loaded("scan<b>.xy", predictor=FakePredictor(probability=probability))
-    session.set_wavelength(session.files, 1.54184)
+    session.change(session.files, wavelength=1.54184)
     session.set_formula("LaB6")
     answer = store.answer()
     assert isinstance(answer, Answer)
@@ -89,7 +89,7 @@ def test_patterns_are_hidden_chosen_and_removed_from_the_list() -> None:
     assert [line.visible for line in view.figure.lines] == [True, False, False]
     assert view.list.table.value["drawn"].tolist() == [False, True, False]
     view.list.show_all.param.trigger("clicks")
-    assert session.hidden == []
+    assert all(record.visible for record in session.samples.values())
     view.list.table.selection = [0, 2]
     view.list.remove.param.trigger("clicks")
     assert view.list.table.value["name"].tolist() == ["b.xy"]
@@ -109,13 +109,13 @@ def test_a_wavelength_is_asked_for_all_that_lack_one() -> None:
     assert store.without_wavelength() == session.files
     form.radiation.value = "CoKa"
     form.apply.param.trigger("clicks")
-    assert set(session.wavelengths.values()) == {1.79026}
+    assert {record.wavelength for record in session.samples.values()} == {1.79026}
     assert form.warning.visible is False
 
 
 def test_typing_a_formula_tells_how_it_is_read_and_enter_predicts() -> None:
     session, store, _ = answered()
-    session.formulas = {}
+    session.change(session.files, formula="")
     view = PredictionScreen(session, store)
     assert "Prediction without a composition" in view.verdict.object
     assert "the prediction uses the pattern alone" in view.parsed.object
@@ -140,14 +140,14 @@ def test_the_missing_wavelength_can_be_given_on_the_prediction_screen() -> None:
     view = PredictionScreen(session, store)
     session.set_formula("LaB6")
     assert view.ask_wavelength.visible is True
-    session.set_wavelength(session.files, 1.54184)
+    session.change(session.files, wavelength=1.54184)
     assert view.hint.visible is False
     assert view.answered.visible is True
 
 
 def test_little_coverage_can_be_overridden_by_a_button() -> None:
     session, store = loaded("a.xy", first=25.0, last=35.0)
-    session.set_wavelength(session.files, 1.54184)
+    session.change(session.files, wavelength=1.54184)
     session.set_formula("LaB6")
     view = PredictionScreen(session, store)
     assert view.override.visible is True

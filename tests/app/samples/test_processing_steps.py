@@ -90,7 +90,7 @@ def test_the_usual_controls_change_their_step_and_add_it_where_it_is_missing() -
 def test_what_the_model_sees_is_what_the_command_line_makes_of_the_same_settings() -> None:
     session, store = loaded("scan.xy")
     (key,) = session.files
-    session.set_wavelength([key], 0.71073)
+    session.change([key], wavelength=0.71073)
     pattern = store.samples[key].pattern
     assert store.gridded(key) == put_on_grid(pattern, wavelength=0.71073, override_coverage=True)
     session.steps = set_value(session.steps, "zero_shift", shift=0.07)

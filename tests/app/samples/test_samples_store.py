@@ -84,7 +84,7 @@ def test_a_missing_wavelength_is_asked_for_and_never_assumed() -> None:
     answer = store.answer()
     assert isinstance(answer, Missing)
     assert answer.what == "wavelength"
-    session.set_wavelength([key], 1.54184)
+    session.change([key], wavelength=1.54184)
     assert store.without_wavelength() == []
     assert isinstance(store.answer(), Answer)
 
@@ -92,7 +92,7 @@ def test_a_missing_wavelength_is_asked_for_and_never_assumed() -> None:
 def test_the_answer_follows_the_settings_and_is_kept_while_they_stay() -> None:
     predictor = FakePredictor()
     session, store = loaded("scan.xy", predictor=predictor)
-    session.set_wavelength(session.files, 1.54184)
+    session.change(session.files, wavelength=1.54184)
     session.set_formula("LaB6")
     first = store.answer()
     assert store.answer() == first
@@ -107,7 +107,7 @@ def test_the_answer_follows_the_settings_and_is_kept_while_they_stay() -> None:
 
 def test_another_wavelength_moves_the_peak_on_the_grid() -> None:
     session, store = loaded("scan.xy", peak=20.0, first=5.0, last=50.0)
-    session.set_wavelength(session.files, 0.71073)
+    session.change(session.files, wavelength=0.71073)
     gridded = store.gridded(session.files[0])
     expected = 2 * np.rad2deg(np.arcsin(np.sin(np.deg2rad(10)) * 1.54184 / 0.71073))
     assert gridded.grid.two_theta[gridded.intensity.argmax()] == pytest.approx(expected, abs=0.02)
@@ -118,7 +118,7 @@ def test_another_wavelength_moves_the_peak_on_the_grid() -> None:
 )
 def test_what_is_wrong_with_the_formula_is_said(formula: str, word: str) -> None:
     session, store = loaded("scan.xy")
-    session.set_wavelength(session.files, 1.54184)
+    session.change(session.files, wavelength=1.54184)
     session.set_formula(formula)
     answer = store.answer()
     assert isinstance(answer, Missing)
@@ -149,7 +149,7 @@ def test_what_needs_a_whole_formula_says_so_where_it_is_open() -> None:
 
 def test_too_little_coverage_needs_an_explicit_override() -> None:
     session, store = loaded("scan.xy", first=25.0, last=35.0)
-    session.set_wavelength(session.files, 1.54184)
+    session.change(session.files, wavelength=1.54184)
     session.set_formula("LaB6")
     answer = store.answer()
     assert isinstance(answer, Missing)
@@ -166,8 +166,8 @@ def test_without_a_model_the_app_says_so() -> None:
 
     session = Session()
     store = Store(session, predictor=none)
-    session.add(store.read_files([("a.xy", scan_file())]), wavelengths={})
-    session.set_wavelength(session.files, 1.54184)
+    session.add(store.read_files([("a.xy", scan_file())]))
+    session.change(session.files, wavelength=1.54184)
     session.set_formula("LaB6")
     answer = store.answer()
     assert isinstance(answer, Missing)
@@ -193,26 +193,26 @@ def test_a_model_of_every_kind_answers_what_it_knows(kind: Architecture) -> None
 def test_the_examples_come_with_formulas_and_wavelengths() -> None:
     session = Session()
     store = Store(session)
-    keys, formulas, wavelengths = store.read_examples()
-    session.add(keys, formulas=formulas, wavelengths=wavelengths)
+    examples = store.read_examples()
+    session.add(list(examples), known=examples)
     assert store.problems == []
-    assert len(keys) >= 12
+    assert len(examples) >= 12
     assert store.without_wavelength() == []
-    assert store.gridded(store.first_predictable(keys)).extent > 0.3
-    assert store.read_examples()[0] == []
+    assert store.gridded(store.first_predictable(examples)).extent > 0.3
+    assert store.read_examples() == {}
 
 
 def test_missing_examples_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samples, "EXAMPLES", "data/none")
     store = Store(Session())
-    assert store.read_examples() == ([], {}, {})
+    assert store.read_examples() == {}
     assert "xxact_core/data/none is missing" in store.problems[0].text
 
 
 def test_traces_say_the_same_on_every_axis() -> None:
     session, store = loaded("scan.xy")
     (key,) = session.files
-    session.set_wavelength([key], 1.54184)
+    session.change([key], wavelength=1.54184)
     peak = {}
     for axis in ("two_theta", "q", "d"):
         session.axis = axis
@@ -235,7 +235,7 @@ def test_only_two_theta_can_be_drawn_without_a_wavelength() -> None:
 
 def test_windows_hidden_from_the_model_are_those_hardly_measured() -> None:
     session, store = loaded("scan.xy", first=12.0, last=80.0)
-    session.set_wavelength(session.files, 1.54184)
+    session.change(session.files, wavelength=1.54184)
     hidden = store.hidden_windows(session.files[0])
     assert hidden.tolist() == store.gridded(session.files[0]).hidden_windows.tolist()
     assert np.flatnonzero(hidden).tolist() == [0, 15, 16]

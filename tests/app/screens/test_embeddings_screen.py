@@ -75,7 +75,7 @@ def test_the_map_shows_variance_silhouettes_and_own_samples(tmp_path: Path) -> N
     assert view.figures[0].bar.major_label_overrides[6] == "cubic"
     session, store = view.session, view.embeddings.store
     session.add(store.read_files([("own<b>.xy", scan_file()), ("bare.xy", scan_file())]))
-    session.set_wavelength(session.files, 1.54184)
+    session.change(session.files, wavelength=1.54184)
     assert "own‹b›.xy: formula missing" in view.summary.object
     session.set_formula("LaB6")
     assert view.figures[0].own.data["name"] == ["own‹b›.xy"]

@@ -19,6 +19,7 @@ from xxact_app.samples.processing_steps import set_value
 from xxact_app.samples.store import Store
 from xxact_app.screens.patterns import text as words
 from xxact_app.screens.patterns.view import PatternsScreen
+from xxact_app.session.sample_choices import SampleChoices
 from xxact_app.session.session import Session
 from xxact_core.processes import end_child
 from xxact_core.processing.pipeline import ProcessingPipeline, read_pipeline
@@ -123,7 +124,7 @@ def test_lines_need_a_wavelength_and_none_is_assumed() -> None:
     view = screen(("a.xy", scan_file()), ("NaCl.cif", cif_of_rock_salt().encode()))
     assert view.sticks.plot.visible is False
     assert "no pattern shown has a wavelength" in view.summary.object
-    view.session.set_wavelength(view.session.files, 0.71073)
+    view.session.change(view.session.files, wavelength=0.71073)
     assert view.sticks.lines.data["x"][0] == pytest.approx(12.53, abs=0.01)
 
 
@@ -141,17 +142,15 @@ def test_one_of_several_scans_is_read_or_their_sum() -> None:
     assert view.scans.panel.visible is False
 
 
-@pytest.mark.parametrize("order", [("scans", "files"), ("files", "scans")])
-def test_choices_that_come_back_together_read_the_scan_that_was_chosen(order: tuple[str, str]) -> None:
+def test_a_pattern_that_comes_back_is_read_at_the_scan_that_was_chosen() -> None:
     session = Session()
     store = Store(session, predictor=FakePredictor)
     (key,) = store.read_files([("two.raw", raw_1(scans=2))])
     first = store.samples[key].pattern
-    choices = {"scans": {key: 1}, "files": [key]}
-    session.param.update(**{name: choices[name] for name in order})
+    session.samples = {key: SampleChoices(scan=1)}
     assert store.samples[key].scan == 1
     assert store.samples[key].pattern != first
-    session.scans = {}
+    session.change(session.files, scan=0)
     assert store.samples[key].pattern == first
 
 
@@ -159,9 +158,9 @@ def test_a_missing_scan_is_reported_and_the_choice_stays() -> None:
     view = screen(("two.raw", raw_1(scans=2)))
     (key,) = view.session.files
     before = view.drawn().curves[0].intensity
-    view.session.scans = {key: 7}
+    view.session.change([key], scan=7)
     assert "there is no scan 7" in view.store.problems[0].text
-    assert view.session.scans == {key: 0}
+    assert view.session.sample(key).scan == 0
     assert view.scans.scan.value == 0
     np.testing.assert_array_equal(view.drawn().curves[0].intensity, before)
 
@@ -196,8 +195,8 @@ def test_the_program_draws_what_is_drawn(
     stage: str, axis: str, scale: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view = screen(("a<b>.xy", scan_file(peak=27.39)), ("two.raw", raw_1(scans=2)))
-    view.session.set_wavelength(view.session.files, 0.71073)
-    view.session.scans = {view.session.files[1]: 1}
+    view.session.change(view.session.files, wavelength=0.71073)
+    view.session.change(view.session.files[1:2], scan=1)
     view.session.steps = set_value(view.session.steps, "zero_shift", shift=0.05)
     view.session.steps = set_value(view.session.steps, "smooth", sigma=0.05)
     view.session.param.update(stage=stage, shown_step=1, axis=axis, scale=scale)

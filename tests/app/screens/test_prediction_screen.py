@@ -36,7 +36,7 @@ def screen(
     """The screen with scans of these names and one formula for all."""
     workspace = workspace_with(folder / "workspace", runs={}, dataset=dataset)
     session, store = loaded(*(names or ("scan.xy",)), wavelength="1.54184")
-    session.formulas = dict.fromkeys(session.files, formula)
+    session.change(session.files, formula=formula)
     predictions = PredictionStore(session, store, workspace=lambda: workspace)
     search = MatchesStore(session, store, workspace=lambda: workspace, shipped=folder / "none.parquet")
     return PredictionScreen(session, store, predictions, search), predictions
@@ -108,7 +108,7 @@ def test_reference_phases_of_a_built_dataset_are_found_in_the_background(tmp_pat
     assert matches.table.selection == [0]
     matches.table.selection = [1]
     second = found.neighbours[1]
-    assert view.session.neighbours == {view.session.chosen: second.id}
+    assert view.session.sample(view.session.chosen).phase == second.id
     inside = (second.two_theta >= WINDOW_EDGES[0]) & (second.two_theta <= WINDOW_EDGES[-1])
     np.testing.assert_allclose(matches.figure.lines.data["x"], second.two_theta[inside])
     assert second.id in matches.caption.object
@@ -135,7 +135,7 @@ def test_all_patterns_are_predicted_beside_the_page_and_listed(tmp_path: Path) -
 def test_a_composition_is_typed_in_the_table(tmp_path: Path) -> None:
     view, _ = screen(tmp_path, "a.xy", "b.xy")
     view.batch._edited(TableEditEvent(view.batch.table, column="Composition", row=1, value="Xx", old="", pre=False))
-    assert view.session.formulas[view.session.files[1]] == "Xx"
+    assert view.session.sample(view.session.files[1]).formula == "Xx"
     assert view.batch.table.value["Verdict"].tolist() == ["sure", "no prediction"]
     assert "Xx" in view.batch.table.value["Notes"][1]
     view.batch._edited(TableEditEvent(view.batch.table, column="Composition", row=1, value="", old="Xx", pre=False))
@@ -211,7 +211,7 @@ def test_the_program_makes_what_is_shown(tmp_path: Path, monkeypatch: pytest.Mon
     search = MatchesStore(session, store, workspace=lambda: workspace)
     view = PredictionScreen(session, store, predictions, search)
     session.add(store.read_files([("it's <b>.xy", scan_file(wavelength="1.54184 Å"))]))
-    session.set_wavelength(session.files, 1.54184)
+    session.change(session.files, wavelength=1.54184)
     session.set_formula("La,B,?O")
     shown = store.answer()
     assert isinstance(shown, Answer)

@@ -13,7 +13,7 @@ from bokeh.events import Tap
 from looking_fixtures import workspace_with
 
 from xxact_app.library import materials as materials_store
-from xxact_app.library.models import SHIPPED_KEY
+from xxact_app.library.models import SHIPPED
 from xxact_app.samples.store import Store
 from xxact_app.screens.reconstruction import text as words
 from xxact_app.screens.reconstruction.store import MaskedPattern, ReconstructionStore, SplitErrors
@@ -32,7 +32,7 @@ def screen(
     store = Store(session)
     view = ReconstructionScreen(session, store, ReconstructionStore(session, store, workspace=lambda: workspace))
     session.add(store.read_files([("scan<b>.xy", scan_file(last=last, wavelength="1.54184 Å"))]))
-    session.set_wavelength(session.files, 1.54184)
+    session.change(session.files, wavelength=1.54184)
     session.set_formula("LaB6")
     return view
 
@@ -43,8 +43,8 @@ def without_tags(markup: str) -> str:
 
 def test_a_model_that_never_saw_masks_says_so_and_what_can_be_done(tmp_path: Path) -> None:
     view = screen(tmp_path, runs={})
-    view.session.reconstruction_model = SHIPPED_KEY
-    view.session.masked = {view.session.chosen: [3]}
+    view.session.reconstruction_model = SHIPPED
+    view.session.change([view.session.chosen], masked=(3,))
     assert "was trained without masked windows" in view.summary.object
     assert "--recipe pretrain-mxm" in view.help.object
     assert view.help.visible
@@ -58,7 +58,7 @@ def test_a_click_masks_a_window_and_another_shows_it_again(tmp_path: Path) -> No
     view = screen(tmp_path, runs={"mxm": ["mxm"]})
     assert "No window is masked" in view.summary.object
     view._tapped(Tap(view.figure.plot, x=27.0, y=5.0))
-    assert view.session.masked == {view.session.chosen: [4]}
+    assert view.session.sample(view.session.chosen).masked == (4,)
     assert view.ticks.value == [4]
     assert "1 of 17 windows masked: 25–30°" in without_tags(view.summary.object)
     assert "Error in the masked windows" in view.summary.object
@@ -66,9 +66,9 @@ def test_a_click_masks_a_window_and_another_shows_it_again(tmp_path: Path) -> No
     hidden = view.figure.expected.data["x"][expected]
     assert ((hidden >= 25) & (hidden < 30)).sum() == 250
     view._tapped(Tap(view.figure.plot, x=29.9, y=5.0))
-    assert view.session.masked == {view.session.chosen: []}
+    assert view.session.sample(view.session.chosen).masked == ()
     view._tapped(Tap(view.figure.plot, x=95.0, y=5.0))
-    assert view.session.masked == {view.session.chosen: []}
+    assert view.session.sample(view.session.chosen).masked == ()
 
 
 def test_a_share_of_the_windows_is_drawn_anew_at_each_press(tmp_path: Path) -> None:
@@ -77,13 +77,13 @@ def test_a_share_of_the_windows_is_drawn_anew_at_each_press(tmp_path: Path) -> N
     drawn = []
     for _ in range(3):
         view.mask_random.param.trigger("clicks")
-        drawn.append(view.session.masked[view.session.chosen])
+        drawn.append(list(view.session.sample(view.session.chosen).masked))
     assert len({tuple(numbers) for numbers in drawn}) > 1
     assert all({0, 15, 16}.isdisjoint(numbers) for numbers in drawn)
     view.ticks.value = [5, 6]
-    assert view.session.masked[view.session.chosen] == [5, 6]
+    assert view.session.sample(view.session.chosen).masked == (5, 6)
     view.clear.param.trigger("clicks")
-    assert view.session.masked[view.session.chosen] == []
+    assert view.session.sample(view.session.chosen).masked == ()
 
 
 def test_a_partial_scan_says_what_was_not_measured_and_what_is_expected_there(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_partial_scan_says_what_was_not_measured_and_what_is_expected_there(tm
 
 def test_the_files_hold_what_is_drawn(tmp_path: Path) -> None:
     view = screen(tmp_path, runs={"mxm": ["mxm"]})
-    view.session.masked = {view.session.chosen: [4, 7]}
+    view.session.change([view.session.chosen], masked=(4, 7))
     shown = view.reconstructions.masked_pattern()
     assert isinstance(shown, MaskedPattern)
     rows = list(csv.DictReader(io.StringIO(words.to_csv(shown).decode())))
@@ -119,7 +119,7 @@ def test_the_files_hold_what_is_drawn(tmp_path: Path) -> None:
 
 def test_the_program_makes_the_errors_that_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     view = screen(tmp_path, runs={"mxm": ["mxm"]})
-    view.session.masked = {view.session.chosen: [4, 7]}
+    view.session.change([view.session.chosen], masked=(4, 7))
     shown = view.reconstructions.masked_pattern()
     assert isinstance(shown, MaskedPattern)
     monkeypatch.chdir(tmp_path)

@@ -137,7 +137,7 @@ Cl1 Cl 0.5 0.5 0.5
     ("changes", "message"),
     [
         ({"recipe": "fine-tune"}, "select the run to continue"),
-        ({"start_from": "../runs"}, "there is no run"),
+        ({"start_from": "../runs"}, "has no run"),
         ({"batch_size": 100_000, "settings": ""}, "larger than the"),
         ({"settings": "nonsense=1"}, "has no setting"),
         ({"settings": "nonsense"}, "NAME=VALUE"),
@@ -191,8 +191,8 @@ def test_a_recipe_goes_on_from_a_finished_run_of_any_make(
 ) -> None:
     shutil.copytree(finished_run, store.workspace.runs / "before")
     made = recorded(monkeypatch, store)
-    assert store.run_names() == ["before"]
-    store.start_training(choice(store, recipe="fine-tune", start_from="before"), name="after")
+    assert store.run_models() == {"before": "run before"}
+    store.start_training(choice(store, recipe="fine-tune", start_from="run before"), name="after")
     assert 'preset="tiny"' in made[0].arguments
     assert f'start_from="{store.workspace.runs / "before" / "model"}"' in made[0].arguments
 
@@ -221,10 +221,10 @@ def test_runs_of_the_command_line_are_shown_compared_and_used(store: TrainingSto
     view.runs.table.selection = [1]
     assert not view.runs.use.disabled
     view.runs.use.param.trigger("clicks")
-    assert store.session.model == "two <b>"
+    assert store.session.model == "run two <b>"
     assert view.runs.shipped.visible
     view.runs.shipped.param.trigger("clicks")
-    assert store.session.model == ""
+    assert store.session.model == "shipped"
 
 
 def test_a_model_that_cannot_be_loaded_leaves_the_one_before(workspace: Workspace) -> None:
@@ -232,10 +232,10 @@ def test_a_model_that_cannot_be_loaded_leaves_the_one_before(workspace: Workspac
         msg = "it is <b>damaged"
         raise CheckpointError(msg, code="E_CHECKPOINT")
 
-    store = TrainingStore(Session(model="good"), workspace, load=damaged)
+    store = TrainingStore(Session(model="run good"), workspace, load=damaged)
     view = TrainingScreen(store.session, store)
-    view.runs._act(store.use_model, ["bad"])
-    assert store.session.model == "good"
+    view.runs._act(store.use_model, ["run bad"])
+    assert store.session.model == "run good"
     assert view.runs.message.object == plain_markdown("it is ‹b›damaged")
     assert view.runs.message.severity == "error"
 

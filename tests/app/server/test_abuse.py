@@ -13,8 +13,7 @@ from looking_fixtures import embedded_of, workspace_with, write_run_file
 from xxact_app.jobs.records import Job, read_job
 from xxact_app.jobs.registry import Jobs
 from xxact_app.library.materials import find_dataset, list_materials
-from xxact_app.library.models import list_models
-from xxact_app.library.predictors import load_predictor
+from xxact_app.library.models import find_model, list_models
 from xxact_app.library.structure_uploads import keep_structures
 from xxact_app.library.workspace import WorkspaceError
 from xxact_app.samples.sample import read_sample
@@ -43,7 +42,7 @@ def test_models_and_data_sets_behind_links_are_not_read(
     models = [model for model in list_models(workspace) if model.key.startswith("run")]
     assert [model.key for model in models] == ["run one"]
     with pytest.raises(WorkspaceError, match="no run 'two'"):
-        load_predictor("two")
+        find_model("run two")
     assert [choice.key for choice in list_materials(workspace, models[0]) if choice.key] == ["file own.h5"]
     assert find_dataset(workspace, read_manifest(workspace.datasets / "small")["digest"]) is None
 
@@ -110,7 +109,7 @@ def test_of_two_servers_that_delete_the_same_jobs_each_job_is_deleted_by_one(tmp
     assert all(server.returncode == 0 for server in servers)
     assert sorted(line.split()[1] for line in told if line.startswith("won")) == sorted(keys)
     assert len(told) == 2 * len(keys)
-    assert all("not there any more" in line or "somebody else" in line for line in told if line.startswith("told"))
+    assert all("no longer exists" in line or "another process" in line for line in told if line.startswith("told"))
     assert list((tmp_path / "runs").iterdir()) == []
     assert Jobs(folder).list() == []
 

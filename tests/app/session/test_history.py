@@ -9,6 +9,7 @@ from xxact_app.page.upload_strip import UploadStrip
 from xxact_app.samples.store import Store
 from xxact_app.session import history as history_module
 from xxact_app.session.history import History
+from xxact_app.session.sample_choices import SampleChoices
 from xxact_app.session.session import Session
 
 
@@ -110,12 +111,12 @@ def test_removed_files_come_back_with_all_that_was_known_of_them() -> None:
     first = session.files[0]
     session.chosen = first
     session.set_formula("ZnO")
-    session.set_wavelength([first], 1.54)
+    session.change([first], wavelength=1.54)
     session.remove([first])
     assert list(store.samples) == session.files[-1:]
     assert history.undo() == "files"
     assert [sample.name for sample in store.samples.values()] == ["a.xy", "b.xy"]
-    assert (session.formula, session.wavelengths) == ("ZnO", {first: 1.54})
+    assert session.sample(first) == SampleChoices(formula="ZnO", wavelength=1.54)
     history.redo()
     assert [sample.name for sample in store.samples.values()] == ["b.xy"]
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
+
 from xxact_app.samples.processing_steps import steps_to_pipeline
+from xxact_app.session.sample_choices import SampleChoices
 from xxact_app.session.session import MOST_DRAWN_AT_FIRST, Session
 from xxact_core.processing.gridding import settings_to_pipeline
 
@@ -9,16 +12,14 @@ def test_saved_choices_come_back_equal() -> None:
     session = Session(
         axis="q",
         steps=[{"step": "smooth", "sigma": 0.2}],
-        wavelengths={"a": 1.54},
-        formulas={"a": "LaB6"},
-        files=["a"],
+        samples={"a": SampleChoices(formula="LaB6", wavelength=1.54, masked=(3, 4), scan="sum"), "b": SampleChoices()},
         chosen="a",
     )
-    restored = Session.from_json(session.to_json())
+    restored = Session.from_dict(json.loads(json.dumps(session.to_dict())))
     names = [name for name in session.param if name != "name"]
     assert [getattr(restored, name) for name in names] == [getattr(session, name) for name in names]
     restored.axis = "d"
-    assert restored.to_json() != session.to_json()
+    assert restored.to_dict() != session.to_dict()
 
 
 def test_a_formula_typed_before_any_file_belongs_to_the_first_file_only() -> None:
@@ -32,11 +33,10 @@ def test_a_formula_typed_before_any_file_belongs_to_the_first_file_only() -> Non
 
 def test_removing_forgets_everything_of_a_pattern() -> None:
     session = Session()
-    session.add(["a", "b"], formulas={"a": "ZnO"}, wavelengths={"a": 1.5})
+    session.add(["a", "b"], known={"a": SampleChoices(formula="ZnO", wavelength=1.5)})
     session.remove(["a"])
     assert (session.files, session.chosen) == (["b"], "b")
-    assert session.formulas == {}
-    assert session.wavelengths == {}
+    assert session.samples == {"b": SampleChoices()}
     session.remove(["b"])
     assert (session.files, session.chosen) == ([], "")
 
@@ -44,9 +44,28 @@ def test_removing_forgets_everything_of_a_pattern() -> None:
 def test_only_the_first_few_are_drawn_without_being_asked() -> None:
     session = Session()
     session.add([str(number) for number in range(MOST_DRAWN_AT_FIRST + 3)])
-    assert len(session.hidden) == 3
+    assert sum(not record.visible for record in session.samples.values()) == 3
     session.add(["more"])
-    assert "more" in session.hidden
+    assert not session.sample("more").visible
+
+
+def test_who_watches_is_called_once_for_all_that_changes_together_and_for_nothing_else() -> None:
+    session, seen = Session(), []
+    session.add(["a", "b"])
+    session.watch(lambda *events: seen.append({event.name for event in events}), ["formula", "files", "axis"])
+    session.change(["a"], masked=(3,), wavelength=1.5)
+    session.change(["a"], formula="")
+    session.dark = True
+    assert seen == []
+    session.change(["a"], formula="ZnO")
+    session.param.update(axis="q", samples={})
+    assert seen == [{"samples"}, {"samples", "axis"}]
+
+
+def test_a_record_of_no_pattern_is_not_made_by_a_change() -> None:
+    session = Session()
+    session.change(["a"], formula="ZnO")
+    assert session.samples == {}
 
 
 def test_the_app_prepares_a_pattern_as_the_command_line_does() -> None:

@@ -4,11 +4,12 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from xxact_app.session.sample_choices import SampleChoices
 from xxact_app.session.session import Session
 from xxact_app.session.url_state import IN_ADDRESS, query_to_session, session_to_query
 
 OFFERED = {
-    "model": lambda: ["mine"],
+    "model": lambda: {"mine": "run mine", "run mine": "run mine"},
     "reconstruction_model": lambda: ["shipped", "run mine"],
     "map_models": lambda: ["shipped", "run mine"],
     "map_materials": lambda: ["", "data mine"],
@@ -27,7 +28,8 @@ def test_a_session_at_its_start_needs_no_query() -> None:
 def test_the_view_comes_back_from_its_address() -> None:
     session = Session(
         screen="embeddings", axis="q", scale="log", stage="gridded", arrangement="offset", show_windows=False,
-        model="mine", reconstruction_model="run mine", map_models=["run mine", "shipped"], map_materials="data mine",
+        model="run mine", reconstruction_model="run mine", map_models=["run mine", "shipped"],
+        map_materials="data mine",
         map_part="pattern", map_colour="band_gap",
     )  # fmt: skip
     again = Session()
@@ -36,7 +38,8 @@ def test_the_view_comes_back_from_its_address() -> None:
 
 
 def test_nothing_of_the_files_is_in_the_address() -> None:
-    session = Session(files=["secret-1"], chosen="secret-1", formulas={"secret-1": "U"}, hidden=["secret-1"], dark=True)
+    records = {"secret-1": SampleChoices(formula="U", visible=False)}
+    session = Session(samples=records, chosen="secret-1", draft_formula="U", dark=True)
     assert session_to_query(session) == ""
 
 
@@ -68,11 +71,17 @@ def test_what_an_address_may_not_ask_for_is_left_out_and_told_once(query: str) -
 def test_choices_that_nobody_offers_are_not_taken() -> None:
     session = Session()
     assert query_to_session({"model": [b"mine"]}, session, offered={}) != ""
-    assert session.model == ""
+    assert session.model == "shipped"
+
+
+def test_the_address_of_version_0_1_0_names_a_model_by_its_run() -> None:
+    session = Session()
+    assert query_to_session({"model": [b"mine"]}, session, offered=OFFERED) == ""
+    assert session.model == "run mine"
 
 
 def test_arguments_of_others_are_not_ours_to_judge() -> None:
     session = Session()
-    before = session.to_json()
+    before = session.to_dict()
     assert query_to_session({"theme": [b"dark"], "files": [b"x"], "formulas": [b"{}"]}, session, offered=OFFERED) == ""
-    assert session.to_json() == before
+    assert session.to_dict() == before

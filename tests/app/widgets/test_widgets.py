@@ -12,7 +12,7 @@ import xarray as xr
 from app_fixtures import FakePredictor
 from looking_fixtures import embedded_of, workspace_with
 
-from xxact_app.library.models import find_model
+from xxact_app.library.models import open_model
 from xxact_app.widgets import EmbeddingView, PatternView, PredictionView, ReconstructionView, RunMonitor
 from xxact_core.errors import CheckpointError, DatasetError, InputError, PatternError
 from xxact_core.evaluation.embedded import write_embedded
@@ -133,7 +133,7 @@ def test_a_model_is_taken_from_its_run(tmp_path: Path) -> None:
     workspace = workspace_with(tmp_path, runs={"one": ["targets"]})
     run = workspace.runs / "one"
     for folder in (run, run / "model"):
-        assert find_model(folder).folder == run / "model"
+        assert open_model(folder).folder == run / "model"
         view = PredictionView((TWO_THETA, INTENSITY), wavelength="CuKa", model=folder)
         assert view.prediction is not None
         assert len(view.prediction.crystal_system) == 7
@@ -149,7 +149,7 @@ def test_a_masked_window_is_reconstructed(tmp_path: Path, monkeypatch: pytest.Mo
     assert view.masked == [3, 4]
     assert view.reconstruction is not None
     assert np.flatnonzero(view.reconstruction.masked).tolist() == [3, 4]
-    view.session.masked = {}
+    view.masked = []
     assert view.masked == []
 
 

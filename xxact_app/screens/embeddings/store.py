@@ -20,6 +20,7 @@ from xxact_app.library.materials import (
 )
 from xxact_app.library.models import ModelFolder, list_models, load_model
 from xxact_app.library.workspace import Workspace, open_workspace
+from xxact_app.samples.sample_cache import SampleCache
 from xxact_app.samples.store import Store
 from xxact_app.session.session import Session
 from xxact_app.ui.safe_text import safe_message
@@ -37,6 +38,9 @@ MOST_SILHOUETTES = 2000
 
 LEAST_MATERIALS = 3
 MOST_MODELS = 2
+
+_MAX_OWN = 256
+"""Embeddings of own samples that are kept."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class EmbeddingStore:
     def __init__(self, session: Session, store: Store, *, workspace: Callable[[], Workspace] = open_workspace) -> None:
         self.session, self.store = session, store
         self._workspace = workspace
-        self._own: dict[tuple[object, ...], dict[str, np.ndarray]] = {}
+        self._own: SampleCache[dict[str, np.ndarray]] = store.cache(_MAX_OWN)
 
     # ------------------------------------------------------------------------------------------------------ the choices
     def models(self) -> list[ModelFolder]:
@@ -172,7 +176,7 @@ class EmbeddingStore:
         """The own samples on a map, and those that cannot be placed with the reasons."""
         points, absent = [], []
         for key in self.session.files:
-            sample, formula = self.store.samples.get(key), self.session.formulas.get(key, "").strip()
+            sample, formula = self.store.samples.get(key), self.session.sample(key).formula.strip()
             if sample is None:
                 continue
             if not formula:
@@ -189,10 +193,10 @@ class EmbeddingStore:
 
     def _embed_own(self, model: ModelFolder, key: str, formula: str) -> dict[str, np.ndarray]:
         gridded, composition = self.store.gridded(key), self.store.composition(formula)
-        name = (model.digest, key, formula, gridded.intensity.tobytes())
-        if name not in self._own:
-            self._own[name] = embed_pattern(load_model(model).model, gridded, composition)
-        return self._own[name]
+        question = (model.digest, formula, gridded.intensity.tobytes())
+        return self._own.get_or_compute(
+            key, question, lambda: embed_pattern(load_model(model).model, gridded, composition)
+        )
 
     # ---------------------------------------------------------------------------------------------------- the selection
     def pattern(self, shown: EmbeddingMap, number: int) -> GriddedPattern | None:

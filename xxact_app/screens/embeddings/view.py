@@ -122,7 +122,7 @@ class EmbeddingsScreen:
             drawn.plot.on_event(SelectionGeometry, self._selected_outline)
             drawn.plot.on_event(RangesUpdate, self._zoomed)
         self.session.param.watch(self._show, ["map_models", "map_materials", "map_part"])
-        self.session.param.watch(self._show_own, ["files", "formulas", "wavelengths", "steps", "scans"])
+        self.session.watch(self._show_own, ["files", "formula", "wavelength", "steps", "scan"])
         self.session.param.watch(self._recolour, ["map_colour", "dark"])
         self.session.param.watch(self._show_selection, "map_selected")
 

@@ -50,7 +50,7 @@ class PatternList:
             pn.FlexBox(self.show_all, self.show_selected, self.remove, gap="8px", margin=(0, 0, 8, 0)),
             self.table, sizing_mode="stretch_width", margin=0, visible=False,
         )  # fmt: skip
-        session.param.watch(self._update, ["files", "hidden", "wavelengths", "scans"])
+        session.watch(self._update, ["files", "visible", "wavelength", "scan"])
         self.table.on_click(self._clicked, column="drawn")
         self.table.param.watch(self._selected, "selection")
         self._update()
@@ -64,10 +64,10 @@ class PatternList:
         pattern = sample.pattern
         step = float(np.median(np.diff(pattern.two_theta))) if pattern.two_theta.size > 1 else float("nan")
         text = "missing" if wavelength is None else f"{wavelength:.5g} Å"
-        origin = " (entered)" if key in self.session.wavelengths else ""
+        origin = " (entered)" if self.session.sample(key).wavelength is not None else ""
         notes = safe_message("; ".join(pattern.warnings)) if pattern.warnings else ""
         return [
-            key not in self.session.hidden, sample.name, f"{pattern.two_theta[0]:.2f}–{pattern.two_theta[-1]:.2f}",
+            self.session.sample(key).visible, sample.name, f"{pattern.two_theta[0]:.2f}–{pattern.two_theta[-1]:.2f}",
             pattern.two_theta.size, f"{step:.4g}", text + origin, safe_message(pattern.format), notes,
         ]  # fmt: skip
 
@@ -83,8 +83,7 @@ class PatternList:
     def _clicked(self, event: CellClickEvent) -> None:
         """Show or hide the pattern of the clicked row."""
         key = self._keys()[event.row]
-        hidden = [other for other in self.session.hidden if other != key]
-        self.session.hidden = hidden if key in self.session.hidden else [*hidden, key]
+        self.session.change([key], visible=not self.session.sample(key).visible)
 
     def _selected(self, _event: object = None) -> None:
         self.remove.disabled = self.show_selected.disabled = not self.table.selection
@@ -96,9 +95,8 @@ class PatternList:
         self.session.remove(selected)
 
     def _show_all(self, _event: object = None) -> None:
-        self.session.hidden = []
+        self.session.show_only(self.session.files)
 
     def _show_selected(self, _event: object = None) -> None:
         keys = self._keys()
-        selected = {keys[number] for number in self.table.selection if number < len(keys)}
-        self.session.hidden = [key for key in keys if key not in selected]
+        self.session.show_only(keys[number] for number in self.table.selection if number < len(keys))

@@ -25,7 +25,7 @@ class ScanForm:
             pn.pane.HTML("<h2>Scans</h2>", stylesheets=[TEXT_CSS], margin=(8, 0, 0, 0)), self.target, self.scan,
             sizing_mode="stretch_width", margin=0, visible=False,
         )  # fmt: skip
-        session.param.watch(self._update, ["files", "scans", "chosen"])
+        session.watch(self._update, ["files", "scan", "chosen"])
         self.target.param.watch(self._show_scan, "value")
         self.scan.param.watch(self._choose, "value")
         self._update()
@@ -49,10 +49,10 @@ class ScanForm:
         if count > 1:
             options["sum of all scans"] = "sum"
         self._writing = True
-        self.scan.param.update(options=options, value=self.session.scans.get(key, 0) if options else None)
+        self.scan.param.update(options=options, value=self.session.sample(key).scan if options else None)
         self._writing = False
 
     def _choose(self, _event: object = None) -> None:
         if not self._writing and self.target.value is not None:
-            self.session.scans = {**self.session.scans, self.target.value: self.scan.value}
+            self.session.change([self.target.value], scan=self.scan.value)
             self._show_scan()

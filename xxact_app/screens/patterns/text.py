@@ -168,8 +168,8 @@ def python_code(drawn: DrawnPatterns, session: Session, store: Store) -> str:
     if not drawn.keys:
         return ""
     files = [
-        (store.samples[key].file, store.wavelength(key) if key in session.wavelengths else None,
-         session.scans.get(key, 0)) for key in drawn.keys
+        (store.samples[key].file, session.sample(key).wavelength,
+         session.sample(key).scan) for key in drawn.keys
     ]  # fmt: skip
     steps = store.stages.shown_steps()
     names = sorted({type(step).__name__ for step in steps})

@@ -73,10 +73,10 @@ class PatternsScreen:
         self._axis_state: tuple[object, ...] | None = None
         self._in_front, self._stale = True, False
         drawn = [
-            "files", "hidden", "chosen", "wavelengths", "scans", "axis", "scale", "stage", "shown_step", "arrangement",
+            "files", "visible", "chosen", "wavelength", "scan", "axis", "scale", "stage", "shown_step", "arrangement",
             "show_background", "show_windows", "steps", "references", "hidden_references", "dark",
         ]  # fmt: skip
-        session.param.watch(self._draw, drawn)
+        session.watch(self._draw, drawn)
         plots = [
             pn.pane.Bokeh(plot, sizing_mode="stretch_width", margin=0)
             for plot in (self.figure.plot, self.sticks.plot, self.overview.plot)
@@ -119,7 +119,7 @@ class PatternsScreen:
     def drawn(self) -> words.DrawnPatterns:
         """The content of the plots with the current settings."""
         session, colours = self.session, palette(dark=self.session.dark).series
-        keys = [key for key in session.files if key not in session.hidden and key in self.store.samples]
+        keys = [key for key, record in session.samples.items() if record.visible and key in self.store.samples]
         numbers = {key: number for number, key in enumerate(session.files)}
         kept, curves, absent, wavelengths = [], [], {}, {}
         windows = session.show_windows and session.stage == "gridded"
@@ -186,9 +186,7 @@ class PatternsScreen:
         axis_state = (
             session.axis,
             session.stage,
-            tuple(session.files),
-            tuple(session.hidden),
-            tuple(session.scans.items()),
+            tuple((key, record.visible, record.scan) for key, record in session.samples.items()),
         )
         with pn.io.hold():
             if events and all(event.name == "dark" for event in events) and not waterfall:

@@ -93,7 +93,7 @@ class BatchTable:
         if event.column != "Composition" or event.row >= len(self._rows):
             return
         key = self._rows[event.row].sample.key
-        self.session.formulas = {**self.session.formulas, key: str(event.value or "").strip()}
+        self.session.change([key], formula=str(event.value or "").strip())
         self.predictions.ask(key)
         self._patch()
 

@@ -128,7 +128,7 @@ class MatchesStore:
         """The reference phase whose reflections are drawn: the selected one, else the best match."""
         if matches is None or not matches.neighbours:
             return None
-        wanted = self.session.neighbours.get(answer.sample.key)
+        wanted = self.session.sample(answer.sample.key).phase
         return next((one for one in matches.neighbours if one.id == wanted), matches.neighbours[0])
 
     def combined_text(self, answer: Answer, matches: Matches) -> str:

@@ -152,7 +152,7 @@ class MatchesPanel:
         if number < len(self._matches.neighbours):
             key, identity = self._answer.sample.key, self._matches.neighbours[number].id
             if self.search.chosen(self._answer, self._matches) is not self._matches.neighbours[number]:
-                self.session.neighbours = {**self.session.neighbours, key: identity}
+                self.session.change([key], phase=identity)
 
 
 def _reflections_table(two_theta: np.ndarray, intensity: np.ndarray) -> str:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from xxact_app.jobs.tasks import BackgroundTask, call_step
-from xxact_app.library.models import SHIPPED_KEY, ModelFolder, list_models
+from xxact_app.library.models import ModelFolder, find_model
 from xxact_app.library.workspace import Workspace, open_workspace
 from xxact_app.samples.results import Answer, Missing
 from xxact_app.samples.sample import Sample
+from xxact_app.samples.sample_cache import SampleCache
 from xxact_app.samples.store import Store
 from xxact_app.session.session import Session
 from xxact_app.ui.safe_text import safe_message
@@ -18,6 +19,9 @@ from xxact_core.errors import InputError
 from xxact_core.evaluation.attention import WindowAttention, window_attention
 
 _LIBRARIES = ("xxact", "torch", "numpy")
+
+_MAX_ANSWERS = 2000
+"""Rows of the table of all patterns that are kept."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +39,16 @@ class PredictionStore:
     def __init__(self, session: Session, store: Store, *, workspace: Callable[[], Workspace] = open_workspace) -> None:
         self.session, self.store = session, store
         self._workspace = workspace
-        self._attention: tuple[tuple[object, ...], WindowAttention] | None = None
-        self._answers: dict[str, tuple[tuple[object, ...], Answer | Missing]] = {}
+        self._attention: SampleCache[WindowAttention] = store.cache(1)
+        self._answers: SampleCache[Answer | Missing] = store.cache(_MAX_ANSWERS)
         self._run: BackgroundTask | None = None
 
     def model(self) -> ModelFolder | None:
         """The model that predicts."""
-        key = f"run {self.session.model}" if self.session.model else SHIPPED_KEY
-        return next((model for model in list_models(self._workspace()) if model.key == key), None)
+        try:
+            return find_model(self.session.model, workspace=self._workspace)
+        except InputError:
+            return None
 
     def versions(self) -> str:
         """Versions of XxaCT and of its main libraries."""
@@ -50,22 +56,23 @@ class PredictionStore:
 
     def attention(self, answer: Answer) -> WindowAttention | str:
         """The attention map of an answer, or the reason why there is none, a safe text."""
-        question = self.store.question(answer.sample.key)
-        if self._attention is None or self._attention[0] != question:
-            try:
-                known, gridded = self.store.known(answer.formula), self.store.gridded(answer.sample.key)
-                attention = window_attention(self.store.predictor().checkpoint, gridded, known)
-            except InputError as error:
-                return safe_message(error)
-            self._attention = (question, attention)
-        return self._attention[1]
+        key = answer.sample.key
+
+        def compute() -> WindowAttention:
+            known, gridded = self.store.known(answer.formula), self.store.gridded(key)
+            return window_attention(self.store.predictor().checkpoint, gridded, known)
+
+        try:
+            return self._attention.get_or_compute(key, self.store.question(key), compute)
+        except InputError as error:
+            return safe_message(error)
 
     # ------------------------------------------------------------------------------------------------------- the batch
     def rows(self) -> list[BatchRow]:
         """All patterns in order, with their predictions so far."""
         samples = [self.store.samples[key] for key in self.session.files if key in self.store.samples]
         return [
-            BatchRow(sample, self.session.formulas.get(sample.key, "").strip(), self._known_answer(sample.key))
+            BatchRow(sample, self.session.sample(sample.key).formula.strip(), self._known_answer(sample.key))
             for sample in samples
         ]
 
@@ -73,7 +80,7 @@ class PredictionStore:
         """Predict one pattern and keep the answer for the table."""
         question = self._question(key)
         answer = self.store.answer(key)
-        self._answers[key] = (question, answer)
+        self._answers.put(key, question, answer)
         return answer
 
     def start(self) -> None:
@@ -87,8 +94,7 @@ class PredictionStore:
         return self._run
 
     def _known_answer(self, key: str) -> Answer | Missing | None:
-        question, answer = self._answers.get(key, (None, None))
-        return answer if question == self._question(key) else None
+        return self._answers.get(key, self._question(key))
 
     def _question(self, key: str) -> tuple[object, ...]:
         return (*self.store.question(key), self.session.override_coverage)

@@ -10,6 +10,7 @@ import panel as pn
 import panel_material_ui as pmui
 from bokeh.plotting import figure
 
+from xxact_app.library.models import run_name
 from xxact_app.plots.export import figure_to_bytes
 from xxact_app.plots.patterns import draw_probabilities, probability_figure
 from xxact_app.samples.results import Answer, Missing
@@ -121,12 +122,14 @@ class PredictionScreen:
         self.pattern.param.watch(self._choose, "value")
         self.formula.param.watch(self._commit, ["value", "enter_pressed"])
         self.formula.param.watch(self._type, "value_input")
-        session.param.watch(self._show_choices, ["files", "chosen", "formulas"])
-        session.param.watch(
+        session.watch(self._show_choices, ["files", "chosen", "formula", "draft_formula"])
+        session.watch(
             self._show_answer,
-            ["files", "chosen", "formulas", "wavelengths", "steps", "scans", "override_coverage"],
-        )
-        session.param.watch(self._show_answer, ["dark", "model", "known_materials", "neighbours", "scale"])
+            [
+                "files", "chosen", "formula", "wavelength", "steps", "scan", "override_coverage",
+                "dark", "model", "known_materials", "phase", "scale",
+            ],
+        )  # fmt: skip
         self._show_choices()
         self._show_answer()
 
@@ -192,7 +195,7 @@ class PredictionScreen:
             self.verdict.object = words.verdict(answer)
             self.numbers.object = words.numbers(prediction)
             self.basis.object = words.basis(
-                prediction, self.store.hidden_windows(answer.sample.key), model=self.session.model
+                prediction, self.store.hidden_windows(answer.sample.key), model=run_name(self.session.model)
             )
             for quantity in (CRYSTAL_SYSTEM, SPACE_GROUP):
                 ranked = getattr(prediction, quantity.name)[:_MOST_GROUPS]

@@ -13,6 +13,7 @@ from xxact_app.library.materials import Materials, errors_key, list_materials, m
 from xxact_app.library.models import ModelFolder, list_models, load_model
 from xxact_app.library.workspace import Workspace, open_workspace
 from xxact_app.samples.sample import Sample, without_name
+from xxact_app.samples.sample_cache import SampleCache
 from xxact_app.samples.store import Store
 from xxact_app.session.session import Session
 from xxact_app.ui.safe_text import safe_message
@@ -26,6 +27,9 @@ TRAIN = (
     "--set lr_peak=8e-4"
 )
 """A command that trains a reconstruction model on a laptop."""
+
+_MAX_KEPT = 64
+"""Reconstructions that are kept."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class ReconstructionStore:
         self.session, self.store = session, store
         self._workspace = workspace
         self._models = models or (lambda: list_models(workspace()))
-        self._kept: dict[tuple[object, ...], Reconstruction] = {}
+        self._reconstructions: SampleCache[Reconstruction] = store.cache(_MAX_KEPT)
 
     def models(self) -> list[ModelFolder]:
         """All models, those trained for reconstruction first."""
@@ -104,12 +108,12 @@ class ReconstructionStore:
         try:
             pattern = self.store.gridded(sample.key)
             masked = np.zeros(GRID.windows, dtype=bool)
-            masked[session.masked.get(sample.key, [])] = True
+            masked[list(session.sample(sample.key).masked)] = True
             masked &= ~pattern.hidden_windows
             model = self.model()
             remark, reconstruction = self._remark(model, formula), None
             if model is not None and not remark and (masked.any() or pattern.hidden_windows.any()):
-                reconstruction = self._reconstruct(model, pattern, formula, masked)
+                reconstruction = self._reconstruct(model, sample.key, pattern, formula, masked)
                 remark = _remark_on(reconstruction)
         except InputError as error:
             return safe_message(without_name(error, sample.name))
@@ -126,15 +130,13 @@ class ReconstructionStore:
         return "" if formula else "Formula missing: the reconstruction uses the pattern and the formula."
 
     def _reconstruct(
-        self, model: ModelFolder, pattern: GriddedPattern, formula: str, masked: np.ndarray
+        self, model: ModelFolder, key: str, pattern: GriddedPattern, formula: str, masked: np.ndarray
     ) -> Reconstruction:
-        key = (model.digest, pattern.intensity.tobytes(), pattern.coverage.tobytes(), formula, masked.tobytes())
-        if key not in self._kept:
-            if len(self._kept) >= 64:  # noqa: PLR2004 - more than anybody goes back to
-                self._kept.clear()
-            composition = self.store.composition(formula)
-            self._kept[key] = reconstruct_pattern(load_model(model), pattern, composition, masked=masked)
-        return self._kept[key]
+        question = (model.digest, pattern.intensity.tobytes(), pattern.coverage.tobytes(), formula, masked.tobytes())
+        composition = self.store.composition(formula)
+        return self._reconstructions.get_or_compute(
+            key, question, lambda: reconstruct_pattern(load_model(model), pattern, composition, masked=masked)
+        )
 
     # ------------------------------------------------------------------------------------------------------ test split
     def make_errors(self) -> None:

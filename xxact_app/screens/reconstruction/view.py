@@ -98,10 +98,10 @@ class ReconstructionScreen:
         self.ratio.param.watch(self._choose_ratio, "value")
         self.ticks.param.watch(self._tick, "value")
         self.scale.param.watch(self._show, "value")
-        session.param.watch(
+        session.watch(
             self._show,
             [
-                "files", "chosen", "formulas", "wavelengths", "steps", "scans", "masked",
+                "files", "chosen", "formula", "draft_formula", "wavelength", "steps", "scan", "masked",
                 "reconstruction_model", "mask_ratio", "dark",
             ],
         )  # fmt: skip
@@ -164,11 +164,10 @@ class ReconstructionScreen:
         self._mask([])
 
     def _masked(self) -> list[int]:
-        return self.session.masked.get(self.session.chosen, [])
+        return list(self.session.sample(self.session.chosen).masked)
 
     def _mask(self, numbers: list[int]) -> None:
-        if self.session.chosen and numbers != self._masked():
-            self.session.masked = {**self.session.masked, self.session.chosen: numbers}
+        self.session.change([self.session.chosen], masked=tuple(numbers))
 
     # ----------------------------------------------------------------------------------------------- what the user sees
     def come_to_front(self, *, in_front: bool) -> None:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xxact_app.library.workspace import Workspace, WorkspaceError, own_folders
+from xxact_app.library.models import find_model
+from xxact_app.library.workspace import Workspace, own_folders
 from xxact_app.ui.safe_text import safe_text
 from xxact_core.checkpoint import describe_checkpoint
 from xxact_core.dataset.inspection import describe_dataset
 from xxact_core.dataset.store import MANIFEST
-from xxact_core.errors import InputError, RecipeError
+from xxact_core.errors import RecipeError
 from xxact_core.quantities import TARGETS
 from xxact_core.training.config import Recipe, override, parse_settings
 from xxact_core.training.recipes import RECIPES, recipe_by_name
@@ -126,17 +127,14 @@ def choice_to_settings(choice: TrainingChoice, workspace: Workspace) -> dict[str
 
     Raises:
         RecipeError: a setting is invalid.
-        WorkspaceError: a setting names a folder that may not be read.
+        WorkspaceError: there is no such run, or a setting names a folder that may not be read.
     """
     values: dict[str, Any] = {}
     if choice.start_from:
-        run = workspace.runs / choice.start_from
-        if run not in set(own_folders(workspace.runs)):
-            msg = f"there is no run {choice.start_from!r} to continue: select another one"
-            raise WorkspaceError(msg, code="E_WORKSPACE")
-        before = describe_checkpoint(run / "model")["about"]["recipe"]
+        folder = find_model(choice.start_from, workspace=lambda: workspace).folder
+        before = describe_checkpoint(folder)["about"]["recipe"]
         values = {name: before[name] for name in ("preset", "model_settings") if before.get(name)}
-        values["start_from"] = str(run / "model")
+        values["start_from"] = str(folder)
     numbers = {"epochs": choice.epochs, "batch_size": choice.batch_size, "micro_batch_size": choice.micro_batch_size}
     values |= {name: value for name, value in numbers.items() if value is not None}
     if choice.targets:
@@ -176,12 +174,3 @@ def check_choice(choice: TrainingChoice, facts: DatasetFacts, settings: Mapping[
 def settings_to_arguments(settings: Mapping[str, Any]) -> list[str]:
     """Settings as command-line arguments."""
     return [part for name, value in settings.items() for part in ("--set", f"{name}={json.dumps(value)}")]
-
-
-def predicts(run: Path) -> bool | None:
-    """Whether the model of a run predicts targets; None where the run has no finished model."""
-    try:
-        about = describe_checkpoint(run / "model")["about"]
-    except InputError:
-        return None
-    return "targets" in about.get("recipe", {}).get("objectives", ("targets",))

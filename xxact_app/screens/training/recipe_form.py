@@ -40,7 +40,7 @@ class TrainingForm:
         self._asked: Future[Estimate] | None = None
         self._shown: TrainingChoice | None = None
         self.recipe = pmui.Select(label="Recipe", options=recipe_labels(), value="compact", **_FIELD)
-        self.start_from = pmui.Select(label="Run to continue", options=[""], value="", visible=False, **_FIELD)
+        self.start_from = pmui.Select(label="Run to continue", options={"": ""}, value="", visible=False, **_FIELD)
         self.targets = pmui.MultiChoice(
             label="Targets (default: those of the recipe)", options={q.label: q.name for q in TARGETS.values()},
             value=[], sizing_mode="stretch_width", margin=(8, 0),
@@ -96,7 +96,7 @@ class TrainingForm:
 
     def offer_runs(self) -> None:
         """Update the list of runs that can be continued."""
-        options = ["", *self.store.run_names()]
+        options = {"": "", **self.store.run_models()}
         if options != self.start_from.options:
             self.start_from.options = options
 

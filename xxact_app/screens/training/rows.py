@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
-from xxact_app.screens.training.choices import predicts
+from xxact_app.library.models import open_model
 from xxact_app.screens.training.run_curves import RunCurves
+from xxact_core.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,11 @@ def progress_of(curves: RunCurves) -> tuple[float | None, str]:
     return curves.step / curves.steps, status
 
 
-def model_predicts(output: str, *, finished: bool) -> bool | None:
-    """Whether the model of a finished run predicts targets; None where there is no finished model."""
-    path = Path(output, "model", "checkpoint.json")
-    if not finished or not path.is_file():
-        return None
-    return _cached_predicts(Path(output), path.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=256)
-def _cached_predicts(run: Path, _changed: int) -> bool | None:
-    return predicts(run)
+def model_predicts(output: str, *, finished: bool) -> bool:
+    """Whether a run has a finished model that predicts targets."""
+    if not finished:
+        return False
+    try:
+        return open_model(Path(output)).predicts
+    except InputError:
+        return False

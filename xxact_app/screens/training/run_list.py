@@ -8,6 +8,7 @@ import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 
+from xxact_app.library.models import SHIPPED, run_key
 from xxact_app.screens.training import text as words
 from xxact_app.screens.training.rows import RunRow
 from xxact_app.screens.training.store import TrainingStore
@@ -141,7 +142,7 @@ class RunList:
         self.detail.object = "".join(details) or hint
 
     def _show_model(self, *_events: object) -> None:
-        self.shipped.visible = bool(self.session.model)
+        self.shipped.visible = self.session.model != SHIPPED
 
     # ------------------------------------------------------------------------------------------------------------- done
     def _act(self, action: Callable[[str], None], keys: list[str], *, done: str = "") -> None:
@@ -165,10 +166,10 @@ class RunList:
 
     def _use(self, _event: object = None) -> None:
         for row in self.selected:
-            self._act(self.store.use_model, [row.run], done=f"The Prediction screen now uses {row.name}.")
+            self._act(self.store.use_model, [run_key(row.run)], done=f"The Prediction screen now uses {row.name}.")
 
     def _use_shipped(self, _event: object = None) -> None:
-        self._act(self.store.use_model, [""], done="The Prediction screen now uses the shipped model.")
+        self._act(self.store.use_model, [SHIPPED], done="The Prediction screen now uses the shipped model.")
 
     def _ask_to_remove(self, _event: object = None) -> None:
         for row in self.selected:

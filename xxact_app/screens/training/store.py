@@ -13,7 +13,7 @@ from typing import Any
 
 from xxact_app.jobs.records import Job, JobError
 from xxact_app.jobs.registry import Jobs
-from xxact_app.library.predictors import load_predictor
+from xxact_app.library.models import find_model, list_models, load_predictor, run_name
 from xxact_app.library.structure_uploads import Upload, keep_structures
 from xxact_app.library.workspace import Workspace, WorkspaceError, check_name, free_name, own_folders
 from xxact_app.screens.training.choices import (
@@ -43,11 +43,9 @@ _BYTES_A_MATERIAL = 2000
 class TrainingStore:
     """Datasets, jobs and runs of a workspace, for one session."""
 
-    def __init__(
-        self, session: Session, workspace: Workspace, *, load: Callable[[str], object] = load_predictor
-    ) -> None:
+    def __init__(self, session: Session, workspace: Workspace, *, load: Callable[[str], object] | None = None) -> None:
         self.session, self.workspace, self.jobs = session, workspace, Jobs(workspace.jobs)
-        self._load = load
+        self._load = load or (lambda key: load_predictor(find_model(key, workspace=lambda: workspace)))
         self._curves: dict[str, RunCurves] = {}
         self._built: dict[str, dict[str, int]] = {}
 
@@ -235,16 +233,14 @@ class TrainingStore:
         self.jobs.remove(key)
         self._curves.pop(job.name, None)
 
-    def use_model(self, name: str) -> None:
-        """Use the model of a run for predictions; the previous one stays where it cannot be loaded."""
-        if name:
-            self._load(name)
-        self.session.model = name
+    def use_model(self, key: str) -> None:
+        """Use a model for predictions; the previous one stays where it cannot be loaded."""
+        self._load(key)
+        self.session.model = key
 
-    def run_names(self) -> list[str]:
-        """Runs of the workspace with a finished model, pretrained ones included."""
-        folders = own_folders(self.workspace.runs)
-        return [folder.name for folder in folders if model_predicts(str(folder), finished=True) is not None]
+    def run_models(self) -> dict[str, str]:
+        """Keys of the models of finished runs of the workspace, pretrained ones included, by name of the run."""
+        return {name: model.key for model in list_models(self.workspace) if (name := run_name(model.key))}
 
 
 @lru_cache(maxsize=64)
