@@ -57,7 +57,7 @@ PANELS: tuple[tuple[str, str, tuple[float, float], tuple[Effect, ...]], ...] = (
     ),
     (
         "other radiation",
-        "Mo Kα (0.71 Å), moved to Cu Kα",
+        "Mo Kα (0.71 Å), converted to Cu Kα",
         (50, 72),
         (OtherRadiation(share=1, anodes=("Mo",), first=(5, 5)),),
     ),
@@ -78,7 +78,7 @@ PANELS: tuple[tuple[str, str, tuple[float, float], tuple[Effect, ...]], ...] = (
     ),
     (
         "displacement",
-        "0.2 mm too low, R = 200 mm",
+        "sample 0.2 mm too low, R = 200 mm",
         (26, 42),
         (Displacement(displacement=(0.2, 0.2), radius=(200, 200)),),
     ),
@@ -94,7 +94,7 @@ PANELS: tuple[tuple[str, str, tuple[float, float], tuple[Effect, ...]], ...] = (
     ("line form", "pseudo-Voigt η = 0.8", (26, 38), (LineForm(lorentzian=(0.8, 0.8)),)),
     (
         "background",
-        "as measured: nothing subtracted",
+        "not subtracted",
         (5, 90),
         (
             Background(
@@ -151,10 +151,10 @@ def draw_figure(table: StickTable) -> bytes:
     for axis, (name, value, shown, effects) in zip(axes.flat, PANELS, strict=True):
         distorted = pattern_with(table, *effects)
         axis.fill_between(GRID.two_theta, distorted, color="#b3261e", alpha=0.3, linewidth=0)
-        axis.plot(GRID.two_theta, distorted, color="#b3261e", linewidth=1.0, label="distorted")
+        axis.plot(GRID.two_theta, distorted, color="#b3261e", linewidth=1.0, label="with the effect")
         axis.plot(GRID.two_theta, ideal, color="0.45", linewidth=0.9, label="ideal")
         axis.fill_between(
-            GRID.two_theta, 200, where=np.isnan(distorted), color="0.87", linewidth=0, label="hidden from the model"
+            GRID.two_theta, 200, where=np.isnan(distorted), color="0.87", linewidth=0, label="not measured"
         )
         inside = (GRID.two_theta >= shown[0]) & (GRID.two_theta <= shown[1])
         highest = max(np.nanmax(distorted[inside]), ideal[inside].max())

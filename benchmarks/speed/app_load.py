@@ -6,8 +6,6 @@ import asyncio
 import json
 import re
 import statistics
-import subprocess
-import sys
 import time
 import urllib.request
 import uuid
@@ -19,7 +17,8 @@ import psutil
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-from benchmarks.harness import REPOSITORY, TABLE, seconds_of
+from benchmarks.harness import TABLE, seconds_of
+from benchmarks.speed.embeddings import measure as measure_embeddings
 
 SESSIONS = 20
 PAUSE = 2.0
@@ -71,11 +70,8 @@ def measure_sliders(*, changes: int) -> float:
 
 
 def measure_maps(small: int, large: int) -> dict[str, float]:
-    """The figures of `benchmarks/speed/embeddings.py` for maps of so many materials, in a separate process."""
-    script = REPOSITORY / "benchmarks" / "speed" / "embeddings.py"
-    command = [sys.executable, str(script), "--sizes", str(small), str(large)]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY).stdout
-    found = json.loads(printed.splitlines()[-1])
+    """The figures of `benchmarks/speed/embeddings.py` for maps of two numbers of materials."""
+    found = measure_embeddings(small, large)
     names = {
         "map_50k_seconds": "show_50000_seconds", "lasso_server_seconds": "select_3000_seconds",
         "map_1m_seconds": "show_1000000_seconds", "zoom_1m_seconds": "zoom_1000000_seconds",

@@ -33,7 +33,7 @@ FIGURES = {
 
 
 def measure(small: int, large: int) -> dict[str, float]:
-    """Times [s] on maps of so many materials."""
+    """Times [s] on a small and a large map of so many materials each."""
     from bokeh.events import RangesUpdate
 
     measured: dict[str, float] = {}
