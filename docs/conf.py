@@ -122,4 +122,6 @@ def setup(app: Sphinx) -> None:
     app.connect("doctree-read", follow_theme)
     app.connect("build-finished", check_pages)
     app.connect("autodoc-skip-member", generated_text.skip_public)
-    app.connect("autodoc-process-docstring", generated_text.escape_markup)
+    app.connect("autodoc-process-docstring", generated_text.keep_sentence, priority=100)
+    app.connect("autodoc-process-docstring", generated_text.restore_sentence, priority=600)
+    app.connect("autodoc-process-docstring", generated_text.escape_markup, priority=700)

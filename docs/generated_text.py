@@ -120,21 +120,15 @@ def resolve(path: str) -> type:
 
 
 def settings(path: str) -> str:
-    """The fields of a dataclass: name, type, default and meaning, from the sentence under each."""
+    """The fields of a dataclass: name, default and meaning, from the sentence under each."""
     kind = resolve(path)
     documented = field_documentation(kind)
     rows = [
-        (f"`{field.name}`", documented.get(field.name, ""), f"`{short_type(field.type)}`", default_text(field))
+        (f"`{field.name}`", default_text(field), documented.get(field.name, ""))
         for field in dataclasses.fields(kind)
         if field.init
     ]
-    return table(("setting", "meaning", "type", "default"), rows)
-
-
-def short_type(annotation: object) -> str:
-    """An annotation as it stands in the source, without the modules of its names."""
-    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
-    return re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", text)
+    return table(("setting", "default", "meaning"), rows)
 
 
 def recipes() -> str:
@@ -282,10 +276,40 @@ def escape_markup(_app: object, _what: str, _name: str, _object: object, _option
         lines[place] = "".join(parts)
 
 
+PLAIN = {"attribute", "data", "property"}
+"""Kinds of objects whose documentation is a sentence, not a Google docstring: "Range: low and high" names no type."""
+
+_SENTENCES: dict[str, list[str]] = {}
+
+
+def keep_sentence(_app: object, what: str, name: str, _object: object, _options: object, lines: list[str]) -> None:
+    """Remember the documentation of a field before the extension for Google docstrings reads it."""
+    if what in PLAIN:
+        _SENTENCES[name] = list(lines)
+
+
+def restore_sentence(_app: object, what: str, name: str, _object: object, _options: object, lines: list[str]) -> None:
+    """Put it back afterwards."""
+    if what in PLAIN:
+        lines[:] = _SENTENCES.pop(name)
+
+
+# ------------------------------------------------------------------------------------------------------- earlier names
+def earlier_names() -> str:
+    """Settings of version 0.1.0 and their present names."""
+    from xxact_core import stored_names
+
+    parts = []
+    for title, names in (("recipe", stored_names.RECIPE_SETTINGS), ("model", stored_names.MODEL_SETTINGS)):
+        parts += [(f"`{old}`", f"`{new}`", title) for old, new in sorted(names.items())]
+    return table(("0.1.0", "now", "of the"), parts)
+
+
 GENERATED: dict[str, Callable[..., str]] = {
     "augmentation": augmentation,
     "command-line": command_line,
     "page": repository_page,
+    "earlier-names": earlier_names,
     "modules": modules,
     "public-interface": public_interface,
     "recipes": recipes,

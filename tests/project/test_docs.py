@@ -192,6 +192,13 @@ def test_settings_table_has_the_sentence_under_each_field() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["training.config.Recipe", "model.config.ModelConfig", "model.config.BlockSizes"])
+def test_every_setting_is_documented(name: str) -> None:
+    documented = generated_text.field_documentation(generated_text.resolve(f"xxact_core.{name}"))
+    assert documented
+    assert [field for field, sentence in documented.items() if not sentence] == []
+
+
 def test_mark_in_a_page_is_replaced() -> None:
     text = generated_text.fill_in("# Recipes\n\n<!-- generated: recipes -->\n")
     assert "`compact`" in text
