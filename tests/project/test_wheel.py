@@ -21,11 +21,11 @@ from pathlib import Path
 import pytest
 from locations import REPOSITORY
 from serving_fixtures import free_port
+from wheels import build_wheel
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wheel")]
 
 MEGABYTE = 2**20
-BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "xxact_core", "xxact_app")
 SHIPPED = (
     "xxact_app/page/keyboard.css",
     "xxact_app/page/keyboard.js",
@@ -72,18 +72,7 @@ SURROUNDINGS = {name: value for name, value in os.environ.items() if name != "PY
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy, so that nothing of an older build gets in."""
-    source = tmp_path_factory.mktemp("source")
-    for name in BUILT_FROM:
-        if (path := REPOSITORY / name).is_dir():
-            shutil.copytree(path, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copyfile(path, source / name)
-    line = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", "dist", "."]
-    built = subprocess.run(line, cwd=source, env=SURROUNDINGS, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stdout + built.stderr
-    (found,) = (source / "dist").glob("*.whl")
-    return found
+    return build_wheel(REPOSITORY, tmp_path_factory.mktemp("source"))
 
 
 @pytest.fixture(scope="module")
