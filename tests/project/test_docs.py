@@ -150,13 +150,13 @@ def test_settings_that_a_page_sets_exist(page: Path) -> None:
 
 
 @pytest.mark.slow
-def test_commands_of_readme_run() -> None:
+def test_commands_of_readme_run(tmp_path: Path) -> None:
     lines = next(block for block in code_blocks(README, "sh") if "xxact predict" in block).splitlines()
     assert len(lines) > 5
     for line in lines:
         words = shlex.split(line, comments=True)
         command = [sys.executable, "-m", "xxact_core.commands.main", *words[1:]]
-        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
 
 
