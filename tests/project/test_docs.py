@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 
@@ -96,6 +97,16 @@ def test_table_of_where_things_are_leads_to_them(question: str, path: str, symbo
 def test_table_of_where_things_are_answers_what_newcomers_ask() -> None:
     text = (DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8")
     assert all(asked in text for asked in ("Bruker", "band gap's 90 % interval", "Stop button"))
+
+
+@pytest.mark.parametrize(("package", "contract"), [("xxact_core", "Core:"), ("xxact_app", "App:")])
+def test_levels_of_the_architecture_page_are_those_of_the_import_contract(package: str, contract: str) -> None:
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    layers = next(item["layers"] for item in settings["contracts"] if item["name"].startswith(contract))
+    text = (DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    table = text[text.index(f"| level | `{package}`") :].split("\n\n")[0].splitlines()[2:]
+    shown = [set(re.findall(r"`(\w+)`", line.split("|")[2])) for line in table]
+    assert shown == [{name.strip().removeprefix(f"{package}.") for name in layer.split("|")} for layer in layers]
 
 
 def test_every_error_code_is_explained() -> None:
