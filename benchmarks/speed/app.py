@@ -230,7 +230,7 @@ def measure(*, quick: bool) -> dict[str, float | None]:
         found |= log(measure_in_browser(address, rounds=1 if quick else 3, predicts=predicts))
         ratio = measure_beside_training(address, Path(workspace), requests=3 if quick else 40)
         found |= log({"latency_ratio_while_training": ratio})
-        sessions, seconds = (3, 3) if quick else (SESSIONS, 60)
+        sessions, seconds = (2, 3) if quick else (SESSIONS, 60)
         found |= log(measure_sessions(address, server, sessions=sessions, seconds=seconds))
     sizes = (5000, 250_000) if quick else (50_000, 1_000_000)
     return found | log({"slider_ms": measure_sliders(changes=5 if quick else 50), **measure_maps(*sizes)})
