@@ -210,6 +210,14 @@ def test_every_setting_is_documented(name: str) -> None:
     assert [field for field, sentence in documented.items() if not sentence] == []
 
 
+def test_changelog_lists_every_setting_that_has_another_name_now() -> None:
+    from xxact_core import stored_names
+
+    listed = set(re.findall(r"`(\w+)`", (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")))
+    for names in (stored_names.RECIPE_SETTINGS, stored_names.MODEL_SETTINGS, stored_names.FOREST_SETTINGS):
+        assert {*names, *names.values()} - listed == set()
+
+
 def test_mark_in_a_page_is_replaced() -> None:
     text = generated_text.fill_in("# Recipes\n\n<!-- generated: recipes -->\n")
     assert "`compact`" in text
