@@ -80,7 +80,7 @@ def session_to_file(session: Session, store: Store) -> bytes:
         raise SessionFileError(msg, code="E_SESSION")
     members = {f"files/{number:04}": file for number, file in enumerate(dropped)}
     choices = session.to_dict()
-    told = {
+    content = {
         "format": FORMAT,
         "version": VERSION,
         "choices": {name: value for name, value in choices.items() if name not in _NOT_SAVED},
@@ -88,7 +88,7 @@ def session_to_file(session: Session, store: Store) -> bytes:
     }
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(_CHOICES, json.dumps(told, indent=1))
+        archive.writestr(_CHOICES, json.dumps(content, indent=1))
         for name, held in members.items():
             archive.writestr(name, held.content)
     return file.getvalue()
@@ -109,12 +109,12 @@ def file_to_saved(content: bytes, *, name: str) -> SavedSession:
     name = safe_text(name)
     try:
         members = read_members(content, name=name, archives_inside=True)
-        told = json.loads(members.get(_CHOICES, b""))
-        _check_version(told, name=name)
-        choices = dict(told["choices"])
+        contents = json.loads(members.get(_CHOICES, b""))
+        _check_version(contents, name=name)
+        choices = dict(contents["choices"])
         saved = tuple(
             SavedFile(str(file["key"]), str(file["name"]), members[file["member"]])
-            for file in told["files"][:MOST_FILES]
+            for file in contents["files"][:MOST_FILES]
         )
     except PatternError as error:
         msg = f"{error}. Nothing was changed."
@@ -129,7 +129,7 @@ def file_to_saved(content: bytes, *, name: str) -> SavedSession:
     if len(keys) != len(saved) or not all(map(_KEY.fullmatch, keys)):
         raise _damaged(name, "the keys of its files are missing or not unique")
     try:
-        if told["version"] == 1:
+        if contents["version"] == 1:
             choices = _from_version_1(choices)
         choices, unknown = _known(choices)
         _check_choices(choices)
@@ -138,10 +138,10 @@ def file_to_saved(content: bytes, *, name: str) -> SavedSession:
     return SavedSession(choices, saved, unknown)
 
 
-def _check_version(told: Any, *, name: str) -> None:  # noqa: ANN401 - whatever JSON holds
-    if not isinstance(told, dict) or told.get("format") != FORMAT:
+def _check_version(contents: Any, *, name: str) -> None:  # noqa: ANN401 - whatever JSON holds
+    if not isinstance(contents, dict) or contents.get("format") != FORMAT:
         raise _damaged(name, "it is not a session of XxaCT")
-    version = told.get("version")
+    version = contents.get("version")
     if type(version) is not int or version > VERSION:
         msg = f"{name}: this session was saved by a newer version of XxaCT (format {shorten(version)}, supported up to "
         msg += f"{VERSION}): update XxaCT to open it. Nothing was changed."

@@ -1,4 +1,4 @@
-"""Sample → what the session's steps make of it, after each of them; what has not changed is not computed again."""
+"""Processed patterns after each step of the session, with a cache."""
 
 from __future__ import annotations
 
@@ -30,35 +30,37 @@ from xxact_core.processing.steps import (
 )
 
 WINDOW_EDGES = GRID.start + GRID.step * GRID.window_points * np.arange(GRID.windows + 1)
-"""Edges of the windows that the model reads as tokens [deg 2θ at Cu Kα], shape (windows + 1,)."""
+"""Edges of the windows of the model [deg 2θ at Cu Kα], shape (windows + 1,)."""
 
 _ON_THE_AXIS = (ConvertAxis, CorrectZeroShift, CorrectDisplacement)
-"""Steps that say at which angles was measured: the pattern as measured is drawn behind them."""
+"""Steps that correct the measured angles, applied to patterns shown as measured."""
 
 _MOST_KEPT = 256
-"""Stages kept at a time, the latest used: about 50 MB."""
+"""Number of cached intermediate patterns, about 50 MB."""
 
 _MOST_GRIDDED = 2000
-"""Patterns on the grid kept at a time: about 40 MB."""
+"""Number of cached gridded patterns, about 40 MB."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A pattern as one stage shows it: x on the chosen axis, the angle [deg], the spacing [Å], what was fitted.
-
-    `wavelength` is what the angles belong to [Å], where it is known.
-    """
+    """A pattern at one stage, with arrays of shape (points,)."""
 
     x: np.ndarray
+    """Positions on the selected axis."""
     two_theta: np.ndarray
+    """Angles [deg]."""
     d: np.ndarray
+    """Lattice spacings [Å]."""
     intensity: np.ndarray
     background: np.ndarray | None = None
+    """Fitted background."""
     wavelength: float | None = None
+    """Wavelength [Å] of the angles, where it is known."""
 
 
 class PatternStages:
-    """Computes the stages of patterns for one session.
+    """Computes the processing stages of the patterns of one session.
 
     samples: by key; asked each time, because they change.
     """
@@ -72,26 +74,26 @@ class PatternStages:
         self._preparations: dict[float | None, ProcessingPipeline] = {}
 
     def keep(self, keys: Collection[str]) -> None:
-        """Forget all patterns but these."""
+        """Drop all patterns except these from the cache."""
         self._profiles.keep(keys)
         self._gridded.keep(keys)
 
     def forget(self, key: str) -> None:
-        """Compute a pattern anew, because another scan was read."""
+        """Drop a pattern from the cache, for example when another scan was read."""
         self._profiles.forget(key)
         self._gridded.forget(key)
 
     def wavelength(self, key: str) -> float | None:
-        """Wavelength [Å] of a pattern: the user's, else the file's, else None."""
+        """Wavelength [Å] of a pattern: the entered one, else that of the file, else None."""
         entered = self.session.sample(key).wavelength
         return self._samples()[key].pattern.wavelength if entered is None else entered
 
     def preparation(self, key: str) -> ProcessingPipeline:
-        """The steps that are switched on, with the wavelength that the user gave this pattern."""
+        """The enabled steps, with the wavelength entered for this pattern."""
         return self._preparation(self.session.sample(key).wavelength)
 
     def _preparation(self, wavelength: float | None = None) -> ProcessingPipeline:
-        """The steps that are switched on, with a wavelength [Å] or the file's; made once for each list of steps."""
+        """The enabled steps, with a wavelength [Å] or that of the file; cached for the current list of steps."""
         if self._prepared_for != self.session.steps:
             self._prepared_for = deepcopy(self.session.steps)
             self._preparations = {None: steps_to_pipeline(self.session.steps)}
@@ -101,7 +103,7 @@ class PatternStages:
         return self._preparations[wavelength]
 
     def shown_steps(self) -> tuple[Step, ...]:
-        """The steps behind which the chosen stage shows patterns, without the wavelengths of single patterns."""
+        """The steps applied at the selected stage, without entered wavelengths."""
         steps = self._preparation().steps
         if self.session.stage == "gridded":
             return steps
@@ -111,7 +113,7 @@ class PatternStages:
         return _of_kinds(steps, *_ON_THE_AXIS)
 
     def gridded(self, key: str) -> GriddedPattern:
-        """What the model sees of a pattern; `InputError` says why not."""
+        """The model input of a pattern; raises `InputError` where it cannot be computed."""
         preparation = self.preparation(key)
         return self._gridded.get_or_compute(key, preparation, lambda: self._put_on_grid(key, preparation))
 
@@ -126,7 +128,7 @@ class PatternStages:
         return finish_processing(profile, override_coverage=True)
 
     def trace(self, key: str) -> Trace | str:
-        """The pattern at the chosen stage on the chosen axis, or in safe words why it cannot be drawn."""
+        """The pattern at the selected stage and axis, or the reason why it cannot be drawn, a safe text."""
         try:
             if self.session.stage == "gridded":
                 return self._gridded_trace(key)
@@ -135,9 +137,9 @@ class PatternStages:
             return safe_message(without_name(error, self._samples()[key].pattern.name))
 
     def _stage_trace(self, key: str) -> Trace | str:
-        """As measured, or behind the step that is shown, with the curve that is taken away from there on."""
+        """The pattern as measured or after the selected step, with the background that the next step subtracts."""
         steps, background = self.preparation(key).steps, None
-        if self.session.stage == "measured":  # the shifts move the curve with the pattern, and need no other fit
+        if self.session.stage == "measured":  # shifts move the background with the pattern, without another fit
             shown, fitting = _of_kinds(steps, *_ON_THE_AXIS), _of_kinds(steps, ConvertAxis, SubtractBackground)
         else:
             count = len(self.shown_steps())
@@ -174,7 +176,7 @@ class PatternStages:
         )
 
     def on_axis(self, two_theta: np.ndarray, *, wavelength: float | None) -> np.ndarray:
-        """Angles [deg] on the session's axis; only 2θ does without a wavelength."""
+        """Angles [deg] converted to the selected axis; only 2θ needs no wavelength."""
         if self.session.axis == "two_theta" or wavelength is None:
             return np.asarray(two_theta, dtype=np.float64)
         if self.session.axis == "q":
@@ -182,7 +184,7 @@ class PatternStages:
         return spacing(two_theta, wavelength=wavelength)
 
     def _profile(self, key: str, steps: tuple[Step, ...]) -> ProcessedPattern:
-        """The pattern after these steps, from the longest beginning of them that is kept."""
+        """The pattern after these steps, computed from the longest cached beginning of them."""
 
         def compute() -> ProcessedPattern:
             if steps:
@@ -197,5 +199,5 @@ def _of_kinds(steps: tuple[Step, ...], *kinds: type[Step]) -> tuple[Step, ...]:
 
 
 def spacing(two_theta: np.ndarray, *, wavelength: float) -> np.ndarray:
-    """Lattice spacing [Å]; NaN at and below 0°, where a zero shift may put the first points."""
+    """Lattice spacing [Å]; NaN for angles of 0° or less, which a zero shift can cause."""
     return np.where(two_theta > 0, two_theta_to_d(np.maximum(two_theta, 1e-9), wavelength=wavelength), np.nan)

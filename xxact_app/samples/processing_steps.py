@@ -1,4 +1,4 @@
-"""The session's list of steps: plain values that can be added, changed, moved, switched off and taken out.
+"""The list of processing steps of a session, as plain values that can be added, changed, moved, disabled and removed.
 
 A step is a dictionary as in `ProcessingPipeline.to_dict`, with `"off": True` if it is switched off. Every list that
 these functions return is a valid pipeline with all of its steps switched on, so that switching one on never fails.
@@ -17,7 +17,7 @@ from xxact_core.processing.pipeline import ProcessingPipeline
 from xxact_core.processing.steps import STEPS
 
 NEEDED = ("convert_wavelength", "put_on_grid")
-"""Steps without which nothing ends on the grid: they stay, and stay on."""
+"""Steps required for the model input, which cannot be removed or disabled."""
 
 _STARTS: dict[str, dict[str, Any]] = {
     "convert_axis": {"axis": "theta"},
@@ -27,12 +27,12 @@ _STARTS: dict[str, dict[str, Any]] = {
     "subtract_background": {"method": "arpls"},
     "smooth": {"sigma": 0.05},
 }
-"""Settings of a step that was just added; what is not named has the default of the step."""
+"""Settings of newly added steps, where they differ from the defaults."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of a step, for a form: a number between limits, or one of choices.
+    """A setting of a step in a form: a number within limits, or a choice.
 
     only_with: choice of the step's other setting without which this one means nothing; empty where it always counts.
     """
@@ -48,7 +48,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class StepKind:
-    """A kind of step in words: what it is called, what it does, and what can be set."""
+    """Label, description and settings of a kind of step."""
 
     name: str
     label: str
@@ -108,11 +108,11 @@ KINDS = {
         ),
     )
 }  # fmt: skip
-"""All kinds of steps, in the order in which they usually stand."""
+"""All kinds of steps, in their usual order."""
 
 
 def steps_to_pipeline(steps: Sequence[dict[str, Any]], *, all_on: bool = False) -> ProcessingPipeline:
-    """The steps that are switched on, or all of them, as the core has them.
+    """The enabled steps, or all, as a processing pipeline.
 
     Raises:
         ProcessingError: a step or a setting is not one, or stands where it cannot.
@@ -123,13 +123,13 @@ def steps_to_pipeline(steps: Sequence[dict[str, Any]], *, all_on: bool = False) 
 
 
 def settings_of(step: dict[str, Any]) -> dict[str, Any]:
-    """All the settings of a step, those that are not written with their defaults."""
+    """All settings of a step, with defaults."""
     kind = STEPS[step["step"]]
     return {item.name: step.get(item.name, item.default) for item in fields(kind)}
 
 
 def describe_step(step: dict[str, Any]) -> str:
-    """The settings of a step that matter, in a few words; empty where it has none."""
+    """The main settings of a step as a short text; empty where it has none."""
     values = settings_of(step)
     words = {
         "convert_axis": lambda: str(values["axis"]).replace("_", " "),
@@ -148,13 +148,13 @@ def describe_step(step: dict[str, Any]) -> str:
 
 
 def addable(steps: Sequence[dict[str, Any]]) -> list[str]:
-    """Names of the steps that can still be added."""
+    """Names of the steps that can be added."""
     present = {step["step"] for step in steps}
     return [name for name in KINDS if STEPS[name].REPEATS or name not in present]
 
 
 def add_step(steps: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    """With one more step, at its usual place."""
+    """The list with another step at its usual position."""
     rank = list(KINDS).index(name)
     later = (place for place, step in enumerate(steps) if list(KINDS).index(step["step"]) > rank)
     place = next(later, len(steps))
@@ -162,18 +162,18 @@ def add_step(steps: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]
 
 
 def change_step(steps: Sequence[dict[str, Any]], place: int, **settings: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - numbers and names
-    """With other settings of the step at a place, from 0."""
+    """The list with changed settings of the step at an index."""
     return _checked([*steps[:place], {**steps[place], **settings}, *steps[place + 1 :]])
 
 
 def switch_step(steps: Sequence[dict[str, Any]], place: int, *, on: bool) -> list[dict[str, Any]]:
-    """With the step at a place done or not."""
+    """The list with the step at an index enabled or disabled."""
     step = {name: value for name, value in steps[place].items() if name != "off"}
     return _checked([*steps[:place], step if on else {**step, "off": True}, *steps[place + 1 :]])
 
 
 def move_step(steps: Sequence[dict[str, Any]], place: int, *, by: int) -> list[dict[str, Any]]:
-    """With the step at a place moved by so many places; `ProcessingError` where it cannot stand there."""
+    """The list with a step moved; raises `ProcessingError` where it cannot be moved there."""
     moved = list(steps)
     if not 0 <= place + by < len(moved):
         msg = f"the step {moved[place]['step']!r} cannot move further"
@@ -183,7 +183,7 @@ def move_step(steps: Sequence[dict[str, Any]], place: int, *, by: int) -> list[d
 
 
 def can_move(steps: Sequence[dict[str, Any]], place: int, *, by: int) -> bool:
-    """Whether the step at a place may stand so many places further."""
+    """Whether a step can be moved by a number of positions."""
     try:
         move_step(steps, place, by=by)
     except ProcessingError:
@@ -192,23 +192,23 @@ def can_move(steps: Sequence[dict[str, Any]], place: int, *, by: int) -> bool:
 
 
 def remove_step(steps: Sequence[dict[str, Any]], place: int) -> list[dict[str, Any]]:
-    """Without the step at a place; `ProcessingError` where it is needed."""
+    """The list without a step; raises `ProcessingError` where it is required."""
     return _checked([*steps[:place], *steps[place + 1 :]])
 
 
 def place_of(steps: Sequence[dict[str, Any]], name: str) -> int | None:
-    """Place of the first step of a name, or None."""
+    """Index of the first step with a name, or None."""
     return next((place for place, step in enumerate(steps) if step["step"] == name), None)
 
 
 def value_of(steps: Sequence[dict[str, Any]], name: str, setting: str) -> Any:  # noqa: ANN401 - a number or a name
-    """A setting of the first step of a name, or None where there is no such step or it is switched off."""
+    """A setting of the first step with a name, or None where it is missing or disabled."""
     place = place_of(steps, name)
     return None if place is None or steps[place].get("off") else settings_of(steps[place])[setting]
 
 
 def set_value(steps: Sequence[dict[str, Any]], name: str, **settings: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - numbers and names
-    """With these settings of the first step of a name, which is switched on, and added where it is missing."""
+    """The list with settings of the first step with a name, which is enabled, or added where it is missing."""
     if place_of(steps, name) is None:
         steps = add_step(steps, name)
     place = place_of(steps, name) or 0
@@ -216,7 +216,7 @@ def set_value(steps: Sequence[dict[str, Any]], name: str, **settings: Any) -> li
 
 
 def _checked(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The list, if all its steps can be done in this order and those that are needed are on."""
+    """The list, after a check of the order of its steps and of the required ones."""
     steps_to_pipeline(steps, all_on=True)
     steps_to_pipeline(steps)
     return steps

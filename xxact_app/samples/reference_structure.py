@@ -1,4 +1,4 @@
-"""Dropped structures → references: their lines, drawn under the patterns."""
+"""Reference structures from CIF files, and their calculated reflections."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _INTENSITIES = re.compile(rb"^\s*_pd_(?:meas|proc|calc)_\w*(?:intensity|counts)"
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """A structure that was read: `name` is safe to show, `file` is the name as it came."""
+    """A reference structure: `name` is safe to show, `file` is the original file name."""
 
     key: str
     name: str
@@ -31,17 +31,20 @@ class Reference:
 
 
 def is_structure(content: bytes) -> bool:
-    """Whether a file is a CIF of atoms without a measured pattern."""
+    """Whether a file is a CIF of a structure without a measured pattern."""
     return bool(_ATOMS.search(content)) and not _INTENSITIES.search(content)
 
 
 def read_reference(file: str, content: bytes, *, taken: Collection[str]) -> Reference:
-    """Read one dropped CIF, in a process of its own that ends where it takes too much.
+    """Read an uploaded CIF in a separate process with limits on time and memory.
 
-    taken: names that other references have already.
+    Args:
+        file: name of the file.
+        content: content of the file.
+        taken: names in use.
 
     Raises:
-        StructureError: what is wrong with it, in words that begin with its name.
+        StructureError: the file cannot be read; the message begins with its name.
     """
     name = file_to_name(file)
     with naming(name, as_=StructureError, code="E_STRUCTURE"):
@@ -52,7 +55,7 @@ def read_reference(file: str, content: bytes, *, taken: Collection[str]) -> Refe
 
 @dataclass(frozen=True)
 class ReferenceTrace:
-    """Lines of a reference at one wavelength: x on the chosen axis, angle [deg], d [Å], intensity [%], hkl in words."""
+    """Reflections at one wavelength: x on the selected axis, 2θ [deg], d [Å], intensity [%], and hkl as text."""
 
     x: np.ndarray
     two_theta: np.ndarray
@@ -62,7 +65,7 @@ class ReferenceTrace:
 
 
 def lines_to_trace(lines: ReferenceLines, *, wavelength: float, to_axis: Callable[..., np.ndarray]) -> ReferenceTrace:
-    """The lines as a wavelength [Å] shows them; `to_axis` puts angles [deg] on the chosen axis."""
+    """The reflections at a wavelength [Å]; `to_axis` converts angles [deg] to the selected axis."""
     sticks = lines.at(wavelength)
     indices = [] if sticks.hkl is None else sticks.hkl.tolist()
     return ReferenceTrace(

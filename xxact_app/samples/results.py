@@ -1,4 +1,4 @@
-"""What the app is told when it asks for a prediction: an answer, or what is missing for one."""
+"""The result of a request for a prediction: an answer, or what is missing for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Wanted = Literal["input", "wavelength", "coverage"]
 
 @dataclass(frozen=True)
 class Answer:
-    """A prediction, and what it was asked of; formula is the text as typed, empty where nothing was."""
+    """A prediction with its sample and the composition as typed, which may be empty."""
 
     sample: Sample
     formula: str
@@ -24,7 +24,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Missing:
-    """In words that are safe to show: what a prediction still needs."""
+    """What is missing for a prediction, as a safe text."""
 
     text: str
     what: Wanted = "input"

@@ -1,4 +1,4 @@
-"""Dropped files → samples: read by the core, named safely; and the examples that come with the app."""
+"""Samples from uploaded files, and the example data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Sample:
-    """A pattern that was read: `name` is safe to show and no other sample's; `file` and `content` are as they came.
+    """A loaded pattern: `name` is unique and safe to show, `file` and `content` are those of the uploaded file.
 
     scan: of the file, the one that was read.
     """
@@ -37,14 +37,14 @@ class Sample:
 
     @property
     def scans(self) -> int:
-        """How many scans the file holds."""
+        """Number of scans in the file."""
         stated = self.pattern.metadata.get("scans", "")
         return int(stated) if stated.isdecimal() and self.content else 1
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that went wrong, in words that are safe to show."""
+    """An error message, safe to show."""
 
     key: str
     text: str
@@ -52,7 +52,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Example:
-    """A measured file that comes with the app; `formula` and `wavelength` are empty where nobody states them."""
+    """An example file; `formula` and `wavelength` are empty where they are unknown."""
 
     path: Path
     formula: str
@@ -60,18 +60,21 @@ class Example:
 
 
 def warm_up_reading() -> None:
-    """Start the process that reads files, so that the first one need not wait for it."""
+    """Start the process that reads files in advance."""
     prepare_reading()
 
 
 def read_sample(file: str, content: bytes, *, number: int, taken: Collection[str]) -> Sample:
-    """Read one dropped file, in a process of its own that ends where the file takes too much time or memory.
+    """Read an uploaded file in a separate process with limits on time and memory.
 
-    number: of this file in its session, part of the key, so that a file dropped twice is kept twice.
-    taken: names that other samples have already.
+    Args:
+        file: name of the file.
+        content: content of the file.
+        number: number of the file in its session, part of the key, so that equal files get different keys.
+        taken: names in use.
 
     Raises:
-        PatternError: what is wrong with the file, in words that begin with its name.
+        PatternError: the file cannot be read; the message begins with its name.
     """
     name = file_to_name(file)
     with naming(name, as_=PatternError, code="E_FORMAT"):
@@ -82,7 +85,7 @@ def read_sample(file: str, content: bytes, *, number: int, taken: Collection[str
 
 
 def read_scan(sample: Sample, *, scan: int | Literal["sum"]) -> Sample:
-    """The same file with another of its scans, from 0, or with the sum of all of them.
+    """Read another scan of the same file, by index, or the sum of all scans.
 
     Raises:
         PatternError: there is no such scan, or the scans do not share their angles.
@@ -92,15 +95,18 @@ def read_scan(sample: Sample, *, scan: int | Literal["sum"]) -> Sample:
 
 
 def file_to_name(file: str) -> str:
-    """What a dropped file is called: the last part of its name, safe to show."""
+    """The last part of a file name, safe to show."""
     return safe_text(file.replace("\\", "/").rpartition("/")[2]).strip() or "unnamed file"
 
 
 @contextmanager
 def naming(name: str, *, as_: type[InputError], code: str) -> Iterator[None]:
-    """Whatever goes wrong in reading becomes an error in words that begin with the name of the file.
+    """Convert all exceptions to errors whose messages begin with the name of the file.
 
-    as_, code: what is raised; an error in words keeps its own code.
+    Args:
+        name: name of the file.
+        as_: type of the errors.
+        code: code of errors that have none.
     """
     try:
         yield
@@ -109,17 +115,17 @@ def naming(name: str, *, as_: type[InputError], code: str) -> Iterator[None]:
         raise as_(msg, code=error.code) from error
     except Exception as error:
         logger.exception("reading a dropped file failed")
-        msg = f"{name}: cannot be read; the server's log says more"
+        msg = f"{name}: cannot be read; see the server log"
         raise as_(msg, code=code) from error
 
 
 def free_name(name: str, taken: Collection[str]) -> str:
-    """The name, or with a number behind it where others have it already."""
+    """The name, with a number appended where it is in use."""
     return name if name not in taken else next(f"{name} ({n})" for n in count(2) if f"{name} ({n})" not in taken)
 
 
 def list_examples() -> list[Example]:
-    """The examples that come with the app.
+    """The example data.
 
     Raises:
         InstallationError: they are not there (E_INSTALLATION).
@@ -136,5 +142,5 @@ def list_examples() -> list[Example]:
 
 
 def without_name(error: Exception, name: str) -> str:
-    """The message of an error without the file's name in front, where the name is shown anyway."""
+    """The message of an error without the leading file name."""
     return str(error).removeprefix(f"{name}: ")

@@ -1,4 +1,4 @@
-"""What was computed for the patterns of a session, kept until it is too much or the pattern is removed."""
+"""A cache of values computed for the patterns of a session."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SampleCache(Generic[Value]):
             return self._kept.get((key, question))
 
     def put(self, key: str, question: Hashable, value: Value) -> None:
-        """Keep a value."""
+        """Store a value."""
         with self._changing:
             self._kept[key, question] = value
             self._kept.move_to_end((key, question))
@@ -38,7 +38,7 @@ class SampleCache(Generic[Value]):
                 self._kept.popitem(last=False)
 
     def get_or_compute(self, key: str, question: Hashable, compute: Callable[[], Value]) -> Value:
-        """The value that is kept, or a new one; two threads may compute the same."""
+        """The cached value, or a new one; two threads may compute the same value."""
         value = self.get(key, question)
         if value is None:
             value = compute()
@@ -46,13 +46,13 @@ class SampleCache(Generic[Value]):
         return value
 
     def keep(self, keys: Collection[str]) -> None:
-        """Forget all patterns but these."""
+        """Drop all patterns except these."""
         with self._changing:
             for place in [place for place in self._kept if place[0] not in keys]:
                 del self._kept[place]
 
     def forget(self, key: str) -> None:
-        """Forget one pattern."""
+        """Drop one pattern."""
         with self._changing:
             for place in [place for place in self._kept if place[0] == key]:
                 del self._kept[place]

@@ -1,4 +1,4 @@
-"""What follows from the user's choices: read patterns, grids, parsed formulas, predictions. Views only read it."""
+"""Data derived from the settings: loaded patterns, model inputs, parsed compositions and predictions."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ HIDDEN = f"masked for the model because less than {percent(LEAST_WINDOW)} of the
 """Why a window is masked although the user did not mask it."""
 
 RADIATIONS = dict(WAVELENGTHS)
-"""Named wavelengths [Å] that the app offers."""
+"""Named radiations → wavelength [Å]."""
 
 
 _MOST_RESULTS = 512
 
 
 def to_wavelength(text: str) -> float:
-    """Wavelength [Å] of a name or a number; `InputError` lists the choices."""
+    """Wavelength [Å] from the name of a radiation or a number; raises `InputError` with the known names."""
     return parse_wavelength(text)
 
 
 def warm_up() -> None:
-    """Load what the first file and the first prediction need, before they are there; they will tell what is wrong."""
+    """Load the libraries and the model needed for the first file and prediction in advance."""
     try:
         baseline(GRID.two_theta, method="arpls")
         load_predictor(find_model(SHIPPED))
@@ -65,7 +65,7 @@ def warm_up() -> None:
 
 
 class Store(param.Parameterized):
-    """Everything computed for one session."""
+    """The data computed for one session."""
 
     samples = param.Dict(default={}, constant=True, doc="Sample by key, in the order of the session.")
     problems = param.List(default=[], item_type=Problem, constant=True)
@@ -78,7 +78,7 @@ class Store(param.Parameterized):
         self._caches: list[SampleCache[Any]] = [self._predictions]
         self._references: dict[str, Reference] = {}
         self.read: dict[str, Sample] = {}
-        self._new: set[str] = set()  # read, and not yet taken up by the session
+        self._new: set[str] = set()  # read, not yet in the session
         self._counter = 0
         self.stages = PatternStages(session, lambda: self.samples)
         session.watch(self._follow_files, ["files"])
@@ -87,7 +87,7 @@ class Store(param.Parameterized):
 
     # --------------------------------------------------------------------------------------------------------- reading
     def read_files(self, files: Iterable[tuple[str, bytes]], *, taken: Collection[str] | None = None) -> list[str]:
-        """Read dropped files and return the keys of the patterns in them; CIFs of structures become references.
+        """Read uploaded files and return the keys of their patterns; CIFs of structures become references.
 
         Those that cannot be read become problems. taken: names that patterns must not have; by default those of the
         samples that are there.
@@ -109,7 +109,7 @@ class Store(param.Parameterized):
         return keys
 
     def take(self, sample: Sample) -> None:
-        """Keep a pattern that was read, until the session takes it up or does not."""
+        """Store a loaded pattern, which the session may then add."""
         self.read[sample.key] = sample
         self._new.add(sample.key)
         with param.edit_constant(self):
@@ -117,11 +117,11 @@ class Store(param.Parameterized):
 
     @property
     def references(self) -> dict[str, Reference]:
-        """The structures that are drawn as lines, by key, in the order of the session."""
+        """The reference structures by key, in the order of the session."""
         return {key: self._references[key] for key in self.session.references if key in self._references}
 
     def reference_trace(self, key: str, *, wavelength: float) -> ReferenceTrace:
-        """Lines of a reference at a wavelength [Å], on the session's axis."""
+        """Reflections of a reference at a wavelength [Å], on the selected axis."""
         return lines_to_trace(self._references[key].lines, wavelength=wavelength, to_axis=self.stages.on_axis)
 
     def _take_reference(self, file: str, content: bytes) -> None:
@@ -131,7 +131,7 @@ class Store(param.Parameterized):
             self.session.references = [*self.session.references, reference.key]
 
     def read_examples(self) -> dict[str, SampleChoices]:
-        """Read the example files that come with the app: what is known of each, by key."""
+        """Read the example data; returns the known settings of each file by key."""
         try:
             examples = list_examples()
         except InputError as error:
@@ -148,7 +148,7 @@ class Store(param.Parameterized):
         return known
 
     def first_predictable(self, keys: Iterable[str]) -> str:
-        """The first of these patterns of which enough was measured for a prediction, or no key."""
+        """The first of these patterns with sufficient coverage for a prediction, or an empty key."""
         for key in keys:
             try:
                 if self.gridded(key).extent >= MIN_COVERAGE:
@@ -158,13 +158,13 @@ class Store(param.Parameterized):
         return ""
 
     def add_problem(self, text: str) -> None:
-        """Put a problem on the list that the user sees."""
+        """Show an error message."""
         self._counter += 1
         with param.edit_constant(self):
             self.problems = [*self.problems, Problem(f"problem-{self._counter}", safe_message(text))]
 
     def keep_read(self, keys: Iterable[str]) -> None:
-        """Forget all samples that were read but these, which are shown or can come back, and those just read."""
+        """Drop all loaded samples except these and those just read."""
         self.read = {key: self.read[key] for key in dict.fromkeys([*keys, *self._new]) if key in self.read}
 
     def _follow_files(self, _event: object) -> None:
@@ -177,7 +177,7 @@ class Store(param.Parameterized):
         self._read_scans()
 
     def cache(self, maximum: int) -> SampleCache[Any]:
-        """A cache for values of patterns; what is in it of a pattern goes when the pattern is removed."""
+        """A cache for values of patterns, which are dropped with the pattern."""
         self._caches.append(SampleCache(maximum))
         return self._caches[-1]
 
@@ -187,36 +187,36 @@ class Store(param.Parameterized):
 
     # ------------------------------------------------------------------------------------------------------ processing
     def wavelength(self, key: str) -> float | None:
-        """Wavelength [Å] of a pattern: the user's, else the file's, else None."""
+        """Wavelength [Å] of a pattern: the entered one, else that of the file, else None."""
         return self.stages.wavelength(key)
 
     def without_wavelength(self) -> list[str]:
-        """Keys of the patterns whose wavelength nobody has said yet."""
+        """Keys of the patterns without a wavelength."""
         return [key for key in self.samples if self.wavelength(key) is None]
 
     def gridded(self, key: str) -> GriddedPattern:
-        """What the model sees of a pattern; `InputError` says why not."""
+        """The model input of a pattern; raises `InputError` where it cannot be computed."""
         return self.stages.gridded(key)
 
     def hidden_windows(self, key: str) -> np.ndarray:
-        """Which windows of a pattern are hidden from the model, because too little of them was measured, (windows,)."""
+        """Windows of a pattern masked because too little of them was measured, shape (windows,)."""
         return self.gridded(key).hidden_windows
 
     def trace(self, key: str) -> Trace | str:
-        """The pattern at the chosen stage on the chosen axis, or in safe words why it cannot be drawn."""
+        """The pattern at the selected stage and axis, or the reason why it cannot be drawn, a safe text."""
         return self.stages.trace(key)
 
     def program(self, key: str) -> str:
-        """Python that reads a pattern's file and prepares it as here, giving `gridded`."""
+        """Python code that reads the file of a pattern and processes it to `gridded`."""
         scan = self.session.sample(key).scan
         return self.stages.preparation(key).to_python(self.samples[key].file, scan=scan)
 
     def window_edges(self) -> np.ndarray:
-        """Edges of the windows on the session's axis, shape (windows + 1,)."""
+        """Edges of the windows on the selected axis, shape (windows + 1,)."""
         return self.stages.on_axis(WINDOW_EDGES, wavelength=CU_K_ALPHA)
 
     def _read_scans(self, _event: object = None) -> None:
-        """Read the scans that the session asks for and that are not there; one that cannot be read changes nothing."""
+        """Read newly selected scans; a selection that cannot be read is reverted."""
         session, samples = self.session, dict(self.samples)
         wanted = {key: record.scan for key, record in session.samples.items() if key in samples}
         changed = {key: scan for key, scan in wanted.items() if samples[key].scan != scan}
@@ -238,7 +238,7 @@ class Store(param.Parameterized):
 
     # ------------------------------------------------------------------------------------------------------ prediction
     def composition(self, formula: str) -> Composition:
-        """The parsed formula; `FormulaError` says what is wrong with it, or that it leaves something open."""
+        """The parsed formula; raises `FormulaError` where it is invalid or incomplete."""
         known = self.known(formula)
         if isinstance(known, PartialComposition):
             msg = f"a complete formula is needed here, but the composition is known only in part ({known.in_words})"
@@ -246,20 +246,20 @@ class Store(param.Parameterized):
         return known
 
     def known(self, formula: str) -> Composition | PartialComposition:
-        """What is known of a composition, nothing where nothing is typed; `FormulaError` says what is wrong with it."""
+        """The parsed composition, which may be partial or empty; raises `FormulaError` where it is invalid."""
         return parse_composition(formula or NOTHING_KNOWN)
 
     def predictor(self) -> Predictor:
-        """The chosen model; `CheckpointError` says why there is none."""
+        """The selected model; raises `CheckpointError` where it cannot be loaded."""
         return self._predictor()
 
     def question(self, key: str) -> tuple[object, ...]:
-        """What the answer for a pattern depends on: as long as this stays, so does the answer."""
+        """Everything that the answer for a pattern depends on."""
         chosen = self.session.sample(key)
         return chosen.formula.strip(), self.stages.preparation(key), chosen.scan, self.session.model
 
     def answer(self, key: str | None = None) -> Answer | Missing:
-        """The prediction for a pattern, the chosen one if none is named, or what is missing for one."""
+        """The prediction of a pattern, by default the selected one, or what is missing for it."""
         session = self.session
         key = session.chosen if key is None else key
         sample, formula = self.samples.get(key), session.sample(key).formula.strip()

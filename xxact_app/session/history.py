@@ -1,4 +1,4 @@
-"""Undo and redo of what the user chose, an action at a time."""
+"""Undo and redo of settings, one user action at a time."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from xxact_app.session.session import Session
 
 MOST_STEPS = 100
 MOST_BYTES = 256 * 2**20
-"""Limits of what can be undone: steps, and bytes that only they keep: removed files and long lists of numbers."""
+"""Limits of the history: number of steps, and memory [bytes] that only they hold (removed files, long selections)."""
 
 PAUSE = 1.0
-"""Seconds within which further changes of the same number, as of a slider that is dragged, are the same action."""
+"""Time [s] within which repeated changes of a number, as by dragging a slider, count as one action."""
 
 NOT_UNDONE = frozenset({"name", "screen", "dark", "dismissed", "compared"})
-"""The theme, where one looks, what was read, and the curves that follow the ticks of a table are no choices to undo."""
+"""Settings that are not undone: theme, open screen, dismissed messages, and compared runs."""
 
 _WORDS = {
     "visible": "patterns shown", "chosen": "choice of pattern", "draft_formula": "formula",
@@ -31,14 +31,14 @@ _BYTES_OF_A_NUMBER = 36
 
 @dataclass
 class _Step:
-    """The choices after an action, and which of them it changed. Values are replaced, never changed in place."""
+    """The settings after an action and the names of those it changed; values are replaced, never changed in place."""
 
     values: dict[str, Any]
     changed: tuple[str, ...] = ()
 
 
 class History(param.Parameterized):
-    """The steps of a session; one action is one step, however many choices it changed.
+    """The undo history of a session; one action is one step, however many settings it changed.
 
     later: calls a function once the present action is over; what changes until then belongs together.
     size: bytes of the files with these keys. keep: told all keys of files that a step still needs.
@@ -59,7 +59,7 @@ class History(param.Parameterized):
         super().__init__()
         self.session = session
         self._later, self._size, self._keep, self._clock = later, size, keep, clock
-        # The samples come first, so that they are there before anything that names them is drawn.
+        # The samples come first, so that they exist before anything that refers to them is drawn.
         names = [name for name in session.param if name not in NOT_UNDONE]
         self._names = sorted(names, key=lambda name: name != "samples")
         self._steps = [_Step(self._present())]
@@ -69,7 +69,7 @@ class History(param.Parameterized):
         session.param.watch(self._notice, self._names)
 
     def undo(self) -> str:
-        """Take back the last action and return in words what it was; nothing where there is none."""
+        """Undo the last action; returns its description, empty where there is none."""
         self.settle()
         if not self.can_undo:
             return ""
@@ -78,7 +78,7 @@ class History(param.Parameterized):
         return self._words(undone)
 
     def redo(self) -> str:
-        """Do again what was undone last, and return in words what it was."""
+        """Redo the last undone action; returns its description, empty where there is none."""
         self.settle()
         if not self.can_redo:
             return ""
@@ -86,7 +86,7 @@ class History(param.Parameterized):
         return self._words(self._steps[self._place])
 
     def settle(self) -> None:
-        """End the present action: what has changed since the last one becomes a step."""
+        """End the current action: changes since the last one become a step."""
         self._waiting = False
         present, last = self._present(), self._steps[self._place]
         changed = _changed(last.values, present, self._names)
@@ -107,7 +107,7 @@ class History(param.Parameterized):
             self._steps.append(_Step(present, changed))
         self._place = len(self._steps) - 1
         self._stay_small()
-        self._tell()
+        self._update_flags()
 
     def _notice(self, *_events: param.parameterized.Event) -> None:
         if not self._waiting and not self._moving:
@@ -123,12 +123,12 @@ class History(param.Parameterized):
             self.session.param.update(**self._steps[place].values)
         finally:
             self._moving = False
-        # What the screens made of it counts as part of it, and not as another action.
+        # Changes that the screens make in response are part of the same step.
         self._steps[place].values = self._present()
-        self._tell()
+        self._update_flags()
 
     def _stay_small(self) -> None:
-        """Let the oldest steps go where there are too many, or where they keep too much."""
+        """Drop the oldest steps beyond the limits."""
         while len(self._steps) > 1 and (len(self._steps) > MOST_STEPS + 1 or self._kept_bytes() > MOST_BYTES):
             del self._steps[0]
         self._place = len(self._steps) - 1
@@ -140,7 +140,7 @@ class History(param.Parameterized):
         selections = {id(values["map_selected"]): len(values["map_selected"]) for values in earlier}
         return self._size(removed) + _BYTES_OF_A_NUMBER * sum(selections.values())
 
-    def _tell(self) -> None:
+    def _update_flags(self) -> None:
         with param.edit_constant(self):
             self.param.update(can_undo=self._place > 0, can_redo=self._place < len(self._steps) - 1)
 
@@ -159,7 +159,7 @@ def _changed(before: dict[str, Any], after: dict[str, Any], names: Sequence[str]
 
 
 def _differ_in_numbers(one: object, other: object) -> bool:
-    """Whether two values are of one shape, so that only numbers in them can have been moved."""
+    """Whether two values differ in numbers only."""
     if isinstance(one, SampleChoices) and isinstance(other, SampleChoices):
         return _differ_in_numbers(vars(one), vars(other))
     if isinstance(one, dict) and isinstance(other, dict):

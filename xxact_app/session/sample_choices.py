@@ -1,4 +1,4 @@
-"""What the user chose for one pattern: one record, which goes when the pattern is removed."""
+"""The settings of one pattern, removed together with it."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class SampleChoices:
-    """What the user chose for one pattern."""
+    """The settings of one pattern."""
 
     visible: bool = True
-    """Whether it is drawn."""
+    """Whether the pattern is shown."""
 
     wavelength: float | None = None
-    """Entered for it [Å]; None where the file's is used."""
+    """Entered wavelength [Å]; None for that of the file."""
 
     formula: str = ""
     """Composition as typed."""
 
     scan: int | Literal["sum"] = 0
-    """The one that is read of a file of several, from 0, or the sum of all."""
+    """Index of the scan in a file with several, or `sum` for their sum."""
 
     masked: tuple[int, ...] = ()
-    """Numbers of the windows that are masked (0-16)."""
+    """Indices of the masked windows (0-16)."""
 
     phase: str = ""
     """Id of the reference phase whose reflections are drawn; empty for the best match."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values of what is not as at the start."""
+        """Plain values of the settings that differ from the defaults."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         changed = {name: value for name, value in values.items() if value != getattr(_START, name)}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
@@ -50,7 +50,7 @@ SAMPLE_FIELDS = tuple(field.name for field in fields(SampleChoices))
 
 
 def differing_fields(before: Mapping[str, SampleChoices], after: Mapping[str, SampleChoices]) -> frozenset[str]:
-    """Fields in which two sets of records differ, and `files` where they are of other patterns or in another order."""
+    """Fields in which two sets of records differ, and `files` where their keys or order differ."""
     files = {"files"} if list(before) != list(after) else set()
     pairs = [(before.get(key, _START), after.get(key, _START)) for key in {**before, **after}]
     return frozenset(files | {name for name in SAMPLE_FIELDS for a, b in pairs if getattr(a, name) != getattr(b, name)})

@@ -1,4 +1,4 @@
-"""What the user chose: parameters only, all of them plain values, so that a session can be saved and restored."""
+"""The settings of a session: plain values only, which can be saved and restored."""
 
 from __future__ import annotations
 
@@ -19,63 +19,63 @@ STAGES = ("measured", "step", "gridded")
 ARRANGEMENTS = ("overlay", "offset", "waterfall")
 MAP_PARTS = ("fused", "pattern", "composition")
 MOST_DRAWN_AT_FIRST = 5
-"""Patterns drawn without being asked; the others are one tick away."""
+"""Number of patterns shown right after loading."""
 USUAL_STEPS: list[dict[str, Any]] = [
     {"step": "convert_wavelength"}, {"step": "put_on_grid"}, {"step": "subtract_background", "method": "arpls"}
 ]  # fmt: skip
-"""Steps as `ProcessingPipeline.to_dict` writes them; one with `"off": True` is kept and not done."""
+"""Steps as `ProcessingPipeline.to_dict` writes them; one with `"off": True` is disabled."""
 
 
 class Session(param.Parameterized):
-    """The user's choices. Views write here; everything that follows from them is asked of the store."""
+    """The settings of a session. Screens change them; the stores compute everything that depends on them."""
 
-    samples = param.Dict(default={}, doc="What was chosen for each loaded pattern, by key, in order.")
-    draft_formula = param.String(default="", doc="Formula that was typed before any pattern was loaded.")
-    dismissed = param.List(default=[], item_type=str, doc="Keys of the problems that were read and put away.")
-    chosen = param.String(default="", doc="Key of the pattern that is predicted and whose windows are shown.")
-    references = param.List(default=[], item_type=str, doc="Keys of the structures whose lines are drawn below.")
-    hidden_references = param.List(default=[], item_type=str, doc="Keys of those that are not drawn.")
+    samples = param.Dict(default={}, doc="Settings of each loaded pattern, by key, in order.")
+    draft_formula = param.String(default="", doc="Formula typed before any pattern was loaded.")
+    dismissed = param.List(default=[], item_type=str, doc="Keys of the dismissed messages.")
+    chosen = param.String(default="", doc="Key of the selected pattern.")
+    references = param.List(default=[], item_type=str, doc="Keys of the reference structures.")
+    hidden_references = param.List(default=[], item_type=str, doc="Keys of the references that are not shown.")
 
     axis = param.Selector(default="two_theta", objects=list(AXES))
     scale = param.Selector(default="linear", objects=list(SCALES))
     stage = param.Selector(default="measured", objects=list(STAGES))
     arrangement = param.Selector(default="overlay", objects=list(ARRANGEMENTS))
-    show_background = param.Boolean(default=True, doc="Draw the fitted background over measured patterns.")
-    show_windows = param.Boolean(default=True, doc="Draw the windows that the model reads as tokens.")
+    show_background = param.Boolean(default=True, doc="Draw the fitted background.")
+    show_windows = param.Boolean(default=True, doc="Draw the windows of the model.")
 
-    steps = param.List(default=USUAL_STEPS, item_type=dict, doc="What is done to every pattern, in order.")
-    shown_step = param.Integer(default=0, bounds=(0, None), doc="Place of the step that the stage `step` shows.")
-    override_coverage = param.Boolean(default=False, doc="Predict even where too little of the range was measured.")
+    steps = param.List(default=USUAL_STEPS, item_type=dict, doc="Processing steps, in order.")
+    shown_step = param.Integer(default=0, bounds=(0, None), doc="Index of the step shown at the stage `step`.")
+    override_coverage = param.Boolean(default=False, doc="Predict patterns below the minimum coverage.")
 
-    model = param.String(default="shipped", doc="Key of the model that predicts.")
-    known_materials = param.String(default="", doc="Key of the known materials compared; empty for the first.")
-    compared = param.List(default=[], item_type=str, doc="Names of the runs whose curves are drawn.")
-    reconstruction_model = param.String(default="shipped-reconstruction", doc="Key of the model that reconstructs.")
-    mask_ratio = param.Number(default=0.25, bounds=(0.05, 0.75), doc="Share of the windows to mask when drawn.")
+    model = param.String(default="shipped", doc="Key of the model for predictions.")
+    known_materials = param.String(default="", doc="Key of the reference database; empty for the first.")
+    compared = param.List(default=[], item_type=str, doc="Names of the compared runs.")
+    reconstruction_model = param.String(default="shipped-reconstruction", doc="Key of the model for reconstructions.")
+    mask_ratio = param.Number(default=0.25, bounds=(0.05, 0.75), doc="Share of the windows to mask randomly.")
 
-    map_models = param.List(default=["shipped"], item_type=str, doc="Keys of the models whose maps are shown.")
+    map_models = param.List(default=["shipped"], item_type=str, doc="Keys of the models on the Embeddings screen.")
     map_materials = param.String(default="", doc="Key of the materials on the map; empty for the shipped sample.")
     map_part = param.Selector(default="fused", objects=list(MAP_PARTS))
-    map_colour = param.String(default="crystal_system", doc="Target that colours the map.")
-    map_selected = param.List(default=[], item_type=int, doc="Numbers of the chosen materials on the map.")
+    map_colour = param.String(default="crystal_system", doc="Target that the map is coloured by.")
+    map_selected = param.List(default=[], item_type=int, doc="Indices of the selected materials on the map.")
 
     screen = param.Selector(default=SCREENS[0], objects=list(SCREENS), doc="The screen that is open.")
     dark = param.Boolean(default=False, doc="Dark theme.")
 
     def to_dict(self) -> dict[str, Any]:
-        """The choices as plain values."""
+        """The settings as plain values."""
         values = {name: getattr(self, name) for name in self.param if name != "name"}
         return {**values, "samples": {key: record.to_dict() for key, record in self.samples.items()}}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Session:
-        """A session with the choices of `to_dict`, or some of them."""
+        """A session from all or some of the values of `to_dict`."""
         samples = {key: SampleChoices.from_dict(record) for key, record in values.get("samples", {}).items()}
         return cls(**{**values, "samples": samples})
 
-    # ------------------------------------------------------------------------------------------------ what is watched
+    # ------------------------------------------------------------------------------------------------------- watchers
     def watch(self, callback: Callable[..., object], names: Sequence[str]) -> None:
-        """Call back when one of these changes, once for all that change together.
+        """Call a function when one of these settings changes, once for simultaneous changes.
 
         Args:
             callback: takes the events of the parameters.
@@ -93,14 +93,14 @@ class Session(param.Parameterized):
         parameters = [name for name in names if name not in of_samples]
         self.param.watch(called, [*parameters, "samples"] if of_samples else parameters)
 
-    # ------------------------------------------------------------------------------------------------ of each pattern
+    # -------------------------------------------------------------------------------------------------------- patterns
     @property
     def files(self) -> list[str]:
         """Keys of the loaded patterns, in order."""
         return list(self.samples)
 
     def sample(self, key: str) -> SampleChoices:
-        """What was chosen for a pattern; nothing where there is none of this key."""
+        """The settings of a pattern; the defaults for an unknown key."""
         return self.samples.get(key, SampleChoices())
 
     def change(self, keys: Iterable[str], **fields: Any) -> None:  # noqa: ANN401 - values of any field
@@ -111,7 +111,7 @@ class Session(param.Parameterized):
             self.samples = changed
 
     def show_only(self, keys: Iterable[str]) -> None:
-        """Draw these patterns and no others."""
+        """Show these patterns only."""
         shown = set(keys)
         changed = {key: replace(record, visible=key in shown) for key, record in self.samples.items()}
         if changed != self.samples:
@@ -119,18 +119,18 @@ class Session(param.Parameterized):
 
     @property
     def formula(self) -> str:
-        """Formula of the chosen pattern, as the user typed it; the draft where none is chosen."""
+        """Formula of the selected pattern as typed; the draft where none is selected."""
         return self.sample(self.chosen).formula if self.chosen else self.draft_formula
 
     def set_formula(self, text: str) -> None:
-        """Keep the formula of the chosen pattern, or the draft of the first one."""
+        """Set the formula of the selected pattern, or the draft for the first one."""
         if self.chosen:
             self.change([self.chosen], formula=text)
         else:
             self.draft_formula = text
 
     def add(self, keys: Sequence[str], *, known: Mapping[str, SampleChoices] | None = None) -> None:
-        """Take up newly read patterns and what is known of them; choose the first of them, and draw the first few."""
+        """Add patterns with their known settings, select the first and show the first few."""
         if not keys:
             return
         room = MOST_DRAWN_AT_FIRST - sum(record.visible for record in self.samples.values())
@@ -144,7 +144,7 @@ class Session(param.Parameterized):
             self.chosen = keys[0]
 
     def remove(self, keys: Iterable[str]) -> None:
-        """Forget some patterns and all that was chosen for them."""
+        """Remove patterns and their settings."""
         removed = set(keys)
         left = {key: record for key, record in self.samples.items() if key not in removed}
         with param.parameterized.batch_call_watchers(self):

@@ -1,4 +1,4 @@
-"""The view in the address: which screen is open and how it shows things, never what files hold."""
+"""Settings of the view in the page address; never content of files."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ IN_ADDRESS = (
     "screen", "axis", "scale", "stage", "arrangement", "show_background", "show_windows", "model",
     "reconstruction_model", "map_models", "map_materials", "map_part", "map_colour",
 )  # fmt: skip
-"""Choices that the address holds under their own names, in the order in which they are taken from it."""
+"""Settings in the page address, in the order in which they are applied."""
 
 _LONGEST = 100
 _MOST_VALUES = 8
-_MOST_TOLD = 5
+_MOST_LISTED = 5
 
 
 def session_to_query(session: Session) -> str:
-    """The choices that are not as at the start, as the query of an address."""
+    """The settings that differ from the defaults, as the query of an address."""
     pairs: list[tuple[str, str]] = []
     for name in IN_ADDRESS:
         value = getattr(session, name)
@@ -37,7 +37,7 @@ def query_to_session(
     *,
     offered: Mapping[str, Callable[[], Collection[str] | Mapping[str, str]]],
 ) -> str:
-    """Take choices from the arguments of an address, and return in words what was not taken, or nothing.
+    """Apply settings from the arguments of an address; returns a message about refused ones, or an empty text.
 
     Nothing in an address is trusted: values are bounded, and taken only where the choice has them. Arguments of other
     names are somebody else's.
@@ -61,14 +61,14 @@ def query_to_session(
             setattr(session, name, known[given[-1]])
     if not refused:
         return ""
-    more = f" and {len(refused) - _MOST_TOLD} more" if len(refused) > _MOST_TOLD else ""
-    return f"Unknown settings in the address were ignored: {'; '.join(refused[:_MOST_TOLD])}{more}."
+    more = f" and {len(refused) - _MOST_LISTED} more" if len(refused) > _MOST_LISTED else ""
+    return f"Unknown settings in the address were ignored: {'; '.join(refused[:_MOST_LISTED])}{more}."
 
 
 def _choices(
     parameter: param.Parameter, offered: Callable[[], Collection[str] | Mapping[str, str]] | None
 ) -> dict[str, object]:
-    """What a choice can be, by its text in an address."""
+    """The values of a setting, by their text in an address."""
     if isinstance(parameter, param.Boolean):
         return {"yes": True, "no": False}
     values = parameter.objects if isinstance(parameter, param.Selector) else offered() if offered is not None else ()

@@ -49,7 +49,8 @@ class _PatternWidget(NotebookWidget):
     """Base of the widgets for patterns: patterns by name, formulas, and the selected pattern."""
 
     steps, dark = SessionSetting(), SessionSetting()
-    zero_shift, smearing = _StepSetting("zero_shift", "shift"), _StepSetting("smooth", "sigma")
+    zero_shift, broadening = _StepSetting("zero_shift", "shift"), _StepSetting("smooth", "sigma")
+    smearing = broadening  # the name in version 0.1.0
     background = _StepSetting("subtract_background", "method", off="none")
 
     def __init__(
@@ -91,7 +92,7 @@ class _PatternWidget(NotebookWidget):
 class PatternView(_PatternWidget):
     """Patterns as measured, after processing steps, and as model input.
 
-    `axis`, `scale`, `stage`, `arrangement`, `steps`, `background`, `smearing` [deg], `zero_shift` [deg],
+    `axis`, `scale`, `stage`, `arrangement`, `steps`, `background`, `broadening` [deg], `zero_shift` [deg],
     `show_background`, `show_windows` and `shown` (names of the patterns shown) can be read and set.
     """
 
@@ -126,7 +127,7 @@ class PatternView(_PatternWidget):
 class PredictionView(_PatternWidget):
     """The prediction for a pattern and its composition, as `prediction`.
 
-    `chosen` (name of the selected pattern), `formula`, `background`, `smearing` [deg] and `zero_shift` [deg] can be
+    `chosen` (name of the selected pattern), `formula`, `background`, `broadening` [deg] and `zero_shift` [deg] can be
     read and set.
     """
 

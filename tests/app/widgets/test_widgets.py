@@ -95,6 +95,12 @@ def test_no_wavelength_is_assumed() -> None:
     assert view.store.without_wavelength()
 
 
+def test_the_broadening_keeps_its_former_name() -> None:
+    view = PatternView((TWO_THETA, INTENSITY), wavelength="CuKa")
+    view.smearing = 0.1
+    assert view.broadening == 0.1
+
+
 def test_what_the_user_chooses_is_an_attribute_and_an_attribute_is_chosen() -> None:
     view = PatternView({"one": (TWO_THETA, INTENSITY), "two": (TWO_THETA, INTENSITY)}, wavelength="CuKa")
     view.session.axis = "q"

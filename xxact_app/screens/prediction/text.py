@@ -172,7 +172,7 @@ def basis(prediction: Prediction, hidden_windows: np.ndarray, *, model: str = ""
     Args:
         prediction: the prediction.
         hidden_windows: which windows are masked for the model, shape (windows,).
-        model: name of the run whose model predicts; empty for the model that ships.
+        model: name of the run whose model predicts; empty for the shipped model.
     """
     hidden = hidden_ranges(hidden_windows)
     text = f"{percent(prediction.coverage)} of 5–90° 2θ (Cu Kα) was measured"
