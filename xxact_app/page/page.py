@@ -93,11 +93,11 @@ def build() -> pmui.Page:
     screens = ScreenTabs(
         session,
         {
-            "patterns": lambda: PatternsScreen(session, store),
-            "reconstruction": lambda: ReconstructionScreen(session, store, reconstructions, in_front=False),
-            "prediction": lambda: PredictionScreen(session, store, in_front=False),
-            "training": lambda: TrainingScreen(session, TrainingStore(session, open_workspace())),
-            "embeddings": lambda: EmbeddingsScreen(session, embeddings, in_front=False),
+            PatternsScreen: lambda: PatternsScreen(session, store),
+            ReconstructionScreen: lambda: ReconstructionScreen(session, store, reconstructions, in_front=False),
+            PredictionScreen: lambda: PredictionScreen(session, store, in_front=False),
+            TrainingScreen: lambda: TrainingScreen(session, TrainingStore(session, open_workspace())),
+            EmbeddingsScreen: lambda: EmbeddingsScreen(session, embeddings, in_front=False),
         },
     )
     page = pmui.Page(

@@ -27,3 +27,8 @@ def safe_message(text: object) -> str:
 def plain_markdown(text: str) -> str:
     """Safe text escaped for Markdown components."""
     return re.sub(r"([\\*_{}\[\]()#+\-.!|~:/@^=])", r"\\\1", text)
+
+
+def spreadsheet_text(text: str) -> str:
+    """The text, quoted where a spreadsheet would run it as a formula."""
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text

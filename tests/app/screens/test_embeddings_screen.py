@@ -89,19 +89,19 @@ def test_the_selection_is_linked_to_table_and_files(tmp_path: Path) -> None:
     assert view.selection.table.value["Material"].tolist() == ["m0", "m7", "m14"]
     assert "3 materials selected: 3 triclinic" in view.selection.summary.object
     assert "not in the workspace" in view.selection.pattern_note.object
-    rows = list(csv.DictReader(io.StringIO(view._file("csv").decode())))
+    rows = list(csv.DictReader(io.StringIO(view.to_csv().decode())))
     assert [row["id"] for row in rows] == ["m0", "m7", "m14"]
     assert {row["crystal_system"] for row in rows} == {"triclinic"}
     import xarray as xr
 
-    (tmp_path / "made.nc").write_bytes(view._file("netcdf"))
+    (tmp_path / "made.nc").write_bytes(view.to_netcdf())
     with xr.open_dataset(tmp_path / "made.nc", engine="h5netcdf") as made:
         assert made["embedding"].shape == (3, 32)
         assert made["band_gap"].attrs["units"] == "eV"
     view.source.selected.indices = []
-    assert len(list(csv.DictReader(io.StringIO(view._file("csv").decode())))) == 210
-    assert view._file("png").startswith(b"\x89PNG")
-    assert b"<svg" in view._file("svg")
+    assert len(list(csv.DictReader(io.StringIO(view.to_csv().decode())))) == 210
+    assert view.to_picture("png").startswith(b"\x89PNG")
+    assert b"<svg" in view.to_picture("svg")
     view.session.map_part = "pattern"
     assert view.map.part == "pattern"
 

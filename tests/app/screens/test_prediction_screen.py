@@ -79,7 +79,7 @@ def test_the_map_of_attention_has_a_row_for_each_element_and_a_table_beside_it(t
     assert np.isnan(shares[:, hidden]).all()
     assert view.attention.table.object.count("<th scope='row'>") == 17
     view.session.set_formula("")
-    assert "without a composition there are no elements" in view.attention.caption.object
+    assert "the composition is unknown" in view.attention.caption.object
     assert view.attention.plot.visible is False
 
 
@@ -191,8 +191,8 @@ def test_a_report_survives_any_name_and_has_a_page_a_pattern(tmp_path: Path) -> 
     content = view._reports()
     assert content.startswith(b"%PDF")
     assert content.count(b"/Type /Page\n") + content.count(b"/Type /Page ") == 2
-    assert view._file(lambda one: view._picture(one, kind="png")).startswith(b"\x89PNG")
-    svg = view._file(lambda one: view._picture(one, kind="svg")).decode()
+    assert view.to_picture("png").startswith(b"\x89PNG")
+    svg = view.to_picture("svg").decode()
     assert "<svg" in svg
     assert "<b>" not in svg
     page = view._page(predictions.rows()[0].answer)

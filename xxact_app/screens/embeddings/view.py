@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
@@ -26,6 +28,7 @@ from xxact_app.screens.embeddings.figures import (
 )
 from xxact_app.screens.embeddings.selection import SelectionPanel
 from xxact_app.screens.embeddings.store import MOST_MODELS, EmbeddingMap, EmbeddingStore, MissingMap, ModelMap
+from xxact_app.screens.screen import PictureKind, standard_files
 from xxact_app.session.session import Session
 from xxact_app.ui.downloads import PythonCode, download_row
 from xxact_app.ui.formatting import display_formula
@@ -47,6 +50,9 @@ _ONE, _TWO = (
 
 class EmbeddingsScreen:
     """Draws maps of embeddings and the selection on them; `panel` is the screen."""
+
+    KEY: ClassVar[str] = "embeddings"
+    TITLE: ClassVar[str] = "Embeddings"
 
     def __init__(self, session: Session, embeddings: EmbeddingStore, *, in_front: bool = True) -> None:
         self.session, self.embeddings = session, embeddings
@@ -77,10 +83,8 @@ class EmbeddingsScreen:
         self.python = PythonCode()
         self.downloads = download_row(
             {
-                "CSV": ("materials.csv", lambda: self._file("csv")),
-                "netCDF": ("materials.nc", lambda: self._file("netcdf")),
-                "PNG": ("map.png", lambda: self._file("png")),
-                "SVG": ("map.svg", lambda: self._file("svg")),
+                **standard_files(self, "materials"),
+                "netCDF": ("materials.nc", self.to_netcdf),
             }
         )
         self.panels = [
@@ -222,7 +226,7 @@ class EmbeddingsScreen:
             self.titles[number].object = words.panel_title(shown, number)
         self.summary.object = words.map_summary(shown)
         self.silhouettes.object = words.silhouette_table(shown)
-        self.python.show(words.python_code(shown))
+        self.python.show(self.python_code())
         self._show_selection()
 
     def _show_own(self, *_events: object) -> None:
@@ -268,13 +272,24 @@ class EmbeddingsScreen:
                 self.source.selected.indices = numbers
             self.selection.show(self.map, numbers)
 
-    def _file(self, kind: str) -> bytes:
+    # -------------------------------------------------------------------------------------------------------- the files
+    def to_csv(self) -> bytes:
+        """The selected materials, or all of them."""
+        return words.to_csv(self.map, self.session.map_selected) if isinstance(self.map, EmbeddingMap) else b""
+
+    def to_netcdf(self) -> bytes:
+        """The same with the embeddings, as netCDF-4."""
+        return words.to_netcdf(self.map, self.session.map_selected) if isinstance(self.map, EmbeddingMap) else b""
+
+    def to_picture(self, kind: PictureKind) -> bytes:
+        """The maps side by side."""
         if not isinstance(self.map, EmbeddingMap) or self.colouring is None:
             return b""
-        if kind in {"png", "svg"}:
-            return words.to_picture(self.map, self.colouring, kind=kind)
-        write = words.to_csv if kind == "csv" else words.to_netcdf
-        return write(self.map, self.session.map_selected)
+        return words.to_picture(self.map, self.colouring, kind=kind)
+
+    def python_code(self) -> str:
+        """A program that makes the same maps."""
+        return words.python_code(self.map) if isinstance(self.map, EmbeddingMap) else ""
 
 
 def _own(panel: ModelMap) -> list[tuple[float, float, str]]:

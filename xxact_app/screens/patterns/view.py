@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 import panel as pn
@@ -24,6 +24,7 @@ from xxact_app.screens.patterns.reference_list import ReferenceList, reference_c
 from xxact_app.screens.patterns.sample_list import PatternList
 from xxact_app.screens.patterns.scans import ScanForm
 from xxact_app.screens.patterns.steps_form import StepsForm
+from xxact_app.screens.screen import PictureKind, standard_files
 from xxact_app.session.session import Session
 from xxact_app.ui.downloads import PythonCode, download_row
 from xxact_app.ui.theme import CHOICE_CSS, MATERIAL_THEME, TEXT_CSS, grid_css, palette
@@ -48,6 +49,9 @@ _WIDE = {"sizing_mode": "stretch_width", "margin": 0}
 class PatternsScreen:
     """Draws the patterns of a session; `panel` is the screen."""
 
+    KEY: ClassVar[str] = "patterns"
+    TITLE: ClassVar[str] = "Patterns"
+
     def __init__(self, session: Session, store: Store) -> None:
         self.session, self.store = session, store
         self.figure = pattern_figure(height=360)
@@ -63,11 +67,11 @@ class PatternsScreen:
         )
         self.python = PythonCode()
         self.files = download_row({
-            "CSV": ("patterns.csv", self._file(words.to_csv)),
-            "netCDF (HDF5)": ("patterns.nc", self._file(lambda drawn: words.to_netcdf(drawn, session))),
-            "PNG": ("patterns.png", self._file(lambda drawn: words.to_picture(drawn, session, kind="png"))),
-            "SVG": ("patterns.svg", self._file(lambda drawn: words.to_picture(drawn, session, kind="svg"))),
-            "Reference reflections (CSV)": ("reference_reflections.csv", self._file(words.reflections_to_csv)),
+            **standard_files(self, "patterns"),
+            "netCDF (HDF5)": ("patterns.nc", lambda: words.to_netcdf(self.drawn(), session)),
+            "Reference reflections (CSV)": (
+                "reference_reflections.csv", lambda: words.reflections_to_csv(self.drawn())
+            ),
             "Processing steps (JSON)": ("preparation.json", lambda: words.pipeline_to_json(session)),
         })  # fmt: skip
         self._axis_state: tuple[object, ...] | None = None
@@ -215,8 +219,20 @@ class PatternsScreen:
         x, intensity = (drawn.curves[place].x, drawn.curves[place].intensity) if drawn.curves else (nothing, nothing)
         draw_overview(self.overview, x=x, intensity=intensity, low=reset.reset_start, high=reset.reset_end)
 
-    def _file(self, write: Callable[[words.DrawnPatterns], bytes]) -> Callable[[], bytes]:
-        return lambda: write(self.drawn())
+    # -------------------------------------------------------------------------------------------------------- the files
+    def to_csv(self) -> bytes:
+        """The patterns shown, point by point."""
+        drawn = self.drawn()
+        return words.to_csv(drawn) if drawn.curves else b""
+
+    def to_picture(self, kind: PictureKind) -> bytes:
+        """The plot of the patterns."""
+        drawn = self.drawn()
+        return words.to_picture(drawn, self.session, kind=kind) if drawn.curves else b""
+
+    def python_code(self) -> str:
+        """A program that draws the same patterns."""
+        return words.python_code(self.drawn(), self.session, self.store)
 
 
 def _choice(parameter: param.Parameter, labels: dict[str, str], *, label: str) -> pmui.RadioButtonGroup:

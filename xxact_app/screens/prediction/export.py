@@ -13,6 +13,7 @@ from xxact_app.samples.results import Answer
 from xxact_app.screens.prediction import text as words
 from xxact_app.screens.prediction.matches_store import ReferenceTable
 from xxact_app.screens.prediction.store import BatchRow
+from xxact_app.ui.safe_text import spreadsheet_text
 from xxact_app.ui.space_groups import space_group_name
 from xxact_core.prediction.prediction import Estimate, Prediction
 from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SPACE_GROUP
@@ -81,7 +82,7 @@ def to_csv(rows: Sequence[BatchRow]) -> bytes:
     """All predictions as CSV."""
     columns = to_columns(rows)
     for name in ("file", "composition", "notes"):
-        columns[name] = np.array([words.spreadsheet_text(text) for text in columns[name].tolist()], dtype=str)
+        columns[name] = np.array([spreadsheet_text(text) for text in columns[name].tolist()], dtype=str)
     return columns_to_csv(columns)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from xxact_app.samples.store import HIDDEN, WINDOW_EDGES, Answer
 from xxact_app.ui.formatting import percent
-from xxact_app.ui.safe_text import safe_message
+from xxact_app.ui.safe_text import safe_message, spreadsheet_text
 from xxact_app.ui.space_groups import space_group_name
 from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SPACE_GROUP, SURE, Quantity
 
@@ -247,8 +247,3 @@ def _number(quantity: Quantity, estimate: Estimate | None) -> str:
 def signed(value: float) -> str:
     """A number with two decimals and a minus sign (U+2212)."""
     return f"{value:.2f}".replace("-", "−").replace("−0.00", "0.00")
-
-
-def spreadsheet_text(text: str) -> str:
-    """The text, quoted where a spreadsheet would run it as a formula."""
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import panel as pn
 import panel_material_ui as pmui
@@ -24,6 +24,7 @@ from xxact_app.screens.prediction.matches_store import MatchesStore
 from xxact_app.screens.prediction.matches_view import MatchesPanel
 from xxact_app.screens.prediction.report import Page, page_to_drawing, pages_to_pdf
 from xxact_app.screens.prediction.store import PredictionStore
+from xxact_app.screens.screen import PictureKind, standard_files
 from xxact_app.session.session import Session
 from xxact_app.ui.downloads import PythonCode, download_row
 from xxact_app.ui.safe_text import plain_markdown
@@ -50,6 +51,9 @@ _MOST_GROUPS = 7
 
 class PredictionScreen:
     """UploadStrip for pattern and composition, and the prediction; `panel` is the screen."""
+
+    KEY: ClassVar[str] = "prediction"
+    TITLE: ClassVar[str] = "Prediction"
 
     def __init__(
         self,
@@ -100,9 +104,7 @@ class PredictionScreen:
         self.downloads = download_row(
             {
                 "JSON": ("prediction.json", lambda: self._file(words.to_json)),
-                "CSV": ("prediction.csv", lambda: self._file(words.to_csv)),
-                "PNG": ("prediction.png", lambda: self._file(lambda one: self._picture(one, kind="png"))),
-                "SVG": ("prediction.svg", lambda: self._file(lambda one: self._picture(one, kind="svg"))),
+                **standard_files(self, "prediction"),
                 "Report (PDF)": ("prediction.pdf", lambda: self._file(lambda one: pages_to_pdf([self._page(one)]))),
                 "Report for all patterns (PDF)": ("predictions.pdf", self._reports),
             }
@@ -203,7 +205,7 @@ class PredictionScreen:
                 self._draw(quantity, ranked)
             self.matches.show(answer)
             self.attention.show(self.predictions.attention(answer))
-            self.python.show(self._program(answer))
+            self.python.show(self.python_code())
 
     def _draw(self, quantity: Quantity, ranked: Sequence[RankedLabel]) -> None:
         labels = [words.label(quantity, item) for item in ranked]
@@ -240,17 +242,24 @@ class PredictionScreen:
             matches, None if isinstance(attention, str) else attention,
         )  # fmt: skip
 
-    def _picture(self, answer: Answer, *, kind: Literal["png", "svg"]) -> bytes:
-        return figure_to_bytes(page_to_drawing(self._page(answer)), kind)
+    def to_csv(self) -> bytes:
+        """The prediction for the selected pattern."""
+        return self._file(words.to_csv)
+
+    def to_picture(self, kind: PictureKind) -> bytes:
+        """The page of the report for the selected pattern."""
+        return self._file(lambda answer: figure_to_bytes(page_to_drawing(self._page(answer)), kind))
 
     def _reports(self) -> bytes:
         """One page for each pattern predicted so far."""
         answers = [row.answer for row in self.predictions.rows()]
         return pages_to_pdf([self._page(answer) for answer in answers if isinstance(answer, Answer)])
 
-    def _program(self, answer: Answer) -> str:
+    def python_code(self) -> str:
+        """A program that makes the same prediction."""
+        answer = self.store.answer()
         search, model = self.matches.search, self.predictions.model()
-        if model is None:
+        if model is None or not isinstance(answer, Answer):
             return ""
         table = search.table() if search.matches(answer) is not None else None
         sample = answer.sample

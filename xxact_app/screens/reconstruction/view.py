@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 import panel as pn
@@ -14,6 +15,7 @@ from xxact_app.samples.store import WINDOW_EDGES, Store
 from xxact_app.screens.reconstruction import text as words
 from xxact_app.screens.reconstruction.figures import draw_errors, draw_windows, error_figure, window_figure
 from xxact_app.screens.reconstruction.store import MaskedPattern, ReconstructionStore
+from xxact_app.screens.screen import PictureKind, standard_files
 from xxact_app.session.session import Session
 from xxact_app.ui.downloads import PythonCode, download_row
 from xxact_app.ui.formatting import percent
@@ -33,6 +35,9 @@ _SCALES = {"linear": False, "√": True}
 
 class ReconstructionScreen:
     """Selects windows to mask and shows their reconstruction; `panel` is the screen."""
+
+    KEY: ClassVar[str] = "reconstruction"
+    TITLE: ClassVar[str] = "Reconstruction"
 
     def __init__(
         self, session: Session, store: Store, reconstructions: ReconstructionStore, *, in_front: bool = True
@@ -75,16 +80,8 @@ class ReconstructionScreen:
         )  # fmt: skip
         self.downloads = download_row(
             {
-                "CSV": ("reconstruction.csv", lambda: self._file(words.to_csv)),
+                **standard_files(self, "reconstruction"),
                 "netCDF": ("reconstruction.nc", lambda: self._file(words.to_netcdf)),
-                "PNG": (
-                    "reconstruction.png",
-                    lambda: self._file(lambda one: words.to_picture(one, kind="png")),
-                ),
-                "SVG": (
-                    "reconstruction.svg",
-                    lambda: self._file(lambda one: words.to_picture(one, kind="svg")),
-                ),
             }
         )
         self.content = self._content()
@@ -229,9 +226,22 @@ class ReconstructionScreen:
             if trained
             else "<p class='muted'>Needs a model trained for reconstruction.</p>"
         )
-        self.python.show(self._program(pattern) if reconstruction is not None else "")
+        self.python.show(self.python_code())
 
-    def _program(self, pattern: MaskedPattern) -> str:
+    # -------------------------------------------------------------------------------------------------------- the files
+    def to_csv(self) -> bytes:
+        """The pattern and its reconstruction, point by point."""
+        return self._file(words.to_csv)
+
+    def to_picture(self, kind: PictureKind) -> bytes:
+        """The plot of the pattern and its reconstruction."""
+        return self._file(lambda pattern: words.to_picture(pattern, kind=kind))
+
+    def python_code(self) -> str:
+        """A program that reconstructs the same windows."""
+        pattern = self.reconstructions.masked_pattern()
+        if not isinstance(pattern, MaskedPattern) or pattern.reconstruction is None:
+            return ""
         return words.python_code(pattern, prepared=self.store.program(pattern.sample.key))
 
     def _file(self, write: Callable[[MaskedPattern], bytes]) -> bytes:

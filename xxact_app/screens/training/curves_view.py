@@ -52,8 +52,7 @@ class CurvesPanel:
 
     def draw(self, *_events: object) -> None:
         """Redraw the runs where they or the selection have changed."""
-        runs = {name: self.store.curves(name) for name in self.session.compared}
-        runs = {name: run for name, run in runs.items() if run.values}
+        runs = self.runs()
         state = (
             [(name, run.count) for name, run in runs.items()],
             self.part.value,
@@ -73,6 +72,19 @@ class CurvesPanel:
             draw_curves(self.speed, self._lines(runs, "samples_per_second"), steps=steps)
             self.metric.plot.yaxis.axis_label = words.curve_label(self.measure.value or "Validation")
             self.table.object = words.curves_table(runs, list(self.measure.options.values()))
+
+    def runs(self) -> dict[str, RunCurves]:
+        """The selected runs that have curves, read anew, by name."""
+        runs = {name: self.store.curves(name) for name in self.session.compared}
+        return {name: run for name, run in runs.items() if run.values}
+
+    def lines(self) -> dict[str, list[Line]]:
+        """The curves of loss and validation metric that are drawn, by the label of their axis."""
+        runs = self.runs()
+        return {
+            "Loss": self._loss_lines(runs),
+            words.curve_label(self.measure.value or "Validation"): self._lines(runs, self.measure.value or ""),
+        }
 
     def _offer(self, runs: dict[str, RunCurves]) -> None:
         parts = dict.fromkeys(name for run in runs.values() for name in run.values if name.startswith("loss"))

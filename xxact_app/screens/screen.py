@@ -1,0 +1,45 @@
+"""What every screen offers, by which the page shows screens and the screens offer their files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, Literal, Protocol
+
+from panel.viewable import Viewable
+
+PictureKind = Literal["png", "svg"]
+"""Formats of the pictures that a screen writes."""
+
+
+class Screen(Protocol):
+    """A tab of the page. Its files and its code say what it shows; they are empty while it shows nothing."""
+
+    KEY: ClassVar[str]
+    """Name in the session and in the address."""
+
+    TITLE: ClassVar[str]
+    """Label of the tab."""
+
+    panel: Viewable
+    """All of it."""
+
+    def come_to_front(self, *, in_front: bool) -> None:
+        """Follow the session only while the screen is visible."""
+
+    def to_csv(self) -> bytes:
+        """What the screen shows as a table."""
+
+    def to_picture(self, kind: PictureKind) -> bytes:
+        """The main plot of the screen."""
+
+    def python_code(self) -> str:
+        """A program that computes what the screen shows."""
+
+
+def standard_files(screen: Screen, name: str) -> dict[str, tuple[str, Callable[[], bytes]]]:
+    """The files that every screen offers, as `download_row` takes them; `name` is what they are called."""
+    return {
+        "CSV": (f"{name}.csv", screen.to_csv),
+        "PNG": (f"{name}.png", lambda: screen.to_picture("png")),
+        "SVG": (f"{name}.svg", lambda: screen.to_picture("svg")),
+    }
