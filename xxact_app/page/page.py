@@ -10,7 +10,9 @@ import panel as pn
 import panel_material_ui as pmui
 from panel.util import edit_readonly
 
+from xxact_app.ui.safe_text import safe_text
 from xxact_app.ui.theme import HEADER_COLOUR, MATERIAL_THEME, NARROW, PAGE_CSS, grid_css
+from xxact_core.errors import InstallationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,6 +178,11 @@ def _report(store: Store, error: Exception) -> None:
 
 
 def _error_page(error: Exception) -> pmui.Page:
-    text = "The app cannot start. The installation may be incomplete: reinstall XxaCT. See the server log for details."
-    kind = f"Error: {type(error).__name__}."
-    return pmui.Page(title=TITLE, main=[pmui.Alert(object=f"{text}\n\n{kind}", severity="error", margin=16)])
+    if isinstance(error, InstallationError):  # its message names the missing file
+        text = f"The app cannot start: {safe_text(str(error))}."
+    else:
+        text = (
+            "The app cannot start. The installation may be incomplete: reinstall XxaCT. See the server log for details."
+        )
+        text += f"\n\nError: {type(error).__name__}."
+    return pmui.Page(title=TITLE, main=[pmui.Alert(object=text, severity="error", margin=16)])

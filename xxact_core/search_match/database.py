@@ -22,8 +22,6 @@ from xxact_core.simulation.symmetry import find_symmetry
 from xxact_core.structures.structure import Structure, symbol_to_number
 from xxact_core.structures.tables import COLUMNS
 
-"""The Materials Project table of a checkout."""
-
 
 class KnownMaterials(Protocol):
     """What a measurement is compared with, whether it lies in a table of structures or in a data set.
@@ -184,7 +182,8 @@ def read_references(path: Path | None = None) -> References:
 
     path = shipped_path(TABLE) if path is None else path
     if not path.is_file():
-        msg = f"there is no table of known materials at {path}; a checkout of the project has one, or name another"
+        msg = f"there is no table of known materials at {path}; "
+        msg += "expected a .parquet file, or materials_project for the table that ships"
         raise DatasetError(msg, code="E_DATASET")
     first, coordinates = ["id", *COLUMNS[:-1]], COLUMNS[-1]
     try:

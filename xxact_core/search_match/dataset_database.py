@@ -18,7 +18,7 @@ from xxact_core.search_match.database import KnownMaterials, read_references, ro
 
 
 def open_known(path: Path | None = None) -> KnownMaterials:
-    """The materials of a data set folder or of a table, of that of a checkout where none is named.
+    """The materials of a data set folder or of a table, of the shipped one where none is named.
 
     Raises:
         DatasetError: it is missing or cannot be used.

@@ -89,7 +89,7 @@ class Identifier:
 
     @classmethod
     def load(cls, table: Path | None = None, *, cache: Path | None = None) -> Identifier:
-        """With the materials of a table or of a data set folder, or of the table that a checkout has.
+        """With the materials of a table or of a data set folder, or of the table that ships.
 
         Raises:
             DatasetError: the table is missing or cannot be used.

@@ -19,6 +19,7 @@ from xxact_app.screens.prediction import text as words
 from xxact_app.screens.prediction.view import PredictionScreen
 from xxact_app.session.session import Session
 from xxact_app.ui.space_groups import space_group_name
+from xxact_core.errors import InstallationError
 
 pytestmark = pytest.mark.usefixtures("tables")
 
@@ -221,3 +222,15 @@ def test_the_page_builds_and_a_fault_at_start_is_shown(monkeypatch: pytest.Monke
     text = shown[0].main[0].object
     assert "cannot start" in text
     assert "secret" not in text
+
+
+def test_the_page_of_a_damaged_installation_names_the_missing_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        msg = "the installation is damaged: xxact_core/weights/compact is missing; reinstall the package"
+        raise InstallationError(msg, code="E_INSTALLATION")
+
+    shown = []
+    monkeypatch.setattr(shell, "build", fail)
+    monkeypatch.setattr(shell.pmui.Page, "servable", lambda page, **_: shown.append(page))
+    shell.serve()
+    assert "weights/compact is missing" in shown[0].main[0].object.replace("\\", "")

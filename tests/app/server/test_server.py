@@ -161,7 +161,7 @@ def test_an_address_that_others_reach_is_refused_without_a_log_in(
     monkeypatch.setattr(sys, "argv", ["xxact", "app", "--address", address])
     with pytest.raises(SystemExit, match="2"):
         main()
-    assert "let visitors log in" in capsys.readouterr().err
+    assert "needs a login" in capsys.readouterr().err
     check_address(address, authenticated=True)
 
 
@@ -169,7 +169,7 @@ def test_panel_serve_ends_with_the_reason_where_others_could_reach_the_app(tmp_p
     line = [sys.executable, "-m", "panel", "serve", "app.py", "--address", "0.0.0.0", "--port", str(free_port())]  # noqa: S104 - refused
     with started([*line, "--warm"], tmp_path / "log", XXACT_WORKSPACE=str(tmp_path)) as process:
         assert process.wait(timeout=120) == 2
-    assert "let visitors log in" in (tmp_path / "log").read_text()
+    assert "needs a login" in (tmp_path / "log").read_text()
 
 
 @pytest.mark.parametrize(("own", "login", "status"), [("10.0.0.7", None, 403), ("10.0.0.7", str, None)])
@@ -203,11 +203,11 @@ def test_a_file_without_passwords_and_one_that_others_can_read_are_refused(
 
 # ------------------------------------------------------------------------------------------------------------ log-in
 def test_every_route_wants_a_log_in_but_files_of_libraries(server: Served, stranger: Visitor) -> None:
+    answers = {path: stranger.ask(path) for path in WITHOUT_LOGIN}
     routes = json.loads((server.log.parent / "routes.json").read_text())
     tried = {path: [route for route in routes if re.fullmatch(route, path)] for path in WITHOUT_LOGIN}
     assert all(tried.values())
     assert set(routes) == {matched[0] for matched in tried.values()}, "a new route needs a line in WITHOUT_LOGIN"
-    answers = {path: stranger.ask(path) for path in WITHOUT_LOGIN}
     assert {path: answer[0] for path, answer in answers.items()} == WITHOUT_LOGIN
     redirected = [headers["Location"] for status, headers, _ in answers.values() if status == 302]
     assert all(place.startswith(("/login", "./login")) for place in redirected)
