@@ -153,11 +153,15 @@ def test_commands_and_options_of_a_page_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_settings_that_a_page_sets_exist(page: Path) -> None:
+    from xxact_core import stored_names
     from xxact_core.training.config import Recipe
 
     known = {field.name for field in fields(Recipe)}
-    written = re.findall(r"--set '?(?:[\w*-]+:)?(\w+)=", page.read_text(encoding="utf-8"))
+    text = page.read_text(encoding="utf-8")
+    written = re.findall(r"--set '?(?:[\w*-]+:)?(\w+)=", text)
     assert [name for name in written if name not in known and not name.isupper()] == []
+    former = set(stored_names.RECIPE_SETTINGS) - known
+    assert former & set(re.findall(r"`(\w+)=", text)) == set()
 
 
 @pytest.mark.slow
