@@ -5,7 +5,7 @@
 
 The shipped model predicts from augmented patterns of test materials, with less and less knowledge of the composition.
 "Taken as exact" gives the model measured fractions as they are; "errors given" gives them with their standard errors,
-or with the elements that may be present, and averages over samples (`xxact_core.compositions.draws`). Measured
+or with the elements that may be present, and averages over samples (`xxact_core.compositions.sampling`). Measured
 fractions are the true ones with normal errors.
 """
 

@@ -29,7 +29,7 @@ from xxact_core.compositions.formula import parse_formula
 from xxact_core.compositions.formula_format import format_formula
 from xxact_core.patterns.pattern import Pattern
 from xxact_core.processing.gridding import put_on_grid
-from xxact_core.search_match.fit import pattern_to_profile
+from xxact_core.search_match.fit import pattern_to_distribution
 from xxact_core.search_match.identify import PROPOSED, Identification, Identifier
 from xxact_core.search_match.peak_index import open_index
 from xxact_core.shipped import TABLE as SHIPPED_TABLE
@@ -70,7 +70,7 @@ def few_materials(folder: Path, formulas: Sequence[str]) -> Path:
 
 def place_of(found: Identification, target: tuple[str, int]) -> int | None:
     """Rank of a formula and space group among the matches."""
-    names = [(one.formula, one.space_group) for one in found.neighbours]
+    names = [(one.formula, one.space_group) for one in found.matches]
     return names.index(target) if target in names else None
 
 
@@ -81,7 +81,7 @@ def search(pattern: Pattern, formula: str, space_group: int, identifier: Identif
     known = identifier.references
     same = [row for row in known.rows_within(composition.symbols) if known.formula(int(row)) == target[0]]
     same = [row for row in same if known.symmetry(int(row))[0] == space_group]
-    profile = pattern_to_profile(put_on_grid(pattern, override_coverage=True))
+    profile = pattern_to_distribution(put_on_grid(pattern, override_coverage=True))
     order = open_index(known, folder=identifier.cache).nearest(profile, count=len(known))
     with_elements = place_of(identifier.identify(pattern, elements=composition.symbols), target)
     began = time.perf_counter()

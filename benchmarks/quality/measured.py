@@ -47,7 +47,7 @@ from xxact_core.prediction.predictor import Predictor
 from xxact_core.processing.gridding import put_on_grid
 from xxact_core.quantities import CRYSTAL_SYSTEM, CRYSTAL_SYSTEMS
 from xxact_core.readers.read import read_pattern
-from xxact_core.search_match.combine import weigh_known
+from xxact_core.search_match.combine import combine_with_matches
 from xxact_core.search_match.identify import Identification, Identifier
 from xxact_core.simulation.symmetry import find_symmetry
 
@@ -162,12 +162,14 @@ def measure_single(row: dict[str, str], pattern: Pattern, predictor: Predictor, 
     milliseconds = 1000 * (time.perf_counter() - began)
     found = identifier.identify(pattern, elements=parse_formula(formula).symbols)
     target = (format_formula(parse_formula(formula)), int(row["space_group"]))
-    names = [(one.formula, one.space_group) for one in found.neighbours]
+    names = [(one.formula, one.space_group) for one in found.matches]
     return Single(
         formula=formula,
         crystal_system=row["crystal_system"],
         probabilities=ranked_to_probabilities(prediction.crystal_system, CRYSTAL_SYSTEM),
-        with_known=ranked_to_probabilities(weigh_known(prediction, found.neighbours).crystal_system, CRYSTAL_SYSTEM),
+        with_known=ranked_to_probabilities(
+            combine_with_matches(prediction, found.matches).crystal_system, CRYSTAL_SYSTEM
+        ),
         milliseconds=milliseconds,
         found=found,
         place=names.index(target) if target in names else None,
@@ -323,7 +325,7 @@ def to_page(figures: dict[str, float | None], others: Mapping[str, Mapping[str, 
 
 def log_single(single: Single) -> None:
     """Print the outcome for one single phase."""
-    best = single.found.neighbours[0] if single.found.neighbours else None
+    best = single.found.matches[0] if single.found.matches else None
     ranks = [place_of_true(one, single.true) + 1 for one in (single.probabilities, single.with_known)]
     if single.place is not None:
         rank = f"rank {single.place + 1}"

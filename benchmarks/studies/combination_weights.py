@@ -46,20 +46,20 @@ from xxact_core.search_match.combine import (
     GROUP_WEIGHTS,
     LEAST,
     SYSTEM_WEIGHTS,
-    Weights,
-    Witnesses,
-    to_witnesses,
-    weigh_groups,
-    weigh_systems,
+    CombinationWeights,
+    MatchEvidence,
+    combine_groups,
+    combine_systems,
+    matches_to_evidence,
 )
-from xxact_core.search_match.dataset_database import KnownDataset
+from xxact_core.search_match.dataset_database import DatasetReferences
 from xxact_core.search_match.identify import Identifier
 
 FOUND = REPOSITORY / "build" / "combination_weights.jsonl"
 
 
 @dataclass(frozen=True)
-class Without(KnownDataset):
+class Without(DatasetReferences):
     """A dataset without the materials of one formula and space group."""
 
     formula_left_out: str
@@ -77,13 +77,13 @@ def find(row: int, pattern: GriddedPattern, table: StickTable) -> dict[str, Any]
     """The best matching reference materials of one pattern, as plain values."""
     composition, group = parse_formula(str(table.formula[row])), table.targets["space_group"][row]
     held = bool(np.random.default_rng([1, row]).integers(2))
-    references = KnownDataset(table) if held else Without(table, format_formula(composition), group)
+    references = DatasetReferences(table) if held else Without(table, format_formula(composition), group)
     outcome = {"row": row, "held": held, "neighbours": []}
     try:
         found = Identifier(references).identify(pattern, elements=composition.symbols)
     except PatternError as error:
         return {**outcome, "failed": str(error)}
-    return {**outcome, "neighbours": [[one.formula, one.space_group, one.score] for one in found.neighbours]}
+    return {**outcome, "neighbours": [[one.formula, one.space_group, one.score] for one in found.matches]}
 
 
 def find_all(file: Path, drawn: Sequence[tuple[int, GriddedPattern]], table: StickTable) -> list[dict[str, Any]]:
@@ -106,14 +106,14 @@ class Case:
     held: bool
     systems: np.ndarray
     groups: np.ndarray
-    witnesses: Witnesses
+    evidence: MatchEvidence
     system: int
     group: int
 
-    def combined(self, weights: tuple[Weights, Weights]) -> tuple[np.ndarray, np.ndarray]:
+    def combined(self, weights: tuple[CombinationWeights, CombinationWeights]) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities of crystal systems and space groups, combined from both."""
-        systems = weigh_systems(self.systems, self.witnesses, weights[0])
-        return systems, weigh_groups(self.groups, self.witnesses, weights[1], systems=systems)
+        systems = combine_systems(self.systems, self.evidence, weights[0])
+        return systems, combine_groups(self.groups, self.evidence, weights[1], systems=systems)
 
 
 def to_case(stored: dict[str, Any], pattern: GriddedPattern, predictor: Predictor, table: StickTable) -> Case:
@@ -128,13 +128,13 @@ def to_case(stored: dict[str, Any], pattern: GriddedPattern, predictor: Predicto
         held=stored["held"],
         systems=ranked_to_probabilities(prediction.crystal_system, CRYSTAL_SYSTEM),
         groups=ranked_to_probabilities(prediction.space_group, SPACE_GROUP),
-        witnesses=to_witnesses(composition, stored["neighbours"]),
+        evidence=matches_to_evidence(composition, stored["neighbours"]),
         system=int(table.targets["crystal_system"][row]),
         group=int(table.targets["space_group"][row]),
     )
 
 
-def fit(cases: list[Case]) -> tuple[Weights, Weights]:
+def fit(cases: list[Case]) -> tuple[CombinationWeights, CombinationWeights]:
     """Maximum-likelihood weights: first for the crystal system, then for the space group within it."""
     systems = _fit_target(lambda weights: [one.combined((weights, GROUP_WEIGHTS))[0][one.system] for one in cases])
     groups = _fit_target(lambda weights: [one.combined((systems, weights))[1][one.group] for one in cases])
@@ -150,12 +150,12 @@ def fit(cases: list[Case]) -> tuple[Weights, Weights]:
     return systems, groups
 
 
-def _fit_target(of_true: Callable[[Weights], list[float]]) -> Weights:
+def _fit_target(of_true: Callable[[CombinationWeights], list[float]]) -> CombinationWeights:
     """Nelder-Mead from several starts, rounded to three digits."""
 
-    def to_weights(free: np.ndarray) -> Weights:
+    def to_weights(free: np.ndarray) -> CombinationWeights:
         steepness, threshold, distance = np.exp(free).tolist()
-        return Weights(steepness=steepness, threshold=threshold, distance=distance, in_set=0.0)
+        return CombinationWeights(steepness=steepness, threshold=threshold, distance=distance, in_set=0.0)
 
     def loss(free: np.ndarray) -> float:
         return -float(np.log(of_true(to_weights(free))).mean())
@@ -164,10 +164,12 @@ def _fit_target(of_true: Callable[[Weights], list[float]]) -> Weights:
     found = [minimize(loss, np.log(start), method="Nelder-Mead", options={"maxiter": 300}) for start in starts]
     best = min(found, key=lambda one: one.fun)
     steepness, threshold, distance = (float(f"{value:.3g}") for value in np.exp(best.x))
-    return Weights(steepness=steepness, threshold=threshold, distance=distance, in_set=0.0)
+    return CombinationWeights(steepness=steepness, threshold=threshold, distance=distance, in_set=0.0)
 
 
-def figures_of(cases: list[Case], weights: tuple[Weights, Weights]) -> dict[str, dict[str, float | None]]:
+def figures_of(
+    cases: list[Case], weights: tuple[CombinationWeights, CombinationWeights]
+) -> dict[str, dict[str, float | None]]:
     """Accuracies, log-loss [bit] and calibration error of the model, the best match, and both combined."""
     system, group = (np.array([getattr(one, name) for one in cases]) for name in ("system", "group"))
     combined = [one.combined(weights) for one in cases]
@@ -190,7 +192,7 @@ def figures_of(cases: list[Case], weights: tuple[Weights, Weights]) -> dict[str,
     for name, held, true in (("set", sets[0], system), ("group_set", sets[1], group)):
         figures["both"] |= {f"{name}_coverage": float(held[np.arange(len(cases)), true].mean())}
         figures["both"] |= {f"{name}_size": float(held.sum(axis=1).mean())}
-    first = np.array([one.witnesses.group[0] if len(one.witnesses.group) else -1 for one in cases])
+    first = np.array([one.evidence.group[0] if len(one.evidence.group) else -1 for one in cases])
     of_first = np.where(first < 0, -1, np.array(SYSTEM_OF_GROUP)[first])
     figures["known"] = {"top1": accuracy(of_first, system), "group_top1": accuracy(first, group)}
     return figures
@@ -213,7 +215,9 @@ LIMITS = (
 )
 
 
-def to_page(figures: dict[str, dict[str, dict[str, float]]], weights: tuple[Weights, Weights]) -> str:
+def to_page(
+    figures: dict[str, dict[str, dict[str, float]]], weights: tuple[CombinationWeights, CombinationWeights]
+) -> str:
     """The tables of the page."""
     rows = []
     for part, of_part in figures.items():

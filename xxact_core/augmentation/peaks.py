@@ -103,8 +103,8 @@ def strain_lattices(
     own = torch.arange(rotations.shape[1], device=device) < rotation_count[:, None]
     frame = torch.linalg.cholesky_ex(whole).L
     weights = own / rotation_count[:, None]
-    whole = whole + strain_to_metric_change(frame, strain, rotations.double(), weights=weights)
-    return whole.flatten(1)[:, [0, 4, 8, 1, 2, 5]]
+    strained: Tensor = whole + strain_to_metric_change(frame, strain, rotations.double(), weights=weights)
+    return strained.flatten(1)[:, [0, 4, 8, 1, 2, 5]]
 
 
 def _texture_factor(sticks: SticksOfRows, inverse_d_squared: Tensor, drawn: Drawn) -> Float[Tensor, " peaks"]:

@@ -35,7 +35,8 @@ def measured_range(drawn: Drawn) -> Bool[Tensor, "batch points"]:
 
 def hidden_windows(measured: Bool[Tensor, "batch points"]) -> Bool[Tensor, "batch windows"]:
     """Windows of which hardly anything was measured."""
-    return measured.unflatten(1, (GRID.windows, -1)).float().mean(dim=2) < LEAST_WINDOW
+    fraction: Tensor = measured.reshape(len(measured), GRID.windows, -1).float().mean(dim=2)
+    return fraction < LEAST_WINDOW
 
 
 def draw_background(drawn: Drawn, *, generator: torch.Generator) -> Float[Tensor, "batch points"]:

@@ -1,4 +1,4 @@
-"""The command line for data sets: xxact dataset info | verify | merge | split | substitute."""
+"""The commands `xxact dataset info | verify | merge | split | substitute`."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
+from xxact_core.commands.options import DatasetArgument, JsonFlag
 from xxact_core.errors import DatasetError
 from xxact_core.shipped import named_structures
 
 app = typer.Typer(
-    help="Look into data sets, check them, put them together, take them apart, and make relatives of structures.",
+    help="Inspect, verify, merge and split datasets, and generate element-substituted structures.",
     no_args_is_help=True,
 )
 
-Dataset = Annotated[Path, typer.Argument(help="A data set folder made by `xxact build`.")]
-
 
 @app.command()
-def info(dataset: Dataset, *, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Counts, labels, sizes and origin of a data set."""
+def info(dataset: DatasetArgument, *, as_json: JsonFlag = False) -> None:
+    """Describe a dataset: counts, labels, sizes and origin."""
     from xxact_core.dataset.inspection import describe_dataset
 
     description = describe_dataset(dataset)
@@ -33,37 +32,37 @@ def info(dataset: Dataset, *, as_json: Annotated[bool, typer.Option("--json", he
 
 
 @app.command()
-def verify(dataset: Dataset) -> None:
-    """Read every shard and compare it with its digest and counts. Exit code 2 where something is wrong."""
+def verify(dataset: DatasetArgument) -> None:
+    """Check every shard of a dataset against its digest and counts; exit with code 2 if one is damaged."""
     from xxact_core.dataset.inspection import verify_dataset
 
     problems = verify_dataset(dataset)
     if problems:
         raise DatasetError(f"{dataset} is damaged: " + "; ".join(problems), code="E_DATASET")
-    typer.echo(f"{dataset} is whole")
+    typer.echo(f"{dataset} is intact")
 
 
 @app.command()
 def merge(
-    datasets: Annotated[list[Path], typer.Argument(help="Data set folders.")],
+    datasets: Annotated[list[Path], typer.Argument(help="Dataset folders.")],
     *,
-    into: Annotated[Path, typer.Option(help="Folder of the merged data set; must be new.")],
+    into: Annotated[Path, typer.Option(help="Folder of the merged dataset; must not exist.")],
 ) -> None:
-    """Put several data sets together; materials that are alike are named in duplicates.csv."""
+    """Merge several datasets; duplicate materials are listed in duplicates.csv."""
     from xxact_core.dataset.building.merge_split import merge_datasets
 
     counts = merge_datasets(datasets, into)
-    typer.echo(f"{counts['materials']} materials in {into}, {counts['duplicates']} of them like another")
+    typer.echo(f"{counts['materials']} materials in {into}, {counts['duplicates']} of them duplicates")
 
 
 @app.command()
 def split(
-    dataset: Dataset,
+    dataset: DatasetArgument,
     *,
-    into: Annotated[Path, typer.Option(help="Folder for the parts, each a data set in a folder of its own.")],
-    by: Annotated[str, typer.Option(help="split (train, validation, test) or crystal_system.")] = "split",
+    into: Annotated[Path, typer.Option(help="Folder for the parts, each a dataset in its own folder.")],
+    by: Annotated[str, typer.Option(help="Split by: split (train, validation, test) or crystal_system.")] = "split",
 ) -> None:
-    """Take a data set apart."""
+    """Split a dataset into several."""
     from xxact_core.dataset.building.merge_split import split_dataset
 
     for name, materials in split_dataset(dataset, into, by=by).items():
@@ -72,18 +71,20 @@ def split(
 
 @app.command()
 def substitute(
-    source: Annotated[Path, typer.Argument(help="Structures, as `xxact build` takes them.")],
-    table: Annotated[Path, typer.Argument(help="The .parquet table to write, for `xxact build`; must be new.")],
+    source: Annotated[Path, typer.Argument(help="File or folder of structures, as for `xxact build`.")],
+    table: Annotated[Path, typer.Argument(help="Parquet table to write, for `xxact build`; must not exist.")],
     *,
-    copies: Annotated[int, typer.Option(help="Relatives of each training structure.", min=1)] = 2,
-    seed: Annotated[int, typer.Option(help="Of what is exchanged.", min=0)] = 0,
-    split_seed: Annotated[int, typer.Option(help="The --seed of `xxact build`.")] = 0,
+    copies: Annotated[int, typer.Option(help="Substituted structures per training structure.", min=1)] = 2,
+    seed: Annotated[int, typer.Option(help="Seed of the substitutions.", min=0)] = 0,
+    split_seed: Annotated[int, typer.Option(help="Seed of the split, the --seed of `xxact build`.")] = 0,
 ) -> None:
-    """Make relatives of structures with similar elements in their places, to learn symmetry from more of them."""
-    from xxact_core.dataset.building.element_substitution import write_relatives
+    """Generate structures with elements replaced by similar ones, as more training data for symmetry."""
+    from xxact_core.dataset.building.element_substitution import write_substituted_structures
 
-    count = write_relatives(named_structures(source), table, copies=copies, seed=seed, split_seed=split_seed)
-    typer.echo(f"{count} relatives in {table}")
+    count = write_substituted_structures(
+        named_structures(source), table, copies=copies, seed=seed, split_seed=split_seed
+    )
+    typer.echo(f"{count} element-substituted structures in {table}")
 
 
 def _to_text(value: Any) -> str:  # noqa: ANN401 - whatever a description holds

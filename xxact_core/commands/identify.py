@@ -1,4 +1,4 @@
-"""The command line for known materials: xxact identify."""
+"""The command `xxact identify`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xxact_core.commands.former_names import IdentifyOptions
+from xxact_core.commands.options import ScanOption, WavelengthOption
 from xxact_core.errors import FormulaError, WavelengthError
 from xxact_core.shipped import named_structures
 
@@ -18,37 +20,47 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command()
-def identify(  # noqa: PLR0913 - a command has as many options as there are things to say
-    file: Annotated[Path, typer.Argument(help="A file of a diffractometer.")],
+@app.command(cls=IdentifyOptions)
+def identify(  # noqa: PLR0913 - one argument per option
+    file: Annotated[Path, typer.Argument(help="Measured pattern file.")],
     *,
     elements: Annotated[
-        str | None, typer.Option(help="All that may be in the specimen: 'La,B'. Without: every material, less sure.")
+        str | None,
+        typer.Option(
+            help="All elements that the specimen may contain: 'La,B'. By default all reference phases are searched, "
+            "which is less reliable."
+        ),
     ] = None,
     formula: Annotated[
-        str | None, typer.Option(help="Instead of --elements: what is known, as for predict: LaB6, 'La,B,?O', '?'.")
+        str | None,
+        typer.Option(help="Instead of --elements, a composition as in `xxact predict`: LaB6, 'La,B,?O', '?'."),
     ] = None,
-    wavelength: Annotated[
-        str | None, typer.Option(help="In Å, or a name such as CuKa; needed where a file has none.")
-    ] = None,
-    scan: Annotated[str, typer.Option(help="Of a file of several scans: its number, from 0, or 'sum'.")] = "0",
-    table: Annotated[
+    wavelength: WavelengthOption = None,
+    scan: ScanOption = "0",
+    reference: Annotated[
         Path | None,
-        typer.Option(help="Known materials, a .parquet table or a data set; the Materials Project's where not given."),
+        typer.Option(
+            help="Reference phases to search: a Parquet table or a dataset; by default Materials Project structures."
+        ),
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder of the index that is used without elements; the user's cache else.")
+        Path | None,
+        typer.Option(help="Folder of the peak index, used without elements; by default the user's cache folder."),
     ] = None,
-    count: Annotated[int, typer.Option(help="Materials to name at most.", min=1)] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the list of materials as JSON.")] = False,
-    whole: Annotated[
+    count: Annotated[int, typer.Option(help="Largest number of matches to print.", min=1)] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the matches as JSON.")] = False,
+    full: Annotated[
         bool,
-        typer.Option(help="With --json: an object of the list with its lines, the verdict on mixtures, the warnings."),
+        typer.Option(
+            "--full", help="With --json, print an object with fitted reflections, mixture analysis and warnings."
+        ),
     ] = False,
-    prepared: Annotated[bool, typer.Option(help="FILE is a pattern on the grid, as write_gridded writes it.")] = False,
-    progress: Annotated[bool, typer.Option(help="Before the answer, lines of JSON that say how far it is.")] = False,
+    gridded: Annotated[
+        bool, typer.Option("--gridded", help="FILE is a pattern on the grid, written by write_gridded.")
+    ] = False,
+    progress: Annotated[bool, typer.Option(help="Print progress as lines of JSON before the result.")] = False,
 ) -> None:
-    """Which known materials a pattern agrees with, and whether one of them is enough."""
+    """Find the reference phases that match a pattern, and decide whether one of them explains it."""
     from xxact_core.patterns.gridded_files import read_gridded
     from xxact_core.readers.read import parse_scan
     from xxact_core.readers.read_untrusted import read_untrusted_pattern
@@ -59,25 +71,25 @@ def identify(  # noqa: PLR0913 - a command has as many options as there are thin
         if progress:
             typer.echo(json.dumps({"done": done, "total": total}))
 
-    symbols, chosen = _elements(elements, formula), parse_scan(scan)
+    symbols, selected = _parse_elements(elements, formula), parse_scan(scan)
     if symbols is not None:
-        check_elements(symbols)  # before seconds are spent on the table
-    pattern = read_gridded(file) if prepared else read_untrusted_pattern(file, scan=chosen)
+        check_elements(symbols)  # before the database is read, which takes seconds
+    pattern = read_gridded(file) if gridded else read_untrusted_pattern(file, scan=selected)
     try:
-        found = Identifier.load(None if table is None else named_structures(table), cache=cache).identify(
+        found = Identifier.load(None if reference is None else named_structures(reference), cache=cache).identify(
             pattern, elements=symbols, wavelength=wavelength, count=count, tell=tell
         )
     except WavelengthError as error:
         msg = f"{error} (--wavelength)"
         raise WavelengthError(msg, code=error.code) from error
     if as_json:
-        answer = found.to_dict(lines=whole)
-        typer.echo(json.dumps(answer if whole else answer["neighbours"], ensure_ascii=False))
+        result = found.to_dict(reflections=full)
+        typer.echo(json.dumps(result if full else result["neighbours"], ensure_ascii=False))
     else:
         typer.echo(_to_text(file, found))
 
 
-def _elements(elements: str | None, formula: str | None) -> tuple[str, ...] | None:
+def _parse_elements(elements: str | None, formula: str | None) -> tuple[str, ...] | None:
     from xxact_core.compositions.partial import possible_symbols
     from xxact_core.compositions.partial_text import parse_composition
 
@@ -90,14 +102,19 @@ def _elements(elements: str | None, formula: str | None) -> tuple[str, ...] | No
 
 
 def _to_text(file: Path, found: Identification) -> str:
-    among = f" of {', '.join(found.elements)}" if found.elements else " whose lines are most alike"
-    lines = [f"{file}  ({found.candidates} known materials{among})"]
-    if not found.neighbours:
-        return f"{lines[0]}\n  none: the table holds no material of these elements that scatters"
-    lines.append(f"  {'formula':20s}{'space group':>12s}{'score':>8s}{'shift':>8s}{'scale':>8s}  id")
-    for one in found.neighbours:
-        group = "-" if one.space_group is None else str(one.space_group)
-        lines.append(f"  {one.formula:20s}{group:>12s}{one.score:8.3f}{one.shift:+8.2f}{one.scale:8.4f}  {one.id}")
+    searched = f"of {', '.join(found.elements)}" if found.elements else "with the most similar peaks"
+    lines = [f"{file}  ({found.candidates} reference phases {searched} compared)"]
+    if not found.matches:
+        return f"{lines[0]}\n  no match: the database holds no phase of these elements"
+    lines.append(
+        f"  {'formula':20s}{'name':16s}{'space group':>12s}{'score':>8s}{'shift [°]':>11s}{'cell scale':>12s}  id"
+    )
+    for match in found.matches:
+        group = "-" if match.space_group is None else str(match.space_group)
+        lines.append(
+            f"  {match.formula:20s}{match.name or '':16s}{group:>12s}{match.score:8.3f}{match.shift:+11.2f}"
+            f"{match.scale:12.4f}  {match.id}"
+        )
     if found.mixture is not None:
         lines.append(f"  {found.mixture.sentence}")
     return "\n".join([*lines, *(f"  note: {warning}" for warning in found.warnings)])

@@ -1,4 +1,4 @@
-"""The command line: xxact build, dataset, train, journal, evaluate, tables, paper, embed, reconstruct, predict ..."""
+"""The command line: xxact predict, identify, build, dataset, train, evaluate, paper ..."""
 
 from __future__ import annotations
 
@@ -19,11 +19,20 @@ from xxact_core.commands import identify as identify_command
 from xxact_core.commands import model as model_commands
 from xxact_core.commands import paper as paper_commands
 from xxact_core.commands.extras import missing_extra
+from xxact_core.commands.former_names import PredictOptions
+from xxact_core.commands.options import (
+    DatasetArgument,
+    JsonFlag,
+    ModelOption,
+    ScanOption,
+    SplitOption,
+    WavelengthOption,
+)
 from xxact_core.errors import InputError, RecipeError, WavelengthError, shorten
 from xxact_core.shipped import named_structures
 
 app = typer.Typer(
-    help="What a material is, from its powder diffractogram and its formula.",
+    help="Predict and identify materials from powder X-ray diffraction and composition.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -41,19 +50,17 @@ COMMANDS = "xxact.commands"
 ANSWERING = frozenset({"identify", "info", "predict"})
 """Commands that print an answer and write no file."""
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-
 
 def add_installed_commands(commands: typer.Typer) -> None:
-    """Add what other packages offer under the entry-point group `xxact.commands`: the app's `xxact app`."""
+    """Add the commands that other packages offer under the entry-point group `xxact.commands`, such as `xxact app`."""
     for entry in sorted(entry_points(group=COMMANDS), key=lambda entry: entry.name):
         commands.add_typer(entry.load())
 
 
 def main() -> None:
-    """Run the command line; bad input ends in one line on standard error and exit code 2."""
+    """Run the command line; invalid input prints one line on standard error and exits with code 2."""
     add_installed_commands(app)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin hardly move beside another busy process
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are slow beside another busy process
     try:
         app()
     except (InputError, FloatingPointError) as error:
@@ -88,29 +95,28 @@ def build(  # noqa: PLR0913 - an argument for each option
     source: Annotated[
         Path,
         typer.Argument(
-            help="Structures: CIF files or an archive of them, a .parquet table, extended XYZ, JSON of pymatgen, "
-            "Alexandria, Matbench, JARVIS, ASE or OPTIMADE; a file, or a folder of files; or materials_project, "
-            "the table that ships."
+            help="File or folder of structures: CIF files or archives of them, a Parquet table, extended XYZ, or JSON "
+            "of pymatgen, Alexandria, Matbench, JARVIS, ASE or OPTIMADE; or materials_project, the shipped table."
         ),
     ],
-    dataset: Annotated[Path, typer.Argument(help="Folder to write the data set to; a rerun goes on where it ended.")],
+    dataset: Annotated[Path, typer.Argument(help="Folder to write the dataset to; an interrupted build is resumed.")],
     *,
     label: Annotated[
-        list[str] | None, typer.Option(help="A target's field and unit, for instance 'band_gap=gap pbe:eV'.")
+        list[str] | None, typer.Option(help="Field and unit of a target, for instance 'band_gap=gap pbe:eV'.")
     ] = None,
-    wavelength: Annotated[str, typer.Option(help="In Å, or a name such as CuKa, CoKa, MoKa.")] = "CuKa",
-    workers: Annotated[int | None, typer.Option(help="Processes; one a core where not given.", min=1)] = None,
+    wavelength: Annotated[str, typer.Option(help="Wavelength in Å, or a name such as CuKa, CoKa, MoKa.")] = "CuKa",
+    workers: Annotated[int | None, typer.Option(help="Number of processes; by default one per core.", min=1)] = None,
     scheduler: Annotated[
-        str | None, typer.Option(help="Dask scheduler to do the work: tls://HOST:PORT or tcp://127.0.0.1:PORT.")
+        str | None, typer.Option(help="Address of a Dask scheduler to use: tls://HOST:PORT or tcp://127.0.0.1:PORT.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the split by reduced formula.")] = 0,
-    limit: Annotated[int | None, typer.Option(help="Only the first structures.", min=1)] = None,
-    shard_rows: Annotated[int, typer.Option(help="Structures in a shard.", min=1)] = 4096,
-    symmetry: Annotated[bool, typer.Option(help="Find crystal system and space group, by spglib.")] = True,
-    symprec: Annotated[float, typer.Option(help="Tolerance of spglib, in Å.", min=1e-6)] = 0.1,
-    timeout: Annotated[float, typer.Option(help="Seconds that one structure may take.", min=0.1)] = 60,
+    seed: Annotated[int, typer.Option(help="Seed of the split by reduced formula.")] = 0,
+    limit: Annotated[int | None, typer.Option(help="Use only the first N structures.", min=1)] = None,
+    shard_rows: Annotated[int, typer.Option(help="Structures per shard.", min=1)] = 4096,
+    symmetry: Annotated[bool, typer.Option(help="Determine crystal system and space group with spglib.")] = True,
+    symprec: Annotated[float, typer.Option(help="Symmetry tolerance of spglib [Å].", min=1e-6)] = 0.1,
+    timeout: Annotated[float, typer.Option(help="Time limit per structure [s].", min=0.1)] = 60,
 ) -> None:
-    """Make a data set from structures: sticks, compositions, labels and a split."""
+    """Build a dataset from structures: calculated reflections, compositions, labels and a split."""
     from xxact_core.dataset.building.build import ERRORS, build_dataset
     from xxact_core.dataset.building.duplicates import DUPLICATES
     from xxact_core.dataset.building.plan import BuildPlan
@@ -129,20 +135,24 @@ def build(  # noqa: PLR0913 - an argument for each option
     counts = build_dataset(plan, dataset, workers=workers, scheduler=scheduler, timeout=timeout)
     typer.echo(f"{counts['materials']} materials in {dataset}, {counts['errors']} errors in {dataset / ERRORS}")
     if counts["duplicates"]:
-        typer.echo(f"{counts['duplicates']} materials are like another: {dataset / DUPLICATES}")
+        typer.echo(f"{counts['duplicates']} materials are duplicates of another: {dataset / DUPLICATES}")
 
 
 @app.command()
 def train(
-    dataset: Annotated[Path, typer.Argument(help="A data set folder made by `xxact build`.")],
-    run: Annotated[Path, typer.Argument(help="Run folder; a rerun goes on from its newest snapshot.")],
+    dataset: DatasetArgument,
+    run: Annotated[
+        Path, typer.Argument(help="Run folder; an interrupted training is resumed from its latest snapshot.")
+    ],
     *,
     recipe: Annotated[
-        str, typer.Option(help="Name of a recipe, or a .toml file that names and changes one.")
+        str, typer.Option(help="Name of a recipe, or a .toml file that names one and changes settings.")
     ] = "compact",
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: --set epochs=2")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting, for instance --set epochs=2.")
+    ] = None,
 ) -> None:
-    """Train a model as a recipe says."""
+    """Train a model with a recipe."""
     from xxact_core.stored_names import rename_recipe
     from xxact_core.training.config import override, parse_settings
     from xxact_core.training.recipes import recipe_by_name
@@ -164,40 +174,43 @@ def train(
     chosen = override(recipe_by_name(recipe), values, notice=notice)
     folder = train_run(chosen, dataset, run, progress=True)
     finished = folder.name == "model"
-    typer.echo(f"model in {folder}" if finished else f"stopped; the same command goes on from {folder}")
+    typer.echo(f"model written to {folder}" if finished else f"stopped; the same command resumes from {folder}")
 
 
 @app.command()
-def journal(
-    run: Annotated[Path, typer.Argument(help="A run folder of `xxact train`.")],
+def progress(
+    run: Annotated[Path, typer.Argument(help="Run folder of `xxact train`.")],
     *,
     tensorboard: Annotated[
-        Path | None, typer.Option(help="Also write the curves to this folder, for TensorBoard to show.")
+        Path | None, typer.Option(help="Also write the curves to this folder, for TensorBoard.")
     ] = None,
 ) -> None:
-    """How far a training is: step, speed, time left, loss, validation."""
+    """Show the progress of a training run: step, speed, time left, loss and validation metrics."""
     from xxact_core.training.curves import describe_progress, journal_to_curves
 
     typer.echo(describe_progress(run))
     if tensorboard is not None:
-        typer.echo(f"{journal_to_curves(run, tensorboard)} points in {tensorboard}")
+        typer.echo(f"{journal_to_curves(run, tensorboard)} points written to {tensorboard}")
+
+
+app.command(name="journal", hidden=True)(progress)  # its name in version 0.1.0
 
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A checkpoint folder, for instance RUN/model.")],
-    dataset: Annotated[Path, typer.Argument(help="A data set folder.")],
+    model: Annotated[Path, typer.Argument(help="Checkpoint folder, for instance RUN/model.")],
+    dataset: DatasetArgument,
     *,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    split: SplitOption = "test",
     split_by: Annotated[
-        str | None, typer.Option(help="formula or prototype; as in the model's training where not given.")
+        str | None, typer.Option(help="Grouping of the split: formula or prototype; by default that of the training.")
     ] = None,
-    predictions: Annotated[Path | None, typer.Option(help="Also write every prediction to this .h5 file.")] = None,
+    predictions: Annotated[Path | None, typer.Option(help="Also write all predictions to this .h5 file.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Metrics of a model on a split: errors, accuracies, silhouettes; in brackets 95 % intervals over materials.
+    """Evaluate a model on a split: errors, accuracies and silhouettes, with 95 % intervals over materials in brackets.
 
-    Of a model that was pretrained without targets, silhouettes alone.
+    For a model that was only pretrained, silhouettes alone.
     """
     from xxact_core.evaluation.report import evaluate_checkpoint
 
@@ -211,14 +224,14 @@ def evaluate(
 
 
 @app.command()
-def tables(
+def system_table(
     files: Annotated[
-        list[Path], typer.Argument(help="Of `xxact evaluate --predictions`; several are runs of several seeds.")
+        list[Path], typer.Argument(help="Files of `xxact evaluate --predictions`; several are runs with other seeds.")
     ],
     *,
     as_json: JsonFlag = False,
 ) -> None:
-    """Accuracy and silhouette of each crystal system, as CSV; of several files the means with standard errors."""
+    """Tabulate accuracy and silhouette by crystal system, as CSV; means and standard errors for several files."""
     from xxact_core.evaluation.tables import read_system_answers, rows_to_csv, runs_to_rows, systems_to_rows
 
     runs = [systems_to_rows(read_system_answers(file)) for file in files]
@@ -226,31 +239,44 @@ def tables(
     typer.echo(json.dumps(rows) if as_json else rows_to_csv(rows), nl=as_json)
 
 
-@app.command()
+app.command(name="tables", hidden=True)(system_table)  # its name in version 0.1.0
+
+
+@app.command(cls=PredictOptions)
 def predict(
-    files: Annotated[list[Path], typer.Argument(help="Files of diffractometers.")],
+    files: Annotated[list[Path], typer.Argument(help="Measured pattern files.")],
     *,
     formula: Annotated[
         str,
-        typer.Option(help="LaB6, or what is known: 'Fe 40±2 O 60±3', 'Fe 72 wt% ?O', 'Fe,O', or '?' for nothing."),
+        typer.Option(
+            help="Composition: LaB6, or what is known of it: 'Fe 40±2 O 60±3', 'Fe 72 wt% ?O', 'Fe,O', '?' for nothing."
+        ),
     ],
-    wavelength: Annotated[
-        str | None, typer.Option(help="In Å, or a name such as CuKa; needed where a file has none.")
+    wavelength: WavelengthOption = None,
+    scan: ScanOption = "0",
+    model: ModelOption = None,
+    processing: Annotated[
+        Path | None, typer.Option(help="JSON file with the processing steps; by default the standard steps.")
     ] = None,
-    scan: Annotated[str, typer.Option(help="Of a file of several scans: its number, from 0, or 'sum'.")] = "0",
-    model: Annotated[Path | None, typer.Option(help="A checkpoint folder; the one that ships where not given.")] = None,
-    preparation: Annotated[
-        Path | None, typer.Option(help="Steps of the preparation, a JSON file; the usual ones where not given.")
-    ] = None,
-    override_coverage: Annotated[bool, typer.Option(help="Predict from under 30 % of the range, too.")] = False,
-    known: Annotated[bool, typer.Option("--known", help="Known materials that agree have their say, too.")] = False,
-    table: Annotated[
+    override_coverage: Annotated[
+        bool, typer.Option(help="Predict even if less than 30 % of the 2θ range was measured.")
+    ] = False,
+    search_match: Annotated[
+        bool, typer.Option("--search-match", help="Combine the prediction with matching reference phases.")
+    ] = False,
+    reference: Annotated[
         Path | None,
-        typer.Option(help="With --known: a .parquet table or a data set; the Materials Project's where not given."),
+        typer.Option(
+            help="Reference phases to combine with: a Parquet table or a dataset; by default Materials Project "
+            "structures. Implies --search-match."
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """What each file's material is. Exit code 2 where a file could not be answered."""
+    """Predict formation energy, band gap, crystal system and space group from patterns and a composition.
+
+    Exits with code 2 if there is no prediction for one of the files.
+    """
     from xxact_core.compositions.partial_text import parse_composition
     from xxact_core.patterns.conversions import parse_wavelength
     from xxact_core.prediction.prediction import answer_to_text
@@ -260,24 +286,24 @@ def predict(
     from xxact_core.readers.read import parse_scan
     from xxact_core.readers.read_untrusted import prepare_reading, read_untrusted_pattern
 
-    parse_composition(formula)  # a bad formula is told once, not for every file
-    length, chosen = None if wavelength is None else parse_wavelength(wavelength), parse_scan(scan)
-    steps = ProcessingPipeline() if preparation is None else read_pipeline(preparation)
+    parse_composition(formula)  # so that an invalid formula is reported once, not for every file
+    length, selected = None if wavelength is None else parse_wavelength(wavelength), parse_scan(scan)
+    steps = ProcessingPipeline() if processing is None else read_pipeline(processing)
     steps = steps if length is None else steps.replace_step(ConvertWavelength(wavelength=length))
     prepare_reading()
     predictor, identifier = Predictor.load(model), None
-    if known or table is not None:
+    if search_match or reference is not None:
         from xxact_core.search_match.identify import Identifier
 
-        identifier = Identifier.load(None if table is None else named_structures(table))
+        identifier = Identifier.load(None if reference is None else named_structures(reference))
     answers: list[dict[str, Any]] = []
     for file in files:
         try:
-            pattern = read_untrusted_pattern(file, wavelength=length, scan=chosen)
+            pattern = read_untrusted_pattern(file, wavelength=length, scan=selected)
             gridded = steps.apply(pattern, override_coverage=override_coverage).gridded
             prediction = predictor.predict(gridded, formula)
             if identifier is not None:
-                prediction = identifier.weigh(prediction, gridded)
+                prediction = identifier.combine(prediction, gridded)
             answers.append({"file": str(file), **prediction.to_dict()})
         except WavelengthError as error:
             text = f"{error} (--wavelength)"
@@ -296,10 +322,10 @@ def predict(
 @app.command()
 def info(
     *,
-    model: Annotated[Path | None, typer.Option(help="A checkpoint folder; the one that ships where not given.")] = None,
+    model: ModelOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """What a checkpoint is: recipe, parameters, data digest, test metrics beside baselines."""
+    """Describe a checkpoint: recipe, number of parameters, digest of the dataset, test metrics and baselines."""
     from xxact_core.checkpoint import describe_checkpoint
     from xxact_core.evaluation.summary import columns_to_text, summarise
     from xxact_core.shipped import CHECKPOINT, shipped_path
@@ -310,15 +336,15 @@ def info(
     measured = summarise(about.get("test_metrics", {}), about.get("test_metrics_distorted"))
     if as_json:
         calibration = {name: fit for name, fit in description["calibration"].items() if name != "domain"}  # long
-        told = {**about, **measured, "baselines": columns, "model": description["model"], "calibration": calibration}
-        typer.echo(json.dumps(told))
+        facts = {**about, **measured, "baselines": columns, "model": description["model"], "calibration": calibration}
+        typer.echo(json.dumps(facts))
         return
     typer.echo(f"recipe {about['recipe']['name']}, {about['parameters']:,} parameters, seed {about['seed']}")
     typer.echo(f"data digest {about['data_digest']}")
     if "test_metrics" in about:
         typer.echo(columns_to_text({"this model": measured, **columns}))
     else:
-        typer.echo("not measured on the test split: xxact evaluate does so")
+        typer.echo("no test metrics; `xxact evaluate` measures them")
 
 
 if __name__ == "__main__":

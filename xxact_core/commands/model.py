@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-Model = Annotated[Path, typer.Argument(help="A checkpoint folder, for instance RUN/model.")]
-Dataset = Annotated[Path, typer.Argument(help="A data set folder.")]
-JsonLines = Annotated[bool, typer.Option("--json", help="Print progress and result as lines of JSON.")]
+from xxact_core.commands.options import DatasetArgument, SplitOption
+
+Model = Annotated[Path, typer.Argument(help="Checkpoint folder, for instance RUN/model.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print progress and results as lines of JSON.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Make them commands of `app`."""
+    """Add these commands to `app`."""
     app.command()(embed)
     app.command()(reconstruct)
     retrieval = typer.Typer(help="k-nearest-neighbour retrieval from the training materials.", no_args_is_help=True)
@@ -25,13 +26,13 @@ def add_to(app: typer.Typer) -> None:
 
 def embed(
     model: Model,
-    dataset: Dataset,
+    dataset: DatasetArgument,
     file: Annotated[Path, typer.Argument(help="The .h5 file to write.")],
     *,
-    limit: Annotated[int | None, typer.Option(help="Only the first materials.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="Use only the first N materials.", min=1)] = None,
     as_json: JsonLines = False,
 ) -> None:
-    """Write the embeddings of a data set: of the fusion, the pattern encoder and the composition encoder."""
+    """Write embeddings of a dataset: those of the fusion, the pattern encoder and the composition encoder."""
     from tqdm import tqdm
 
     from xxact_core.evaluation.embedded import embed_dataset, write_embedded
@@ -46,22 +47,22 @@ def embed(
 
         embedded = embed_dataset(model, dataset, limit=limit, tell=tell)
     write_embedded(file, embedded)
-    told = {"file": str(file), "materials": len(embedded), "parts": list(embedded.parts)}
-    typer.echo(json.dumps(told) if as_json else f"{len(embedded)} materials in {file}")
+    result = {"file": str(file), "materials": len(embedded), "parts": list(embedded.parts)}
+    typer.echo(json.dumps(result) if as_json else f"{len(embedded)} materials in {file}")
 
 
 def reconstruct(
     model: Model,
-    dataset: Dataset,
+    dataset: DatasetArgument,
     *,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
-    ratio: Annotated[float, typer.Option(help="Share of the windows to mask (0-1).", min=0, max=1)] = 0.05,
-    seed: Annotated[int, typer.Option(help="Of the draw.", min=0)] = 0,
+    split: SplitOption = "test",
+    ratio: Annotated[float, typer.Option(help="Fraction of windows to mask, 0-1.", min=0, max=1)] = 0.05,
+    seed: Annotated[int, typer.Option(help="Seed of the random windows.", min=0)] = 0,
     as_json: JsonLines = False,
 ) -> None:
-    """Error of a model in masked windows of a split, beside that of expecting nothing there [% of the strongest line].
+    """Measure the error of a model in masked windows of a split, compared with that of an empty pattern.
 
-    For a model that was trained with the objective mxm, for instance by the recipe pretrain-mxm.
+    Errors are in % of the strongest peak. For models trained with the objective mxm, such as the recipe pretrain-mxm.
     """
     import numpy as np
     import torch
@@ -75,7 +76,7 @@ def reconstruct(
     checkpoint, table = load_checkpoint(model), read_dataset(dataset)
     rows = table.rows(split)
     if not len(rows):
-        msg = f"the data set {dataset} has no materials in its split {split!r}"
+        msg = f"the dataset {dataset} has no materials in its split {split!r}"
         raise DatasetError(msg, code="E_DATASET")
     maker = BatchMaker(table, device=torch.device("cpu"))
     errors = reconstruct_rows(checkpoint, maker, rows, ratio=ratio, seed=seed)
@@ -85,10 +86,10 @@ def reconstruct(
         plain = {
             name: [None if np.isnan(value) else float(value) for value in values] for name, values in columns.items()
         }
-        told = {"materials": len(rows), "patterns": errors.patterns.tolist(), **plain}
-        typer.echo(json.dumps({**told, "total_error": error, "total_empty": empty}))
+        result = {"materials": len(rows), "patterns": errors.patterns.tolist(), **plain}
+        typer.echo(json.dumps({**result, "total_error": error, "total_empty": empty}))
         return
-    typer.echo("window  patterns    error    nothing expected")
+    typer.echo("window  patterns    error    empty pattern")
     for number, (count, of_model, of_nothing) in enumerate(
         zip(errors.patterns, errors.error, errors.empty, strict=True), start=1
     ):
@@ -98,7 +99,7 @@ def reconstruct(
 
 def attach(
     model: Model,
-    dataset: Dataset,
+    dataset: DatasetArgument,
     output: Annotated[Path, typer.Argument(help="Folder to write the new checkpoint to.")],
     *,
     materials: Annotated[

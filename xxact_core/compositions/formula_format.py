@@ -88,6 +88,8 @@ def _order(amounts: dict[str, str]) -> list[str]:
     for symbol in amounts:
         value = ELECTRONEGATIVITIES[ATOMIC_NUMBERS[symbol] - 1]
         value = 5.0 if isnan(value) else value  # noble gases come last
+        if symbol in {"Cu", "Ag"} and "O" not in amounts and {"S", "Se", "Te"} & set(amounts):
+            value = 1.5  # CuFeS2, CuInSe2
         if symbol in centres:
             places[symbol] = (1, centres.index(symbol))
         elif oxide and symbol in _NONMETALS:
@@ -139,7 +141,8 @@ def _salt_of(centre: str | None, counts: dict[str, int]) -> str:
     cations = [symbol for symbol in order if symbol in counts and symbol not in {centre, "O", "H", *halides}]
     oxoanions = 0 if centre is None else counts[centre]
     oxygen = counts["O"] - (0 if centre is None else _GROUPS[centre] * oxoanions)
-    if not (cations or ammonium) or set(cations) & _NONMETALS or oxygen < 0:
+    framework = centre == "Si" and 2 * (counts["Si"] + counts.get("Al", 0)) == counts["O"]  # CaAl2Si2O8
+    if not (cations or ammonium) or set(cations) & _NONMETALS or oxygen < 0 or framework:
         return ""
     front = (_group("NH4", ammonium) if ammonium else "") + "".join(_part(symbol, counts[symbol]) for symbol in cations)
     group = "" if centre is None else _group(f"{centre}O{_GROUPS[centre]}", oxoanions)

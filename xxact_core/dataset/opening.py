@@ -53,16 +53,16 @@ def open_dataset(folder: Path) -> xr.Dataset:
 
 def _join(name: str, like: h5py.Dataset, paths: list[Path], shards: list[dict[str, Any]]) -> xr.Variable:
     """One variable of all shards, read a shard at a time."""
-    import dask  # noqa: PLC0415 - slow to import
-    import dask.array as da  # noqa: PLC0415 - likewise
+    import dask.array as da  # noqa: PLC0415 - slow to import
     import xarray as xr  # noqa: PLC0415 - likewise
+    from dask.delayed import delayed  # noqa: PLC0415 - likewise
 
     dimensions = _dimensions(name, like)
     sample = next(dimension for dimension in dimensions if dimension in SIZES)
     sizes = [tuple(shard[SIZES[sample]] if dimension == sample else 3 for dimension in dimensions) for shard in shards]
     dtype = _dtype(name, like, shards)
     pieces = [
-        da.from_delayed(dask.delayed(read_variable)(path, name, dtype), shape=size, dtype=dtype)
+        da.from_delayed(delayed(read_variable)(path, name, dtype), shape=size, dtype=dtype)
         for path, size in zip(paths, sizes, strict=True)
     ]
     hidden = {"scale_factor", "_Encoding", "DIMENSION_LIST", "_Netcdf4Dimid", "_Netcdf4Coordinates", "_FillValue"}
@@ -83,7 +83,7 @@ def _dtype(name: str, like: h5py.Dataset, shards: list[dict[str, Any]]) -> np.dt
         return np.dtype(object)
     if name == "hkl":
         return np.dtype(f"i{max(shard['hkl_bytes'] for shard in shards)}")
-    return np.dtype({"two_theta": np.float64, "intensity": np.float32}.get(name, like.dtype))
+    return np.dtype({"two_theta": np.float64, "intensity": np.float32}.get(name) or like.dtype)
 
 
 def read_variable(path: Path, name: str, dtype: np.dtype) -> np.ndarray:
@@ -92,10 +92,12 @@ def read_variable(path: Path, name: str, dtype: np.dtype) -> np.ndarray:
         if name in {"id", "formula"}:
             return read_text(file, name)
         if name == "intensity":
-            return (file[name][...] * INTENSITY_STEP).astype(dtype)
+            intensity: np.ndarray = (file[name][...] * INTENSITY_STEP).astype(dtype)
+            return intensity
         if name == "two_theta":
             metric = cell_to_reciprocal_metric(np.stack([file[column][...] for column in CELL], axis=1))
             wavelength = float(np.squeeze(file.attrs["wavelength"]))
             each = np.repeat(metric, file["peak_count"][...], axis=0)
             return hkl_to_two_theta(file["hkl"][...].T, each, wavelength=wavelength)
-        return file[name][...].astype(dtype)
+        values: np.ndarray = file[name][...].astype(dtype)
+    return values

@@ -49,7 +49,8 @@ def prototypes(table: StickTable) -> np.ndarray:
     kinds, kind_of = np.unique(np.asarray(table.formula, dtype=str), return_inverse=True)
     anonymous = np.array([anonymous_formula(kind) for kind in kinds], dtype=object)[kind_of]
     groups = ["" if np.isnan(group) else f"-{int(group) + 1}" for group in table.targets["space_group"]]
-    return anonymous + np.array(groups, dtype=object)
+    names: np.ndarray = anonymous + np.array(groups, dtype=object)
+    return names
 
 
 def prototype_splits(table: StickTable, *, seed: int) -> np.ndarray:

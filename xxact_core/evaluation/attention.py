@@ -9,8 +9,8 @@ import torch
 
 from xxact_core.checkpoint import Checkpoint
 from xxact_core.compositions.composition import Composition
-from xxact_core.compositions.draws import draw_compositions
 from xxact_core.compositions.partial import PartialComposition
+from xxact_core.compositions.sampling import sample_compositions
 from xxact_core.errors import CheckpointError, FormulaError
 from xxact_core.model.inputs import pattern_to_input
 from xxact_core.model.xxact import Xxact
@@ -42,8 +42,8 @@ def window_attention(
     """Cross-attention weights of the windows over the elements, averaged over heads and layers.
 
     The last layer is left out, because only its [CLS] contributes to a prediction. For a partial composition the
-    weights are averaged over the compositions drawn for it (`xxact_core.compositions.draws`); the weight of an element
-    is 0 in those that lack it.
+    weights are averaged over its samples (`xxact_core.compositions.sampling`); the weight of an element is 0 in those
+    that lack it.
 
     Raises:
         CheckpointError: the model has no cross-attention.
@@ -53,7 +53,7 @@ def window_attention(
     if not isinstance(model, Xxact):
         msg = f"the architecture {model.config.architecture!r} has no cross-attention; expected 'xxact'"
         raise CheckpointError(msg, code="E_CHECKPOINT")
-    drawn = (composition,) if isinstance(composition, Composition) else draw_compositions(composition)
+    drawn = (composition,) if isinstance(composition, Composition) else sample_compositions(composition)
     if not drawn:
         msg = "the composition is unknown; attention weights need at least one element"
         raise FormulaError(msg, code="E_FORMULA")

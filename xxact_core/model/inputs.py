@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from xxact_core.compositions.composition import Composition
-from xxact_core.compositions.draws import compositions_to_rows
+from xxact_core.compositions.sampling import compositions_to_rows
 from xxact_core.patterns.pattern import GriddedPattern
 
 

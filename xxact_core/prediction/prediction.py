@@ -1,4 +1,4 @@
-"""A prediction: what a material is taken to be, as values, as JSON and as text."""
+"""A prediction, as values, as JSON and as text."""
 
 from __future__ import annotations
 
@@ -12,129 +12,150 @@ import numpy as np
 from xxact_core.quantities import SURE, Quantity
 
 SHOWN_OF_A_SET = 8
+"""Labels of a prediction set that are printed."""
 
-_LEFT_OUT = {"crystal_system_set", "space_group_set", "composition_cost"}
-"""What a dictionary of a prediction does without where it is None."""
+_OPTIONAL = {"crystal_system_set", "space_group_set", "composition_cost"}
+"""Fields that `Prediction.to_dict` omits where they are None."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its unit and the interval that holds nine of ten (on simulated validation patterns)."""
+    """A predicted value with its 90 % interval, calibrated on simulated validation patterns."""
 
     value: float
+    """Predicted value."""
     unit: str
+    """Unit of value and interval."""
     low: float | None
+    """Lower end of the interval; None where there is none."""
     high: float | None
+    """Upper end of the interval; None where there is none."""
 
 
 @dataclass(frozen=True)
 class RankedLabel:
-    """A class and its calibrated probability (0-1)."""
+    """A class with its probability."""
 
     label: str
+    """Name of the class."""
     probability: float
+    """Calibrated probability, 0-1."""
 
 
 def rank_classes(target: Quantity, probabilities: np.ndarray) -> tuple[RankedLabel, ...]:
-    """The classes of a target by their probability, shape (classes,), best first."""
+    """Classes of a target with their probabilities, given as shape (classes,); most probable first."""
     order = np.argsort(-probabilities)
     return tuple(RankedLabel(target.classes[index], float(probabilities[index])) for index in order)
 
 
 def ranked_to_probabilities(ranked: tuple[RankedLabel, ...], target: Quantity) -> np.ndarray:
-    """The inverse of `rank_classes`, shape (classes,); a class that is not ranked has 0."""
+    """The inverse of `rank_classes`, shape (classes,); 0 for a class that is not ranked."""
     probability = {entry.label: entry.probability for entry in ranked}
     return np.array([probability.get(label, 0.0) for label in target.classes])
 
 
 def likely_labels(ranked: tuple[RankedLabel, ...], threshold: float) -> tuple[str, ...]:
-    """The labels from a probability on, and always the first: what `reliability.class_sets` does for many materials."""
-    return tuple(entry.label for place, entry in enumerate(ranked) if place == 0 or entry.probability >= threshold)
+    """Labels with at least this probability, and always the first; see `reliability.class_sets`."""
+    return tuple(entry.label for rank, entry in enumerate(ranked) if rank == 0 or entry.probability >= threshold)
 
 
-def doubt_in_words(systems: tuple[RankedLabel, ...]) -> list[str]:
-    """What to say where no crystal system has half of the probability; nothing else."""
+def uncertainty_warning(systems: tuple[RankedLabel, ...]) -> list[str]:
+    """A warning where no crystal system has a probability of one half; otherwise empty."""
     if not systems or systems[0].probability >= SURE:
         return []
-    return [f"not sure of the crystal system: the most probable one has only {systems[0].probability:.0%}"]
+    return [f"the crystal system is uncertain: the most probable one has only {systems[0].probability:.0%}"]
 
 
 @dataclass(frozen=True)
 class CompositionCost:
-    """What it cost that a composition was known in part, where an answer is the mean over compositions drawn from it.
+    """Uncertainty due to a partly known composition, over which a prediction is averaged.
 
-    known: in words. draws: number of compositions. crystal_system_bits: doubt about the crystal system, the entropy of
-    its probabilities [bit]. composition_bits: the part of it that knowing the composition would take away in the mean:
-    entropy of the mean probabilities less the mean entropy of those of each draw [bit]. formation_energy_spread
-    [eV/atom], band_gap_spread [eV]: standard deviation over the draws, by which the intervals are wider. None where no
-    composition was drawn, because nothing was known, or the model does not answer that target.
+    Values are None where no composition was sampled, because none is known, or the model does not predict the target.
     """
 
     known: str
+    """Description of what is known of the composition."""
     draws: int
+    """Number of sampled compositions."""
     crystal_system_bits: float | None
+    """Entropy of the probabilities of the crystal systems [bit]."""
     composition_bits: float | None
+    """Mutual information of crystal system and composition: the entropy of the mean probabilities less the mean entropy
+    of those of each sample [bit]."""
     formation_energy_spread: float | None
+    """Standard deviation over the samples, which widens the interval [eV/atom]."""
     band_gap_spread: float | None
+    """Standard deviation over the samples, which widens the interval [eV]."""
 
     def __str__(self) -> str:
         """A sentence for people."""
         if self.crystal_system_bits is None:
-            return f"composition known in part ({self.known}): the mean over {self.draws} compositions that it may be"
-        doubt = f"{self.crystal_system_bits:.1f} bit of doubt about the crystal system"
+            return f"composition partly known ({self.known}): averaged over {self.draws} sampled compositions"
+        entropy = f"{self.crystal_system_bits:.1f} bit of uncertainty about the crystal system"
         if self.composition_bits is None:
-            return f"no composition: answered from the pattern alone, with {doubt}"
+            return f"no composition: predicted from the pattern alone, with {entropy}"
         return (
-            f"composition known in part ({self.known}): the mean over {self.draws} compositions that it may be; of "
-            f"{doubt}, {self.composition_bits:.1f} come from that"
+            f"composition partly known ({self.known}): averaged over {self.draws} sampled compositions; {entropy}, of "
+            f"which {self.composition_bits:.1f} due to the composition"
         )
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a material is taken to be; ranked labels come best first, warnings say what was done and what to mind.
-
-    formula: as it was asked, or in Hill order where a `Composition` was given. coverage: share of the 5-90° grid that
-    was measured (0-1). formation_energy_per_atom [eV/atom] and band_gap [eV] are
-    None where the model was not trained for them; likewise the ranked labels are empty. crystal_system_set and
-    space_group_set: the labels, best first, among which the true one is for nine of ten materials (on simulated
-    validation patterns); None where the checkpoint was made without. composition_cost: None where the composition was
-    known exactly.
-    """
+    """Predicted properties of a material."""
 
     formula: str
+    """The composition as given, or its formula where a `Composition` was given."""
     coverage: float
+    """Fraction of the 5-90° grid that was measured, 0-1."""
     formation_energy_per_atom: Estimate | None
+    """Formation energy [eV/atom]; None where the model was not trained for it."""
     band_gap: Estimate | None
+    """Band gap [eV]; None where the model was not trained for it."""
     crystal_system: tuple[RankedLabel, ...]
+    """Crystal systems, most probable first; empty where the model was not trained for them."""
     space_group: tuple[RankedLabel, ...]
+    """Space groups by number, most probable first; empty where the model was not trained for them."""
     warnings: tuple[str, ...] = ()
+    """Warnings of reading and processing the pattern, and of the prediction."""
     crystal_system_set: tuple[str, ...] | None = None
+    """90 % prediction set, calibrated on simulated validation patterns; None without calibration."""
     space_group_set: tuple[str, ...] | None = None
+    """90 % prediction set, calibrated on simulated validation patterns; None without calibration."""
     composition_cost: CompositionCost | None = None
+    """Uncertainty due to the composition; None where it is known exactly."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; sets of labels, and the cost of the composition, only where there are any."""
+        """Plain values for JSON; prediction sets and uncertainty due to the composition only where there are any."""
         plain = asdict(self)
-        return {name: value for name, value in plain.items() if value is not None or name not in _LEFT_OUT}
+        return {name: value for name, value in plain.items() if value is not None or name not in _OPTIONAL}
 
 
 def answer_to_text(answer: Mapping[str, Any]) -> str:
-    """Lines for people from `Prediction.to_dict()` with the name of its `file`, or with an `error` in its place."""
+    """Readable text of `Prediction.to_dict()` with its `file`, or of a `file` with its `error`."""
     if "error" in answer:
         return f"{answer['file']}: {answer['error'].removeprefix(Path(answer['file']).name + ': ')}"
-    lines = [f"{answer['file']}  ({answer['formula']}, {answer['coverage']:.0%} of 5-90° measured)"]
+    lines = [f"{answer['file']}  ({answer['formula']}, {answer['coverage']:.0%} of 5-90° 2θ measured)"]
     for name, label in (("formation_energy_per_atom", "formation energy"), ("band_gap", "band gap")):
         if (value := answer[name]) is not None:
-            interval = "" if value["low"] is None else f"  ({value['low']:.2f} to {value['high']:.2f})"
-            lines.append(f"  {label:18s}{value['value']:.2f} {value['unit']}{interval}")
+            lines.append(f"  {label:18s}{_signed(value['value'])} {value['unit']}")
+            if value["low"] is not None:
+                low, high = _signed(value["low"]), _signed(value["high"])
+                lines.append(f"  {'':18s}90 % interval: {low} to {high} {value['unit']}")
     for name, label in (("crystal_system", "crystal system"), ("space_group", "space group")):
-        if not answer[name]:  # the model was not trained for it
+        if not answer[name]:
             continue
         ranked = ", ".join(f"{entry['label']} {entry['probability']:.0%}" for entry in answer[name][:3])
         lines.append(f"  {label:18s}{ranked}")
         if (names := answer.get(f"{name}_set")) is not None:
-            shown = ", ".join(names[:SHOWN_OF_A_SET]) + (" ..." if len(names) > SHOWN_OF_A_SET else "")
-            lines.append(f"  {'':18s}9 of 10 times among {len(names)}: {shown}")
+            shown = ", ".join(names[:SHOWN_OF_A_SET]) + (
+                f" … ({len(names)} in all)" if len(names) > SHOWN_OF_A_SET else ""
+            )
+            lines.append(f"  {'':18s}90 % prediction set: {shown}")
     lines += [f"  note: {warning}" for warning in answer["warnings"]]
     return "\n".join(lines)
+
+
+def _signed(value: float) -> str:
+    """Two decimals, with a minus sign."""
+    return f"{value:.2f}".replace("-", "−")

@@ -1,4 +1,4 @@
-"""How far an answer can be relied on: the set of classes that holds the true one, and whether the like was seen."""
+"""Reliability of a prediction: prediction sets, and the distance of a pattern from the training domain."""
 
 from __future__ import annotations
 
@@ -12,46 +12,45 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 DIRECTIONS = 16
-"""Directions of which a domain keeps the variance: about 90 kB of JSON for a pattern encoder of width 192."""
+"""Principal directions of a domain: about 90 kB of JSON for a pattern encoder of width 192."""
 
-SHARE_WITHIN = 0.99
-"""Share of validation patterns that count as like the training ones."""
+FRACTION_WITHIN = 0.99
+"""Fraction of validation patterns within the limit of the domain."""
 
 _DIGITS = 5
-"""Significant digits that are kept: the distance changes by less than it does from one seed to another."""
+"""Significant digits stored; rounding changes the distance by less than another seed of the training does."""
 
 
 def class_sets(probabilities: Float[np.ndarray, "n classes"], threshold: float) -> Bool[np.ndarray, "n classes"]:
-    """Which classes belong to each material's set: all from the threshold (0-1) on, and always the most probable.
-
-    A set without any class would say that nothing can be said, although one class is known to be the best guess.
-    """
+    """Prediction sets: all classes with at least the threshold probability (0-1), and always the most probable."""
     best = np.eye(probabilities.shape[1], dtype=bool)[probabilities.argmax(axis=1)]
-    return (probabilities >= threshold) | best
+    sets: np.ndarray = (probabilities >= threshold) | best
+    return sets
 
 
 def pattern_traits(tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch traits"]:
-    """What an encoded pattern looks like on the whole: mean and standard deviation over its windows, index 0 left out.
+    """Summary of an encoded pattern: mean and standard deviation over its window tokens, without the [CLS] token.
 
-    The fused [CLS] would not do: it learns to keep only what tells materials apart, and noise comes to lie in its
-    middle, nearer than many a real pattern.
+    The fused [CLS] token is unsuited: it keeps only what distinguishes materials, and noise lies near its mean, closer
+    than many measured patterns.
     """
     return torch.cat([tokens[:, 1:].mean(dim=1), tokens[:, 1:].std(dim=1)], dim=1)
 
 
 @dataclass(frozen=True)
 class Domain:
-    """Where the traits of training patterns lie: a normal distribution with few free directions.
-
-    mean: shape (traits,). directions: unit vectors, shape (directions, traits). variances: along them, shape
-    (directions,). rest: variance along every other direction. limit: distance within which validation patterns are.
-    """
+    """Distribution of the traits of training patterns: a normal distribution with few principal directions."""
 
     mean: tuple[float, ...]
+    """Mean, shape (traits,)."""
     directions: tuple[tuple[float, ...], ...]
+    """Principal directions, unit vectors, shape (directions, traits)."""
     variances: tuple[float, ...]
+    """Variances along them, shape (directions,)."""
     rest: float
+    """Variance along every other direction."""
     limit: float
+    """Distance within which 99 % of the validation patterns lie."""
 
     def distance(self, traits: Float[np.ndarray, "n traits"]) -> Float[np.ndarray, " n"]:
         """Mahalanobis distance of patterns from the training ones: d² = Σ zᵢ²/λᵢ + |z - Σ zᵢ vᵢ|²/σ².
@@ -62,8 +61,11 @@ class Domain:
         centred = traits.astype(np.float64) - np.asarray(self.mean)
         directions = np.asarray(self.directions)
         along = centred @ directions.T
-        beside = centred - along @ directions
-        return np.sqrt((along**2 / np.asarray(self.variances)).sum(axis=1) + (beside**2).sum(axis=1) / self.rest)
+        residual = centred - along @ directions
+        distances: np.ndarray = np.sqrt(
+            (along**2 / np.asarray(self.variances)).sum(axis=1) + (residual**2).sum(axis=1) / self.rest
+        )
+        return distances
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -82,10 +84,10 @@ class Domain:
 
 
 def fit_domain(training: Float[np.ndarray, "n traits"], validation: Float[np.ndarray, "m traits"]) -> Domain:
-    """The domain of the traits of training patterns, with the limit that holds 99 % of the validation ones.
+    """Fit a domain to the traits of training patterns, with the limit that contains 99 % of the validation patterns.
 
-    The covariance is shrunk: beyond the `DIRECTIONS` of largest variance all directions have the mean of what is left,
-    so that directions in which training patterns hardly differ do not decide. Source: Tipping & Bishop 1999,
+    All directions beyond the `DIRECTIONS` of largest variance have the mean of the remaining variances, so that
+    directions in which training patterns hardly differ do not dominate the distance. Source: Tipping & Bishop 1999,
     "Probabilistic principal component analysis", equations 7 and 8.
     """
     mean = _rounded(training.mean(axis=0, dtype=np.float64))
@@ -100,7 +102,7 @@ def fit_domain(training: Float[np.ndarray, "n traits"], validation: Float[np.nda
         limit=np.inf,
     )
     distances = np.sort(open_domain.distance(validation))
-    rank = min(int(np.ceil((len(distances) + 1) * SHARE_WITHIN)), len(distances)) - 1
+    rank = min(int(np.ceil((len(distances) + 1) * FRACTION_WITHIN)), len(distances)) - 1
     return Domain(**{**asdict(open_domain), "limit": float(distances[rank])})
 
 

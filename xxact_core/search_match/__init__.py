@@ -1,1 +1,1 @@
-"""Pattern to matching reference materials."""
+"""Search and match: pattern → matching reference phases."""

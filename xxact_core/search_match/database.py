@@ -1,4 +1,4 @@
-"""Structure table → reference materials: what a measurement is compared with, found by their elements."""
+"""Structure table → reference phases, selected by their elements."""
 
 from __future__ import annotations
 
@@ -22,44 +22,52 @@ from xxact_core.simulation.symmetry import find_symmetry
 from xxact_core.structures.structure import Structure, symbol_to_number
 from xxact_core.structures.tables import COLUMNS
 
+MATERIALS_PROJECT_ID = "mp_id_guess"
+"""Column of Materials Project ids, matched by formula, number of sites and volume. Source: data/README.md."""
 
-class KnownMaterials(Protocol):
-    """What a measurement is compared with, whether it lies in a table of structures or in a data set.
 
-    id: shape (materials,). cell: a, b, c [Å], α, β, γ [deg], shape (materials, 6).
-    """
-
-    @property
-    def id(self) -> np.ndarray: ...  # noqa: D102 - said above
+class ReferenceDatabase(Protocol):
+    """Phases that a measurement is compared with: a table of structures, or a dataset."""
 
     @property
-    def cell(self) -> np.ndarray: ...  # noqa: D102 - said above
+    def id(self) -> np.ndarray:
+        """Ids, shape (phases,)."""
+        ...
+
+    @property
+    def cell(self) -> np.ndarray:
+        """Cells a, b, c [Å], α, β, γ [deg], shape (phases, 6)."""
+        ...
 
     @property
     def digest(self) -> str:
-        """Of all that is in them."""
+        """SHA-256 of the content, as hexadecimal text."""
         ...
 
     def __len__(self) -> int: ...
 
     def rows_within(self, elements: Iterable[str]) -> np.ndarray:
-        """Rows of the materials that hold no other elements than these, in order."""
+        """Rows of the phases that contain no other elements than these, in ascending order."""
         ...
 
     def symbols(self, row: int) -> tuple[str, ...]:
-        """Elements of one material."""
+        """Elements of one phase."""
         ...
 
     def formula(self, row: int) -> str:
-        """Reduced formula of one material, as chemists write it."""
+        """Reduced formula of one phase, as chemists write it."""
+        ...
+
+    def public_id(self, row: int) -> str:
+        """Materials Project id of one phase where known, else its id."""
         ...
 
     def sticks(self, row: int) -> Sticks:
-        """Lines of one material, with their indices; `StructureError` where it scatters nothing."""
+        """Calculated reflections of one phase, with Miller indices; `StructureError` where there are none."""
         ...
 
     def symmetry(self, row: int) -> tuple[int | None, np.ndarray]:
-        """Space group, where it is known, and the rotations of the Laue group; `StructureError` if not found."""
+        """Space group, None where unknown, and rotations of the Laue group; `StructureError` where none is found."""
         ...
 
 
@@ -67,27 +75,30 @@ _BATCH_ROWS = 8192
 
 
 @dataclass(frozen=True, eq=False)
-class References:
-    """Known materials as structures, with their atoms one after another.
-
-    id: shape (materials,). cell: a, b, c [Å], α, β, γ [deg], shape (materials, 6). start: where each material's atoms
-    begin, shape (materials + 1,). atomic_numbers: shape (atoms,). frac_coords: shape (atoms, 3).
-    path: the table they are from.
-    """
+class StructureReferences:
+    """Reference phases from a table of structures, whose atoms are concatenated."""
 
     path: Path
+    """The table."""
     id: np.ndarray
+    """Ids of the rows, shape (phases,)."""
+    materials_project_id: np.ndarray
+    """Materials Project ids, empty where unknown, shape (phases,)."""
     cell: np.ndarray
+    """Cells a, b, c [Å], α, β, γ [deg], shape (phases, 6)."""
     start: np.ndarray
+    """Offset of each phase's atoms, shape (phases + 1,)."""
     atomic_numbers: np.ndarray
+    """Atomic numbers, shape (atoms,)."""
     frac_coords: np.ndarray
+    """Fractional coordinates, shape (atoms, 3)."""
 
     def __len__(self) -> int:
-        """Number of materials."""
+        """Number of phases."""
         return len(self.id)
 
     def structure(self, row: int) -> Structure:
-        """One material."""
+        """Crystal structure of one phase."""
         atoms = slice(int(self.start[row]), int(self.start[row + 1]))
         return Structure(
             id=str(self.id[row]),
@@ -99,54 +110,61 @@ class References:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the table."""
+        """SHA-256 of the table, as hexadecimal text."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     def rows_within(self, elements: Iterable[str]) -> np.ndarray:
-        """Rows of the materials that hold no other elements than these, in order of the table.
+        """Rows of the phases that contain no other elements than these, in ascending order.
 
         Raises:
-            FormulaError: one of them is no chemical element, or there is none.
+            FormulaError: a symbol is not a chemical element, or none is given.
         """
         return rows_of_elements(self.atomic_numbers, self.start, elements)
 
     def symbols(self, row: int) -> tuple[str, ...]:
-        """Elements of one material."""
+        """Elements of one phase."""
         return self.structure(row).composition.symbols
 
     def formula(self, row: int) -> str:
-        """Reduced formula of one material, as chemists write it."""
+        """Reduced formula of one phase, as chemists write it."""
         return format_formula(self.structure(row).composition)
 
+    def public_id(self, row: int) -> str:
+        """Materials Project id of one phase where known, else its id."""
+        return str(self.materials_project_id[row] or self.id[row])
+
     def sticks(self, row: int) -> Sticks:
-        """Lines of one material, some way beyond the grid.
+        """Calculated reflections of one phase, slightly beyond the range of the grid.
 
         Raises:
-            StructureError: it scatters nothing.
+            StructureError: no reflection lies in the range.
         """
         structure = self.structure(row)
         return arrays_to_sticks(
             cell=structure.cell,
             atomic_numbers=structure.atomic_numbers,
             frac_coords=structure.frac_coords,
-            two_theta_range=(GRID.start - 0.3, GRID.stop + 4),  # what shift and scale may bring in
+            two_theta_range=(
+                GRID.start - 0.3,
+                GRID.stop + 4,
+            ),  # reflections that shift and strain may move into the range
         )
 
     def symmetry(self, row: int) -> tuple[int | None, np.ndarray]:
-        """Space group and rotations of one material.
+        """Space group and rotations of the Laue group of one phase.
 
         Raises:
-            StructureError: spglib finds none.
+            StructureError: spglib finds no symmetry.
         """
         found = find_symmetry(self.structure(row))
         return found.space_group, found.rotations
 
 
 def rows_of_elements(atomic_numbers: np.ndarray, start: np.ndarray, elements: Iterable[str]) -> np.ndarray:
-    """Rows whose entries, those of row i from `start[i]` on, name no other elements than these.
+    """Rows whose entries, from `start[i]` to `start[i + 1]` for row i, contain no other elements than these.
 
     Raises:
-        FormulaError: one of them is no chemical element, or there is none.
+        FormulaError: a symbol is not a chemical element, or none is given.
     """
     allowed = np.zeros(len(SYMBOLS) + 1, dtype=np.bool_)
     allowed[[ATOMIC_NUMBERS[symbol] for symbol in check_elements(elements)]] = True
@@ -157,43 +175,43 @@ def check_elements(elements: Iterable[str]) -> tuple[str, ...]:
     """Element symbols, each once, in order of atomic number.
 
     Raises:
-        FormulaError: one of them is no chemical element, or there is none.
+        FormulaError: a symbol is not a chemical element, or none is given.
     """
     symbols = tuple(elements)
     unknown = [symbol for symbol in symbols if symbol not in ATOMIC_NUMBERS]
     if unknown or not symbols:
-        told = f"{shorten(unknown[0])!r} is not a chemical element" if unknown else "no element is given"
-        msg = f"{told}; expected symbols such as La and B (D and T are written H)"
+        problem = f"{shorten(unknown[0])!r} is not a chemical element" if unknown else "no element is given"
+        msg = f"{problem}; expected symbols such as La and B (D and T are written H)"
         raise FormulaError(msg, code="E_ELEMENT")
     return tuple(sorted(set(symbols), key=ATOMIC_NUMBERS.__getitem__))
 
 
-def read_references(path: Path | None = None) -> References:
-    """The materials of a table such as `data/materials_project.parquet`, which is read where none is named.
+def read_references(path: Path | None = None) -> StructureReferences:
+    """Read the reference phases of a structure table, by default of the shipped table of Materials Project structures.
 
-    Takes seconds and 50 MB for a hundred thousand of them.
+    Takes seconds, and 50 MB for a hundred thousand phases.
 
     Raises:
-        DatasetError: there is no such table, it lacks a column that a structure needs, or its rows do not fit together.
-        StructureError: it names what is no element.
+        DatasetError: the table is missing, lacks a column that a structure needs, or its rows are inconsistent.
+        StructureError: a species is not an element.
     """
     import pyarrow as pa  # noqa: PLC0415 - only where a table is read
     from pyarrow import parquet  # noqa: PLC0415 - likewise
 
     path = shipped_path(TABLE) if path is None else path
     if not path.is_file():
-        msg = f"there is no table of known materials at {path}; "
-        msg += "expected a .parquet file, or materials_project for the table that ships"
+        msg = f"there is no table of reference phases at {path}; "
+        msg += "expected a .parquet file, or materials_project for the shipped table"
         raise DatasetError(msg, code="E_DATASET")
     first, coordinates = ["id", *COLUMNS[:-1]], COLUMNS[-1]
     try:
         with parquet.ParquetFile(path) as file:  # `read_table` would import pandas
-            table = file.read(columns=first, use_threads=False).select(first)
+            optional = [name for name in (MATERIALS_PROJECT_ID,) if name in file.schema_arrow.names]
+            table = file.read(columns=[*first, *optional], use_threads=False).select([*first, *optional])
             starts, species = _flat(table.column("species").combine_chunks())
             cell = [np.from_dlpack(table.column(name).combine_chunks()) for name in COLUMNS[:6]]
-            batches = file.iter_batches(
-                _BATCH_ROWS, columns=[coordinates], use_threads=False
-            )  # half the time of `read`
+            # Half the time of `read`:
+            batches = file.iter_batches(_BATCH_ROWS, columns=[coordinates], use_threads=False)
             lists = [_flat(batch.column(coordinates)) for batch in batches]
             frac_coords = np.concatenate([np.from_dlpack(values) for _, values in lists])
     except (pa.ArrowException, OSError, ValueError, LookupError, BufferError, TypeError, AttributeError) as error:
@@ -201,13 +219,18 @@ def read_references(path: Path | None = None) -> References:
         raise DatasetError(msg, code="E_DATASET") from error
     counts = np.concatenate([np.diff(begins) for begins, _ in lists])
     if table.num_rows == 0 or (np.diff(starts) < 1).any() or not np.array_equal(counts, 3 * np.diff(starts)):
-        msg = f"{shorten(path.name)}: holds no material, or one whose coordinates do not fit its atoms"
+        msg = (
+            f"{shorten(path.name)}: contains no structures, or one whose number of coordinates does not match its atoms"
+        )
         raise DatasetError(msg, code="E_DATASET")
     species = species if pa.types.is_dictionary(species.type) else species.dictionary_encode()
     numbers = np.array([symbol_to_number(symbol) for symbol in species.dictionary.to_pylist()], dtype=np.int64)
-    return References(
+    ids = table.column("id").to_pylist()
+    known = table.column(MATERIALS_PROJECT_ID).to_pylist() if optional else [None] * len(ids)
+    return StructureReferences(
         path=path,
-        id=np.array(table.column("id").to_pylist(), dtype=str),
+        id=np.array(ids, dtype=str),
+        materials_project_id=np.array([identity or "" for identity in known], dtype=str),
         cell=np.stack(cell, axis=1).astype(np.float64),
         start=starts,
         atomic_numbers=numbers[np.from_dlpack(species.indices)],
@@ -216,7 +239,7 @@ def read_references(path: Path | None = None) -> References:
 
 
 def _flat(lists: Any) -> tuple[np.ndarray, Any]:  # noqa: ANN401 - pyarrow is not imported here
-    """Where each of the lists begins, shape (rows + 1,), and all values one after another.
+    """Offset of each list, shape (rows + 1,), and the concatenated values.
 
     By DLPack, as all numbers here: pyarrow's own `to_numpy` imports pandas, which takes half a second.
     """

@@ -1,4 +1,4 @@
-"""Data set folder or table → known materials: one that was built for training can be compared with, too."""
+"""Dataset folder or structure table → reference phases."""
 
 from __future__ import annotations
 
@@ -14,75 +14,79 @@ from xxact_core.compositions.formula_format import format_formula
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import StructureError
 from xxact_core.patterns.pattern import Sticks
-from xxact_core.search_match.database import KnownMaterials, read_references, rows_of_elements
+from xxact_core.search_match.database import ReferenceDatabase, read_references, rows_of_elements
 
 
-def open_known(path: Path | None = None) -> KnownMaterials:
-    """The materials of a data set folder or of a table, of the shipped one where none is named.
+def open_references(path: Path | None = None) -> ReferenceDatabase:
+    """Open a dataset folder or a structure table as reference database, by default the shipped table.
 
     Raises:
-        DatasetError: it is missing or cannot be used.
+        DatasetError: it is missing or cannot be read.
     """
     if path is not None and path.is_dir():
-        return KnownDataset(read_dataset(path, resident=False))
+        return DatasetReferences(read_dataset(path, resident=False))
     return read_references(path)
 
 
 @dataclass(frozen=True, eq=False)
-class KnownDataset:
-    """The materials of a data set, whose lines were calculated when it was built."""
+class DatasetReferences:
+    """The materials of a dataset, whose reflections were calculated when it was built."""
 
     table: StickTable
 
     def __len__(self) -> int:
-        """Number of materials."""
+        """Number of phases."""
         return len(self.table)
 
     @property
     def id(self) -> np.ndarray:
-        """Shape (materials,)."""
+        """Ids, shape (phases,)."""
         return self.table.id
 
     @property
     def cell(self) -> np.ndarray:
-        """Cells a, b, c [Å], α, β, γ [deg] that the Miller indices refer to, shape (materials, 6)."""
+        """Cells a, b, c [Å], α, β, γ [deg] that the Miller indices refer to, shape (phases, 6)."""
         return self.table.cell
 
     @property
     def digest(self) -> str:
-        """That of the data set."""
+        """Digest of the dataset."""
         return self.table.digest
 
     def rows_within(self, elements: Iterable[str]) -> np.ndarray:
-        """Rows of the materials that hold no other elements than these, in order.
+        """Rows of the phases that contain no other elements than these, in ascending order.
 
         Raises:
-            FormulaError: one of them is no chemical element, or there is none.
+            FormulaError: a symbol is not a chemical element, or none is given.
         """
         return rows_of_elements(self.table.atomic_number, self.table.element_start, elements)
 
     def symbols(self, row: int) -> tuple[str, ...]:
-        """Elements of one material."""
+        """Elements of one phase."""
         start = self.table.element_start
         return tuple(SYMBOLS[number - 1] for number in self.table.atomic_number[start[row] : start[row + 1]])
 
     def formula(self, row: int) -> str:
-        """Reduced formula of one material, as chemists write it."""
+        """Reduced formula of one phase, as chemists write it."""
         return format_formula(parse_formula(str(self.table.formula[row])))
 
+    def public_id(self, row: int) -> str:
+        """Id of one phase; a dataset states no other."""
+        return str(self.table.id[row])
+
     def sticks(self, row: int) -> Sticks:
-        """Lines of one material.
+        """Calculated reflections of one phase.
 
         Raises:
             StructureError: it has none.
         """
         if not self.table.line_count[row]:
-            msg = f"{self.table.id[row]}: scatters nothing in the range of its data set"
+            msg = f"{self.table.id[row]}: no reflection lies in the range of its dataset"
             raise StructureError(msg, code="E_STRUCTURE")
         return self.table.sticks(row)
 
     def symmetry(self, row: int) -> tuple[int | None, np.ndarray]:
-        """Space group, where the data set has it, and rotations of one material."""
+        """Space group, None where unknown, and rotations of the Laue group of one phase."""
         group, start = self.table.targets["space_group"][row], self.table.rotation_start
         rotations = self.table.rotations[start[row] : start[row + 1]]
         return None if np.isnan(group) else int(group) + 1, rotations

@@ -28,14 +28,17 @@ def cell_to_reciprocal_metric(cell: np.ndarray) -> np.ndarray:
             (cos_alpha * cos_gamma - cos_beta) * scale / (a * c),
             (cos_beta * cos_gamma - cos_alpha) * scale / (b * c),
         )
-    return np.array(entries).T if np.ndim(a) < 2 else np.stack(entries, axis=-1)  # noqa: PLR2004 - the usual case is quicker
+    if np.ndim(a) < 2:  # noqa: PLR2004 - one cell or a row of them: faster
+        return np.array(entries).T
+    return np.stack(entries, axis=-1)
 
 
 def cell_volume(cell: np.ndarray) -> np.ndarray:
     """Volume [Å³], shape (...,), of cells a, b, c [Å], α, β, γ [deg] of shape (..., 6); NaN where they do not close."""
     a, b, c, alpha, beta, gamma = _entries(cell)
     with np.errstate(invalid="ignore"):
-        return a * b * c * np.sqrt(_volume_factor(_cosine(alpha), _cosine(beta), _cosine(gamma)))
+        volume: np.ndarray = a * b * c * np.sqrt(_volume_factor(_cosine(alpha), _cosine(beta), _cosine(gamma)))
+    return volume
 
 
 def _entries(array: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -45,13 +48,15 @@ def _entries(array: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _cosine(angle: np.ndarray) -> np.ndarray:
-    return np.cos(np.radians(angle))
+    cosine: np.ndarray = np.cos(np.radians(angle))
+    return cosine
 
 
 def _volume_factor(cos_alpha: np.ndarray, cos_beta: np.ndarray, cos_gamma: np.ndarray) -> np.ndarray:
     """(V / abc)²; at or below 0 the three angles do not close to a cell."""
     squares = cos_alpha * cos_alpha + cos_beta * cos_beta + cos_gamma * cos_gamma
-    return 1 - squares + 2 * cos_alpha * cos_beta * cos_gamma
+    factor: np.ndarray = 1 - squares + 2 * cos_alpha * cos_beta * cos_gamma
+    return factor
 
 
 def hkl_to_two_theta(hkl: np.ndarray, reciprocal_metric: np.ndarray, *, wavelength: float) -> np.ndarray:
@@ -66,4 +71,5 @@ def hkl_to_two_theta(hkl: np.ndarray, reciprocal_metric: np.ndarray, *, waveleng
     g11, g22, g33, g12, g13, g23 = _entries(reciprocal_metric)
     squared = g11 * h * h + g22 * k * k + g33 * ell * ell + 2 * (g12 * h * k + g13 * h * ell + g23 * k * ell)
     with np.errstate(invalid="ignore"):
-        return np.degrees(2 * np.arcsin(np.sqrt(squared) * (wavelength / 2)))
+        two_theta: np.ndarray = np.degrees(2 * np.arcsin(np.sqrt(squared) * (wavelength / 2)))
+    return two_theta

@@ -53,4 +53,5 @@ def scattering_factors(atomic_numbers: np.ndarray, s_squared: np.ndarray) -> np.
     gaussians = np.multiply.outer(-coefficients[:, :, 1], s_squared)
     np.exp(gaussians, out=gaussians)
     summed = np.matmul(coefficients[:, None, :, 0], gaussians)[:, 0]
-    return atomic_numbers[:, None] - SCALE * s_squared * summed
+    factors: np.ndarray = atomic_numbers[:, None] - SCALE * s_squared * summed
+    return factors

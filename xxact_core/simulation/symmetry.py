@@ -41,8 +41,8 @@ def find_symmetry(structure: Structure, *, symprec: float = SYMPREC) -> Symmetry
     Raises:
         StructureError: spglib finds none, for instance because atoms overlap.
     """
-    from pymatgen.core import Lattice  # noqa: PLC0415 - slow to import, and not needed to make sticks
-    from pymatgen.core import Structure as PymatgenStructure  # noqa: PLC0415 - likewise
+    from pymatgen.core.lattice import Lattice  # noqa: PLC0415 - slow to import, and not needed to make sticks
+    from pymatgen.core.structure import Structure as PymatgenStructure  # noqa: PLC0415 - likewise
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer  # noqa: PLC0415 - likewise
 
     coords, site_of = np.unique(np.round(structure.frac_coords, 6), axis=0, return_inverse=True)

@@ -78,7 +78,7 @@ def _parse_frame(text: str) -> Any:  # noqa: ANN401 - ASE is imported only where
     from ase.io.extxyz import key_val_str_to_dict, read_xyz  # noqa: PLC0415 - slow, and only these files need it
 
     def parse_labels(line: str) -> dict[str, Any]:
-        labels = key_val_str_to_dict(line)
+        labels: dict[str, Any] = key_val_str_to_dict(line)
         _check_columns(str(labels.get("Properties", "")))
         return labels
 

@@ -169,6 +169,6 @@ def _join(members: Mapping[str, str]) -> str:
 def _take_key(text: JsonText) -> str:
     if text.peek() != '"':
         text.refuse("expected a name in quotation marks", cut=not text.peek())
-    key = json.loads(text.take_value())
+    key: str = json.loads(text.take_value())
     text.take(":")
     return key

@@ -47,7 +47,7 @@ def table_rows(path: Path) -> int:
     Raises:
         DatasetError: the file is no parquet table.
     """
-    return _open_table(path).metadata.num_rows
+    return int(_open_table(path).metadata.num_rows)
 
 
 def check_table(path: Path, labels: Labels) -> Labels:

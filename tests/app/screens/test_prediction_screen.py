@@ -101,13 +101,13 @@ def test_reference_phases_of_a_built_dataset_are_found_in_the_background(tmp_pat
     matches.task.look()
     assert (task.state, task.reason) == ("finished", "")
     found = matches.search.matches(view.predictions.rows()[0].answer)
-    assert len(matches.table.value) == len(found.neighbours) >= 2
+    assert len(matches.table.value) == len(found.matches) >= 2
     assert found.sentence in matches.verdict.object
     assert "Combined with the reference phases: cubic" in matches.verdict.object
     assert "(model alone: 90\N{NO-BREAK SPACE}%)." in matches.verdict.object
     assert matches.table.selection == [0]
     matches.table.selection = [1]
-    second = found.neighbours[1]
+    second = found.matches[1]
     assert view.session.sample(view.session.chosen).phase == second.id
     inside = (second.two_theta >= WINDOW_EDGES[0]) & (second.two_theta <= WINDOW_EDGES[-1])
     np.testing.assert_allclose(matches.figure.lines.data["x"], second.two_theta[inside])

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from strategies import compositions
 
 from xxact_core.compositions.composition import Composition
-from xxact_core.compositions.draws import DRAWS, draw_compositions
 from xxact_core.compositions.element_table import ATOMIC_NUMBERS, SYMBOLS, TYPICAL_FRACTIONS
 from xxact_core.compositions.formula import parse_formula
 from xxact_core.compositions.formula_format import format_formula
 from xxact_core.compositions.partial import PartialComposition
 from xxact_core.compositions.partial_text import parse_composition
+from xxact_core.compositions.sampling import SAMPLES, sample_compositions
 from xxact_core.errors import FormulaError
 
 IRON_OXIDE = PartialComposition(("Fe", "O"), (40.0, 60.0), (2.0, 3.0))
@@ -132,7 +132,7 @@ def test_impossible_knowledge_is_refused(arguments: tuple, said: str) -> None:
 
 
 def test_drawn_amounts_have_the_mean_and_the_spread_that_were_given() -> None:
-    drawn = draw_compositions(IRON_OXIDE, count=4000)
+    drawn = sample_compositions(IRON_OXIDE, count=4000)
     ratio = np.array([dict(zip(each.symbols, each.amounts, strict=True))["Fe"] for each in drawn])
     assert ratio.mean() == pytest.approx(40, abs=0.2)
     assert ratio.std() == pytest.approx(2, rel=0.05)
@@ -140,28 +140,28 @@ def test_drawn_amounts_have_the_mean_and_the_spread_that_were_given() -> None:
 
 def test_amounts_stay_positive_however_large_the_error() -> None:
     vague = PartialComposition(("Fe", "O"), (1.0, 60.0), (100.0, 0.0))
-    assert all(min(each.amounts) > 0 and 60.0 in each.amounts for each in draw_compositions(vague, count=500))
+    assert all(min(each.amounts) > 0 and 60.0 in each.amounts for each in sample_compositions(vague, count=500))
 
 
 def test_the_same_seed_draws_the_same_and_another_draws_others() -> None:
-    assert draw_compositions(IRON_OXIDE) == draw_compositions(IRON_OXIDE)
-    assert draw_compositions(IRON_OXIDE) != draw_compositions(IRON_OXIDE, seed=1)
-    assert len(draw_compositions(IRON_OXIDE)) == DRAWS
-    assert draw_compositions(PartialComposition()) == ()
+    assert sample_compositions(IRON_OXIDE) == sample_compositions(IRON_OXIDE)
+    assert sample_compositions(IRON_OXIDE) != sample_compositions(IRON_OXIDE, seed=1)
+    assert len(sample_compositions(IRON_OXIDE)) == SAMPLES
+    assert sample_compositions(PartialComposition()) == ()
 
 
 @given(st.lists(st.sampled_from(SYMBOLS), min_size=1, max_size=6, unique=True), st.integers(0, 3))
 def test_drawn_compositions_hold_what_is_there_and_now_and_then_what_may_be(symbols: list[str], unsure: int) -> None:
     unsure = min(unsure, len(symbols) - 1)
     certain, maybe = tuple(symbols[unsure:]), tuple(symbols[:unsure])
-    drawn = [set(each.symbols) for each in draw_compositions(PartialComposition(certain, maybe=maybe))]
+    drawn = [set(each.symbols) for each in sample_compositions(PartialComposition(certain, maybe=maybe))]
     assert all(set(certain) <= each <= set(symbols) for each in drawn)
     for symbol in maybe:
         assert 0.1 < np.mean([symbol in each for each in drawn]) < 0.9
 
 
 def test_elements_that_may_be_there_leave_the_ratio_of_the_others() -> None:
-    drawn = draw_compositions(PartialComposition(("La", "B"), (1.0, 6.0), maybe=("O",)), count=200)
+    drawn = sample_compositions(PartialComposition(("La", "B"), (1.0, 6.0), maybe=("O",)), count=200)
     amounts = [dict(zip(each.symbols, each.fractions, strict=True)) for each in drawn]
     np.testing.assert_allclose([each["B"] / each["La"] for each in amounts], 6)
     oxygen = [each["O"] for each in amounts if "O" in each]
@@ -169,7 +169,7 @@ def test_elements_that_may_be_there_leave_the_ratio_of_the_others() -> None:
 
 
 def test_unknown_fractions_lie_about_what_is_typical_of_the_elements() -> None:
-    drawn = draw_compositions(PartialComposition(("Li", "O")), count=500)
+    drawn = sample_compositions(PartialComposition(("Li", "O")), count=500)
     lithium = np.mean([each.fractions[each.symbols.index("Li")] for each in drawn])
     li, oxygen = (TYPICAL_FRACTIONS[ATOMIC_NUMBERS[symbol] - 1] for symbol in ("Li", "O"))
     assert lithium == pytest.approx(li / (li + oxygen), abs=0.03)

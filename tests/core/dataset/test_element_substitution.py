@@ -15,7 +15,11 @@ from typer.testing import CliRunner
 from xxact_core.commands.main import app
 from xxact_core.compositions.element_table import ATOMIC_NUMBERS, VILLARS_ORDER
 from xxact_core.dataset.building.build import BuildPlan, build_dataset
-from xxact_core.dataset.building.element_substitution import draw_relative, fit_element_volumes, write_relatives
+from xxact_core.dataset.building.element_substitution import (
+    draw_relative,
+    fit_element_volumes,
+    write_substituted_structures,
+)
 from xxact_core.dataset.loading.concat import with_more_training
 from xxact_core.dataset.splits import IN_NO_SPLIT, formula_to_split
 from xxact_core.dataset.table import StickTable, read_dataset
@@ -44,7 +48,7 @@ def source(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
 def relatives(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
     """A data set of relatives of their training structures."""
     folder = tmp_path_factory.mktemp("relatives")
-    write_relatives(source, folder / "relatives.parquet", copies=COPIES, seed=3)
+    write_substituted_structures(source, folder / "relatives.parquet", copies=COPIES, seed=3)
     plan = BuildPlan(source=str(folder / "relatives.parquet"), shard_rows=400)
     build_dataset(plan, folder / "dataset", workers=1, progress=False)
     return folder / "dataset"
@@ -124,11 +128,11 @@ def test_command_writes_the_table_and_refuses_one_that_is_there(tmp_path: Path, 
         assert result.exit_code == 0, result.output
     assert first.read_bytes() == second.read_bytes()
     with pytest.raises(DatasetError, match=r"a\.parquet is there already"):
-        write_relatives(source, first, copies=1)
+        write_substituted_structures(source, first, copies=1)
     with pytest.raises(DatasetError, match="copies is 0; expected 1 or more"):
-        write_relatives(source, tmp_path / "c.parquet", copies=0)
+        write_substituted_structures(source, tmp_path / "c.parquet", copies=0)
     with pytest.raises((DatasetError, pa.ArrowException)):
-        write_relatives(tmp_path / "nothing", tmp_path / "c.parquet", copies=1)
+        write_substituted_structures(tmp_path / "nothing", tmp_path / "c.parquet", copies=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet", "b.parquet"]
 
 

@@ -18,11 +18,11 @@ from strategies import compositions
 
 from xxact_core.checkpoint import load_checkpoint
 from xxact_core.compositions.composition import Composition
-from xxact_core.compositions.draws import DRAWS, draw_compositions
 from xxact_core.compositions.formula import parse_formula
 from xxact_core.compositions.formula_format import format_formula
 from xxact_core.compositions.partial import PartialComposition
 from xxact_core.compositions.partial_text import parse_composition
+from xxact_core.compositions.sampling import SAMPLES, sample_compositions
 from xxact_core.errors import FormulaError, InputError, PatternError, WavelengthError
 from xxact_core.model.inputs import ModelInput
 from xxact_core.objectives.targets import from_z_scores
@@ -166,7 +166,7 @@ def test_any_formula_is_answered_as_by_one_row_of_the_model(predictor: Predictor
 def test_the_answer_of_partial_knowledge_is_the_mean_over_what_it_may_be(predictor: Predictor, known: str) -> None:
     pattern = long_scan(wavelength=1.54184)
     answer = predictor.predict(pattern, known)
-    drawn = draw_compositions(parse_composition(known))
+    drawn = sample_compositions(parse_composition(known))
     single = [predictor.predict(pattern, composition) for composition in drawn]
     for name in ("crystal_system", "space_group"):
         mean: dict[str, float] = {}
@@ -185,7 +185,7 @@ def test_the_answer_of_partial_knowledge_is_the_mean_over_what_it_may_be(predict
     assert 0 <= cost.composition_bits <= cost.crystal_system_bits
     assert cost.composition_bits == pytest.approx(cost.crystal_system_bits - np.mean(doubts), abs=1e-3)
     assert str(cost) in answer.warnings
-    assert answer.to_dict()["composition_cost"]["draws"] == len(drawn) == DRAWS
+    assert answer.to_dict()["composition_cost"]["draws"] == len(drawn) == SAMPLES
     assert told(predictor.predict(pattern, known)) == told(answer)
 
 
@@ -197,12 +197,12 @@ def test_without_a_composition_the_pattern_alone_is_asked(predictor: Predictor) 
     assert answer.formation_energy_per_atom.low is None
     assert answer.crystal_system_set is None
     assert any("from the pattern alone" in warning for warning in answer.warnings)
-    assert not any("not learned" in warning for warning in answer.warnings)
+    assert not any("not trained" in warning for warning in answer.warnings)
     checkpoint = predictor.checkpoint
     recipe = {**checkpoint.about["recipe"], "drop_composition": 0.0}
     never = replace(checkpoint, about={**checkpoint.about, "recipe": recipe})
     remarks = Predictor(never, device=predictor.device).predict(pattern, PartialComposition()).warnings
-    assert any("has not learned to do without a composition" in remark for remark in remarks)
+    assert any("not trained without compositions" in remark for remark in remarks)
 
 
 def test_steps_of_the_preparation_are_taken_and_the_wavelength_of_the_call_wins(predictor: Predictor) -> None:
@@ -216,7 +216,7 @@ def test_steps_of_the_preparation_are_taken_and_the_wavelength_of_the_call_wins(
 def test_command_line_takes_partial_knowledge_and_a_preparation(examples: Path, tmp_path: Path) -> None:
     file, steps = examples / "corundum.prn", tmp_path / "steps.json"
     steps.write_text(json.dumps(ProcessingPipeline((ConvertWavelength(wavelength="CuKa"), PutOnGrid())).to_dict()))
-    result = xxact("predict", file, "--formula", "Al,O", "--preparation", steps, "--json")
+    result = xxact("predict", file, "--formula", "Al,O", "--processing", steps, "--json")
     assert result.returncode == 0, result.stderr
     (answer,) = json.loads(result.stdout)
     assert answer["composition_cost"]["known"] == "elements without amounts"

@@ -1,4 +1,4 @@
-"""Prediction + known materials that agree → one answer that listens to both."""
+"""A prediction combined with the reference phases that match the pattern."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from xxact_core.commands.former_names import PredictOptions, rename_options
 from xxact_core.commands.main import app
 from xxact_core.compositions.formula import parse_formula
 from xxact_core.compositions.partial_text import parse_composition
@@ -27,12 +28,13 @@ from xxact_core.quantities import (
 )
 from xxact_core.readers.read import read_pattern
 from xxact_core.search_match.combine import (
+    combine_with_matches,
     composition_distance,
     prediction_to_elements,
     sum_by_system,
-    weigh_known,
 )
-from xxact_core.search_match.identify import Identifier, Neighbour
+from xxact_core.search_match.identify import Identifier
+from xxact_core.search_match.match import Match
 
 
 def said(formula: str = "TiO2", **systems: float) -> Prediction:
@@ -52,63 +54,68 @@ def said(formula: str = "TiO2", **systems: float) -> Prediction:
     )
 
 
-def found(formula: str, space_group: int | None, score: float) -> Neighbour:
+def found(formula: str, space_group: int | None, score: float) -> Match:
     """A known material that agrees so well."""
-    return Neighbour(formula, space_group, "id", score, 0.0, 1.0, np.array([30.0]), np.array([100.0]))
+    return Match(formula, space_group, "id", score, 0.0, 1.0, np.array([30.0]), np.array([100.0]))
 
 
 def probability(prediction: Prediction, system: str) -> float:
     return next(entry.probability for entry in prediction.crystal_system if entry.label == system)
 
 
-def test_a_material_that_agrees_well_turns_a_doubtful_answer() -> None:
+def test_a_phase_that_matches_well_changes_an_uncertain_prediction() -> None:
     alone = said(orthorhombic=0.5, tetragonal=0.3)
-    both = weigh_known(alone, [found("TiO2", 141, 0.97), found("TiO2", 61, 0.8)])
+    both = combine_with_matches(alone, [found("TiO2", 141, 0.97), found("TiO2", 61, 0.8)])
     assert both.crystal_system[0].label == "tetragonal"
     assert both.space_group[0].label == "141"
     assert both.crystal_system_set[0] == "tetragonal"
     assert both.formation_energy_per_atom == alone.formation_energy_per_atom
 
 
-def test_a_material_that_agrees_poorly_changes_hardly_anything() -> None:
+def test_a_phase_that_matches_poorly_hardly_changes_anything() -> None:
     alone = said(orthorhombic=0.5, tetragonal=0.3)
-    both = weigh_known(alone, [found("TiO2", 141, 0.55)])
+    both = combine_with_matches(alone, [found("TiO2", 141, 0.55)])
     for system in CRYSTAL_SYSTEMS:
         assert probability(both, system) == pytest.approx(probability(alone, system), abs=0.02)
 
 
-def test_a_better_agreement_counts_more() -> None:
+def test_a_better_match_has_more_weight() -> None:
     alone = said(orthorhombic=0.5, tetragonal=0.3)
-    counted = [probability(weigh_known(alone, [found("TiO2", 141, score)]), "tetragonal") for score in (0.8, 0.9, 0.97)]
+    counted = [
+        probability(combine_with_matches(alone, [found("TiO2", 141, score)]), "tetragonal")
+        for score in (0.8, 0.9, 0.97)
+    ]
     assert counted == sorted(counted)
 
 
-def test_a_material_of_another_composition_counts_less() -> None:
+def test_a_phase_of_another_composition_has_less_weight() -> None:
     alone = said(orthorhombic=0.5, tetragonal=0.3)
-    same, other = (weigh_known(alone, [found(formula, 141, 0.95)]) for formula in ("TiO2", "Ti4O3"))
+    same, other = (combine_with_matches(alone, [found(formula, 141, 0.95)]) for formula in ("TiO2", "Ti4O3"))
     assert probability(same, "tetragonal") > probability(other, "tetragonal") + 0.05
 
 
-def test_where_no_material_is_found_the_answer_is_the_models() -> None:
+def test_without_a_match_the_prediction_is_unchanged() -> None:
     alone = said(cubic=0.6)
-    assert weigh_known(alone, []) is alone
-    assert weigh_known(alone, [found("TiO2", None, 0.99)]) is alone
+    assert combine_with_matches(alone, []) is alone
+    assert combine_with_matches(alone, [found("TiO2", None, 0.99)]) is alone
 
 
-def test_it_is_said_that_known_materials_were_listened_to() -> None:
+def test_a_warning_states_the_best_match_and_the_model_alone() -> None:
     alone = said(orthorhombic=0.5, tetragonal=0.3)
-    *before, remark = weigh_known(alone, [found("TiO2", 141, 0.97)]).warnings
+    *before, remark = combine_with_matches(alone, [found("TiO2", 141, 0.97)]).warnings
     assert before == ["as it was"]
     assert "TiO2 (id)" in remark
-    assert "0.97 of 1" in remark
-    assert "30% from the model alone" in remark
+    assert "score 0.97" in remark
+    assert "model alone 30%" in remark
 
 
-def test_doubt_that_known_materials_remove_is_no_longer_told() -> None:
+def test_an_uncertainty_that_a_match_removes_is_not_reported() -> None:
     alone = said(orthorhombic=0.45, tetragonal=0.4)
-    doubtful = "not sure of the crystal system: the most probable one has only 45%"
+    doubtful = "the crystal system is uncertain: the most probable one has only 45%"
     told = Prediction(**{**vars(alone), "warnings": (doubtful,)})
-    assert not any("not sure" in warning for warning in weigh_known(told, [found("TiO2", 141, 0.98)]).warnings)
+    assert not any(
+        "uncertain" in warning for warning in combine_with_matches(told, [found("TiO2", 141, 0.98)]).warnings
+    )
 
 
 @given(
@@ -118,7 +125,7 @@ def test_doubt_that_known_materials_remove_is_no_longer_told() -> None:
     st.floats(0.01, 0.99),
 )
 def test_probabilities_add_up_and_groups_agree_with_systems(told: list[tuple[int, float, str]], cubic: float) -> None:
-    both = weigh_known(said(cubic=cubic), [found(formula, group, score) for group, score, formula in told])
+    both = combine_with_matches(said(cubic=cubic), [found(formula, group, score) for group, score, formula in told])
     groups = ranked_to_probabilities(both.space_group, SPACE_GROUP)
     systems = ranked_to_probabilities(both.crystal_system, CRYSTAL_SYSTEM)
     assert systems.sum() == pytest.approx(1)
@@ -146,18 +153,27 @@ def test_the_distance_of_a_composition_is_the_share_of_other_atoms(known: str, o
     assert composition_distance(parse_composition(known), parse_formula(other)) == pytest.approx(distance)
 
 
-def test_without_a_composition_known_materials_are_not_weighed() -> None:
+def test_without_a_composition_no_reference_phases_are_searched() -> None:
     assert prediction_to_elements(said("Ti,?O")) == ("Ti", "O")
     with pytest.raises(FormulaError, match="expected a composition"):
         prediction_to_elements(said("?"))
 
 
-def test_a_measured_pattern_is_answered_by_both_in_one_call_and_by_the_command(examples: Path) -> None:
+def test_one_call_and_the_command_combine_a_measured_pattern_alike(examples: Path) -> None:
     pattern = put_on_grid(read_pattern(examples / "anatase.xy"), wavelength="CuKa")
     alone = Predictor.load().predict(pattern, "TiO2")
-    both = Identifier.load().weigh(alone, pattern)
-    assert probability(both, "tetragonal") > probability(alone, "tetragonal")  # anatase is, and is in the table
-    line = ["predict", str(examples / "anatase.xy"), "--formula", "TiO2", "--wavelength", "CuKa", "--known", "--json"]
+    both = Identifier.load().combine(alone, pattern)
+    assert probability(both, "tetragonal") > probability(alone, "tetragonal")  # as anatase is, which the table contains
+    line = [
+        "predict",
+        str(examples / "anatase.xy"),
+        "--formula",
+        "TiO2",
+        "--wavelength",
+        "CuKa",
+        "--search-match",
+        "--json",
+    ]
     result = CliRunner().invoke(app, line)
     assert result.exit_code == 0, result.output
     (answer,) = json.loads(result.stdout)
@@ -166,7 +182,23 @@ def test_a_measured_pattern_is_answered_by_both_in_one_call_and_by_the_command(e
     assert "TiO2" in answer["warnings"][-1]
 
 
-def test_the_command_says_that_a_table_of_known_materials_is_missing(examples: Path, tmp_path: Path) -> None:
-    line = ["predict", str(examples / "anatase.xy"), "--formula", "TiO2", "--table", str(tmp_path / "none.parquet")]
-    with pytest.raises(DatasetError, match="there is no table of known materials at"):
+@pytest.mark.parametrize("option", ["--reference", "--table"])
+def test_a_missing_table_of_reference_phases_is_reported_by_former_and_present_option(
+    examples: Path, tmp_path: Path, option: str
+) -> None:
+    line = ["predict", str(examples / "anatase.xy"), "--formula", "TiO2", option, str(tmp_path / "none.parquet")]
+    with pytest.raises(DatasetError, match="there is no table of reference phases at"):
         CliRunner().invoke(app, line, catch_exceptions=False)
+
+
+def test_the_former_name_of_combine_is_deprecated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Identifier, "combine", lambda *_arguments, **_more: "combined")
+    with pytest.warns(DeprecationWarning, match="Identifier.combine"):
+        assert Identifier(None).weigh(None, None) == "combined"
+
+
+def test_former_options_are_replaced_before_a_double_dash() -> None:
+    arguments = ["a.xy", "--known", "--table=x.parquet", "--formula", "TiO2", "--", "--known"]
+    assert rename_options(arguments, PredictOptions.present) == [
+        "a.xy", "--search-match", "--reference=x.parquet", "--formula", "TiO2", "--", "--known",
+    ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Lines beside a measured pattern: shift, scale and free cells are found, and the derivatives are right."""
+"""Reflections beside a measured pattern: shift, scale and free cells are found, and the derivatives are right."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from scipy.optimize import check_grad
 from xxact_core.patterns.pattern import GriddedPattern, Sticks
 from xxact_core.peak_profiles.reference import broaden_sticks
 from xxact_core.search_match.fit import (
+    CalculatedReflections,
     Fit,
-    Lines,
-    Profile,
+    IntensityDistribution,
     _loss,
-    lines_to_two_theta,
-    pattern_to_profile,
+    grid_search,
+    pattern_to_distribution,
     refine,
+    reflections_to_two_theta,
     score_fit,
-    search,
-    sticks_to_lines,
+    sticks_to_calculated_reflections,
 )
 from xxact_core.search_match.peak_axis import bin_count, bins_to_two_theta, spread, two_theta_to_bins
 from xxact_core.search_match.strain_modes import free_cell
@@ -49,9 +49,9 @@ def simulate(structure: Structure) -> Sticks:
     )
 
 
-def measure(sticks: Sticks, *, shift: float = 0.0) -> Profile:
+def measure(sticks: Sticks, *, shift: float = 0.0) -> IntensityDistribution:
     moved = replace(sticks, two_theta=sticks.two_theta + shift, hkl=None)
-    return pattern_to_profile(broaden_sticks(moved, sigma=0.05))
+    return pattern_to_distribution(broaden_sticks(moved, sigma=0.05))
 
 
 @pytest.fixture(scope="module")
@@ -60,34 +60,34 @@ def sticks() -> Sticks:
 
 
 def test_a_pattern_agrees_with_its_own_lines(sticks: Sticks) -> None:
-    lines = sticks_to_lines(sticks)
-    fit = refine(measure(sticks), lines, search(measure(sticks), lines))
+    reflections = sticks_to_calculated_reflections(sticks)
+    fit = refine(measure(sticks), reflections, grid_search(measure(sticks), reflections))
     assert fit.score > 0.985
     assert abs(fit.shift) < 0.03
 
 
 @pytest.mark.parametrize(("shift", "strain"), [(0.15, 0.01), (-0.1, -0.02), (0.0, -0.012)])
 def test_shift_and_scale_are_found(shift: float, strain: float) -> None:
-    lines = sticks_to_lines(simulate(crystal(CELLS["tetragonal"][0])))
+    reflections = sticks_to_calculated_reflections(simulate(crystal(CELLS["tetragonal"][0])))
     grown = [1 / np.sqrt(1 - 2 * strain) * length for length in CELLS["tetragonal"][0][:3]]
-    measured = simulate(crystal((*grown, 90, 90, 90)))
-    profile = measure(measured, shift=shift)
-    fit = refine(profile, lines, search(profile, lines))
-    # Unlikely shifts and strains cost a little, so that each gives a little way to the other; the lines hardly move.
+    sticks = simulate(crystal((*grown, 90, 90, 90)))
+    measured = measure(sticks, shift=shift)
+    fit = refine(measured, reflections, grid_search(measured, reflections))
+    # Unlikely shifts and strains cost a little, so that each is fitted a little short; the reflections hardly move.
     assert fit.shift == pytest.approx(shift, abs=0.07)
     assert fit.strain[0] == pytest.approx(strain, abs=2e-3)
-    shared = min(len(measured.two_theta), len(lines.height))
-    placed = lines_to_two_theta(lines, fit)[:shared]
-    np.testing.assert_allclose(placed, measured.two_theta[:shared] + shift, atol=0.15)
+    shared = min(len(sticks.two_theta), len(reflections.height))
+    placed = reflections_to_two_theta(reflections, fit)[:shared]
+    np.testing.assert_allclose(placed, sticks.two_theta[:shared] + shift, atol=0.15)
 
 
 def test_foreign_lines_and_missing_ones_lower_the_score(sticks: Sticks) -> None:
-    lines, nothing = sticks_to_lines(sticks), Fit(0.0, 0.0, np.zeros(1))
-    whole = score_fit(measure(sticks), lines, nothing)
+    reflections, nothing = sticks_to_calculated_reflections(sticks), Fit(0.0, 0.0, np.zeros(1))
+    whole = score_fit(measure(sticks), reflections, nothing)
     half = np.arange(len(sticks.two_theta)) % 2 == 0
     fewer = Sticks(sticks.two_theta[half], sticks.intensity[half], sticks.wavelength)
-    assert score_fit(measure(fewer), lines, nothing) < whole - 0.05
-    assert score_fit(measure(sticks), sticks_to_lines(fewer), nothing) < whole - 0.05
+    assert score_fit(measure(fewer), reflections, nothing) < whole - 0.05
+    assert score_fit(measure(sticks), sticks_to_calculated_reflections(fewer), nothing) < whole - 0.05
 
 
 def test_what_was_not_measured_does_not_count(sticks: Sticks) -> None:
@@ -96,7 +96,7 @@ def test_what_was_not_measured_does_not_count(sticks: Sticks) -> None:
     part = np.where(seen, pattern.intensity, 0)
     partial = GriddedPattern(100 * part / part.max(), seen)
     fit = Fit(0.0, 0.0, np.zeros(1))
-    assert score_fit(pattern_to_profile(partial), sticks_to_lines(sticks), fit) > 0.97
+    assert score_fit(pattern_to_distribution(partial), sticks_to_calculated_reflections(sticks), fit) > 0.97
 
 
 @pytest.mark.parametrize("system", CELLS)
@@ -105,11 +105,11 @@ def test_a_cell_has_the_strains_that_its_system_allows(system: str) -> None:
     assert len(free(crystal(cell)).change) == strains
 
 
-def free(structure: Structure) -> Lines:
+def free(structure: Structure) -> CalculatedReflections:
     sticks = simulate(structure)
     assert sticks.hkl is not None
     rotations = find_symmetry(structure).rotations
-    return free_cell(sticks_to_lines(sticks), hkl=sticks.hkl, cell=structure.cell, rotations=rotations)
+    return free_cell(sticks_to_calculated_reflections(sticks), hkl=sticks.hkl, cell=structure.cell, rotations=rotations)
 
 
 def test_a_primitive_cell_is_as_free_as_its_conventional_one() -> None:
@@ -119,9 +119,11 @@ def test_a_primitive_cell_is_as_free_as_its_conventional_one() -> None:
 
 def test_a_strain_moves_lines_as_a_strained_cell_does() -> None:
     structure = crystal(CELLS["hexagonal"][0])
-    lines = free(structure)
+    reflections = free(structure)
     fit = Fit(0.0, 0.0, np.array([0.0, 1e-4]))
-    moved = lines_to_two_theta(lines, fit) - lines_to_two_theta(lines, replace(fit, strain=np.zeros(2)))
+    moved = reflections_to_two_theta(reflections, fit) - reflections_to_two_theta(
+        reflections, replace(fit, strain=np.zeros(2))
+    )
     a, _, c, *angles = structure.cell
     # A traceless strain of norm √3 along the axis: ±(-1, -1, 2) / √2 times its size.
     sizes = (1e-4 / 2**0.5, -1e-4 / 2**0.5)
@@ -135,25 +137,25 @@ def test_a_strain_moves_lines_as_a_strained_cell_does() -> None:
 def test_a_free_cell_fits_what_a_scaled_one_cannot() -> None:
     structure = crystal(CELLS["hexagonal"][0])
     a, _, c, *angles = structure.cell
-    profile = measure(simulate(crystal((a * 0.985, a * 0.985, c * 1.01, *angles))))
-    scaled = sticks_to_lines(simulate(structure))
-    fit = refine(profile, scaled, search(profile, scaled))
-    freed = refine(profile, free(structure), replace(fit, strain=np.append(fit.strain, 0.0)))
+    measured = measure(simulate(crystal((a * 0.985, a * 0.985, c * 1.01, *angles))))
+    scaled = sticks_to_calculated_reflections(simulate(structure))
+    fit = refine(measured, scaled, grid_search(measured, scaled))
+    freed = refine(measured, free(structure), replace(fit, strain=np.append(fit.strain, 0.0)))
     assert freed.score > 0.98 > fit.score
 
 
 @pytest.mark.parametrize("system", ["cubic", "monoclinic"])
 def test_derivatives_of_the_merit_are_those_of_its_values(system: str) -> None:
-    lines = free(crystal(CELLS[system][0]))
-    profile = measure(simulate(crystal(CELLS["orthorhombic"][0])))
-    place = np.array([0.07, *np.linspace(-0.006, 0.004, len(lines.change))])
-    units = np.array([0.15, *[0.01] * len(lines.change)])
+    reflections = free(crystal(CELLS[system][0]))
+    measured = measure(simulate(crystal(CELLS["orthorhombic"][0])))
+    place = np.array([0.07, *np.linspace(-0.006, 0.004, len(reflections.change))])
+    units = np.array([0.15, *[0.01] * len(reflections.change)])
 
     def value(steps: np.ndarray) -> float:
-        return _loss(steps * units, profile, lines)[0]
+        return _loss(steps * units, measured, reflections)[0]
 
     def slope(steps: np.ndarray) -> np.ndarray:
-        return _loss(steps * units, profile, lines)[1]
+        return _loss(steps * units, measured, reflections)[1]
 
     assert check_grad(value, slope, place / units, epsilon=1e-6) < 1e-3 * np.linalg.norm(slope(place / units))
 

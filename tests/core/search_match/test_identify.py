@@ -1,4 +1,4 @@
-"""Pattern + elements → known materials: a measured material is found, and a mixture is seen."""
+"""Search and match: measured phases are found among the reference phases, and a mixture is detected."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from xxact_core.patterns.pattern import Pattern
 from xxact_core.peak_profiles.reference import broaden_sticks
 from xxact_core.processing.gridding import put_on_grid
 from xxact_core.readers.read import read_pattern
-from xxact_core.search_match.database import References, read_references
-from xxact_core.search_match.dataset_database import open_known
+from xxact_core.search_match.database import StructureReferences, read_references
+from xxact_core.search_match.dataset_database import open_references
 from xxact_core.search_match.identify import Identification, Identifier
 
 
@@ -41,26 +41,26 @@ def mixture(identifier: Identifier, examples: Path) -> Identification:
         ("anatase.xy", "Ti O", "TiO2", 141),
     ],
 )
-def test_a_measured_material_is_found_among_the_known_ones(
+def test_a_measured_phase_is_the_best_match(
     identifier: Identifier, examples: Path, file: str, elements: str, formula: str, space_group: int
 ) -> None:
     found = identifier.identify(read_pattern(examples / file), elements=elements.split(), wavelength="CuKa")
-    first = found.neighbours[0]
+    first = found.matches[0]
     assert (first.formula, first.space_group) == (formula, space_group)
     assert 0.9 < first.score <= 1
     assert 0.97 < first.scale < 1.01  # calculated cells are larger than measured ones
     assert abs(first.shift) < 0.2
     assert found.mixture is not None
     assert not found.mixture.likely
-    scores = [neighbour.score for neighbour in found.neighbours]
+    scores = [match.score for match in found.matches]
     assert scores == sorted(scores, reverse=True)
-    names = [(neighbour.formula, neighbour.space_group) for neighbour in found.neighbours]
+    names = [(match.formula, match.space_group) for match in found.matches]
     assert len(names) == len(set(names))
 
 
-def test_lines_to_draw_stand_under_the_measured_ones(identifier: Identifier, examples: Path) -> None:
+def test_fitted_reflections_coincide_with_measured_peaks(identifier: Identifier, examples: Path) -> None:
     found = identifier.identify(read_pattern(examples / "zincite.prn"), elements=["Zn", "O"], wavelength="CuKa")
-    first = found.neighbours[0]
+    first = found.matches[0]
     strongest = first.two_theta[first.intensity > 25]
     assert len(strongest) >= 3
     for angle in strongest:
@@ -72,35 +72,35 @@ def test_the_strength_of_a_pattern_does_not_matter(identifier: Identifier, examp
     pattern = read_pattern(examples / "zincite.prn", wavelength=1.54184)
     stronger = Pattern(pattern.two_theta, 7.5 * pattern.intensity, wavelength=1.54184)
     once, again = (identifier.identify(one, elements=["Zn", "O"]) for one in (pattern, stronger))
-    assert [one.id for one in once.neighbours] == [one.id for one in again.neighbours]
-    assert once.neighbours[0].score == pytest.approx(again.neighbours[0].score, abs=1e-3)
+    assert [one.id for one in once.matches] == [one.id for one in again.matches]
+    assert once.matches[0].score == pytest.approx(again.matches[0].score, abs=1e-3)
 
 
-def test_a_weighed_mixture_is_called_one_and_both_phases_are_named(mixture: Identification) -> None:
+def test_a_mixture_is_detected_and_both_phases_are_named(mixture: Identification) -> None:
     verdict = mixture.mixture
     assert verdict is not None
     assert verdict.likely
     assert {verdict.first, verdict.second} == {"ZnO", "TiO2"}
     assert verdict.unexplained_by_both < 0.05 < verdict.unexplained
-    assert verdict.sentence.startswith("More than one phase is likely")
+    assert verdict.sentence.startswith("Likely a mixture: ")
 
 
 def test_no_second_phase_is_claimed_where_the_first_is_unknown(identifier: Identifier, examples: Path) -> None:
     found = identifier.identify(read_pattern(examples / "corundum.prn"), elements=["Al", "O"], wavelength="CuKa")
     assert found.mixture is not None  # the table lacks corundum
     assert not found.mixture.likely
-    assert "not among these" in found.mixture.sentence
+    assert "Probably not in the database" in found.mixture.sentence
 
 
 def test_only_materials_of_the_given_elements_are_compared(mixture: Identification) -> None:
     assert mixture.elements == ("O", "Ti", "Zn")
     assert mixture.candidates > 50
-    assert all(set("".join(c for c in one.formula if not c.isdigit())) <= set("OTiZn") for one in mixture.neighbours)
+    assert all(set("".join(c for c in one.formula if not c.isdigit())) <= set("OTiZn") for one in mixture.matches)
 
 
 def test_elements_without_a_known_material_give_an_honest_empty_answer(identifier: Identifier, examples: Path) -> None:
     found = identifier.identify(read_pattern(examples / "zincite.prn"), elements=["Og"], wavelength="CuKa")
-    assert found.neighbours == ()
+    assert found.matches == ()
     assert found.candidates == 0
     assert found.mixture is None
 
@@ -119,12 +119,12 @@ def test_a_pattern_without_wavelength_is_refused(identifier: Identifier, example
 def test_a_pattern_of_noise_alone_is_refused(identifier: Identifier) -> None:
     counts = np.random.default_rng(0).poisson(1000, 3500)
     noise = Pattern(np.linspace(10, 80, 3500), counts, wavelength=1.54184)
-    with pytest.raises(PatternError, match="no line rises above the noise"):
+    with pytest.raises(PatternError, match="no peak rises above the noise"):
         identifier.identify(noise, elements=["Zn", "O"])
 
 
 def test_a_table_that_is_missing_or_no_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no table of known materials"):
+    with pytest.raises(DatasetError, match="no table of reference phases"):
         read_references(tmp_path / "none.parquet")
     bad = tmp_path / "bad.parquet"
     bad.write_bytes(b"PAR1 but nothing else")
@@ -138,7 +138,7 @@ def test_references_are_the_structures_of_the_table(identifier: Identifier, repo
     from xxact_core.structures.structure import Structure
     from xxact_core.structures.tables import read_table
 
-    references: References = identifier.references
+    references: StructureReferences = identifier.references
     rows = islice(read_table(repository / "xxact_core" / "data" / "materials_project.parquet"), 20)
     for row, structure in enumerate(rows):
         assert isinstance(structure, Structure)
@@ -154,22 +154,24 @@ def test_the_command_prints_a_ranked_list(examples: Path) -> None:
     result = CliRunner().invoke(app, ["identify", file, "--elements", "La,B", "--json"])
     assert result.exit_code == 0, result.output
     ranked = json.loads(result.stdout)
-    assert set(ranked[0]) == {"formula", "space_group", "id", "score", "shift", "scale"}
+    assert set(ranked[0]) == {"formula", "name", "space_group", "id", "source_id", "score", "shift", "scale"}
+    assert ranked[0]["id"] == "mp-2680"
+    assert ranked[0]["source_id"].startswith("matbench_")
     assert (ranked[0]["formula"], ranked[0]["space_group"]) == ("LaB6", 221)
 
 
-def test_the_command_tells_a_verdict_on_mixtures(examples: Path) -> None:
+def test_the_command_states_whether_one_phase_is_enough(examples: Path) -> None:
     file = str(examples / "lanthanum_hexaboride.cif")
     result = CliRunner().invoke(app, ["identify", file, "--formula", "LaB6", "--count", "1"])
     assert result.exit_code == 0, result.output
-    assert "One phase is enough" in result.stdout
-    assert result.stdout.count("matbench_") == 1
+    assert "Single phase: LaB6 explains" in result.stdout
+    assert result.stdout.count("mp-") == 1
 
 
 def test_the_command_takes_what_is_known_of_a_composition(examples: Path) -> None:
     file = str(examples / "lanthanum_hexaboride.cif")
     for formula in ("La,B,?O", "La 14±2 B 86±5 at% ?O"):
-        result = CliRunner().invoke(app, ["identify", file, "--formula", formula, "--json", "--whole"])
+        result = CliRunner().invoke(app, ["identify", file, "--formula", formula, "--json", "--full"])
         assert result.exit_code == 0, result.output
         answer = json.loads(result.stdout)
         assert answer["elements"] == ["B", "O", "La"]
@@ -190,22 +192,22 @@ def test_the_command_refuses_what_cannot_be_meant(examples: Path, arguments: lis
     assert message in str(result.exception)
 
 
-def test_a_data_set_is_compared_like_the_table_it_was_built_from(small_dataset: Path, identifier: Identifier) -> None:
-    known, table = open_known(small_dataset), identifier.references
+def test_a_dataset_is_searched_like_the_table_it_was_built_from(small_dataset: Path, identifier: Identifier) -> None:
+    known, table = open_references(small_dataset), identifier.references
     row = next(row for row in range(len(known)) if len(known.symbols(row)) == 2)
     elements, here = known.symbols(row), known.rows_within(known.symbols(row))
     assert row in here
     assert known.id[here].tolist() == [name for name in table.id[table.rows_within(elements)] if name in known.id]
     pattern = broaden_sticks(known.sticks(row), sigma=0.05)
     found = Identifier(known).identify(pattern, elements=elements)
-    first = found.neighbours[0]
-    (there,) = np.flatnonzero(table.id == first.id)
-    assert first.id == known.id[row]
+    first = found.matches[0]
+    (there,) = np.flatnonzero(table.id == first.source_id)
+    assert first.id == first.source_id == known.id[row]
     assert first.score > 0.99
     assert (first.formula, first.space_group) == (table.formula(there), table.symmetry(there)[0])
 
 
-def test_a_prepared_pattern_has_the_same_neighbours_and_progress_is_told(examples: Path, tmp_path: Path) -> None:
+def test_former_options_read_a_gridded_pattern_and_progress_is_printed(examples: Path, tmp_path: Path) -> None:
     pattern = put_on_grid(read_pattern(examples / "zincite.prn"), wavelength="CuKa")
     write_gridded(tmp_path / "zincite.npz", pattern)
     again = read_gridded(tmp_path / "zincite.npz")
@@ -222,8 +224,8 @@ def test_a_prepared_pattern_has_the_same_neighbours_and_progress_is_told(example
     assert len(first["two_theta"]) == len(first["intensity"]) > 10
 
 
-def test_what_is_no_prepared_pattern_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_a_gridded_pattern_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("no archive")
     for name in ("text.npz", "none.npz"):
-        with pytest.raises(PatternError, match="no pattern on the grid"):
+        with pytest.raises(PatternError, match="gridded pattern"):
             read_gridded(tmp_path / name)

@@ -226,5 +226,5 @@ def _without_unused(program: str) -> str:
 
 
 def pipeline_to_json(session: Session) -> bytes:
-    """The enabled steps, as the option `--preparation` reads them."""
+    """The enabled steps, as the option `--processing` reads them."""
     return json.dumps(steps_to_pipeline(session.steps).to_dict(), indent=2).encode()

@@ -116,14 +116,14 @@ def python_code(
 from xxact_core.search_match.identify import Identifier
 
 found = Identifier.load(Path({str(table.path)!r})).identify(gridded, {restriction})
-for neighbour in found.neighbours:
-    print(neighbour.formula, neighbour.space_group, neighbour.id, f"{{neighbour.score:.3f}}")
+for match in found.matches:
+    print(match.formula, match.space_group, match.id, f"{{match.score:.3f}}")
 """
         if elements:
             search += """
-from xxact_core.search_match.combine import weigh_known
+from xxact_core.search_match.combine import combine_with_matches
 
-print(weigh_known(prediction, found.neighbours).crystal_system[0])
+print(combine_with_matches(prediction, found.matches).crystal_system[0])
 """
     return f"""from pathlib import Path
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from xxact_app.jobs.tasks import BackgroundTask, command_step, find_task, submit
 from xxact_app.library.workspace import Workspace, open_workspace, own_folders
 from xxact_app.samples.results import Answer
@@ -21,8 +19,8 @@ from xxact_app.ui.safe_text import safe_text
 from xxact_core.compositions.partial import possible_symbols
 from xxact_core.dataset.store import MANIFEST
 from xxact_core.patterns.gridded_files import write_gridded
-from xxact_core.search_match.combine import weigh_known
-from xxact_core.search_match.identify import Neighbour
+from xxact_core.search_match.combine import combine_with_matches
+from xxact_core.search_match.match import Match
 from xxact_core.shipped import TABLE, shipped_path
 
 _KEPT_SECONDS = 3600.0
@@ -42,9 +40,9 @@ class ReferenceTable:
 class Matches:
     """The result of a search for reference phases."""
 
-    neighbours: tuple[Neighbour, ...]
+    matches: tuple[Match, ...]
     """Best matches first, with formulas and ids that are safe to show."""
-    unescaped: tuple[Neighbour, ...]
+    unescaped: tuple[Match, ...]
     """The same with formulas and ids as the search returned them, for calculations."""
     candidates: int
     """Number of reference phases compared."""
@@ -103,8 +101,8 @@ class MatchesStore:
         write_gridded(path, self.store.gridded(answer.sample.key))
         elements = self.elements(answer)
         arguments = [
-            "identify", str(path), "--prepared", "--table", str(table.path), "--cache", str(folder), "--json",
-            "--whole", "--progress",
+            "identify", str(path), "--gridded", "--reference", str(table.path), "--cache", str(folder), "--json",
+            "--full", "--progress",
         ]  # fmt: skip
         arguments += ["--elements", ",".join(elements)] if elements else []
         step = command_step(f"Searching {table.label}", lambda: arguments)
@@ -124,19 +122,19 @@ class MatchesStore:
             self._parsed = (task, parse_matches(task.result))
         return self._parsed[1]
 
-    def chosen(self, answer: Answer, matches: Matches | None) -> Neighbour | None:
+    def chosen(self, answer: Answer, matches: Matches | None) -> Match | None:
         """The reference phase whose reflections are drawn: the selected one, else the best match."""
-        if matches is None or not matches.neighbours:
+        if matches is None or not matches.matches:
             return None
         wanted = self.session.sample(answer.sample.key).phase
-        return next((one for one in matches.neighbours if one.id == wanted), matches.neighbours[0])
+        return next((one for one in matches.matches if wanted in {one.id, one.source_id}), matches.matches[0])
 
     def combined_text(self, answer: Answer, matches: Matches) -> str:
         """The crystal system from model and reference phases combined, a safe text; empty where one has no answer."""
         alone = answer.prediction.crystal_system
         if not (self.elements(answer) and alone and matches.unescaped):
             return ""
-        first = weigh_known(answer.prediction, matches.unescaped).crystal_system[0]
+        first = combine_with_matches(answer.prediction, matches.unescaped).crystal_system[0]
         before = next(entry.probability for entry in alone if entry.label == first.label)
         return (
             f"Combined with the reference phases: {first.label} {percent(first.probability)} "
@@ -156,27 +154,19 @@ class MatchesStore:
 
 def parse_matches(result: dict[str, Any]) -> Matches:
     """The JSON output of `xxact identify`, with texts that are safe to show."""
-    neighbours = tuple(
-        Neighbour(
-            formula=one["formula"],
-            space_group=one["space_group"],
-            id=one["id"],
-            score=one["score"],
-            shift=one["shift"],
-            scale=one["scale"],
-            two_theta=np.array(one["two_theta"], dtype=np.float64),
-            intensity=np.array(one["intensity"], dtype=np.float64),
-        )
-        for one in result["neighbours"]
-    )
+    found = tuple(Match.from_dict(one) for one in result["neighbours"])
     mixture = result["mixture"] or {"sentence": "", "likely": False}
     return Matches(
-        neighbours=tuple(
-            replace(one, formula=safe_text(display_formula(one.formula), limit=60), id=safe_text(one.id, limit=60))
-            for one in neighbours
-        ),
-        unescaped=neighbours,
+        matches=tuple(_escape(one) for one in found),
+        unescaped=found,
         candidates=result["candidates"],
         sentence=safe_text(mixture["sentence"], limit=400),
         several=bool(mixture["likely"]),
     )
+
+
+def _escape(match: Match) -> Match:
+    """The match with texts that are safe to show."""
+    name = None if match.name is None else safe_text(match.name, limit=60)
+    formula = safe_text(display_formula(match.formula), limit=60)
+    return replace(match, formula=formula, name=name, id=safe_text(match.id, limit=60))

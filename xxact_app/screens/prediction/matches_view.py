@@ -88,11 +88,11 @@ class MatchesPanel:
 
     def _show_matches(self) -> None:
         matches = self._matches
-        self.table.visible = matches is not None and bool(matches.neighbours)
+        self.table.visible = matches is not None and bool(matches.matches)
         if matches is None:
             self.verdict.object = ""
             return
-        if not matches.neighbours:
+        if not matches.matches:
             self.verdict.object = "<p>The database holds no phase of these elements with reflections in this range.</p>"
             return
         sentence = f"<b>{matches.sentence}</b>" if matches.several else matches.sentence
@@ -103,11 +103,11 @@ class MatchesPanel:
         )
         rows = [
             [one.formula, space_group_name(str(one.space_group or "unknown")), one.id, one.score, one.shift, one.scale]
-            for one in matches.neighbours
+            for one in matches.matches
         ]
         self.table.value = pd.DataFrame(rows, columns=list(_COLUMNS))
         chosen = self.search.chosen(self._answer, matches)
-        self.table.selection = [matches.neighbours.index(one) for one in (chosen,) if one is not None]
+        self.table.selection = [matches.matches.index(one) for one in (chosen,) if one is not None]
 
     def _draw(self) -> None:
         assert self._answer is not None, "what is drawn belongs to an answer"
@@ -149,9 +149,9 @@ class MatchesPanel:
         if self._answer is None or self._matches is None or not self.table.selection:
             return
         number = self.table.selection[0]
-        if number < len(self._matches.neighbours):
-            key, identity = self._answer.sample.key, self._matches.neighbours[number].id
-            if self.search.chosen(self._answer, self._matches) is not self._matches.neighbours[number]:
+        if number < len(self._matches.matches):
+            key, identity = self._answer.sample.key, self._matches.matches[number].id
+            if self.search.chosen(self._answer, self._matches) is not self._matches.matches[number]:
                 self.session.change([key], phase=identity)
 
 

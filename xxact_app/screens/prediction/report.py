@@ -21,7 +21,7 @@ from xxact_app.ui.formatting import percent
 from xxact_app.ui.theme import LIGHT
 from xxact_core.errors import shorten
 from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SPACE_GROUP, SURE, Quantity
-from xxact_core.search_match.identify import Neighbour
+from xxact_core.search_match.match import Match
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +49,7 @@ class Page:
     """Intensity scale: `linear`, `root` or `log`."""
     facts: tuple[tuple[str, str], ...]
     """Further lines as (name, text): how the prediction was made."""
-    neighbour: Neighbour | None = None
+    match: Match | None = None
     matches: Matches | None = None
     attention: WindowAttention | None = None
 
@@ -131,7 +131,7 @@ def _draw_pattern(axes: Axes, page: Page) -> None:
     intensity = np.where(gridded.coverage, gridded.intensity, np.nan)
     (curve,) = axes.plot(gridded.grid.two_theta, to_scale(intensity, scale=scale), color=LIGHT.muted, lw=0.7)
     base, top = to_scale(np.array([0.0, 100.0]), scale=scale)
-    if (one := page.neighbour) is not None:
+    if (one := page.match) is not None:
         heights = to_scale(one.intensity, scale=scale)
         sticks = axes.vlines(one.two_theta, base, heights, color=LIGHT.series[1], lw=1.0, alpha=0.85)
         name = printable(f"{one.formula} {one.space_group or ''} {one.id}")
@@ -186,7 +186,7 @@ def _lines(page: Page) -> list[str]:
             )
             facts.append((quantity.label, f"{value.value:.2f} {value.unit} ({interval})"))
     if page.matches is not None:
-        for one in page.matches.neighbours[:5]:
+        for one in page.matches.matches[:5]:
             fit = f"score {one.score:.3f}, shift {one.shift:+.2f}°, cell scale {one.scale:.4f}"
             facts.append(
                 ("Reference phase", f"{one.formula}, space group {one.space_group or 'unknown'}, {one.id}: {fit}")

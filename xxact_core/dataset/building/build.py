@@ -80,7 +80,7 @@ def build_dataset(
         tqdm(total=total, unit="structure", disable=not progress, smoothing=0.05) as bar,
         open_workers(workers=workers or os.cpu_count() or 1, scheduler=scheduler) as crew,
     ):
-        running: set[Future] = set()
+        running: set[Future[dict[str, Any]]] = set()
         for block in blocks:
             if (shard := finished_shard(folder, block)) is not None:
                 shards[block.start] = shard
@@ -97,7 +97,9 @@ def build_dataset(
     return _finish(plan, folder, [shards[start] for start in sorted(shards)])
 
 
-def _collect(running: set[Future], shards: dict[int, dict[str, Any]], bar: tqdm) -> set[Future]:
+def _collect(
+    running: set[Future[dict[str, Any]]], shards: dict[int, dict[str, Any]], bar: tqdm
+) -> set[Future[dict[str, Any]]]:
     """Wait for a shard, note it down, and return what is still running; the first failure stops what has not begun."""
     done, running = wait(running, return_when=FIRST_COMPLETED)
     for future in done:

@@ -36,7 +36,7 @@ _TRIES = 20
 _ROWS_TOGETHER = 4096
 
 
-def write_relatives(source: Path, table: Path, *, copies: int, seed: int = 0, split_seed: int = 0) -> int:
+def write_substituted_structures(source: Path, table: Path, *, copies: int, seed: int = 0, split_seed: int = 0) -> int:
     """Write `copies` relatives of every training structure of a source as a structure table; returns their number.
 
     None of them has a formula that `xxact build` would give to validation or test with `split_seed`, so that these stay
@@ -153,7 +153,8 @@ def element_likeness() -> np.ndarray:
     """
     places = np.full(len(SYMBOLS), np.nan)
     places[[ATOMIC_NUMBERS[symbol] - 1 for symbol in VILLARS_ORDER]] = np.arange(len(VILLARS_ORDER))
-    return np.nan_to_num(np.exp(-np.abs(places[:, None] - places) / NEAR))
+    likeness: np.ndarray = np.nan_to_num(np.exp(-np.abs(places[:, None] - places) / NEAR))
+    return likeness
 
 
 def _structure_to_row(structure: Structure) -> dict[str, object]:

@@ -58,7 +58,8 @@ def make_shard(text: str) -> dict[str, Any]:
     while True:
         item, answer, reason = _run_once(task)
         if "shard" in answer:
-            return answer["shard"]
+            shard: dict[str, Any] = answer["shard"]
+            return shard
         if "failed" in answer:
             msg = f"{task.folder}: the shard at item {task.block.start} cannot be made: {answer['failed']}"
             raise DatasetError(msg, code="E_DATASET")

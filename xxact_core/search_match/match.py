@@ -1,0 +1,52 @@
+"""A reference phase that matches a measured pattern."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """A reference phase with its fit to a measured pattern."""
+
+    formula: str
+    """Reduced formula, as chemists write it."""
+    space_group: int | None
+    """Number, 1-230, found by spglib; None where it finds none."""
+    id: str
+    """Materials Project id where known, else the id in the reference database."""
+    score: float
+    """Agreement, at most 1: `fit.score_fit` less the penalties of `ranking`."""
+    shift: float
+    """Zero shift, to be added to the calculated angles [deg 2θ at Cu Kα]."""
+    scale: float
+    """Measured over calculated cell length, mean of all directions."""
+    two_theta: np.ndarray
+    """Fitted angles of the reflections [deg 2θ at Cu Kα], shape (reflections,)."""
+    intensity: np.ndarray
+    """Calculated intensities, 0-100, shape (reflections,)."""
+    source_id: str = ""
+    """Id in the reference database."""
+    name: str | None = None
+    """Name of the mineral, where formula and space group determine one."""
+
+    @property
+    def label(self) -> str:
+        """Formula, mineral name and id: `TiO2 (rutile, mp-2657)`."""
+        return f"{self.formula} ({self.id if self.name is None else f'{self.name}, {self.id}'})"
+
+    def to_dict(self, *, reflections: bool = False) -> dict[str, Any]:
+        """Plain values for JSON; angles and intensities only with `reflections`."""
+        names = ("formula", "name", "space_group", "id", "source_id", "score", "shift", "scale")
+        arrays = {"two_theta": self.two_theta.tolist(), "intensity": self.intensity.tolist()} if reflections else {}
+        return {**{name: getattr(self, name) for name in names}, **arrays}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Match:
+        """The inverse of `to_dict(reflections=True)`."""
+        arrays = {name: np.array(values[name], dtype=np.float64) for name in ("two_theta", "intensity")}
+        return cls(**{**values, **arrays})
