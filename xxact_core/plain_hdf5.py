@@ -26,8 +26,8 @@ def open_plain(path: Path) -> Iterator[h5py.File]:
     """Open a file for reading after a look at everything that it names, before any of its data are read.
 
     Raises:
-        NotPlainError: it holds links other than hard ones, virtual data sets, data kept in other files, filters that
-            are not ours, data sets larger than what is stored could be, or more members than a file of ours has.
+        NotPlainError: it holds links other than hard ones, virtual datasets, data kept in other files, filters that
+            are not ours, datasets larger than what is stored could be, or more members than a file of ours has.
         OSError: it is missing or no HDF5.
     """
     with h5py.File(path, "r") as file:
@@ -45,7 +45,7 @@ def open_plain(path: Path) -> Iterator[h5py.File]:
 
 
 def walk(file: h5py.File) -> Iterator[tuple[str, h5py.Group | h5py.Dataset | None]]:
-    """Groups and data sets by path, along hard links alone, each group once; None for a link of another kind.
+    """Groups and datasets by path, along hard links alone, each group once; None for a link of another kind.
 
     Raises:
         NotPlainError: there are more than `MOST_MEMBERS`, or groups in groups deeper than `DEEPEST`.
@@ -73,7 +73,7 @@ def walk(file: h5py.File) -> Iterator[tuple[str, h5py.Group | h5py.Dataset | Non
 
 
 def check_dataset(item: h5py.Dataset, *, longest: int = 0, more_filters: Collection[int] = ()) -> None:
-    """Refuse a data set that cannot be what it says, before its values are read.
+    """Refuse a dataset that cannot be what it says, before its values are read.
 
     longest: axis of what is really stored; a netCDF dimension is as long as one and holds nothing itself.
     more_filters: that may be used besides those of our files.

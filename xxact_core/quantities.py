@@ -13,7 +13,7 @@ Source: International Tables for Crystallography A; trigonal space groups (143-1
 """
 
 CRYSTAL_SYSTEM_COLOURS = ("#5F5F5F", "#0072B2", "#3B9BD0", "#009E73", "#C98500", "#D55E00", "#B5488A")
-"""A colour for each crystal system, told apart with every common colour vision.
+"""A colour for each crystal system, distinguishable with all common colour vision deficiencies.
 
 Source: Okabe and Ito (2008); its yellow, unreadable on white, is darkened, its black is a grey.
 """
@@ -82,7 +82,7 @@ TARGETS = {
     target.name: target
     for target in (FORMATION_ENERGY, BAND_GAP, CRYSTAL_SYSTEM, SPACE_GROUP, DENSITY, VOLUME_PER_ATOM, *LATTICE)
 }
-"""Everything that a data set knows of a material and a model can learn."""
+"""All targets that a dataset can hold and a model can learn."""
 
 PREDICTED = tuple(target.name for target in (FORMATION_ENERGY, BAND_GAP, CRYSTAL_SYSTEM, SPACE_GROUP))
 """What a prediction answers, and a model learns unless a recipe says otherwise."""

@@ -28,7 +28,7 @@ _CENTRES = (
 """Elements written last before oxygen, in this order: PbTiO3, NiFe2O4, KAlSi3O8, KNO3."""
 
 _OXOANIONS = {"C": (3, 2), "N": (3, 1), "S": (4, 2), "P": (4, 3), "As": (4, 3), "Se": (4, 2), "Cl": (4, 1)}
-"""Oxygen atoms and negative charge of the oxoanions that are told from hydroxide and water by charge balance."""
+"""Oxygen atoms and negative charge of oxoanions, distinguished from hydroxide and water by charge balance."""
 
 _GROUPS = {symbol: oxygen for symbol, (oxygen, _) in _OXOANIONS.items()} | {
     "B": 3,

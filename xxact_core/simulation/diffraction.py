@@ -31,7 +31,7 @@ LARGEST_BOX = 10_000_000
 """Miller indices enumerated at most for one structure; beyond it the cell is refused as unreasonably large."""
 
 FAST_MEMORY = 60_000
-"""Numbers that sums over elements may take together (0.5 MB): more leaves the fast memory of a processor."""
+"""Numbers that sums over elements may take together (0.5 MB): more exceeds the cache of a CPU."""
 
 BLOCK = 4_000_000
 """Numbers held at once in a matrix of phases (32 MB); larger structures are summed a part of their atoms at a time."""

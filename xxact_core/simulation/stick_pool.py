@@ -1,4 +1,4 @@
-"""Many structures → their sticks, on several processors, with numpy alone."""
+"""Many structures → their sticks, on several CPU cores, with numpy alone."""
 
 from __future__ import annotations
 

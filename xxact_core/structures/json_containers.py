@@ -1,4 +1,4 @@
-"""A JSON file → its records: where the structures stand is told from its outer shape, not from its name."""
+"""Records of a JSON file, whose layout is detected from its content, not from its name."""
 
 from __future__ import annotations
 
