@@ -1,4 +1,4 @@
-"""What is measured and what is predicted: names, labels, units and directions, each said once."""
+"""Quantities that are measured or predicted: names, labels and units, each defined once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Source: International Tables for Crystallography A; trigonal space groups (143-1
 CRYSTAL_SYSTEM_COLOURS = ("#5F5F5F", "#0072B2", "#3B9BD0", "#009E73", "#C98500", "#D55E00", "#B5488A")
 """A colour for each crystal system, distinguishable with all common colour vision deficiencies.
 
-Source: Okabe and Ito (2008); its yellow, unreadable on white, is darkened, its black is a grey.
+Source: Okabe and Ito (2008); with a darker yellow, for contrast on white, and grey instead of black.
 """
 
 SPACE_GROUP_COUNT = 230
@@ -41,21 +41,29 @@ SYSTEM_OF_GROUP = tuple(
 
 @dataclass(frozen=True)
 class Quantity:
-    """A target that a material has: what it is called, in what unit, and of what kind.
-
-    plausible: lowest and highest value that a label can have; one outside is in another unit or wrong.
-    """
+    """A property of materials that models predict."""
 
     name: str
+    """Name in datasets, recipes and files."""
+
     label: str
+    """Name for users."""
+
     unit: str
+    """Unit; empty for classification."""
+
     kind: Literal["value", "class"]
+    """Regression (`value`) or classification (`class`)."""
+
     classes: tuple[str, ...] = ()
+    """Names of the classes, in the order of their indices."""
+
     plausible: tuple[float, float] = (-math.inf, math.inf)
+    """Lowest and highest plausible label; labels outside are wrong or in another unit."""
 
     @property
     def width(self) -> int:
-        """Outputs that a head needs for this target."""
+        """Number of outputs of the target's head."""
         return len(self.classes) if self.kind == "class" else 1
 
 
@@ -76,7 +84,7 @@ LATTICE = (
     *(Quantity(f"lattice_{axis}", f"Lattice parameter {axis}", "Å", "value") for axis in "abc"),
     *(Quantity(f"lattice_{name}", f"Lattice angle {sign}", "°", "value") for name, sign in LATTICE_ANGLES.items()),
 )
-"""Lattice parameters of the conventional cell, which the space group fixes; a primitive cell could be any of many."""
+"""Lattice parameters of the conventional cell, which is unique; there are many primitive cells."""
 
 TARGETS = {
     target.name: target
@@ -85,7 +93,7 @@ TARGETS = {
 """All targets that a dataset can hold and a model can learn."""
 
 PREDICTED = tuple(target.name for target in (FORMATION_ENERGY, BAND_GAP, CRYSTAL_SYSTEM, SPACE_GROUP))
-"""What a prediction answers, and a model learns unless a recipe says otherwise."""
+"""Default targets, those that a prediction shows."""
 
 
 SURE = 0.5

@@ -1,4 +1,4 @@
-"""Settings that people write, in TOML, JSON or on the command line, against the types that a dataclass declares."""
+"""Type checks of settings from TOML, JSON or the command line, by the annotations of a dataclass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xxact_core.errors import RecipeError, shorten
 
 
 def check_types(owner: str, declared_by: type, values: Mapping[str, Any]) -> None:
-    """Compare values with the types of the fields of the same names.
+    """Check values against the types of the fields of the same names.
 
     Raises:
         RecipeError: a value is of another type, or a number is not finite; the message names `owner`, setting, value
@@ -27,7 +27,7 @@ def check_types(owner: str, declared_by: type, values: Mapping[str, Any]) -> Non
 
 @cache
 def _declared(kind: type) -> dict[str, Any]:
-    """Types of the fields of a dataclass; to read them takes longer than to compare with them."""
+    """Types of the fields of a dataclass; cached, because reading them is slow."""
     return get_type_hints(kind)
 
 

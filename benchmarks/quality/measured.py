@@ -38,7 +38,7 @@ from xxact_core.compositions.formula import parse_formula
 from xxact_core.compositions.formula_format import format_formula
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import FormulaError, InputError, StructureError
-from xxact_core.evaluation.baselines import LINES, TREES, first_lines
+from xxact_core.evaluation.baselines import PEAKS, TREES, first_reflections
 from xxact_core.evaluation.metrics import calibration_error_by_chance, expected_calibration_error
 from xxact_core.patterns.conversions import CU_K_ALPHA, parse_wavelength
 from xxact_core.patterns.pattern import GriddedPattern, Pattern
@@ -232,7 +232,7 @@ def mixtures_to_figures(singles: Sequence[Identification], mixtures: Sequence[Id
 
 def trees_on_visible_lines(table: StickTable) -> ExtraTreesClassifier:
     """The trees of `tree_baseline`, trained on every material."""
-    features = np.stack([first_lines(table, row, weakest=VISIBLE) for row in range(len(table))])
+    features = np.stack([first_reflections(table, row, weakest=VISIBLE) for row in range(len(table))])
     trees = ExtraTreesClassifier(n_estimators=TREES, n_jobs=1, random_state=0)
     return trees.fit(features, table.targets["crystal_system"].astype(int))
 
@@ -249,10 +249,10 @@ def other_model_to_figures(model: Path, phases: Sequence[tuple[dict[str, str], P
 def visible_peaks(pattern: GriddedPattern) -> np.ndarray:
     """Features of a measured pattern for the trees: sin θ of the first maxima above `VISIBLE`, and their number."""
     maxima, _ = find_peaks(pattern.intensity, height=VISIBLE, prominence=VISIBLE)
-    features = np.zeros(LINES + 1, dtype=np.float32)
-    first = np.sin(np.radians(pattern.grid.two_theta[maxima[:LINES]] / 2))
+    features = np.zeros(PEAKS + 1, dtype=np.float32)
+    first = np.sin(np.radians(pattern.grid.two_theta[maxima[:PEAKS]] / 2))
     features[: len(first)] = first
-    features[LINES] = len(maxima)
+    features[PEAKS] = len(maxima)
     return features
 
 

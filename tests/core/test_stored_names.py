@@ -21,7 +21,7 @@ from xxact_core.commands.main import app
 from xxact_core.errors import CheckpointError, RecipeError
 from xxact_core.evaluation.embedded import read_embedded
 from xxact_core.evaluation.report import evaluate_checkpoint
-from xxact_core.evaluation.tables import read_system_answers
+from xxact_core.evaluation.tables import read_system_predictions
 from xxact_core.model.config import BlockSizes, ForestSizes, ModelConfig
 from xxact_core.paper.runs import current_settings, run_experiments
 from xxact_core.paper.tables import folder_to_table
@@ -319,7 +319,7 @@ def test_files_of_embeddings_and_predictions_are_read() -> None:
     assert set(embedded.parts) == {"fused", "pattern", "composition"}
     assert len(embedded) == 16
     for name in ("full", "extra-trees"):
-        answers = read_system_answers(WRITTEN / "predictions" / f"{name}.h5")
+        answers = read_system_predictions(WRITTEN / "predictions" / f"{name}.h5")
         assert len(answers.true) == len(answers.chosen) > 0
         assert np.isfinite(read_embedded(WRITTEN / "predictions" / f"{name}.h5").parts["fused"]).all()
 

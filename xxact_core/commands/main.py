@@ -232,9 +232,9 @@ def system_table(
     as_json: JsonFlag = False,
 ) -> None:
     """Tabulate accuracy and silhouette by crystal system, as CSV; means and standard errors for several files."""
-    from xxact_core.evaluation.tables import read_system_answers, rows_to_csv, runs_to_rows, systems_to_rows
+    from xxact_core.evaluation.tables import read_system_predictions, rows_to_csv, runs_to_rows, systems_to_rows
 
-    runs = [systems_to_rows(read_system_answers(file)) for file in files]
+    runs = [systems_to_rows(read_system_predictions(file)) for file in files]
     rows = runs[0] if len(runs) == 1 else runs_to_rows(runs)
     typer.echo(json.dumps(rows) if as_json else rows_to_csv(rows), nl=as_json)
 

@@ -45,7 +45,7 @@ def embed(
             if as_json:
                 typer.echo(json.dumps({"done": done, "total": total}))
 
-        embedded = embed_dataset(model, dataset, limit=limit, tell=tell)
+        embedded = embed_dataset(model, dataset, limit=limit, progress=tell)
     write_embedded(file, embedded)
     result = {"file": str(file), "materials": len(embedded), "parts": list(embedded.parts)}
     typer.echo(json.dumps(result) if as_json else f"{len(embedded)} materials in {file}")

@@ -1,1 +1,1 @@
-"""Checkpoint × split → predictions → tables."""
+"""Evaluation: predictions of a checkpoint on a split, metrics, calibration and tables."""

@@ -1,4 +1,4 @@
-"""What a model has to beat, trees and the training mean, and what none that reads compositions alone can beat."""
+"""Baselines, the training mean and trees on peak positions, and a bound of what compositions alone can predict."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from xxact_core.evaluation.labelled import labelled_rows
 from xxact_core.evaluation.metrics import accuracy, class_mean_accuracy, mean_absolute_error, named_error
 from xxact_core.quantities import PREDICTED, TARGETS, Quantity
 
-LINES = 10
+PEAKS = 10
 TREES = 300
 
 
@@ -21,16 +21,16 @@ def constant_baseline(table: StickTable) -> dict[str, float]:
         if not train.size or not test.size:
             continue
         seen = values[train]
-        said = seen.mean() if target.kind == "value" else np.bincount(seen.astype(int)).argmax()
-        metrics |= _metrics(target, np.full(test.size, said), values[test])
+        predicted = seen.mean() if target.kind == "value" else np.bincount(seen.astype(int)).argmax()
+        metrics |= _metrics(target, np.full(test.size, predicted), values[test])
     return metrics
 
 
 def formula_baseline(table: StickTable) -> dict[str, float]:
-    """Metrics on the test split of knowing its answers by formula: the median of each, or its commonest class.
+    """Metrics on the test split of predicting, for each formula, its median label or most frequent class.
 
-    No baseline but a bound, for it reads the answers: what it misses is what differs between materials of one formula,
-    and a model that reads the composition alone cannot find it out.
+    A bound rather than a baseline, since it uses the test labels: its errors are the differences between materials of
+    one formula, which no model can predict from the composition alone.
     """
     metrics: dict[str, float] = {}
     for target in _predicted():
@@ -39,11 +39,11 @@ def formula_baseline(table: StickTable) -> dict[str, float]:
             continue
         values = table.targets[target.name][test]
         _, group = np.unique(table.formula[test], return_inverse=True)
-        said = np.empty(test.size)
+        predicted = np.empty(test.size)
         for members in np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1]):
             own = values[members]
-            said[members] = np.median(own) if target.kind == "value" else np.bincount(own.astype(int)).argmax()
-        metrics |= _metrics(target, said, values)
+            predicted[members] = np.median(own) if target.kind == "value" else np.bincount(own.astype(int)).argmax()
+        metrics |= _metrics(target, predicted, values)
     return metrics
 
 
@@ -52,15 +52,15 @@ def _predicted() -> list[Quantity]:
 
 
 def _known(table: StickTable, target: Quantity, split: str) -> np.ndarray:
-    """Rows of a split whose label is known and of the very structure."""
+    """Rows of a split whose label is known and that `labelled_rows` accepts."""
     rows: np.ndarray = table.rows(split)[labelled_rows(table, target.name, table.rows(split))]
     return rows
 
 
-def _metrics(target: Quantity, said: np.ndarray, true: np.ndarray) -> dict[str, float]:
+def _metrics(target: Quantity, predicted: np.ndarray, true: np.ndarray) -> dict[str, float]:
     if target.kind == "value":
-        return named_error(target, mean_absolute_error(said, true))
-    chosen, classes = said.astype(int), true.astype(int)
+        return named_error(target, mean_absolute_error(predicted, true))
+    chosen, classes = predicted.astype(int), true.astype(int)
     return {
         f"{target.name}_accuracy": accuracy(chosen, classes),
         f"{target.name}_class_mean_accuracy": class_mean_accuracy(chosen, classes),
@@ -68,14 +68,14 @@ def _metrics(target: Quantity, said: np.ndarray, true: np.ndarray) -> dict[str, 
 
 
 def tree_baseline(table: StickTable, *, weakest: float, jobs: int = 1, seed: int = 0) -> dict[str, float]:
-    """Crystal system by ExtraTrees on sin θ of the first ten lines above `weakest` [%] and their count.
+    """Crystal system by ExtraTrees on sin θ of the first ten reflections above `weakest` [%], and their number.
 
-    Source: Suzuki et al. 2020, Sci. Rep. 10, 21790. With `weakest=0` every calculated stick counts, which no
-    measurement could show; `weakest=1` is what a good one shows.
+    With `weakest=0` every calculated reflection counts, more than any measurement shows; `weakest=1` is what a good
+    measurement shows. Source: Suzuki et al. 2020, Sci. Rep. 10, 21790.
     """
     from sklearn.ensemble import ExtraTreesClassifier  # noqa: PLC0415 - slow to import
 
-    features = np.stack([first_lines(table, row, weakest=weakest) for row in range(len(table))])
+    features = np.stack([first_reflections(table, row, weakest=weakest) for row in range(len(table))])
     systems = table.targets["crystal_system"].astype(int)
     train, test = table.rows("train"), table.rows("test")
     trees = ExtraTreesClassifier(n_estimators=TREES, n_jobs=jobs, random_state=seed)
@@ -87,12 +87,12 @@ def tree_baseline(table: StickTable, *, weakest: float, jobs: int = 1, seed: int
     }
 
 
-def first_lines(table: StickTable, row: int, *, weakest: float) -> np.ndarray:
-    """The sin θ of the first ten lines above `weakest` [% of the strongest], and their count: shape (11,)."""
+def first_reflections(table: StickTable, row: int, *, weakest: float) -> np.ndarray:
+    """Sin θ of the first ten reflections above `weakest` [% of the strongest], and their number: shape (11,)."""
     sticks = table.sticks(row)
     seen = sticks.two_theta[sticks.intensity > weakest]
-    features = np.zeros(LINES + 1, dtype=np.float32)
-    first = np.sin(np.radians(seen[:LINES] / 2))
+    features = np.zeros(PEAKS + 1, dtype=np.float32)
+    first = np.sin(np.radians(seen[:PEAKS] / 2))
     features[: len(first)] = first
-    features[LINES] = len(seen)
+    features[PEAKS] = len(seen)
     return features

@@ -1,4 +1,4 @@
-"""Honest numbers: probabilities by temperature, intervals and sets of classes by the validation split."""
+"""Calibration on the validation split: temperatures of probabilities, and conformal intervals and prediction sets."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from xxact_core.evaluation.labelled import Labelled, Predictions, labelled_rows,
 from xxact_core.prediction.reliability import class_sets
 
 COVERAGE = 0.9
-"""Share of materials whose true value an interval, or true class a set, is meant to hold."""
+"""Nominal coverage of intervals and prediction sets: the fraction of materials whose true label they contain."""
 
 
 def calibrate(predictions: Predictions, table: StickTable) -> dict[str, dict[str, Any]]:
-    """What validation predictions tell of each target.
+    """Calibration of each target from predictions of the validation split.
 
-    Classes: `temperature` and `set_threshold_90`, the probability from which on a class belongs to the set that holds
-    the true one in nine of ten materials. Values: `residual_90`, the half-width of such an interval.
+    Classification: `temperature`, and `set_threshold_90`, the smallest probability of a class in the 90 % prediction
+    set. Regression: `residual_90`, the half-width of the 90 % prediction interval, in the unit of the target.
     """
     fitted: dict[str, dict[str, Any]] = {}
     temperatures: dict[str, float] = {}
-    for name in predictions.logits:  # in the order of the targets: the space group's follows the crystal system's
+    for name in predictions.logits:  # in the order of the targets: space groups after crystal systems
         true = table.targets[name][predictions.rows]
         known = ~np.isnan(true)
         if known.any():
@@ -46,7 +46,7 @@ def fit_temperature(
     known: np.ndarray,
     temperatures: Mapping[str, float],
 ) -> float:
-    """The temperature of one class target that makes its `known` classes most likely. Source: Guo et al. 2017."""
+    """The temperature of a classification target that maximises the likelihood. Source: Guo et al. 2017."""
     rows, classes = np.flatnonzero(known), true[known].astype(int)
 
     def loss(log_temperature: float) -> float:
@@ -58,7 +58,7 @@ def fit_temperature(
 
 
 def conformal_residual(values: np.ndarray, true: np.ndarray, *, coverage: float = COVERAGE) -> float:
-    """Half-width of an interval that holds a new value with probability `coverage` (split conformal prediction).
+    """Half-width of an interval that contains a new value with probability `coverage` (split conformal prediction).
 
     Source: Lei et al. 2018, "Distribution-free predictive inference for regression", algorithm 2.
     """
@@ -68,13 +68,13 @@ def conformal_residual(values: np.ndarray, true: np.ndarray, *, coverage: float 
 
 
 def conformal_threshold(probabilities: np.ndarray, true: np.ndarray, *, coverage: float = COVERAGE) -> float:
-    """Probability (0-1) such that the classes at least as probable hold a new true class with probability `coverage`.
+    """Threshold (0-1) such that the classes at least as probable contain a new true class with probability `coverage`.
 
-    Least ambiguous sets: the score of a material is one minus the probability of its true class, and the threshold
-    belongs to the score of rank ⌈(n + 1) · coverage⌉ of n. Of all sets of one coverage over all materials they are the
-    smallest, and they need no randomness; adaptive sets even out the coverage between easy and hard materials, but
-    without randomness they hold too much, and of 230 space groups far too many. With so few materials that the rank is
-    beyond n, every class belongs to the set. Nothing is promised for one crystal system alone.
+    Least ambiguous sets: the score of a material is one minus the probability of its true class, and the threshold is
+    that of the score of rank ⌈(n + 1) · coverage⌉ of n. They are the smallest sets of a given marginal coverage, and
+    need no randomness. Adaptive sets equalise the coverage of easy and hard materials, but without randomness they are
+    too large, above all for 230 space groups. With so few materials that the rank exceeds n, the set contains every
+    class. The coverage is marginal: it is not guaranteed for each crystal system.
 
     Source: Angelopoulos & Bates 2023, "Conformal prediction: a gentle introduction", sections 1 and 2.1; Sadinle, Lei &
     Wasserman 2019, "Least ambiguous set-valued classifiers with bounded error levels".
@@ -85,9 +85,9 @@ def conformal_threshold(probabilities: np.ndarray, true: np.ndarray, *, coverage
 
 
 def coverage_metrics(labelled: Labelled, calibration: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Share of materials (0-1) whose truth the calibrated intervals and sets hold, and the mean size of the sets.
+    """Fraction of materials (0-1) whose label the calibrated intervals and sets contain, and mean size of the sets.
 
-    Names: `NAME_interval_coverage`, `NAME_set_coverage`, `NAME_set_size` [classes]; only of what is calibrated.
+    Names: `NAME_interval_coverage`, `NAME_set_coverage`, `NAME_set_size` [classes]; of calibrated targets only.
     """
     metrics: dict[str, float] = {}
     for name, (predicted, true) in labelled.values.items():

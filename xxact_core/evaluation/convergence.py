@@ -1,4 +1,4 @@
-"""Journal → how a metric goes along a training: its curve, its value at a share, the steps to a threshold."""
+"""A metric along a training, from its journal: curve, value after a fraction of the run, steps to a threshold."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Events = Sequence[Mapping[str, Any]]
 
 
 def lower_is_better(metric: str) -> bool:
-    """Whether a metric of that name is an error; the others are shares of right answers."""
+    """Whether a metric of that name is an error; others are accuracies."""
     return "_mae_" in metric or metric.endswith("_calibration_error")
 
 
@@ -22,21 +22,21 @@ def validation_curve(events: Events, metric: str) -> tuple[np.ndarray, np.ndarra
 
 
 def run_length(events: Events) -> int:
-    """Steps that a run has when it is whole."""
+    """Number of steps of the whole run."""
     return int(next(event["steps"] for event in events if event["event"] == "started"))
 
 
 def metric_at_share(events: Events, metric: str, share: float) -> float | None:
-    """The validated metric after that share (0-1) of a run, linear between validations; None outside of them."""
+    """Validation metric after a fraction (0-1) of a run, interpolated linearly; None outside the validations."""
     steps, values = validation_curve(events, metric)
     step = share * run_length(events)
     return float(np.interp(step, steps, values)) if len(steps) and steps[0] <= step <= steps[-1] else None
 
 
 def steps_to_threshold(events: Events, metric: str, threshold: float, *, smooth: int = 1) -> int | None:
-    """First step at which the metric, a mean over the last `smooth` validations, is as good as the threshold.
+    """First step at which the mean metric of the last `smooth` validations reaches the threshold; None if it never does.
 
-    None where it never is. XxaCT-NN section 4.2 counts like this how many fewer steps a pretrained model needs.
+    XxaCT-NN section 4.2 compares the steps of pretrained and other models in this way.
     """
     steps, values = validation_curve(events, metric)
     if len(values) < smooth:

@@ -1,4 +1,4 @@
-"""Data set → what its splits are made of: crystal systems, and elements in their places of the periodic table."""
+"""Distributions of a dataset's splits over crystal systems and elements."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LANTHANUM, LUTETIUM, ACTINIUM, LAWRENCIUM = 57, 71, 89, 103
 
 
 def crystal_system_counts(table: StickTable, split: str) -> dict[str, int]:
-    """Materials of each crystal system in a split; of those whose crystal system is known."""
+    """Number of materials of each crystal system in a split, where it is known."""
     systems = table.targets["crystal_system"][table.rows(split)]
     counts = np.bincount(systems[~np.isnan(systems)].astype(int), minlength=len(CRYSTAL_SYSTEMS))
     return dict(zip(CRYSTAL_SYSTEMS, counts.tolist(), strict=True))
 
 
 def element_counts(table: StickTable, split: str) -> dict[str, int]:
-    """Materials of a split that contain each element, however much of it; all 118 elements by symbol."""
+    """Number of materials of a split that contain each element; all 118 elements by symbol."""
     in_split = np.repeat(table.split == SPLITS.index(split), np.diff(table.element_start))
     counts = np.bincount(table.atomic_number[in_split], minlength=len(SYMBOLS) + 1)[1:]
     return dict(zip(SYMBOLS, counts.tolist(), strict=True))

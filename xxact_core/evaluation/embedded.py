@@ -1,4 +1,4 @@
-"""Model × data set → what its encoders and its fusion make of each material, as a file that a map is drawn from."""
+"""Embeddings of a dataset's materials by the encoders and the fusion of a model, and their file."""
 
 from __future__ import annotations
 
@@ -25,24 +25,30 @@ from xxact_core.plain_hdf5 import open_plain
 from xxact_core.quantities import TARGETS
 
 PARTS = ("fused", "pattern", "composition")
-"""Where an embedding is taken: what the heads read, and the [CLS] of the two encoders, which only XxaCT itself has."""
+"""Embeddings: the input of the heads, and the [CLS] of the two encoders, which only XxaCT has."""
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """What a model makes of materials.
-
-    id, formula: shape (materials,); a formula is empty where the file does not say it. parts: name of `PARTS` → shape
-    (materials, width), float32. targets: name → shape (materials,), NaN where unknown, class index for classes.
-    dataset: digest of the data set, empty where unknown. row: of the data set, shape (materials,).
-    """
+    """Embeddings of materials, with their labels."""
 
     id: np.ndarray
+    """Identifiers, shape (materials,)."""
+
     formula: np.ndarray
+    """Formulas, shape (materials,); empty where the file has none."""
+
     row: np.ndarray
+    """Rows of the dataset, shape (materials,)."""
+
     parts: Mapping[str, np.ndarray]
+    """Embeddings by the names of `PARTS`, each of shape (materials, width), float32."""
+
     targets: Mapping[str, np.ndarray]
+    """Labels by target, each of shape (materials,): NaN where unknown, class indices for classification."""
+
     dataset: str = ""
+    """Digest of the dataset; empty where unknown."""
 
     def __len__(self) -> int:
         """Number of materials."""
@@ -56,32 +62,32 @@ def embed_dataset(
     limit: int | None = None,
     batch_size: int = 128,
     device: str = "cpu",
-    tell: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Embedded:
-    """Embeddings of the materials of a data set, all or the first ones, from ideal patterns.
+    """Embeddings of the ideal patterns of a dataset, of all or of the first `limit` materials.
 
-    `tell` is called after each batch with the number of materials that are done and of all.
+    `progress` is called after each batch with the number of finished materials and of all.
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
-        DatasetError: the data set cannot.
+        DatasetError: the dataset cannot be read.
     """
     model = load_checkpoint(model_folder, device=device).model
     table = read_dataset(dataset)
     rows = np.arange(len(table))[:limit]
     maker = BatchMaker(table, device=torch.device(device))
-    pieces: list[dict[str, np.ndarray]] = []
+    batches: list[dict[str, np.ndarray]] = []
     done = 0
     for chosen in rows_in_order(rows, batch_size=batch_size):
         batch = maker.batch(chosen, seed=0)
-        pieces.append(_embed(model, batch))
+        batches.append(_embed(model, batch))
         done += len(chosen)
-        tell(done, len(rows))
+        progress(done, len(rows))
     return Embedded(
         id=table.id[rows],
         formula=table.formula[rows],
         row=rows,
-        parts={name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]},
+        parts={name: np.concatenate([piece[name] for piece in batches]) for name in batches[0]},
         targets={name: values[rows] for name, values in table.targets.items()},
         dataset=table.digest,
     )
@@ -98,16 +104,16 @@ def _embed(model: Model, inputs: ModelInput) -> dict[str, np.ndarray]:
     if isinstance(model, Xxact):
         encoded = model.encode(inputs)
         fused = model.fuse(encoded, cls_only=True)[:, 0]
-        made = {"fused": fused, "pattern": encoded.pattern[:, 0], "composition": encoded.composition[:, 0]}
+        parts = {"fused": fused, "pattern": encoded.pattern[:, 0], "composition": encoded.composition[:, 0]}
     else:
-        made = {"fused": model.embed(inputs)}
-    return {name: values.float().cpu().numpy() for name, values in made.items()}
+        parts = {"fused": model.embed(inputs)}
+    return {name: values.float().cpu().numpy() for name, values in parts.items()}
 
 
 def write_embedded(path: Path, embedded: Embedded) -> None:
-    """Write embeddings as HDF5 with the layout of `write_predictions`; the file is whole or absent.
+    """Write embeddings as HDF5 in the layout of `write_predictions`, atomically.
 
-    Beside what that has: `formula`, `embedding_pattern`, `embedding_composition`, and every known target.
+    Additional datasets: `formula`, `embedding_pattern`, `embedding_composition`, and every known target.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with h5py.File(part, "w") as file:
@@ -116,7 +122,7 @@ def write_embedded(path: Path, embedded: Embedded) -> None:
             file[name] = getattr(embedded, name).astype(h5py.string_dtype())
         file["row"] = embedded.row
         for name, values in embedded.parts.items():
-            file[_dataset_of(name)] = values
+            file[_hdf5_name(name)] = values
         for name, values in embedded.targets.items():
             if not np.isnan(values).all():
                 file[f"true/{name}"] = values
@@ -125,17 +131,17 @@ def write_embedded(path: Path, embedded: Embedded) -> None:
 
 
 def read_embedded(path: Path, *, parts: Collection[str] = PARTS) -> Embedded:
-    """The embeddings of a file of `write_embedded`, or of one of `xxact evaluate --predictions`.
+    """The embeddings of a file of `write_embedded`, or of `xxact evaluate --predictions`.
 
-    parts: those that are wanted; those that the file has of them are read.
+    Those of the requested `parts` that the file contains are read.
 
     Raises:
-        DatasetError: there is no such file, it is not HDF5, or its columns do not belong together.
+        DatasetError: there is no such file, it is not HDF5, or its columns differ in length.
     """
     try:
         with open_plain(path) as file:
             identity = file["id"].asstr()[...].astype(str)
-            taken = {name: file[_dataset_of(name)][...] for name in parts if _dataset_of(name) in file}
+            taken = {name: file[_hdf5_name(name)][...] for name in parts if _hdf5_name(name) in file}
             known = [name for name in TARGETS if f"true/{name}" in file]
             embedded = Embedded(
                 id=identity,
@@ -146,14 +152,14 @@ def read_embedded(path: Path, *, parts: Collection[str] = PARTS) -> Embedded:
                 dataset=str(file.attrs.get("dataset", "")),
             )
     except (OSError, KeyError, TypeError, ValueError) as error:
-        msg = f"{path} is no file of embeddings or predictions: {shorten(error)}"
+        msg = f"{path} is not a file of embeddings or predictions: {shorten(error)}"
         raise DatasetError(msg, code="E_PREDICTIONS") from error
     columns = [embedded.formula, embedded.row, *embedded.parts.values(), *embedded.targets.values()]
     if not taken or not len(identity) or any(len(column) != len(identity) for column in columns):
-        msg = f"{path} holds no embedding of the part {' or '.join(parts)}, or columns of different lengths"
+        msg = f"{path} has no embedding of the part {' or '.join(parts)}, or columns of different lengths"
         raise DatasetError(msg, code="E_PREDICTIONS")
     return embedded
 
 
-def _dataset_of(part: str) -> str:
+def _hdf5_name(part: str) -> str:
     return "embedding" if part == "fused" else f"embedding_{part}"

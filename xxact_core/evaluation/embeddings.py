@@ -1,4 +1,4 @@
-"""Predictions file → embeddings → two components to look at."""
+"""Embeddings of a predictions file, and their principal components."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from xxact_core.errors import DatasetError, shorten
 from xxact_core.plain_hdf5 import open_plain
 
 MAX_FITTED = 200_000
-"""Materials that principal components are fitted to: the plane of more is the same to the eye."""
+"""Largest number of materials that principal components are fitted to; more do not change the plane visibly."""
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """What a model makes of materials whose crystal system is known.
-
-    id: shape (materials,). embedding: shape (materials, width). crystal_system: its index, shape (materials,).
-    """
+    """Embeddings of materials whose crystal system is known."""
 
     id: np.ndarray
+    """Identifiers, shape (materials,)."""
+
     embedding: np.ndarray
+    """Embeddings, shape (materials, width)."""
+
     crystal_system: np.ndarray
+    """Index of the crystal system, shape (materials,)."""
 
 
 def read_embeddings(path: Path) -> Embeddings:
     """The embeddings of a file that `write_predictions` made.
 
     Raises:
-        DatasetError: there is no such file, it is not HDF5, or it holds no embeddings beside crystal systems.
+        DatasetError: there is no such file, it is not HDF5, or it has no embeddings with crystal systems.
     """
     try:
         with open_plain(path) as file:
@@ -39,21 +41,22 @@ def read_embeddings(path: Path) -> Embeddings:
             identity = np.array(file["id"].asstr()[...], dtype=str)[known]
             return Embeddings(identity, file["embedding"][...][known], systems[known].astype(int))
     except (OSError, KeyError) as error:
-        msg = f"{path} is no file of predictions with crystal systems: {shorten(error)}"
+        msg = f"{path} is not a file of predictions with crystal systems: {shorten(error)}"
         raise DatasetError(msg, code="E_PREDICTIONS") from error
 
 
 @dataclass(frozen=True)
 class Projection:
-    """A plane of principal components, onto which further embeddings can be laid.
-
-    mean: shape (width,). directions: unit vectors, shape (components, width). explained: share (0-1) of the variance
-    that each component holds, shape (components,).
-    """
+    """Principal components, onto which further embeddings can be projected."""
 
     mean: np.ndarray
+    """Mean embedding, shape (width,)."""
+
     directions: np.ndarray
+    """Unit vectors, shape (components, width)."""
+
     explained: np.ndarray
+    """Explained fraction (0-1) of the variance, shape (components,)."""
 
     def project(self, embedding: np.ndarray) -> np.ndarray:
         """Components of embeddings of shape (materials, width): shape (materials, components)."""
@@ -65,7 +68,7 @@ class Projection:
 def fit_projection(embedding: np.ndarray, *, components: int = 2) -> Projection:
     """Principal components of embeddings of shape (materials, width), in double precision.
 
-    Of more than `MAX_FITTED` materials, evenly spaced ones decide.
+    Of more than `MAX_FITTED` materials, evenly spaced ones are used.
     """
     from sklearn.decomposition import PCA  # noqa: PLC0415 - slow to import
 
@@ -78,7 +81,7 @@ def embedding_to_components(embedding: np.ndarray, *, components: int = 2) -> tu
     """Principal components of embeddings of shape (materials, width).
 
     Returns:
-        The components, shape (materials, components), and the share (0-1) of the variance that each one holds.
+        The components, shape (materials, components), and the fraction (0-1) of the variance that each explains.
     """
     projection = fit_projection(embedding, components=components)
     return projection.project(embedding.astype(np.float64)), projection.explained

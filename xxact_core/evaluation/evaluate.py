@@ -1,4 +1,4 @@
-"""Model × rows → predictions, and predictions → metrics."""
+"""Predictions of a model for rows of a dataset, and their metrics."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def predict_rows(
     batch_size: int = 256,
     seed: int = 0,
 ) -> Predictions:
-    """Outputs and embeddings of a model in evaluation mode, for rows of a data set in order."""
+    """Outputs and embeddings of a model in evaluation mode, for rows of a dataset in order."""
     was_training = model.training
     model.eval()
     parts: dict[str, list[np.ndarray]] = {}
@@ -66,13 +66,13 @@ def metrics_of(
 ) -> dict[str, float]:
     """The metrics of every target, over the rows that have a label; formation energies over exact labels only.
 
-    Names end in their unit where they have one: `_mev_per_atom`, `_ev`; accuracies are shares (0-1).
+    Names end in their unit where they have one: `_mev_per_atom`, `_ev`; accuracies are fractions (0-1).
     """
     return labelled_to_metrics(predictions_to_labelled(predictions, table, temperatures=temperatures or {}))
 
 
 def labelled_to_metrics(labelled: Labelled) -> dict[str, float]:
-    """The metrics of answers beside the truth, under the names of `metrics_of`."""
+    """The metrics of labelled predictions, under the names of `metrics_of`."""
     metrics: dict[str, float] = {}
     for name, (predicted, true) in labelled.values.items():
         metrics |= named_error(TARGETS[name], mean_absolute_error(predicted, true))

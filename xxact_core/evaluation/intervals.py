@@ -1,4 +1,4 @@
-"""How far a metric would move with other test materials, or with another seed of the training."""
+"""Uncertainty of metrics: bootstrap over test materials, and standard error over seeds of the training."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from xxact_core.quantities import TARGETS
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 
-_TOGETHER = 1_000_000
-"""Draws made at once: keeps the memory of a bootstrap to some ten megabytes."""
+_BLOCK = 1_000_000
+"""Draws of a block, which keeps the memory of a bootstrap at about ten megabytes."""
 
 Interval = tuple[float, float]
 
@@ -23,8 +23,8 @@ Interval = tuple[float, float]
 def intervals_of(labelled: Labelled, *, seed: int = 0) -> dict[str, Interval]:
     """95 % intervals of the errors and accuracies of `metrics_of`, under the same names, in the same units.
 
-    Bootstrap over materials, percentiles of 1,000 resamples. They say what other test materials of the same kind would
-    change, not what another training would. Source: Efron & Tibshirani 1993, "An Introduction to the Bootstrap", 13.3.
+    Bootstrap over materials, percentiles of 1,000 resamples. They cover the choice of test materials, not that
+    of the training seed. Source: Efron & Tibshirani 1993, "An Introduction to the Bootstrap", 13.3.
     """
     intervals: dict[str, Interval] = {}
     for name, (predicted, true) in labelled.values.items():
@@ -40,12 +40,12 @@ def intervals_of(labelled: Labelled, *, seed: int = 0) -> dict[str, Interval]:
 def mean_interval(
     values: np.ndarray, *, seed: int, resamples: int = RESAMPLES, confidence: float = CONFIDENCE
 ) -> Interval:
-    """Bootstrap interval of the mean of values of shape (n,): of an error, or of right and wrong answers."""
+    """Bootstrap interval of the mean of values of shape (n,), which may be errors, or correctness as booleans."""
     random, count = np.random.default_rng(seed), len(values)
-    together = max(1, _TOGETHER // count)
+    block = max(1, _BLOCK // count)
     means = [
-        values[random.integers(count, size=(min(together, resamples - first), count))].mean(axis=1)
-        for first in range(0, resamples, together)
+        values[random.integers(count, size=(min(block, resamples - first), count))].mean(axis=1)
+        for first in range(0, resamples, block)
     ]
     return _percentiles(np.concatenate(means), confidence=confidence)
 
@@ -58,10 +58,10 @@ def class_mean_interval(
     resamples: int = RESAMPLES,
     confidence: float = CONFIDENCE,
 ) -> Interval:
-    """Bootstrap interval of the class-mean accuracy, from right (bool) and true class of materials of shape (n,).
+    """Bootstrap interval of the class-mean accuracy, from correctness (bool) and true class, both of shape (n,).
 
-    Only how many materials of each class are right and wrong matters, so these counts are drawn instead of materials:
-    n draws with replacement make them multinomial. A class that a resample lacks does not count in it.
+    Only the numbers of correct and wrong materials of each class matter, so these are drawn from their multinomial
+    distribution instead of resampling materials. A class that is absent from a resample is left out of its mean.
     """
     _, class_of = np.unique(classes, return_inverse=True)
     cells = np.bincount(2 * class_of + right, minlength=2 * (class_of.max() + 1))
@@ -78,12 +78,10 @@ def _percentiles(means: np.ndarray, *, confidence: float) -> Interval:
 
 
 def mean_over_runs(runs: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
-    """Mean and standard error of each metric that all runs have, of runs that differ in their seed.
-
-    The standard error is s/√n with s² the unbiased variance.
+    """Mean and standard error, s/√n with s² the unbiased variance, of the metrics that all runs have.
 
     Raises:
-        InputError: there are fewer than two runs, which say nothing of how far one may be off.
+        InputError: there are fewer than two runs.
     """
     if len(runs) < 2:  # noqa: PLR2004 - a variance takes two
         msg = f"{len(runs)} run has no standard error; expected two or more that differ in their seed"

@@ -1,4 +1,4 @@
-"""Predictions × labels → answers beside the truth, over the rows that have a label."""
+"""Predictions with the true labels, over the rows that have a label."""
 
 from __future__ import annotations
 
@@ -14,36 +14,39 @@ from xxact_core.model.inference import class_probabilities
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of some rows of a data set.
-
-    values: name → shape (rows,), in the target's unit. logits: name → shape (rows, classes).
-    embedding: what the model's heads read (of XxaCT the fused [CLS]), shape (rows, width). traits: of the encoded
-    pattern, shape (rows, traits), see `pattern_traits`; None for a kind of model that encodes none.
-    """
+    """Outputs of a model for some rows of a dataset."""
 
     rows: np.ndarray
+    """Rows of the dataset, shape (rows,)."""
+
     values: Mapping[str, np.ndarray]
+    """Values of each regression target, shape (rows,), in its unit."""
+
     logits: Mapping[str, np.ndarray]
+    """Logits of each classification target, shape (rows, classes)."""
+
     embedding: np.ndarray
+    """Input of the heads (for XxaCT the fused [CLS]), shape (rows, width)."""
+
     traits: np.ndarray | None
+    """Traits of the encoded pattern, shape (rows, traits), see `pattern_traits`; None without a pattern encoder."""
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Answers beside the truth, each target over its labelled rows only; formation energies over exact labels.
-
-    values: name → (predicted, true), each of shape (labelled,), in the target's unit.
-    probabilities: name → (shape (labelled, classes), index of the true class of shape (labelled,)).
-    """
+    """Predictions with true labels, each target over its labelled rows; formation energies over exact labels."""
 
     values: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    """Predicted and true values of each regression target, both of shape (labelled,), in its unit."""
+
     probabilities: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    """Class probabilities and index of the true class of each target, shapes (labelled, classes) and (labelled,)."""
 
 
 def predictions_to_labelled(
     predictions: Predictions, table: StickTable, *, temperatures: Mapping[str, float]
 ) -> Labelled:
-    """Predictions beside the labels of a data set; targets without any label are left out."""
+    """Predictions with the labels of a dataset; targets without any label are left out."""
     values, probabilities = {}, {}
     for name, predicted in predictions.values.items():
         if (known := labelled_rows(table, name, predictions.rows)).any():
@@ -55,7 +58,7 @@ def predictions_to_labelled(
 
 
 def labelled_rows(table: StickTable, name: str, rows: np.ndarray) -> np.ndarray:
-    """Which of the rows have a label that counts, shape (rows,); of formation energies the exact ones."""
+    """Mask of the rows with a label, shape (rows,); for formation energies, with an exact one."""
     known = ~np.isnan(table.targets[name][rows])
     output: np.ndarray = known & table.energy_is_exact[rows] if name == "formation_energy_per_atom" else known
     return output

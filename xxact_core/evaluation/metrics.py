@@ -15,11 +15,11 @@ UNITS_IN_NAMES = {
     "Å": ("angstrom", 1.0),
     "°": ("degree", 1.0),
 }
-"""How a unit is written at the end of a metric's name, and the factor from a quantity's unit to it."""
+"""Suffix of a metric's name for each unit, and the factor from the unit of the quantity to it."""
 
 
 def named_error(quantity: Quantity, error: float) -> dict[str, float]:
-    """A mean absolute error under its name, which ends in its unit; energies per atom are in meV."""
+    """A mean absolute error by its name, which ends in its unit; energies per atom are in meV."""
     unit, factor = UNITS_IN_NAMES[quantity.unit]
     return {f"{quantity.name}_mae_{unit}": factor * error}
 
@@ -30,17 +30,17 @@ def mean_absolute_error(predicted: Float[np.ndarray, " n"], true: Float[np.ndarr
 
 
 def accuracy(predicted: Int[np.ndarray, " n"], true: Int[np.ndarray, " n"]) -> float:
-    """Share of right classes (0-1), every material weighing the same; higher is better."""
+    """Fraction of correct classes (0-1), every material with the same weight; higher is better."""
     return float((predicted == true).mean())
 
 
 def class_mean_accuracy(predicted: Int[np.ndarray, " n"], true: Int[np.ndarray, " n"]) -> float:
-    """Mean over the classes that occur of the share of right answers in each (0-1); higher is better."""
+    """Mean over the occurring classes of the accuracy within each (0-1); higher is better."""
     return float(np.mean([(predicted[true == label] == label).mean() for label in np.unique(true)]))
 
 
 def top_k_accuracy(probabilities: Float[np.ndarray, "n classes"], true: Int[np.ndarray, " n"], *, k: int) -> float:
-    """Share of materials whose class is among the k most probable (0-1); higher is better."""
+    """Fraction of materials whose class is among the k most probable (0-1); higher is better."""
     best = np.argpartition(-probabilities, k - 1, axis=1)[:, :k]
     return float((best == true[:, None]).any(axis=1).mean())
 
@@ -61,9 +61,9 @@ def expected_calibration_error(
 def calibration_error_by_chance(
     probabilities: Float[np.ndarray, "n classes"], *, bins: int = 15, draws: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
-    """Calibration error that as many answers would show if their probabilities were true: mean and 95th percentile.
+    """Calibration error expected by chance from perfectly calibrated probabilities: mean and 95th percentile.
 
-    Of a few dozen answers the calibration error is mostly chance: every bin holds only some of them.
+    With a few dozen predictions the calibration error is mostly chance, because every bin contains only some of them.
     """
     confidence = probabilities.max(axis=1)
     bin_of = np.minimum((confidence * bins).astype(int), bins - 1)

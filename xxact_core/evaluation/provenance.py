@@ -1,4 +1,4 @@
-"""Where a result comes from: date, commit, data, seeds, machine, versions."""
+"""Provenance of a result: date, commit, data, seeds, machine, versions."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ LIBRARIES = ("torch", "numpy", "scikit-learn")
 
 
 def provenance(*, table_digest: str, seeds: Sequence[int]) -> dict[str, Any]:
-    """What a page of results states of its origin, as plain values for JSON.
+    """Provenance of a page of results, as plain values for JSON.
 
     date: of today, UTC. commit: of the checkout that this module is in, with "+" where it has changes; "unknown"
-    elsewhere. data_digest, seeds: as given. hardware: processor or GPU, and processors that may be used. versions: of
+    elsewhere. data_digest, seeds: as given. hardware: CPU or GPU, and number of usable CPU cores. versions: of
     Python and of the libraries that compute.
     """
     return {
@@ -47,7 +47,7 @@ def commit_of(folder: Path) -> str:
 
 
 def hardware() -> str:
-    """The device that computes here, with the number of processors that this process may use."""
+    """The GPU or CPU of this machine, with the number of cores that this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, {cores} CPU cores"
@@ -55,7 +55,7 @@ def hardware() -> str:
 
 
 def provenance_to_line(stated: dict[str, Any]) -> str:
-    """One sentence for the head of a page."""
+    """One sentence for the top of a page."""
     seeds = ", ".join(map(str, stated["seeds"]))
     versions = ", ".join(f"{name} {version}" for name, version in stated["versions"].items())
     return (
@@ -65,17 +65,17 @@ def provenance_to_line(stated: dict[str, Any]) -> str:
 
 
 def file_to_line(path: Path, *, seeds: Sequence[int] = (0,)) -> str:
-    """The same sentence for a page whose data are one file, with the file's SHA-256."""
+    """The same sentence for a page about one file, with its SHA-256."""
     return provenance_to_line(provenance(table_digest=file_digest(path), seeds=seeds))
 
 
 def _git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - git alone, no text from outside
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - only git, with fixed arguments
 
 
 def _processor() -> str:
-    """Its name as Linux tells it; elsewhere what Python knows."""
+    """Name of the CPU from /proc/cpuinfo, or else from Python."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

@@ -1,4 +1,4 @@
-"""Masked windows of a pattern → what a model expects in them, held against what is there."""
+"""Reconstruction of masked windows of a pattern, and its errors."""
 
 from __future__ import annotations
 
@@ -24,31 +24,37 @@ from xxact_core.patterns.pattern import GriddedPattern
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What a model expects of a pattern some of whose windows it was not shown.
-
-    expected: intensity (0-100), shape (points,). masked: hidden on purpose; unmeasured: hidden because hardly anything
-    of them was measured; both of shape (windows,). error: root mean square of expected less measured intensity over
-    the measured points of a masked window, [% of the strongest line], NaN in other windows. empty: the same if nothing
-    at all were expected; an error below it says that something was learned. Both of shape (windows,).
-    """
+    """A pattern that was reconstructed from its unmasked windows."""
 
     expected: np.ndarray
+    """Reconstructed intensity (0-100), shape (points,)."""
+
     masked: np.ndarray
+    """True for windows that were masked, shape (windows,)."""
+
     unmeasured: np.ndarray
+    """True for windows that the model does not see because they were hardly measured, shape (windows,)."""
+
     error: np.ndarray
+    """Root mean square error over the measured points of masked windows [% of the strongest peak], NaN in other
+    windows, shape (windows,)."""
+
     empty: np.ndarray
+    """The same of an empty reconstruction, as a baseline, shape (windows,)."""
 
 
 @dataclass(frozen=True)
 class WindowErrors:
-    """Errors over many patterns, for each window: shape (windows,); see `Reconstruction` for what they are.
-
-    patterns: how many have the window masked. NaN where none has.
-    """
+    """Errors of each window over many patterns; see `Reconstruction`."""
 
     patterns: np.ndarray
+    """Number of patterns in which the window is masked, shape (windows,)."""
+
     error: np.ndarray
+    """Root mean square error [% of the strongest peak], NaN for windows that are never masked, shape (windows,)."""
+
     empty: np.ndarray
+    """The same of an empty reconstruction, shape (windows,)."""
 
     @property
     def total(self) -> tuple[float, float]:
@@ -62,12 +68,12 @@ class WindowErrors:
 
 
 def trained_to_reconstruct(about: Mapping[str, Any]) -> bool:
-    """Whether the training that a checkpoint tells of masked windows; otherwise its reconstruction means nothing."""
+    """Whether a checkpoint was trained with masked windows; otherwise its reconstructions are meaningless."""
     return "mxm" in about.get("recipe", {}).get("objectives", ())
 
 
 def draw_windows(visible: np.ndarray, *, ratio: float, seed: int) -> np.ndarray:
-    """Windows to mask, as training draws them: a share of the `visible` ones, but one at least; shape (windows,)."""
+    """Windows to mask, drawn as in training: a fraction of the `visible` ones, at least one; shape (windows,)."""
     uniform = torch.rand((1, len(visible)), generator=torch.Generator().manual_seed(seed))
     return draw_mask(torch.tensor(visible).unsqueeze(0), uniform, ratio=ratio)[0].numpy()
 
@@ -75,7 +81,7 @@ def draw_windows(visible: np.ndarray, *, ratio: float, seed: int) -> np.ndarray:
 def reconstruct_pattern(
     checkpoint: Checkpoint, pattern: GriddedPattern, composition: Composition, *, masked: np.ndarray
 ) -> Reconstruction:
-    """What the model expects in the windows of `masked`, shape (windows,), from the others and the composition.
+    """Reconstruct the windows of `masked`, shape (windows,), from the others and the composition.
 
     Raises:
         CheckpointError: the model was not trained to reconstruct.
@@ -93,7 +99,7 @@ def reconstruct_pattern(
 def reconstruct_rows(
     checkpoint: Checkpoint, maker: BatchMaker, rows: np.ndarray, *, ratio: float, seed: int = 0, batch_size: int = 64
 ) -> WindowErrors:
-    """Errors over rows of a data set, of each of which windows are masked at random.
+    """Errors over rows of a dataset, with randomly masked windows.
 
     Raises:
         CheckpointError: the model was not trained to reconstruct.
@@ -115,7 +121,7 @@ def reconstruct_rows(
 
 def _reconstructing(checkpoint: Checkpoint) -> Xxact:
     if not trained_to_reconstruct(checkpoint.about) or not isinstance(checkpoint.model, Xxact):
-        msg = "the model was not trained to reconstruct masked windows; one of the recipe pretrain-mxm is"
+        msg = "the model was not trained to reconstruct masked windows; expected one of a recipe such as pretrain-mxm"
         raise CheckpointError(msg, code="E_CHECKPOINT")
     return checkpoint.model
 
@@ -128,7 +134,7 @@ def _expect(model: Xxact, inputs: ModelInput) -> Tensor:
 
 
 def _root_mean_square(values: np.ndarray, windows: np.ndarray) -> np.ndarray:
-    """Of each of these windows over what is not NaN; NaN of the others."""
+    """Root mean square of each of these windows, ignoring NaN; NaN for the others."""
     squares = np.full(len(windows), np.nan)
     squares[windows] = np.nanmean(values[windows] ** 2, axis=1)
     roots: np.ndarray = np.sqrt(squares)

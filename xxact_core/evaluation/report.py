@@ -1,4 +1,4 @@
-"""Checkpoint × data set → metrics, and predictions as a file."""
+"""Evaluation of a checkpoint on a dataset: metrics with intervals, and predictions as a file."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from xxact_core.evaluation.labelled import Predictions, labelled_rows, predictio
 
 @dataclass(frozen=True)
 class Report:
-    """Metrics of a model on a split, and of some a 95 % interval under the same name; units as in `metrics_of`."""
+    """Metrics of a model on a split, with 95 % intervals of some; names and units are those of `metrics_of`."""
 
     metrics: Mapping[str, float]
     intervals: Mapping[str, Interval]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: each metric, and beside it `NAME_interval_95` where it has one."""
+        """Plain values for JSON: each metric, and `NAME_interval_95` where it has an interval."""
         plain: dict[str, Any] = {}
         for name, value in self.metrics.items():
             plain[name] = value
@@ -50,20 +50,20 @@ def evaluate_checkpoint(
 ) -> Report:
     """Metrics of a checkpoint on ideal patterns of a split; see `metrics_of` for their names and units.
 
-    A model that was pretrained without targets has no answers to judge: of it the silhouettes alone are told.
+    Models that were pretrained without targets have silhouettes only.
 
-    The split goes by what it went by in the checkpoint's training, or by `split_by` (`formula` or `prototype`).
+    The dataset is split as in the training of the checkpoint, or by `split_by` (`formula` or `prototype`).
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
-        DatasetError: the data set cannot, the split is empty, or it goes by something else than in training, so that
-            the model would be asked what it was taught.
+        DatasetError: the dataset cannot be read, the split is empty, or it is another one than in training, so that it
+            would contain training materials.
     """
     checkpoint = load_checkpoint(model_folder, device=device)
-    table = with_split(read_dataset(dataset), by=_grouping_of_training(checkpoint, split=split, asked=split_by))
+    table = with_split(read_dataset(dataset), by=_grouping_of_training(checkpoint, split=split, wanted=split_by))
     rows = table.rows(split)
     if not len(rows):
-        msg = f"the data set {dataset} has no materials in its split {split!r}"
+        msg = f"the dataset {dataset} has no materials in its split {split!r}"
         raise DatasetError(msg, code="E_DATASET")
     maker = BatchMaker(table, device=torch.device(device))
     predictions = predict_rows(checkpoint.model, maker, rows, checkpoint.statistics)
@@ -73,7 +73,7 @@ def evaluate_checkpoint(
     metrics = metrics_of(predictions, table, temperatures=temperatures)
     systems = table.targets["crystal_system"][rows]
     known = ~np.isnan(systems)
-    if 1 < len(np.unique(systems[known])) < known.sum():  # else there is nothing near or nothing far
+    if 1 < len(np.unique(systems[known])) < known.sum():  # silhouettes need two systems, and two materials of one
         scores = silhouettes(predictions.embedding[known], systems[known])
         metrics |= {f"silhouette_{name}": score for name, score in scores.items()}
     if predictions_file is not None:
@@ -83,20 +83,20 @@ def evaluate_checkpoint(
     return Report(metrics, intervals_of(labelled))
 
 
-def _grouping_of_training(checkpoint: Checkpoint, *, split: str, asked: str | None) -> str:
+def _grouping_of_training(checkpoint: Checkpoint, *, split: str, wanted: str | None) -> str:
     trained = str(checkpoint.about.get("recipe", {}).get("split_by", "formula"))
-    if asked is None or asked == trained or split == "train":
-        return asked or trained
-    msg = f"the model was trained on a split by {trained}: materials of a {split} split by {asked} were in its training"
+    if wanted is None or wanted == trained or split == "train":
+        return wanted or trained
+    msg = f"the model was trained on a split by {trained}: a {split} split by {wanted} contains training materials"
     raise DatasetError(msg, code="E_DATASET")
 
 
 def write_predictions(
     path: Path, predictions: Predictions, table: StickTable, *, temperatures: Mapping[str, float]
 ) -> None:
-    """Every prediction beside its truth, as HDF5: id, row, values, logits, embedding, and the temperature of logits.
+    """Write predictions and labels as HDF5: id, row, values, logits with their temperature, and embedding.
 
-    The truth is NaN where there is none that counts: see `labelled_rows`.
+    Labels are NaN where there is none, see `labelled_rows`.
     """
     with h5py.File(path, "w") as file:
         file["id"] = table.id[predictions.rows].astype(h5py.string_dtype())

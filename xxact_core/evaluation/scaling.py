@@ -1,4 +1,4 @@
-"""Errors at several sizes of the data → a power law, with intervals."""
+"""Power laws of errors over the number of training materials, with intervals."""
 
 from __future__ import annotations
 
@@ -10,48 +10,60 @@ from xxact_core.errors import InputError
 from xxact_core.evaluation.intervals import CONFIDENCE, Interval
 
 UNIT = 1_000_000
-"""Materials that count as one in a law, as in XxaCT-NN section 4.4: the factor is the error at a million."""
+"""Unit of D in a law, as in XxaCT-NN section 4.4: the factor is the error at a million materials."""
 
-FEWEST = 3
+MIN_POINTS = 3
+"""Fewest errors that a law is fitted to."""
 
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """L = factor · D^exponent, with L the error in its unit and D the training materials in millions.
-
-    Intervals are of 95 %. The rest is what `band` needs: the straight line of log L over log D, its scatter, and where
-    its points lie.
-    """
+    """L = factor · D^exponent, with L the error in its unit and D the training materials in millions."""
 
     factor: float
+    """Error at a million training materials."""
+
     exponent: float
+    """Exponent of the law."""
+
     factor_interval: Interval
+    """95 % interval of the factor."""
+
     exponent_interval: Interval
+    """95 % interval of the exponent."""
+
     points: int
+    """Number of fitted errors."""
+
     scatter: float
+    """Residual standard deviation of log L."""
+
     centre: float
+    """Mean of log D."""
+
     spread: float
+    """Sum of squared deviations of log D from its mean."""
 
     def at(self, materials: np.ndarray) -> np.ndarray:
-        """Error that the law gives at sizes [materials] of shape (n,)."""
+        """Error at sizes [materials] of shape (n,)."""
         return self.factor * (materials / UNIT) ** self.exponent
 
     def band(self, materials: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper end of the interval of the mean error at sizes of shape (n,): of the law, not of a run."""
+        """Lower and upper end of the 95 % interval of the law at sizes of shape (n,); single runs scatter more."""
         off = (np.log(materials / UNIT) - self.centre) ** 2 / self.spread
         half_width = _quantile(self.points) * self.scatter * np.sqrt(1 / self.points + off)
         return self.at(materials) * np.exp(-half_width), self.at(materials) * np.exp(half_width)
 
 
 def fit_power_law(materials: np.ndarray, errors: np.ndarray) -> PowerLaw:
-    """The power law through errors at sizes of shape (n,): least squares of the logarithms.
+    """The power law of errors at sizes, both of shape (n,), by least squares of the logarithms.
 
     Raises:
         InputError: fewer than three points, all of one size, or an error that is not above zero.
     """
-    if len(materials) < FEWEST or len(np.unique(materials)) == 1 or (errors <= 0).any():
-        msg = f"{len(materials)} errors at the sizes {sorted(set(materials.tolist()))} make no power law; "
-        msg += f"expected {FEWEST} or more above zero, at different sizes"
+    if len(materials) < MIN_POINTS or len(np.unique(materials)) == 1 or (errors <= 0).any():
+        msg = f"{len(materials)} errors at the sizes {sorted(set(materials.tolist()))} do not determine a "
+        msg += f"power law; expected {MIN_POINTS} or more above zero, at different sizes"
         raise InputError(msg, code="E_SCALING")
     from scipy.stats import linregress  # noqa: PLC0415 - slow to import
 

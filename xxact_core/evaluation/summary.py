@@ -1,4 +1,4 @@
-"""The few metrics by which models are compared, under short names."""
+"""The main metrics of a model, by short names."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ SUMMARY = {
 """Short name → name in `metrics_of`, label with unit, digits that are shown.
 
 calibration_error: the expected calibration error of the crystal system (0-1). coverage_90: mean over the targets of the
-share of materials (0-1) whose truth lies in the interval, or in the set of classes, that is meant to hold nine of ten.
+fraction of materials (0-1) whose label lies in the 90 % interval or prediction set.
 """
 
-NARROWEST = 7
-"""Characters of the narrowest column: a value has no more."""
+MIN_WIDTH = 7
+"""Characters of the narrowest column."""
 
 
 def summarise(metrics: Mapping[str, float], distorted: Mapping[str, float] | None = None) -> dict[str, float | None]:
-    """The summary of the metrics of a split, None where a model does not say it or it was not measured.
+    """The summary of the metrics of a split; None where a metric is missing.
 
-    distorted: metrics on distorted patterns, where they were measured: `calibration_error` and `coverage_90` are then
-    those, because such patterns are what a model is calibrated for. On ideal ones its sets and intervals hold more.
+    `distorted` are metrics on augmented patterns, where they were measured. They give `calibration_error` and
+    `coverage_90`, because models are calibrated on augmented patterns; the coverage of ideal ones is higher.
     """
     calibrated = metrics if distorted is None else distorted
     held = [value for name, value in calibrated.items() if name.endswith(("_interval_coverage", "_set_coverage"))]
@@ -37,13 +37,13 @@ def summarise(metrics: Mapping[str, float], distorted: Mapping[str, float] | Non
 
 
 def columns_to_text(columns: Mapping[str, Mapping[str, float | None]]) -> str:
-    """A table for a terminal: a line a metric, a column a model; a dash where there is no value."""
+    """A table for a terminal, with a line for each metric and a column for each model; missing values are dashes."""
     wide = max(len(label) for _, label, _ in SUMMARY.values())
-    lines = [" " * wide + "".join(f"  {title:>{NARROWEST}}" for title in columns)]
+    lines = [" " * wide + "".join(f"  {title:>{MIN_WIDTH}}" for title in columns)]
     for short, (_, label, digits) in SUMMARY.items():
         line = label.ljust(wide)
         for title, column in columns.items():
             value = column[short]
-            line += "  " + ("-" if value is None else f"{value:.{digits}f}").rjust(max(len(title), NARROWEST))
+            line += "  " + ("-" if value is None else f"{value:.{digits}f}").rjust(max(len(title), MIN_WIDTH))
         lines.append(line)
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Predictions files → tables by crystal system; no model is run again."""
+"""Tables by crystal system from predictions files, without running a model."""
 
 from __future__ import annotations
 
@@ -28,39 +28,41 @@ Row = dict[str, str | float]
 
 
 @dataclass(frozen=True)
-class SystemAnswers:
-    """What a predictions file says of crystal systems, over the materials that have one.
-
-    true, chosen: index of the crystal system, shape (materials,). embedding: fused [CLS], shape (materials, width).
-    """
+class SystemPredictions:
+    """Crystal systems of a predictions file, over the materials whose system is known."""
 
     true: np.ndarray
+    """Index of the true crystal system, shape (materials,)."""
+
     chosen: np.ndarray
+    """Index of the predicted crystal system, shape (materials,)."""
+
     embedding: np.ndarray
+    """Fused [CLS], shape (materials, width)."""
 
 
-def read_system_answers(path: Path) -> SystemAnswers:
-    """The crystal systems of a file that `write_predictions` made, at its temperatures.
+def read_system_predictions(path: Path) -> SystemPredictions:
+    """The crystal systems of a file of `write_predictions`, at its temperatures.
 
     Raises:
-        DatasetError: there is no such file, it is not HDF5, or it holds no crystal system.
+        DatasetError: there is no such file, it is not HDF5, or it has no crystal systems.
     """
     try:
         with open_plain(path) as file:
             true, embedding = file["true/crystal_system"][...], file["embedding"][...]
             chosen = _probabilities(file)["crystal_system"].argmax(axis=1)
     except (OSError, KeyError) as error:
-        msg = f"{path} is no file of predictions with crystal systems: {shorten(error)}"
+        msg = f"{path} is not a file of predictions with crystal systems: {shorten(error)}"
         raise DatasetError(msg, code="E_PREDICTIONS") from error
     known = ~np.isnan(true)
     if not known.any():
-        msg = f"{path} holds no material whose crystal system is known"
+        msg = f"{path} has no material whose crystal system is known"
         raise DatasetError(msg, code="E_PREDICTIONS")
-    return SystemAnswers(true[known].astype(int), chosen[known], embedding[known])
+    return SystemPredictions(true[known].astype(int), chosen[known], embedding[known])
 
 
 def read_labelled(path: Path) -> Labelled:
-    """The answers of a file that `write_predictions` made beside the truth that counts, at its temperatures.
+    """The labelled predictions of a file of `write_predictions`, at its temperatures.
 
     Raises:
         DatasetError: there is no such file, or it is not HDF5 with predictions.
@@ -78,7 +80,7 @@ def read_labelled(path: Path) -> Labelled:
                 elif known.any():
                     values[name] = (file[f"predicted/{name}"][...][known], true[known])
     except (OSError, KeyError) as error:
-        msg = f"{path} is no file of predictions: {shorten(error)}"
+        msg = f"{path} is not a file of predictions: {shorten(error)}"
         raise DatasetError(msg, code="E_PREDICTIONS") from error
     return Labelled(values, probabilities)
 
@@ -91,31 +93,31 @@ def _probabilities(file: h5py.File) -> dict[str, np.ndarray]:
     return {name: values.numpy() for name, values in class_probabilities(logits, temperatures).items()}
 
 
-def systems_to_rows(answers: SystemAnswers) -> list[Row]:
+def systems_to_rows(systems: SystemPredictions) -> list[Row]:
     """A row for each crystal system that occurs, one for all materials and one for the mean of the systems.
 
     Columns: materials, accuracy (0-1) with its 95 % interval, silhouette (-1 to 1; empty where all materials are of one
     system). Source: XxaCT-NN tables 4 and 5, whose "mean" of accuracies is over materials, not over systems.
     """
-    true, right = answers.true, answers.chosen == answers.true
+    true, right = systems.true, systems.chosen == systems.true
     groups = {CRYSTAL_SYSTEMS[system]: true == system for system in np.unique(true)}
-    scores = silhouettes(answers.embedding, true) if len(groups) > 1 else {}
+    scores = silhouettes(systems.embedding, true) if len(groups) > 1 else {}
     rows = [
         _row(name, int(members.sum()), float(right[members].mean()), mean_interval(right[members], seed=0), scores)
         for name, members in groups.items()
     ]
     of_systems = [scores[name] for name in groups if name in scores]
     means = {OF_ALL: scores["mean"], OF_CLASSES: float(np.mean(of_systems))} if of_systems else {}
-    of_classes = class_mean_accuracy(answers.chosen, true)
+    of_classes = class_mean_accuracy(systems.chosen, true)
     return [
         *rows,
-        _row(OF_ALL, len(true), accuracy(answers.chosen, true), mean_interval(right, seed=0), means),
+        _row(OF_ALL, len(true), accuracy(systems.chosen, true), mean_interval(right, seed=0), means),
         _row(OF_CLASSES, len(true), of_classes, class_mean_interval(right, true, seed=0), means),
     ]
 
 
 def runs_to_rows(runs: Sequence[list[Row]]) -> list[Row]:
-    """The same table over several runs that differ in their seed: each number a mean beside its standard error.
+    """The same table over runs that differ in their seed: means with standard errors.
 
     Raises:
         InputError: there are fewer than two runs.
@@ -133,7 +135,7 @@ def runs_to_rows(runs: Sequence[list[Row]]) -> list[Row]:
 
 
 def rows_to_csv(rows: Sequence[Row]) -> str:
-    """The table as CSV, with the names of the columns in its first line."""
+    """The table as CSV with a header."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()

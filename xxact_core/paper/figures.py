@@ -16,7 +16,7 @@ from xxact_core.evaluation.convergence import run_length, validation_curve
 from xxact_core.evaluation.distributions import crystal_system_counts, element_counts
 from xxact_core.evaluation.embeddings import embedding_to_components, read_embeddings
 from xxact_core.evaluation.evaluate import silhouettes
-from xxact_core.evaluation.scaling import FEWEST, PowerLaw, fit_power_law
+from xxact_core.evaluation.scaling import MIN_POINTS, PowerLaw, fit_power_law
 from xxact_core.paper.experiments import EMBEDDINGS, SHARES, STRATEGIES, scaling_name
 from xxact_core.paper.layouts import ACCURACY, MAE, PAPER_LAWS, figure_runs
 from xxact_core.paper.measures import read_events, run_to_measures
@@ -134,7 +134,7 @@ def scaling_laws(rows: Rows) -> dict[str, PowerLaw]:
     for label in MODELS.values():
         of_model = [row for row in rows if row["model"] == label]
         materials = np.array([row["materials"] for row in of_model], dtype=float)
-        if len(np.unique(materials)) >= FEWEST:
+        if len(np.unique(materials)) >= MIN_POINTS:
             laws[label] = fit_power_law(materials, np.array([row["mae"] for row in of_model]))
     return laws
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from xxact_core.evaluation.convergence import Events, metric_at_share
 from xxact_core.evaluation.evaluate import labelled_to_metrics
 from xxact_core.evaluation.intervals import intervals_of, mean_over_runs
-from xxact_core.evaluation.tables import read_labelled, read_system_answers, systems_to_rows
+from xxact_core.evaluation.tables import read_labelled, read_system_predictions, systems_to_rows
 from xxact_core.paper.layouts import PARTS_OF_A_RUN, at_share
 from xxact_core.paper.runs import PREDICTIONS
 from xxact_core.training.journal import read_journal
@@ -50,7 +50,7 @@ def run_to_measures(place: Path, *, by_system: bool) -> dict[str, Measure]:
             if (validated := metric_at_share(events, name, share)) is not None:
                 measures[at_share(name, share)] = _in_unit(name, validated)
     if by_system and "crystal_system" in labelled.probabilities:
-        for row in systems_to_rows(read_system_answers(predictions)):
+        for row in systems_to_rows(read_system_predictions(predictions)):
             system = row["crystal_system"]
             numbers = [100 * float(row[name]) for name in ("accuracy", "accuracy_low", "accuracy_high")]
             measures[f"accuracy/{system}"] = Measure(numbers[0], low=numbers[1], high=numbers[2])

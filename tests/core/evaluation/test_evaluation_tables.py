@@ -18,8 +18,8 @@ from xxact_core.evaluation.report import write_predictions
 from xxact_core.evaluation.tables import (
     OF_ALL,
     OF_CLASSES,
-    SystemAnswers,
-    read_system_answers,
+    SystemPredictions,
+    read_system_predictions,
     rows_to_csv,
     runs_to_rows,
     systems_to_rows,
@@ -27,11 +27,11 @@ from xxact_core.evaluation.tables import (
 from xxact_core.quantities import CRYSTAL_SYSTEMS
 
 
-def answers_with(seed: int) -> SystemAnswers:
+def answers_with(seed: int) -> SystemPredictions:
     random = np.random.default_rng(seed)
     true = random.choice(7, size=300, p=[0.05, 0.1, 0.3, 0.1, 0.1, 0.15, 0.2])
     chosen = np.where(random.random(300) < 0.7, true, random.integers(0, 7, 300))
-    return SystemAnswers(true, chosen, random.normal(size=(300, 7)) + 2 * np.eye(7)[true])
+    return SystemPredictions(true, chosen, random.normal(size=(300, 7)) + 2 * np.eye(7)[true])
 
 
 def test_table_equals_scikit_learns() -> None:
@@ -50,7 +50,7 @@ def test_table_equals_scikit_learns() -> None:
 
 
 def test_table_of_one_system_has_no_silhouette() -> None:
-    cubic = SystemAnswers(np.full(5, 6), np.full(5, 6), np.zeros((5, 2)))
+    cubic = SystemPredictions(np.full(5, 6), np.full(5, 6), np.zeros((5, 2)))
     assert [row["silhouette"] for row in systems_to_rows(cubic)] == ["", "", ""]
 
 
@@ -72,7 +72,7 @@ def test_file_of_predictions_is_all_that_a_table_needs(small_table: StickTable, 
     write_predictions(path, predictions, small_table, temperatures={"crystal_system": 1.3})
     with h5py.File(path) as file:
         assert file["predicted/crystal_system"].attrs["temperature"] == 1.3
-    answers = read_system_answers(path)
+    answers = read_system_predictions(path)
     assert (answers.true == small_table.targets["crystal_system"][rows]).all()
     table = list(csv.DictReader(io.StringIO(rows_to_csv(systems_to_rows(answers)))))
     assert table[-2]["crystal_system"] == OF_ALL
@@ -82,11 +82,11 @@ def test_file_of_predictions_is_all_that_a_table_needs(small_table: StickTable, 
 def test_another_file_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "notes.h5"
     with pytest.raises(DatasetError, match="notes"):
-        read_system_answers(path)
+        read_system_predictions(path)
     path.write_text("no predictions")
     with pytest.raises(DatasetError, match="notes"):
-        read_system_answers(path)
+        read_system_predictions(path)
     with h5py.File(path, "w") as file:
         file["other"] = 1
     with pytest.raises(DatasetError, match="notes"):
-        read_system_answers(path)
+        read_system_predictions(path)

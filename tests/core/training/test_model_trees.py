@@ -74,15 +74,15 @@ def test_noise_on_the_flank_of_a_line_makes_no_other_line() -> None:
     assert pattern_to_peak_features(pattern)[0, PEAKS] == 1
 
 
-def test_lines_in_windows_that_were_not_measured_are_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peaks_in_masked_windows_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_model(PRESETS["extra-trees"], seed=0)
     assert isinstance(model, ExtraTrees)
-    asked: list[torch.Tensor] = []
-    monkeypatch.setattr(model, "ask", lambda lines: asked.append(lines) or torch.full((len(lines), 7), 1 / 7))
+    features: list[torch.Tensor] = []
+    monkeypatch.setattr(model, "leaf_means", lambda lines: features.append(lines) or torch.full((len(lines), 7), 1 / 7))
     hidden = torch.zeros(1, GRID.windows, dtype=torch.bool)
     hidden[0, 0] = True
     model.embed(ModelInput(pattern_of((7, 100), (31, 50)), hidden, torch.tensor([[8]]), torch.tensor([[1.0]])))
-    assert positions(asked[0]) == pytest.approx([31], abs=0.003)
+    assert positions(features[0]) == pytest.approx([31], abs=0.003)
 
 
 @pytest.mark.parametrize("min_samples_leaf", [1, 4])
@@ -92,10 +92,10 @@ def test_trees_answer_as_scikit_learns(small_table: StickTable, min_samples_leaf
     sizes = ForestSizes(trees=20, min_samples_leaf=min_samples_leaf)
     model = fit_forest(lines, classes, replace(PRESETS["extra-trees"], forest=sizes), seed=5)
     noise = np.random.default_rng(0).normal(scale=0.01, size=lines.shape).astype(np.float32)
-    for asked in (lines, lines + noise):
-        answers = model.leaf_means(torch.from_numpy(asked))
+    for features in (lines, lines + noise):
+        answers = model.leaf_means(torch.from_numpy(features))
         wanted = np.zeros(answers.shape)
-        wanted[:, forest.classes_] = forest.predict_proba(asked)
+        wanted[:, forest.classes_] = forest.predict_proba(features)
         np.testing.assert_allclose(answers.numpy(), wanted, atol=1e-6)
 
 
@@ -115,7 +115,7 @@ def test_trees_that_lead_nowhere_are_refused(small_table: StickTable) -> None:
 
 def test_trees_answer_one_target_with_classes() -> None:
     for targets in (("band_gap",), ("crystal_system", "space_group")):
-        with pytest.raises(RecipeError, match="one target with classes"):
+        with pytest.raises(RecipeError, match="single classification target"):
             make_model(replace(PRESETS["extra-trees"], targets=targets), seed=0)
     groups = make_model(replace(PRESETS["extra-trees"], targets=("space_group",)), seed=0)
     assert groups.heads(torch.full((2, 230), 1 / 230))["space_group"].shape == (2, 230)

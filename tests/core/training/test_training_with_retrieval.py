@@ -20,7 +20,7 @@ from xxact_core.dataset.loading.batches import Batch, BatchMaker
 from xxact_core.dataset.table import StickTable
 from xxact_core.training.config import Recipe
 from xxact_core.training.distributed import SINGLE_PROCESS
-from xxact_core.training.gradients import DROPOUT_SEEDS, PIECE_SEEDS, RANDOMNESS_SEEDS, accumulate
+from xxact_core.training.gradients import DROPOUT_SEEDS, MICRO_BATCH_SEEDS, RANDOMNESS_SEEDS, accumulate
 from xxact_core.training.journal import read_journal
 from xxact_core.training.recipes import recipe_by_name
 from xxact_core.training.run import target_statistics, train
@@ -64,7 +64,7 @@ def test_contrastive_pieces_with_dropout_have_the_gradients_of_pieces_that_are_a
     randomness = draw_randomness(BATCH, recipe, generator=torch.Generator().manual_seed(SEED + RANDOMNESS_SEEDS))
     kept = []
     for first in range(0, BATCH, PIECE):
-        torch.manual_seed(SEED + DROPOUT_SEEDS + PIECE_SEEDS * first)
+        torch.manual_seed(SEED + DROPOUT_SEEDS + MICRO_BATCH_SEEDS * first)
         piece = slice(first, first + PIECE)
         kept.append(encode_batch(module.model, batch.part(piece), recipe, randomness.part(piece))[0])
     pattern, composition = (
@@ -90,7 +90,7 @@ def test_pieces_of_one_batch_drop_other_values(small_table: StickTable) -> None:
     )
     seen = []
     for first in (0, 1):
-        torch.manual_seed(SEED + DROPOUT_SEEDS + PIECE_SEEDS * first)
+        torch.manual_seed(SEED + DROPOUT_SEEDS + MICRO_BATCH_SEEDS * first)
         piece = slice(first, first + 1)
         seen.append(encode_batch(module.model, twice.part(piece), recipe, randomness.part(piece))[0].pattern)
     assert not torch.equal(*seen)
