@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import inspect
 import re
@@ -81,29 +80,6 @@ def command_line() -> str:
 
 
 # ----------------------------------------------------------------------------------------------------------- settings
-def field_documentation(kind: type) -> dict[str, str]:
-    """The sentence under each field of a dataclass, those of its parents included."""
-    found: dict[str, str] = {}
-    for parent in reversed(kind.__mro__):
-        if not dataclasses.is_dataclass(parent):
-            continue
-        body = ast.parse(textwrap.dedent(inspect.getsource(parent))).body[0].body  # type: ignore[attr-defined]
-        for statement, following in zip(body, [*body[1:], None], strict=True):
-            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-                text = following.value.value if is_docstring(following) else ""
-                found[statement.target.id] = inspect.cleandoc(text)
-    return found
-
-
-def is_docstring(statement: ast.stmt | None) -> bool:
-    """Whether a statement is a string and nothing else."""
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )
-
-
 def default_text(field: dataclasses.Field[Any]) -> str:
     """The default of a field as Python writes it; `required` where there is none."""
     if field.default is not dataclasses.MISSING:
@@ -121,6 +97,8 @@ def resolve(path: str) -> type:
 
 def settings(path: str) -> str:
     """The fields of a dataclass: name, default and meaning, from the sentence under each."""
+    from xxact_core.setting_types import field_documentation
+
     kind = resolve(path)
     documented = field_documentation(kind)
     rows = [

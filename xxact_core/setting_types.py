@@ -1,9 +1,15 @@
-"""Type checks of settings from TOML, JSON or the command line, by the annotations of a dataclass."""
+"""Settings of dataclasses: their types, against which values from TOML, JSON or the command line are checked, and their
+documentation.
+"""
 
 from __future__ import annotations
 
+import ast
+import inspect
 import math
+import textwrap
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -23,6 +29,25 @@ def check_types(owner: str, declared_by: type, values: Mapping[str, Any]) -> Non
         if not _fits(value, declared[name]):
             msg = f"{owner}: {name} is {shorten(repr(value))}; expected {_in_words(declared[name])}"
             raise RecipeError(msg, code="E_RECIPE")
+
+
+def field_documentation(settings: type) -> dict[str, str]:
+    """The docstring under each field of a dataclass, those of its parents included; empty where there is none."""
+    found: dict[str, str] = {}
+    for parent in filter(is_dataclass, reversed(settings.__mro__)):
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(parent))).body
+        assert isinstance(definition, ast.ClassDef)
+        for statement, following in zip(definition.body, [*definition.body[1:], None], strict=True):
+            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+                found[statement.target.id] = _docstring(following)
+    return found
+
+
+def _docstring(statement: ast.stmt | None) -> str:
+    """The text of a statement that is a string and nothing else."""
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    text = value.value if isinstance(value, ast.Constant) else None
+    return inspect.cleandoc(text) if isinstance(text, str) else ""
 
 
 @cache

@@ -18,6 +18,7 @@ from xxact_core.commands import examples as examples_command
 from xxact_core.commands import identify as identify_command
 from xxact_core.commands import model as model_commands
 from xxact_core.commands import paper as paper_commands
+from xxact_core.commands import recipes as recipes_command
 from xxact_core.commands.extras import missing_extra
 from xxact_core.commands.former_names import PredictOptions
 from xxact_core.commands.options import (
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.add_typer(dataset_commands.app, name="dataset")
 app.add_typer(paper_commands.app, name="paper")
 app.add_typer(identify_command.app)
+app.add_typer(recipes_command.app)
 app.add_typer(examples_command.app)
 model_commands.add_to(app)
 

@@ -34,7 +34,7 @@ def metric_at_share(events: Events, metric: str, share: float) -> float | None:
 
 
 def steps_to_threshold(events: Events, metric: str, threshold: float, *, smooth: int = 1) -> int | None:
-    """First step at which the mean metric of the last `smooth` validations reaches the threshold; None if it never does.
+    """First step at which the mean metric of the last `smooth` validations reaches the threshold; None if none does.
 
     XxaCT-NN section 4.2 compares the steps of pretrained and other models in this way.
     """

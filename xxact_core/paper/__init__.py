@@ -1,1 +1,1 @@
-"""The paper's tables and figures, from a data set to the page."""
+"""Reproduction of the paper's tables and figures, from dataset to page."""

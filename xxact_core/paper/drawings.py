@@ -1,4 +1,4 @@
-"""Data of a figure → HoloViews object → page. Each drawing is a pure function of the rows."""
+"""Figures of the paper as HoloViews objects and HTML pages, from the rows of `FigureData`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from xxact_core.paper.texts import write_text
 from xxact_core.quantities import CRYSTAL_SYSTEM_COLOURS, CRYSTAL_SYSTEMS
 
 Drawing = Any
-"""A HoloViews object; the library is imported where something is drawn, since it takes seconds."""
+"""A HoloViews object; the library is imported in functions, since its import takes seconds."""
 
 COLOURS = {"before": "#5F5F5F", "after": "#0072B2", "unimodal": "#009E73", "bimodal": "#D55E00"}
 _LABELS = {MAE: "formation energy, MAE [meV/atom]", ACCURACY: "crystal system, accuracy [%]"}
@@ -28,7 +28,7 @@ _AXES = {"fontsize": _FONT, "toolbar": None, "show_grid": True, "gridstyle": {"g
 
 
 def draw(data: FigureData) -> Drawing:
-    """The figure as a HoloViews object with the options of its Bokeh backend."""
+    """The figure as a HoloViews object with Bokeh options."""
     import holoviews as hv  # noqa: PLC0415 - slow to import
 
     hv.extension("bokeh")
@@ -36,7 +36,7 @@ def draw(data: FigureData) -> Drawing:
 
 
 def write_page(data: FigureData, path: Path) -> None:
-    """The figure as one HTML file that needs nothing else, not even a network."""
+    """Write the figure as a self-contained HTML file, which needs no network."""
     import holoviews as hv  # noqa: PLC0415 - slow to import
     from bokeh.core.validation import silence  # noqa: PLC0415 - slow to import
     from bokeh.core.validation.warnings import FIXED_SIZING_MODE  # noqa: PLC0415 - slow to import
@@ -44,10 +44,10 @@ def write_page(data: FigureData, path: Path) -> None:
     from bokeh.resources import Resources  # noqa: PLC0415 - slow to import
 
     drawing = draw(data)
-    silence(FIXED_SIZING_MODE)  # HoloViews gives the size of the frame, from which the browser makes the rest
+    silence(FIXED_SIZING_MODE)  # HoloViews sets the size of the frame only
     script, place = components(hv.render(drawing, backend="bokeh"))
     silence(FIXED_SIZING_MODE, silence=False)
-    # Only Bokeh's own text: `render_js` would add that of other libraries, which pages would look for in vain.
+    # Only the scripts of Bokeh: `render_js` would add those of other libraries, which are not there.
     library = "".join(f"<script>{text}</script>" for text in Resources(mode="inline", components=["bokeh"]).js_raw)
     head = f'<meta charset="utf-8"><title>Figure {data.number}: {escape(data.title)}</title>'
     write_text(
@@ -56,7 +56,7 @@ def write_page(data: FigureData, path: Path) -> None:
 
 
 def draw_embeddings(data: FigureData) -> Drawing:
-    """Figure 2: a panel for each model, a colour for each crystal system."""
+    """Figure 2: embeddings, a panel for each model, coloured by crystal system."""
     import holoviews as hv  # noqa: PLC0415 - slow to import
 
     panels = [panel for panel in EMBEDDINGS if panel in data.about["silhouette"]]
@@ -82,7 +82,7 @@ def draw_embeddings(data: FigureData) -> Drawing:
 
 
 def draw_scaling(data: FigureData) -> Drawing:
-    """Figure 3: errors of runs, and the power law of each model with its 95 % band."""
+    """Figure 3: errors of runs, with the power law of each model and its 95 % band."""
     import holoviews as hv  # noqa: PLC0415 - slow to import
 
     x, y = hv.Dimension("materials", label="training materials"), hv.Dimension("mae", label=_LABELS[MAE])
@@ -110,7 +110,7 @@ def draw_scaling(data: FigureData) -> Drawing:
 
 
 def draw_crystal_systems(data: FigureData) -> Drawing:
-    """Figure 4: share of each crystal system, with its number of materials, in training and test."""
+    """Figure 4: fraction and number of the materials of each crystal system, in training and test split."""
     import holoviews as hv  # noqa: PLC0415 - slow to import
 
     y = hv.Dimension("share", label="share of materials [%]", range=(0, 1.12 * max(row["share"] for row in data.rows)))
@@ -134,7 +134,7 @@ def draw_crystal_systems(data: FigureData) -> Drawing:
 
 
 def draw_elements(data: FigureData) -> Drawing:
-    """Figure 5: a periodic table each of training and test, coloured by the number of materials."""
+    """Figure 5: periodic tables of training and test split, coloured by the number of materials."""
     import holoviews as hv  # noqa: PLC0415 - slow to import
 
     drawn = []
@@ -149,7 +149,7 @@ def draw_elements(data: FigureData) -> Drawing:
             x, y = group, -(period + 0.35 * (period > 7))  # noqa: PLR2004 - the two separate rows
             edges = (x - 0.47, y - 0.47, x + 0.47, y + 0.47)
             many = row["materials"]
-            # The darker half of the colours is where few materials are, on a logarithmic scale.
+            # Few materials have dark colours, on a logarithmic scale, and light text.
             ink = "#1F2933" if many**2 > most or not many else "white"
             (cells if many else empty).append((*edges, many) if many else edges)
             symbols.append((x, y + 0.15, row["element"], ink))
@@ -175,7 +175,7 @@ def draw_elements(data: FigureData) -> Drawing:
 
 
 def draw_convergence(data: FigureData) -> Drawing:
-    """Figure 6: error above, accuracy below, a column for each way of pretraining beside none; means over seeds."""
+    """Figure 6: error (above) and accuracy (below), a column for each pretraining; means over seeds."""
     import holoviews as hv  # noqa: PLC0415 - slow to import
 
     plain, *pretrained = STRATEGIES
@@ -209,7 +209,7 @@ def draw_convergence(data: FigureData) -> Drawing:
 
 
 def _by_share(data: FigureData, strategy: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of the training, and values at them for each seed: shapes (validations,) and (seeds, validations)."""
+    """Fractions of the training, and values at them for each seed: shapes (validations,) and (seeds, validations)."""
     rows = [row for row in data.rows if row["strategy"] == strategy and row["metric"] == metric]
     shares = np.array(sorted({row["share"] for row in rows}))
     seeds = sorted({row["seed"] for row in rows})
@@ -218,7 +218,7 @@ def _by_share(data: FigureData, strategy: str, metric: str) -> tuple[np.ndarray,
 
 
 def _short(count: int) -> str:
-    """A number that fits into a cell: 950, 12.4k."""
+    """A number in few characters: 950, 12.4k."""
     thousand = 1000
     return (
         str(count)

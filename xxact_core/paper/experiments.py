@@ -1,4 +1,4 @@
-"""What has to be trained for the tables and figures of XxaCT-NN: one frozen value a training."""
+"""The trainings behind the tables and figures of XxaCT-NN."""
 
 from __future__ import annotations
 
@@ -14,23 +14,29 @@ BOTH = (ENERGY, SYSTEM)
 
 @dataclass(frozen=True)
 class Experiment:
-    """One training.
-
-    recipe: by name. targets: those of the recipe where empty. length: epochs, as a multiple of those of a supervised
-    run, which are 50 in the paper. start_from: name of the experiment whose model it begins with. share: of the
-    training materials that it learns from.
-    """
+    """One training."""
 
     name: str
+    """Name of the experiment."""
+
     recipe: str
+    """Name of the recipe."""
+
     targets: tuple[str, ...] = ()
+    """Targets; empty for those of the recipe."""
+
     length: float = 1
+    """Epochs, as a multiple of those of a supervised run, which are 50 in the paper."""
+
     start_from: str | None = None
+    """Name of the experiment whose model it starts from."""
+
     share: float = 1
+    """Fraction (0-1) of the training materials."""
 
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
-"""Of the training materials in figure 3. The paper goes from 1 to 4.5 million; these span the same range and more."""
+"""Fractions of the training materials in figure 3, a wider range than the paper's 1 to 4.5 million."""
 
 STRATEGIES = {
     "without pretraining": "xxact-multi-target",
@@ -38,14 +44,14 @@ STRATEGIES = {
     "MXM": "xxact-mxm",
     "contrastive + MXM": "xxact-contrastive-mxm",
 }
-"""The ways of pretraining in table 2, and the supervised run that each one ends in."""
+"""Kinds of pretraining in table 2, and the supervised run after each."""
 
 EMBEDDINGS = {"CrabNet": "crabnet-crystal-system", "XRD transformer": "xrd-transformer-crystal-system", **STRATEGIES}
-"""The panels of figure 2 and columns of table 5. The paper does not say whether its unimodal ones know both targets."""
+"""Panels of figure 2 and columns of table 5. The paper does not state whether its unimodal models have both targets."""
 
 
 def scaling_name(model: str, share: float) -> str:
-    """Name of the run of a model (`xxact` or `crabnet`) with a share of the training materials."""
+    """Name of the run of a model (`xxact` or `crabnet`) with a fraction of the training materials."""
     return f"{model}-multi-target" if share == 1 else f"{model}-multi-target-{round(1 / share)}th"
 
 
@@ -58,7 +64,7 @@ def _experiments() -> Iterable[Experiment]:
     for model in ("crabnet", "xrd-transformer"):
         for target, name in ((ENERGY, "formation-energy"), (SYSTEM, "crystal-system")):
             yield Experiment(f"{model}-{name}", model, (target,))
-    yield Experiment("extra-trees", "extra-trees", (SYSTEM,))  # ours: what peak positions alone say
+    yield Experiment("extra-trees", "extra-trees", (SYSTEM,))  # not in the paper: peak positions alone
     for before in (
         "xxact-formation-energy",
         "xxact-crystal-system",
@@ -90,7 +96,7 @@ EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment
 
 
 def in_order(names: Iterable[str]) -> list[Experiment]:
-    """These experiments, each once and after the one that it starts from.
+    """These experiments, each once, and after the one that it starts from.
 
     Raises:
         InputError: there is no experiment of a name.

@@ -1,4 +1,4 @@
-"""Data set or folder of runs → what a figure of the paper shows, as rows; no model is run again."""
+"""Data of the paper's figures as rows, from a dataset or a folder of runs, without running a model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from xxact_core.paper.tables import finished_runs, runs_to_about
 from xxact_core.quantities import CRYSTAL_SYSTEMS
 
 MOST_POINTS = 2000
-"""Materials drawn in one panel of figure 2; more of them hide one another."""
+"""Largest number of materials in a panel of figure 2; more would overlap."""
 
 MODELS = {"crabnet": "CrabNet (composition)", "xxact": "XxaCT-NN (pattern, composition)"}
 PARTS = ("train", "test")
@@ -35,7 +35,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class FigureData:
-    """What a figure shows, one row a mark, and what is known of it as a whole."""
+    """Data of a figure: a row for each mark, and what describes the figure as a whole."""
 
     number: int
     title: str
@@ -44,10 +44,10 @@ class FigureData:
 
 
 def figure_data(number: int, source: Path, *, split: str = "formula") -> FigureData:
-    """The data of a figure: of 4 and 5 from a data set with its split, of the others from a folder of runs.
+    """The data of a figure: figures 4 and 5 from a dataset with its split, the others from a folder of runs.
 
     Raises:
-        InputError: the paper has no such plot, or the folder holds none of its runs.
+        InputError: the paper has no such plot, or the folder has none of its runs.
     """
     runs = figure_runs(number)
     if not runs:
@@ -58,7 +58,7 @@ def figure_data(number: int, source: Path, *, split: str = "formula") -> FigureD
         return FigureData(5, "Materials that contain an element, in training and test", element_rows(table), about)
     places = {name: finished_runs(source, name) for name in runs}
     if not any(places.values()):
-        msg = f"{source} holds no finished run of figure {number}; make them with xxact paper run --figure {number}"
+        msg = f"{source} has no finished run of figure {number}; run `xxact paper run --figure {number}` first"
         raise InputError(msg, code="E_PAPER")
     title, make = _MADE_FROM_RUNS[number]
     rows, more = make(source)
@@ -66,7 +66,7 @@ def figure_data(number: int, source: Path, *, split: str = "formula") -> FigureD
 
 
 def crystal_system_rows(table: StickTable) -> Rows:
-    """Materials of each crystal system in training and test, and their share of the split [%]."""
+    """Number of materials of each crystal system in training and test split, and their fraction of the split [%]."""
     rows = []
     for split in PARTS:
         counts = crystal_system_counts(table, split)
@@ -79,7 +79,7 @@ def crystal_system_rows(table: StickTable) -> Rows:
 
 
 def element_rows(table: StickTable) -> Rows:
-    """Materials of training and test that contain each element."""
+    """Number of materials of training and test split that contain each element."""
     return [
         {"split": split, "element": symbol, "materials": count}
         for split in PARTS
@@ -90,8 +90,8 @@ def element_rows(table: StickTable) -> Rows:
 def embedding_rows(folder: Path) -> tuple[Rows, dict[str, Any]]:
     """Two principal components of the embedding of test materials, of the first seed of each model.
 
-    The components are those of all materials; rows are of a seeded sample. Beside them the variance that they hold and
-    the mean silhouette over materials.
+    The components are fitted to all materials; rows are those of a seeded sample. Also returns the variance that the
+    components explain and the mean silhouette over materials.
     """
     rows: Rows = []
     variance, means = {}, {}
@@ -115,7 +115,7 @@ def embedding_rows(folder: Path) -> tuple[Rows, dict[str, Any]]:
 
 
 def scaling_rows(folder: Path) -> tuple[Rows, dict[str, Any]]:
-    """Error of the formation energy on the test split [meV/atom] after training with more and more materials."""
+    """Error of the formation energy on the test split [meV/atom] by number of training materials."""
     rows: Rows = []
     for model, label in MODELS.items():
         for share in SHARES:
@@ -129,7 +129,7 @@ def scaling_rows(folder: Path) -> tuple[Rows, dict[str, Any]]:
 
 
 def scaling_laws(rows: Rows) -> dict[str, PowerLaw]:
-    """The power law of each model that has enough sizes; factors in meV/atom at a million materials."""
+    """The power law of each model with enough sizes; factors in meV/atom at a million materials."""
     laws = {}
     for label in MODELS.values():
         of_model = [row for row in rows if row["model"] == label]
@@ -140,7 +140,7 @@ def scaling_laws(rows: Rows) -> dict[str, PowerLaw]:
 
 
 def convergence_rows(folder: Path) -> tuple[Rows, dict[str, Any]]:
-    """Validated metrics along the training: error [meV/atom] and accuracy [%], by share of the training [%]."""
+    """Validation metrics along the training: error [meV/atom] and accuracy [%], by fraction of the training [%]."""
     rows: Rows = []
     for strategy, name in STRATEGIES.items():
         for seed, place in finished_runs(folder, name).items():

@@ -1,4 +1,4 @@
-"""What stands where in the tables of XxaCT-NN, with the paper's own values: on Alexandria, 4.55 million materials."""
+"""Layouts of the tables of XxaCT-NN, with the paper's values, which are on Alexandria (4.55 million materials)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ CLASS_MEAN = "crystal_system_class_mean_accuracy"
 GAP_MAE = "band_gap_mae_ev"
 
 PARTS_OF_A_RUN = (0.05, 0.15, 0.25)
-"""Shares of the training at which table 2 looks."""
+"""Fractions of the training that table 2 compares."""
 
 THRESHOLD_PART = 0.25
-"""The baseline's metric after this share of its training is what pretrained models have to reach (section 4.2)."""
+"""The threshold of pretrained models is the baseline's metric after this fraction of its training (section 4.2)."""
 
 E_F, SYSTEM = "Ef MAE [meV/atom]", "crystal system accuracy [%]"
 SYSTEM_MEAN = "class-mean accuracy [%]"
@@ -32,16 +32,22 @@ GAP_COLUMNS = {
 
 @dataclass(frozen=True)
 class Cell:
-    """A place in a table: the run that fills it with which metric, and what the paper has there.
-
-    run: name of an experiment, None where only the paper has a value. metric: as `run_to_measures` names it.
-    """
+    """A cell of a table: the metric of a run, and the paper's value."""
 
     row: str
+    """Name of the row."""
+
     column: str
+    """Name of the column, with its unit."""
+
     run: str | None = None
+    """Name of the experiment; None where only the paper has a value."""
+
     metric: str = ""
+    """Name of the metric, see `run_to_measures`."""
+
     paper: float | None = None
+    """Value of the paper; None where it has none."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +60,17 @@ class Layout:
 
     @property
     def runs(self) -> list[str]:
-        """The experiments that it needs, each once."""
+        """Names of the experiments that it needs, each once."""
         return list(dict.fromkeys(cell.run for cell in self.cells if cell.run is not None))
 
 
 def at_share(metric: str, share: float) -> str:
-    """Name of a metric of the validation split after a share of the training."""
+    """Name of a metric of the validation split after a fraction of the training."""
     return f"{metric} at {share:.0%} of the training"
 
 
 def steps_to(metric: str) -> str:
-    """Name of the steps that a run needs to be as good as the baseline after a quarter of its training."""
+    """Name of the number of steps to the threshold of a metric."""
     return f"steps to the threshold of {metric}"
 
 
@@ -153,7 +159,7 @@ _TABLE_5 = (
 
 
 def _by_system(columns: dict[str, str], metric: str, papers: tuple[tuple[float, ...], ...]) -> Iterator[Cell]:
-    """The paper's last row, its mean, is over materials (class means of table 4 are 1 to 3 points lower)."""
+    """Cells of a table by crystal system. The mean in the paper's last row is over materials, not over systems."""
     rows = dict(zip((*CRYSTAL_SYSTEMS, OF_ALL), papers, strict=True))
     for row, of_paper in rows.items():
         for (column, run), paper in zip(columns.items(), of_paper, strict=True):
@@ -167,16 +173,16 @@ TABLES: dict[int, Layout] = {
         "Performance of all models",
         tuple(_table_1()),
         (
-            "Of CrabNet the paper gives one transfer and does not say from what.",
-            "ALIGNN reads the crystal structure and was trained on another split: a reference, not a competitor.",
+            "The paper has one transfer of CrabNet and does not state its source.",
+            "ALIGNN reads the crystal structure and was trained on another split.",
         ),
     ),
     2: Layout(
         "Pretraining: the validation split along the training, and the test split at its end",
         tuple(_table_2()),
         (
-            f"Threshold: what the run without pretraining has reached after {THRESHOLD_PART:.0%} of its steps.",
-            "The paper speaks of speed-ups of 4.2, 1.8 and 1.2 for contrastive + MXM, MXM and contrastive.",
+            f"Threshold: the metric of the run without pretraining after {THRESHOLD_PART:.0%} of its steps.",
+            "The paper states speed-ups of 4.2, 1.8 and 1.2 for contrastive + MXM, MXM and contrastive.",
         ),
     ),
     3: Layout(
@@ -198,7 +204,7 @@ FIGURES: dict[int, list[str]] = {
     5: [],
     6: list(STRATEGIES.values()),
 }
-"""The experiments behind each figure. Figure 1 is a drawing of the model; 4 and 5 show the data alone."""
+"""Experiments of each figure. Figure 1 is a drawing of the model; 4 and 5 show the dataset."""
 
 
 def layout(number: int) -> Layout:
@@ -217,7 +223,7 @@ def figure_runs(number: int) -> list[str]:
     """The experiments that a figure of the paper needs.
 
     Raises:
-        InputError: there is no such figure, or it is no plot.
+        InputError: the paper has no such figure, or it is not a plot.
     """
     if number not in FIGURES:
         msg = f"figure {number} is not one of the paper's plots; choose from {tuple(FIGURES)}"

@@ -1,4 +1,4 @@
-"""A finished run → the numbers that tables take from it; no model is run again."""
+"""Metrics of a finished run for the tables, without running a model."""
 
 from __future__ import annotations
 
@@ -19,23 +19,29 @@ JOURNAL = "journal.jsonl"
 
 @dataclass(frozen=True)
 class Measure:
-    """A number with what is known of how far it may be off.
-
-    low, high: of the 95 % interval over test materials, of one run. standard_error: over runs of several seeds.
-    """
+    """A number with its uncertainty."""
 
     value: float
+    """The number, in the unit of its column."""
+
     runs: int = 1
+    """Number of runs, of different seeds, that it is the mean of."""
+
     low: float | None = None
+    """Lower end of the 95 % interval over test materials, for one run."""
+
     high: float | None = None
+    """Upper end of the same interval."""
+
     standard_error: float | None = None
+    """Standard error over seeds, for several runs."""
 
 
 def run_to_measures(place: Path, *, by_system: bool) -> dict[str, Measure]:
-    """Every number of a run: errors in their unit, accuracies and shares of right answers in %, by their names.
+    """Metrics of a run by name: errors in their unit, accuracies in %.
 
-    Of the test split those of `metrics_of`; of the validation split those at shares of the training, see `at_share`;
-    with `by_system` also `accuracy/SYSTEM` and `silhouette/SYSTEM`.
+    Those of `metrics_of` for the test split; those of `at_share`, after fractions of the training, for the validation
+    split; and `accuracy/SYSTEM` and `silhouette/SYSTEM` with `by_system`.
     """
     predictions = place / PREDICTIONS
     labelled = read_labelled(predictions)
@@ -60,7 +66,7 @@ def run_to_measures(place: Path, *, by_system: bool) -> dict[str, Measure]:
 
 
 def runs_to_measure(measures: Sequence[Measure]) -> Measure | None:
-    """One number of several runs that differ in their seed: the mean and its standard error; None of no run."""
+    """Mean and standard error over runs of different seeds; None without runs."""
     if len(measures) <= 1:
         return measures[0] if measures else None
     mean, error = mean_over_runs([{"value": measure.value} for measure in measures])["value"]
@@ -73,7 +79,7 @@ def read_events(place: Path) -> Events:
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric is a share of right answers, which tables write in %."""
+    """Whether a metric is an accuracy, which tables show in %."""
     return metric.endswith("accuracy")
 
 

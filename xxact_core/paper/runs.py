@@ -1,4 +1,4 @@
-"""Experiments × data set → run folders, each with its finished model and its predictions; what is there is kept."""
+"""Runs of experiments: folders with finished models and predictions; finished runs are kept."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ SIZES: dict[str, dict[str, Any]] = {
     },
     "tiny": {"batch_size": 32, "epochs": 3, "lr_peak": 2e-3},
 }
-"""Presets of the model, and what trains one of that size: the paper's settings, or a CPU's."""
+"""Model presets, and the settings that differ from the paper's to train one of that size on a CPU."""
 
 VALIDATIONS = 40
-"""Validations along a run: table 2 looks at its twentieth part."""
+"""Number of validations along a run; table 2 needs its twentieth part."""
 
 DECIDED = ("preset", "seed", "targets", "start_from", "training_rows")
-"""Settings that an experiment, its size and its seed decide."""
+"""Settings that follow from the experiment, its size and its seed."""
 
 PREDICTIONS, ORIGIN = "predictions.h5", "provenance.json"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one experiment: `kept`, `made` or `stopped`."""
+    """Outcome of an experiment: `kept` (finished before), `made` or `stopped`."""
 
     name: str
     seed: int
@@ -56,7 +56,7 @@ class Outcome:
 
 
 def run_folder(folder: Path, name: str, seed: int) -> Path:
-    """Where the run of an experiment with a seed lies."""
+    """Folder of the run of an experiment with a seed."""
     return folder / f"{name}-seed{seed}"
 
 
@@ -72,11 +72,11 @@ def run_experiments(
 ) -> Iterator[Outcome]:
     """Train and evaluate these experiments and those that they start from, seed after seed.
 
-    settings: of recipes, for all runs alike; `epochs` are those of a supervised run, of which the others take their
-    multiple. A name `PATTERN:NAME`, for instance `pretrain-*:epochs`, is a setting of some experiments, as it is.
+    `settings` are settings of the recipes of all runs; `epochs` are those of a supervised run, and other runs multiply
+    them. A name `PATTERN:NAME`, for instance `pretrain-*:epochs`, sets the exact value for matching experiments.
 
     Raises:
-        InputError: an experiment, a size or a setting does not exist, or the folder holds other runs than these.
+        InputError: an experiment, a size or a setting does not exist, or the folder contains different runs.
     """
     if size not in SIZES:
         msg = f"there is no size {size!r}; choose from {tuple(SIZES)}"
@@ -108,18 +108,18 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
-    """See that settings of experiments, as `run_experiments` takes them, can have an effect.
+    """Check that settings, as `run_experiments` takes them, have an effect.
 
     Raises:
-        InputError: one is of no experiment, or of what an experiment decides itself.
+        InputError: a setting matches no experiment, or follows from the experiment.
     """
     for name in settings:
         pattern, _, setting = name.rpartition(":")
         if pattern and not any(fnmatchcase(experiment, pattern) for experiment in EXPERIMENTS):
-            msg = f"the setting {name!r} is of no experiment; they are {tuple(EXPERIMENTS)}"
+            msg = f"the setting {name!r} matches no experiment; choose from {tuple(EXPERIMENTS)}"
             raise InputError(msg, code="E_PAPER")
         if setting in DECIDED:
-            msg = f"{setting} cannot be set: an experiment decides {DECIDED} itself, with its size and its seed"
+            msg = f"{setting} cannot be set: {DECIDED} follow from the experiment, its size and its seed"
             raise InputError(msg, code="E_PAPER")
 
 
@@ -132,9 +132,9 @@ def experiment_to_recipe(
     seed: int,
     settings: Mapping[str, Any],
 ) -> Recipe:
-    """The recipe of an experiment in a size: the kind of model is the recipe's, or the one that it starts from.
+    """The recipe of an experiment in a size; the architecture is that of the first experiment that it starts from.
 
-    Trees have no sizes, so that theirs are always those of their recipe.
+    Trees have no sizes, and always those of their recipe.
 
     Raises:
         RecipeError: a setting is unknown or impossible.
@@ -175,10 +175,10 @@ def experiment_to_recipe(
 def finish_experiment(
     recipe: Recipe, table: StickTable, dataset: Path, place: Path, *, size: str, progress: bool = False
 ) -> str:
-    """Train, then write the predictions of the test split, unless that is done already: the state of an `Outcome`.
+    """Train, and write the predictions of the test split, unless both are done; returns the state of an `Outcome`.
 
     Raises:
-        RecipeError: the folder holds another run.
+        RecipeError: the folder belongs to another run.
     """
     model, predictions = place / "model", place / PREDICTIONS
     trained, supervised = (model / DESCRIPTION).is_file(), "targets" in recipe.objectives
@@ -189,7 +189,7 @@ def finish_experiment(
     elif train(recipe, dataset, place, progress=progress) != model:
         return "stopped"
     device = recipe.device if recipe.device != "auto" else _best_device()
-    # Before the predictions, which say that a run is finished.
+    # Written before the predictions, which mark a run as finished.
     about = provenance(table_digest=table.digest, seeds=[recipe.seed])
     write_json(place / ORIGIN, {**about, "size": size, "split": recipe.split_by, "device": device})
     if supervised:
@@ -200,9 +200,9 @@ def finish_experiment(
 
 
 def read_origin(place: Path) -> dict[str, Any] | None:
-    """What is known of how a run came to be, with the length and batches of its recipe; None where it is not finished.
+    """Provenance of a run, with its epochs and batch size; None where it is not finished.
 
-    Seeds of one experiment may have been trained differently: what is made of them then names each value.
+    Seeds of one experiment may have been trained differently; tables then state every value.
     """
     path = place / ORIGIN
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Folder of runs → a table of the paper: our numbers beside its own, and what made them."""
+"""Tables of the paper from a folder of runs, with the paper's numbers and the provenance of ours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BY_SYSTEM = (4, 5)
 WITH_THRESHOLDS = 2
 
 SMOOTH = 3
-"""Validations of which a run's mean has to reach the threshold: one good one may be luck."""
+"""Validations whose mean has to reach the threshold, to average out fluctuations."""
 
 Measures = dict[str, dict[int, dict[str, Measure]]]
 """Experiment → seed → name of a number → the number."""
@@ -25,21 +25,23 @@ Measures = dict[str, dict[int, dict[str, Measure]]]
 
 @dataclass(frozen=True)
 class Entry:
-    """A filled place of a table; without a measure its runs are missing, or never got so far.
-
-    seeds: runs that there are; fewer than that may be in the measure, where not all got so far.
-    """
+    """A cell with its number."""
 
     cell: Cell
+    """Place in the table."""
+
     measure: Measure | None
+    """The number; None where runs are missing or do not have it."""
+
     seeds: int
+    """Number of runs; those of the measure may be fewer."""
 
 
 @dataclass(frozen=True)
 class Table:
     """A table of the paper with our numbers.
 
-    about: plain values that say what made them; `missing` names the experiments that have no finished run.
+    `about` is the provenance as plain values; `missing` names the experiments without a finished run.
     """
 
     number: int
@@ -50,7 +52,7 @@ class Table:
 
 
 def folder_to_table(number: int, folder: Path) -> Table:
-    """A table from the runs in a folder, which `run_experiments` made.
+    """A table from the runs in a folder of `run_experiments`.
 
     Raises:
         InputError: the paper has no such table, or a file of predictions is damaged.
@@ -76,10 +78,10 @@ def finished_runs(folder: Path, name: str) -> dict[int, Path]:
 
 
 def add_steps_to_thresholds(found: Measures, places: Mapping[str, Mapping[int, Path]]) -> tuple[str, ...]:
-    """Give each run the steps that it takes to what the run without pretraining has reached at a share of its own.
+    """Add to each run its number of steps to the threshold; returns a note for each threshold.
 
-    The threshold is one for all: the mean over the seeds of that run. A run has reached it when the mean of `SMOOTH`
-    validations has. Returns a note for each threshold.
+    The threshold is the metric of the run without pretraining after `THRESHOLD_PART` of its steps, averaged over its
+    seeds. A run has reached it when the mean of `SMOOTH` validations has.
     """
     notes = []
     events = {name: {seed: read_events(place) for seed, place in of_seeds.items()} for name, of_seeds in places.items()}
@@ -99,7 +101,7 @@ def add_steps_to_thresholds(found: Measures, places: Mapping[str, Mapping[int, P
 
 
 def runs_to_about(places: Mapping[str, Mapping[int, Path]]) -> dict[str, Any]:
-    """What the runs of a table have in common, or each value that occurs; seeds of each experiment; what is missing."""
+    """Provenance of the runs of a table: every value that occurs, seeds of each experiment, missing experiments."""
     origins = [origin for of_seeds in places.values() for place in of_seeds.values() if (origin := read_origin(place))]
     keys = ("date", "commit", "data_digest", "hardware", "size", "epochs", "batch_size", "split", "versions")
     return {

@@ -1,4 +1,4 @@
-"""A table or the data of a figure → Markdown, CSV or JSON."""
+"""Tables and figure data as Markdown, CSV or JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOTHING = ""
 
 
 def table_to_markdown(table: Table) -> str:
-    """A page: title, the table with a column of the paper's beside each of ours that it has, notes, what made it."""
+    """A page: title, table with the paper's columns beside ours, notes, and provenance."""
     rows = list(dict.fromkeys(entry.cell.row for entry in table.entries))
     columns = list(dict.fromkeys(entry.cell.column for entry in table.entries))
     of_paper = {entry.cell.column for entry in table.entries if entry.cell.paper is not None}
@@ -38,7 +38,7 @@ def table_to_markdown(table: Table) -> str:
     text += ["| " + " | ".join(line) + " |" for line in lines]
     text += [
         "",
-        "In brackets 95 % over test materials, of one run; after ± the standard error over seeds.",
+        "Brackets: 95 % interval over test materials, of one run. ±: standard error over seeds.",
         *table.notes,
     ]
     text += ["", *(f"- {name.replace('_', ' ')}: {_plain(value)}" for name, value in table.about.items() if value)]
@@ -46,7 +46,7 @@ def table_to_markdown(table: Table) -> str:
 
 
 def table_to_rows(table: Table) -> list[dict[str, Any]]:
-    """A row for each place of the table; values that are not there are None."""
+    """A row for each cell of the table; missing values are None."""
     rows = []
     for entry in table.entries:
         cell, measure = entry.cell, entry.measure
@@ -69,15 +69,15 @@ def table_to_rows(table: Table) -> list[dict[str, Any]]:
 
 
 def rows_to_text(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any], *, suffix: str) -> str:
-    """Rows of one kind as `.json`, with what made them, or as `.csv`, with that in lines that begin with #.
+    """Rows as `.json`, or as `.csv`, with the provenance in lines that begin with #.
 
     Raises:
-        InputError: the suffix is another one.
+        InputError: the suffix is neither.
     """
     if suffix == ".json":
         return json.dumps({"about": about, "rows": rows}, ensure_ascii=False, indent=1) + "\n"
     if suffix != ".csv":
-        msg = f"a file that ends in {suffix!r} is not made; choose from .csv, .json, .md"
+        msg = f"files with the suffix {suffix!r} are not supported; choose from .csv, .json, .md"
         raise InputError(msg, code="E_PAPER")
     text = io.StringIO()
     for name, value in about.items():
@@ -92,7 +92,7 @@ def table_to_text(table: Table, *, suffix: str) -> str:
     """A table as `.md`, `.csv` or `.json`.
 
     Raises:
-        InputError: the suffix is another one.
+        InputError: the suffix is none of these.
     """
     if suffix == ".md":
         return table_to_markdown(table)
@@ -101,13 +101,13 @@ def table_to_text(table: Table, *, suffix: str) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file, and the folder that it lies in."""
+    """Write a file, and create its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
 
 
 def _entry_to_text(entry: Entry) -> str:
-    """The number, with how many of the seeds it is of where it is not of all."""
+    """The number, with the number of seeds where some are missing."""
     if entry.measure is None:
         return f"none of {entry.seeds} seeds" if entry.seeds else MISSING
     text = _measure_to_text(entry.measure)

@@ -79,6 +79,29 @@ RECIPES: dict[str, Recipe] = {
     )
 }
 
+DESCRIPTIONS = {
+    "compact": "recipe of the shipped model, for about 100,000 materials on a laptop",
+    "tiny": "for trying out: a few seconds per hundred steps",
+    "multi-target": "size of the paper, four targets from scratch; needs a GPU",
+    "formation-energy": "size of the paper, one target; needs a GPU",
+    "band-gap": "size of the paper, one target; needs a GPU",
+    "crystal-system": "size of the paper, one target; needs a GPU",
+    "space-group": "size of the paper, one target; needs a GPU",
+    "pretrain-contrastive": "without labels: contrastive",
+    "pretrain-mxm": "without labels: masked windows",
+    "pretrain": "without labels: contrastive and masked windows",
+    "fine-tune": "continues a finished run, all weights trained",
+    "transfer-band-gap": "continues a finished run, only a new head trained",
+    "crabnet": "baseline: composition only, size of the paper",
+    "xrd-transformer": "baseline: pattern only, size of the paper",
+    "fcn": "baseline: convolutions on the pattern",
+    "fcn-mlp": "baseline: convolutions and the composition",
+    "extra-trees": "baseline: extremely randomized trees on the pattern",
+    "crabnet-small": "baseline: composition only, small",
+    "xrd-transformer-small": "baseline: pattern only, small",
+}
+"""What each recipe is for; those for a laptop come first."""
+
 
 def recipe_by_name(name: str) -> Recipe:
     """A recipe by name.

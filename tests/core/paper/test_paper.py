@@ -99,7 +99,11 @@ def test_settings_of_some_experiments_do_not_touch_the_others(small_table: Stick
         for name in ("pretrain-mxm", "xxact-mxm", "fcn-crystal-system-200")
     }
     assert epochs == {"pretrain-mxm": 3, "xxact-mxm": 4, "fcn-crystal-system-200": 16}
-    for setting, said in (("crabnett*:epochs", "of no experiment"), ("seed", "itself"), ("fcn*:preset", "itself")):
+    for setting, said in (
+        ("crabnett*:epochs", "matches no experiment"),
+        ("seed", "cannot be set"),
+        ("fcn*:preset", "cannot be set"),
+    ):
         with pytest.raises(InputError, match=said):
             list(run_experiments(NAMES, tmp_path, tmp_path, size="tiny", seeds=1, settings={setting: 1}))
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import h5py
 import pytest
+from typer.testing import CliRunner
 
 from xxact_core.checkpoint import DESCRIPTION, WEIGHTS
 from xxact_core.commands import main as cli
 from xxact_core.dataset.building.build import BuildPlan, build_dataset
 from xxact_core.dataset.splits import SPLITS
 from xxact_core.dataset.store import file_digest
-from xxact_core.model.config import BlockSizes
-from xxact_core.training.recipes import RECIPES
+from xxact_core.errors import RecipeError
+from xxact_core.model.config import BlockSizes, ForestSizes, ModelConfig
+from xxact_core.setting_types import field_documentation
+from xxact_core.training.config import Recipe
+from xxact_core.training.recipes import DESCRIPTIONS, RECIPES, recipe_by_name
 
 SMALLEST = {"width": 32, "depth": 1, "heads": 2, "feedforward": 64}
 FEW_STEPS = {"epochs": 0.05, "batch_size": 16, "validation_rows": 32}
@@ -403,3 +407,22 @@ def test_a_file_is_no_checkpoint(dataset: Path, tmp_path: Path, xxact: Xxact) ->
     torch.save({"weights": torch.zeros(3)}, file)
     refused(xxact("evaluate", file, dataset), str(file), "no checkpoint")
     refused(xxact("info", "--model", file), str(file), "no checkpoint")
+
+
+def test_every_recipe_is_described_and_every_setting_is_documented() -> None:
+    assert set(DESCRIPTIONS) == set(RECIPES)
+    for settings in (Recipe, ModelConfig, BlockSizes, ForestSizes):
+        documentation = field_documentation(settings)
+        assert list(documentation) == [item.name for item in fields(settings)]
+        assert all(text.endswith(".") for text in documentation.values()), settings
+
+
+def test_recipes_are_shown_on_the_command_line() -> None:
+    listed = CliRunner().invoke(cli.app, ["recipes"]).stdout
+    assert [line.split()[0] for line in listed.splitlines()] == list(DESCRIPTIONS)
+    shown = CliRunner().invoke(cli.app, ["recipes", "compact"]).stdout
+    assert "lr_peak = 0.0008\n    Learning rate at the end of the warm-up." in shown
+    assert 'tokenizer = "convolution"' in shown
+    plain = json.loads(CliRunner().invoke(cli.app, ["recipes", "tiny", "--json"]).stdout)
+    assert Recipe.from_dict(plain).model_config() == recipe_by_name("tiny").model_config()
+    assert isinstance(CliRunner().invoke(cli.app, ["recipes", "huge"]).exception, RecipeError)

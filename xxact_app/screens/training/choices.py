@@ -17,30 +17,7 @@ from xxact_core.dataset.store import MANIFEST
 from xxact_core.errors import RecipeError
 from xxact_core.quantities import TARGETS
 from xxact_core.training.config import Recipe, override, parse_settings
-from xxact_core.training.recipes import RECIPES, recipe_by_name
-
-RECIPE_WORDS = {
-    "compact": "recipe of the shipped model, for about 100,000 materials on a laptop",
-    "tiny": "for trying out: a few seconds per hundred steps",
-    "multi-target": "size of the paper, four targets from scratch; needs a GPU",
-    "formation-energy": "size of the paper, one target; needs a GPU",
-    "band-gap": "size of the paper, one target; needs a GPU",
-    "crystal-system": "size of the paper, one target; needs a GPU",
-    "space-group": "size of the paper, one target; needs a GPU",
-    "pretrain-contrastive": "without labels: contrastive",
-    "pretrain-mxm": "without labels: masked windows",
-    "pretrain": "without labels: contrastive and masked windows",
-    "fine-tune": "continues a finished run, all weights trained",
-    "transfer-band-gap": "continues a finished run, only a new head trained",
-    "crabnet": "baseline: composition only, size of the paper",
-    "xrd-transformer": "baseline: pattern only, size of the paper",
-    "fcn": "baseline: convolutions on the pattern",
-    "fcn-mlp": "baseline: convolutions and the composition",
-    "extra-trees": "baseline: extremely randomized trees on the pattern",
-    "crabnet-small": "baseline: composition only, small",
-    "xrd-transformer-small": "baseline: pattern only, small",
-}
-"""Short descriptions of the recipes, those for a laptop first; a recipe without one is listed by its name."""
+from xxact_core.training.recipes import DESCRIPTIONS, recipe_by_name
 
 _FROM_SERVER = ("start_from", "extra_datasets")
 
@@ -90,8 +67,7 @@ class TrainingChoice:
 
 def recipe_labels() -> dict[str, str]:
     """The recipes: label → name."""
-    names = [name for name in dict.fromkeys([*RECIPE_WORDS, *RECIPES]) if name in RECIPES]
-    return {f"{name}: {RECIPE_WORDS[name]}" if name in RECIPE_WORDS else name: name for name in names}
+    return {f"{name}: {description}": name for name, description in DESCRIPTIONS.items()}
 
 
 def list_datasets(workspace: Workspace) -> dict[str, str]:
