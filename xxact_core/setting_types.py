@@ -1,6 +1,4 @@
-"""Settings of dataclasses: their types, against which values from TOML, JSON or the command line are checked, and their
-documentation.
-"""
+"""Settings of dataclasses: type checks of values from TOML, JSON or the command line, and documentation of fields."""
 
 from __future__ import annotations
 
