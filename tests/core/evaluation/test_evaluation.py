@@ -193,7 +193,7 @@ def test_run_by_prototype_is_evaluated_by_prototype_and_by_nothing_else(
         assert file["row"][...].tolist() == table.rows("test").tolist()
     about = load_checkpoint(model).about
     assert about["training_materials"] == len(table.rows("train")) != len(small_table.rows("train"))
-    with pytest.raises(DatasetError, match="were in its training"):
+    with pytest.raises(DatasetError, match="contains training materials"):
         evaluate_checkpoint(model, small_dataset, split_by="formula")
 
 

@@ -30,8 +30,8 @@ from xxact_core.peak_profiles.reference import broaden_sticks
 MXM = {"recipe": {"objectives": ["mxm"]}}
 
 
-def pretrained(*, intensity: str = "linear") -> Checkpoint:
-    model = make_model(replace(preset("tiny"), intensity=intensity), seed=0).eval()
+def pretrained(*, intensity_scale: str = "linear") -> Checkpoint:
+    model = make_model(replace(preset("tiny"), intensity_scale=intensity_scale), seed=0).eval()
     return Checkpoint(model, statistics={}, about=MXM)
 
 
