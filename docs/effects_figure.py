@@ -15,25 +15,25 @@ import matplotlib as mpl
 import numpy as np
 import torch
 
-from xxact_core.augmentation.config import Distortions
+from xxact_core.augmentation.config import AugmentationConfig
 from xxact_core.augmentation.effects import (
     Background,
     CountingNoise,
     CrystalliteSize,
-    Displacement,
     Doublet,
     Effect,
     Graininess,
     Impurity,
     InstrumentWidth,
     LimitedRange,
-    LineForm,
     Microstrain,
     OtherRadiation,
+    PseudoVoigt,
+    SampleDisplacement,
     Strain,
     Texture,
     ThermalMotion,
-    ZeroShift,
+    ZeroPointError,
 )
 from xxact_core.dataset.building.build import BuildPlan, build_dataset
 from xxact_core.dataset.loading.batches import BatchMaker
@@ -80,9 +80,9 @@ PANELS: tuple[tuple[str, str, tuple[float, float], tuple[Effect, ...]], ...] = (
         "displacement",
         "sample 0.2 mm too low, R = 200 mm",
         (26, 42),
-        (Displacement(displacement=(0.2, 0.2), radius=(200, 200)),),
+        (SampleDisplacement(displacement=(0.2, 0.2), radius=(200, 200)),),
     ),
-    ("zero shift", "+0.1°", (26, 42), (ZeroShift(shift=(0.1, 0.1)),)),
+    ("zero shift", "+0.1°", (26, 42), (ZeroPointError(shift=(0.1, 0.1)),)),
     (
         "instrument width",
         "√W = 0.1°, U = 0.1 deg², c = 0.3",
@@ -91,7 +91,7 @@ PANELS: tuple[tuple[str, str, tuple[float, float], tuple[Effect, ...]], ...] = (
     ),
     ("crystallite size", "L = 20 nm", (26, 46), (CrystalliteSize(size=(20, 20)),)),
     ("microstrain", "ε = 0.3 %", (50, 72), (Microstrain(strain=(0.003, 0.003)),)),
-    ("line form", "pseudo-Voigt η = 0.8", (26, 38), (LineForm(lorentzian=(0.8, 0.8)),)),
+    ("line form", "pseudo-Voigt η = 0.8", (26, 38), (PseudoVoigt(lorentzian=(0.8, 0.8)),)),
     (
         "background",
         "not subtracted",
@@ -135,7 +135,7 @@ def phases_to_table(folder: Path) -> StickTable:
 
 def pattern_with(table: StickTable, *effects: Effect, seed: int = 3) -> np.ndarray:
     """Intensities (0-100) of rutile with these effects; NaN where nothing was measured."""
-    maker = BatchMaker(table, device=torch.device("cpu"), distortions=Distortions.only(*effects))
+    maker = BatchMaker(table, device=torch.device("cpu"), augmentation=AugmentationConfig.only(*effects))
     batch = maker.batch(np.array([0, 1]), seed=seed)
     hidden = batch.window_mask[0].repeat_interleave(GRID.window_points).numpy()
     return np.where(hidden, np.nan, batch.intensity[0].numpy())

@@ -154,7 +154,7 @@ GROUPS = {
     "Predictions": ("Predictor", "Prediction", "CRYSTAL_SYSTEMS"),
     "Reference materials": ("Identifier", "Identification"),
     "Datasets": ("BuildPlan", "build_dataset", "open_dataset", "read_dataset", "describe_dataset", "verify_dataset"),
-    "Augmentation": ("Distortions", "BatchMaker"),
+    "Augmentation": ("AugmentationConfig", "BatchMaker"),
     "Training and evaluation": ("Recipe", "recipe_by_name", "override", "train", "evaluate"),
     "Models": ("Checkpoint", "load_checkpoint", "pattern_to_input"),
     "Embeddings and masked windows": ("embed_dataset", "embed_pattern", "reconstruct_pattern"),

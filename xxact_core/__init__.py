@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from xxact_core.augmentation.config import Distortions
+    from xxact_core.augmentation.config import AugmentationConfig
     from xxact_core.checkpoint import Checkpoint, load_checkpoint
     from xxact_core.compositions.composition import Composition
     from xxact_core.compositions.formula import parse_formula
@@ -50,7 +50,7 @@ _PLACES = {
     "BuildPlan": "dataset.building.plan",
     "Checkpoint": "checkpoint",
     "Composition": "compositions.composition",
-    "Distortions": "augmentation.config",
+    "AugmentationConfig": "augmentation.config",
     "GriddedPattern": "patterns.pattern",
     "Identification": "search_match.identify",
     "Identifier": "search_match.identify",
@@ -94,11 +94,11 @@ _DEFINED_AS = {"evaluate": "evaluate_checkpoint"}
 __all__ = [
     "CRYSTAL_SYSTEMS",
     "GRID",
+    "AugmentationConfig",
     "BatchMaker",
     "BuildPlan",
     "Checkpoint",
     "Composition",
-    "Distortions",
     "GriddedPattern",
     "Identification",
     "Identifier",

@@ -39,6 +39,9 @@ RECIPE_SETTINGS = {
 }
 """Settings of `xxact_core.training.config.Recipe`."""
 
+AUGMENTATION_SETTINGS = {"line_form": "peak_shape"}
+"""Settings of `xxact_core.augmentation.config.AugmentationConfig`."""
+
 MODEL_SETTINGS = {
     "kind": "architecture",
     "tokens": "tokenizer",

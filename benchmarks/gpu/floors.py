@@ -31,7 +31,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.harness import markdown_table
-from xxact_core.augmentation.config import Distortions
+from xxact_core.augmentation.config import AugmentationConfig
 from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.table import read_dataset
 from xxact_core.model.config import PRESETS
@@ -83,12 +83,12 @@ def batches(dataset: Path, device: torch.device, *, batch: int) -> Iterator[dict
     rows = np.random.default_rng(0).permutation(len(table))[:batch]
     kinds = {
         "ideal": None,
-        "augmented as in compact": Distortions(),
-        "all augmented": Distortions(share=1.0),
-        "all augmented, Gaussian profiles": Distortions(share=1.0, line_form=None),
+        "augmented as in compact": AugmentationConfig(),
+        "all augmented": AugmentationConfig(share=1.0),
+        "all augmented, Gaussian profiles": AugmentationConfig(share=1.0, peak_shape=None),
     }
-    for name, distortions in kinds.items():
-        maker = BatchMaker(table, device=device, distortions=distortions)
+    for name, augmentation in kinds.items():
+        maker = BatchMaker(table, device=device, augmentation=augmentation)
         seconds = median_seconds(lambda maker=maker: maker.batch(rows, seed=0), device, seconds=3)
         yield {"what": f"patterns, {name}", "batch": len(rows), "samples_per_second": len(rows) / seconds}
 
@@ -100,7 +100,9 @@ def steps(
 
     A batch that does not fit into memory is split by the training; `micro_batch_size` is the size of the pieces.
     """
-    recipe = Recipe(name=preset, preset=preset, augmentation=Distortions(), batch_size=sizes[0], device=device.type)
+    recipe = Recipe(
+        name=preset, preset=preset, augmentation=AugmentationConfig(), batch_size=sizes[0], device=device.type
+    )
     with tempfile.TemporaryDirectory() as scratch:
         run = open_run(recipe, dataset, Path(scratch), device=device)
         operations = operations_of_a_sample(run)

@@ -27,7 +27,7 @@ from typing import Any
 
 import torch
 
-from xxact_core.augmentation.config import Distortions
+from xxact_core.augmentation.config import AugmentationConfig
 from xxact_core.checkpoint import Checkpoint, load_checkpoint
 from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.splits import SPLITS, with_split
@@ -122,8 +122,8 @@ def measure(checkpoint: Checkpoint, table: StickTable, *, split: str = "test") -
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model, rows, measured = checkpoint.model.to(device), table.rows(split), {}
     temperatures = {name: fit["temperature"] for name, fit in checkpoint.calibration.items() if "temperature" in fit}
-    for title, distortions in (("metrics", None), ("metrics_distorted", replace(Distortions(), share=1.0))):
-        maker = BatchMaker(table, device=device, distortions=distortions)
+    for title, augmentation in (("metrics", None), ("metrics_distorted", replace(AugmentationConfig(), share=1.0))):
+        maker = BatchMaker(table, device=device, augmentation=augmentation)
         predictions = predict_rows(model, maker, rows, checkpoint.statistics)
         scores = silhouettes(predictions.embedding, table.targets["crystal_system"][rows])
         trained = "targets" in checkpoint.about["recipe"]["objectives"]

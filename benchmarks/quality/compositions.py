@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from benchmarks.harness import argument_parser, finish, markdown_table, standard_dataset
-from xxact_core.augmentation.config import Distortions
+from xxact_core.augmentation.config import AugmentationConfig
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.element_table import SYMBOLS
 from xxact_core.compositions.partial import PartialComposition
@@ -94,7 +94,7 @@ def materials(
 ) -> list[tuple[GriddedPattern, Composition, dict[str, float]]]:
     """Augmented patterns, compositions and labels of the materials of `draw_rows`."""
     chosen = draw_rows(table, rows=rows, split=split)
-    maker = BatchMaker(table, device=torch.device("cpu"), distortions=replace(Distortions(), share=1.0))
+    maker = BatchMaker(table, device=torch.device("cpu"), augmentation=replace(AugmentationConfig(), share=1.0))
     found = []
     for first in range(0, len(chosen), 100):
         batch = maker.batch(chosen[first : first + 100], seed=first)

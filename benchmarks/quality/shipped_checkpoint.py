@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from benchmarks.harness import REPOSITORY, argument_parser, finish, markdown_table, standard_dataset
-from xxact_core.augmentation.config import Distortions
+from xxact_core.augmentation.config import AugmentationConfig
 from xxact_core.checkpoint import Checkpoint, describe_checkpoint, load_checkpoint, save_checkpoint
 from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.table import StickTable, read_dataset
@@ -82,12 +82,16 @@ COLUMNS = {
 
 
 def measure(
-    checkpoint: Checkpoint, table: StickTable, *, distortions: Distortions | None = None, rows: np.ndarray | None = None
+    checkpoint: Checkpoint,
+    table: StickTable,
+    *,
+    augmentation: AugmentationConfig | None = None,
+    rows: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Metrics of a model on the test split or `rows`, on ideal or augmented patterns, with coverage of intervals."""
     rows = table.rows("test") if rows is None else rows
     temperatures = {name: fit["temperature"] for name, fit in checkpoint.calibration.items() if "temperature" in fit}
-    maker = BatchMaker(table, device=torch.device("cpu"), distortions=distortions)
+    maker = BatchMaker(table, device=torch.device("cpu"), augmentation=augmentation)
     predictions = predict_rows(checkpoint.model, maker, rows, checkpoint.statistics)
     metrics = metrics_of(predictions, table, temperatures=temperatures)
     labelled = predictions_to_labelled(predictions, table, temperatures=temperatures)
@@ -101,10 +105,10 @@ def measure_all(checkpoint: Checkpoint, table: StickTable) -> dict[str, dict[str
 
     `forgetful_training` is measured on training materials: its distance to `forgetful` is the overfitting.
     """
-    distorted = replace(Distortions(), share=1.0)
+    distorted = replace(AugmentationConfig(), share=1.0)
     measured = {
         "model": measure(checkpoint, table),
-        "model_distorted": measure(checkpoint, table, distortions=distorted),
+        "model_distorted": measure(checkpoint, table, augmentation=distorted),
     }
     if checkpoint.model.knn_retrieval is None:
         return measured
@@ -112,7 +116,7 @@ def measure_all(checkpoint: Checkpoint, table: StickTable) -> dict[str, dict[str
     training, size = table.rows("train"), len(table.rows("test"))
     some = np.sort(np.random.default_rng(0).choice(training, min(size, len(training)), replace=False))
     measured["forgetful"] = measure(checkpoint, table)
-    measured["forgetful_distorted"] = measure(checkpoint, table, distortions=distorted)
+    measured["forgetful_distorted"] = measure(checkpoint, table, augmentation=distorted)
     measured["forgetful_training"] = measure(checkpoint, table, rows=some)
     checkpoint.model.knn_retrieval = memory
     for name in ("forgetful", "forgetful_distorted", "forgetful_training"):

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from benchmarks.harness import TABLE, Figure, argument_parser, figures_to_table, finish, standard_dataset
-from xxact_core.augmentation.config import Distortions
+from xxact_core.augmentation.config import AugmentationConfig
 from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.loading.sampler import blockwise_order, shuffled_order
 from xxact_core.dataset.store import file_digest
@@ -79,10 +79,10 @@ def speed_of(make: Callable[[int], int], *, seconds: float) -> Speed:
 
 
 def from_memory(
-    table: StickTable, *, distortions: Distortions | None = None, threads: int = 1, seconds: float
+    table: StickTable, *, augmentation: AugmentationConfig | None = None, threads: int = 1, seconds: float
 ) -> Speed:
     """Speed with all rows in memory, shuffled."""
-    maker = BatchMaker(table, device=CPU, distortions=distortions, threads=threads)
+    maker = BatchMaker(table, device=CPU, augmentation=augmentation, threads=threads)
     order = shuffled_order(np.arange(len(table)), batch_size=BATCH, seed=0)
     return speed_of(lambda step: len(maker.batch(order.step(step), seed=step)), seconds=seconds)
 
@@ -150,7 +150,7 @@ def measure(folder: Path, *, quick: bool) -> dict[str, float]:
     """All figures of one dataset."""
     table, seconds = read_dataset(folder), 1.0 if quick else 10.0
     speed = from_memory(table, seconds=seconds)
-    everything = Distortions(share=1.0)
+    everything = AugmentationConfig(share=1.0)
     figures = {
         "materials": len(table),
         "lines_per_material": float(table.line_count.mean()),
@@ -161,8 +161,8 @@ def measure(folder: Path, *, quick: bool) -> dict[str, float]:
         "samples": speed.patterns,
         "max_error": largest_error(table),
         "samples_per_second_two_threads": from_memory(table, threads=2, seconds=seconds).per_second,
-        "samples_per_second_distorted": from_memory(table, distortions=everything, seconds=seconds).per_second,
-        "samples_per_second_compact": from_memory(table, distortions=Distortions(), seconds=seconds).per_second,
+        "samples_per_second_distorted": from_memory(table, augmentation=everything, seconds=seconds).per_second,
+        "samples_per_second_compact": from_memory(table, augmentation=AugmentationConfig(), seconds=seconds).per_second,
         "samples_per_second_streamed": from_disk(folder, seconds=seconds),
     }
     large = enlarge(table, materials=200_000 if quick else 5_000_000)

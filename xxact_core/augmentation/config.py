@@ -1,4 +1,4 @@
-"""All that laboratories add to ideal patterns, as one value that a training recipe saves."""
+"""Augmentation settings: all instrument and sample effects, as stored in a training recipe."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from xxact_core.augmentation.effects import (
     Background,
     CountingNoise,
     CrystalliteSize,
-    Displacement,
     Doublet,
     Effect,
     Graininess,
     Impurity,
     InstrumentWidth,
     LimitedRange,
-    LineForm,
     Microstrain,
     OtherRadiation,
+    PseudoVoigt,
+    SampleDisplacement,
     Strain,
     Texture,
     ThermalMotion,
-    ZeroShift,
+    ZeroPointError,
     check_number,
 )
 from xxact_core.errors import RecipeError
+from xxact_core.stored_names import AUGMENTATION_SETTINGS, rename
 
 EFFECTS: dict[str, type[Effect]] = {
     "strain": Strain,
@@ -36,62 +37,76 @@ EFFECTS: dict[str, type[Effect]] = {
     "graininess": Graininess,
     "impurity": Impurity,
     "doublet": Doublet,
-    "displacement": Displacement,
-    "zero_shift": ZeroShift,
+    "displacement": SampleDisplacement,
+    "zero_shift": ZeroPointError,
     "instrument_width": InstrumentWidth,
     "crystallite_size": CrystalliteSize,
     "microstrain": Microstrain,
-    "line_form": LineForm,
+    "peak_shape": PseudoVoigt,
     "background": Background,
     "counting_noise": CountingNoise,
     "limited_range": LimitedRange,
 }
-"""Effects by the name of their setting, in the order in which nature and laboratory bring them about."""
+"""Effects by the name of their setting, in the order in which they are sampled and applied."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distortions:
-    """The effects of laboratories; None is an effect that does not occur. `share` of the patterns are distorted at all.
-
-    The others stay ideal, so that a model trained with distortions knows calculated patterns, too.
-    """
+class AugmentationConfig:
+    """Random instrument and sample effects on training patterns; an effect of None is switched off."""
 
     share: float = 0.4
+    """Fraction of patterns that are augmented, 0-1; the others stay ideal."""
     strain: Strain | None = field(default_factory=Strain)
+    """Strain of the lattice."""
     other_radiation: OtherRadiation | None = field(default_factory=OtherRadiation)
+    """Measurement with another anode, converted to Cu Kα."""
     texture: Texture | None = field(default_factory=Texture)
+    """Preferred orientation."""
     thermal_motion: ThermalMotion | None = field(default_factory=ThermalMotion)
+    """Debye-Waller factor."""
     graininess: Graininess | None = field(default_factory=Graininess)
+    """Intensity errors due to too few crystallites."""
     impurity: Impurity | None = field(default_factory=Impurity)
+    """Reflections of a second phase."""
     doublet: Doublet | None = field(default_factory=Doublet)
-    displacement: Displacement | None = field(default_factory=Displacement)
-    zero_shift: ZeroShift | None = field(default_factory=ZeroShift)
+    """Kα2 peaks."""
+    displacement: SampleDisplacement | None = field(default_factory=SampleDisplacement)
+    """Sample displacement."""
+    zero_shift: ZeroPointError | None = field(default_factory=ZeroPointError)
+    """Zero shift of the 2θ axis."""
     instrument_width: InstrumentWidth | None = field(default_factory=InstrumentWidth)
+    """Instrumental broadening."""
     crystallite_size: CrystalliteSize | None = field(default_factory=CrystalliteSize)
+    """Size broadening."""
     microstrain: Microstrain | None = field(default_factory=Microstrain)
-    line_form: LineForm | None = field(default_factory=LineForm)
+    """Strain broadening."""
+    peak_shape: PseudoVoigt | None = field(default_factory=PseudoVoigt)
+    """Pseudo-Voigt peak shape."""
     background: Background | None = field(default_factory=Background)
+    """Background, of which little remains after subtraction."""
     counting_noise: CountingNoise | None = field(default_factory=CountingNoise)
+    """Poisson noise."""
     limited_range: LimitedRange | None = field(default_factory=LimitedRange)
+    """Limited 2θ range."""
 
     def __post_init__(self) -> None:
-        """Check the share and that each effect is what its name says; `RecipeError` names the setting."""
-        check_number("Distortions", "share", self.share, limits=(0.0, 1.0))
+        """Check all settings; `RecipeError` names the first invalid one."""
+        check_number("AugmentationConfig", "share", self.share, limits=(0.0, 1.0))
         for name, effect in EFFECTS.items():
             value = getattr(self, name)
             if value is not None and type(value) is not effect:
-                msg = f"Distortions: {name} is {value!r}; expected {effect.__name__} or None"
+                msg = f"AugmentationConfig: {name} is {value!r}; expected {effect.__name__} or None"
                 raise RecipeError(msg, code="E_RECIPE")
 
     @classmethod
-    def only(cls, *effects: Effect) -> Distortions:
-        """Every pattern distorted, by these effects and no other."""
+    def only(cls, *effects: Effect) -> AugmentationConfig:
+        """Augment every pattern, with these effects alone."""
         names = {effect: name for name, effect in EFFECTS.items()}
-        chosen: dict[str, Any] = dict.fromkeys(EFFECTS) | {names[type(effect)]: effect for effect in effects}
-        return cls(share=1.0, **chosen)
+        settings: dict[str, Any] = dict.fromkeys(EFFECTS) | {names[type(effect)]: effect for effect in effects}
+        return cls(share=1.0, **settings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON or TOML; an effect that does not occur is False, because TOML has no null."""
+        """Plain values for JSON or TOML; an effect that is switched off is False, because TOML has no null."""
         effects = {name: getattr(self, name) for name in EFFECTS}
         return {
             "share": self.share,
@@ -99,26 +114,27 @@ class Distortions:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Distortions:
-        """The inverse of `to_dict`; what is not said keeps its default, False or None switches an effect off.
+    def from_dict(cls, values: Mapping[str, Any]) -> AugmentationConfig:
+        """The inverse of `to_dict`; missing settings keep their defaults, False or None switches an effect off.
 
         Raises:
-            RecipeError: a key is unknown (the message lists the choices) or a value impossible.
+            RecipeError: a setting is unknown (the message lists the choices), given under two names, or invalid.
         """
-        _refuse_unknown("distortions", values, known=("share", *EFFECTS))
-        chosen: dict[str, Any] = {}
+        values = rename(values, AUGMENTATION_SETTINGS, owner="augmentation")
+        _refuse_unknown("augmentation", values, known=("share", *EFFECTS))
+        settings: dict[str, Any] = {}
         for name, value in values.items():
             if name == "share":
-                chosen[name] = value
+                settings[name] = value
             elif value is None or value is False:
-                chosen[name] = None
+                settings[name] = None
             elif isinstance(value, Mapping):
                 _refuse_unknown(name, value, known=tuple(item.name for item in fields(EFFECTS[name])))
-                chosen[name] = EFFECTS[name](**value)
+                settings[name] = EFFECTS[name](**value)
             else:
-                msg = f"distortions: {name} is {value!r}; expected its settings, or false to switch it off"
+                msg = f"augmentation: {name} is {value!r}; expected a table of settings, or false to switch it off"
                 raise RecipeError(msg, code="E_RECIPE")
-        return cls(**chosen)
+        return cls(**settings)
 
 
 def _refuse_unknown(owner: str, values: Mapping[str, Any], *, known: tuple[str, ...]) -> None:

@@ -1,9 +1,8 @@
-"""What a laboratory adds to an ideal pattern, effect by effect: physical units, and the ranges to draw from.
+"""Instrument and sample effects of augmentation: each with its settings in physical units, as ranges to sample.
 
-The formulas are in `line_corrections` and `line_shapes`; `distortions` puts effects together; batches are distorted in
-`xxact_core.augmentation.pipeline`. `docs/explanation/augmentation.md` shows each effect.
-
-Where no source is named for a range, it is the range that powder diffractometers and specimens are usually found in.
+The formulas are in `xxact_core.peak_profiles.corrections` and `xxact_core.peak_profiles.shapes`;
+`docs/explanation/augmentation.md` shows each effect. A range without a source covers common diffractometers and
+specimens.
 """
 
 from __future__ import annotations
@@ -18,24 +17,26 @@ from xxact_core.peak_profiles.shapes import doublet_wavelengths
 
 Range = tuple[float, float]
 LOW_PLANES = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1), (1, -1, 0))
-"""Planes along which crystals cleave and grow flat."""
+"""Miller indices of common cleavage and growth planes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """One thing that laboratories do; `share` of the distorted patterns have it, the others are without.
+    """An instrument or sample effect.
 
-    Every other setting is a range (low, high) from which each pattern draws its own value, evenly, or evenly in the
-    logarithm where the name is among `LOGARITHMIC`. `LIMITS` says what is possible at all.
+    Every setting but `share` is a range (low, high), from which a value is sampled for each pattern.
     """
 
     share: float = 1.0
+    """Fraction of augmented patterns that have the effect, 0-1."""
 
     LIMITS: ClassVar[Mapping[str, Range]] = {}
+    """Smallest and largest valid value of each range."""
     LOGARITHMIC: ClassVar[frozenset[str]] = frozenset()
+    """Ranges sampled uniformly in the logarithm; the others are sampled uniformly."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be: `RecipeError` names setting, value and limits."""
+        """Check all settings; `RecipeError` names setting, value and limits."""
         check_number(type(self).__name__, "share", self.share, limits=(0.0, 1.0))
         for name, limits in self.LIMITS.items():
             check_range(type(self).__name__, name, getattr(self, name), limits=limits)
@@ -47,58 +48,65 @@ class Effect:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ZeroShift(Effect):
-    """The zero point of the 2θ axis is off by `shift` [deg]."""
+class ZeroPointError(Effect):
+    """Zero shift of the 2θ axis."""
 
     shift: Range = (-0.05, 0.05)
+    """Zero shift [deg]."""
 
     LIMITS: ClassVar[Mapping[str, Range]] = {"shift": (-5, 5)}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Displacement(Effect):
-    """The specimen lies `displacement` [mm] too low on a goniometer of `radius` [mm]: `displacement_shift`."""
+class SampleDisplacement(Effect):
+    """Displacement of the specimen below the goniometer axis: `corrections.displacement_shift`."""
 
     displacement: Range = (-0.1, 0.1)
+    """Displacement below the axis [mm]."""
     radius: Range = (150, 240)
+    """Radius of the goniometer [mm]."""
 
     LIMITS: ClassVar[Mapping[str, Range]] = {"displacement": (-5, 5), "radius": (10, 2000)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strain(Effect):
-    """The lattice differs from the calculated one: `strain_to_metric_change`.
+    """Strain of the lattice within its crystal system: `corrections.strain_to_metric_change`.
 
-    isotropic: relative change of all spacings. A calculated lattice is off by about 1 %. Source: Haas, Tran & Blaha
-    (2009), Phys. Rev. B 79, 085104 (PBE). anisotropic: standard deviation of the entries of a random symmetric strain.
+    Source: Haas, Tran & Blaha (2009), Phys. Rev. B 79, 085104: errors of PBE lattice constants are about 1 %.
     """
 
     isotropic: Range = (-0.01, 0.01)
+    """Relative change of all spacings."""
     anisotropic: Range = (0, 0.005)
+    """Standard deviation of the entries of an additional random symmetric strain."""
 
     LIMITS: ClassVar[Mapping[str, Range]] = {"isotropic": (-0.2, 0.2), "anisotropic": (0, 0.05)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class InstrumentWidth(Effect):
-    """Width of the instrument's lines, FWHM² = U tan²θ + V tan θ + W: `line_shapes.caglioti_fwhm_squared`.
+    """Instrumental broadening, FWHM² = U tan²θ + V tan θ + W: `shapes.caglioti_fwhm_squared`.
 
-    fwhm: √W, the width at low angles [deg]. u: U [deg²]. dip: c in V = -2 c √(U W); at c = 1 the width would vanish at
-    one angle, so that every draw below 1 is an instrument. Source: Caglioti, Paoletti & Ricci (1958).
+    Source: Caglioti, Paoletti & Ricci (1958).
     """
 
     fwhm: Range = (0.07, 0.2)
+    """√W, the FWHM at low angles [deg]."""
     u: Range = (0, 0.03)
+    """U [deg²]."""
     dip: Range = (0, 0.8)
+    """c in V = -2 c √(U W); the width vanishes at one angle for c = 1."""
 
     LIMITS: ClassVar[Mapping[str, Range]] = {"fwhm": (0.001, 5), "u": (0, 10), "dip": (0, 0.99)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrystalliteSize(Effect):
-    """Crystallites of `size` [nm] widen lines: `line_shapes.scherrer_fwhm`. Source: Scherrer (1918)."""
+    """Size broadening: `shapes.scherrer_fwhm`. Source: Scherrer (1918)."""
 
     size: Range = (20, 500)
+    """Volume-weighted crystallite size [nm], sampled logarithmically."""
 
     LIMITS: ClassVar[Mapping[str, Range]] = {"size": (0.5, 1e6)}
     LOGARITHMIC: ClassVar[frozenset[str]] = frozenset({"size"})
@@ -106,41 +114,40 @@ class CrystalliteSize(Effect):
 
 @dataclass(frozen=True, kw_only=True)
 class Microstrain(Effect):
-    """Spacings vary by `strain` (relative) within the specimen: `line_shapes.strain_fwhm`.
-
-    Source: Stokes & Wilson (1944).
-    """
+    """Strain broadening: `shapes.strain_fwhm`. Source: Stokes & Wilson (1944)."""
 
     strain: Range = (0, 0.002)
+    """Relative variation of lattice spacings."""
 
     LIMITS: ClassVar[Mapping[str, Range]] = {"strain": (0, 0.2)}
 
 
 @dataclass(frozen=True, kw_only=True)
-class LineForm(Effect):
-    """Pseudo-Voigt lines of a Lorentzian share `lorentzian`. Source: Thompson, Cox & Hastings (1987)."""
+class PseudoVoigt(Effect):
+    """Pseudo-Voigt peak shape. Source: Thompson, Cox & Hastings (1987)."""
 
     lorentzian: Range = (0, 0.8)
+    """Lorentzian fraction η."""
 
     LIMITS: ClassVar[Mapping[str, Range]] = {"lorentzian": (0, 1)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Texture(Effect):
-    """Crystallites lie along a plane drawn from `planes`: `march_dollase_factor` with `r`.
-
-    Source: March (1932), Dollase (1986).
-    """
+    """Preferred orientation: `corrections.march_dollase_factor`. Source: March (1932), Dollase (1986)."""
 
     share: float = 0.5
+    """Fraction of augmented patterns that have the effect, 0-1."""
     r: Range = (0.6, 1.6)
+    """March-Dollase parameter, sampled logarithmically; 1 is no texture."""
     planes: tuple[tuple[int, int, int], ...] = LOW_PLANES
+    """Miller indices of the planes, one of which is sampled."""
 
     LIMITS: ClassVar[Mapping[str, Range]] = {"r": (0.05, 20)}
     LOGARITHMIC: ClassVar[frozenset[str]] = frozenset({"r"})
 
     def __post_init__(self) -> None:
-        """Check that there is a plane to lie along, too."""
+        """Check the planes, too."""
         super().__post_init__()
         planes = self.planes if isinstance(self.planes, tuple | list) else ()
         if not planes or not all(_is_plane(plane) for plane in planes):
@@ -151,35 +158,40 @@ class Texture(Effect):
 
 @dataclass(frozen=True, kw_only=True)
 class ThermalMotion(Effect):
-    """Atoms vibrate, which weakens lines at high angles: `thermal_factor` with `b` [Å²], alike for all atoms.
+    """Debye-Waller factor, alike for all atoms: `corrections.thermal_factor`.
 
-    The range holds most inorganic crystals at room temperature. Source: Peng et al. (1996), Acta Cryst. A52, 456-470.
+    The range covers most inorganic crystals at room temperature. Source: Peng et al. (1996), Acta Cryst. A52, 456-470.
     """
 
     b: Range = (0, 1.2)
+    """Isotropic displacement parameter B [Å²]."""
 
     LIMITS: ClassVar[Mapping[str, Range]] = {"b": (0, 20)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Graininess(Effect):
-    """Too few crystallites in the beam: each line's intensity is off by a log-normal factor of this `spread`.
+    """Errors of intensities due to too few crystallites in the beam, log-normally distributed.
 
     Source: de Wolff, Taylor & Parrish (1959), J. Appl. Phys. 30, 63-69.
     """
 
     share: float = 0.5
+    """Fraction of augmented patterns that have the effect, 0-1."""
     spread: Range = (0, 0.4)
+    """Standard deviation of the logarithm of the intensities."""
 
     LIMITS: ClassVar[Mapping[str, Range]] = {"spread": (0, 3)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Impurity(Effect):
-    """Lines of a second material, whose strongest has `weight` of the strongest line of the first."""
+    """Reflections of a second phase."""
 
     share: float = 0.2
+    """Fraction of augmented patterns that have the effect, 0-1."""
     weight: Range = (0.005, 0.15)
+    """Strongest reflection relative to that of the main phase, sampled logarithmically."""
 
     LIMITS: ClassVar[Mapping[str, Range]] = {"weight": (1e-6, 10)}
     LOGARITHMIC: ClassVar[frozenset[str]] = frozenset({"weight"})
@@ -187,28 +199,32 @@ class Impurity(Effect):
 
 @dataclass(frozen=True, kw_only=True)
 class Doublet(Effect):
-    """Kα1 and Kα2 both reach the specimen, 2 : 1, as without a monochromator: `line_shapes.doublet_wavelengths`."""
+    """Kα1 and Kα2 peaks with intensities 2 : 1, as without a monochromator: `shapes.doublet_wavelengths`."""
 
     share: float = 0.8
+    """Fraction of augmented patterns that have the effect, 0-1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OtherRadiation(Effect):
-    """Measured with another anode than Cu, then moved to Cu Kα through q, as measured patterns are.
+    """Measurement with another anode than Cu, converted to Cu Kα through q as measured patterns are.
 
-    The lines' ratios are those of the other angles (`lorentz_polarisation`), widths and shifts are made there, and the
-    range is what a scan from `first` to `last` [deg 2θ there] shows.
+    Intensity ratios, widths and shifts are those at the measured angles (`corrections.lorentz_polarisation`).
     """
 
     share: float = 0.15
+    """Fraction of augmented patterns that have the effect, 0-1."""
     anodes: tuple[str, ...] = ("Co", "Mo", "Fe", "Cr", "Ag")
+    """Elements of the anodes, one of which is sampled."""
     first: Range = (5, 15)
+    """First measured angle [deg 2θ with this radiation]."""
     last: Range = (80, 140)
+    """Last measured angle [deg 2θ with this radiation]."""
 
     LIMITS: ClassVar[Mapping[str, Range]] = {"first": (0, 60), "last": (60, 179)}
 
     def __post_init__(self) -> None:
-        """Check that the anodes are known, too; `WavelengthError` lists them."""
+        """Check the anodes, too; `WavelengthError` lists the known ones."""
         super().__post_init__()
         if not isinstance(self.anodes, tuple | list) or not self.anodes:
             msg = f"OtherRadiation: anodes is {self.anodes!r}; expected a list of elements, such as ['Co', 'Mo']"
@@ -220,20 +236,24 @@ class OtherRadiation(Effect):
 
 @dataclass(frozen=True, kw_only=True)
 class Background(Effect):
-    """What lies under the lines, in shares of the strongest, and how much of it stays after subtraction.
+    """Background relative to the strongest peak, most of which is subtracted.
 
-    smooth: a Chebyshev polynomial of degree 5 with random coefficients, at least 0. hump: a Gaussian, as of glass, at
-    `hump_position` [deg] of `hump_width` (FWHM) [deg]. fluorescence: a constant. remains: share left after subtraction,
-    below 0 where too much was taken away; (1, 1) subtracts nothing. The model reads patterns whose background is
-    subtracted (`gridding.put_on_grid`), so little remains by default; but counting noise knows the whole.
+    Models read patterns whose background is subtracted, so little remains by default; counting noise is that of the
+    full background.
     """
 
     smooth: Range = (0, 0.15)
+    """Height of a random Chebyshev polynomial of degree 5."""
     hump: Range = (0, 0.1)
+    """Height of a Gaussian hump, as of glass."""
     hump_position: Range = (15, 35)
+    """Position of the hump [deg 2θ]."""
     hump_width: Range = (4, 10)
+    """FWHM of the hump [deg 2θ]."""
     fluorescence: Range = (0, 0.15)
+    """Height of a constant background."""
     remains: Range = (-0.1, 0.1)
+    """Fraction left after subtraction, negative if too much was subtracted; (1, 1) subtracts nothing."""
 
     LIMITS: ClassVar[Mapping[str, Range]] = {
         **dict.fromkeys(("smooth", "hump", "fluorescence"), (0, 100)),
@@ -245,9 +265,10 @@ class Background(Effect):
 
 @dataclass(frozen=True, kw_only=True)
 class CountingNoise(Effect):
-    """Counts are drawn from a Poisson distribution; the strongest line has `counts` above its background."""
+    """Poisson noise."""
 
     counts: Range = (300, 1e5)
+    """Counts of the strongest peak above the background, sampled logarithmically."""
 
     LIMITS: ClassVar[Mapping[str, Range]] = {"counts": (1, 1e9)}
     LOGARITHMIC: ClassVar[frozenset[str]] = frozenset({"counts"})
@@ -255,17 +276,20 @@ class CountingNoise(Effect):
 
 @dataclass(frozen=True, kw_only=True)
 class LimitedRange(Effect):
-    """Measured from `first` to `last` [deg 2θ at Cu Kα] only; the rest is hidden from the model."""
+    """Measurement of part of the 2θ range; the rest is masked."""
 
     share: float = 0.4
+    """Fraction of augmented patterns that have the effect, 0-1."""
     first: Range = (5, 25)
+    """First measured angle [deg 2θ at Cu Kα]."""
     last: Range = (55, 90)
+    """Last measured angle [deg 2θ at Cu Kα]."""
 
     LIMITS: ClassVar[Mapping[str, Range]] = {"first": (0, 45), "last": (45, 180)}
 
 
 def check_number(owner: str, name: str, value: object, *, limits: Range) -> None:
-    """Refuse what is no finite number within the limits; `RecipeError` names the setting."""
+    """Check that a value is a finite number within the limits; `RecipeError` names the setting."""
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number or not limits[0] <= value <= limits[1]:  # type: ignore[operator]  # a number, by the line above
         msg = f"{owner}: {name} is {value!r}; expected a number from {limits[0]:g} to {limits[1]:g}"
@@ -273,7 +297,7 @@ def check_number(owner: str, name: str, value: object, *, limits: Range) -> None
 
 
 def check_range(owner: str, name: str, value: object, *, limits: Range) -> None:
-    """Refuse what is no range (low, high) within the limits; `RecipeError` names the setting."""
+    """Check that a value is a range (low, high) within the limits; `RecipeError` names the setting."""
     if not isinstance(value, tuple | list) or len(value) != 2:  # noqa: PLR2004 - low and high
         msg = f"{owner}: {name} is {value!r}; expected two numbers, [low, high]"
         raise RecipeError(msg, code="E_RECIPE")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, get_args
 
-from xxact_core.augmentation.config import Distortions
+from xxact_core.augmentation.config import AugmentationConfig
 from xxact_core.augmentation.effects import Strain
 from xxact_core.dataset.splits import GROUPINGS
 from xxact_core.errors import RecipeError, shorten
@@ -76,7 +76,7 @@ class Recipe:
     drop_light_elements: float = 0.0
     """Probability (0-1) that H, Li, C and O are left out of a composition, as by X-ray fluorescence."""
 
-    augmentation: Distortions | None = None
+    augmentation: AugmentationConfig | None = None
     """Instrument and sample effects that are added to patterns; None (in TOML `false`) for ideal patterns."""
 
     lattice_strain: Strain | None = None
@@ -295,7 +295,7 @@ def override(
         raise RecipeError(msg, code="E_RECIPE")
     try:
         if isinstance(augmentation := changed.get("augmentation"), Mapping):
-            changed["augmentation"] = Distortions.from_dict(augmentation)
+            changed["augmentation"] = AugmentationConfig.from_dict(augmentation)
         elif augmentation is False:  # TOML has no null
             changed["augmentation"] = None
         if isinstance(lattice_strain := changed.get("lattice_strain"), Mapping):

@@ -43,9 +43,9 @@ def finished_checkpoint(
     calibration: dict[str, dict[str, Any]] = {}
     if "targets" in recipe.objectives and len(rows):
         always = recipe.augmentation and replace(recipe.augmentation, share=1.0)
-        maker = BatchMaker(table, device=device, distortions=always)
+        maker = BatchMaker(table, device=device, augmentation=always)
         calibration = {**calibrate(predict_rows(model, maker, rows, statistics), table)}
-        as_trained = BatchMaker(table, device=device, distortions=recipe.augmentation)
+        as_trained = BatchMaker(table, device=device, augmentation=recipe.augmentation)
         random = np.random.default_rng(recipe.seed)
         traits = []
         for split in ("train", "validation"):

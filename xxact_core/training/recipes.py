@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from xxact_core.augmentation.config import Distortions
+from xxact_core.augmentation.config import AugmentationConfig
 from xxact_core.augmentation.effects import Strain
 from xxact_core.errors import RecipeError
 from xxact_core.training.config import FROM_A_MODEL, Recipe
@@ -20,7 +20,7 @@ _COMPACT = Recipe(
     task_sampling="all",
     regression_loss="absolute",
     regression_weight=6.0,
-    augmentation=Distortions(),
+    augmentation=AugmentationConfig(),
     lattice_strain=Strain(share=0.7, isotropic=(-0.02, 0.02), anisotropic=(0.0, 0.03)),
     epochs=15.5,
     batch_size=128,

@@ -150,8 +150,8 @@ def open_run(
         training_batches=BatchMaker(
             table,
             device=device,
-            distortions=recipe.augmentation,
-            relatives=recipe.lattice_strain,
+            augmentation=recipe.augmentation,
+            lattice_strain=recipe.lattice_strain,
             threads=recipe.threads,
         ),
         validation_batches=BatchMaker(table, device=device, threads=recipe.threads),

@@ -96,7 +96,7 @@ def training_features(table: StickTable, recipe: Recipe) -> tuple[np.ndarray, np
     (target,) = recipe.targets
     rows = table.rows("train")
     rows = rows[~np.isnan(table.targets[target][rows])]
-    maker = BatchMaker(table, device=torch.device("cpu"), distortions=recipe.augmentation, threads=recipe.threads)
+    maker = BatchMaker(table, device=torch.device("cpu"), augmentation=recipe.augmentation, threads=recipe.threads)
     features = np.empty((len(rows), FEATURES), dtype=np.float32)
     for number, chosen in enumerate(rows_in_order(rows, batch_size=_BATCH)):
         batch = maker.batch(chosen, seed=recipe.seed + number)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from texture_reference import equivalent_axes
 
-from xxact_core.augmentation.config import EFFECTS, Distortions
+from xxact_core.augmentation.config import EFFECTS, AugmentationConfig
 from xxact_core.augmentation.effects import (
     Background,
     CountingNoise,
@@ -19,7 +19,7 @@ from xxact_core.augmentation.effects import (
     OtherRadiation,
     Strain,
     Texture,
-    ZeroShift,
+    ZeroPointError,
 )
 from xxact_core.errors import RecipeError, WavelengthError
 from xxact_core.peak_profiles.corrections import (
@@ -163,9 +163,13 @@ def test_every_instrument_that_can_be_drawn_has_a_width_at_all_angles() -> None:
 
 
 def test_recipes_of_effects_survive_json() -> None:
-    for recipe in (Distortions(), Distortions.only(), Distortions.only(Texture(r=(0.5, 0.5)), ZeroShift())):
-        assert Distortions.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
-    assert Distortions() != Distortions(strain=Strain(isotropic=(0, 0)))
+    for recipe in (
+        AugmentationConfig(),
+        AugmentationConfig.only(),
+        AugmentationConfig.only(Texture(r=(0.5, 0.5)), ZeroPointError()),
+    ):
+        assert AugmentationConfig.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+    assert AugmentationConfig() != AugmentationConfig(strain=Strain(isotropic=(0, 0)))
 
 
 def test_recipes_of_effects_are_read_from_toml() -> None:
@@ -176,8 +180,10 @@ def test_recipes_of_effects_are_read_from_toml() -> None:
     r = [0.5, 0.9]
     planes = [[0, 0, 1]]
     """
-    recipe = Distortions.from_dict(tomllib.loads(text))
-    assert recipe == replace(Distortions(share=1.0), doublet=None, texture=Texture(r=(0.5, 0.9), planes=((0, 0, 1),)))
+    recipe = AugmentationConfig.from_dict(tomllib.loads(text))
+    assert recipe == replace(
+        AugmentationConfig(share=1.0), doublet=None, texture=Texture(r=(0.5, 0.9), planes=((0, 0, 1),))
+    )
 
 
 @pytest.mark.parametrize(
@@ -198,7 +204,7 @@ def test_recipes_of_effects_are_read_from_toml() -> None:
 )
 def test_impossible_recipes_of_effects_are_refused(values: dict, said: str) -> None:
     with pytest.raises(RecipeError, match=said):
-        Distortions.from_dict(values)
+        AugmentationConfig.from_dict(values)
 
 
 def test_an_unknown_anode_is_refused_with_the_known_ones() -> None:
@@ -208,11 +214,11 @@ def test_an_unknown_anode_is_refused_with_the_known_ones() -> None:
 
 def test_an_effect_in_the_place_of_another_is_refused() -> None:
     with pytest.raises(RecipeError, match="Background"):
-        Distortions(background=CountingNoise())
+        AugmentationConfig(background=CountingNoise())
 
 
 def test_every_effect_has_a_setting_and_every_range_a_limit() -> None:
-    assert {item.name for item in fields(Distortions)} == {"share", *EFFECTS}
+    assert {item.name for item in fields(AugmentationConfig)} == {"share", *EFFECTS}
     for effect in EFFECTS.values():
         ranges = {item.name for item in fields(effect)} - {"share", "planes", "anodes"}
         assert ranges == set(effect.LIMITS)

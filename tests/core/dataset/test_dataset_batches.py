@@ -10,30 +10,30 @@ import pytest
 import torch
 from texture_reference import equivalent_axes
 
-from xxact_core.augmentation.config import EFFECTS, Distortions
+from xxact_core.augmentation.config import EFFECTS, AugmentationConfig
 from xxact_core.augmentation.effects import (
     Background,
     CountingNoise,
     CrystalliteSize,
-    Displacement,
     Doublet,
     Effect,
     Graininess,
     Impurity,
     InstrumentWidth,
     LimitedRange,
-    LineForm,
     Microstrain,
     OtherRadiation,
+    PseudoVoigt,
+    SampleDisplacement,
     Strain,
     Texture,
     ThermalMotion,
-    ZeroShift,
+    ZeroPointError,
 )
-from xxact_core.augmentation.peaks import reflections_to_lines, sticks_to_reflections
-from xxact_core.augmentation.pipeline import measure_sticks
-from xxact_core.augmentation.profiles import FEW_COUNTS, count_photons, draw_background
-from xxact_core.augmentation.sampling import draw_effects
+from xxact_core.augmentation.peaks import reflections_to_peaks, sticks_to_reflections
+from xxact_core.augmentation.pipeline import augment_sticks
+from xxact_core.augmentation.profiles import FEW_COUNTS, count_photons, sample_background
+from xxact_core.augmentation.sampling import sample_effects
 from xxact_core.dataset.loading import batches
 from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.loading.stick_source import StickSource, upload_sticks
@@ -58,12 +58,12 @@ STRONG: dict[str, Effect] = {
     "graininess": Graininess(share=1, spread=(0.4, 0.4)),
     "impurity": Impurity(share=1, weight=(0.2, 0.2)),
     "doublet": Doublet(share=1),
-    "displacement": Displacement(displacement=(0.2, 0.2)),
-    "zero_shift": ZeroShift(shift=(0.1, 0.1)),
+    "displacement": SampleDisplacement(displacement=(0.2, 0.2)),
+    "zero_shift": ZeroPointError(shift=(0.1, 0.1)),
     "instrument_width": InstrumentWidth(fwhm=(0.1, 0.1), u=(0.02, 0.02), dip=(0.5, 0.5)),
     "crystallite_size": CrystalliteSize(size=(20, 20)),
     "microstrain": Microstrain(strain=(0.002, 0.002)),
-    "line_form": LineForm(lorentzian=(0.8, 0.8)),
+    "peak_shape": PseudoVoigt(lorentzian=(0.8, 0.8)),
     "background": Background(smooth=(0.1, 0.1), remains=(0.5, 0.5)),
     "counting_noise": CountingNoise(counts=(1000, 1000)),
     "limited_range": LimitedRange(share=1, first=(20, 20), last=(60, 60)),
@@ -72,17 +72,17 @@ STRONG: dict[str, Effect] = {
 
 
 def made(table: StickTable, *effects: Effect, rows: int = 32, seed: int = 0) -> torch.Tensor:
-    distortions = Distortions.only(*effects)
-    return BatchMaker(table, device=CPU, distortions=distortions).batch(np.arange(rows), seed=seed).intensity
+    distortions = AugmentationConfig.only(*effects)
+    return BatchMaker(table, device=CPU, augmentation=distortions).batch(np.arange(rows), seed=seed).intensity
 
 
 def lines_of(table: StickTable, rows: np.ndarray, *effects: Effect, seed: int = 0) -> tuple:
     """(sticks, reflections, lines) after these effects."""
     sticks = StickSource(table, device=CPU).take(rows)
     generator = torch.Generator().manual_seed(seed)
-    drawn = draw_effects(Distortions.only(*effects), len(rows), generator=generator)
+    drawn = sample_effects(AugmentationConfig.only(*effects), len(rows), generator=generator)
     reflections = sticks_to_reflections(sticks, drawn, generator=generator)
-    return sticks, reflections, reflections_to_lines(reflections, drawn, sigma=0.1)
+    return sticks, reflections, reflections_to_peaks(reflections, drawn, sigma=0.1)
 
 
 def test_batch_equals_the_exact_smear_of_the_same_sticks(small_table: StickTable) -> None:
@@ -137,9 +137,9 @@ def test_threads_share_the_work_without_changing_it(small_table: StickTable) -> 
 def test_sticks_from_disk_make_the_patterns_of_those_in_memory(small_dataset: Path, small_table: StickTable) -> None:
     streamed = read_dataset(small_dataset, resident=False)
     rows = np.array([3, 399, 0, 201, 17])
-    for distortions in (None, Distortions(share=1.0)):
+    for distortions in (None, AugmentationConfig(share=1.0)):
         made_of_both = [
-            BatchMaker(table, device=CPU, distortions=distortions).batch(rows, seed=2).intensity
+            BatchMaker(table, device=CPU, augmentation=distortions).batch(rows, seed=2).intensity
             for table in (streamed, small_table)
         ]
         assert torch.equal(*made_of_both)
@@ -159,7 +159,7 @@ def test_batch_holds_its_own_rows_whatever_the_order(small_table: StickTable) ->
 
 
 def test_distorted_batches_are_patterns_and_seeded(small_table: StickTable) -> None:
-    maker = BatchMaker(small_table, device=CPU, distortions=Distortions(share=1.0))
+    maker = BatchMaker(small_table, device=CPU, augmentation=AugmentationConfig(share=1.0))
     rows = np.arange(64)
     batch, again, other = (maker.batch(rows, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(batch.intensity, again.intensity)
@@ -174,7 +174,7 @@ def test_distorted_batches_are_patterns_and_seeded(small_table: StickTable) -> N
 def test_patterns_that_are_not_distorted_are_exactly_the_ideal_ones(small_table: StickTable) -> None:
     rows = np.arange(64)
     ideal = BatchMaker(small_table, device=CPU).batch(rows, seed=5).intensity
-    mixed = BatchMaker(small_table, device=CPU, distortions=Distortions()).batch(rows, seed=5).intensity
+    mixed = BatchMaker(small_table, device=CPU, augmentation=AugmentationConfig()).batch(rows, seed=5).intensity
     same = (ideal == mixed).all(dim=1)
     assert 0.3 < float(same.float().mean()) < 0.9
 
@@ -193,7 +193,7 @@ def test_each_effect_changes_every_pattern_and_none_but_its_own(small_table: Sti
 
 
 def test_a_shift_of_zero_moves_every_line_by_it(small_table: StickTable) -> None:
-    sticks, _, lines = lines_of(small_table, np.arange(16), ZeroShift(shift=(0.3, 0.3)))
+    sticks, _, lines = lines_of(small_table, np.arange(16), ZeroPointError(shift=(0.3, 0.3)))
     ideal = sticks_to_two_theta(sticks, wavelength=CU_K_ALPHA)
     torch.testing.assert_close(lines.two_theta, ideal + 0.3)
 
@@ -270,7 +270,7 @@ def test_lines_are_those_of_the_reference_for_size_strain_instrument_form_and_do
         lorentzian=0.8,
         anode="Cu",
     )
-    names = ("instrument_width", "crystallite_size", "microstrain", "line_form", "doublet")
+    names = ("instrument_width", "crystallite_size", "microstrain", "peak_shape", "doublet")
     patterns = made(small_table, *(STRONG[name] for name in names), rows=8)
     for row, pattern in enumerate(patterns):
         exact = broaden_sticks(small_table.sticks(row), sigma=0.1, shape=shape).intensity
@@ -287,7 +287,7 @@ def test_another_radiation_shows_the_same_spacings_in_other_ratios_and_range(sma
     assert float(lines.sigma.min()) > 0.19
     assert float(ratio[early].mean()) < float(ratio[late].mean())
     scan = OtherRadiation(share=1, anodes=("Cr",), first=(10, 10), last=(120, 120))
-    batch = BatchMaker(small_table, device=CPU, distortions=Distortions.only(scan)).batch(rows, seed=0)
+    batch = BatchMaker(small_table, device=CPU, augmentation=AugmentationConfig.only(scan)).batch(rows, seed=0)
     ends = change_wavelength(np.array([10.0, 120.0]), measured=WAVELENGTHS["CrKa"], target=CU_K_ALPHA)
     outside = torch.tensor((GRID.two_theta < ends[0]) | (GRID.two_theta > ends[1]))
     assert not batch.intensity[:, outside].any()
@@ -295,7 +295,7 @@ def test_another_radiation_shows_the_same_spacings_in_other_ratios_and_range(sma
 
 
 def test_shifts_of_another_radiation_happen_on_its_own_axis(small_table: StickTable) -> None:
-    sticks, _, lines = lines_of(small_table, np.arange(4), STRONG["other_radiation"], ZeroShift(shift=(0.2, 0.2)))
+    sticks, _, lines = lines_of(small_table, np.arange(4), STRONG["other_radiation"], ZeroPointError(shift=(0.2, 0.2)))
     there = sticks_to_two_theta(sticks, wavelength=WAVELENGTHS["MoKa"]).numpy()
     expected = change_wavelength(there + 0.2, measured=WAVELENGTHS["MoKa"], target=CU_K_ALPHA)
     np.testing.assert_allclose(lines.two_theta.numpy(), expected, rtol=1e-9)
@@ -304,8 +304,8 @@ def test_shifts_of_another_radiation_happen_on_its_own_axis(small_table: StickTa
 @pytest.mark.parametrize("counts", [20.0, 500.0])
 def test_noise_is_that_of_counting(counts: float) -> None:
     """Mean and variance of counts are both the expected number, few (Poisson) or many (Gaussian)."""
-    effects = Distortions.only(CountingNoise(counts=(counts, counts)), Background(fluorescence=(0.5, 0.5)))
-    drawn = draw_effects(effects, 64, generator=torch.Generator().manual_seed(0))
+    effects = AugmentationConfig.only(CountingNoise(counts=(counts, counts)), Background(fluorescence=(0.5, 0.5)))
+    drawn = sample_effects(effects, 64, generator=torch.Generator().manual_seed(0))
     profile = torch.full((64, GRID.points), 0.5)
     assert (counts < FEW_COUNTS) == (counts == 20.0)
     counted = count_photons(profile, None, drawn, generator=torch.Generator().manual_seed(1)) * counts
@@ -314,9 +314,9 @@ def test_noise_is_that_of_counting(counts: float) -> None:
 
 
 def test_background_is_subtracted_but_for_what_remains_and_its_noise_stays() -> None:
-    effects = Distortions.only(Background(remains=(0.1, 0.1)), CountingNoise(counts=(1e5, 1e5)))
-    drawn = draw_effects(effects, 16, generator=torch.Generator().manual_seed(0))
-    background = draw_background(drawn, generator=torch.Generator().manual_seed(1))
+    effects = AugmentationConfig.only(Background(remains=(0.1, 0.1)), CountingNoise(counts=(1e5, 1e5)))
+    drawn = sample_effects(effects, 16, generator=torch.Generator().manual_seed(0))
+    background = sample_background(drawn, generator=torch.Generator().manual_seed(1))
     assert float(background.min()) >= 0
     nothing = torch.zeros_like(background)
     left = count_photons(nothing, background, drawn, generator=torch.Generator().manual_seed(2))
@@ -326,8 +326,8 @@ def test_background_is_subtracted_but_for_what_remains_and_its_noise_stays() -> 
 
 def test_an_empty_range_is_no_pattern_but_no_nan_either(small_table: StickTable) -> None:
     sticks = StickSource(small_table, device=CPU).take(np.arange(8))
-    everything = Distortions(share=1.0, limited_range=LimitedRange(share=1.0, first=(45, 45), last=(45.5, 45.5)))
-    intensity, hidden = measure_sticks(sticks, everything, sigma=0.1, generator=torch.Generator().manual_seed(0))
+    everything = AugmentationConfig(share=1.0, limited_range=LimitedRange(share=1.0, first=(45, 45), last=(45.5, 45.5)))
+    intensity, hidden = augment_sticks(sticks, everything, sigma=0.1, generator=torch.Generator().manual_seed(0))
     assert bool(torch.isfinite(intensity).all())
     assert bool(hidden.float().mean() > 0.9)
 
@@ -352,21 +352,25 @@ def test_a_device_is_not_waited_for_when_ideal_batches_are_made(small_table: Sti
         torch.cuda.set_sync_debug_mode("default")
 
 
-def test_a_processor_says_which_patterns_are_distorted_whatever_makes_them(small_table: StickTable) -> None:
+def test_the_host_samples_which_patterns_are_augmented(small_table: StickTable) -> None:
     """The draw is that of the seed alone, so that a device and a processor distort the same patterns."""
     rows = np.arange(64)
     ideal = BatchMaker(small_table, device=CPU).batch(rows, seed=3).intensity
-    mixed = BatchMaker(small_table, device=CPU, distortions=Distortions(share=0.4)).batch(rows, seed=3).intensity
+    mixed = (
+        BatchMaker(small_table, device=CPU, augmentation=AugmentationConfig(share=0.4)).batch(rows, seed=3).intensity
+    )
     drawn = torch.rand(64, generator=torch.Generator().manual_seed(3)) < 0.4
     assert torch.equal((ideal != mixed).any(dim=1), drawn)
 
 
-def test_relatives_keep_their_symmetry_and_little_else(small_table: StickTable) -> None:
+def test_strained_lattices_keep_their_crystal_system(small_table: StickTable) -> None:
     cpu = torch.device("cpu")
     rows = np.flatnonzero(small_table.targets["crystal_system"] == CRYSTAL_SYSTEMS.index("cubic"))
     assert len(rows)
     ideal = BatchMaker(small_table, device=cpu)
-    related = BatchMaker(small_table, device=cpu, relatives=Strain(isotropic=(0.01, 0.01), anisotropic=(0.03, 0.03)))
+    related = BatchMaker(
+        small_table, device=cpu, lattice_strain=Strain(isotropic=(0.01, 0.01), anisotropic=(0.03, 0.03))
+    )
     metric = entries_to_metric(related._lattices(rows, generator=torch.Generator().manual_seed(0)))
     before = entries_to_metric(torch.from_numpy(cell_to_reciprocal_metric(small_table.cell[rows])))
     # A cubic lattice stays cubic, as far as it was: of strains of 3 % only the change of its size is left.
@@ -379,11 +383,11 @@ def test_relatives_keep_their_symmetry_and_little_else(small_table: StickTable) 
     assert torch.equal(other, again)
 
 
-def test_share_of_the_patterns_are_of_relatives(small_table: StickTable) -> None:
+def test_a_fraction_of_the_patterns_has_a_strained_lattice(small_table: StickTable) -> None:
     cpu, rows = torch.device("cpu"), np.arange(300) % len(small_table)
     some = Strain(share=0.3, isotropic=(0.01, 0.02), anisotropic=(0.01, 0.02))
     same, other = (
-        BatchMaker(small_table, device=cpu, relatives=relatives).batch(rows, seed=0).intensity
-        for relatives in (None, some)
+        BatchMaker(small_table, device=cpu, lattice_strain=strain).batch(rows, seed=0).intensity
+        for strain in (None, some)
     )
     assert float((same != other).any(dim=1).float().mean()) == pytest.approx(0.3, abs=0.1)

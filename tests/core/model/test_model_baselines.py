@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from xxact_core.augmentation.config import Distortions
+from xxact_core.augmentation.config import AugmentationConfig
 from xxact_core.augmentation.effects import LimitedRange
 from xxact_core.checkpoint import Checkpoint, describe_checkpoint, load_checkpoint, make_model, save_checkpoint
 from xxact_core.dataset.loading.batches import BatchMaker
@@ -192,10 +192,10 @@ def test_intensities_of_hidden_windows_matter_to_no_kind(kind: str) -> None:
 def test_every_parameter_of_a_baseline_gets_a_finite_gradient(
     small_table: StickTable, kind: str, targets: tuple[str, ...]
 ) -> None:
-    limited = Distortions(limited_range=LimitedRange(share=1.0))
+    limited = AugmentationConfig(limited_range=LimitedRange(share=1.0))
     recipe = replace(tiny_recipe(kind), targets=targets, augmentation=limited)
     module = TrainingModule(make_model(recipe.model_config(), seed=0), recipe)
-    maker = BatchMaker(small_table, device=torch.device("cpu"), distortions=limited)
+    maker = BatchMaker(small_table, device=torch.device("cpu"), augmentation=limited)
     losses = batch_losses(
         module,
         maker.batch(np.arange(32), seed=0),

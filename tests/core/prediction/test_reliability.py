@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from xxact_core.augmentation.config import Distortions
+from xxact_core.augmentation.config import AugmentationConfig
 from xxact_core.checkpoint import load_checkpoint
 from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.table import StickTable
@@ -52,7 +52,7 @@ def test_domain_round_trips_through_json_and_stays_small() -> None:
 
 def test_noise_is_flagged_and_new_materials_are_not(small_table: StickTable) -> None:
     checkpoint = load_checkpoint()
-    maker = BatchMaker(small_table, device=torch.device("cpu"), distortions=replace(Distortions(), share=0.5))
+    maker = BatchMaker(small_table, device=torch.device("cpu"), augmentation=replace(AugmentationConfig(), share=0.5))
     traits = predict_rows(checkpoint.model, maker, np.arange(400), checkpoint.statistics).traits
     domain = fit_domain(traits[:200], traits[200:300])
     batch = maker.batch(np.arange(300, 400), seed=1)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from xxact_core.augmentation.config import Distortions
+from xxact_core.augmentation.config import AugmentationConfig
 from xxact_core.augmentation.effects import LimitedRange
 from xxact_core.checkpoint import load_checkpoint, make_model
 from xxact_core.dataset.loading.batches import Batch, BatchMaker
@@ -61,10 +61,10 @@ def test_every_parameter_of_an_objective_gets_a_finite_gradient(
         QUICK,
         preset=preset_name,
         objectives=objectives,
-        augmentation=Distortions(limited_range=LimitedRange(share=1.0)),
+        augmentation=AugmentationConfig(limited_range=LimitedRange(share=1.0)),
     )
     module = TrainingModule(make_model(recipe.model_config(), seed=0), recipe)
-    batch = BatchMaker(small_table, device=torch.device("cpu"), distortions=recipe.augmentation).batch(
+    batch = BatchMaker(small_table, device=torch.device("cpu"), augmentation=recipe.augmentation).batch(
         np.arange(48), seed=0
     )
     statistics = target_statistics(small_table, recipe)
@@ -104,8 +104,8 @@ def test_every_trained_parameter_of_a_recipe_gets_a_finite_gradient(small_table:
     shallow = {part: {"depth": 1} for part in ("pattern", "composition", "fusion")}
     recipe = replace(recipe_by_name(name), batch_size=24, task_sampling="all", model_settings=shallow)
     module = TrainingModule(make_model(recipe.model_config(), seed=0), recipe).train()
-    noisy = Distortions(limited_range=LimitedRange(share=1.0))  # hides windows, which the [MASK] then stands for
-    batch = BatchMaker(small_table, device=torch.device("cpu"), distortions=noisy).batch(np.arange(24), seed=0)
+    noisy = AugmentationConfig(limited_range=LimitedRange(share=1.0))  # hides windows, which the [MASK] then stands for
+    batch = BatchMaker(small_table, device=torch.device("cpu"), augmentation=noisy).batch(np.arange(24), seed=0)
     gradients_of(
         module,
         batch,
@@ -453,10 +453,11 @@ from dataclasses import replace
 from pathlib import Path
 from xxact_core.training.recipes import recipe_by_name
 from xxact_core.training.run import train
-from xxact_core.augmentation.config import Distortions
+from xxact_core.augmentation.config import AugmentationConfig
 
 warnings.simplefilter("ignore")
-recipe = replace(recipe_by_name("tiny"), epochs=0.1, batch_size=16, validation_rows=16, augmentation=Distortions())
+sizes = {"epochs": 0.1, "batch_size": 16, "validation_rows": 16}
+recipe = replace(recipe_by_name("tiny"), **sizes, augmentation=AugmentationConfig())
 train(recipe, Path(sys.argv[1]), Path(sys.argv[2]))
 print("trained")
 """

@@ -1,4 +1,4 @@
-"""Data set → batches: sticks smeared on the fly, on the device, with the composition and the labels beside them."""
+"""Dataset → batches: broadened and augmented patterns, compositions and targets, made on the device."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from xxact_core.augmentation.config import Distortions
+from xxact_core.augmentation.config import AugmentationConfig
 from xxact_core.augmentation.effects import Strain
 from xxact_core.augmentation.peaks import strain_lattices
-from xxact_core.augmentation.pipeline import measure_sticks
+from xxact_core.augmentation.pipeline import augment_sticks
 from xxact_core.dataset.loading.ideal_patterns import compile_stick_loops, sticks_to_patterns
 from xxact_core.dataset.loading.stick_source import StickSource
 from xxact_core.dataset.table import StickTable
@@ -26,15 +26,15 @@ from xxact_core.peak_profiles.torch_kernels import broaden_peaks
 from xxact_core.simulation.lattice import cell_to_reciprocal_metric
 
 _TOGETHER = 4096
-"""Patterns made at once where no loops are compiled: keeps a device busy and fits into its memory."""
+"""Patterns made together without compiled loops: enough to keep a device busy, few enough for its memory."""
 
-_CACHED = 128
-"""Patterns distorted at once on a processor: their arrays stay in its cache."""
+_AUGMENTED_TOGETHER = 128
+"""Patterns augmented together on a CPU: their arrays stay in its cache."""
 
 
 @dataclass(frozen=True)
 class Batch(ModelInput):
-    """What a model reads, and what it shall predict."""
+    """Inputs and targets of a model."""
 
     targets: Mapping[str, Float[Tensor, " batch"]]
     """NaN where unknown; class index for classes."""
@@ -42,34 +42,39 @@ class Batch(ModelInput):
     rows: Int[Tensor, " batch"]
     """Rows of the dataset."""
 
-    def part(self, chosen: slice) -> Batch:
-        """Some of its materials, without a copy."""
-        targets = {name: values[chosen] for name, values in self.targets.items()}
-        return replace(self, **self._tensors(chosen), targets=targets, rows=self.rows[chosen])
+    def part(self, part: slice) -> Batch:
+        """A slice of the batch, without a copy."""
+        targets = {name: values[part] for name, values in self.targets.items()}
+        return replace(self, **self._tensors(part), targets=targets, rows=self.rows[part])
 
 
 class BatchMaker:
-    """A stick table near a device, from which batches are cut by row number.
-
-    distortions: what a laboratory adds; None for ideal patterns. relatives: of the others, a share is of relatives, the
-    same structure on a lattice that is strained within its crystal system. sigma: Gaussian width of ideal lines [deg].
-    threads: processors that make ideal patterns, where they are made on a processor.
-    """
+    """Makes batches of the materials of a dataset on a device, by row number."""
 
     def __init__(
         self,
         table: StickTable,
         *,
         device: torch.device,
-        distortions: Distortions | None = None,
-        relatives: Strain | None = None,
+        augmentation: AugmentationConfig | None = None,
+        lattice_strain: Strain | None = None,
         sigma: float = SIGMA,
         threads: int = 1,
     ) -> None:
+        """Make batches of `table` on `device`.
+
+        Args:
+            table: the dataset.
+            device: of the batches.
+            augmentation: instrument and sample effects; None for ideal patterns.
+            lattice_strain: strain of the lattices of ideal patterns, within their crystal systems; None for none.
+            sigma: Gaussian width of ideal peaks [deg].
+            threads: number of threads that make ideal patterns on a CPU.
+        """
         self.table = table
         self.device = device
-        self.distortions = distortions
-        self.relatives = relatives
+        self.augmentation = augmentation
+        self.lattice_strain = lattice_strain
         self.sigma = sigma
         self.threads = threads
         self.source = StickSource(table, device=device)
@@ -80,48 +85,48 @@ class BatchMaker:
         self.targets = {name: torch.from_numpy(values).to(device) for name, values in table.targets.items()}
 
     def batch(self, rows: np.ndarray, *, seed: int) -> Batch:
-        """The batch of these rows; the same seed draws the same distortions."""
+        """The batch of these rows; the same seed gives the same augmentation."""
         rows = np.asarray(rows, dtype=np.int64)
-        index = self._near(rows)
-        # Drawn by the processor, which has to know: a device would have to be waited for.
+        index = self._to_device(rows)
+        # SampledEffects by the processor, which has to know: a device would have to be waited for.
         host = torch.Generator().manual_seed(seed)
-        distorted = self._draw_distorted(len(rows), generator=host)
+        augmented = self._sample_augmented(len(rows), generator=host)
         generator = host if self.device.type == "cpu" else torch.Generator(self.device).manual_seed(seed)
         intensity = torch.empty((len(rows), GRID.points), device=self.device)
         hidden = torch.zeros((len(rows), GRID.windows), dtype=torch.bool, device=self.device)
-        if self.distortions is not None and distorted.any():
-            chosen = self._near(np.flatnonzero(distorted))
-            intensity[chosen], hidden[chosen] = self._distorted(rows[distorted], self.distortions, generator=generator)
-        if distorted.any() and not distorted.all():
-            chosen = self._near(np.flatnonzero(~distorted))
-            intensity[chosen] = self._ideal(rows[~distorted], generator=generator)
-        elif len(rows) and not distorted.any():
+        if self.augmentation is not None and augmented.any():
+            places = self._to_device(np.flatnonzero(augmented))
+            intensity[places], hidden[places] = self._augment(rows[augmented], self.augmentation, generator=generator)
+        if augmented.any() and not augmented.all():
+            places = self._to_device(np.flatnonzero(~augmented))
+            intensity[places] = self._ideal(rows[~augmented], generator=generator)
+        elif len(rows) and not augmented.any():
             self._ideal(rows, generator=generator, out=intensity)
         atomic_numbers, fractions = self._elements(rows, index)
         targets = {name: values[index] for name, values in self.targets.items()}
         return Batch(intensity, hidden, atomic_numbers, fractions, targets, index)
 
-    def _near(self, numbers: np.ndarray) -> Tensor:
-        """Numbers of the processor, on their way to the device: the processor does not wait until they are there."""
+    def _to_device(self, numbers: np.ndarray) -> Tensor:
+        """Copy to the device without blocking the host."""
         return torch.from_numpy(numbers).to(self.device, non_blocking=True)
 
-    def _draw_distorted(self, batch: int, *, generator: torch.Generator) -> np.ndarray:
-        """Which patterns of a batch a laboratory touches, shape (batch,)."""
-        if self.distortions is None:
+    def _sample_augmented(self, batch: int, *, generator: torch.Generator) -> np.ndarray:
+        """Which patterns of a batch are augmented, shape (batch,)."""
+        if self.augmentation is None:
             return np.zeros(batch, dtype=np.bool_)
-        return (torch.rand(batch, generator=generator) < self.distortions.share).numpy()
+        return (torch.rand(batch, generator=generator) < self.augmentation.share).numpy()
 
     def _lattices(self, rows: np.ndarray, *, generator: torch.Generator) -> Float[Tensor, "batch 6"]:
-        """Entries of G* of these rows [Å⁻²], of the materials themselves or of relatives."""
-        metric = self._near(cell_to_reciprocal_metric(self.table.cell[rows]))
-        if self.relatives is None:
+        """Entries of G* of these rows [Å⁻²], strained where `lattice_strain` says so."""
+        metric = self._to_device(cell_to_reciprocal_metric(self.table.cell[rows]))
+        if self.lattice_strain is None:
             return metric
-        even = torch.rand((3, len(rows)), generator=generator, device=self.device, dtype=torch.float64)
-        limits = (self.relatives.isotropic, self.relatives.anisotropic)
-        drawn = even[0] < self.relatives.share
+        uniform = torch.rand((3, len(rows)), generator=generator, device=self.device, dtype=torch.float64)
+        limits = (self.lattice_strain.isotropic, self.lattice_strain.anisotropic)
+        strained = uniform[0] < self.lattice_strain.share
         isotropic, anisotropic = (
-            torch.where(drawn, low + (high - low) * place, 0.0)
-            for place, (low, high) in zip(even[1:], limits, strict=True)
+            torch.where(strained, low + (high - low) * place, 0.0)
+            for place, (low, high) in zip(uniform[1:], limits, strict=True)
         )
         rotations, count = self.source.rotations(rows)
         return strain_lattices(metric, rotations, count, isotropic, anisotropic, generator=generator)
@@ -129,7 +134,7 @@ class BatchMaker:
     def _ideal(
         self, rows: np.ndarray, *, generator: torch.Generator, out: Tensor | None = None
     ) -> Float[Tensor, "batch points"]:
-        """Patterns of Gaussian lines at their places at Cu Kα, written to `out` where it is given."""
+        """Patterns of Gaussian peaks at Cu Kα, written to `out` where it is given."""
         if out is None:
             out = torch.empty((len(rows), GRID.points), device=self.device)
         if self.compiled:
@@ -158,14 +163,14 @@ class BatchMaker:
             out[part] *= 100 / out[part].amax(dim=1, keepdim=True).clamp(min=1e-12)
         return out
 
-    def _distorted(
-        self, rows: np.ndarray, distortions: Distortions, *, generator: torch.Generator
+    def _augment(
+        self, rows: np.ndarray, augmentation: AugmentationConfig, *, generator: torch.Generator
     ) -> tuple[Float[Tensor, "batch points"], Bool[Tensor, "batch windows"]]:
-        """Patterns as a laboratory would measure them, and the windows that it would not."""
-        together = _CACHED if self.device.type == "cpu" else _TOGETHER
+        """Augmented patterns, and the windows that were not measured."""
+        together = _AUGMENTED_TOGETHER if self.device.type == "cpu" else _TOGETHER
         parts = [
-            measure_sticks(
-                self.source.take(rows[first : first + together]), distortions, sigma=self.sigma, generator=generator
+            augment_sticks(
+                self.source.take(rows[first : first + together]), augmentation, sigma=self.sigma, generator=generator
             )
             for first in range(0, len(rows), together)
         ]
@@ -186,7 +191,7 @@ class BatchMaker:
 
 
 def _loops_compile() -> bool:
-    """Whether numba is there; machines with a GPU do without."""
+    """Whether numba is installed; machines with a GPU do without."""
     try:
         compile_stick_loops()
     except ImportError:

@@ -34,35 +34,35 @@ class StickSource:
         if self.uploaded is not None:
             all_hkl, all_intensity, start = self.uploaded
             total = int((self.table.peak_start[rows + 1] - self.table.peak_start[rows]).sum())
-            peaks, sample = ragged_index(start, self._near(rows), total=total)
+            peaks, sample = ragged_index(start, self._to_device(rows), total=total)
             hkl, intensity = all_hkl[peaks], all_intensity[peaks].int() & 0xFFFF
         else:
             taken = self.table.take_sticks(rows)
-            hkl = self._near(taken.hkl)
-            intensity = self._near(taken.intensity.view(np.int16)).int() & 0xFFFF
-            count = self._near(np.asarray(taken.count, dtype=np.int64))
+            hkl = self._to_device(taken.hkl)
+            intensity = self._to_device(taken.intensity.view(np.int16)).int() & 0xFFFF
+            count = self._to_device(np.asarray(taken.count, dtype=np.int64))
             sample = torch.repeat_interleave(torch.arange(len(rows), device=self.device), count, output_size=len(hkl))
-        rotations, rotation_count = self.rotations(rows) if symmetry else self._both_near(_identities(len(rows)))
+        rotations, rotation_count = self.rotations(rows) if symmetry else self._both_to_device(_identities(len(rows)))
         return SticksOfRows(
             hkl=hkl.double(),
             intensity=intensity.float() * INTENSITY_STEP,
             sample=sample,
-            metric=self._near(cell_to_reciprocal_metric(self.table.cell[rows])),
+            metric=self._to_device(cell_to_reciprocal_metric(self.table.cell[rows])),
             rotations=rotations,
             rotation_count=rotation_count,
             wavelength=self.table.wavelength,
         )
 
-    def _near(self, numbers: np.ndarray) -> Tensor:
+    def _to_device(self, numbers: np.ndarray) -> Tensor:
         """Numbers of the processor, on their way to the device: the processor does not wait until they are there."""
         return torch.from_numpy(numbers).to(self.device, non_blocking=True)
 
-    def _both_near(self, numbers: tuple[np.ndarray, np.ndarray]) -> tuple[Tensor, Tensor]:
-        return self._near(numbers[0]), self._near(numbers[1])
+    def _both_to_device(self, numbers: tuple[np.ndarray, np.ndarray]) -> tuple[Tensor, Tensor]:
+        return self._to_device(numbers[0]), self._to_device(numbers[1])
 
     def rotations(self, rows: np.ndarray) -> tuple[Int[Tensor, "batch rotations 3 3"], Int[Tensor, " batch"]]:
         """Rotations of these rows, and how many each has; the identity where none."""
-        return self._both_near(self._rotations(rows))
+        return self._both_to_device(self._rotations(rows))
 
     def _rotations(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         start = self.table.rotation_start[rows]
