@@ -20,7 +20,7 @@ from xxact_app.session.session import Session
 from xxact_app.ui.space_groups import space_group_name
 from xxact_app.ui.theme import TEXT_CSS, palette
 
-_COLUMNS = ("Formula", "Space group", "ID", "Score", "Shift", "Scale")
+_COLUMNS = ("Formula", "Mineral", "Space group", "ID", "Score", "Shift", "Scale")
 _TITLES = {"Score": "Score (1 = perfect)", "Shift": "Shift [° 2θ]", "Scale": "Cell scale"}
 _NUMBERS = {"Score": "0.000", "Shift": "+0.00", "Scale": "0.0000"}
 
@@ -48,7 +48,7 @@ class MatchesPanel:
             None, show_index=False, disabled=True, selectable=1, theme="materialize", titles=_TITLES,
             layout="fit_data_stretch", sizing_mode="stretch_width", margin=0, label="Matching reference phases",
             formatters={
-                **{name: StringFormatter() for name in ("Formula", "Space group", "ID")},
+                **{name: StringFormatter() for name in ("Formula", "Mineral", "Space group", "ID")},
                 **{name: NumberFormatter(format=text) for name, text in _NUMBERS.items()},
             },
             visible=False,
@@ -102,7 +102,15 @@ class MatchesPanel:
             f"<p>{sentence} {combined}</p><p class='muted'>{matches.candidates:,} reference phases were compared.</p>"
         )
         rows = [
-            [one.formula, space_group_name(str(one.space_group or "unknown")), one.id, one.score, one.shift, one.scale]
+            [
+                one.formula,
+                one.name or "",
+                space_group_name(str(one.space_group or "unknown")),
+                one.id,
+                one.score,
+                one.shift,
+                one.scale,
+            ]
             for one in matches.matches
         ]
         self.table.value = pd.DataFrame(rows, columns=list(_COLUMNS))
@@ -120,7 +128,7 @@ class MatchesPanel:
             line_two_theta=np.empty(0) if one is None else one.two_theta,
             line_intensity=np.empty(0) if one is None else one.intensity,
         )  # fmt: skip
-        reflections = "" if one is None else f", with the calculated reflections of {one.formula} ({one.id})"
+        reflections = "" if one is None else f", with the calculated reflections of {one.label}"
         self.caption.object = (
             f"<p class='muted'>Model input{reflections}. Dotted: the 17 windows; hatched: not measured."
             f"</p>{'' if one is None else _reflections_table(one.two_theta, one.intensity)}"

@@ -18,6 +18,7 @@ from xxact_app.screens.prediction import text as words
 from xxact_app.screens.prediction.figures import SCALE_SUFFIXES
 from xxact_app.screens.prediction.matches_store import Matches
 from xxact_app.ui.formatting import percent
+from xxact_app.ui.space_groups import space_group_name
 from xxact_app.ui.theme import LIGHT
 from xxact_core.errors import shorten
 from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SPACE_GROUP, SURE, Quantity
@@ -134,7 +135,7 @@ def _draw_pattern(axes: Axes, page: Page) -> None:
     if (one := page.match) is not None:
         heights = to_scale(one.intensity, scale=scale)
         sticks = axes.vlines(one.two_theta, base, heights, color=LIGHT.series[1], lw=1.0, alpha=0.85)
-        name = printable(f"{one.formula} {one.space_group or ''} {one.id}")
+        name = printable(one.label)
         legend = axes.legend([curve, sticks], ["measured", name], fontsize=7, frameon=False, loc="upper right")
         for text in legend.get_texts():
             text.set_parse_math(False)
@@ -182,18 +183,18 @@ def _lines(page: Page) -> list[str]:
             interval = (
                 "no interval available"
                 if value.low is None
-                else f"{percent(0.9)} interval: {value.low:.2f} to {value.high:.2f}"
+                else f"{percent(0.9)} interval: {words.signed(value.low)} to {words.signed(value.high)}"
             )
-            facts.append((quantity.label, f"{value.value:.2f} {value.unit} ({interval})"))
+            facts.append((quantity.label, f"{words.signed(value.value)} {value.unit} ({interval})"))
     if page.matches is not None:
         for one in page.matches.matches[:5]:
             fit = f"score {one.score:.3f}, shift {one.shift:+.2f}°, cell scale {one.scale:.4f}"
             facts.append(
-                ("Reference phase", f"{one.formula}, space group {one.space_group or 'unknown'}, {one.id}: {fit}")
+                ("Reference phase", f"{one.label}, {space_group_name(str(one.space_group or 'unknown'))}: {fit}")
             )
         facts.append(("Phases", page.matches.sentence))
     facts.append(("Measured", f"{percent(prediction.coverage)} of 5–90° 2θ (Cu Kα)"))
-    facts.append(("Composition", words.certainty_words(prediction)))
+    facts.append(("Note", words.certainty_words(prediction)))
     facts += [("Warning", text) for text in words.notes(prediction)]
     lines = []
     for name, text in [*facts, *page.facts]:
