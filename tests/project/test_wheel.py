@@ -100,10 +100,13 @@ def test_wheel_holds_what_is_needed_and_nothing_else(wheel: Path) -> None:
         names = set(file.namelist())
     assert set(SHIPPED) - names == set()
     assert {name.partition("/")[0] for name in names} == {"xxact_core", "xxact_app", "xxact-0.2.0.dist-info"}
-    examples = {path.name for path in (REPOSITORY / "xxact_core" / "data" / "examples").iterdir()}
-    assert {Path(name).name for name in names if name.startswith("xxact_core/data/examples/")} == examples
-    sources = {path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.glob("xxact_*/**/*.py")}
-    assert {name for name in names if name.endswith(".py")} == sources
+    paths = (path for package in ("xxact_core", "xxact_app") for path in (REPOSITORY / package).rglob("*"))
+    files = {
+        path.relative_to(REPOSITORY).as_posix()
+        for path in paths
+        if path.is_file() and path.parent.name != "__pycache__"
+    }
+    assert {name for name in names if ".dist-info/" not in name} == files
     assert wheel.stat().st_size < 80 * MEGABYTE
 
 
