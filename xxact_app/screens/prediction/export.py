@@ -113,21 +113,21 @@ def python_code(
     if table is not None:
         restriction = f"elements={tuple(elements)!r}" if elements else "elements=None"
         search = f"""
-from xxact_core.search_match.identify import Identifier
+from xxact_core import Identifier
 
-found = Identifier.load(Path({str(table.path)!r})).identify(gridded, {restriction})
-for match in found.matches:
-    print(match.formula, match.space_group, match.id, f"{{match.score:.3f}}")
+identification = Identifier.load(Path({str(table.path)!r})).identify(gridded, {restriction})
+for match in identification.matches:
+    print(match.label, match.space_group, f"{{match.score:.3f}}")
 """
         if elements:
             search += """
 from xxact_core.search_match.combine import combine_with_matches
 
-print(combine_with_matches(prediction, found.matches).crystal_system[0])
+print(combine_with_matches(prediction, identification.matches).crystal_system[0])
 """
     return f"""from pathlib import Path
 
-from xxact_core.prediction.predictor import Predictor
+from xxact_core import Predictor
 {reading}prediction = Predictor.load(Path({model!r})).predict(gridded, {answer.formula or "?"!r})
 for ranked in prediction.crystal_system:
     print(ranked.label, f"{{ranked.probability:.1%}}")

@@ -145,9 +145,7 @@ def python_code(masked_pattern: MaskedPattern, *, prepared: str) -> str:
 
 import numpy as np
 
-from xxact_core.checkpoint import load_checkpoint
-from xxact_core.compositions.formula import parse_formula
-from xxact_core.evaluation.reconstruction import reconstruct_pattern
+from xxact_core import load_checkpoint, parse_formula, reconstruct_pattern
 
 {prepared}masked = np.zeros({len(masked_pattern.masked)}, dtype=bool)
 masked[{windows}] = True
