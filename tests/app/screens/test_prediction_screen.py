@@ -132,6 +132,14 @@ def test_all_patterns_are_predicted_beside_the_page_and_listed(tmp_path: Path) -
     assert table.value["Verdict"].tolist() == ["not run", "not run", "sure"]
 
 
+def test_the_table_is_drawn_with_what_was_predicted_before(tmp_path: Path) -> None:
+    view, _ = screen(tmp_path, "a.xy", "b.xy")
+    drawn = view.batch.table.get_root()
+    assert list(drawn.source.data["Verdict"]) == ["sure", "not run"]
+    view.session.chosen = view.session.files[1]
+    assert list(drawn.source.data["Verdict"]) == ["sure", "sure"]
+
+
 def test_a_composition_is_typed_in_the_table(tmp_path: Path) -> None:
     view, _ = screen(tmp_path, "a.xy", "b.xy")
     view.batch._edited(TableEditEvent(view.batch.table, column="Composition", row=1, value="Xx", old="", pre=False))

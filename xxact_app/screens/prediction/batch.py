@@ -79,7 +79,9 @@ class BatchTable:
         ]
         self._rows = rows
         cells = {number: files.table_row(rows[number]) for number in changed}
-        if cells:
+        if cells and not self.table._models:  # noqa: SLF001 - patches before the first drawing do not reach the browser
+            self.table.value = files.to_table(rows)
+        elif cells:
             self.table.patch(
                 {
                     name: [(number, row[place]) for number, row in cells.items()]
