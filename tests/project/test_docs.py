@@ -209,7 +209,9 @@ def test_settings_table_has_the_sentence_under_each_field() -> None:
 
 @pytest.mark.parametrize("name", ["training.config.Recipe", "model.config.ModelConfig", "model.config.BlockSizes"])
 def test_every_setting_is_documented(name: str) -> None:
-    documented = generated_text.field_documentation(generated_text.resolve(f"xxact_core.{name}"))
+    from xxact_core.setting_types import field_documentation
+
+    documented = field_documentation(generated_text.resolve(f"xxact_core.{name}"))
     assert documented
     assert [field for field, sentence in documented.items() if not sentence] == []
 
