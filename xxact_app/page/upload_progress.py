@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import panel as pn
 import panel_material_ui as pmui
 
+from xxact_app.jobs.progress import Progress
 from xxact_app.ui.theme import TEXT_CSS
 from xxact_core.errors import InputError
 
@@ -77,10 +78,10 @@ class UploadProgress:
 
     def _show(self, work: _Work, done: int) -> None:
         spent = time.monotonic() - work.began
-        left = spent / done * (work.total - done)
-        self.bar.value = round(100 * done / work.total)
-        text = f"{work.what} {done} of {work.total} files, about {max(left, 1):.0f} s left"
-        self.status.object = f"<p role='status'>{text}</p>"
+        share = done / work.total
+        progress = Progress(share, f"{work.what} {done} of {work.total} files", spent / share - spent)
+        self.bar.value = round(100 * share)
+        self.status.object = f"<p role='status'>{progress}</p>"
         self.panel.visible = True
 
     def _stop(self, _event: object = None) -> None:

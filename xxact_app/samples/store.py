@@ -10,6 +10,7 @@ import numpy as np
 import param
 
 from xxact_app.library.models import SHIPPED, find_model, load_predictor
+from xxact_app.samples.prediction_result import Answer, Missing, Wanted
 from xxact_app.samples.processing import WINDOW_EDGES, PatternStages, Trace
 from xxact_app.samples.reference_structure import (
     Reference,
@@ -18,7 +19,6 @@ from xxact_app.samples.reference_structure import (
     lines_to_trace,
     read_reference,
 )
-from xxact_app.samples.results import Answer, Missing, Wanted
 from xxact_app.samples.sample import Problem, Sample, list_examples, read_sample, read_scan, without_name
 from xxact_app.samples.sample_cache import SampleCache
 from xxact_app.session.sample_choices import SampleChoices

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xxact_app.library.models import load_predictor, open_model
+from xxact_app.samples.prediction_result import Answer
 from xxact_app.samples.processing_steps import place_of, set_value, switch_step, value_of
-from xxact_app.samples.store import Answer, Store
+from xxact_app.samples.store import Store
 from xxact_app.screens.patterns import view as pattern
 from xxact_app.screens.prediction import view as prediction
 from xxact_app.screens.reconstruction import view as reconstruction

@@ -12,7 +12,8 @@ from bokeh.document import Document
 
 from xxact_app.page import page as shell
 from xxact_app.page.upload_strip import UploadStrip
-from xxact_app.samples.store import Answer, Store
+from xxact_app.samples.prediction_result import Answer
+from xxact_app.samples.store import Store
 from xxact_app.samples.wavelength_form import EVERY_MISSING, WavelengthForm
 from xxact_app.screens.patterns.view import PatternsScreen
 from xxact_app.screens.prediction import text as words

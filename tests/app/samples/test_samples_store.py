@@ -9,9 +9,10 @@ import torch
 from app_fixtures import FakePredictor, loaded, scan_file
 
 from xxact_app.samples import sample as samples
+from xxact_app.samples.prediction_result import Answer, Missing
 from xxact_app.samples.processing import Trace
 from xxact_app.samples.processing_steps import set_value
-from xxact_app.samples.store import Answer, Missing, Store, WavelengthError
+from xxact_app.samples.store import Store, WavelengthError
 from xxact_app.screens.prediction.text import numbers, to_csv, verdict
 from xxact_app.session.session import Session
 from xxact_app.ui.safe_text import plain_markdown, safe_text

@@ -14,8 +14,8 @@ from app_fixtures import FakePredictor, loaded, scan_file
 from looking_fixtures import workspace_with
 from panel.models.tabulator import TableEditEvent
 
+from xxact_app.samples.prediction_result import Answer, Missing
 from xxact_app.samples.processing_steps import set_value
-from xxact_app.samples.results import Answer, Missing
 from xxact_app.samples.store import WINDOW_EDGES, Store
 from xxact_app.screens.prediction import export as files
 from xxact_app.screens.prediction import text as words

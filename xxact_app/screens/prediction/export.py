@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from xxact_app.plots.export import columns_to_csv, columns_to_netcdf
-from xxact_app.samples.results import Answer
+from xxact_app.samples.prediction_result import Answer
 from xxact_app.screens.prediction import text as words
 from xxact_app.screens.prediction.matches_store import ReferenceTable
 from xxact_app.screens.prediction.store import BatchRow

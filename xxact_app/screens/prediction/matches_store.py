@@ -11,7 +11,7 @@ from typing import Any
 
 from xxact_app.jobs.tasks import BackgroundTask, command_step, find_task, submit
 from xxact_app.library.workspace import Workspace, open_workspace, own_folders
-from xxact_app.samples.results import Answer
+from xxact_app.samples.prediction_result import Answer
 from xxact_app.samples.store import Store
 from xxact_app.session.session import Session
 from xxact_app.ui.formatting import display_formula, percent

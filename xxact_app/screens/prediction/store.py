@@ -9,7 +9,7 @@ from importlib.metadata import version
 from xxact_app.jobs.tasks import BackgroundTask, call_step
 from xxact_app.library.models import ModelFolder, find_model
 from xxact_app.library.workspace import Workspace, open_workspace
-from xxact_app.samples.results import Answer, Missing
+from xxact_app.samples.prediction_result import Answer, Missing
 from xxact_app.samples.sample import Sample
 from xxact_app.samples.sample_cache import SampleCache
 from xxact_app.samples.store import Store

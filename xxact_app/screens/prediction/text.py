@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from xxact_app.samples.store import HIDDEN, WINDOW_EDGES, Answer
+from xxact_app.samples.prediction_result import Answer
+from xxact_app.samples.store import HIDDEN, WINDOW_EDGES
 from xxact_app.ui.formatting import percent
 from xxact_app.ui.safe_text import safe_message, spreadsheet_text
 from xxact_app.ui.space_groups import space_group_name

@@ -13,7 +13,7 @@ from bokeh.plotting import figure
 from xxact_app.library.models import run_name
 from xxact_app.plots.export import figure_to_bytes
 from xxact_app.plots.patterns import draw_probabilities, probability_figure
-from xxact_app.samples.results import Answer, Missing
+from xxact_app.samples.prediction_result import Answer, Missing
 from xxact_app.samples.store import InputError, Store
 from xxact_app.samples.wavelength_form import WavelengthForm
 from xxact_app.screens.prediction import export as files
