@@ -39,7 +39,7 @@ class MatchesPanel:
         self._matches: Matches | None = None
         self._on_result = on_result
         self.hint, self.verdict, self.caption = _text(), _text(), _text()
-        self.tables = pmui.Select(label="Reference database", options={}, size="small", width=260, margin=0)
+        self.tables = pmui.Select(label="Reference database", options={}, size="small", width=260, margin=(8, 0, 0, 0))
         self.task = TaskPanel(
             label="Search reference phases", start=self._start, current=self._task, when_done=self._done,
         )  # fmt: skip
