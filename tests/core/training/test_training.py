@@ -529,7 +529,7 @@ def test_two_processes_go_the_way_of_one(
 
 
 def test_batch_of_fewer_materials_than_processes_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="a batch of 2 cannot be shared by 3 processes"):
+    with pytest.raises(RecipeError, match="a batch of 2 cannot be divided among 3 processes"):
         open_run(replace(QUICK, batch_size=2), tmp_path, tmp_path, device=torch.device("cpu"), ranks=Ranks(0, 3))
 
 
