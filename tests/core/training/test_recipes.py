@@ -335,7 +335,9 @@ def test_snapshots_of_another_preset_are_refused(trained: Path, dataset: Path, t
     refused(ended, "snapshot", "different architecture")
 
 
-def test_weights_of_a_different_architecture_are_refused(trained: Path, dataset: Path, tmp_path: Path, xxact: Xxact) -> None:
+def test_weights_of_a_different_architecture_are_refused(
+    trained: Path, dataset: Path, tmp_path: Path, xxact: Xxact
+) -> None:
     for preset, said in (("compact", "different architecture"), ("crabnet-small", "different architecture")):
         values = {**FEW_STEPS, "preset": preset, "start_from": str(trained / "model")}
         refused(xxact("train", dataset, tmp_path / "run", "--recipe", "fine-tune", *settings(values)), preset, said)

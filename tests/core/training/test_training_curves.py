@@ -35,7 +35,7 @@ def test_progress_is_told_in_words(run: Path) -> None:
 
 def test_progress_is_told_of_a_run_that_is_only_opened(run: Path, tmp_path: Path) -> None:
     shutil.copy(run / "journal.jsonl", tmp_path)
-    assert describe_progress(tmp_path).startswith("opened only")
+    assert describe_progress(tmp_path).startswith("started, but without")
 
 
 def test_progress_is_told_while_trees_grow(
@@ -48,7 +48,7 @@ def test_progress_is_told_while_trees_grow(
 
 
 def test_folder_without_a_journal_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no run folder"):
+    with pytest.raises(InputError, match="not a run folder"):
         describe_progress(tmp_path)
 
 

@@ -137,10 +137,10 @@ from pathlib import Path
 
 import torch
 
-from xxact_core.training import layers, run
+from xxact_core.training import start, run
 from xxact_core.training.config import Recipe
 
-run.compile_layers = partial(layers.compile_layers, backend="eager")
+run.compile_layers = partial(start.compile_layers, backend="eager")
 folder = run.train(Recipe.from_dict(json.loads(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]))
 print(folder.name, torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0)
 """
@@ -178,7 +178,7 @@ from pathlib import Path
 import torch
 from dataclasses import replace
 
-from xxact_core.training import layers
+from xxact_core.training import start
 from xxact_core.training.config import Recipe
 from xxact_core.training.distributed import SINGLE_PROCESS
 from xxact_core.training.gradients import gradients_of
@@ -194,7 +194,7 @@ for compiled in (False, True):
     special = replace(recipe, activation_checkpointing=compiled)
     run = open_run(special, Path(sys.argv[1]), Path(sys.argv[2]) / str(compiled), device=torch.device("cpu"))
     if compiled:
-        layers.compile_layers(run.module.model, backend="aot_eager")
+        start.compile_layers(run.module.model, backend="aot_eager")
     batch = run.training_batches.batch(run.order.step(0), seed=0)
     gradients_of(run.module, batch, special, run.statistics, micro_batch_size=6, seed=0, ranks=SINGLE_PROCESS)
     found.append({name: value.grad for name, value in run.module.named_parameters() if value.grad is not None})
