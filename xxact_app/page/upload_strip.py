@@ -10,11 +10,12 @@ import param
 
 from xxact_app.page.session_file import file_to_saved, is_session_file, restore_session
 from xxact_app.page.upload_progress import UploadProgress
-from xxact_app.samples.store import InputError, Store
+from xxact_app.samples.store import Store
 from xxact_app.session.session import Session
 from xxact_app.ui.file_drop import FileDrop
 from xxact_app.ui.safe_text import plain_markdown
 from xxact_app.ui.theme import ALERT_STYLE
+from xxact_core.errors import InputError
 
 
 class UploadStrip:

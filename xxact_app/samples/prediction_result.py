@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from xxact_app.samples.sample import Sample
 
 if TYPE_CHECKING:
-    from xxact_core.prediction.predictor import Prediction
+    from xxact_core.prediction.prediction import Prediction
 
 Wanted = Literal["input", "wavelength", "coverage"]
 

@@ -36,7 +36,8 @@ from xxact_core.processing.background import baseline
 from xxact_core.processing.pipeline import MIN_COVERAGE
 
 if TYPE_CHECKING:
-    from xxact_core.prediction.predictor import Prediction, Predictor
+    from xxact_core.prediction.prediction import Prediction
+    from xxact_core.prediction.predictor import Predictor
 
 logger = logging.getLogger(__name__)
 

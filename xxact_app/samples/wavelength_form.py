@@ -5,10 +5,11 @@ from __future__ import annotations
 import panel as pn
 import panel_material_ui as pmui
 
-from xxact_app.samples.store import RADIATIONS, InputError, Store, to_wavelength
+from xxact_app.samples.store import RADIATIONS, Store, to_wavelength
 from xxact_app.session.session import Session
 from xxact_app.ui.safe_text import plain_markdown, safe_message
 from xxact_app.ui.theme import ALERT_STYLE, TEXT_CSS
+from xxact_core.errors import InputError
 
 EVERY_MISSING = "every-missing"
 

@@ -22,7 +22,8 @@ from xxact_app.widgets.display import NotebookWidget, SessionSetting
 if TYPE_CHECKING:
     from xxact_core.evaluation.reconstruction import Reconstruction
     from xxact_core.patterns.pattern import Pattern
-    from xxact_core.prediction.predictor import Prediction, Predictor
+    from xxact_core.prediction.prediction import Prediction
+    from xxact_core.prediction.predictor import Predictor
 
 
 class _StepSetting:

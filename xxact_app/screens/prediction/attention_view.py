@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import panel as pn
 
-from xxact_app.samples.store import WINDOW_EDGES
+from xxact_app.samples.processing import WINDOW_EDGES
 from xxact_app.screens.prediction.figures import attention_figure, draw_attention
 from xxact_app.session.session import Session
 from xxact_app.ui.formatting import percent

@@ -13,7 +13,7 @@ from xxact_app.samples.prediction_result import Answer
 from xxact_app.screens.prediction import text as words
 from xxact_app.screens.prediction.matches_store import ReferenceTable
 from xxact_app.screens.prediction.store import BatchRow
-from xxact_app.ui.safe_text import spreadsheet_text
+from xxact_app.ui.safe_text import safe_message, spreadsheet_text
 from xxact_app.ui.space_groups import space_group_name
 from xxact_core.prediction.prediction import Estimate, Prediction
 from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SPACE_GROUP
@@ -44,7 +44,7 @@ def table_row(row: BatchRow) -> list[object]:
     return [
         row.sample.name, row.formula, system, sure, space_group_name(group), share,
         np.nan if energy is None else energy.value, np.nan if gap is None else gap.value,
-        words.short_verdict(prediction), words.safe_message("; ".join(filter(None, notes))),
+        words.short_verdict(prediction), safe_message("; ".join(filter(None, notes))),
     ]  # fmt: skip
 
 

@@ -13,7 +13,8 @@ from bokeh.models import NumberFormatter, StringFormatter
 from xxact_app.jobs.task_panel import TaskPanel
 from xxact_app.jobs.tasks import BackgroundTask
 from xxact_app.samples.prediction_result import Answer
-from xxact_app.samples.store import WINDOW_EDGES, Store
+from xxact_app.samples.processing import WINDOW_EDGES
+from xxact_app.samples.store import Store
 from xxact_app.screens.prediction.figures import draw_match, match_figure
 from xxact_app.screens.prediction.matches_store import Matches, MatchesStore
 from xxact_app.session.session import Session

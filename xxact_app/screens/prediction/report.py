@@ -13,7 +13,7 @@ import numpy as np
 
 from xxact_app.plots.patterns import to_scale
 from xxact_app.samples.prediction_result import Answer
-from xxact_app.samples.store import WINDOW_EDGES
+from xxact_app.samples.processing import WINDOW_EDGES
 from xxact_app.screens.prediction import text as words
 from xxact_app.screens.prediction.figures import SCALE_SUFFIXES
 from xxact_app.screens.prediction.matches_store import Matches

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from xxact_app.samples.prediction_result import Answer
-from xxact_app.samples.store import HIDDEN, WINDOW_EDGES
+from xxact_app.samples.processing import WINDOW_EDGES
+from xxact_app.samples.store import HIDDEN
 from xxact_app.ui.formatting import percent
 from xxact_app.ui.safe_text import safe_message, spreadsheet_text
 from xxact_app.ui.space_groups import space_group_name
@@ -22,7 +23,7 @@ from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SP
 if TYPE_CHECKING:
     from xxact_core.compositions.composition import Composition
     from xxact_core.compositions.partial import PartialComposition
-    from xxact_core.prediction.predictor import Estimate, Prediction, RankedLabel
+    from xxact_core.prediction.prediction import Estimate, Prediction, RankedLabel
 
 
 HELP = """<details><summary>Accepted input</summary><ul>

@@ -14,7 +14,7 @@ from xxact_app.library.models import run_name
 from xxact_app.plots.export import figure_to_bytes
 from xxact_app.plots.patterns import draw_probabilities, probability_figure
 from xxact_app.samples.prediction_result import Answer, Missing
-from xxact_app.samples.store import InputError, Store
+from xxact_app.samples.store import Store
 from xxact_app.samples.wavelength_form import WavelengthForm
 from xxact_app.screens.prediction import export as files
 from xxact_app.screens.prediction import text as words
@@ -29,10 +29,11 @@ from xxact_app.session.session import Session
 from xxact_app.ui.downloads import PythonCode, download_row
 from xxact_app.ui.safe_text import plain_markdown
 from xxact_app.ui.theme import ALERT_STYLE, TEXT_CSS, grid_css, palette
+from xxact_core.errors import InputError
 from xxact_core.quantities import CRYSTAL_SYSTEM, SPACE_GROUP, SURE, Quantity
 
 if TYPE_CHECKING:
-    from xxact_core.prediction.predictor import RankedLabel
+    from xxact_core.prediction.prediction import RankedLabel
 
 _HALVES = "minmax(0, 1fr) minmax(0, 1fr)"
 _ASK_LAYOUT = grid_css(

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from xxact_app.plots.export import columns_to_csv, columns_to_netcdf, figure_to_bytes, new_figure
-from xxact_app.samples.store import WINDOW_EDGES
+from xxact_app.samples.processing import WINDOW_EDGES
 from xxact_app.screens.reconstruction.store import TRAIN, MaskedPattern, SplitErrors
 
 WINDOW_NAMES = [f"{low:.0f}–{high:.0f}°" for low, high in pairwise(WINDOW_EDGES)]

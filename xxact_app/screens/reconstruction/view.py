@@ -11,7 +11,8 @@ import panel_material_ui as pmui
 from bokeh.events import Tap
 
 from xxact_app.jobs.task_panel import TaskPanel
-from xxact_app.samples.store import WINDOW_EDGES, Store
+from xxact_app.samples.processing import WINDOW_EDGES
+from xxact_app.samples.store import Store
 from xxact_app.screens.reconstruction import text as words
 from xxact_app.screens.reconstruction.figures import draw_errors, draw_windows, error_figure, window_figure
 from xxact_app.screens.reconstruction.store import MaskedPattern, ReconstructionStore

@@ -13,7 +13,7 @@ from xxact_app.screens.training import text as words
 from xxact_app.screens.training.rows import RunRow
 from xxact_app.screens.training.store import TrainingStore
 from xxact_app.session.session import Session
-from xxact_app.ui.formatting import percent
+from xxact_app.ui.formatting import duration, percent
 from xxact_app.ui.safe_text import plain_markdown, safe_message
 from xxact_app.ui.theme import ALERT_STYLE, TEXT_CSS
 from xxact_core.errors import InputError
@@ -199,7 +199,7 @@ def _frame(rows: list[RunRow]) -> pd.DataFrame:
         [
             row.name, _KINDS[row.kind], words.STATES.get(row.state, row.state),
             "" if row.progress is None else percent(row.progress),
-            "" if row.seconds_left is None else words.duration(row.seconds_left), row.reason or row.status,
+            "" if row.seconds_left is None else duration(row.seconds_left), row.reason or row.status,
         ]
         for row in rows
     ]  # fmt: skip
