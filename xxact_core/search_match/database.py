@@ -71,7 +71,7 @@ class ReferenceDatabase(Protocol):
         ...
 
 
-_BATCH_ROWS = 8192
+_BATCH_ROWS = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,19 +205,17 @@ def read_references(path: Path | None = None) -> StructureReferences:
         raise DatasetError(msg, code="E_DATASET")
     first, coordinates = ["id", *COLUMNS[:-1]], COLUMNS[-1]
     try:
-        with parquet.ParquetFile(path) as file:  # `read_table` would import pandas
+        with parquet.ParquetFile(path, pre_buffer=False) as file:  # `read_table` would import pandas
             optional = [name for name in (MATERIALS_PROJECT_ID,) if name in file.schema_arrow.names]
             table = file.read(columns=[*first, *optional], use_threads=False).select([*first, *optional])
             starts, species = _flat(table.column("species").combine_chunks())
             cell = [np.from_dlpack(table.column(name).combine_chunks()) for name in COLUMNS[:6]]
-            # Half the time of `read`:
+            # In batches that go into one array: a third of the time of `read`.
             batches = file.iter_batches(_BATCH_ROWS, columns=[coordinates], use_threads=False)
-            lists = [_flat(batch.column(coordinates)) for batch in batches]
-            frac_coords = np.concatenate([np.from_dlpack(values) for _, values in lists])
+            counts, frac_coords = _join((batch.column(coordinates) for batch in batches), size=3 * int(starts[-1]))
     except (pa.ArrowException, OSError, ValueError, LookupError, BufferError, TypeError, AttributeError) as error:
         msg = f"{shorten(path.name)}: cannot be read as a table with the columns {['id', *COLUMNS]} ({shorten(error)})"
         raise DatasetError(msg, code="E_DATASET") from error
-    counts = np.concatenate([np.diff(begins) for begins, _ in lists])
     if table.num_rows == 0 or (np.diff(starts) < 1).any() or not np.array_equal(counts, 3 * np.diff(starts)):
         msg = (
             f"{shorten(path.name)}: contains no structures, or one whose number of coordinates does not match its atoms"
@@ -245,3 +243,24 @@ def _flat(lists: Any) -> tuple[np.ndarray, Any]:  # noqa: ANN401 - pyarrow is no
     """
     counts = np.from_dlpack(lists.value_lengths())
     return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]), lists.flatten()
+
+
+def _join(lists: Iterable[Any], *, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths of all lists, shape (rows,), and their concatenated values, shape (size,).
+
+    Raises:
+        ValueError: there are more or fewer than `size` values.
+    """
+    counts, joined, place = [np.zeros(0, dtype=np.int64)], np.empty(0), 0
+    for part in lists:
+        starts, values = _flat(part)
+        numbers = np.from_dlpack(values)
+        if joined.size == 0:
+            joined = np.empty(size, dtype=numbers.dtype)
+        counts.append(np.diff(starts))
+        joined[place : place + numbers.size] = numbers
+        place += numbers.size
+    if place != size:
+        msg = f"the atoms of all structures have {size} coordinates, and there are {place}"
+        raise ValueError(msg)
+    return np.concatenate(counts), joined
