@@ -1,10 +1,10 @@
-"""The errors that bad input raises: each names the thing, the value and what was expected."""
+"""Errors raised by invalid input; each message names the thing, the value and what was expected."""
 
 from __future__ import annotations
 
 
 class InputError(ValueError):
-    """Input from outside that cannot be used; `code` is a stable name for programs, the text is for people."""
+    """Invalid input; `code` is a stable identifier for programs, the message is for people."""
 
     def __init__(self, message: str, *, code: str = "E_INPUT") -> None:
         super().__init__(message)
@@ -16,7 +16,7 @@ class PatternError(InputError):
 
 
 class WavelengthError(PatternError):
-    """The wavelength is missing, unknown or out of range: it is asked for, never assumed (E_WAVELENGTH)."""
+    """The wavelength is missing, unknown or out of range; it is never assumed (E_WAVELENGTH)."""
 
 
 class ProcessingError(InputError):
@@ -36,15 +36,15 @@ class StructureError(InputError):
 
 
 class DatasetError(InputError):
-    """A dataset file that is missing, damaged or of another schema (E_DATASET)."""
+    """A dataset file that is missing, damaged or has another schema (E_DATASET)."""
 
 
 class RecipeError(InputError):
-    """A training recipe with an unknown key or an impossible value (E_RECIPE)."""
+    """A training recipe with an unknown or invalid setting (E_RECIPE)."""
 
 
 class CheckpointError(InputError):
-    """A checkpoint that is missing, damaged or of another model (E_CHECKPOINT)."""
+    """A checkpoint that is missing, damaged or of another architecture (E_CHECKPOINT)."""
 
 
 class InstallationError(InputError):
@@ -52,6 +52,6 @@ class InstallationError(InputError):
 
 
 def shorten(text: object, *, limit: int = 120) -> str:
-    """Text from a file, made safe to put into a message: one line, printable, at most `limit` characters."""
+    """Text from a file, safe for a message: one line, printable, at most `limit` characters."""
     line = "".join(character if character.isprintable() else " " for character in str(text))
     return line if len(line) <= limit else line[: limit - 1] + "…"

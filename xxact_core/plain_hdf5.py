@@ -1,4 +1,4 @@
-"""HDF5 files that somebody else may have made, opened only where all that they hold lies in them."""
+"""Open untrusted HDF5 files, only if they are self-contained."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ MOST_MEMBERS = 20_000
 DEEPEST = 32
 _FILTERS = frozenset({h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32})
 _MOST_EXPANDED = 1100
-"""Deflate makes 1032 bytes of one at most. Source: zlib's technical notes, "maximum compression factor"."""
+"""Largest ratio of expanded to stored size. Deflate reaches 1032. Source: zlib's technical notes."""
 
 _SMALL = 1 << 20
 
 
 class NotPlainError(OSError):
-    """A file that points out of itself, or announces more than it can hold."""
+    """A file that refers to other files, or declares more data than it stores."""
 
 
 @contextmanager
 def open_plain(path: Path) -> Iterator[h5py.File]:
-    """Open a file for reading after a look at everything that it names, before any of its data are read.
+    """Open a file for reading, after all its members are checked and before any data are read.
 
     Raises:
-        NotPlainError: it holds links other than hard ones, virtual datasets, data kept in other files, filters that
-            are not ours, datasets larger than what is stored could be, or more members than a file of ours has.
-        OSError: it is missing or no HDF5.
+        NotPlainError: the file contains links other than hard links, virtual or external datasets, unknown filters,
+            datasets larger than their stored size allows, or too many members.
+        OSError: the file is missing or is not HDF5.
     """
     with h5py.File(path, "r") as file:
         arrays = []
         for name, item in walk(file):
             if item is None:
-                msg = f"{name} is a link to elsewhere, which is not followed"
+                msg = f"{name} is a soft or external link, which is not followed"
                 raise NotPlainError(msg)
             if isinstance(item, h5py.Dataset):
                 arrays.append(item)
@@ -45,10 +45,10 @@ def open_plain(path: Path) -> Iterator[h5py.File]:
 
 
 def walk(file: h5py.File) -> Iterator[tuple[str, h5py.Group | h5py.Dataset | None]]:
-    """Groups and datasets by path, along hard links alone, each group once; None for a link of another kind.
+    """Groups and datasets by path, following hard links only, each group once; None for other links.
 
     Raises:
-        NotPlainError: there are more than `MOST_MEMBERS`, or groups in groups deeper than `DEEPEST`.
+        NotPlainError: the file has more than `MOST_MEMBERS` members or `DEEPEST` levels of groups.
     """
     waiting: list[tuple[str, h5py.Group]] = [("", file)]
     seen = {_address(file)}
@@ -59,7 +59,7 @@ def walk(file: h5py.File) -> Iterator[tuple[str, h5py.Group | h5py.Dataset | Non
         for key in group:
             count += 1
             if count > MOST_MEMBERS or path.count("/") > DEEPEST:
-                msg = f"it holds more than {MOST_MEMBERS} members or {DEEPEST} levels of groups"
+                msg = f"it contains more than {MOST_MEMBERS} members or {DEEPEST} levels of groups"
                 raise NotPlainError(msg)
             if not isinstance(group.get(key, getlink=True), h5py.HardLink):
                 yield f"{path}/{key}", None
@@ -73,19 +73,21 @@ def walk(file: h5py.File) -> Iterator[tuple[str, h5py.Group | h5py.Dataset | Non
 
 
 def check_dataset(item: h5py.Dataset, *, longest: int = 0, more_filters: Collection[int] = ()) -> None:
-    """Refuse a dataset that cannot be what it says, before its values are read.
+    """Check a dataset before its values are read.
 
-    longest: axis of what is really stored; a netCDF dimension is as long as one and holds nothing itself.
-    more_filters: that may be used besides those of our files.
+    Args:
+        item: the dataset.
+        longest: longest axis of the stored datasets; netCDF dimensions are as long, without stored values.
+        more_filters: filters to accept besides those of our files.
 
     Raises:
-        NotPlainError: it lies in another file, is stored with other filters, or is larger than what is stored could be.
+        NotPlainError: the data are in another file, use unknown filters, or are larger than their stored size allows.
     """
     if item.is_virtual or item.external:
-        msg = f"the data of {item.name} lie in another file"
+        msg = f"the data of {item.name} are stored in another file"
         raise NotPlainError(msg)
-    making = item.id.get_create_plist()
-    filters = {making.get_filter(number)[0] for number in range(making.get_nfilters())}
+    properties = item.id.get_create_plist()
+    filters = {properties.get_filter(number)[0] for number in range(properties.get_nfilters())}
     unknown = filters - _FILTERS - set(more_filters)
     if unknown:
         msg = f"{item.name} is stored with unknown filters: {sorted(unknown)}"
@@ -94,7 +96,7 @@ def check_dataset(item: h5py.Dataset, *, longest: int = 0, more_filters: Collect
     if item.ndim == 1 and not stored and size <= longest:
         return
     if size * item.dtype.itemsize > _MOST_EXPANDED * stored + _SMALL:
-        msg = f"{item.name} announces {size} values, and {stored} bytes are stored of it"
+        msg = f"{item.name} declares {size} values, but {stored} bytes are stored"
         raise NotPlainError(msg)
 
 

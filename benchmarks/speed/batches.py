@@ -124,8 +124,8 @@ def enlarge(table: StickTable, *, materials: int) -> StickTable:
         fraction=repeated(table.fraction),
         rotation_start=starts(np.diff(table.rotation_start)),
         rotations=repeated(table.rotations),
-        line_count=repeated(table.line_count),
-        stored=ResidentSticks(starts(table.line_count), repeated(table.hkl), repeated(table.intensity)),
+        reflection_count=repeated(table.reflection_count),
+        stored=ResidentSticks(starts(table.reflection_count), repeated(table.hkl), repeated(table.intensity)),
     )
 
 
@@ -153,7 +153,7 @@ def measure(folder: Path, *, quick: bool) -> dict[str, float]:
     everything = AugmentationConfig(share=1.0)
     figures = {
         "materials": len(table),
-        "lines_per_material": float(table.line_count.mean()),
+        "lines_per_material": float(table.reflection_count.mean()),
         "bytes_per_material_in_memory": bytes_in_memory(table) / len(table),
         "bytes_per_material": sum(path.stat().st_size for path in folder.glob("*.h5")) / len(table),
         "samples_per_second": speed.per_second,

@@ -13,7 +13,7 @@ from xxact_app.samples.sample import file_to_name, free_name, naming
 from xxact_core.errors import StructureError
 from xxact_core.patterns.conversions import two_theta_to_d
 from xxact_core.simulation.cif_reading import read_untrusted_cif
-from xxact_core.simulation.reference_lines import ReferenceLines
+from xxact_core.simulation.reference_reflections import ReferenceReflections
 
 _ATOMS = re.compile(rb"^\s*_atom_site_(?:fract_x|cartn_x|label)\b", re.MULTILINE | re.IGNORECASE)
 _INTENSITIES = re.compile(rb"^\s*_pd_(?:meas|proc|calc)_\w*(?:intensity|counts)", re.MULTILINE | re.IGNORECASE)
@@ -26,7 +26,7 @@ class Reference:
     key: str
     name: str
     file: str
-    lines: ReferenceLines
+    lines: ReferenceReflections
     content: bytes = b""
 
 
@@ -64,7 +64,9 @@ class ReferenceTrace:
     hkl: list[str]
 
 
-def lines_to_trace(lines: ReferenceLines, *, wavelength: float, to_axis: Callable[..., np.ndarray]) -> ReferenceTrace:
+def lines_to_trace(
+    lines: ReferenceReflections, *, wavelength: float, to_axis: Callable[..., np.ndarray]
+) -> ReferenceTrace:
     """The reflections at a wavelength [Å]; `to_axis` converts angles [deg] to the selected axis."""
     sticks = lines.at(wavelength)
     indices = [] if sticks.hkl is None else sticks.hkl.tolist()

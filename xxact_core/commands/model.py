@@ -134,7 +134,7 @@ def attach(
         about["mean_of"] = [describe_checkpoint(folder)["weights_sha256"] for folder in folders]
     recipe = replace(
         Recipe.from_dict(about["recipe"]), extra_datasets=()
-    )  # what is remembered is in the data set itself
+    )  # what is remembered is in the dataset itself
     finished = finished_checkpoint(
         checkpoint.model, open_table(recipe, dataset), recipe, checkpoint.statistics, device=torch.device("cpu")
     )

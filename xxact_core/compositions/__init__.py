@@ -1,1 +1,1 @@
-"""Formula → composition → element rows."""
+"""Compositions: formulas, partly known compositions, element features."""

@@ -12,16 +12,15 @@ from xxact_core.errors import FormulaError
 
 @dataclass(frozen=True)
 class Composition:
-    """Elements and their amounts, sorted by amount (largest first, then by atomic number).
-
-    symbols: element symbols, each once. amounts: positive numbers as written, e.g. (3.0, 2.0) for Al2O3's O and Al.
-    """
+    """Elements and their amounts, sorted by descending amount, then by atomic number."""
 
     symbols: tuple[str, ...]
+    """Element symbols, each once."""
     amounts: tuple[float, ...]
+    """Positive amounts, (3.0, 2.0) for O and Al of Al2O3."""
 
     def __post_init__(self) -> None:
-        """Check the elements and amounts, then sort; `FormulaError` names the first bad element."""
+        """Check and sort elements and amounts; `FormulaError` names the first invalid one."""
         if not self.symbols or len(self.symbols) != len(self.amounts):
             msg = f"a composition needs one amount for each element, not {self.symbols} and {self.amounts}"
             raise FormulaError(msg, code="E_FORMULA")

@@ -1,4 +1,4 @@
-"""What each element is like: 200 numbers learned from the materials literature (mat2vec)."""
+"""Element features: 200 numbers per element, learned from the materials literature (mat2vec)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TABLE = "mat2vec.csv"
 def load_element_features() -> np.ndarray:
     """Table of element features, shape (118, 200), float64, read-only; row z - 1 belongs to atomic number z.
 
-    The numbers are the raw ones that CrabNet reads; nothing is normalised.
+    The values are those that CrabNet reads, without normalisation.
 
     Source: mat2vec.csv of CrabNet 1.0.1 (MIT; mat2vec_LICENSE.txt beside it).
     """

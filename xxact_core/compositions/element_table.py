@@ -54,7 +54,7 @@ VILLARS_ORDER = tuple(
     Cd Zn Be Tl In Al Ga Pb Sn Ge Si B Bi Sb As P Po Te Se S C At I Br Cl N O F H
     """.split()
 )
-"""Elements in the order of their Mendeleev numbers: those of one group, and the lanthanides, are neighbours.
+"""Elements by Mendeleev number: those of one group, and the lanthanides, are adjacent.
 
 Source: Villars et al., J. Alloys Compd. 367 (2004) 167; as in pymatgen.
 """

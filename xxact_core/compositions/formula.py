@@ -1,4 +1,4 @@
-"""A written formula → composition: a small grammar that reads what chemists type, and refuses what is not sure."""
+"""Chemical formula → composition; ambiguous formulas are refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def parse_formula(text: str) -> Composition:
     symbols, with a full stop: CuSO4.5H2O holds five waters, La1.75Sr0.25CuO4 a decimal.
 
     Raises:
-        FormulaError: names the place, what stands there and what was expected; nothing is dropped or guessed.
+        FormulaError: the message names the position, what was found and what was expected.
     """
     if len(text) > LONGEST_FORMULA:
         msg = f"the formula has {len(text)} characters; expected at most {LONGEST_FORMULA}"
@@ -53,7 +53,7 @@ def parse_formula(text: str) -> Composition:
 
 
 def _to_plain(text: str) -> str:
-    """The formula in ASCII digits and letters, sums written with `·`; refuses what would change meaning on the way."""
+    """The formula in ASCII, with sums written as `·`; refuses what would change its meaning."""
     characters: list[str] = []
     for position, character in enumerate(text):
         before = characters[-1][-1] if characters else " "
@@ -74,7 +74,7 @@ def _to_plain(text: str) -> str:
 
 
 def _with_sum_dots(plain: str) -> str:
-    """Full stops that mean a sum become `·`; those of decimals stay."""
+    """Replace full stops that denote a sum by `·`; decimal points stay."""
     plain = re.sub(r"\s+\.\s*|\s*\.\s+", "·", plain)
     plain = re.sub(r"(?<=[A-Za-z)\]}])\.(?=[A-Z(\[{])|(?<=[0-9])\.(?=[A-Z(\[{])", "·", plain)
     hydrate = _HYDRATE.search(plain)
@@ -159,7 +159,7 @@ class _Reader:
         return value
 
     def _place(self) -> int:
-        """Where the next token starts, behind spaces."""
+        """Position of the next token, after white space."""
         rest = self.text[self.position :]
         return self.position + len(rest) - len(rest.lstrip())
 
@@ -196,7 +196,7 @@ def _suggestion(text: str) -> str:
 
 
 def _readings(pieces: list[str]) -> list[str]:
-    """Ways to write lower-case pieces as elements, two-letter symbols first."""
+    """Readings of lower-case letters as element symbols, two-letter symbols first."""
     if not pieces:
         return [""]
     first = pieces[0]

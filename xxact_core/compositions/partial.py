@@ -1,4 +1,4 @@
-"""A composition that is known in part: amounts with errors, elements without amounts, elements that may be there."""
+"""A partly known composition: amounts with errors, elements without amounts, possible elements."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from xxact_core.errors import FormulaError
 
 @dataclass(frozen=True)
 class PartialComposition:
-    """What is known of a composition; nothing at all, where there are no symbols.
-
-    symbols: elements that are there, each once. amounts: of each, in atoms, on any scale; none of them where no amounts
-    are known. errors: standard error of each amount, on the same scale. maybe: elements that may be there, too.
-    """
+    """A partly known composition; without symbols, nothing is known."""
 
     symbols: tuple[str, ...] = ()
+    """Elements that are present, each once."""
     amounts: tuple[float, ...] = ()
+    """Amounts of substance of these elements, on any scale; empty where they are unknown."""
     errors: tuple[float, ...] = ()
+    """Standard errors of the amounts, on the same scale."""
     maybe: tuple[str, ...] = ()
+    """Elements that may be present as well."""
 
     def __post_init__(self) -> None:
-        """Check elements, amounts and errors; `FormulaError` names the first bad one."""
+        """Check elements, amounts and errors; `FormulaError` names the first invalid one."""
         for symbol in possible_symbols(self):
             if symbol not in ATOMIC_NUMBERS:
                 msg = f"{symbol!r} is not a chemical element (D and T are written H)"
                 raise FormulaError(msg, code="E_FORMULA")
             if possible_symbols(self).count(symbol) > 1:
-                msg = f"{symbol} is named twice; expected each element once"
+                msg = f"{symbol} is given twice; expected each element once"
                 raise FormulaError(msg, code="E_FORMULA")
         if self.maybe and not self.symbols:
-            msg = f"{', '.join(self.maybe)} may be there, but no element is named that is; expected at least one"
+            msg = f"{', '.join(self.maybe)} may be present, but no element is given that is; expected at least one"
             raise FormulaError(msg, code="E_FORMULA")
         if self.amounts and not self.errors:
             object.__setattr__(self, "errors", (0.0,) * len(self.amounts))
@@ -49,13 +49,13 @@ class PartialComposition:
 
     @property
     def exact(self) -> Composition | None:
-        """The composition, where all is known of it."""
+        """The composition, if it is known exactly."""
         if not self.amounts or any(self.errors) or self.maybe:
             return None
         return Composition(self.symbols, self.amounts)
 
     def __str__(self) -> str:
-        """As `parse_composition` reads it; amounts with errors in atomic percent."""
+        """Text that `parse_composition` reads; amounts with errors in atomic percent."""
         if not self.symbols:
             return "?"
         maybe = [f"?{symbol}" for symbol in self.maybe]
@@ -70,7 +70,7 @@ class PartialComposition:
 
     @property
     def in_words(self) -> str:
-        """What kind of knowledge it is, for people."""
+        """Description of what is known."""
         if not self.symbols:
             return "no composition"
         kind = "amounts with errors" if any(self.errors) else "amounts" if self.amounts else "elements without amounts"
@@ -78,5 +78,5 @@ class PartialComposition:
 
 
 def possible_symbols(known: Composition | PartialComposition) -> tuple[str, ...]:
-    """Elements that are there or may be."""
+    """Elements that are or may be present."""
     return (*known.symbols, *known.maybe) if isinstance(known, PartialComposition) else known.symbols

@@ -1,4 +1,4 @@
-"""What people write of a composition → what is known of it: a formula, fractions with errors, elements, or nothing."""
+"""Text → composition or partly known composition: a formula, amounts with errors, elements, or nothing."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _SEPARATOR = re.compile(r"\s*[,;]?\s*")
 
 
 def parse_composition(text: str) -> Composition | PartialComposition:
-    """What is known of a composition, from one line of text.
+    """Parse what is known of a composition.
 
     - a formula, as `parse_formula` reads it: `Fe2O3`, `CuSO4·5H2O`;
     - amounts with standard errors, in atoms or percent: `Fe 40±2 O 60±3`, `Fe 72.4±0.5 wt%, O 27.6±1 wt%`; `±` may be
-      written `+-`, and a unit that is said once holds for all;
+      written `+-`, and a unit that is given once applies to all;
     - elements without amounts: `Fe,O`;
-    - with any of these, elements that may be there: `La,B,?O`, `Fe 70 wt% ?O ?H`, `LaB6 ?O`;
+    - with any of these, elements that may be present: `La,B,?O`, `Fe 70 wt% ?O ?H`, `LaB6 ?O`;
     - nothing: `?`.
 
-    A text that leaves nothing open gives a `Composition`.
+    A text that is complete gives a `Composition`.
 
     Raises:
-        FormulaError: names the place, what stands there and what was expected.
+        FormulaError: the message names the position, what was found and what was expected.
     """
     if len(text) > LONGEST_FORMULA or not _MORE_THAN_A_FORMULA.search(unicodedata.normalize("NFKC", text)):
         return parse_formula(text)
@@ -49,7 +49,7 @@ def parse_composition(text: str) -> Composition | PartialComposition:
     maybe = tuple(_possible_element(plain, found) for found in _MAYBE.finditer(plain))
     certain = _MAYBE.sub(lambda found: " " * len(found[0]), plain)
     if not certain.strip():
-        _refuse(plain, 0, "expected an element that is certainly there, or ? alone where nothing is known")
+        _refuse(plain, 0, "expected an element that is present, or ? alone if nothing is known")
     if _LIST_SIGNS.search(certain):
         known = _entries_to_composition(certain, maybe)
     else:
@@ -61,12 +61,12 @@ def parse_composition(text: str) -> Composition | PartialComposition:
 def _possible_element(text: str, found: re.Match[str]) -> str:
     if found[1] not in ATOMIC_NUMBERS:
         what = f"{found[1]!r} is not a chemical element" if found[1] else "nothing follows the ?"
-        _refuse(text, found.start(1), f"{what}; expected an element that may be there, such as ?O")
+        _refuse(text, found.start(1), f"{what}; expected an element that may be present, such as ?O")
     return found[1]
 
 
 def _entries_to_composition(text: str, maybe: tuple[str, ...]) -> PartialComposition:
-    """Entries `Fe 40±2 at%`, one behind the other, as atoms."""
+    """Composition of consecutive entries `Fe 40±2 at%`, in amounts of substance."""
     entries = _read_entries(text)
     symbols = tuple(entry["symbol"] for entry in entries)
     with_amount = [entry for entry in entries if entry["amount"]]

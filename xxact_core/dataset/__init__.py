@@ -1,1 +1,1 @@
-"""Sticks → file → batches: the data set on disk, its split, and what a model is fed with."""
+"""Datasets: built from structures, stored on disk, split, and loaded as batches."""

@@ -1,4 +1,4 @@
-"""What a data set holds, and whether it is whole."""
+"""Describe and verify a dataset."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from xxact_core.quantities import TARGETS
 
 
 def describe_dataset(folder: Path) -> dict[str, Any]:
-    """Counts, labels, sizes and origin of a data set, from its manifest and the columns of its shards.
+    """Counts, labels, sizes and origin of a dataset, from its manifest and the columns of its shards.
 
     Raises:
-        DatasetError: the folder is no finished data set, or a shard is missing.
+        DatasetError: the folder is no finished dataset, or a shard is missing.
     """
     manifest = read_manifest(folder)
     shards, paths = manifest["shards"], shard_paths(folder, manifest)
@@ -54,13 +54,13 @@ def describe_dataset(folder: Path) -> dict[str, Any]:
 
 
 def verify_dataset(folder: Path) -> list[str]:
-    """What is wrong with the files of a data set, one sentence each; nothing for one that is whole.
+    """Problems with the files of a dataset, one sentence each; empty if it is intact.
 
-    Every shard is compared with its digest, then read in full, which checks HDF5's own checksums, and its counts are
-    compared with the manifest's.
+    Every shard is compared with its digest, then read in full, which verifies the checksums of HDF5, and its counts are
+    compared with those of the manifest.
 
     Raises:
-        DatasetError: the folder is no finished data set.
+        DatasetError: the folder is no finished dataset.
     """
     manifest = read_manifest(folder)
     problems: list[str] = []
@@ -69,11 +69,11 @@ def verify_dataset(folder: Path) -> list[str]:
         if not path.is_file():
             problems.append(f"{path.name} is missing")
         elif file_digest(path) != shard["sha256"]:
-            problems.append(f"{path.name} is damaged: its SHA-256 is not the manifest's")
+            problems.append(f"{path.name} is damaged: its SHA-256 differs from that of the manifest")
         else:
             problems += _wrong_counts(path, shard)
     if sum(shard["materials"] for shard in manifest["shards"]) != manifest["materials"]:
-        problems.append(f"the manifest's shards do not add up to its {manifest['materials']} materials")
+        problems.append(f"the shards of the manifest do not add up to its {manifest['materials']} materials")
     return problems
 
 

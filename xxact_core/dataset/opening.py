@@ -1,4 +1,4 @@
-"""The data set as one lazy xarray `Dataset`: nothing is read before it is asked for."""
+"""Dataset folder → lazy xarray `Dataset`."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     import xarray as xr
 
 SIZES = {"material": "materials", "peak": "peaks", "element": "elements", "rotation": "rotations"}
-"""Dimensions of a data set, and what a manifest calls their size in each shard."""
+"""Dimension → name of its size in a manifest."""
 
 
 def open_dataset(folder: Path) -> xr.Dataset:
-    """A data set folder as one xarray `Dataset` of dask arrays, a chunk a shard.
+    """Open a dataset folder as an xarray `Dataset` of dask arrays, one chunk per shard.
 
-    Dimensions are `material`, `peak`, `element` and `rotation`; the entries of a material lie together, and
-    `peak_count`, `element_count` and `rotation_count` say how many they are. Coordinates: `id`, `formula`, `split` of a
-    material, and `two_theta` [deg] and the Miller indices `hkl` of a line. Intensities are 0-100.
+    Dimensions are `material`, `peak`, `element` and `rotation`; the entries of a material are contiguous, and
+    `peak_count`, `element_count` and `rotation_count` give their numbers. Coordinates: `id`, `formula`, `split` of a
+    material, and `two_theta` [deg] and the Miller indices `hkl` of a reflection. Intensities are 0-100.
 
     Raises:
-        DatasetError: the folder is no finished data set, or a shard is missing.
+        DatasetError: the folder is no finished dataset, or a shard is missing.
     """
-    import xarray as xr  # noqa: PLC0415 - slow to import, and training does without it
+    import xarray as xr  # noqa: PLC0415 - slow to import, and not needed for training
 
     manifest = read_manifest(folder)
     shards, paths = manifest["shards"], shard_paths(folder, manifest)
@@ -52,7 +52,7 @@ def open_dataset(folder: Path) -> xr.Dataset:
 
 
 def _join(name: str, like: h5py.Dataset, paths: list[Path], shards: list[dict[str, Any]]) -> xr.Variable:
-    """One variable of all shards, read a shard at a time."""
+    """One variable of all shards, one chunk per shard."""
     import dask.array as da  # noqa: PLC0415 - slow to import
     import xarray as xr  # noqa: PLC0415 - likewise
     from dask.delayed import delayed  # noqa: PLC0415 - likewise
@@ -68,7 +68,7 @@ def _join(name: str, like: h5py.Dataset, paths: list[Path], shards: list[dict[st
     hidden = {"scale_factor", "_Encoding", "DIMENSION_LIST", "_Netcdf4Dimid", "_Netcdf4Coordinates", "_FillValue"}
     attributes = {key: np.squeeze(value).tolist() for key, value in like.attrs.items() if key not in hidden}
     if name == "two_theta":
-        attributes = {"units": "degree", "long_name": "2θ of the line"}
+        attributes = {"units": "degree", "long_name": "2θ of the reflection"}
     return xr.Variable(dimensions, da.concatenate(pieces, axis=dimensions.index(sample)), attributes)
 
 

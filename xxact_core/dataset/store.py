@@ -1,4 +1,4 @@
-"""The data set on disk: HDF5 shards that xarray and h5py both open, named with their digests in a manifest.
+"""The dataset on disk: HDF5 shards that xarray and h5py both open, named with their digests in a manifest.
 
 A shard holds sticks, not patterns, and of a stick its Miller indices and intensity, not its angle: 2θ follows exactly
 from the cell. Entries of all materials lie one after another, as CF "contiguous ragged arrays": `peak_count(material)`
@@ -30,10 +30,10 @@ SCHEMA = "xxact-dataset-2"
 MANIFEST = "manifest.json"
 
 INTENSITY_STEP = 100 / 65535
-"""Intensities are stored in these steps: 0.0008 at most of a strongest line of 100 is lost."""
+"""Step of stored intensities; the rounding error is at most 0.0008 of a maximum of 100."""
 
 CHUNK = 1 << 18
-"""Entries that are compressed together: large enough to read fast, small enough to read in part."""
+"""Entries per compressed chunk."""
 
 CELL = {"a": "angstrom", "b": "angstrom", "c": "angstrom", "alpha": "degree", "beta": "degree", "gamma": "degree"}
 """The columns of the cell that Miller indices refer to, with their units."""
@@ -41,33 +41,38 @@ CELL = {"a": "angstrom", "b": "angstrom", "c": "angstrom", "alpha": "degree", "b
 
 @dataclass(frozen=True)
 class Material:
-    """One row of a data set: sticks, cell, composition and labels.
-
-    cell: a, b, c [Å], α, β, γ [deg], shape (6,). hkl: shape (peaks, 3). intensity: 0-100, shape (peaks,).
-    rotations: the Laue group modulo inversion, h' = h W, shape (rotations, 3, 3).
-    atomic_numbers, fractions: shape (elements,).
-    targets: values of regression quantities by name; class labels as index into the quantity's classes.
-    """
+    """One row of a dataset."""
 
     id: str
+    """Id in the source."""
     formula: str
+    """Reduced formula with all numbers, alphabetical: the key of the split."""
     cell: np.ndarray
+    """Cell a, b, c [Å], α, β, γ [deg], shape (6,)."""
     hkl: np.ndarray
+    """Miller indices, shape (peaks, 3)."""
     intensity: np.ndarray
+    """Intensities, 0-100, shape (peaks,)."""
     rotations: np.ndarray
+    """Laue group modulo inversion, h' = h W, shape (rotations, 3, 3)."""
     atomic_numbers: np.ndarray
+    """Atomic numbers, shape (elements,)."""
     fractions: np.ndarray
+    """Atomic fractions, shape (elements,)."""
     targets: Mapping[str, float]
+    """Targets by name, in their units; classes as index."""
     energy_is_exact: bool
+    """Whether the formation energy belongs to this structure, and not to a similar one."""
     split: str
+    """One of `SPLITS`."""
 
 
 def write_shard(path: Path, materials: Sequence[Material], attributes: Mapping[str, Any]) -> str:
-    """Write one shard so that it is either whole or not there; returns its SHA-256.
+    """Write one shard atomically; returns its SHA-256.
 
     The file is written under a temporary name with checksums, flushed to disk, then renamed.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # another process may be making the same shard
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # another process may be writing the same shard
     try:
         _write_file(part, materials, attributes)
         digest = file_digest(part)
@@ -79,7 +84,7 @@ def write_shard(path: Path, materials: Sequence[Material], attributes: Mapping[s
 
 
 def _write_file(path: Path, materials: Sequence[Material], attributes: Mapping[str, Any]) -> None:
-    import h5netcdf  # noqa: PLC0415 - only writing needs it; a machine that trains does without
+    import h5netcdf  # noqa: PLC0415 - needed for writing only
 
     with h5netcdf.File(path, "w") as file:
         file.attrs.update({"Conventions": "CF-1.11", "featureType": "profile", "schema": SCHEMA, **attributes})
@@ -98,7 +103,7 @@ def _write_file(path: Path, materials: Sequence[Material], attributes: Mapping[s
 
 
 def count_entries(materials: Sequence[Material]) -> dict[str, Any]:
-    """What a manifest says of the size of a shard."""
+    """Sizes of a shard, as a manifest states them."""
     return {
         "materials": len(materials),
         "peaks": sum(material.intensity.size for material in materials),
@@ -110,7 +115,7 @@ def count_entries(materials: Sequence[Material]) -> dict[str, Any]:
 
 
 def intensity_to_code(intensity: np.ndarray) -> np.ndarray:
-    """Intensities 0-100 in steps of `INTENSITY_STEP`, uint16; a line that is there is never rounded away."""
+    """Intensities 0-100 in steps of `INTENSITY_STEP`, uint16; at least 1."""
     return np.clip(np.rint(intensity / INTENSITY_STEP), 1, 65535).astype(np.uint16)
 
 
@@ -166,7 +171,7 @@ def _write_ragged(file: h5netcdf.File, materials: Sequence[Material]) -> None:
 
 
 def _write_text(file: h5netcdf.File, name: str, texts: Sequence[str], label: str) -> None:
-    """Text as rows of bytes, which compress, as strings of HDF5 do not; xarray joins them to text again."""
+    """Write text as rows of bytes, which compress, unlike HDF5 strings; xarray decodes them."""
     encoded = [text.encode() for text in texts]
     width = max(1, *map(len, encoded))
     letters = np.array(encoded, dtype=f"S{width}").view("S1").reshape(len(encoded), width)
@@ -177,7 +182,7 @@ def _write_text(file: h5netcdf.File, name: str, texts: Sequence[str], label: str
 
 
 def read_text(file: h5py.File, name: str) -> np.ndarray:
-    """A column of text of a shard that is open in h5py, shape (materials,), of Python strings."""
+    """A text column of a shard that is open in h5py, shape (materials,), of Python strings."""
     letters = file[name][...]
     return np.char.decode(letters.view(f"S{letters.shape[1]}")[:, 0], "utf-8").astype(object)
 
@@ -208,7 +213,7 @@ def file_digest(path: Path) -> str:
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make renames in a folder survive a power cut."""
+    """Flush a folder, so that renames in it survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -217,7 +222,7 @@ def fsync_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write JSON so that it is either the old or the new file, never half of one."""
+    """Write JSON atomically."""
     part = path.with_name(path.name + ".part")
     with part.open("w", encoding="utf-8") as file:
         json.dump(content, file, indent=1, ensure_ascii=False)
@@ -228,23 +233,23 @@ def write_json(path: Path, content: object) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a data set folder.
+    """The manifest of a dataset folder.
 
     Raises:
-        DatasetError: there is none, it is not JSON, or it is of another schema.
+        DatasetError: it is missing, is not JSON, or has another schema.
     """
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        msg = f"{folder} is not a finished data set: it holds no {MANIFEST} (make one with `xxact build`)"
+        msg = f"{folder} is not a finished dataset: it holds no {MANIFEST} (make one with `xxact build`)"
         raise DatasetError(msg, code="E_DATASET") from error
     except ValueError as error:
         msg = f"{path} is not JSON: {error}"
         raise DatasetError(msg, code="E_DATASET") from error
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         found = manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
-        msg = f"{path} has the schema {found!r}; expected {SCHEMA!r}: build the data set again"
+        msg = f"{path} has the schema {found!r}; expected {SCHEMA!r}: build the dataset again"
         raise DatasetError(msg, code="E_DATASET")
     for shard in manifest.get("shards", ()):
         if Path(shard["file"]).name != shard["file"]:

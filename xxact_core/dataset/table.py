@@ -1,4 +1,4 @@
-"""The data set in memory: columns of all materials, and their sticks from memory or from shards on disk."""
+"""Dataset in memory: columns of all materials, and reflections in memory or on disk."""
 
 from __future__ import annotations
 
@@ -23,25 +23,24 @@ from xxact_core.simulation.lattice import cell_to_reciprocal_metric, hkl_to_two_
 
 @dataclass(frozen=True)
 class StickRows:
-    """Sticks of some materials, one after another.
-
-    count: lines of each material, shape (rows,). hkl: shape (peaks, 3), int8 or int16.
-    intensity: in steps of `INTENSITY_STEP`, shape (peaks,), uint16.
-    """
+    """Reflections of several materials, concatenated."""
 
     count: np.ndarray
+    """Number of reflections of each material, shape (rows,)."""
     hkl: np.ndarray
+    """Miller indices, shape (peaks, 3), int8 or int16."""
     intensity: np.ndarray
+    """Intensities in steps of `INTENSITY_STEP`, shape (peaks,), uint16."""
 
 
 class ResidentSticks:
-    """The sticks of all materials in memory: 5 bytes a line."""
+    """Reflections of all materials in memory: 5 bytes each."""
 
     def __init__(self, start: np.ndarray, hkl: np.ndarray, intensity: np.ndarray) -> None:
         self.start, self.hkl, self.intensity = start, hkl, intensity
 
     def take(self, rows: np.ndarray) -> StickRows:
-        """Sticks of these rows, in this order."""
+        """Reflections of these rows, in this order."""
         pieces = [slice(first, last) for first, last in zip(self.start[rows], self.start[rows + 1], strict=True)]
         return StickRows(
             self.start[rows + 1] - self.start[rows],
@@ -51,9 +50,9 @@ class ResidentSticks:
 
 
 class ShardSticks:
-    """The sticks of shards on disk, of which the most recently used stay in memory.
+    """Reflections in shards on disk, of which the most recently used stay in memory.
 
-    A shard's checksum is looked at before anything of it is used.
+    The checksum of a shard is verified before its first use.
     """
 
     def __init__(self, folder: Path, shards: list[dict[str, Any]], *, kept: int) -> None:
@@ -63,7 +62,7 @@ class ShardSticks:
         self._whole: set[int] = set()
 
     def take(self, rows: np.ndarray) -> StickRows:
-        """Sticks of these rows, in this order; quick where they are of few shards."""
+        """Reflections of these rows, in this order; fast for rows of few shards."""
         rows = np.asarray(rows)
         shard_of = np.searchsorted(self.first_row, rows, side="right") - 1
         pieces: list[StickRows] = []
@@ -92,7 +91,7 @@ class ShardSticks:
 
 
 def _in_order(pieces: list[StickRows], places: np.ndarray) -> StickRows:
-    """Pieces joined so that row `i` of the joined pieces comes to stand at `places[i]`."""
+    """Concatenated pieces, permuted so that row `i` moves to `places[i]`."""
     if len(pieces) == 1:
         return pieces[0]
     joined = ResidentSticks(
@@ -104,37 +103,46 @@ def _in_order(pieces: list[StickRows], places: np.ndarray) -> StickRows:
 
 
 def counts_to_start(counts: np.ndarray) -> np.ndarray:
-    """Where each material's entries begin, and where the last ones end: shape (materials + 1,)."""
+    """Offsets of each material's entries, shape (materials + 1,)."""
     return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
 
 
 @dataclass(frozen=True)
 class StickTable:
-    """A whole data set: columns of all materials, ready to be cut into batches.
-
-    cell: a, b, c [Å], α, β, γ [deg] of the cell that Miller indices refer to, shape (materials, 6).
-    element_start, rotation_start: shape (materials + 1,), where each material's entries begin.
-    atomic_number (uint8), fraction: shape (entries,). rotations: h' = h W, shape (entries, 3, 3), int8.
-    targets: name → shape (materials,), float32; NaN where unknown, class index for classes.
-    line_count: shape (materials,). stored: where the sticks are. others: digests of data sets that were joined to it.
-    """
+    """A dataset as columns of all materials."""
 
     id: np.ndarray
+    """Ids, shape (materials,)."""
     formula: np.ndarray
+    """Reduced formulas with all numbers, shape (materials,)."""
     split: np.ndarray
+    """Index of the split in `SPLITS`, -1 for none, shape (materials,)."""
     energy_is_exact: np.ndarray
+    """Whether the formation energy belongs to the structure itself, shape (materials,)."""
     targets: Mapping[str, np.ndarray]
+    """Targets by name, shape (materials,), float32; NaN where unknown, index for classes."""
     cell: np.ndarray
+    """Cells a, b, c [Å], α, β, γ [deg] that Miller indices refer to, shape (materials, 6)."""
     element_start: np.ndarray
+    """Offsets of each material's elements, shape (materials + 1,)."""
     atomic_number: np.ndarray
+    """Atomic numbers, shape (elements,), uint8."""
     fraction: np.ndarray
+    """Atomic fractions, shape (elements,)."""
     rotation_start: np.ndarray
+    """Offsets of each material's rotations, shape (materials + 1,)."""
     rotations: np.ndarray
-    line_count: np.ndarray
+    """Laue groups modulo inversion, h' = h W, shape (rotations, 3, 3), int8."""
+    reflection_count: np.ndarray
+    """Number of reflections, shape (materials,)."""
     stored: ResidentSticks | ShardSticks
+    """The reflections, in memory or on disk."""
     wavelength: float
+    """Wavelength of the intensities [Å]."""
     digest: str
+    """Digest of the dataset."""
     others: tuple[str, ...] = ()
+    """Digests of datasets joined to it."""
 
     def __len__(self) -> int:
         """Number of materials."""
@@ -142,37 +150,37 @@ class StickTable:
 
     @property
     def resident(self) -> bool:
-        """Whether the sticks lie in memory."""
+        """Whether the reflections are in memory."""
         return isinstance(self.stored, ResidentSticks)
 
     @property
     def peak_start(self) -> np.ndarray:
-        """Where each material's sticks begin in `hkl` and `intensity`, shape (materials + 1,)."""
+        """Offsets of each material in `hkl` and `intensity`, shape (materials + 1,)."""
         return self._in_memory.start
 
     @property
     def hkl(self) -> np.ndarray:
-        """Miller indices of all lines, shape (peaks, 3)."""
+        """Miller indices of all reflections, shape (peaks, 3)."""
         return self._in_memory.hkl
 
     @property
     def intensity(self) -> np.ndarray:
-        """Intensities of all lines in steps of `INTENSITY_STEP`, shape (peaks,), uint16."""
+        """Intensities of all reflections in steps of `INTENSITY_STEP`, shape (peaks,), uint16."""
         return self._in_memory.intensity
 
     @property
     def _in_memory(self) -> ResidentSticks:
         if not isinstance(self.stored, ResidentSticks):
-            msg = "the sticks of this data set are read from disk in blocks; take them with take_sticks"
+            msg = "the reflections of this dataset are read from disk; get them with take_sticks"
             raise DatasetError(msg, code="E_DATASET")
         return self.stored
 
     def take_sticks(self, rows: np.ndarray) -> StickRows:
-        """Sticks of these rows, in this order, from memory or from the shards."""
+        """Reflections of these rows, in this order, from memory or from the shards."""
         return self.stored.take(np.asarray(rows))
 
     def sticks(self, row: int) -> Sticks:
-        """The sticks of one material."""
+        """Stick pattern of one material."""
         taken = self.take_sticks(np.array([row]))
         metric = cell_to_reciprocal_metric(self.cell[row])
         return Sticks(
@@ -190,21 +198,21 @@ class StickTable:
         return np.flatnonzero(self.split == SPLITS.index(split))
 
     def elements(self, split: str) -> list[str]:
-        """Symbols of the elements that occur in a split, by atomic number."""
+        """Symbols of the elements in a split, by atomic number."""
         counts = np.diff(self.element_start)
         in_split = np.repeat(self.split == SPLITS.index(split), counts)
         return [SYMBOLS[number - 1] for number in np.unique(self.atomic_number[in_split])]
 
 
 def read_dataset(folder: Path, *, verify: bool = True, resident: bool = True, kept: int = 32) -> StickTable:
-    """Read a data set folder: its columns always, its sticks into memory where `resident`.
+    """Read the columns of a dataset folder, and with `resident` its reflections, into memory.
 
-    Where the sticks do not fit into memory, they are read shard by shard when asked for, and `kept` shards stay in
-    memory: ask in the order of `xxact_core.dataset.loading.sampler.blockwise_order`.
+    Reflections that do not fit into memory are read from shards on demand, of which `kept` stay in memory; the order
+    of `xxact_core.dataset.loading.sampler.blockwise_order` reads each shard once per epoch.
 
     Raises:
-        DatasetError: a shard is missing, or its digest is not the manifest's (when `verify`; sticks that stay on disk
-            are looked at when they are first asked for).
+        DatasetError: a shard is missing, or its digest differs from the manifest's (with `verify`; shards that stay on
+            disk are verified at their first use).
     """
     manifest = read_manifest(folder)
     shards = manifest["shards"]
@@ -244,7 +252,7 @@ def read_dataset(folder: Path, *, verify: bool = True, resident: bool = True, ke
         fraction=joined["fraction"],
         rotation_start=counts_to_start(joined["rotation_count"]),
         rotations=joined["rotation_matrix"],
-        line_count=joined["peak_count"],
+        reflection_count=joined["peak_count"],
         stored=in_memory if resident else ShardSticks(folder, shards, kept=kept),
         wavelength=wavelength,
         digest=manifest["digest"],
@@ -281,5 +289,5 @@ def check_shard(path: Path, sha256: str) -> None:
         DatasetError: the file was changed or damaged after it was written.
     """
     if file_digest(path) != sha256:
-        msg = f"the shard {path} is damaged: its SHA-256 is not the manifest's; delete it and build again"
+        msg = f"the shard {path} is damaged: its SHA-256 differs from that of the manifest; delete it and build again"
         raise DatasetError(msg, code="E_DATASET")

@@ -80,7 +80,7 @@ class DatasetReferences:
         Raises:
             StructureError: it has none.
         """
-        if not self.table.line_count[row]:
+        if not self.table.reflection_count[row]:
             msg = f"{self.table.id[row]}: no reflection lies in the range of its dataset"
             raise StructureError(msg, code="E_STRUCTURE")
         return self.table.sticks(row)

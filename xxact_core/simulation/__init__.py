@@ -1,1 +1,1 @@
-"""Structure → sticks and labels: what the model learns from."""
+"""Structure → calculated reflections and symmetry."""

@@ -1,4 +1,4 @@
-"""Untrusted CIF → reference lines, parsed in a separate process within limits on CPU time and memory."""
+"""Untrusted CIF → reference reflections, parsed in a separate process within limits on CPU time and memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from xxact_core.errors import StructureError, shorten
 from xxact_core.sandbox.process import SandboxProcesses
-from xxact_core.simulation.reference_lines import ReferenceLines
+from xxact_core.simulation.reference_reflections import ReferenceReflections
 
 MAX_CPU_SECONDS = 30.0
 """CPU time that one CIF may take [s]; the reflections of a cell with a hundred atoms take a tenth of a second."""
@@ -17,7 +17,7 @@ MAX_BYTES = 4 * 2**20
 PROCESSES = SandboxProcesses("xxact_core.simulation.cif_worker")
 
 
-def read_untrusted_cif(content: bytes, *, name: str, seconds: float = MAX_CPU_SECONDS) -> ReferenceLines:
+def read_untrusted_cif(content: bytes, *, name: str, seconds: float = MAX_CPU_SECONDS) -> ReferenceReflections:
     """Powder reflections of the first structure in a CIF; the process returns plain numbers and a formula.
 
     Raises:
@@ -34,7 +34,7 @@ def read_untrusted_cif(content: bytes, *, name: str, seconds: float = MAX_CPU_SE
     if "error" in header:
         raise StructureError(header["error"], code=header["code"])
     columns = np.frombuffer(block, dtype=np.float64).reshape(6, -1)
-    return ReferenceLines(
+    return ReferenceReflections(
         d=columns[0],
         strength=columns[1],
         multiplicity=columns[2].astype(np.int64),

@@ -1,8 +1,8 @@
-"""Structure → sticks: ideal powder reflections from arrays, equal to pymatgen's `XRDCalculator` and much faster.
+"""Structure → stick pattern: ideal powder reflections, equal to those of pymatgen's `XRDCalculator` and much faster.
 
 The phase exp(2πi(hx + ky + lz)) separates into three factors, so one matrix product per element replaces the sum over
-atoms and reflections. What depends on the angle alone (scattering factors, Lorentz and polarisation) is computed once
-for each shell of equal 1/d. Reflections are merged by sorting, without families of Miller indices.
+atoms and reflections. Scattering factors, Lorentz and polarisation factors, which depend on the angle alone, are
+computed once per shell of equal 1/d. Reflections are merged by sorting, without families of Miller indices.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from xxact_core.simulation.lattice import cell_to_reciprocal_metric, cell_volume
 from xxact_core.simulation.scattering import scattering_factors
 
 MERGE_TOLERANCE = 1e-5
-"""Reflections in the same bin of this width [deg 2θ] are one line. Source: pymatgen `TWO_THETA_TOL`."""
+"""Reflections in the same bin of this width [deg 2θ] are merged. Source: pymatgen `TWO_THETA_TOL`."""
 
-WEAKEST_LINE = 1e-3
-"""Lines at or below this share of the strongest [%] are dropped. Source: pymatgen `SCALED_INTENSITY_TOL`."""
+WEAKEST_REFLECTION = 1e-3
+"""Reflections up to this intensity [% of the strongest] are dropped. Source: pymatgen `SCALED_INTENSITY_TOL`."""
 
 SHELL_TOLERANCE = 1e-12
-"""Reflections whose 1/d² differs by less [Å⁻²] share their scattering factors; far above rounding, far below a line."""
+"""Reflections whose 1/d² differs by less [Å⁻²] share scattering factors; far above round-off."""
 
 LARGEST_BOX = 10_000_000
-"""Miller indices enumerated at most for one structure; beyond it the cell is refused as unreasonably large."""
+"""Largest number of Miller indices enumerated for a structure; larger cells are refused."""
 
-FAST_MEMORY = 60_000
-"""Numbers that sums over elements may take together (0.5 MB): more exceeds the cache of a CPU."""
+CACHED_NUMBERS = 60_000
+"""Numbers that sums over elements may take together (0.5 MB), which fit into the cache of a CPU."""
 
 BLOCK = 4_000_000
-"""Numbers held at once in a matrix of phases (32 MB); larger structures are summed a part of their atoms at a time."""
+"""Numbers held at once in a matrix of phases (32 MB); the atoms of larger structures are summed in parts."""
 
 
 def arrays_to_sticks(
@@ -46,10 +46,10 @@ def arrays_to_sticks(
     wavelength: float = CU_K_ALPHA,
     two_theta_range: tuple[float, float] = (5.0, 90.0),
 ) -> Sticks:
-    """Powder sticks of a crystal structure, scaled to a maximum of 100.
+    """Calculate the powder stick pattern of a crystal structure, scaled to a maximum of 100.
 
     I = 2 |Σ_j o_j f_j exp(2πi h·r_j)|² (1 + cos² 2θ) / (sin² θ cos θ), summed over coincident reflections; the factor 2
-    is Friedel's mate.
+    is for Friedel mates.
 
     Source: De Graef & McHenry, Structure of Materials (2007), chapters 11-12; conventions of pymatgen ≥ 2026.10
     `XRDCalculator` (no thermal motion, no anomalous scattering).
@@ -58,12 +58,12 @@ def arrays_to_sticks(
         cell: a, b, c [Å], α, β, γ [deg], shape (6,).
         atomic_numbers: one per atom, shape (atoms,); a mixed site is several atoms.
         frac_coords: fractional coordinates, shape (atoms, 3).
-        occupancies: shape (atoms,); all 1 where not given.
+        occupancies: shape (atoms,); 1 by default.
         wavelength: of the radiation [Å], for instance one of `xxact_core.patterns.conversions.WAVELENGTHS`.
         two_theta_range: first and last angle [deg], within 0-180.
 
     Returns:
-        Lines in order of 2θ [deg], intensities 0-100, and the Miller indices of one reflection of each line.
+        Angles 2θ in ascending order [deg], intensities 0-100, and the Miller indices of one reflection per angle.
 
     Raises:
         StructureError: a cell without volume, no reflection in the range, or an element without scattering factor.
@@ -97,21 +97,21 @@ def arrays_to_sticks(
     np.minimum(sine_squared, 1 - 1e-15, out=sine_squared)
     lorentz_polarisation = (1 + (1 - 2 * sine_squared) ** 2) / (sine_squared * np.sqrt(1 - sine_squared))
     two_theta = np.degrees(2 * np.arcsin(np.sqrt(sine_squared)))
-    lines = _differs(np.rint(two_theta / MERGE_TOLERANCE), by=0).nonzero()[0]
-    summed = np.add.reduceat(power * lorentz_polarisation, lines)
+    merged = _differs(np.rint(two_theta / MERGE_TOLERANCE), by=0).nonzero()[0]
+    summed = np.add.reduceat(power * lorentz_polarisation, merged)
     strongest = summed.max()
     if not (np.isfinite(strongest) and strongest > 0):
-        msg = "the structure scatters nothing in this range"
+        msg = "no reflection in this range has any intensity"
         raise StructureError(msg, code="E_STRUCTURE")
     scaled = summed * (100 / strongest)
-    kept = scaled > WEAKEST_LINE
-    hkl = _place_to_hkl(np.maximum.reduceat(places, starts[lines])[kept], most)
-    # The line stands at the smallest angle of its bin, as in pymatgen.
-    return Sticks(two_theta[lines[kept]], scaled[kept], wavelength=wavelength, hkl=hkl)
+    kept = scaled > WEAKEST_REFLECTION
+    hkl = _place_to_hkl(np.maximum.reduceat(places, starts[merged])[kept], most)
+    # The smallest angle of the bin, as in pymatgen.
+    return Sticks(two_theta[merged[kept]], scaled[kept], wavelength=wavelength, hkl=hkl)
 
 
 def _differs(values: np.ndarray, *, by: float) -> np.ndarray:
-    """Which of the rising values lie further than `by` above the one before; the first always does."""
+    """Which of the ascending values exceed the previous one by more than `by`; the first always does."""
     new = np.empty(len(values), dtype=np.bool_)
     new[0] = True
     np.greater(values[1:] - values[:-1], by, out=new[1:])
@@ -124,7 +124,7 @@ def _reflections_in_shell(
     """Places of one Friedel half in the box (l, h, k) with h ≥ 0, shape (n,), and 1/d² [Å⁻²], in order of 1/d²."""
     low, high = (2 * math.sin(math.radians(angle / 2)) / wavelength for angle in two_theta_range)
     if math.prod(2 * index + 1 for index in most) > 2 * LARGEST_BOX:
-        msg = f"the cell is so large that more than {LARGEST_BOX:,} reflections would have to be looked at"
+        msg = f"the cell is so large that more than {LARGEST_BOX:,} reflections would have to be enumerated"
         raise StructureError(msg, code="E_STRUCTURE")
     g11, g22, g33, g12, g13, g23 = cell_to_reciprocal_metric(cell).tolist()
     h = np.arange(most[0] + 1.0)[:, None]
@@ -133,7 +133,7 @@ def _reflections_in_shell(
     box = (2 * g13 * h + 2 * g23 * k) * ell
     box += (g11 * h * h) + (2 * g12 * h + g22 * k) * k
     box += g33 * ell * ell
-    box[:, 0, : most[1]] = -1  # Friedel's mates of what is counted already, and 000
+    box[:, 0, : most[1]] = -1  # Friedel mates of counted reflections, and 000
     box[: most[2] + 1, 0, most[1]] = -1
     flat = box.reshape(-1)
     places = ((flat <= high * high + 1e-12) & (flat >= low * low)).nonzero()[0]
@@ -184,10 +184,10 @@ def _structure_factors(
 
 
 def _atom_blocks(edges: list[int], most: list[int]) -> Iterator[tuple[int, int, range]]:
-    """Runs of atoms, each with the elements in it: all at once where that is little, else element by element."""
+    """Blocks of atoms with their elements: all at once where memory allows, else element by element."""
     planes = (most[0] + 1) * (2 * most[1] + 1)
     box, elements, atoms = planes * (2 * most[2] + 1), len(edges) - 1, edges[-1]
-    if 2 * planes * atoms <= BLOCK and 2 * box * elements <= FAST_MEMORY:
+    if 2 * planes * atoms <= BLOCK and 2 * box * elements <= CACHED_NUMBERS:
         yield 0, atoms, range(elements)
         return
     step = max(1, BLOCK // (2 * planes))

@@ -1,4 +1,4 @@
-"""Cell → lattice geometry: volume, reciprocal metric, and where a reflection stands."""
+"""Cell → lattice geometry: volume, reciprocal metric, and angles of reflections."""
 
 from __future__ import annotations
 

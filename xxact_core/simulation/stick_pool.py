@@ -1,4 +1,4 @@
-"""Many structures → their sticks, on several CPU cores, with numpy alone."""
+"""Many structures → stick patterns, in several processes, with numpy alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xxact_core.simulation.diffraction import arrays_to_sticks
 from xxact_core.structures.structure import Structure
 
 TOGETHER = 64
-"""Structures that travel to a process at once: long enough not to wait, short enough to share the work evenly."""
+"""Structures sent to a process at a time: enough to keep it busy, few enough to balance the load."""
 
 
 def structures_to_sticks(
@@ -25,13 +25,13 @@ def structures_to_sticks(
     wavelength: float = CU_K_ALPHA,
     two_theta_range: tuple[float, float] = (5.0, 90.0),
 ) -> Iterator[Sticks | StructureError]:
-    """Sticks of each structure in turn, or the error that says why it has none.
+    """Stick pattern of each structure in order, or the error why there is none.
 
-    A script that asks for more than one process needs the usual `if __name__ == "__main__":`, for they are spawned.
+    A script that uses more than one process needs `if __name__ == "__main__":`, because processes are spawned.
 
     Args:
-        structures: any number, taken as they are needed.
-        processes: that work at the same time; with 1 all is done in this one.
+        structures: any number, consumed lazily.
+        processes: number of processes; 1 computes in this one.
         wavelength: of the radiation [Å].
         two_theta_range: first and last angle [deg].
     """

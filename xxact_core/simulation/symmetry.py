@@ -13,21 +13,20 @@ from xxact_core.quantities import space_group_to_crystal_system
 from xxact_core.structures.structure import Structure
 
 SYMPREC = 0.1
-"""Tolerance on positions [Å]. Ours; XxaCT-NN does not say which it used, and this is what databases report."""
+"""Tolerance on positions [Å]. Ours: the value that databases use; XxaCT-NN does not state its own."""
 
 
 @dataclass(frozen=True, eq=False)
 class Symmetry:
-    """What spglib finds in a structure.
-
-    space_group: number, 1-230. rotations: the Laue group modulo inversion in the basis of the structure's own cell,
-    shape (rotations, 3, 3), int8; as h' = h W they lead from a reflection to all that are equivalent to it.
-    conventional_cell: a, b, c [Å], α, β, γ [deg] of the conventional cell, shape (6,).
-    """
+    """Symmetry of a structure, found by spglib."""
 
     space_group: int
+    """Number, 1-230."""
     rotations: np.ndarray
+    """Laue group modulo inversion in the basis of the structure's own cell, shape (rotations, 3, 3), int8; reflections
+    h' = h W are equivalent to h."""
     conventional_cell: np.ndarray
+    """Conventional cell a, b, c [Å], α, β, γ [deg], shape (6,)."""
 
     @property
     def crystal_system(self) -> str:
@@ -41,7 +40,7 @@ def find_symmetry(structure: Structure, *, symprec: float = SYMPREC) -> Symmetry
     Raises:
         StructureError: spglib finds none, for instance because atoms overlap.
     """
-    from pymatgen.core.lattice import Lattice  # noqa: PLC0415 - slow to import, and not needed to make sticks
+    from pymatgen.core.lattice import Lattice  # noqa: PLC0415 - slow to import, and not needed for reflections
     from pymatgen.core.structure import Structure as PymatgenStructure  # noqa: PLC0415 - likewise
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer  # noqa: PLC0415 - likewise
 
@@ -55,7 +54,7 @@ def find_symmetry(structure: Structure, *, symprec: float = SYMPREC) -> Symmetry
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = SpacegroupAnalyzer(crystal, symprec=symprec).get_symmetry_dataset()
-    except Exception as error:  # spglib and pymatgen raise many kinds for impossible structures
+    except Exception as error:  # spglib and pymatgen raise errors of many types
         msg = f"{structure.id}: no symmetry found ({shorten(error)})"
         raise StructureError(msg, code="E_SYMMETRY") from error
     conventional = Lattice(found.std_lattice)

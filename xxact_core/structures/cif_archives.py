@@ -1,4 +1,4 @@
-"""Archive of CIF files → the text of each, one after another, without unpacking anything to the disk."""
+"""Archive of CIF files → the text of each, without extracting files to disk."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _DAMAGE = (
     LookupError,
     OverflowError,
 )
-"""What the readers of archives raise where one is damaged, encrypted or packed in an unknown way."""
+"""Errors of reading an archive that is damaged, encrypted or compressed in an unknown way."""
 
 
 def read_archive(path: Path, *, prefix: str) -> Iterator[tuple[str, str, str]]:
-    """CIF members in the archive's order as (`cif`, name, text), or (`error`, name, reason) for one too large.
+    """CIF members of an archive as (`cif`, name, text), or (`error`, name, reason) for one that is too large.
 
-    A member is called as its file, or as its path in the archive where an earlier one has that name, after `prefix`.
-    Other members, archives among them, are passed over. Last comes (`error`, archive, reason) where the
-    archive cannot be read to its end.
+    A member is named by `prefix` and its file name, or by its path if an earlier member has the same file name. Other
+    members, nested archives included, are skipped. The last item is (`error`, archive, reason) if the archive cannot
+    be read to its end.
     """
     taken: set[str] = set()
     count = 0
@@ -67,4 +67,4 @@ def _tar_members(path: Path) -> Iterator[tuple[str, bytes]]:
             stream = archive.extractfile(entry) if entry.isreg() and _is_cif(entry.name) else None
             if stream is not None:
                 yield entry.name, stream.read(MOST_CIF_BYTES + 1)
-            archive.members.clear()  # type: ignore[attr-defined]  # it would remember every member that it has passed
+            archive.members.clear()  # type: ignore[attr-defined]  # which would grow with every member

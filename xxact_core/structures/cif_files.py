@@ -11,24 +11,24 @@ from xxact_core.structures.source_files import file_stem, read_unpacked
 from xxact_core.structures.structure import MOST_ATOMS, Structure, pymatgen_to_structure
 
 MOST_CIF_BYTES = 64 * 2**20
-"""Of one file, unpacked. Ours: a structure of `MOST_ATOMS` atoms takes about one."""
+"""Largest size of a CIF file, decompressed. Ours: a structure of `MOST_ATOMS` atoms takes about 1 MB."""
 
 
 def read_cif(path: Path, *, name: str | None = None) -> Structure:
-    """First structure of a CIF file, called `name` or as the file; further data blocks are not read.
+    """Read the first structure of a CIF file, named `name` or by the file name; other data blocks are ignored.
 
     Raises:
-        StructureError: the file does not hold a readable structure.
+        StructureError: the file contains no readable structure.
     """
     text = read_unpacked(path, most=MOST_CIF_BYTES).decode("utf-8", errors="replace")
     return cif_to_structure(text, name=name or file_stem(path.name), file=path.name)
 
 
 def cif_to_structure(text: str, *, name: str, file: str) -> Structure:
-    """First structure in the text of a CIF; `file` is what messages call it.
+    """First structure in the text of a CIF; `file` is its name in messages.
 
     Raises:
-        StructureError: the text does not hold a readable structure, or more than `MOST_ATOMS` sites.
+        StructureError: the text contains no readable structure, or more than `MOST_ATOMS` sites.
     """
     from pymatgen.io.cif import CifParser  # noqa: PLC0415 - slow, and only CIF files need it
 
@@ -38,16 +38,16 @@ def cif_to_structure(text: str, *, name: str, file: str) -> Structure:
             parser = CifParser(io.StringIO(text, newline=None))
             _check_sites(parser.as_dict())
             structure = parser.parse_structures(primitive=False)[0]
-    except Exception as error:  # pymatgen raises whatever its parser meets
+    except Exception as error:  # pymatgen raises errors of any type
         msg = f"{shorten(file)}: not a readable CIF structure ({shorten(error)})"
         raise StructureError(msg, code="E_STRUCTURE") from error
     return pymatgen_to_structure(structure, name=name)
 
 
 def _check_sites(blocks: dict[str, dict[str, object]]) -> None:
-    """Refuse before symmetry multiplies the sites, which takes pymatgen their number squared."""
+    """Refuse too many sites before symmetry is applied, which takes quadratic time."""
     for block in blocks.values():
         sites = block.get("_atom_site_fract_x")
         if isinstance(sites, list) and len(sites) > MOST_ATOMS:
-            msg = f"{len(sites)} atom sites, more than {MOST_ATOMS}"
+            msg = f"{len(sites)} atom sites; expected at most {MOST_ATOMS}"
             raise StructureError(msg, code="E_STRUCTURE")

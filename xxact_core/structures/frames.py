@@ -1,4 +1,4 @@
-"""Extended XYZ → structures: frames are cut out of the stream as text, and each is read by ASE."""
+"""Extended XYZ → structures: the stream is split into frames, each of which is read by ASE."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from xxact_core.structures.source_files import UNREADABLE, open_unpacked
 from xxact_core.structures.structure import MOST_ATOMS, Structure
 
 LONGEST_LINE = 2**20
-"""Characters. Ours: the line of labels of a frame takes some thousand."""
+"""Largest number of characters in a line. Ours: the comment line of a frame takes some thousands."""
 
 MOST_COLUMNS = 1000
-"""Numbers of one atom. Ours: positions, forces, charges and the like take some tens."""
+"""Largest number of columns. Ours: positions, forces, charges and the like take some tens."""
 
 _DIRECTIONS = 3
 _SITE_OCCUPANCIES = ("occupancies", "occupancy")
 
 
 def read_frames(path: Path, *, name: str) -> Iterator[tuple[str, str, str]]:
-    """Frames as (`extxyz`, name, text), then (`error`, file, reason) where the file cannot be read to its end.
+    """Frames as (`extxyz`, name, text), then (`error`, file, reason) if the file cannot be read to its end.
 
-    A frame is called `name:number`, or `name` where it is alone.
+    A frame is named `name:number`, or `name` if it is the only one.
     """
     number = 0
     try:
@@ -41,7 +41,7 @@ def read_frames(path: Path, *, name: str) -> Iterator[tuple[str, str, str]]:
                 head = _read_line(lines)
                 frame_name = name if number == 0 and not head.strip() else f"{name}:{number}"
                 if size > MOST_ATOMS:
-                    yield "error", frame_name, f"the cell holds {size} atoms, more than {MOST_ATOMS}"
+                    yield "error", frame_name, f"the cell contains {size} atoms; expected at most {MOST_ATOMS}"
                 else:
                     yield "extxyz", frame_name, frame
                 number += 1
@@ -53,9 +53,9 @@ def read_frames(path: Path, *, name: str) -> Iterator[tuple[str, str, str]]:
 
 
 def frame_to_structure(text: str, *, fallback: str, labels: Labels) -> Structure | tuple[str, str]:
-    """The structure of a frame, called as its labels say or else `fallback`; (id, reason) where it holds none.
+    """The structure of a frame, with its id or else `fallback`; (id, reason) if it contains none.
 
-    A column `occupancies` says how much of each atom is there; a mixed site is several atoms at one place.
+    A column `occupancies` states occupancies; a mixed site is several atoms at the same position.
     """
     name = fallback
     try:
@@ -90,7 +90,7 @@ def _parse_frame(text: str) -> Any:  # noqa: ANN401 - ASE is imported only where
 
 
 def _check_columns(properties: str) -> None:
-    """Refuse what ASE would make room for (a column of billions of numbers) or make up (positions)."""
+    """Refuse columns of billions of numbers, for which ASE would allocate memory, and missing positions."""
     fields = properties.split(":")
     if properties and not {"pos", "positions"} & set(fields[::3]):
         msg = f"no positions among {shorten(fields[::3])}"
@@ -110,7 +110,7 @@ def _read_line(lines: TextIO) -> str:
 
 
 def _read_frame(head: str, lines: TextIO) -> tuple[str, int]:
-    """Text and number of atoms of the frame that begins with the line `head`; no text where there are too many."""
+    """Text and number of atoms of the frame with the first line `head`; without text if it is too large."""
     if not head.strip().isdecimal():
         msg = f"expected a number of atoms, found {shorten(head.strip(), limit=40)!r}"
         raise StructureError(msg, code="E_FORMAT")

@@ -1,4 +1,4 @@
-"""Records of a JSON file, whose layout is detected from its content, not from its name."""
+"""JSON file → records of structures, recognised by its content."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xxact_core.structures.json_text import JsonText
 from xxact_core.structures.source_files import UNREADABLE, open_unpacked
 
 LISTS = ("entries", "data", "structures", "documents", "results", "records", "response")
-"""Members of an outer object that list records: of Alexandria, pandas, OPTIMADE and others."""
+"""Members of an outer object that contain lists of records: Alexandria, pandas, OPTIMADE and others."""
 
 CONTAINERS_IN_WORDS = (
     "one structure; a list of them, of documents or of entries, also one a line; an object with such a list as one of "
@@ -20,17 +20,17 @@ CONTAINERS_IN_WORDS = (
 )
 
 _PARTS = frozenset({"structure", "atoms", "lattice", "data", "attributes", "key_value_pairs", "entry"})
-"""Members of one record that may themselves look like a record."""
+"""Members of a record that may look like records themselves."""
 
 _HEADERS = frozenset({'"info"', '"links"', '"references"', '"files"'})
-"""Types of OPTIMADE's lines that are no structures."""
+"""Types of lines in OPTIMADE files that are not structures."""
 
 
 def read_json_records(path: Path, *, name: str) -> Iterator[tuple[str, str, str]]:
-    """Records of a JSON file as (`json`, name, text), then (`error`, file, reason) where it cannot be read to its end.
+    """Records of a JSON file as (`json`, name, text), then (`error`, file, reason) if it cannot be read to its end.
 
-    A record is called `name:number`, `name:key` or, where it is alone, `name`; a word as key or index is a name itself.
-    Of JSON lines each is taken as it is, so that one that is broken costs nothing but itself.
+    A record is named `name:number`, `name:key` or, if it is the only one, `name`; keys that are words are names.
+    JSON lines are read one by one, so that a damaged line affects no other.
     """
     count = 0
     try:
@@ -55,7 +55,7 @@ def _cut_reason(count: int, reason: str) -> str:
 
 
 def _top_level(text: JsonText, *, path: Path, name: str) -> Iterator[tuple[str, str]]:
-    """Records of one outer value, or of several; from the second on, lines are taken whole and read by the worker."""
+    """Records of one outer value, or of several; lines after the first are parsed by the worker."""
     number = 0
     in_lines = False
     while text.peek() or number == 0:
@@ -82,7 +82,7 @@ def _value_records(text: JsonText, *, path: Path, name: str, number: int) -> Ite
 
 
 def _object_records(text: JsonText, *, path: Path, name: str, number: int) -> Iterator[tuple[str, str]]:
-    """Records within an outer object; if none of its members is or lists any, the object is the record."""
+    """Records within an outer object; the object itself if its members contain none."""
     members: dict[str, str] = {}
     keyed = listed = False
     text.take("{")
@@ -124,7 +124,7 @@ def _listed_records(text: JsonText, members: Mapping[str, str], *, path: Path, n
 
 
 def _read_table_header(path: Path) -> dict[str, str]:
-    """Members of the outer object except its lists of rows: those that stand after the rows, too."""
+    """Members of the outer object, before and after its lists of rows."""
     members: dict[str, str] = {}
     with open_unpacked(path) as stream:
         text = JsonText(stream)
@@ -142,7 +142,7 @@ def _read_table_header(path: Path) -> dict[str, str]:
 
 
 def _is_header(line: str) -> bool:
-    """Whether a line of OPTIMADE's describes the others. Source: OPTIMADE 1.2, JSON Lines."""
+    """Whether a line of an OPTIMADE file is a header. Source: OPTIMADE 1.2, JSON Lines."""
     if not any(header in line for header in _HEADERS):
         return False
     try:
@@ -153,7 +153,7 @@ def _is_header(line: str) -> bool:
 
 
 def check_record(text: str) -> str | None:
-    """Why the text of a record holds no crystal; None where it holds one."""
+    """Reason why a record contains no crystal; None if it contains one."""
     try:
         record = json.loads(text)
         return None if find_crystal(record) is not None else describe_record(record)

@@ -1,4 +1,4 @@
-"""A crystal as pymatgen, JARVIS, ASE or OPTIMADE writes it in JSON → arrays; nothing that a file names is imported."""
+"""Crystals in the JSON of pymatgen, JARVIS, ASE and OPTIMADE → arrays, without importing what a file names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class CrystalArrays:
-    """A crystal without name and labels; fields as those of `Structure`."""
+    """A crystal without id and labels; see `Structure` for its fields."""
 
     cell: np.ndarray
     atomic_numbers: np.ndarray
@@ -110,7 +110,7 @@ DIALECTS: tuple[tuple[frozenset[str], Callable[[Json], CrystalArrays]], ...] = (
     (frozenset({"cell", "numbers", "positions"}), ase_dict_to_arrays),
     (frozenset({"lattice_vectors", "cartesian_site_positions", "species_at_sites"}), optimade_dict_to_arrays),
 )
-"""What a crystal of each dialect has, and what reads it."""
+"""Members that identify a dialect, and the function that reads it."""
 
 
 def numbers_to_arrays(
@@ -139,7 +139,7 @@ _LAST_ELEMENT = 118
 def _sites_to_arrays(
     cell: np.ndarray, places: object, species: Sequence[Sequence[tuple[object, float]]]
 ) -> CrystalArrays:
-    """Atoms of all sites; each element of a mixed site becomes an atom at its place."""
+    """Atoms of all sites; each element of a mixed site becomes an atom."""
     coords = np.array(places, dtype=np.float64).reshape(-1, 3)
     counts = [len(parts) for parts in species]
     if len(coords) != len(counts):
@@ -154,7 +154,7 @@ def _sites_to_arrays(
 
 
 def _check_periodic(directions: object) -> None:
-    """Refuse what is known not to be periodic in all three directions."""
+    """Refuse a structure that is not periodic in three directions."""
     if directions is None:
         return
     count = int(np.count_nonzero(np.array(directions, dtype=bool)))

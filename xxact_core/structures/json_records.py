@@ -1,4 +1,4 @@
-"""A JSON record → structure with its name and labels, in whichever dialect its crystal is written."""
+"""JSON record → structure with id and labels."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from xxact_core.structures.labels import PLACES, Labels, record_to_targets
 from xxact_core.structures.structure import Structure
 
 NAMES = ("material_id", "mat_id", "jid", "id", "entry_id", "immutable_id", "task_id", "uid")
-"""Members that name a record; the first that is there counts."""
+"""Members that contain the id of a record, in order of precedence."""
 
 _CRYSTALS = ("structure", "atoms", "attributes", "final_structure")
-"""Members that are the crystal of a record, looked at before all others."""
+"""Members that contain the crystal of a record, tried before all others."""
 
 _NOT_OF_THIS_FORM = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
-"""What reading a record raises that is not what it looks like."""
+"""Errors of reading a malformed record."""
 
 
 def find_crystal(record: object) -> tuple[Callable[[Any], CrystalArrays], Any] | None:
-    """The crystal of a record and what reads it; None where there is none.
+    """Find the crystal of a record and the function that reads it; None if there is none.
 
-    The record itself may be the crystal; else a member called `structure`, `atoms` or `attributes` comes before any
-    other that looks like one, and the text of a CIF in a member `cif` last.
+    The record itself may be the crystal; else the members `structure`, `atoms` and `attributes` are tried first, and
+    the text of a CIF in a member `cif` last.
 
     Raises:
-        StructureError: a row of a table has not as many values as there are columns.
+        StructureError: a row of a table has another number of values than there are columns.
     """
     if not isinstance(record, Mapping):
         return None
@@ -44,7 +44,7 @@ def find_crystal(record: object) -> tuple[Callable[[Any], CrystalArrays], Any] |
 
 
 def record_to_structure(text: str, *, fallback: str, labels: Labels) -> Structure | tuple[str, str]:
-    """The structure of a record, called as the record says or else `fallback`; (id, reason) where it holds none."""
+    """The structure of a record, with its id or else `fallback`; (id, reason) if it contains none."""
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -53,7 +53,7 @@ def record_to_structure(text: str, *, fallback: str, labels: Labels) -> Structur
 
 
 def parsed_to_structure(record: object, *, fallback: str, labels: Labels) -> Structure | tuple[str, str]:
-    """As `record_to_structure`, of a record that is no text any more."""
+    """As `record_to_structure`, for a record that is parsed already."""
     name = fallback
     try:
         crystal = find_crystal(record)
@@ -70,17 +70,17 @@ def parsed_to_structure(record: object, *, fallback: str, labels: Labels) -> Str
 
 
 def describe_record(record: object) -> str:
-    """What a record that holds no crystal consists of instead."""
+    """Description of a record without a crystal."""
     if isinstance(record, Mapping):
         return f"an object with the members {shorten(list(record), limit=100)}"
     return f"{type(record).__name__} {shorten(record, limit=40)}"
 
 
 def arrays_to_structure(arrays: CrystalArrays, record: Mapping[str, Any], *, name: str, labels: Labels) -> Structure:
-    """A crystal with its name, and the labels that its record states.
+    """A structure from a crystal, its name and the labels of its record.
 
     Raises:
-        StructureError: the arrays do not fit, or a label cannot be true.
+        StructureError: the arrays are inconsistent, or a label is implausible.
     """
     targets = record_to_targets(record, labels)
     return Structure(
@@ -95,7 +95,7 @@ def arrays_to_structure(arrays: CrystalArrays, record: Mapping[str, Any], *, nam
 
 
 def find_name(record: Mapping[str, Any]) -> str | None:
-    """What a record, or a part of it, calls itself; None where it does not."""
+    """Id of a record; None if it has none."""
     parts = [record, *(part for place in PLACES if isinstance(part := record.get(place), Mapping))]
     for key in NAMES:
         for part in parts:
@@ -107,7 +107,7 @@ def find_name(record: Mapping[str, Any]) -> str | None:
 
 
 def _candidates(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """What may be the crystal of a record, the likeliest first."""
+    """Parts of a record that may be its crystal, most likely first."""
     yield record
     for value in (*(record.get(key) for key in _CRYSTALS), *record.values()):
         if isinstance(value, Mapping):
@@ -123,7 +123,7 @@ def _cif_to_arrays(text: str) -> CrystalArrays:
 
 
 def _unwrap(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The record itself: of a row of a table and the names of its columns (pandas), of an answer of one (OPTIMADE)."""
+    """The record within a row with column names (pandas), or within a response (OPTIMADE)."""
     data = record.get("data")
     if isinstance(data, Mapping) and isinstance(data.get("attributes"), Mapping):
         return data
@@ -131,6 +131,6 @@ def _unwrap(record: Mapping[str, Any]) -> Mapping[str, Any]:
         return record
     columns, row = record["columns"], record["row"]
     if not isinstance(columns, list) or not isinstance(row, list) or len(columns) != len(row):
-        msg = "the row has not as many values as the file names columns"
+        msg = "the row has another number of values than the file has columns"
         raise StructureError(msg, code="E_STRUCTURE")
     return dict(zip((str(column) for column in columns), row, strict=True))

@@ -1,4 +1,4 @@
-"""A JSON stream, however long, value by value: the text of each, in constant memory."""
+"""JSON stream → text of its values, one by one, in constant memory."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ from xxact_core.errors import DatasetError, shorten
 from xxact_core.structures.source_files import UNREADABLE
 
 MOST_VALUE_TEXT = 64 * 2**20
-"""Characters of one value. Ours: a structure of thousands of atoms takes about one million."""
+"""Largest number of characters of a value. Ours: a structure of thousands of atoms takes about one million."""
 
 _CHUNK = 2**18
 _NEAR = 16
 _WHITESPACE = " \t\r\n"
 _DECODER = json.JSONDecoder(parse_int=float)
-"""Finds where a value ends; integers as floats, because Python refuses to read those of thousands of digits."""
+"""Finds the end of a value; integers as floats, because Python refuses integers of thousands of digits."""
 
 
 class JsonText:
-    """Text of a stream, of which only what is being read is in memory.
+    """Cursor in a JSON stream, of which only the current part is in memory.
 
-    A standard scanner finds the end of a value and the value itself is thrown away: quicker than building it event by
-    event, and unlike strict readers it takes NaN, which Python and ASE write.
-
-    lines: ends of lines that were gone past. last_line: the same, where the last value or character taken ended.
+    The standard decoder finds the end of each value, which is faster than event-based parsing and accepts NaN, which
+    Python and ASE write. `lines` counts the line ends passed, `last_line` those before the end of the last value.
     """
 
     def __init__(self, stream: io.BufferedIOBase) -> None:
@@ -40,7 +38,7 @@ class JsonText:
         self._failure = "no more text"
 
     def peek(self) -> str:
-        """Next character that is not white, not yet taken; empty at the end of the stream."""
+        """Next character that is not white space, without consuming it; empty at the end of the stream."""
         while True:
             while self._at < len(self._text):
                 character = self._text[self._at]
@@ -52,10 +50,10 @@ class JsonText:
                 return ""
 
     def take(self, character: str) -> None:
-        """Go past a character that must come next.
+        """Consume an expected character.
 
         Raises:
-            DatasetError: another one comes (E_FORMAT), or none (E_TRUNCATED).
+            DatasetError: another character follows (E_FORMAT), or none (E_TRUNCATED).
         """
         found = self.peek()
         if found != character:
@@ -64,10 +62,10 @@ class JsonText:
         self.last_line = self.lines
 
     def take_value(self) -> str:
-        """Text of the next value, and go past it.
+        """Consume the next value and return its text.
 
         Raises:
-            DatasetError: there is none, one too large or nested too deeply (E_FORMAT), or it is cut off (E_TRUNCATED).
+            DatasetError: it is missing, too large or nested too deeply (E_FORMAT), or truncated (E_TRUNCATED).
         """
         self.peek()
         while True:
@@ -81,17 +79,17 @@ class JsonText:
                 self.refuse("values nested too deeply", cut=False)
             else:
                 left = len(self._text) - self._at - length
-                if left > _NEAR or not self._fill(_CHUNK):  # a number may go on in the next piece
+                if left > _NEAR or not self._fill(_CHUNK):  # a number may continue in the next piece
                     return self._cut_out(length)
                 continue
             if len(self._text) - self._at > MOST_VALUE_TEXT:
                 self.refuse(f"a value of more than {MOST_VALUE_TEXT // 2**20} million characters", cut=False)
 
     def take_line(self) -> str:
-        """Text up to the end of the line, whatever it is, and go past it.
+        """Consume the rest of the line and return it.
 
         Raises:
-            DatasetError: the line is too long (E_FORMAT), or cut off (E_TRUNCATED).
+            DatasetError: the line is too long (E_FORMAT), or truncated (E_TRUNCATED).
         """
         while (end := self._text.find("\n", self._at)) < 0 and self._fill(len(self._text) - self._at):
             if len(self._text) - self._at > MOST_VALUE_TEXT:
@@ -99,7 +97,7 @@ class JsonText:
         return self.take_value() if end < 0 else self._cut_out(end + 1 - self._at)
 
     def take_elements(self) -> Iterator[str]:
-        """Texts of the elements of an array, one after another, and go past it.
+        """Consume an array and yield the texts of its elements.
 
         Raises:
             DatasetError: as `take_value`.
@@ -112,13 +110,13 @@ class JsonText:
         self.take("]")
 
     def refuse(self, reason: str, *, cut: bool) -> NoReturn:
-        """Raise what is wrong: that the stream has ended before its time (E_TRUNCATED), or the reason (E_FORMAT)."""
+        """Raise that the stream is truncated (E_TRUNCATED), or the reason (E_FORMAT)."""
         if cut:
             raise DatasetError(self._failure, code="E_TRUNCATED")
         raise DatasetError(reason, code="E_FORMAT")
 
     def end_failure(self) -> str | None:
-        """Why the stream could not be read to its end, where all that could be read has been taken."""
+        """Reason why the stream could not be read to its end; None if it could."""
         return self._failure if self._ended and self._failure != "no more text" else None
 
     def _cut_out(self, length: int) -> str:
@@ -129,7 +127,7 @@ class JsonText:
         return text
 
     def _fill(self, amount: int) -> bool:
-        """Read on by at least so many bytes, and forget what was taken; False where the stream has ended."""
+        """Read at least so many bytes and drop consumed text; False at the end of the stream."""
         pieces, size = [self._text[self._at :]], 0
         self._at = 0
         while not self._ended and size < max(amount, _CHUNK):

@@ -1,4 +1,4 @@
-"""Fields of a record → targets: which field is meant, in which unit, and whether its value can be true."""
+"""Fields of a record → targets: field names, units and plausible ranges."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xxact_core.errors import DatasetError, StructureError, shorten
 from xxact_core.quantities import BAND_GAP, FORMATION_ENERGY, Quantity
 
 LABELLED = {quantity.name: quantity for quantity in (FORMATION_ENERGY, BAND_GAP)}
-"""Targets that a source states; all others follow from the structure."""
+"""Targets that a source states; all others are computed from the structure."""
 
 ALIASES = {
     FORMATION_ENERGY.name: (
@@ -24,7 +24,7 @@ ALIASES = {
     ),
     BAND_GAP.name: ("band_gap", "bandgap", "band_gap_ind", "gap pbe", "optb88vdw_bandgap", "gap"),
 }
-"""What databases call a target, the first that has a value counts; all of them state eV/atom and eV.
+"""Names of the targets in databases, in order of precedence; all in eV/atom and eV.
 
 The band gap is the smaller, indirect one; of several functionals, the one nearest to PBE.
 Source: Materials Project (band_gap, formation_energy_per_atom), JARVIS-DFT (formation_energy_peratom,
@@ -32,7 +32,7 @@ optb88vdw_bandgap), Alexandria (e_form, band_gap_ind), Matbench (e_form, gap pbe
 """
 
 PLACES = ("data", "attributes", "key_value_pairs", "info", "properties")
-"""Parts of a record where databases keep values, looked through after the record itself."""
+"""Parts of a record that may contain values, searched after the record itself."""
 
 _EV_PER_KJ_PER_MOL = 1000 / 96485.33212
 UNITS = {
@@ -46,29 +46,27 @@ UNITS = {
 """Energy units in eV. Source: CODATA 2018 (Faraday constant, Rydberg and Hartree energies); 1 kcal = 4.184 kJ."""
 
 _ROUND_OFF = -0.01
-"""A gap down to here [eV] is the zero of a metal."""
+"""Negative band gaps down to this value [eV] are taken as 0."""
 
 _NO_VALUE = frozenset({"", "-", "na", "n/a", "nan", "none", "null"})
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Which field of a record is which target; a target that is not named here is looked for by its `ALIASES`.
-
-    columns: target name → (field, unit), the unit None where it is the target's own.
-    """
+    """Fields of the targets in a record; other targets are searched by their `ALIASES`."""
 
     columns: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
+    """Target → (field, unit); the unit is None where it is that of the target."""
 
 
 def parse_labels(texts: Sequence[str]) -> Labels:
     """Labels from texts such as `band_gap=gap pbe` or `formation_energy_per_atom=e_form:meV/atom`.
 
-    The unit is what follows the last colon.
+    The unit follows the last colon.
 
     Raises:
-        DatasetError: a text has no such form, the target is none that a source states or is named twice, or the unit is
-            not one of this target.
+        DatasetError: a text has another form, the target is unknown or given twice, or the unit is not one of the
+            target.
     """
     columns: dict[str, tuple[str, str | None]] = {}
     for text in texts:
@@ -79,10 +77,10 @@ def parse_labels(texts: Sequence[str]) -> Labels:
             msg = f"{shorten(text)!r} is not of the form target=field or target=field:unit, e.g. band_gap=gap pbe:eV"
             raise DatasetError(msg, code="E_DATASET")
         if target not in LABELLED:
-            msg = f"{shorten(target)!r} is no target that a source states; choose from {list(LABELLED)}"
+            msg = f"{shorten(target)!r} is not a target that a source states; choose from {list(LABELLED)}"
             raise DatasetError(msg, code="E_DATASET")
         if target in columns:
-            msg = f"{target} is named twice, as {shorten(columns[target][0])!r} and as {shorten(name)!r}"
+            msg = f"{target} is given twice, as {shorten(columns[target][0])!r} and as {shorten(name)!r}"
             raise DatasetError(msg, code="E_DATASET")
         if colon:
             unit_to_factor(unit, LABELLED[target])
@@ -91,25 +89,25 @@ def parse_labels(texts: Sequence[str]) -> Labels:
 
 
 def unit_to_factor(unit: str | None, quantity: Quantity) -> float:
-    """What a value in the unit is multiplied with to be in the quantity's own; 1 where no unit is named.
+    """Factor from a unit to that of the quantity; 1 for None.
 
     Raises:
-        DatasetError: the unit is not known or of another dimension.
+        DatasetError: the unit is unknown or of another dimension.
     """
     per_atom = "/atom" if quantity.unit.endswith("/atom") else ""
     factors = {f"{name}{per_atom}": factor for name, factor in UNITS.items()}
     factor = factors.get(quantity.unit if unit is None else unit)
     if factor is None:
-        msg = f"{shorten(unit)!r} is no unit of {quantity.name}; choose from {list(factors)}"
+        msg = f"{shorten(unit)!r} is not a unit of {quantity.name}; choose from {list(factors)}"
         raise DatasetError(msg, code="E_DATASET")
     return factor
 
 
 def record_to_targets(record: Mapping[str, Any], labels: Labels) -> dict[str, float]:
-    """Targets that a record states, in their own units; one without a value is absent.
+    """Targets that a record states, in their own units; those without a value are absent.
 
     Raises:
-        StructureError: a value is no number, or one that the target cannot have.
+        StructureError: a value is not a number, or outside the plausible range.
     """
     targets: dict[str, float] = {}
     for target, quantity in LABELLED.items():

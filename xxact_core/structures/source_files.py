@@ -1,4 +1,4 @@
-"""The files of a source: which hold structures, in which order, what they are called, and their bytes unpacked."""
+"""Files of a source of structures: kinds, order, names and decompression."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ KINDS = {
     "json": (".json", ".jsonl", ".ndjson"),
     "extxyz": (".extxyz", ".xyz"),
 }
-"""What files that hold structures are called, in the order in which a folder that mixes them is read."""
+"""File extensions by kind, in the order in which a folder is read."""
 
 KINDS_IN_WORDS = (
     "CIF files (.cif), archives of them (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz), tables (.parquet), "
-    "JSON (.json, .jsonl, .ndjson) and extended XYZ (.extxyz, .xyz), the text files also packed (.gz, .bz2, .xz)"
+    "JSON (.json, .jsonl, .ndjson) and extended XYZ (.extxyz, .xyz), the text files also compressed (.gz, .bz2, .xz)"
 )
 
 UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)
-"""What a file that is damaged, cut off or gone raises while it is read and unpacked."""
+"""Errors of reading a file that is damaged, truncated or missing."""
 
 _PACKED = (".gz", ".bz2", ".xz")
 _UNPACKED_ONLY = (".parquet", ".pq", ".zip", ".tgz", ".tbz2", ".txz")
 
 
 def file_kind(path: PurePath) -> str | None:
-    """Kind of file, by its name; None where it is none that holds structures."""
+    """Kind of file, by its extension; None for other files."""
     name = path.name.lower()
     bare = name.removesuffix(next((ending for ending in _PACKED if name.endswith(ending)), ""))
     if bare.startswith(".") or (bare != name and bare.endswith(_UNPACKED_ONLY)):
@@ -45,7 +45,7 @@ def file_kind(path: PurePath) -> str | None:
 
 
 def file_stem(name: str) -> str:
-    """Name of a file without folder, packing and kind: `x` of `folder/x.json.bz2`."""
+    """Name of a file without folder and extensions: `x` for `folder/x.json.bz2`."""
     stem = name.rpartition("/")[2]
     for known in (_PACKED, tuple(ending for endings in KINDS.values() for ending in endings)):
         stem = stem[: -len(next((ending for ending in known if stem.lower().endswith(ending)), "")) or None]
@@ -53,15 +53,15 @@ def file_stem(name: str) -> str:
 
 
 def natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
-    """Key that sorts `part_2` before `part_10`, and is different for different names."""
+    """Sort key that orders `part_2` before `part_10`, unique for each name."""
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"([0-9]+)", name)], name
 
 
 def list_source_files(source: Path) -> dict[str, list[Path]]:
-    """Files of a source by kind, in natural order of their paths: the file itself, or all in the folder and below.
+    """Files of a source by kind, in natural order of their paths: the file itself, or all files of the folder tree.
 
     Raises:
-        DatasetError: the source does not exist or holds no file of a kind that can be read.
+        DatasetError: the source does not exist or contains no file of a known kind.
     """
     if source.is_file():
         found = [source]
@@ -69,18 +69,18 @@ def list_source_files(source: Path) -> dict[str, list[Path]]:
         found = [path for path in source.rglob("*") if file_kind(path) and path.is_file()]
         found.sort(key=lambda path: natural_order(path.relative_to(source).as_posix()))
     else:
-        msg = f"there is neither a file nor a folder {source}; structures are read from {KINDS_IN_WORDS}"
+        msg = f"no file or folder {source} exists; structures are read from {KINDS_IN_WORDS}"
         raise DatasetError(msg, code="E_DATASET")
     files = {kind: [path for path in found if file_kind(path) == kind] for kind in KINDS}
     if not any(files.values()):
-        what = "is of a kind that is not known" if source.is_file() else "holds no file of structures"
+        what = "is of an unknown kind" if source.is_file() else "contains no file of structures"
         msg = f"{source} {what}; structures are read from {KINDS_IN_WORDS}"
         raise DatasetError(msg, code="E_DATASET")
     return {kind: paths for kind, paths in files.items() if paths}
 
 
 def files_to_names(files: Sequence[Path], folder: Path) -> dict[Path, str]:
-    """A name for each file, different for all: its stem, or where several share one, its path in the folder."""
+    """A unique name for each file: its stem, or its path in the folder if several files share the stem."""
     stems = {path: file_stem(path.name) for path in files}
     shared = {stem for stem, count in Counter(stems.values()).items() if count > 1}
     return {
@@ -89,7 +89,7 @@ def files_to_names(files: Sequence[Path], folder: Path) -> dict[Path, str]:
 
 
 def open_unpacked(path: Path) -> gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile | io.BufferedReader:
-    """Bytes of a file, unpacked on the way if it is packed; its first bytes tell, not its name."""
+    """Open a file, decompressed if its first bytes are those of a compressed file."""
     with path.open("rb") as file:
         first = file.read(6)
     if first.startswith(b"\x1f\x8b"):
@@ -102,10 +102,10 @@ def open_unpacked(path: Path) -> gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile | i
 
 
 def read_unpacked(path: Path, *, most: int) -> bytes:
-    """All bytes of a small file, unpacked.
+    """All bytes of a small file, decompressed.
 
     Raises:
-        StructureError: the file is gone, damaged or larger than `most` bytes.
+        StructureError: the file is missing, damaged or larger than `most` bytes.
     """
     try:
         with open_unpacked(path) as stream:

@@ -1,4 +1,4 @@
-"""A source of structures → blocks of items → structures, whatever kinds of files the source is made of."""
+"""File or folder of structures → blocks of items → structures."""
 
 from __future__ import annotations
 
@@ -22,30 +22,29 @@ from xxact_core.structures.tables import check_table, read_table, table_rows
 Files = Mapping[str, Sequence[Path]]
 
 MOST_TEXT = 128 * 2**20
-"""Characters that travel along with a block: it ends where it has more, however few its rows are."""
+"""Characters of text in a block, above which the block ends."""
 
 _REFERRED = frozenset({"cif", "table"})
-"""Kinds of files that blocks refer to; of all others the content travels along."""
+"""Kinds of files that blocks refer to by path; the content of others is part of the block."""
 
 _LOOKED_AT = 100
 
 
 @dataclass(frozen=True)
 class Block:
-    """A piece of a source that one worker turns into structures; plain values only, so that it travels as JSON.
-
-    start: number of the first item in the source, counted over all its files. rows: items in this block.
-    kind: `table` (rows of a file), `cif` (files) or `records` (what was read travels along).
-    path: the table, or the folder or file that the items are from.
-    content: table: (name, first row) once; cif: (file, name) each; records: (form, name, text) each, where an `error`
-    has the reason for its text.
-    """
+    """Part of a source that one worker reads, as plain values, which can be sent as JSON."""
 
     start: int
+    """Number of the first item, counted over all files of the source."""
     rows: int
+    """Number of items."""
     kind: str
+    """`table` (rows of a file), `cif` (files) or `records` (content)."""
     path: str
+    """The table, or the folder or file of the items."""
     content: tuple[tuple[str | int, ...], ...]
+    """Table: (name, first row), once; cif: (file, name) of each item; records: (format, name, text) of each item, where
+    the text of an `error` is its reason."""
 
     def to_json(self) -> str:
         """The block as text."""
@@ -59,14 +58,14 @@ class Block:
 
 
 def list_blocks(source: Path, *, rows: int, limit: int | None = None, labels: Labels | None = None) -> Iterator[Block]:
-    """Blocks of at most `rows` items, up to `limit` items, in the same order and with the same borders on every call.
+    """List blocks of at most `rows` items, up to `limit` items, reproducibly.
 
-    A folder is read kind by kind: CIF files, tables, archives, JSON, extended XYZ; each in natural order of the paths.
-    Compressed files are read once from the beginning, a block at a time.
+    A folder is read by kind of file: CIF files, tables, archives, JSON, extended XYZ; each in natural order of paths.
+    Compressed files are read once, a block at a time.
 
     Raises:
-        DatasetError: the source does not exist, holds nothing that can be read, or a table in it lacks a column that
-            a structure needs or a label names. All this is found before the first block.
+        DatasetError: before the first block, if the source does not exist or contains no structures, or a table lacks a
+            column that a structure needs or a label names.
     """
     if rows < 1:
         msg = f"a block holds at least 1 row, not {rows}"
@@ -80,10 +79,10 @@ def list_blocks(source: Path, *, rows: int, limit: int | None = None, labels: La
 
 
 def read_block(block: Block, *, labels: Labels) -> Iterator[Structure | tuple[str, str]]:
-    """Each item of a block as a structure, or (id, reason) where it holds none; exactly `block.rows` items.
+    """Read each item of a block as a structure, or (id, reason) if it is none; exactly `block.rows` items.
 
     Raises:
-        DatasetError: the table that the block refers to is gone or another one.
+        DatasetError: the table of the block is missing or was replaced.
     """
     if block.kind == "table":
         name, first = str(block.content[0][0]), int(block.content[0][1])
@@ -92,7 +91,7 @@ def read_block(block: Block, *, labels: Labels) -> Iterator[Structure | tuple[st
             rows += 1
             yield row
         if rows != block.rows:
-            msg = f"{block.path}: {rows} of the {block.rows} rows that were listed are there; was the table exchanged?"
+            msg = f"{block.path}: {rows} of {block.rows} listed rows exist; the table may have been replaced"
             raise DatasetError(msg, code="E_DATASET")
     else:
         for item in block.content:
@@ -115,10 +114,10 @@ def _item_to_structure(block: Block, item: list[str], *, labels: Labels) -> Stru
 
 
 def count_items(source: Path) -> int | None:
-    """Number of items of a source where a listing tells it; None where only reading does.
+    """Number of items of a source; None where all files would have to be read.
 
     Raises:
-        DatasetError: the source does not exist or holds nothing that can be read.
+        DatasetError: the source does not exist or contains no structures.
     """
     files = list_source_files(source)
     if set(files) - _REFERRED:
@@ -127,7 +126,7 @@ def count_items(source: Path) -> int | None:
 
 
 def _all_blocks(source: Path, files: Files, *, rows: int) -> Iterator[Block]:
-    """Blocks of all kinds, not yet numbered."""
+    """Blocks of all kinds, without numbers."""
     folder = _folder(source)
     names = files_to_names([path for paths in files.values() for path in paths], folder)
     listed = [(path.relative_to(folder).as_posix(), names[path]) for path in files.get("cif", ())]
@@ -175,7 +174,7 @@ def _record_blocks(records: Iterator[tuple[str, str, str]], *, rows: int, path: 
 
 
 def _check_records(source: Path, files: Files) -> None:
-    """Refuse a source of which nothing at the beginning of any file is a structure."""
+    """Refuse a source if the first records of all its files contain no structure."""
     reason = ""
     for path in (path for kind, paths in files.items() if kind not in _REFERRED for path in paths):
         for form, _, text in islice(_file_records(path, name=path.name), _LOOKED_AT):
@@ -183,7 +182,7 @@ def _check_records(source: Path, files: Files) -> None:
             if why_not is None:
                 return
             reason = reason or f"{shorten(path.name)}: {why_not}"
-    msg = f"{source} holds no structure ({reason or 'it is empty'}); "
+    msg = f"{source} contains no structure ({reason or 'it is empty'}); "
     msg += f"structures are read from {KINDS_IN_WORDS}; in JSON: {CONTAINERS_IN_WORDS}"
     raise DatasetError(msg, code="E_DATASET")
 

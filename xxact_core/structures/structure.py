@@ -16,10 +16,10 @@ from xxact_core.compositions.formula import reduced_formula
 from xxact_core.errors import StructureError, shorten
 
 MOST_ATOMS = 5000
-"""Atoms in one cell. Ours: databases go up to about a thousand, and time grows faster than the cell."""
+"""Largest number of atoms in a cell. Ours: databases reach about a thousand."""
 
 MOST_OCCUPANCY = 1.01
-"""Of one element at one site; round-off may go beyond 1."""
+"""Largest occupancy of a site by one element; above 1 because of round-off."""
 
 _CHARGED = re.compile(r"([A-Z][a-z]?)[0-9.]*[+-]")
 _ISOTOPES = {"D": "H", "T": "H"}
@@ -27,21 +27,22 @@ _ISOTOPES = {"D": "H", "T": "H"}
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """A crystal structure as arrays, with the labels that came with it.
-
-    cell: a, b, c [Å], α, β, γ [deg], shape (6,). atomic_numbers: shape (atoms,). frac_coords: shape (atoms, 3).
-    occupancies: shape (atoms,); a mixed site is several atoms at one place.
-    targets: name of a quantity → value in its unit, only where known.
-    energy_is_exact: whether the formation energy belongs to this very structure and not to a similar one.
-    """
+    """A crystal structure as arrays, with its labels."""
 
     id: str
+    """Id in the source."""
     cell: np.ndarray
+    """Cell a, b, c [Å], α, β, γ [deg], shape (6,)."""
     atomic_numbers: np.ndarray
+    """Atomic numbers, shape (atoms,)."""
     frac_coords: np.ndarray
+    """Fractional coordinates, shape (atoms, 3)."""
     occupancies: np.ndarray
+    """Occupancies, shape (atoms,); a mixed site is several atoms at the same coordinates."""
     targets: Mapping[str, float] = field(default_factory=dict)
+    """Known targets by name, in their units."""
     energy_is_exact: bool = False
+    """Whether the formation energy belongs to this structure, and not to a similar one."""
 
     def __post_init__(self) -> None:
         """Check shapes and numbers."""
@@ -55,15 +56,15 @@ class Structure:
         check_atom_count(numbers.size)
         if cell.shape != (6,) or coords.shape != (numbers.size, 3) or occupancies.shape != numbers.shape:
             msg = f"{self.id}: cell {cell.shape}, coordinates {coords.shape} and occupancies {occupancies.shape} "
-            msg += f"do not fit {numbers.size} atoms"
+            msg += f"do not match {numbers.size} atoms"
             raise StructureError(msg, code="E_STRUCTURE")
         for name, array in (("cell", cell), ("coordinates", coords), ("occupancies", occupancies)):
             if not np.isfinite(array).all():
-                msg = f"{self.id}: the {name} hold a value that is not a finite number"
+                msg = f"{self.id}: the {name} contain a value that is not a finite number"
                 raise StructureError(msg, code="E_STRUCTURE")
         if (occupancies < 0).any() or (occupancies > MOST_OCCUPANCY).any():
-            msg = f"{self.id}: the occupancies reach from {occupancies.min():g} to {occupancies.max():g}; "
-            msg += "expected are 0 to 1"
+            msg = f"{self.id}: the occupancies range from {occupancies.min():g} to {occupancies.max():g}; "
+            msg += "expected 0 to 1"
             raise StructureError(msg, code="E_STRUCTURE")
         for name, values in (("cell", cell), ("atomic_numbers", numbers), ("frac_coords", coords)):
             object.__setattr__(self, name, values)
@@ -84,13 +85,13 @@ class Structure:
 
 
 def check_atom_count(count: int) -> None:
-    """Refuse a cell of more than `MOST_ATOMS` atoms; readers call it before they do any work.
+    """Refuse a cell of more than `MOST_ATOMS` atoms, before it is parsed.
 
     Raises:
-        StructureError: there are more.
+        StructureError: the cell has more atoms.
     """
     if count > MOST_ATOMS:
-        msg = f"the cell holds {count} atoms, more than {MOST_ATOMS}"
+        msg = f"the cell contains {count} atoms; expected at most {MOST_ATOMS}"
         raise StructureError(msg, code="E_STRUCTURE")
 
 
@@ -113,7 +114,7 @@ def matrix_to_cell(matrix: object) -> np.ndarray:
 
 
 def positions_to_frac_coords(positions: object, matrix: object) -> np.ndarray:
-    """Cartesian positions [Å], shape (atoms, 3), in terms of the lattice vectors.
+    """Cartesian positions [Å], shape (atoms, 3), to fractional coordinates.
 
     Raises:
         StructureError: the lattice vectors span no volume.

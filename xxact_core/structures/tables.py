@@ -1,4 +1,4 @@
-"""Parquet table → structures: a row is a material; its columns are numbers, or hold what a JSON record would."""
+"""Parquet table → structures: one material per row, in columns of numbers or as JSON records."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 EXACT_ENERGY_SOURCES = ("unique", "megnet2018")
-"""Formation-energy sources whose label belongs to this very structure. Source: data/README.md."""
+"""Sources of formation energies that belong to the structure itself. Source: data/README.md."""
 
 COLUMNS = ("a", "b", "c", "alpha", "beta", "gamma", "species", "frac_coords")
-"""Lattice parameters [Å, deg], element symbols and fractional coordinates: what a structure needs."""
+"""Lattice parameters [Å, deg], element symbols and fractional coordinates: required columns."""
 
 COLUMN_ALIASES = {
     "species": ("elements_at_sites", "symbols", "species_at_sites"),
@@ -31,27 +31,27 @@ COLUMN_ALIASES = {
     **{axis: (f"lattice_{axis}", f"cell_{axis}") for axis in ("a", "b", "c")},
     **{angle: (f"lattice_{angle}", f"cell_{angle}") for angle in ("alpha", "beta", "gamma")},
 }
-"""Other names of the columns, looked for where a table lacks the first."""
+"""Alternative names of the columns."""
 
 _RECORD_COLUMNS = frozenset({"structure", "atoms", "attributes", "cif"})
 _DAMAGE = (OSError, ValueError, LookupError, OverflowError)
-"""What pyarrow raises besides its own errors where a file is damaged, e.g. for a name that is no text."""
+"""Errors that pyarrow raises for damaged files, besides its own."""
 
 _OCCUPANCIES, _ENERGY_SOURCE = "occupancies", "formation_energy_source"
 _BATCH_ROWS = 1024
 
 
 def table_rows(path: Path) -> int:
-    """Rows of a structure table (parquet).
+    """Number of rows of a structure table.
 
     Raises:
-        DatasetError: the file is no parquet table.
+        DatasetError: the file is not a Parquet table.
     """
     return int(_open_table(path).metadata.num_rows)
 
 
 def check_table(path: Path, labels: Labels) -> Labels:
-    """Labels with the units that the table itself states, once all columns that are needed are there.
+    """Check that a table has the required columns; returns the labels with the units that the table states.
 
     Raises:
         DatasetError: the table lacks a column that a structure needs or a label names, or states another unit for it.
@@ -86,15 +86,15 @@ def check_table(path: Path, labels: Labels) -> Labels:
 def read_table(
     path: Path, *, start: int = 0, stop: int | None = None, labels: Labels | None = None, name: str | None = None
 ) -> Iterator[Structure | tuple[str, str]]:
-    """Structures of a parquet table such as `data/materials_project.parquet`, rows `start` to `stop`.
+    """Read rows `start` to `stop` of a Parquet table such as `data/materials_project.parquet`.
 
-    A row without an id is called `name:row`, or as the file where no name is given.
+    A row without an id is named `name:row`, by default with the name of the file.
 
     Yields:
-        A structure, or (id, reason) for a row that holds none.
+        A structure, or (id, reason) for a row that contains none.
 
     Raises:
-        DatasetError: the file is no parquet table, lacks a column that a structure needs, or does not fit the labels.
+        DatasetError: the file is not a Parquet table, or lacks a column that a structure needs or a label names.
     """
     import pyarrow as pa  # noqa: PLC0415 - only where a table is read
 
@@ -111,7 +111,7 @@ def read_table(
     except (*_DAMAGE, pa.ArrowException) as error:
         reason = f"the table cannot be read from here on ({shorten(error)})"
     else:
-        reason = "the table ends before this row, which its head promises"
+        reason = "the table ends before this row, contrary to its metadata"
     if row < stop:
         yield from ((f"{name or file_stem(path.name)}:{lost}", reason) for lost in range(row, stop))
 
@@ -133,7 +133,7 @@ def _open_table(path: Path) -> Any:  # noqa: ANN401 - pyarrow is not imported he
 
 
 def _structure_columns(path: Path, schema: pa.Schema) -> dict[str, str]:
-    """Name of each column that a structure needs in this table; nothing where its rows are records."""
+    """Name of each required column in this table; empty if its rows are records."""
     names = set(schema.names)
     found = {
         column: next((name for name in (column, *COLUMN_ALIASES.get(column, ())) if name in names), None)
@@ -150,7 +150,7 @@ def _structure_columns(path: Path, schema: pa.Schema) -> dict[str, str]:
 
 
 def _holds_records(names: set[str]) -> bool:
-    """Whether the rows are records as in JSON: columns of a dialect, or one of whole structures."""
+    """Whether the rows are records: columns of a JSON dialect, or a column of structures."""
     return bool(names & _RECORD_COLUMNS) or any(needed <= names for needed, _ in DIALECTS)
 
 
@@ -161,7 +161,7 @@ def _stated_unit(column: pa.Field) -> str | None:
 
 
 def _columns_to_read(schema: pa.Schema, columns: Mapping[str, str], labels: Labels) -> list[str] | None:
-    """Columns that say something of a structure; all where its rows are records."""
+    """Columns that describe a structure; None for all, if the rows are records."""
     if not columns:
         return None
     named = {part for name, _ in labels.columns.values() for part in (name, name.partition(".")[0])}
@@ -171,7 +171,7 @@ def _columns_to_read(schema: pa.Schema, columns: Mapping[str, str], labels: Labe
 
 
 def _rows(file: Any, columns: list[str] | None, *, start: int, stop: int) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - pyarrow is not imported here
-    """Rows `start` to `stop`, never more than a batch at once, however large the row groups are."""
+    """Rows `start` to `stop`, read in batches, whatever the size of the row groups."""
     row = 0
     for group in range(file.num_row_groups):
         size = file.metadata.row_group(group).num_rows

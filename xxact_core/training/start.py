@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from xxact_core.checkpoint import load_checkpoint, make_model
-from xxact_core.dataset.loading.concat import with_more_training
+from xxact_core.dataset.loading.concat import join_training_data
 from xxact_core.dataset.splits import with_split, with_training_rows
 from xxact_core.dataset.store import write_json
 from xxact_core.dataset.table import StickTable, read_dataset
@@ -46,7 +46,7 @@ def open_table(recipe: Recipe, dataset: Path) -> StickTable:
         for folder in (dataset, *map(Path, recipe.extra_datasets))
     )
     table = with_training_rows(table, rows=recipe.training_rows, seed=recipe.seed)
-    return with_more_training(table, others, by=recipe.split_by)
+    return join_training_data(table, others, by=recipe.split_by)
 
 
 def describe_run(recipe: Recipe, table: StickTable) -> dict[str, Any]:

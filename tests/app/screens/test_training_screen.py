@@ -145,7 +145,7 @@ Cl1 Cl 0.5 0.5 0.5
         ({"settings": 'extra_datasets=["/etc"]'}, "not in a folder that this server may read"),
         ({"settings": "epochs=-1"}, "cannot be run"),
         ({"dataset": "/etc"}, "not in a folder that this server may read"),
-        ({"dataset": "runs"}, "not a finished data set"),
+        ({"dataset": "runs"}, "not a finished dataset"),
     ],
 )
 def test_an_invalid_training_is_refused_before_a_process_is_started(

@@ -55,7 +55,7 @@ def test_a_pickle_under_any_name_is_refused_and_does_not_run(name: str, tmp_path
     workspace = workspace_with(tmp_path / "work", runs={})
     with pytest.raises(PatternError, match=name):
         read_sample(name, payload, number=0, taken=())
-    if not name.endswith(".cif"):  # a CIF is kept as it is, and parsed when a data set is built of it
+    if not name.endswith(".cif"):  # a CIF is kept as it is, and parsed when a dataset is built of it
         with pytest.raises(InputError):
             keep_structures([(name, payload)], workspace)
         assert list(workspace.uploads.iterdir()) == []

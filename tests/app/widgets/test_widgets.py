@@ -40,7 +40,7 @@ def test_a_file_an_array_a_pattern_and_xarray_are_the_same_pattern(tmp_path: Pat
         "pattern": Pattern(TWO_THETA, INTENSITY),
         "array": over("two_theta", TWO_THETA, "deg"),
         "radians": over("tth", np.deg2rad(TWO_THETA), "rad"),
-        "data set": xr.Dataset({"intensity": over("two_theta", TWO_THETA, "deg"), "scale": 3.0}),
+        "dataset": xr.Dataset({"intensity": over("two_theta", TWO_THETA, "deg"), "scale": 3.0}),
     }
     view = PatternView(given, wavelength="CuKa")
     assert list(view.patterns) == list(given)

@@ -94,8 +94,8 @@ def test_what_is_known_is_written_as_it_is_read(text: str) -> None:
     ("text", "said"),
     [
         ("", "empty"),
-        ("??", "nothing follows the [?]; expected an element that may be there"),
-        ("?O", "expected an element that is certainly there, or [?] alone"),
+        ("??", "nothing follows the [?]; expected an element that may be present"),
+        ("?O", "expected an element that is present, or [?] alone"),
         ("Fe, ?Qq", "character 6: 'Qq' is not a chemical element"),
         ("Fe,Qq", "character 4: 'Qq' is not a chemical element"),
         ("Fe,fe", "character 4: 'f' is not expected; expected an element symbol"),
@@ -105,8 +105,8 @@ def test_what_is_known_is_written_as_it_is_read(text: str) -> None:
         ("Fe 0±2, O 60", "character 4: the amount 0 is not above 0"),
         ("Fe 40±, O 60", "'±' is not expected"),
         ("Fe 40±-2, O 60", "'±' is not expected"),
-        ("Fe,O,Fe", "Fe is named twice"),
-        ("Fe,O,?O", "O is named twice"),
+        ("Fe,O,Fe", "Fe is given twice"),
+        ("Fe,O,?O", "O is given twice"),
         ("Fe 40,5 at%", "character 7: '5' is not expected"),
         ("Fe,O" + 500 * " ", "504 characters"),
     ],
@@ -123,7 +123,7 @@ def test_what_cannot_be_read_is_refused_by_place(text: str, said: str) -> None:
         ((("Fe",), (1.0,), (-1.0,)), "the amount of Fe is 1 ± -1"),
         ((("Fe",), (float("nan"),)), "the amount of Fe is nan"),
         ((("Xx",),), "'Xx' is not a chemical element"),
-        (((), (), (), ("O",)), "no element is named that is"),
+        (((), (), (), ("O",)), "no element is given that is"),
     ],
 )
 def test_impossible_knowledge_is_refused(arguments: tuple, said: str) -> None:

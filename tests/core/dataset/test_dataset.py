@@ -1,4 +1,4 @@
-"""The data set: nothing is lost, nothing is mixed up, and what is quantised stays exact enough."""
+"""The dataset: nothing is lost, nothing is mixed up, and what is quantised stays exact enough."""
 
 from __future__ import annotations
 
@@ -301,7 +301,7 @@ def test_description_counts_what_is_there(small_dataset: Path, small_table: Stic
     assert description["splits"]["train"] == len(small_table.rows("train"))
     assert sum(description["crystal_systems"].values()) == len(small_table)
     assert description["labelled"]["band_gap"] == int(np.isfinite(small_table.targets["band_gap"]).sum())
-    assert description["lines_per_material"] == pytest.approx(small_table.line_count.mean())
+    assert description["lines_per_material"] == pytest.approx(small_table.reflection_count.mean())
     assert description["made_with"]["spglib"]
 
 

@@ -1,4 +1,4 @@
-"""Rows of a data set → batches: equal to the exact broadening, seeded, and distorted as a laboratory would."""
+"""Rows of a dataset → batches: equal to the exact broadening, seeded, and distorted as a laboratory would."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Structures → data set, whatever happens on the way: kills, hangs, full disks, broken files, lost workers."""
+"""Structures → dataset, whatever happens on the way: kills, hangs, full disks, broken files, lost workers."""
 
 from __future__ import annotations
 

@@ -16,11 +16,11 @@ from xxact_core.commands.main import app
 from xxact_core.compositions.element_table import ATOMIC_NUMBERS, VILLARS_ORDER
 from xxact_core.dataset.building.build import BuildPlan, build_dataset
 from xxact_core.dataset.building.element_substitution import (
-    draw_relative,
     fit_element_volumes,
+    sample_substitution,
     write_substituted_structures,
 )
-from xxact_core.dataset.loading.concat import with_more_training
+from xxact_core.dataset.loading.concat import join_training_data
 from xxact_core.dataset.splits import IN_NO_SPLIT, formula_to_split
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import DatasetError, RecipeError
@@ -34,7 +34,7 @@ COPIES = 2
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
-    """The first 400 rows of the shipped table, of which the small data set is made."""
+    """The first 400 rows of the shipped table, of which the small dataset is made."""
     from pyarrow import parquet
 
     path = tmp_path_factory.mktemp("source") / "structures.parquet"
@@ -46,7 +46,7 @@ def source(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def relatives(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
-    """A data set of relatives of their training structures."""
+    """A dataset of relatives of their training structures."""
     folder = tmp_path_factory.mktemp("relatives")
     write_substituted_structures(source, folder / "relatives.parquet", copies=COPIES, seed=3)
     plan = BuildPlan(source=str(folder / "relatives.parquet"), shard_rows=400)
@@ -90,7 +90,7 @@ def test_relative_has_the_symmetry_other_elements_and_a_cell_of_their_size() -> 
     volumes[ATOMIC_NUMBERS["Na"] - 1] = 30.0
     seen = set()
     for seed in range(20):
-        relative = draw_relative(rock_salt(), volumes, random=np.random.default_rng(seed), split_seed=0)
+        relative = sample_substitution(rock_salt(), volumes, random=np.random.default_rng(seed), split_seed=0)
         assert relative is not None
         kinds = set(relative.atomic_numbers.tolist())
         assert len(kinds) == 2
@@ -140,7 +140,7 @@ def test_joined_data_sets_hold_each_material_as_it_was(small_table: StickTable, 
     other = read_dataset(relatives)
     split = other.split.copy()
     split[:5] = 2
-    both = with_more_training(small_table, [replace(other, split=split)])
+    both = join_training_data(small_table, [replace(other, split=split)])
     assert len(both) == len(small_table) + len(other)
     assert both.digest == small_table.digest
     assert both.others == (other.digest,)
@@ -163,10 +163,10 @@ def test_joining_refuses_what_would_teach_the_test(small_table: StickTable, rela
     other = read_dataset(relatives)
     formula = other.formula.copy()
     formula[0] = small_table.formula[small_table.rows("test")[0]]
-    with pytest.raises(DatasetError, match=r"1 of a kind, .* validation or test in another"):
-        with_more_training(small_table, [replace(other, formula=formula)])
+    with pytest.raises(DatasetError, match=r"1 groups, .* validation or test in another"):
+        join_training_data(small_table, [replace(other, formula=formula)])
     with pytest.raises(DatasetError, match=r"wavelengths 1\.54184 and 0\.7 "):
-        with_more_training(small_table, [replace(other, wavelength=0.7)])
+        join_training_data(small_table, [replace(other, wavelength=0.7)])
 
 
 def test_run_learns_from_more_data_and_says_so(small_dataset: Path, relatives: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""From a data set to the paper's tables and figures: small runs, and numbers that are those of their predictions."""
+"""From a dataset to the paper's tables and figures: small runs, and numbers that are those of their predictions."""
 
 from __future__ import annotations
 

@@ -99,5 +99,5 @@ def test_a_netcdf_dimension_of_any_length_holds_nothing_and_is_no_promise(tmp_pa
         assert file["peak"].shape == (2**20,)
     with h5py.File(path, "a") as file:
         file.create_dataset("more", shape=(2**21,), dtype="f4")
-    with pytest.raises(NotPlainError, match="more announces 2097152 values"), open_plain(path):
+    with pytest.raises(NotPlainError, match="more declares 2097152 values"), open_plain(path):
         pass

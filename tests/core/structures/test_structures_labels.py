@@ -29,13 +29,13 @@ def test_labels_are_parsed_with_and_without_a_unit() -> None:
     [
         ("band_gap", "not of the form"),
         ("band_gap=", "not of the form"),
-        ("=gap", "no target"),
-        ("space_group=spg", rf"no target that a source states.*{ENERGY}.*band_gap"),
-        ("band_gap=gap:eV/atom", r"'eV/atom' is no unit of band_gap; choose from.*'eV', 'meV'"),
+        ("=gap", "not a target"),
+        ("space_group=spg", rf"not a target that a source states.*{ENERGY}.*band_gap"),
+        ("band_gap=gap:eV/atom", r"'eV/atom' is not a unit of band_gap; choose from.*'eV', 'meV'"),
         (f"{ENERGY}=e:eV", "choose from.*eV/atom"),
         (f"{ENERGY}=e:kJ/mol", "kJ/mol/atom"),
-        ("band_gap=gap:MeV", "no unit"),
-        ("band_gap=gap:nm", "no unit"),
+        ("band_gap=gap:MeV", "not a unit"),
+        ("band_gap=gap:nm", "not a unit"),
     ],
 )
 def test_label_that_cannot_be_meant_is_refused_with_the_choices(text: str, reason: str) -> None:
@@ -44,7 +44,7 @@ def test_label_that_cannot_be_meant_is_refused_with_the_choices(text: str, reaso
 
 
 def test_one_target_from_two_fields_is_refused() -> None:
-    with pytest.raises(DatasetError, match="named twice"):
+    with pytest.raises(DatasetError, match="given twice"):
         parse_labels(["band_gap=a", "band_gap=b"])
 
 
@@ -141,7 +141,7 @@ def test_unit_that_contradicts_the_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="'band_gap' is in meV, not in eV"):
         list_blocks(path, rows=5, labels=parse_labels(["band_gap=band_gap:eV"]))
     write_table_with_unit(path, "furlong")
-    with pytest.raises(DatasetError, match="'furlong' is no unit of band_gap"):
+    with pytest.raises(DatasetError, match="'furlong' is not a unit of band_gap"):
         list_blocks(path, rows=5)
 
 

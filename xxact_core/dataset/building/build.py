@@ -1,4 +1,4 @@
-"""Structures → data set: shards made in parallel, resumable, with every refused structure and its reason kept."""
+"""Structures → dataset: shards built in parallel, resumable, with a list of refused structures and reasons."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ERRORS = "errors.csv"
 COUNTS = ("materials", "errors", "duplicates")
 
 BYTES_PER_MATERIAL = 2000
-"""What a material takes on disk, generously, to warn of a disk that is too small."""
+"""Upper estimate of the size of a material on disk [bytes]."""
 
 
 def build_dataset(
@@ -40,30 +40,30 @@ def build_dataset(
     timeout: float = TIMEOUT,
     progress: bool = True,
 ) -> dict[str, int]:
-    """Make a data set from structures; finished shards are kept on a rerun, and the result does not depend on it.
+    """Build a dataset from structures; an interrupted build is resumed with the same result.
 
     Args:
-        plan: what to make and how.
-        folder: of the data set.
-        workers: processes on this machine; one a core where not given.
-        scheduler: address of a Dask scheduler whose workers do the work instead; they must see the same files.
-        timeout: for one structure [s].
-        progress: show a bar with the time left.
+        plan: settings of the build.
+        folder: of the dataset.
+        workers: number of processes on this machine; by default one per core.
+        scheduler: address of a Dask scheduler to use instead; its workers must see the same files.
+        timeout: per structure [s].
+        progress: show a progress bar.
 
     Returns:
         Counts: `materials` written, `errors` listed in errors.csv (together the structures of the source), and
-        `duplicates` listed in duplicates.csv (all but the first of materials that are alike).
+        `duplicates` listed in duplicates.csv (all but the first of each group).
 
     Raises:
-        DatasetError: the source does not exist or holds nothing, the folder holds a data set of another plan, or a
+        DatasetError: the source does not exist or holds nothing, the folder holds a dataset of another plan, or a
             shard cannot be written; what is finished stays, and the same call goes on from there.
     """
-    labels = plan.parsed_labels  # one that cannot be understood is told before anything else
+    labels = plan.parsed_labels  # invalid labels are reported first
     if scheduler is not None:
         check_scheduler(scheduler)
     source = Path(plan.source).resolve()
     if folder.resolve().is_relative_to(source):
-        msg = f"the data set {folder} would lie in its own source {plan.source}: choose a folder outside"
+        msg = f"the dataset {folder} would be inside its own source {plan.source}: choose a folder outside"
         raise DatasetError(msg, code="E_DATASET")
     known = count_items(source)
     total = known if known is None or plan.limit is None else min(known, plan.limit)
@@ -86,9 +86,9 @@ def build_dataset(
                 shards[block.start] = shard
                 bar.update(block.rows)
                 if progress:
-                    bar.initial += block.rows  # what was there already says nothing of the time left
+                    bar.initial += block.rows  # not counted in the speed
                 continue
-            while len(running) >= crew.count() + 1:  # one in waiting, so that a stream is read no further than needed
+            while len(running) >= crew.count() + 1:  # one in reserve; streams are read no further than needed
                 running = _collect(running, shards, bar)
             task = ShardTask(plan, str(folder.resolve()), block, timeout=timeout)
             running.add(crew.executor.submit(make_shard, task.to_json()))
@@ -100,7 +100,7 @@ def build_dataset(
 def _collect(
     running: set[Future[dict[str, Any]]], shards: dict[int, dict[str, Any]], bar: tqdm
 ) -> set[Future[dict[str, Any]]]:
-    """Wait for a shard, note it down, and return what is still running; the first failure stops what has not begun."""
+    """Wait for a shard, record it, and return the running ones; a failure cancels those that have not started."""
     done, running = wait(running, return_when=FIRST_COMPLETED)
     for future in done:
         try:
@@ -115,7 +115,7 @@ def _collect(
 
 
 def finished_shard(folder: Path, block: Block) -> dict[str, Any] | None:
-    """What the side file says of the shard of this block; None where it has to be made (again)."""
+    """Record of the finished shard of this block; None where it has to be built."""
     try:
         shard = json.loads((folder / f"{shard_name(block.start)}.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -129,13 +129,13 @@ def _is_whole(folder: Path, shard: dict[str, Any]) -> bool:
 
 
 def _finish(plan: BuildPlan, folder: Path, shards: list[dict[str, Any]]) -> dict[str, int]:
-    """Write the error table, the table of duplicates and, last, the manifest that makes the folder a data set."""
+    """Write the tables of errors and duplicates and, last, the manifest, which makes the folder a dataset."""
     rows = sum(shard["rows"] for shard in shards)
     materials = sum(shard["materials"] for shard in shards)
     errors = list(_error_rows(folder, shards))
     write_csv(folder / ERRORS, ("id", "reason"), errors)
     if materials + len(errors) != rows:
-        msg = f"{rows} structures went in, but {materials} materials and {len(errors)} errors came out"
+        msg = f"{materials} materials and {len(errors)} errors do not add up to {rows} structures"
         raise DatasetError(msg, code="E_DATASET")
     if not materials:
         msg = f"none of the {rows} structures of {plan.source} could be used; see {folder / ERRORS}"
@@ -147,7 +147,7 @@ def _finish(plan: BuildPlan, folder: Path, shards: list[dict[str, Any]]) -> dict
 
 
 def write_manifest(folder: Path, plan: dict[str, Any], shards: list[dict[str, Any]], *, errors: int) -> dict[str, int]:
-    """Name the shards with their digests; with this file the folder becomes a data set. Returns its counts."""
+    """Write the manifest with the digests of the shards; returns its counts."""
     duplicates = find_duplicates(folder, shards)
     write_csv(folder / DUPLICATES, ("id", "alike"), duplicates)
     digest = hashlib.sha256("".join(shard["sha256"] for shard in shards).encode()).hexdigest()
@@ -173,7 +173,7 @@ def _error_rows(folder: Path, shards: list[dict[str, Any]]) -> Iterator[tuple[st
 
 
 def write_csv(path: Path, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """A table that is either the old or the new one, never half of one."""
+    """Write a CSV table atomically."""
     part = path.with_name(path.name + ".part")
     with part.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([header, *rows])
@@ -187,4 +187,4 @@ def _warn_of_small_disk(folder: Path, total: int | None) -> None:
     free = shutil.disk_usage(folder).free
     if total is not None and free < total * BYTES_PER_MATERIAL:
         needed, there = total * BYTES_PER_MATERIAL / 1e9, free / 1e9
-        warnings.warn(f"the data set may need {needed:.1f} GB and the disk has {there:.1f} GB left", stacklevel=3)
+        warnings.warn(f"the dataset may need {needed:.1f} GB and the disk has {there:.1f} GB left", stacklevel=3)

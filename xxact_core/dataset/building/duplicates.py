@@ -1,4 +1,4 @@
-"""Materials that occur more than once in a data set: under the same id, or alike in formula, symmetry and cell."""
+"""Duplicate materials of a dataset: same id, or same formula and space group with similar cells."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from xxact_core.quantities import LATTICE
 
 DUPLICATES = "duplicates.csv"
 
-ALIKE = 0.01
-"""Conventional cells are alike where lengths differ by less than this share, and angles by less than a degree."""
+TOLERANCE = 0.01
+"""Largest relative difference of cell lengths and volumes of duplicates; angles differ by less than 1°."""
 
 
 def find_duplicates(folder: Path, shards: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """(id, id of the first that is alike) of every material but the first of its kind, in file order.
+    """(id, id of the first duplicate) of every duplicate but the first, in file order.
 
-    Alike means: the same id, or the same reduced formula and space group, a volume per atom within 1 % and a
-    conventional cell within 1 % and 1°. Without symmetry labels only ids are compared.
+    Duplicates have the same id, or the same reduced formula and space group, a volume per atom within 1 % and a
+    conventional cell within 1 % and 1°. Without symmetry labels, only ids are compared.
     """
     ids: list[np.ndarray] = []
     formulas: list[np.ndarray] = []
@@ -44,7 +44,9 @@ def _alike(ids: np.ndarray, formulas: np.ndarray, numbers: np.ndarray) -> list[t
     order = np.lexsort((np.arange(len(ids)), volume, group, formula))
     of_kind = np.stack([formula, group], axis=1)[order]
     rising = volume[order]
-    near = (of_kind[1:] == of_kind[:-1]).all(axis=1) & (of_kind[1:, 1] >= 0) & (rising[1:] < rising[:-1] * (1 + ALIKE))
+    near = (
+        (of_kind[1:] == of_kind[:-1]).all(axis=1) & (of_kind[1:, 1] >= 0) & (rising[1:] < rising[:-1] * (1 + TOLERANCE))
+    )
     for place in np.flatnonzero(near):
         here, follower = order[place], place + 1
         while follower < len(order) and near[follower - 1]:
@@ -62,13 +64,13 @@ def _root(first: np.ndarray, row: int) -> int:
 
 
 def _join(first: np.ndarray, one: int, other: int) -> None:
-    """Let both lead to the earlier of their firsts."""
+    """Union of two groups; the earlier row is the representative."""
     low, high = sorted((_root(first, one), _root(first, other)))
     first[high] = low
 
 
 def _same_cell(cell: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two rows of (volume per atom, a, b, c, α, β, γ) are alike."""
-    lengths = np.abs(cell[:4] / other[:4] - 1) < ALIKE
+    """Whether two rows of (volume per atom, a, b, c, α, β, γ) agree within the tolerance."""
+    lengths = np.abs(cell[:4] / other[:4] - 1) < TOLERANCE
     angles = np.abs(cell[4:] - other[4:]) < 1
     return bool(lengths.all() and angles.all())

@@ -1,7 +1,7 @@
-"""Structures → relatives with other elements: the same structure types, more of them than any database holds.
+"""Structures → element-substituted structures: more compounds of the same structure types, as training data.
 
-A relative keeps sites and symmetry; each element of it may be exchanged for a similar one, and the cell grows or
-shrinks as the elements do. Its symmetry and its pattern are known then; its energies are not.
+Each element may be replaced by a similar one, and the cell is scaled to the volumes of the elements. Sites and symmetry
+are kept, so that symmetry and pattern of the new structure are known; its energies are not.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow import parquet
 
-NEAR = 3.0
-"""Elements at this distance in Villars' order stand in for each other e times less often than neighbours. Ours."""
+SUBSTITUTION_RANGE = 3.0
+"""Distance in Villars' order over which the probability of a substitution falls by a factor of e. Ours."""
 
 KEPT = 0.25
-"""Share of the elements that stay as they are. Ours."""
+"""Probability that an element is not replaced. Ours."""
 
 _TRIES = 20
 _ROWS_TOGETHER = 4096
 
 
 def write_substituted_structures(source: Path, table: Path, *, copies: int, seed: int = 0, split_seed: int = 0) -> int:
-    """Write `copies` relatives of every training structure of a source as a structure table; returns their number.
+    """Write `copies` substitutions of every training structure of a source to a structure table; returns their number.
 
-    None of them has a formula that `xxact build` would give to validation or test with `split_seed`, so that these stay
-    unseen. Structures whose relatives all would are left out.
+    Formulas that `xxact build` assigns to validation or test with `split_seed` are excluded, so that those splits stay
+    unseen.
 
     Raises:
-        DatasetError: the source holds nothing that can be read, `copies` is below 1, or there is a file already.
+        DatasetError: the source holds no readable structure, `copies` is below 1, or the table exists.
     """
     import pyarrow as pa  # noqa: PLC0415 - only where a table is written
     from pyarrow import parquet  # noqa: PLC0415 - likewise
@@ -69,9 +69,9 @@ def write_substituted_structures(source: Path, table: Path, *, copies: int, seed
                 if formula_to_split(structure.reduced_formula, seed=split_seed) != "train":
                     continue
                 for copy in range(copies):
-                    relative = draw_relative(structure, volumes, random=random, split_seed=split_seed)
-                    if relative is not None:
-                        rows.append(_structure_to_row(replace(relative, id=f"{structure.id}~{copy}")))
+                    substituted = sample_substitution(structure, volumes, random=random, split_seed=split_seed)
+                    if substituted is not None:
+                        rows.append(_structure_to_row(replace(substituted, id=f"{structure.id}~{copy}")))
                 if len(rows) >= _ROWS_TOGETHER:
                     written += _write_rows(writer, rows, schema)
             written += _write_rows(writer, rows, schema)
@@ -90,11 +90,11 @@ def read_structures(source: Path) -> Iterator[Structure]:
 
 
 def fit_element_volumes(structures: Iterable[Structure]) -> np.ndarray:
-    """What an atom of each element adds to a cell [Å³], shape (118,), NaN where unseen; by non-negative least squares.
+    """Volume per atom of each element [Å³], shape (118,), NaN where unseen; by non-negative least squares.
 
-    Volumes an atom are fitted, so that large cells do not count for more.
+    Volumes per atom are fitted, so that all structures have the same weight.
     """
-    from scipy.optimize import nnls  # noqa: PLC0415 - only where relatives are drawn
+    from scipy.optimize import nnls  # noqa: PLC0415 - needed here only
 
     products, sums = np.zeros((len(SYMBOLS), len(SYMBOLS))), np.zeros(len(SYMBOLS))
     for structure in structures:
@@ -113,48 +113,48 @@ def fit_element_volumes(structures: Iterable[Structure]) -> np.ndarray:
     return volumes
 
 
-def draw_relative(
+def sample_substitution(
     structure: Structure, volumes: np.ndarray, *, random: np.random.Generator, split_seed: int
 ) -> Structure | None:
-    """A relative with a training formula; None where none was found.
+    """A random substitution with a training formula; None where none was found.
 
-    No two elements of the structure become one, so that its symmetry stays.
+    Different elements stay different, so that the symmetry is kept.
     """
     numbers, site = np.unique(structure.atomic_numbers, return_inverse=True)
     amounts = np.bincount(site, weights=structure.occupancies)
-    likeness = element_likeness()
+    similarity = element_similarity()
     known = np.nan_to_num(volumes) > 0
     for _ in range(_TRIES):
-        chosen = numbers.copy()
-        exchanged = np.flatnonzero(random.random(len(numbers)) >= KEPT)
-        for place in exchanged:
-            weight = np.where(known, likeness[numbers[place] - 1], 0.0)
+        elements = numbers.copy()
+        replaced = np.flatnonzero(random.random(len(numbers)) >= KEPT)
+        for place in replaced:
+            weight = np.where(known, similarity[numbers[place] - 1], 0.0)
             weight[numbers[place] - 1] = 0.0
             if weight.sum() > 0:
-                chosen[place] = random.choice(len(weight), p=weight / weight.sum()) + 1
-        if len(np.unique(chosen)) < len(chosen) or (chosen == numbers).all():
+                elements[place] = random.choice(len(weight), p=weight / weight.sum()) + 1
+        if len(np.unique(elements)) < len(elements) or (elements == numbers).all():
             continue
-        before, after = (float(amounts @ volumes[kind - 1]) for kind in (numbers, chosen))
+        before, after = (float(amounts @ volumes[kind - 1]) for kind in (numbers, elements))
         if not (before > 0 and after > 0):
             continue
         cell = structure.cell.copy()
         cell[:3] *= (after / before) ** (1 / 3)
-        relative = replace(structure, cell=cell, atomic_numbers=chosen[site], targets={}, energy_is_exact=False)
-        if formula_to_split(relative.reduced_formula, seed=split_seed) == "train":
-            return relative
+        substituted = replace(structure, cell=cell, atomic_numbers=elements[site], targets={}, energy_is_exact=False)
+        if formula_to_split(substituted.reduced_formula, seed=split_seed) == "train":
+            return substituted
     return None
 
 
 @cache
-def element_likeness() -> np.ndarray:
-    """How easily elements stand in for each other: exp(-distance in `VILLARS_ORDER` / `NEAR`), shape (118, 118).
+def element_similarity() -> np.ndarray:
+    """Similarity of elements: exp(-distance in `VILLARS_ORDER` / `SUBSTITUTION_RANGE`), shape (118, 118).
 
-    0 for elements that have no place there.
+    0 for elements that are not in that order.
     """
     places = np.full(len(SYMBOLS), np.nan)
     places[[ATOMIC_NUMBERS[symbol] - 1 for symbol in VILLARS_ORDER]] = np.arange(len(VILLARS_ORDER))
-    likeness: np.ndarray = np.nan_to_num(np.exp(-np.abs(places[:, None] - places) / NEAR))
-    return likeness
+    similarity: np.ndarray = np.nan_to_num(np.exp(-np.abs(places[:, None] - places) / SUBSTITUTION_RANGE))
+    return similarity
 
 
 def _structure_to_row(structure: Structure) -> dict[str, object]:
@@ -168,7 +168,7 @@ def _structure_to_row(structure: Structure) -> dict[str, object]:
 
 
 def _write_rows(writer: parquet.ParquetWriter, rows: list[dict[str, object]], schema: pa.Schema) -> int:
-    """Write rows and forget them; returns how many they were."""
+    """Write and clear rows; returns their number."""
     import pyarrow as pa  # noqa: PLC0415 - only where a table is written
 
     writer.write_table(pa.Table.from_pylist(rows, schema=schema))

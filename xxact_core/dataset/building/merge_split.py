@@ -1,4 +1,4 @@
-"""Data sets made of data sets: several merged into one, or one split into several."""
+"""Merge datasets, and split a dataset into several."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from xxact_core.errors import DatasetError
 from xxact_core.quantities import TARGETS
 
 SAME = ("wavelength", "two_theta_range", "symprec", "symmetry", "seed")
-"""What data sets must have in common to be merged: sticks, symmetry labels and split mean the same in all of them."""
+"""Settings that datasets must share to be merged."""
 
 
 def merge_datasets(folders: Sequence[Path], merged: Path) -> dict[str, int]:
-    """Copy the shards of several data sets into one; materials that are alike are named in its duplicates.csv.
+    """Copy the shards of several datasets into one; duplicates are listed in its duplicates.csv.
 
     Returns:
         Counts of materials, errors and duplicates.
 
     Raises:
-        DatasetError: the data sets differ in what sticks and labels mean, a shard is damaged, or `merged` exists.
+        DatasetError: the settings of the datasets differ, a shard is damaged, or `merged` exists.
     """
     _must_be_new(merged)
     manifests = [read_manifest(folder) for folder in folders]
@@ -68,7 +68,7 @@ def merge_datasets(folders: Sequence[Path], merged: Path) -> dict[str, int]:
 
 
 def split_dataset(folder: Path, parts: Path, *, by: str = "split", shard_rows: int = 4096) -> dict[str, int]:
-    """Write one data set for each split, or for each crystal system, into folders of these names in `parts`.
+    """Write one dataset per split, or per crystal system, into folders of these names in `parts`.
 
     Returns:
         Materials in each part.
@@ -78,7 +78,7 @@ def split_dataset(folder: Path, parts: Path, *, by: str = "split", shard_rows: i
     """
     names = {"split": SPLITS, "crystal_system": TARGETS["crystal_system"].classes}
     if by not in names:
-        msg = f"a data set cannot be split by {by!r}; choose from {tuple(names)}"
+        msg = f"a dataset cannot be split by {by!r}; choose from {tuple(names)}"
         raise DatasetError(msg, code="E_DATASET")
     manifest = read_manifest(folder)
     for name in names[by]:
@@ -102,7 +102,7 @@ def split_dataset(folder: Path, parts: Path, *, by: str = "split", shard_rows: i
 
 
 class _PartWriter:
-    """A data set that grows by materials, a shard at a time."""
+    """Writes a dataset from materials, one shard at a time."""
 
     def __init__(self, folder: Path, shard_rows: int) -> None:
         self.folder, self.shard_rows = folder, shard_rows

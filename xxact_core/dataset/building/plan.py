@@ -1,4 +1,4 @@
-"""The plan of a data set: what it is made from and how."""
+"""Settings of a dataset build."""
 
 from __future__ import annotations
 
@@ -17,29 +17,33 @@ PLAN = "plan.json"
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """What a data set is made from and how; part of its manifest, so that a rerun goes on only with the same plan.
-
-    source: file or folder that `xxact_core.structures.sources` reads. labels: texts as `parse_labels` takes them.
-    wavelength [Å], two_theta_range [deg]: of the sticks. symprec: tolerance of spglib [Å]. symmetry: off where only
-    sticks are wanted; symmetry labels are then missing. limit: only the first structures. seed: of the split.
-    """
+    """Settings of a dataset build; part of the manifest, so that a build is resumed with the same plan only."""
 
     source: str
+    """File or folder of structures, see `xxact_core.structures.sources`."""
     shard_rows: int = 4096
+    """Structures per shard, at least 1."""
     seed: int = 0
+    """Seed of the split by reduced formula."""
     wavelength: float = CU_K_ALPHA
+    """Wavelength of the calculated reflections [Å]."""
     two_theta_range: tuple[float, float] = (5.0, 90.0)
+    """Range of the calculated reflections [deg 2θ], within 0-180."""
     symprec: float = SYMPREC
+    """Symmetry tolerance of spglib [Å]."""
     symmetry: bool = True
+    """Whether to determine crystal system, space group and conventional cell."""
     labels: tuple[str, ...] = ()
+    """Fields and units of targets, as `parse_labels` reads them: `band_gap=gap pbe:eV`."""
     limit: int | None = None
+    """Use only the first structures; None for all."""
 
     @property
     def parsed_labels(self) -> Labels:
-        """Which field of the source is which target.
+        """Fields and units of the targets.
 
         Raises:
-            DatasetError: a text cannot be understood.
+            DatasetError: a label cannot be parsed.
         """
         return parse_labels(self.labels)
 
@@ -56,15 +60,15 @@ class BuildPlan:
         return json.dumps(asdict(self))
 
     def described(self) -> dict[str, object]:
-        """Plain values for a manifest; of the source its name, for the folder that it lies in may be another."""
+        """Plain values for a manifest, with the name of the source but not its folder."""
         return {**json.loads(self.to_json()), "source": Path(self.source).name}
 
 
 def keep_plan(plan: BuildPlan, folder: Path) -> None:
-    """Write the plan into a data set's folder, or check that the folder holds this very plan.
+    """Write the plan into the folder of a dataset, or check that the folder holds the same plan.
 
     Raises:
-        DatasetError: it holds another one, with what differs.
+        DatasetError: the folder holds another plan; the message names the differences.
     """
     path = folder / PLAN
     if not path.is_file():
@@ -77,5 +81,5 @@ def keep_plan(plan: BuildPlan, folder: Path) -> None:
         raise DatasetError(msg, code="E_DATASET") from error
     changed = [name for name, value in plan.described().items() if before.get(name) != value]
     if changed:
-        msg = f"{folder} holds a data set of another plan; it differs in {changed}: choose another folder"
+        msg = f"{folder} holds a dataset of another plan; it differs in {changed}: choose another folder"
         raise DatasetError(msg, code="E_DATASET")

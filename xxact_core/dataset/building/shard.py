@@ -1,4 +1,4 @@
-"""A block of structures → one shard, here or in a process (`python -m xxact_core.dataset.building.shard`)."""
+"""Block of structures → shard, in this process or in its own (`python -m xxact_core.dataset.building.shard`)."""
 
 from __future__ import annotations
 
@@ -34,21 +34,23 @@ AVOGADRO = 0.602214076
 """Å³ mol/cm³, so that g/mol / Å³ becomes g/cm³. Source: SI (2019)."""
 
 TIMEOUT = 60.0
-"""Seconds that one structure may take."""
+"""Time limit per structure [s]."""
 
 
 @dataclass(frozen=True)
 class ShardTask:
-    """One shard to make: plain values only, so that it travels to another process or machine as JSON.
-
-    skipped: item of the block → why it is not tried again. timeout: for one structure [s].
-    """
+    """A shard to build, as plain values, which can be sent to another process or machine as JSON."""
 
     plan: BuildPlan
+    """Settings of the dataset."""
     folder: str
+    """Folder of the dataset."""
     block: Block
+    """Structures of the shard."""
     timeout: float = TIMEOUT
+    """Time limit per structure [s]."""
     skipped: Mapping[int, str] = field(default_factory=dict)
+    """Items of the block to skip, with the reason."""
 
     def to_json(self) -> str:
         """The task as one line of text."""
@@ -81,9 +83,9 @@ def shard_name(start: int) -> str:
 
 
 def build_shard(task: ShardTask, *, tell: Callable[[int], None] = lambda _: None) -> dict[str, Any]:
-    """Make one shard; a side file beside it names its digest, its counts and its errors, and is returned.
+    """Build one shard and write a JSON file beside it with its digest, counts and errors, which is returned.
 
-    `tell` is called with the number of each item before it is tried.
+    `tell` is called with the number of each item before it is processed.
 
     Raises:
         OSError: the shard cannot be written, for instance because the disk is full; nothing of it is left.
@@ -159,7 +161,7 @@ def structure_to_material(structure: Structure, plan: BuildPlan) -> Material:
 
 
 def _items(block: Block, plan: BuildPlan) -> Iterator[tuple[str, Callable[[], Structure | tuple[str, str]]]]:
-    """Each item's name, and what reads it; rows of a table are read together, all else one at a time when called."""
+    """Name of each item, and a function that reads it; rows of a table are read together."""
     labels = plan.parsed_labels
     if block.kind == "table":
         for item in read_block(block, labels=labels):
@@ -175,7 +177,7 @@ def _first_of(block: Block, labels: Labels) -> Structure | tuple[str, str]:
 
 
 def _write(task: ShardTask, materials: list[Material]) -> dict[str, Any]:
-    """Write the materials, and say what a manifest keeps of the file."""
+    """Write the materials; returns the entries of the manifest."""
     plan = task.plan
     attributes = {
         "wavelength": plan.wavelength,
@@ -194,10 +196,10 @@ def _write(task: ShardTask, materials: list[Material]) -> dict[str, Any]:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Stop what runs inside after some seconds; only in a main thread, where signals arrive, and not elsewhere.
+    """Interrupt the block after some seconds, by a signal; without effect outside the main thread.
 
     Raises:
-        StructureError: the time was up.
+        StructureError: the time limit was exceeded.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

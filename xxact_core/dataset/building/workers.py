@@ -119,7 +119,7 @@ def _parse(line: bytes) -> dict[str, Any]:
 
 @contextmanager
 def open_workers(*, workers: int, scheduler: str | None) -> Iterator[Workers]:
-    """Processes on this machine, or the workers of a Dask cluster, which see source and data set under the same paths.
+    """Processes on this machine, or the workers of a Dask cluster, which see source and dataset under the same paths.
 
     Raises:
         DatasetError: nobody answers at the scheduler's address.

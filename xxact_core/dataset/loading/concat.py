@@ -1,4 +1,4 @@
-"""Several data sets → one to learn from: the first with all its splits, of the others only what is for training."""
+"""Several datasets → one: the first with all its splits, of the others only the training materials."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from xxact_core.errors import DatasetError
 _TRAIN = SPLITS.index("train")
 
 
-def with_more_training(table: StickTable, others: Sequence[StickTable], *, by: str = "formula") -> StickTable:
-    """A data set followed by others, of which validation and test are in no split; all of them in memory.
+def join_training_data(table: StickTable, others: Sequence[StickTable], *, by: str = "formula") -> StickTable:
+    """Append the training materials of other datasets; all must be in memory.
 
-    by: what their splits keep together, see `xxact_core.dataset.splits`.
+    Args:
+        table: dataset whose validation and test splits are kept.
+        others: datasets to append; their validation and test materials are in no split.
+        by: grouping of the splits, see `xxact_core.dataset.splits`.
 
     Raises:
-        DatasetError: they are of different wavelengths, their sticks are not in memory, or one of the others would
-            teach what is kept from the model for validation or test.
+        DatasetError: the wavelengths differ, reflections are not in memory, or a group for training in one dataset is
+            for validation or test in the first.
     """
     if not others:
         return table
@@ -29,15 +32,15 @@ def with_more_training(table: StickTable, others: Sequence[StickTable], *, by: s
     unseen = set(_groups(table, by=by)[table.split > _TRAIN])
     for other in others:
         if other.wavelength != table.wavelength:
-            msg = f"the data sets are of wavelengths {table.wavelength} and {other.wavelength} Å; expected the same"
+            msg = f"the datasets have wavelengths {table.wavelength} and {other.wavelength} Å; expected the same"
             raise DatasetError(msg, code="E_DATASET")
-        taught = sorted(unseen & set(_groups(other, by=by)[other.split == _TRAIN]))
-        if taught:
-            msg = f"{len(taught)} of a kind, {taught[:3]} for instance, are for training in one data set and for "
+        leaked = sorted(unseen & set(_groups(other, by=by)[other.split == _TRAIN]))
+        if leaked:
+            msg = f"{len(leaked)} groups, such as {leaked[:3]}, are for training in one dataset and for "
             msg += "validation or test in another; build both with the same --seed"
             raise DatasetError(msg, code="E_DATASET")
     if not all(each.resident for each in tables):
-        msg = "data sets that are read from disk in blocks cannot be joined; merge them with `xxact dataset merge`"
+        msg = "datasets that are streamed from disk cannot be joined; merge them with `xxact dataset merge`"
         raise DatasetError(msg, code="E_DATASET")
 
     def joined(name: str) -> np.ndarray:
@@ -62,7 +65,7 @@ def with_more_training(table: StickTable, others: Sequence[StickTable], *, by: s
         fraction=joined("fraction"),
         rotation_start=starts("rotation_start"),
         rotations=joined("rotations"),
-        line_count=joined("line_count"),
+        reflection_count=joined("reflection_count"),
         stored=ResidentSticks(starts("peak_start"), joined("hkl"), joined("intensity")),
         others=tuple(other.digest for other in others),
     )

@@ -1,7 +1,7 @@
-"""Sticks of a batch → ideal patterns on a processor: compiled loops from Miller indices to scaled profiles.
+"""Reflections of a batch → ideal patterns on a CPU, by compiled loops.
 
-Ideal patterns need nothing but positions, one width and a scale, so no array of all lines or points is made on the way:
-a few patterns at a time go from sticks to profile while they are in the processor's cache.
+Ideal patterns need only positions, one width and a scale, so a few patterns at a time are computed within the cache of
+the CPU, without arrays of all peaks or points.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from xxact_core.peak_profiles.fast import box_nodes
 from xxact_core.peak_profiles.peak_sums import compile_loops
 
 _TOGETHER = 32
-"""Patterns made at once: half a megabyte, which stays in the cache."""
+"""Patterns computed together: half a megabyte, which fits into the cache."""
 
 
 @cache
 def compile_stick_loops() -> tuple[Callable[..., None], Callable[..., None]]:
-    """`_place_lines` and `_scale_rows`, compiled, and kept on disk where there is a folder that can be written to.
+    """`_place_peaks` and `_scale_rows`, compiled, and cached on disk where possible.
 
     Raises:
         ImportError: numba is not installed.
@@ -34,10 +34,10 @@ def compile_stick_loops() -> tuple[Callable[..., None], Callable[..., None]]:
     flags = {"contract", "reassoc", "nsz", "arcp"}
     try:
         compiler = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=flags)
-        return compiler(_place_lines), compiler(_scale_rows)
-    except (OSError, RuntimeError):  # no folder to keep them in: compiled once a process
+        return compiler(_place_peaks), compiler(_scale_rows)
+    except (OSError, RuntimeError):  # no cache folder: compiled once per process
         compiler = numba.njit(nogil=True, error_model="numpy", fastmath=flags)
-        return compiler(_place_lines), compiler(_scale_rows)
+        return compiler(_place_peaks), compiler(_scale_rows)
 
 
 def sticks_to_patterns(
@@ -57,15 +57,15 @@ def sticks_to_patterns(
     Within 0.01 of `peak_profiles.reference.broaden_sticks`, and the same for any number of threads.
 
     Args:
-        hkl: Miller indices of all lines there are, shape (peaks, 3), int8 or int16.
-        intensity: of all lines, shape (peaks,), uint16.
-        start: where each material's lines begin, shape (materials + 1,).
+        hkl: Miller indices of all reflections, shape (peaks, 3), int8 or int16.
+        intensity: of all reflections, shape (peaks,), uint16.
+        start: offset of each material's reflections, shape (materials + 1,).
         rows: materials to make, shape (batch,).
         metric: reciprocal metric of each of them as of `cell_to_reciprocal_metric` [Å⁻²], shape (batch, 6).
         out: overwritten; contiguous.
         wavelength: of the radiation [Å].
         sigma: Gaussian width [deg].
-        threads: processors to use.
+        threads: number of threads.
 
     Raises:
         ImportError: numba is not installed.
@@ -96,7 +96,7 @@ def _make_patterns(
     *,
     sigma: float,
 ) -> None:
-    (_, sum_peaks), (place_lines, scale_rows) = compile_loops(), compile_stick_loops()
+    (_, sum_peaks), (place_peaks, scale_rows) = compile_loops(), compile_stick_loops()
     counts = start[rows + 1] - start[rows]
     room = int(np.add.reduceat(counts, np.arange(0, len(counts), _TOGETHER)).max(initial=0)) if len(counts) else 0
     per_peak = False
@@ -108,7 +108,7 @@ def _make_patterns(
     for first in range(0, len(rows), _TOGETHER):
         part = slice(first, first + _TOGETHER)
         profile = out[part]
-        place_lines(hkl, intensity, start, rows[part], metric[part], angles, heights, starts)
+        place_peaks(hkl, intensity, start, rows[part], metric[part], angles, heights, starts)
         sum_peaks(
             angles, heights, starts, in_order, profile, widths, no_shares, per_peak,
             GRID.start, 1 / GRID.step, nodes, weights,
@@ -116,7 +116,7 @@ def _make_patterns(
         scale_rows(profile)
 
 
-def _place_lines(  # noqa: PLR0917 - compiled functions take arguments by place
+def _place_peaks(  # noqa: PLR0917 - compiled functions take arguments by place
     hkl: np.ndarray,
     intensity: np.ndarray,
     start: np.ndarray,
@@ -126,22 +126,22 @@ def _place_lines(  # noqa: PLR0917 - compiled functions take arguments by place
     height: np.ndarray,
     starts: np.ndarray,
 ) -> None:
-    """Angles 2 asin √(hᵀ G* h λ²/4) [deg] in double precision: a line's flank is as steep as 606 units a degree."""
-    line = 0
+    """Angles 2 asin √(hᵀ G* h λ²/4) [deg], in double precision because of the steep flanks of peaks."""
+    place = 0
     for row in range(len(rows)):
         g11, g22, g33 = metric[row, 0], metric[row, 1], metric[row, 2]
         g12, g13, g23 = 2 * metric[row, 3], 2 * metric[row, 4], 2 * metric[row, 5]
         for peak in range(start[rows[row]], start[rows[row] + 1]):
             h, k, ell = float(hkl[peak, 0]), float(hkl[peak, 1]), float(hkl[peak, 2])
             squared = h * (g11 * h + g12 * k + g13 * ell) + k * (g22 * k + g23 * ell) + g33 * ell * ell
-            two_theta[line] = math.degrees(2 * math.asin(math.sqrt(squared)))
-            height[line] = intensity[peak] * INTENSITY_STEP
-            line += 1
-        starts[row + 1] = line
+            two_theta[place] = math.degrees(2 * math.asin(math.sqrt(squared)))
+            height[place] = intensity[peak] * INTENSITY_STEP
+            place += 1
+        starts[row + 1] = place
 
 
 def _scale_rows(profile: np.ndarray) -> None:
-    """Each row divided by its maximum, which becomes 100; a row of zeros stays so."""
+    """Scale each row to a maximum of 100; a row of zeros is unchanged."""
     for row in range(len(profile)):
         strongest = np.float32(0)
         for point in range(profile.shape[1]):

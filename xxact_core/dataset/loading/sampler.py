@@ -1,4 +1,4 @@
-"""The order in which a data set is gone through: at random for training, kind to a disk where sticks lie on one."""
+"""Order of the materials in training: shuffled, in blocks of shards where reflections are on disk."""
 
 from __future__ import annotations
 
@@ -9,36 +9,35 @@ from itertools import pairwise
 import numpy as np
 
 BLOCK_ROWS = 65_536
-"""Rows that are mixed with one another: 16 shards of 4096, 0.1 GB of sticks."""
+"""Rows shuffled together: 16 shards of 4096, 0.1 GB."""
 
 
 class TrainingOrder:
-    """Batches of rows, epoch after epoch; the rows of a step follow from its number alone.
+    """Batches of rows over epochs; the rows of a step depend on its number alone.
 
-    So a run that is resumed goes on as if it had never stopped. The last rows of an epoch and the first of the next
-    share a batch.
+    A resumed run therefore equals an uninterrupted one. A batch may span two epochs.
     """
 
     def __init__(self, order_of_epoch: Callable[[int], np.ndarray], *, rows: int, batch_size: int) -> None:
-        """order_of_epoch: all rows of an epoch in their order, shape (rows,)."""
+        """Order by `order_of_epoch`, which returns all rows of an epoch, shape (rows,)."""
         self.rows, self.batch_size = rows, batch_size
-        # Kept, because drawing the order anew for every step would take longer than the step.
+        # Cached, because computing the order takes longer than a step.
         self._order_of_epoch = lru_cache(maxsize=2)(order_of_epoch)
 
     def step(self, step: int) -> np.ndarray:
         """Rows of a training step, shape (batch_size,)."""
-        chosen: list[np.ndarray] = []
+        pieces: list[np.ndarray] = []
         first, left = step * self.batch_size, self.batch_size
         while left:
             epoch, start = divmod(first, self.rows)
             piece = self._order_of_epoch(epoch)[start : start + left]
-            chosen.append(piece)
+            pieces.append(piece)
             first, left = first + len(piece), left - len(piece)
-        return np.concatenate(chosen)
+        return np.concatenate(pieces)
 
 
 def shuffled_order(rows: np.ndarray, *, batch_size: int, seed: int) -> TrainingOrder:
-    """All rows mixed, differently in every epoch."""
+    """All rows shuffled, differently in every epoch."""
 
     def order_of_epoch(epoch: int) -> np.ndarray:
         return np.random.default_rng((seed, epoch)).permutation(rows)
@@ -49,9 +48,14 @@ def shuffled_order(rows: np.ndarray, *, batch_size: int, seed: int) -> TrainingO
 def blockwise_order(
     rows: np.ndarray, first_row: np.ndarray, *, batch_size: int, seed: int, block_rows: int = BLOCK_ROWS
 ) -> TrainingOrder:
-    """Shards in random order, and rows mixed within blocks of whole shards: two blocks are in use at a time at most.
+    """Shards in random order, rows shuffled within blocks of shards, of which at most two are in use at a time.
 
-    rows: of the split, rising. first_row: where each shard begins and the last one ends, shape (shards + 1,).
+    Args:
+        rows: of the split, ascending.
+        first_row: offsets of the shards, shape (shards + 1,).
+        batch_size: rows per batch.
+        seed: of the order.
+        block_rows: smallest number of rows in a block.
     """
     edges = np.searchsorted(rows, first_row)
     pieces = [rows[first:last] for first, last in pairwise(edges) if last > first]
@@ -73,6 +77,6 @@ def blockwise_order(
 
 
 def rows_in_order(rows: np.ndarray, *, batch_size: int) -> Iterator[np.ndarray]:
-    """All rows once, in order, for evaluation."""
+    """Batches of all rows, once and in order, for evaluation."""
     for start in range(0, len(rows), batch_size):
         yield rows[start : start + batch_size]

@@ -1,4 +1,4 @@
-"""Rows of a stick table → their lines and lattices, as tensors on a device."""
+"""Rows of a dataset → reflections and lattices, as tensors on a device."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from xxact_core.simulation.lattice import cell_to_reciprocal_metric
 def upload_sticks(table: StickTable, *, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Miller indices, intensities and starts of all materials on a device.
 
-    torch cannot index 16-bit numbers without sign on every device: intensities have the same bits, with sign.
+    Intensities are reinterpreted as signed integers, because torch cannot index unsigned ones on every device.
     """
     intensity = torch.from_numpy(table.intensity.view(np.int16)).to(device)
     return torch.from_numpy(table.hkl).to(device), intensity, torch.from_numpy(table.peak_start).to(device)
 
 
 class StickSource:
-    """The sticks of a table, near a device: those that lie in memory are taken to it once, others batch by batch."""
+    """Reflections of a dataset on a device: uploaded once if they are in memory, else batch by batch."""
 
     def __init__(self, table: StickTable, *, device: torch.device) -> None:
         self.table, self.device = table, device
         self.uploaded = upload_sticks(table, device=device) if table.resident and device.type != "cpu" else None
 
     def take(self, rows: np.ndarray, *, symmetry: bool = True) -> SticksOfRows:
-        """Lines of these rows, in this order; with their rotations where `symmetry`, else with the identity alone."""
+        """Reflections of these rows, in this order; with their rotations if `symmetry`, else with the identity."""
         if self.uploaded is not None:
             all_hkl, all_intensity, start = self.uploaded
             total = int((self.table.peak_start[rows + 1] - self.table.peak_start[rows]).sum())
@@ -54,7 +54,7 @@ class StickSource:
         )
 
     def _to_device(self, numbers: np.ndarray) -> Tensor:
-        """Numbers of the processor, on their way to the device: the processor does not wait until they are there."""
+        """Copy to the device without blocking the host."""
         return torch.from_numpy(numbers).to(self.device, non_blocking=True)
 
     def _both_to_device(self, numbers: tuple[np.ndarray, np.ndarray]) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Structure → the powder lines of a reference, with their Miller indices, for any wavelength."""
+"""Structure → calculated powder reflections with Miller indices, for any wavelength."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ from xxact_core.structures.structure import Structure
 
 LARGEST_SPACING = 25.0
 SMALLEST_SPACING = 0.75
-"""Lines are made of these spacings d [Å]: from 3.5° on with Cu Kα, up to 56° with Mo Kα."""
+"""Range of lattice spacings d [Å]: from 3.5° with Cu Kα, to 56° with Mo Kα."""
 
 LARGEST_ANGLE = 150.0
-"""Lines are shown up to here [deg 2θ]: few goniometers go further, and at 180° the Lorentz factor has no end."""
+"""Largest angle [deg 2θ]: few goniometers reach further, and the Lorentz factor diverges at 180°."""
 
 _WAVELENGTH = WAVELENGTHS["MoKa"]
 
 
 @dataclass(frozen=True, eq=False)
-class ReferenceLines:
-    """Powder lines of a structure, the widest spacing first.
-
-    d: [Å], shape (lines,). hkl: one of the indices of each line, in the cell of the file, shape (lines, 3).
-    multiplicity: how many reflections are equivalent to it, shape (lines,). strength: intensity without the Lorentz and
-    polarisation factors, shape (lines,). formula: reduced, as chemists write it. space_group: number, 1-230.
-    """
+class ReferenceReflections:
+    """Calculated powder reflections of a structure, by descending lattice spacing."""
 
     d: np.ndarray
+    """Lattice spacings [Å], shape (reflections,)."""
     hkl: np.ndarray
+    """Miller indices in the cell of the file, shape (reflections, 3)."""
     multiplicity: np.ndarray
+    """Number of equivalent reflections, shape (reflections,)."""
     strength: np.ndarray
+    """Intensity without Lorentz and polarisation factors, shape (reflections,)."""
     formula: str
+    """Reduced formula, as chemists write it."""
     space_group: int
+    """Number, 1-230."""
 
     def at(self, wavelength: float) -> Sticks:
-        """The lines as a wavelength [Å] shows them, the strongest 100; those beyond `LARGEST_ANGLE` are left out."""
+        """Stick pattern at a wavelength [Å] up to `LARGEST_ANGLE`, the strongest reflection 100."""
         angles = d_to_two_theta(self.d, wavelength=wavelength)
         reached = angles <= LARGEST_ANGLE  # NaN is left out, too
         intensity = self.strength[reached] * lorentz_polarisation((wavelength / (2 * self.d[reached])) ** 2)
@@ -50,11 +51,11 @@ class ReferenceLines:
         return Sticks(angles[reached], scaled, wavelength=wavelength, hkl=self.hkl[reached])
 
 
-def structure_to_reference_lines(structure: Structure) -> ReferenceLines:
-    """Lines of a structure whose spacings lie between `SMALLEST_SPACING` and `LARGEST_SPACING`.
+def structure_to_reflections(structure: Structure) -> ReferenceReflections:
+    """Calculate the reflections with spacings between `SMALLEST_SPACING` and `LARGEST_SPACING`.
 
     Raises:
-        StructureError: the structure scatters nothing there, is too large, or spglib finds no symmetry in it.
+        StructureError: there are no reflections in this range, the structure is too large, or spglib finds no symmetry.
     """
     first, last = d_to_two_theta(np.array([LARGEST_SPACING, SMALLEST_SPACING]), wavelength=_WAVELENGTH)
     sticks = arrays_to_sticks(
@@ -68,7 +69,7 @@ def structure_to_reference_lines(structure: Structure) -> ReferenceLines:
     symmetry = find_symmetry(structure)
     sine = np.sin(np.deg2rad(sticks.two_theta) / 2)
     families = [hkl_to_family(hkl, symmetry.rotations) for hkl in np.asarray(sticks.hkl, dtype=np.int64)]
-    return ReferenceLines(
+    return ReferenceReflections(
         d=_WAVELENGTH / (2 * sine),
         hkl=np.array([family[0] for family in families], dtype=np.int64).reshape(-1, 3),
         multiplicity=np.array([len(family) for family in families], dtype=np.int64),
@@ -79,11 +80,13 @@ def structure_to_reference_lines(structure: Structure) -> ReferenceLines:
 
 
 def hkl_to_family(hkl: np.ndarray, rotations: np.ndarray) -> np.ndarray:
-    """All the indices equivalent to one, shape (3,) to (members, 3); that by which the family is called comes first.
+    """All equivalent Miller indices, shape (3,) to (members, 3); the representative of the family comes first.
 
-    It is the one with the fewest negative indices, among these the one with the largest h, then k, then l.
+    The representative has the fewest negative indices, and among these the largest h, then k, then l.
 
-    rotations: of the Laue group without inversion, shape (rotations, 3, 3); see `symmetry.Symmetry`.
+    Args:
+        hkl: Miller indices, shape (3,).
+        rotations: of the Laue group without inversion, shape (rotations, 3, 3); see `symmetry.Symmetry`.
     """
     half = hkl @ rotations.astype(np.int64)
     members = np.unique(np.concatenate([half, -half]), axis=0)

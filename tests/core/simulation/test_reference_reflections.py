@@ -13,7 +13,7 @@ from xxact_core.processes import end_child
 from xxact_core.simulation import cif_reading
 from xxact_core.simulation.cif_reading import read_untrusted_cif
 from xxact_core.simulation.diffraction import arrays_to_sticks
-from xxact_core.simulation.reference_lines import hkl_to_family, structure_to_reference_lines
+from xxact_core.simulation.reference_reflections import hkl_to_family, structure_to_reflections
 from xxact_core.simulation.symmetry import find_symmetry
 from xxact_core.structures.cif_files import cif_to_structure
 from xxact_core.structures.structure import Structure
@@ -32,7 +32,7 @@ def _no_process_left() -> Iterator[None]:
 
 
 def test_rock_salt_has_its_reflections_and_their_multiplicities(rock_salt: Structure) -> None:
-    lines = structure_to_reference_lines(rock_salt)
+    lines = structure_to_reflections(rock_salt)
     assert lines.hkl[:6].tolist() == [[1, 1, 1], [2, 0, 0], [2, 2, 0], [3, 1, 1], [2, 2, 2], [4, 0, 0]]
     assert lines.multiplicity[:6].tolist() == [8, 6, 12, 24, 8, 6]
     assert lines.space_group == 225
@@ -45,7 +45,7 @@ def test_lines_at_a_wavelength_are_those_simulated_for_it(rock_salt: Structure, 
         cell=rock_salt.cell, atomic_numbers=rock_salt.atomic_numbers, frac_coords=rock_salt.frac_coords,
         wavelength=wavelength, two_theta_range=(5, 50),
     )  # fmt: skip
-    sticks = structure_to_reference_lines(rock_salt).at(wavelength)
+    sticks = structure_to_reflections(rock_salt).at(wavelength)
     first = slice(0, expected.two_theta.size)
     np.testing.assert_allclose(sticks.two_theta[first], expected.two_theta, atol=1e-4)
     np.testing.assert_allclose(sticks.intensity[first], expected.intensity, rtol=1e-3)
@@ -62,7 +62,7 @@ def test_a_family_is_called_by_its_least_negative_indices(rock_salt: Structure) 
 
 
 def test_a_cif_of_others_gives_the_same_lines(rock_salt: Structure) -> None:
-    here, there = structure_to_reference_lines(rock_salt), read_untrusted_cif(cif_of_rock_salt().encode(), name="a.cif")
+    here, there = structure_to_reflections(rock_salt), read_untrusted_cif(cif_of_rock_salt().encode(), name="a.cif")
     for name in ("d", "hkl", "multiplicity", "strength"):
         assert np.array_equal(getattr(here, name), getattr(there, name))
     assert (there.formula, there.space_group) == (here.formula, here.space_group)
