@@ -113,7 +113,7 @@ def _to_text(file: Path, found: Identification) -> str:
         group = "-" if match.space_group is None else str(match.space_group)
         lines.append(
             f"  {match.formula:20s}{match.name or '':16s}{group:>12s}{match.score:8.3f}{match.shift:+11.2f}"
-            f"{match.scale:12.4f}  {match.id}"
+            f"{match.scale:12.4f}  {match.shown_id or '-'}"
         )
     if found.mixture is not None:
         lines.append(f"  {found.mixture.sentence}")

@@ -8,6 +8,14 @@ from typing import Any
 
 import numpy as np
 
+_UNKNOWN_ID = "matbench_"
+"""Beginning of the ids of rows of the shipped table whose Materials Project id is unknown."""
+
+
+def shown_id(identity: str) -> str:
+    """An id for people; empty for a row of the shipped table whose Materials Project id is unknown."""
+    return "" if identity.startswith(_UNKNOWN_ID) else identity
+
 
 @dataclass(frozen=True, eq=False)
 class Match:
@@ -36,8 +44,14 @@ class Match:
 
     @property
     def label(self) -> str:
-        """Formula, mineral name and id: `TiO2 (rutile, mp-2657)`."""
-        return f"{self.formula} ({self.id if self.name is None else f'{self.name}, {self.id}'})"
+        """Formula with mineral name and id, or with the space group: `TiO2 (rutile, mp-2657)`."""
+        known = ", ".join(part for part in (self.name, self.shown_id) if part)
+        return f"{self.formula} ({known or f'space group {self.space_group}'})"
+
+    @property
+    def shown_id(self) -> str:
+        """The id for people; empty for a row of the shipped table whose Materials Project id is unknown."""
+        return shown_id(self.id)
 
     def to_dict(self, *, reflections: bool = False) -> dict[str, Any]:
         """Plain values for JSON; angles and intensities only with `reflections`."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from xxact_core.search_match.fit import IntensityDistribution, grid_search, reflections_to_density
+from xxact_core.search_match.match import shown_id
 from xxact_core.search_match.ranking import Candidate, fit_width
 
 TEXTURE = 2.0
@@ -73,9 +74,10 @@ class Mixture:
             )
         if self.likely:
             rest = "the rest" if self.unexplained_by_both < 0.005 else f"{_percent(both - alone)} more"  # noqa: PLR2004 - shown as 0 %
+            identity = f" ({shown_id(self.second_id)})" if shown_id(self.second_id) else ""
             return (
-                f"Likely a mixture: {self.first} explains {_percent(alone)} of the intensity; adding {self.second} "
-                f"({self.second_id}) explains {rest}."
+                f"Likely a mixture: {self.first} explains {_percent(alone)} of the intensity; adding {self.second}"
+                f"{identity} explains {rest}."
             )
         if self.unexplained > DOUBTFUL:
             return (

@@ -165,7 +165,7 @@ def test_the_command_states_whether_one_phase_is_enough(examples: Path) -> None:
     result = CliRunner().invoke(app, ["identify", file, "--formula", "LaB6", "--count", "1"])
     assert result.exit_code == 0, result.output
     assert "Single phase: LaB6 explains" in result.stdout
-    assert result.stdout.count("mp-") == 1
+    assert result.stdout.count("mp-2680") == 1
 
 
 def test_the_command_takes_what_is_known_of_a_composition(examples: Path) -> None:

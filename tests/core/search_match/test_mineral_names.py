@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 from importlib.resources import files
 
+import numpy as np
 import pytest
 
 from xxact_core.compositions.formula import parse_formula, reduced_formula
 from xxact_core.compositions.formula_format import format_formula
+from xxact_core.search_match.match import Match
 from xxact_core.search_match.mineral_names import mineral_name
 
 
@@ -35,3 +37,18 @@ def test_every_entry_of_the_table_is_unambiguous_and_written_as_chemists_do() ->
     assert len(set(keys)) == len(keys) > 150
     assert all(1 <= space_group <= 230 for _, space_group in keys)
     assert [format_formula(row["formula"]) for row in rows] == [row["formula"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("identity", "name", "label"),
+    [
+        ("mp-2657", "rutile", "TiO2 (rutile, mp-2657)"),
+        ("mp-2657", None, "TiO2 (mp-2657)"),
+        ("matbench_000001", "rutile", "TiO2 (rutile)"),
+        ("matbench_000001", None, "TiO2 (space group 136)"),
+    ],
+)
+def test_a_match_is_called_by_name_and_materials_project_id(identity: str, name: str | None, label: str) -> None:
+    match = Match("TiO2", 136, identity, 0.9, 0.0, 1.0, np.array([27.4]), np.array([100.0]), "row", name)
+    assert match.label == label
+    assert Match.from_dict(match.to_dict(reflections=True)).label == label

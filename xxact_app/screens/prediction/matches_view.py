@@ -107,7 +107,7 @@ class MatchesPanel:
                 one.formula,
                 one.name or "",
                 space_group_name(str(one.space_group or "unknown")),
-                one.id,
+                one.shown_id,
                 one.score,
                 one.shift,
                 one.scale,

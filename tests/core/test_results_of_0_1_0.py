@@ -1,0 +1,93 @@
+"""Version 0.1.0's datasets, search results and command line: they are read, and the numbers are the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from xxact_core.commands.main import app
+from xxact_core.compositions.formula import parse_formula, reduced_formula
+from xxact_core.dataset.building.build import build_dataset
+from xxact_core.dataset.building.plan import BuildPlan
+from xxact_core.dataset.inspection import describe_dataset, verify_dataset
+from xxact_core.dataset.table import read_dataset
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "v0_1_0"
+
+
+def reference(name: str) -> Any:  # noqa: ANN401 - JSON
+    return json.loads((FIXTURES / "reference" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def xxact(*arguments: object) -> Any:  # noqa: ANN401 - JSON
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def assert_same_matches(now: list[dict[str, Any]], before: list[dict[str, Any]]) -> None:
+    assert len(now) == len(before)
+    for match, former in zip(now, before, strict=True):
+        assert set(former) <= set(match)
+        assert reduced_formula(parse_formula(match["formula"])) == reduced_formula(parse_formula(former["formula"]))
+        assert match["source_id"] == former["id"]
+        assert match["space_group"] == former["space_group"]
+        for name in {"score", "shift", "scale", "two_theta", "intensity"} & set(former):
+            assert match[name] == pytest.approx(former[name], abs=1e-6)
+
+
+def test_a_search_with_former_options_gives_the_same_matches_and_mixture(examples: Path) -> None:
+    zincite = ("identify", examples / "zincite.prn", "--wavelength", "CuKa", "--formula", "ZnO", "--json")
+    now, before = xxact(*zincite, "--whole"), reference("identify_zincite_whole")
+    assert set(before) <= set(now)
+    assert_same_matches(now["neighbours"][:2], before["neighbours"])
+    assert now["neighbours"][0]["name"] == "zincite"
+    for name in ("unexplained", "unexplained_by_both", "amount", "evidence", "likely"):
+        assert now["mixture"][name] == pytest.approx(before["mixture"][name], abs=1e-6)
+    assert_same_matches(now["neighbours"], reference("identify_zincite"))
+
+
+def test_the_index_and_the_gridded_pattern_of_a_workspace_are_read() -> None:
+    workspace = FIXTURES / "workspace"
+    (pattern,) = (workspace / "known" / "patterns").glob("*.npz")
+    before = sorted(path.name for path in (workspace / "known").glob("*.npz"))
+    assert before
+    now = xxact(
+        "identify", pattern, "--prepared", "--table", workspace / "datasets" / "cells", "--cache", workspace / "known",
+        "--json", "--whole", "--count", "3",
+    )  # fmt: skip
+    assert_same_matches(now["neighbours"], reference("identify_prepared")["neighbours"])
+    assert sorted(path.name for path in (workspace / "known").glob("*.npz")) == before  # used, not rebuilt
+
+
+def test_a_prediction_combined_with_reference_phases_has_the_same_probabilities(examples: Path) -> None:
+    arguments = ("predict", examples / "corundum.prn", "--formula", "Al2O3", "--wavelength", "CuKa")
+    (now,), (before,) = xxact(*arguments, "--known", "--json"), reference("predict_corundum_known")
+    assert set(before) <= set(now)
+    for target in ("crystal_system", "space_group"):
+        former = {entry["label"]: entry["probability"] for entry in before[target]}
+        for entry in now[target]:
+            assert entry["probability"] == pytest.approx(former[entry["label"]], abs=1e-5)
+        assert now[f"{target}_set"] == before[f"{target}_set"]
+
+
+def test_a_dataset_is_intact_and_described_alike() -> None:
+    assert verify_dataset(FIXTURES / "dataset") == []
+    assert describe_dataset(FIXTURES / "dataset") == reference("dataset_info")
+
+
+def test_a_dataset_built_again_has_the_same_reflections_labels_and_split(tmp_path: Path) -> None:
+    plan = BuildPlan(
+        source=str(FIXTURES / "source" / "structures.parquet"), shard_rows=8, seed=52, labels=("band_gap=band_gap:eV",)
+    )
+    build_dataset(plan, tmp_path / "again", workers=1, progress=False)
+    now, before = read_dataset(tmp_path / "again"), read_dataset(FIXTURES / "dataset")
+    for name in ("id", "formula", "split", "cell", "reflection_count", "hkl", "intensity", "rotations", "fraction"):
+        np.testing.assert_array_equal(getattr(now, name), getattr(before, name))
+    for name, values in before.targets.items():
+        np.testing.assert_array_equal(now.targets[name], values)
