@@ -67,7 +67,7 @@ def identify(  # noqa: PLR0913 - one argument per option
     from xxact_core.search_match.database import check_elements
     from xxact_core.search_match.identify import Identifier
 
-    def tell(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         if progress:
             typer.echo(json.dumps({"done": done, "total": total}))
 
@@ -77,7 +77,7 @@ def identify(  # noqa: PLR0913 - one argument per option
     pattern = read_gridded(file) if gridded else read_untrusted_pattern(file, scan=selected)
     try:
         found = Identifier.load(None if reference is None else named_structures(reference), cache=cache).identify(
-            pattern, elements=symbols, wavelength=wavelength, count=count, tell=tell
+            pattern, elements=symbols, wavelength=wavelength, count=count, progress=report
         )
     except WavelengthError as error:
         msg = f"{error} (--wavelength)"

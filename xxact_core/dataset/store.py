@@ -1,9 +1,9 @@
 """The dataset on disk: HDF5 shards that xarray and h5py both open, named with their digests in a manifest.
 
-A shard holds sticks, not patterns, and of a stick its Miller indices and intensity, not its angle: 2θ follows exactly
-from the cell. Entries of all materials lie one after another, as CF "contiguous ragged arrays": `peak_count(material)`
-says how many of `hkl(index, peak)` and `intensity(peak)` belong to each material; `element_count` and `rotation_count`
-say the same for elements and rotations.
+A shard contains Miller indices and intensities of reflections, from which patterns are computed on loading; 2θ follows
+exactly from the cell. Entries of all materials are concatenated, as CF "contiguous ragged arrays":
+`peak_count(material)` gives the number of `hkl(index, peak)` and `intensity(peak)` of each material;
+`element_count` and `rotation_count` those of elements and rotations.
 """
 
 from __future__ import annotations
@@ -242,14 +242,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        msg = f"{folder} is not a finished dataset: it holds no {MANIFEST} (make one with `xxact build`)"
+        msg = f"{folder} is not a finished dataset: it contains no {MANIFEST}; build one with `xxact build`"
         raise DatasetError(msg, code="E_DATASET") from error
     except ValueError as error:
         msg = f"{path} is not JSON: {error}"
         raise DatasetError(msg, code="E_DATASET") from error
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         found = manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
-        msg = f"{path} has the schema {found!r}; expected {SCHEMA!r}: build the dataset again"
+        msg = f"{path} has the schema {found!r}; expected {SCHEMA!r}: rebuild the dataset"
         raise DatasetError(msg, code="E_DATASET")
     for shard in manifest.get("shards", ()):
         if Path(shard["file"]).name != shard["file"]:

@@ -85,7 +85,7 @@ class Identifier:
         elements: Iterable[str] | None = None,
         wavelength: str | float | None = None,
         count: int = 10,
-        tell: Callable[[int, int], None] = lambda _done, _total: None,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> Identification:
         """Find the reference phases that match a pattern best, each formula and space group once.
 
@@ -95,7 +95,7 @@ class Identifier:
                 default the peak index proposes candidates.
             wavelength: of the measurement, in Å or by name (`CuKa`); overrides that of the file.
             count: largest number of matches to return.
-            tell: progress callback (done, total), while the peak index is built and while candidates are compared.
+            progress: progress callback (done, total), while the peak index is built and while candidates are compared.
 
         Raises:
             FormulaError: an element is unknown.
@@ -106,8 +106,8 @@ class Identifier:
         if isinstance(pattern, Pattern):
             pattern = put_on_grid(pattern, wavelength=wavelength, override_coverage=True)
         measured = pattern_to_distribution(pattern)
-        rows = self.references.rows_within(symbols) if elements is not None else self._propose(measured, tell)
-        candidates = rows_to_candidates(self.references, rows, measured, elements=symbols, tell=tell)
+        rows = self.references.rows_within(symbols) if elements is not None else self._propose(measured, progress)
+        candidates = rows_to_candidates(self.references, rows, measured, elements=symbols, progress=progress)
         best = fit_best(self.references, candidates, measured)
         return Identification(
             pattern=pattern,
@@ -144,8 +144,8 @@ class Identifier:
         warnings.warn("Identifier.weigh is now Identifier.combine", DeprecationWarning, stacklevel=2)
         return self.combine(prediction, pattern, wavelength=wavelength)
 
-    def _propose(self, measured: IntensityDistribution, tell: Callable[[int, int], None]) -> np.ndarray:
-        return open_index(self.references, folder=self.cache, tell=tell).nearest(measured, count=PROPOSED)
+    def _propose(self, measured: IntensityDistribution, progress: Callable[[int, int], None]) -> np.ndarray:
+        return open_index(self.references, folder=self.cache, progress=progress).nearest(measured, count=PROPOSED)
 
     def _distinct(self, best: list[Candidate]) -> tuple[Match, ...]:
         """The best candidate of each formula and space group; databases hold several calculations of one phase."""

@@ -78,8 +78,8 @@ def open_index(
     references: ReferenceDatabase,
     *,
     folder: Path | None = None,
-    progress: bool = True,
-    tell: Callable[[int, int], None] = lambda _done, _total: None,
+    progress_bar: bool = True,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> PeakIndex:
     """Read the index of a database from the cache, or build and store it.
 
@@ -88,8 +88,8 @@ def open_index(
     Args:
         references: the database.
         folder: of the cache; the user's cache folder by default.
-        progress: show a progress bar while the index is built.
-        tell: progress callback (done, total).
+        progress_bar: show a progress bar while the index is built.
+        progress: progress callback (done, total).
     """
     from platformdirs import user_cache_path  # noqa: PLC0415 - only where no folder is named
 
@@ -101,7 +101,7 @@ def open_index(
             return PeakIndex(stored["codes"])
     except (OSError, KeyError, ValueError, BadZipFile):
         pass  # missing or damaged: build it
-    index = build_index(references, progress=progress, tell=tell)
+    index = build_index(references, progress_bar=progress_bar, progress=progress)
     folder.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
     with part.open("wb") as written:
@@ -113,17 +113,17 @@ def open_index(
 def build_index(
     references: ReferenceDatabase,
     *,
-    progress: bool = False,
-    tell: Callable[[int, int], None] = lambda _done, _total: None,
+    progress_bar: bool = False,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> PeakIndex:
     """Simulate every phase of a database."""
     from tqdm import tqdm  # noqa: PLC0415 - only where something is built
 
     codes = np.zeros((len(references), len(range(0, bin_count(), BINS_PER_ENTRY))), dtype=np.int8)
     usual = Fit(0.0, 0.0, np.array([USUAL_STRAIN]))
-    for row in tqdm(range(len(references)), desc="index of reference phases", disable=not progress):
+    for row in tqdm(range(len(references)), desc="index of reference phases", disable=not progress_bar):
         if row % _TOGETHER == 0:
-            tell(row, len(references))
+            progress(row, len(references))
         try:
             reflections = sticks_to_calculated_reflections(references.sticks(row))
         except StructureError:
@@ -132,5 +132,5 @@ def build_index(
         roots = np.sqrt(spread(places, reflections.height, width=BLUR)[::BINS_PER_ENTRY])
         if roots.max() > 0:
             codes[row] = np.rint(_LARGEST * roots / roots.max())
-    tell(len(references), len(references))
+    progress(len(references), len(references))
     return PeakIndex(codes)

@@ -61,7 +61,7 @@ def rows_to_candidates(
     measured: IntensityDistribution,
     *,
     elements: Sequence[str] = (),
-    tell: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[Candidate]:
     """Every row with reflections at its best fit of the grid search, best first.
 
@@ -70,13 +70,13 @@ def rows_to_candidates(
         rows: of the phases to compare.
         measured: pattern to compare with.
         elements: elements given; each that a phase lacks lowers its score.
-        tell: progress callback (done, total).
+        progress: progress callback (done, total).
     """
     required = set(elements)
     found = []
     for number, row in enumerate(map(int, rows)):
         if number % _REPORT_EVERY == 0:
-            tell(number, len(rows))
+            progress(number, len(rows))
         try:
             sticks = references.sticks(row)
         except StructureError:

@@ -22,7 +22,7 @@ from xxact_core.dataset.building import shard as shard_module
 from xxact_core.dataset.building import workers
 from xxact_core.dataset.building.build import BuildPlan, build_dataset
 from xxact_core.dataset.building.shard import ShardTask, build_shard, time_limit
-from xxact_core.dataset.building.workers import check_scheduler, make_shard
+from xxact_core.dataset.building.workers import build_in_process, check_scheduler
 from xxact_core.dataset.inspection import verify_dataset
 from xxact_core.dataset.store import Material
 from xxact_core.dataset.table import read_dataset
@@ -250,7 +250,7 @@ def test_structures_that_kill_or_block_their_process_become_error_rows(
     counts = build_dataset(plan, tmp_path / "dataset", workers=1, timeout=2.0, progress=False)
     errors = errors_of(tmp_path / "dataset")
     assert (counts["materials"], counts["errors"]) == (3, 2)
-    assert "died 3 times" in errors["killer"]
+    assert "crashed 3 times" in errors["killer"]
     assert "2 s" in errors["deaf"]
 
 
@@ -260,7 +260,7 @@ def test_process_that_cannot_start_stops_the_build_with_its_last_words(
     monkeypatch.setattr(workers, "COMMAND", (sys.executable, "-c", "raise SystemExit('no room at the inn')"))
     task = ShardTask(plan, str(tmp_path), next(list_blocks(Path(plan.source), rows=5)))
     with pytest.raises(DatasetError, match="no room at the inn"):
-        make_shard(task.to_json())
+        build_in_process(task.to_json())
 
 
 def test_full_disk_stops_clearly_leaves_nothing_half_written_and_the_build_goes_on_later(

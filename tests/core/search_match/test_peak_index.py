@@ -59,19 +59,19 @@ def test_a_measured_pattern_lies_nearest_to_its_own_material(
 
 
 def test_the_index_is_kept(references: StructureReferences, index: PeakIndex, tmp_path: Path) -> None:
-    opened = open_index(references, folder=tmp_path, progress=False)
+    opened = open_index(references, folder=tmp_path, progress_bar=False)
     np.testing.assert_array_equal(opened.codes, index.codes)
     (file,) = tmp_path.iterdir()
     written = file.stat().st_mtime_ns
-    open_index(references, folder=tmp_path, progress=False)
+    open_index(references, folder=tmp_path, progress_bar=False)
     assert file.stat().st_mtime_ns == written
 
 
 def test_a_damaged_index_is_built_again(references: StructureReferences, index: PeakIndex, tmp_path: Path) -> None:
-    open_index(references, folder=tmp_path, progress=False)
+    open_index(references, folder=tmp_path, progress_bar=False)
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:200])
-    again = open_index(references, folder=tmp_path, progress=False)
+    again = open_index(references, folder=tmp_path, progress_bar=False)
     np.testing.assert_array_equal(again.codes, index.codes)
 
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from xxact_core.dataset.building.duplicates import DUPLICATES, find_duplicates
 from xxact_core.dataset.building.plan import BuildPlan, keep_plan
 from xxact_core.dataset.building.shard import TIMEOUT, ShardTask, shard_name
-from xxact_core.dataset.building.workers import check_scheduler, make_shard, open_workers
+from xxact_core.dataset.building.workers import build_in_process, check_scheduler, open_workers
 from xxact_core.dataset.store import MANIFEST, SCHEMA, file_digest, fsync_folder, read_manifest, write_json
 from xxact_core.errors import DatasetError
 from xxact_core.structures.sources import Block, count_items, list_blocks
@@ -55,7 +55,7 @@ def build_dataset(
         `duplicates` listed in duplicates.csv (all but the first of each group).
 
     Raises:
-        DatasetError: the source does not exist or holds nothing, the folder holds a dataset of another plan, or a
+        DatasetError: the source does not exist or is empty, the folder contains a dataset of another plan, or a
             shard cannot be written; what is finished stays, and the same call goes on from there.
     """
     labels = plan.parsed_labels  # invalid labels are reported first
@@ -78,7 +78,7 @@ def build_dataset(
     shards: dict[int, dict[str, Any]] = {}
     with (
         tqdm(total=total, unit="structure", disable=not progress, smoothing=0.05) as bar,
-        open_workers(workers=workers or os.cpu_count() or 1, scheduler=scheduler) as crew,
+        open_workers(workers=workers or os.cpu_count() or 1, scheduler=scheduler) as pool,
     ):
         running: set[Future[dict[str, Any]]] = set()
         for block in blocks:
@@ -88,10 +88,10 @@ def build_dataset(
                 if progress:
                     bar.initial += block.rows  # not counted in the speed
                 continue
-            while len(running) >= crew.count() + 1:  # one in reserve; streams are read no further than needed
+            while len(running) >= pool.count() + 1:  # one in reserve; streams are read no further than needed
                 running = _collect(running, shards, bar)
             task = ShardTask(plan, str(folder.resolve()), block, timeout=timeout)
-            running.add(crew.executor.submit(make_shard, task.to_json()))
+            running.add(pool.executor.submit(build_in_process, task.to_json()))
         while running:
             running = _collect(running, shards, bar)
     return _finish(plan, folder, [shards[start] for start in sorted(shards)])

@@ -65,10 +65,10 @@ class BuildPlan:
 
 
 def keep_plan(plan: BuildPlan, folder: Path) -> None:
-    """Write the plan into the folder of a dataset, or check that the folder holds the same plan.
+    """Write the plan into the folder of a dataset, or check that the folder contains the same plan.
 
     Raises:
-        DatasetError: the folder holds another plan; the message names the differences.
+        DatasetError: the folder contains another plan; the message names the differences.
     """
     path = folder / PLAN
     if not path.is_file():
@@ -81,5 +81,5 @@ def keep_plan(plan: BuildPlan, folder: Path) -> None:
         raise DatasetError(msg, code="E_DATASET") from error
     changed = [name for name, value in plan.described().items() if before.get(name) != value]
     if changed:
-        msg = f"{folder} holds a dataset of another plan; it differs in {changed}: choose another folder"
+        msg = f"{folder} contains a dataset with other settings ({changed}): choose another folder"
         raise DatasetError(msg, code="E_DATASET")

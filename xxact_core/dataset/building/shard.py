@@ -219,7 +219,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def main() -> None:
-    """Make the shard whose task stands on the first line of standard input; end when standard input does.
+    """Build the shard whose task is the first line of standard input; exit when standard input is closed.
 
     Each line of standard output is JSON: `{"item": 17}` before each item, then `{"shard": ...}` or `{"failed": ...}`.
     """

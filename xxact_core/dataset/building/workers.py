@@ -1,7 +1,7 @@
-"""Shards made in processes of their own: watched, stopped when they hang, tried again when they die.
+"""Builds shards in separate processes, which are stopped if they hang and restarted if they crash.
 
-A process a shard costs two seconds of start-up and buys that no structure, full disk or broken library can take
-anything else with it: not the other shards, not the process that asked.
+One process per shard costs two seconds of start-up; in return a structure, a full disk or a faulty library that crashes
+the process affects neither other shards nor the calling process.
 """
 
 from __future__ import annotations
@@ -21,73 +21,74 @@ from xxact_core.dataset.building.shard import ShardTask
 from xxact_core.errors import DatasetError, shorten
 from xxact_core.processes import Watchdog, end_child, last_line, module_command, start_child
 
-MOST_DEATHS = 3
-"""Processes that may die at one structure before it is given up."""
+MAX_CRASHES = 3
+"""Crashes at one structure, after which it is skipped."""
 
 COMMAND = module_command("xxact_core.dataset.building.shard")
-"""What makes one shard."""
+"""Command that builds one shard."""
 
 GRACE = 30.0
-"""Seconds beyond a structure's time-out, for starting up, for writing, and for code that signals do not interrupt."""
+"""Time [s] added to the limit per structure for start-up, writing, and code that signals do not interrupt."""
 
-LARGEST_ANSWER = 200_000
-"""Bytes of a line that are read."""
-
+MAX_LINE_BYTES = 200_000
+"""Longest line of output that is read [bytes]."""
 
 CONNECT_TIMEOUT = 10
-"""Seconds to wait for a scheduler."""
+"""Time limit for connecting to a scheduler [s]."""
 
 
 @dataclass(frozen=True)
 class Workers:
-    """Where shards are made, and how many can be at a time; a cluster may grow and shrink meanwhile."""
+    """Executor of the processes that build shards."""
 
     executor: Executor
+    """Runs `build_in_process`."""
     count: Callable[[], int]
+    """Current number of workers; a cluster may grow and shrink."""
 
 
-def make_shard(text: str) -> dict[str, Any]:
-    """Make the shard of a task (as JSON) in a process of its own; structures that hang or kill it become error rows.
+def build_in_process(text: str) -> dict[str, Any]:
+    """Build the shard of a task (JSON) in a separate process; structures that hang or crash it become error rows.
 
     Raises:
-        DatasetError: the shard cannot be written or its source cannot be read, with the reason; or processes die
-            before they begin.
+        DatasetError: the shard cannot be written or its source cannot be read; or the process crashes or hangs outside
+            of any structure.
     """
     task = ShardTask.from_json(text)
-    deaths: Counter[int] = Counter()
+    crashes: Counter[int] = Counter()
     while True:
         item, answer, reason = _run_once(task)
         if "shard" in answer:
             shard: dict[str, Any] = answer["shard"]
             return shard
         if "failed" in answer:
-            msg = f"{task.folder}: the shard at item {task.block.start} cannot be made: {answer['failed']}"
+            msg = f"{task.folder}: the shard at item {task.block.start} cannot be built: {answer['failed']}"
             raise DatasetError(msg, code="E_DATASET")
         if reason == "hangs":
-            task = _without(task, item, f"took longer than {task.timeout:g} s and did not stop by itself")
+            task = _without(task, item, f"took longer than {task.timeout:g} s and had to be killed")
             continue
-        deaths[item] += 1
-        if deaths[item] < MOST_DEATHS:
+        crashes[item] += 1
+        if crashes[item] < MAX_CRASHES:
             continue
         if 0 <= item < task.block.rows:
-            task = _without(task, item, f"the process that worked on it died {MOST_DEATHS} times ({shorten(reason)})")
+            task = _without(task, item, f"its process crashed {MAX_CRASHES} times ({shorten(reason)})")
         else:
-            msg = f"the process that makes the shard at item {task.block.start} dies outside any structure: {reason}"
+            msg = f"the process of the shard at item {task.block.start} crashes outside of any structure: {reason}"
             raise DatasetError(msg, code="E_DATASET")
 
 
 def _without(task: ShardTask, item: int, reason: str) -> ShardTask:
     if not 0 <= item < task.block.rows:
-        msg = f"the process that makes the shard at item {task.block.start} hangs outside any structure"
+        msg = f"the process of the shard at item {task.block.start} hangs outside of any structure"
         raise DatasetError(msg, code="E_DATASET")
     return replace(task, skipped={**task.skipped, item: reason})
 
 
 def _run_once(task: ShardTask) -> tuple[int, dict[str, Any], str]:
-    """One process: the item it was at (-1: none yet), what it answered, and otherwise how it ended."""
+    """Run one process; returns its last item (-1 for none), its answer, or the reason why there is none."""
     item, answer = -1, {}
     with tempfile.TemporaryFile() as errors:
-        # In this session, so that Ctrl-C at a terminal reaches it, too.
+        # In this session, so that Ctrl-C in a terminal stops it, too.
         child = start_child(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, own_session=False)
         assert child.stdin is not None
         assert child.stdout is not None
@@ -96,33 +97,33 @@ def _run_once(task: ShardTask) -> tuple[int, dict[str, Any], str]:
             try:
                 child.stdin.write(task.to_json().encode() + b"\n")
                 child.stdin.flush()
-                while "item" in (answer := _parse(child.stdout.readline(LARGEST_ANSWER))):
+                while "item" in (answer := _parse(child.stdout.readline(MAX_LINE_BYTES))):
                     item = answer["item"]
                     watchdog.renew()
             except BrokenPipeError:
-                pass  # it died before it read its task; how is told below
+                pass  # it crashed before it read its task; the reason follows
             finally:
                 end_child(child)
         if answer:
             return item, answer, ""
         if watchdog.expired:
             return item, {}, "hangs"
-        said = last_line(errors)
-    return item, {}, f"exit code {child.returncode}" + (f", {said}" if said else "")
+        complaint = last_line(errors)
+    return item, {}, f"exit code {child.returncode}" + (f", {complaint}" if complaint else "")
 
 
 def _parse(line: bytes) -> dict[str, Any]:
-    """The message of a line; empty at the end of the output, and where the process died while it wrote the line."""
+    """Message of a line; empty at the end of the output, or if the process crashed while writing the line."""
     message: dict[str, Any] = json.loads(line) if line.endswith(b"\n") else {}
     return message
 
 
 @contextmanager
 def open_workers(*, workers: int, scheduler: str | None) -> Iterator[Workers]:
-    """Processes on this machine, or the workers of a Dask cluster, which see source and dataset under the same paths.
+    """Open processes on this machine, or a Dask cluster that shares the paths of source and dataset.
 
     Raises:
-        DatasetError: nobody answers at the scheduler's address.
+        DatasetError: the scheduler does not answer.
     """
     if scheduler is None:
         pool = ThreadPoolExecutor(max_workers=workers)
@@ -150,13 +151,13 @@ def open_workers(*, workers: int, scheduler: str | None) -> Iterator[Workers]:
 
 
 def check_scheduler(address: str) -> None:
-    """Take a scheduler over TLS, or on this machine: whoever reaches an open one can run code on its workers.
+    """Accept a scheduler over TLS or on this machine only, because an open one runs code of anyone on its workers.
 
     Raises:
-        DatasetError: the address is neither.
+        DatasetError: the address is of another kind.
     """
     url = urlsplit(address)
     local = url.scheme == "tcp" and url.hostname in {"127.0.0.1", "localhost", "::1"}
     if not (url.port and (url.scheme == "tls" or local)):
-        msg = f"the scheduler {shorten(address)!r} is not taken; expected tls://HOST:PORT, or tcp://127.0.0.1:PORT"
+        msg = f"the scheduler {shorten(address)!r} is not accepted; expected tls://HOST:PORT, or tcp://127.0.0.1:PORT"
         raise DatasetError(msg, code="E_SCHEDULER")

@@ -88,7 +88,7 @@ class BatchMaker:
         """The batch of these rows; the same seed gives the same augmentation."""
         rows = np.asarray(rows, dtype=np.int64)
         index = self._to_device(rows)
-        # SampledEffects by the processor, which has to know: a device would have to be waited for.
+        # Sampled on the host, which needs the result; a transfer from the device would block.
         host = torch.Generator().manual_seed(seed)
         augmented = self._sample_augmented(len(rows), generator=host)
         generator = host if self.device.type == "cpu" else torch.Generator(self.device).manual_seed(seed)
@@ -117,7 +117,7 @@ class BatchMaker:
         return (torch.rand(batch, generator=generator) < self.augmentation.share).numpy()
 
     def _lattices(self, rows: np.ndarray, *, generator: torch.Generator) -> Float[Tensor, "batch 6"]:
-        """Entries of G* of these rows [Å⁻²], strained where `lattice_strain` says so."""
+        """Entries of G* of these rows [Å⁻²], with `lattice_strain`."""
         metric = self._to_device(cell_to_reciprocal_metric(self.table.cell[rows]))
         if self.lattice_strain is None:
             return metric
