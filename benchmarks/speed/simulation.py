@@ -31,7 +31,7 @@ from xxact_core.dataset.store import file_digest
 from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.patterns.pattern import Sticks
 from xxact_core.peak_profiles.reference import broaden_sticks
-from xxact_core.simulation.diffraction import MERGE_TOLERANCE, WEAKEST_LINE, arrays_to_sticks
+from xxact_core.simulation.diffraction import MERGE_TOLERANCE, WEAKEST_REFLECTION, arrays_to_sticks
 from xxact_core.simulation.symmetry import find_symmetry
 from xxact_core.structures.structure import Structure
 from xxact_core.structures.tables import read_table, table_rows
@@ -100,7 +100,7 @@ def gemmi_sticks(structure: gemmi.SmallStructure) -> tuple[np.ndarray, np.ndarra
     two_theta, intensity = two_theta[order], intensity[order]
     first = np.flatnonzero(np.diff(np.round(two_theta / MERGE_TOLERANCE), prepend=-1))
     summed = np.add.reduceat(intensity, first)
-    kept = summed > WEAKEST_LINE / 100 * summed.max()
+    kept = summed > WEAKEST_REFLECTION / 100 * summed.max()
     return two_theta[first][kept], 100 * summed[kept] / summed.max()
 
 

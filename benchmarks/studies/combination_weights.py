@@ -44,7 +44,7 @@ from xxact_core.prediction.reliability import class_sets
 from xxact_core.quantities import CRYSTAL_SYSTEM, SPACE_GROUP, SYSTEM_OF_GROUP
 from xxact_core.search_match.combine import (
     GROUP_WEIGHTS,
-    LEAST,
+    SMALLEST_PROBABILITY,
     SYSTEM_WEIGHTS,
     CombinationWeights,
     MatchEvidence,
@@ -182,10 +182,14 @@ def figures_of(
         figures[name] = {
             "top1": accuracy(systems.argmax(axis=1), system),
             "top2": top_k_accuracy(systems, system, k=2),
-            "log_loss_bits": -float(np.log2(np.maximum(systems[np.arange(len(cases)), system], LEAST)).mean()),
+            "log_loss_bits": -float(
+                np.log2(np.maximum(systems[np.arange(len(cases)), system], SMALLEST_PROBABILITY)).mean()
+            ),
             "calibration_error": expected_calibration_error(systems, system),
             "group_top1": accuracy(groups.argmax(axis=1), group),
-            "group_log_loss_bits": -float(np.log2(np.maximum(groups[np.arange(len(cases)), group], LEAST)).mean()),
+            "group_log_loss_bits": -float(
+                np.log2(np.maximum(groups[np.arange(len(cases)), group], SMALLEST_PROBABILITY)).mean()
+            ),
         }
     both, both_groups = found["both"]
     sets = class_sets(both, weights[0].in_set), class_sets(both_groups, weights[1].in_set)

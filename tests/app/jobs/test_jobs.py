@@ -81,7 +81,7 @@ def test_a_command_that_is_refused_fails_in_the_words_of_the_command_line(jobs: 
     until(lambda: not jobs.get(job.key).active)
     ended = Jobs(jobs.folder).get(job.key)  # as another server sees it
     assert ended.state == "failed"
-    assert "there is neither a file nor a folder /nowhere/at/all" in ended.reason
+    assert "no file or folder /nowhere/at/all exists" in ended.reason
 
 
 def test_threads_of_a_job_wait_without_spinning_unless_somebody_says_otherwise(

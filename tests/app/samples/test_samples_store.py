@@ -115,7 +115,8 @@ def test_another_wavelength_moves_the_peak_on_the_grid() -> None:
 
 
 @pytest.mark.parametrize(
-    ("formula", "word"), [("Xx2", "Xx"), ("co", "Co"), ("Fe0", "0"), ("Fe 40%", "at%"), ("?O", "certainly")]
+    ("formula", "word"),
+    [("Xx2", "Xx"), ("co", "Co"), ("Fe0", "0"), ("Fe 40%", "at%"), ("?O", "an element that is present")],
 )
 def test_what_is_wrong_with_the_formula_is_said(formula: str, word: str) -> None:
     session, store = loaded("scan.xy")

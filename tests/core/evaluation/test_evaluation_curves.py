@@ -145,5 +145,5 @@ def test_fewer_training_materials_are_part_of_more_and_nothing_else_moves(small_
         assert few.rows(split).tolist() == small_table.rows(split).tolist()
     assert set(few.rows("train")) != set(with_training_rows(small_table, rows=20, seed=4).rows("train"))
     assert with_training_rows(small_table, rows=None, seed=0) is small_table
-    with pytest.raises(DatasetError, match="training materials are asked for"):
+    with pytest.raises(DatasetError, match="training materials were requested"):
         with_training_rows(small_table, rows=10_000, seed=0)

@@ -77,7 +77,7 @@ def test_nexus_defaults_that_lead_in_a_ring_or_nowhere_come_to_an_end(default: s
         ({"chunks": (50,), "compression": "gzip", "shuffle": True, "fletcher32": True}, ""),
         ({"chunks": (50,), "compression": "lzf"}, ""),
         ({"chunks": (50,), "scaleoffset": 2}, "unknown filters"),
-        ({"shape": (400_000,), "dtype": "f8", "chunks": (1000,)}, "announces 400000 values, and 0 bytes are stored"),
+        ({"shape": (400_000,), "dtype": "f8", "chunks": (1000,)}, "declares 400000 values, but 0 bytes are stored"),
     ],
 )
 def test_nexus_data_that_cannot_be_what_they_say_are_refused(storage: dict[str, Any], told: str) -> None:

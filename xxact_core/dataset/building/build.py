@@ -56,7 +56,7 @@ def build_dataset(
 
     Raises:
         DatasetError: the source does not exist or is empty, the folder contains a dataset of another plan, or a
-            shard cannot be written; what is finished stays, and the same call goes on from there.
+            shard cannot be written; finished shards are kept, and the same call resumes the build.
     """
     labels = plan.parsed_labels  # invalid labels are reported first
     if scheduler is not None:
