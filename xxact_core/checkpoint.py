@@ -95,6 +95,8 @@ def describe_checkpoint(folder: Path) -> dict[str, Any]:
         description = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         msg = f"{folder} is not a checkpoint: it has no {DESCRIPTION}"
+        if (folder / "model" / DESCRIPTION).is_file():
+            msg += f"; the checkpoint of this run is {folder / 'model'}"
         raise CheckpointError(msg, code="E_CHECKPOINT") from error
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         msg = f"{path} is not JSON: {shorten(error)}"

@@ -24,7 +24,7 @@ class ProcessingError(InputError):
 
 
 PreparationError = ProcessingError
-"""Its name in version 0.1.0."""
+"""Former name of `ProcessingError`, from version 0.1.0."""
 
 
 class FormulaError(InputError):

@@ -1,4 +1,4 @@
-"""Settings of dataclasses: type checks of values from TOML, JSON or the command line, and documentation of fields."""
+"""Settings of dataclasses: checks of names and types from TOML, JSON or the command line; documentation of fields."""
 
 from __future__ import annotations
 
@@ -6,13 +6,30 @@ import ast
 import inspect
 import math
 import textwrap
-from collections.abc import Mapping
-from dataclasses import is_dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from xxact_core.errors import RecipeError, shorten
+
+
+def check_names(owner: str, values: Iterable[str], *, known: Iterable[str]) -> None:
+    """Check the names of settings.
+
+    Raises:
+        RecipeError: a name is unknown; the message begins with `owner` and lists the known names.
+    """
+    choices = sorted(known)
+    if unknown := sorted(set(values) - set(choices)):
+        msg = f"{owner} has no setting {shorten(', '.join(map(repr, unknown)))}; it has {', '.join(choices)}"
+        raise RecipeError(msg, code="E_RECIPE")
+
+
+def field_names(settings: type) -> list[str]:
+    """Names of the fields of a dataclass, in their order."""
+    return [item.name for item in fields(settings)]
 
 
 def check_types(owner: str, declared_by: type, values: Mapping[str, Any]) -> None:

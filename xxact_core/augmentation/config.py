@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from xxact_core.augmentation.effects import (
@@ -27,6 +27,7 @@ from xxact_core.augmentation.effects import (
     check_number,
 )
 from xxact_core.errors import RecipeError
+from xxact_core.setting_types import check_names, field_names
 from xxact_core.stored_names import AUGMENTATION_SETTINGS, rename
 
 EFFECTS: dict[str, type[Effect]] = {
@@ -121,7 +122,7 @@ class AugmentationConfig:
             RecipeError: a setting is unknown (the message lists the choices), given under two names, or invalid.
         """
         values = rename(values, AUGMENTATION_SETTINGS, owner="augmentation")
-        _refuse_unknown("augmentation", values, known=("share", *EFFECTS))
+        check_names("augmentation", values, known=("share", *EFFECTS))
         settings: dict[str, Any] = {}
         for name, value in values.items():
             if name == "share":
@@ -129,16 +130,9 @@ class AugmentationConfig:
             elif value is None or value is False:
                 settings[name] = None
             elif isinstance(value, Mapping):
-                _refuse_unknown(name, value, known=tuple(item.name for item in fields(EFFECTS[name])))
+                check_names(f"augmentation: {name}", value, known=field_names(EFFECTS[name]))
                 settings[name] = EFFECTS[name](**value)
             else:
                 msg = f"augmentation: {name} is {value!r}; expected a table of settings, or false to switch it off"
                 raise RecipeError(msg, code="E_RECIPE")
         return cls(**settings)
-
-
-def _refuse_unknown(owner: str, values: Mapping[str, Any], *, known: tuple[str, ...]) -> None:
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        msg = f"{owner} has no setting {unknown}; it has {sorted(known)}"
-        raise RecipeError(msg, code="E_RECIPE")

@@ -51,7 +51,7 @@ COMMANDS = "xxact.commands"
 """Entry-point group of the commands of other packages."""
 
 ANSWERING = frozenset({"identify", "info", "predict"})
-"""Commands that print an answer and write no file."""
+"""Commands that print a result and write no file."""
 
 _OBJECTS_BETWEEN_COLLECTIONS = 100_000
 
@@ -81,19 +81,19 @@ def main() -> None:
 def run() -> None:
     """Run the command line as a process of its own.
 
-    For a command that only answers, the garbage collector runs rarely, because what importing libraries makes stays
-    (a tenth of the time); and the process ends without taking the interpreter apart, whose memory the operating system
-    frees anyway (of torch alone a third of the time of its import).
+    For the commands in `ANSWERING`, the garbage collector runs rarely, because the objects created by imports live to
+    the end (saves a tenth of the time), and the process exits without finalising the interpreter, whose memory the
+    operating system frees anyway (for torch alone, finalising takes a third of the time of its import).
     """
     answering = sys.argv[1:2] and sys.argv[1] in ANSWERING
     if answering:
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # the other takes huge pages, slow to be cleared
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # the default one zeroes huge pages first, slowly
     try:
         main()
     except SystemExit as end:
         if answering and isinstance(end.code, int | None):
-            atexit._run_exitfuncs()  # noqa: SLF001 - processes that read files are ended there; `os._exit` skips it
+            atexit._run_exitfuncs()  # noqa: SLF001 - ends the processes that read files; `os._exit` skips it
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(end.code or 0)
@@ -163,8 +163,9 @@ def train(
     ] = None,
 ) -> None:
     """Train a model with a recipe."""
+    from xxact_core.setting_types import check_names, field_names
     from xxact_core.stored_names import rename_recipe
-    from xxact_core.training.config import override, parse_settings
+    from xxact_core.training.config import Recipe, override, parse_settings
     from xxact_core.training.recipes import recipe_by_name
     from xxact_core.training.run import train as train_run
 
@@ -176,12 +177,14 @@ def train(
         try:
             values = tomllib.loads(Path(recipe).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            msg = f"{recipe} cannot be read as TOML: {shorten(error)}"
+            msg = f"the recipe file {recipe} cannot be read: {shorten(error)}"
             raise RecipeError(msg, code="E_RECIPE") from error
         owner, recipe = recipe, str(values.pop("recipe", "compact"))
         values = rename_recipe(values, owner=owner, notice=notice)
-    values |= parse_settings(settings or [], notice=notice)
-    chosen = override(recipe_by_name(recipe), values, notice=notice)
+        check_names(f"{owner}: a recipe", values, known=field_names(Recipe))
+    changes = parse_settings(settings or [], notice=notice)
+    check_names("--set: a recipe", changes, known=field_names(Recipe))
+    chosen = override(recipe_by_name(recipe), values | changes, notice=notice)
     folder = train_run(chosen, dataset, run, progress=True)
     finished = folder.name == "model"
     typer.echo(f"model written to {folder}" if finished else f"stopped; the same command resumes from {folder}")
@@ -339,6 +342,7 @@ def info(
     from xxact_core.checkpoint import describe_checkpoint
     from xxact_core.evaluation.summary import columns_to_text, summarise
     from xxact_core.shipped import CHECKPOINT, shipped_path
+    from xxact_core.stored_names import CHECKPOINT_FACTS
 
     description = describe_checkpoint(shipped_path(CHECKPOINT) if model is None else model)
     about = description["about"]
@@ -347,6 +351,7 @@ def info(
     if as_json:
         calibration = {name: fit for name, fit in description["calibration"].items() if name != "domain"}  # long
         facts = {**about, **measured, "baselines": columns, "model": description["model"], "calibration": calibration}
+        facts |= {former: about[present] for former, present in CHECKPOINT_FACTS.items() if present in about}
         typer.echo(json.dumps(facts))
         return
     typer.echo(f"recipe {about['recipe']['name']}, {about['parameters']:,} parameters, seed {about['seed']}")

@@ -39,13 +39,13 @@ def embed(
 
     with tqdm(unit="material", disable=as_json) as bar:
 
-        def tell(done: int, total: int) -> None:
+        def show_progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
             if as_json:
                 typer.echo(json.dumps({"done": done, "total": total}))
 
-        embedded = embed_dataset(model, dataset, limit=limit, progress=tell)
+        embedded = embed_dataset(model, dataset, limit=limit, progress=show_progress)
     write_embedded(file, embedded)
     result = {"file": str(file), "materials": len(embedded), "parts": list(embedded.parts)}
     typer.echo(json.dumps(result) if as_json else f"{len(embedded)} materials in {file}")
@@ -132,9 +132,8 @@ def attach(
     about = {**checkpoint.about, "recipe": {**checkpoint.about["recipe"], "retrieval_rows": materials}}
     if mean_with:
         about["mean_of"] = [describe_checkpoint(folder)["weights_sha256"] for folder in folders]
-    recipe = replace(
-        Recipe.from_dict(about["recipe"]), extra_datasets=()
-    )  # what is remembered is in the dataset itself
+    # Only materials of the dataset itself are retrieved.
+    recipe = replace(Recipe.from_dict(about["recipe"]), extra_datasets=())
     finished = finished_checkpoint(
         checkpoint.model, open_table(recipe, dataset), recipe, checkpoint.statistics, device=torch.device("cpu")
     )

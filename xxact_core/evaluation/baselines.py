@@ -1,4 +1,4 @@
-"""Baselines, the training mean and trees on peak positions, and a bound of what compositions alone can predict."""
+"""Baselines (constant predictions, trees on peak positions) and a lower bound on the error from the formula alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TREES = 300
 
 
 def constant_baseline(table: StickTable) -> dict[str, float]:
-    """Metrics on the test split of always inference_model the training mean or the training majority."""
+    """Metrics on the test split of a constant prediction: the mean or the most frequent class of the training split."""
     metrics: dict[str, float] = {}
     for target in _predicted():
         values, train, test = table.targets[target.name], _known(table, target, "train"), _known(table, target, "test")

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from xxact_core.dataset.store import file_digest
 from xxact_core.shipped import packages_folder
 
 UNKNOWN = "unknown"
@@ -62,11 +61,6 @@ def provenance_to_line(stated: dict[str, Any]) -> str:
         f"{stated['date']}, commit `{stated['commit']}`, data digest `{stated['data_digest']}`, seed {seeds}, "
         f"{stated['hardware']}; {versions}."
     )
-
-
-def file_to_line(path: Path, *, seeds: Sequence[int] = (0,)) -> str:
-    """The same sentence for a page about one file, with its SHA-256."""
-    return provenance_to_line(provenance(table_digest=file_digest(path), seeds=seeds))
 
 
 def _git(folder: Path, *arguments: str) -> str:

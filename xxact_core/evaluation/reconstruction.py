@@ -121,7 +121,8 @@ def reconstruct_rows(
 
 def _reconstructing(checkpoint: Checkpoint) -> Xxact:
     if not trained_to_reconstruct(checkpoint.about) or not isinstance(checkpoint.model, Xxact):
-        msg = "the model was not trained to reconstruct masked windows; expected one of a recipe such as pretrain-mxm"
+        msg = "the model was not trained to reconstruct masked windows; expected one trained with the objective "
+        msg += "'mxm', for instance by the recipe pretrain-mxm"
         raise CheckpointError(msg, code="E_CHECKPOINT")
     return checkpoint.model
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from xxact_core.errors import RecipeError
 from xxact_core.quantities import PREDICTED, TARGETS
-from xxact_core.setting_types import check_types
+from xxact_core.setting_types import check_names, check_types, field_names
 from xxact_core.stored_names import rename_model
 
 Architecture = Literal["xxact", "crabnet", "xrd-transformer", "fcn", "fcn-mlp", "extra-trees"]
@@ -172,21 +172,14 @@ class ModelConfig:
             name: tuple(value) if isinstance(value, list) else value
             for name, value in rename_model(values, owner="the model").items()
         }
-        _check_known("the model", plain, cls)
+        check_names("the model", plain, known=field_names(cls))
         sizes = {"pattern": BlockSizes, "composition": BlockSizes, "fusion": BlockSizes, "forest": ForestSizes}
         for name in sizes.keys() & plain.keys():
-            _check_known(f"the model's {name}", plain[name], sizes[name])
+            check_names(f"the model's {name}", plain[name], known=field_names(sizes[name]))
             check_types(f"the model's {name}", sizes[name], plain[name])
             plain[name] = sizes[name](**plain[name])
         check_types("the model", cls, plain)
         return cls(**plain)
-
-
-def _check_known(owner: str, values: Mapping[str, Any], settings: type) -> None:
-    known = sorted(item.name for item in fields(settings))
-    if unknown := sorted(set(values) - set(known)):
-        msg = f"{owner} has no setting {unknown}; it has {known}"
-        raise RecipeError(msg, code="E_RECIPE")
 
 
 _PAPER = ModelConfig(

@@ -214,7 +214,7 @@ def layout(number: int) -> Layout:
         InputError: the paper has no such table.
     """
     if number not in TABLES:
-        msg = f"table {number} is not one of the paper's; choose from {tuple(TABLES)}"
+        msg = f"the paper has no table {number}; choose from {', '.join(map(str, TABLES))}"
         raise InputError(msg, code="E_PAPER")
     return TABLES[number]
 
@@ -226,6 +226,6 @@ def figure_runs(number: int) -> list[str]:
         InputError: the paper has no such figure, or it is not a plot.
     """
     if number not in FIGURES:
-        msg = f"figure {number} is not one of the paper's plots; choose from {tuple(FIGURES)}"
+        msg = f"the paper has no plot of number {number}; choose from the figures {', '.join(map(str, FIGURES))}"
         raise InputError(msg, code="E_PAPER")
     return FIGURES[number]

@@ -29,5 +29,7 @@ def read_gridded(path: Path) -> GriddedPattern:
         with path.open("rb") as file, np.load(file) as stored:
             return GriddedPattern(stored["intensity"], stored["coverage"], name=path.stem)
     except (OSError, KeyError, ValueError, BadZipFile) as error:
-        msg = f"{shorten(path.name)}: is not a gridded pattern ({shorten(error)}); expected a file of write_gridded"
+        # numpy's advice for other files, to unpickle them, is left out.
+        reason = f" ({shorten(error)})" if isinstance(error, (OSError, BadZipFile)) else ""
+        msg = f"{shorten(path.name)} is not a gridded pattern{reason}; expected a .npz file of `write_gridded`"
         raise PatternError(msg, code="E_FORMAT") from error

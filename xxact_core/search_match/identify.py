@@ -140,7 +140,7 @@ class Identifier:
     def weigh(
         self, prediction: Prediction, pattern: Pattern | GriddedPattern, *, wavelength: str | float | None = None
     ) -> Prediction:
-        """The name of `combine` in version 0.1.0; deprecated."""
+        """Deprecated name of `combine`, from version 0.1.0."""
         warnings.warn("Identifier.weigh is now Identifier.combine", DeprecationWarning, stacklevel=2)
         return self.combine(prediction, pattern, wavelength=wavelength)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, get_args
 
 from xxact_core.augmentation.config import AugmentationConfig
@@ -15,7 +15,7 @@ from xxact_core.model.config import BlockSizes, ModelConfig, preset
 from xxact_core.objectives.masked_patterns import MASK_RATIO
 from xxact_core.objectives.targets import RegressionLoss
 from xxact_core.quantities import DENSITY, LATTICE, PREDICTED, TARGETS, VOLUME_PER_ATOM
-from xxact_core.setting_types import check_types
+from xxact_core.setting_types import check_names, check_types, field_names
 from xxact_core.stored_names import RECIPE_SETTINGS, Notice, rename, rename_recipe
 
 OBJECTIVES = ("contrastive", "mxm", "targets")
@@ -278,7 +278,7 @@ def override(
     Args:
         recipe: The recipe to begin with.
         values: Settings by name; settings of version 0.1.0 have their former names, too.
-        owner: What the settings belong to, for messages; the recipe by its name where not given.
+        owner: Origin of the settings, named in messages; by default the recipe by its name.
         notice: Called with each former name and the present one.
 
     Raises:
@@ -289,16 +289,14 @@ def override(
         name: tuple(value) if isinstance(value, list) else value
         for name, value in rename_recipe(values, owner=owner, notice=notice).items()
     }
-    known = {item.name for item in fields(Recipe)}
-    if unknown := sorted(set(changed) - known):
-        msg = f"{owner}: a recipe has no setting {unknown}; it has {sorted(known)}"
-        raise RecipeError(msg, code="E_RECIPE")
+    check_names(f"{owner}: a recipe", changed, known=field_names(Recipe))
     try:
         if isinstance(augmentation := changed.get("augmentation"), Mapping):
             changed["augmentation"] = AugmentationConfig.from_dict(augmentation)
         elif augmentation is False:  # TOML has no null
             changed["augmentation"] = None
         if isinstance(lattice_strain := changed.get("lattice_strain"), Mapping):
+            check_names(f"{owner}: lattice_strain", lattice_strain, known=field_names(Strain))
             changed["lattice_strain"] = Strain(**lattice_strain)
         elif lattice_strain is False:
             changed["lattice_strain"] = None
@@ -310,7 +308,7 @@ def override(
 
 
 def parse_settings(texts: Iterable[str], *, notice: Notice | None = None) -> dict[str, Any]:
-    """Settings of a recipe as users write them, `NAME=VALUE`, under their present names; a value is JSON, or else text.
+    """Settings of a recipe from `NAME=VALUE`, under their present names; a value that is not JSON is text.
 
     Raises:
         RecipeError: a text has no equals sign, or a setting is given under two names.

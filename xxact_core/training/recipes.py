@@ -110,6 +110,6 @@ def recipe_by_name(name: str) -> Recipe:
         RecipeError: there is no such recipe.
     """
     if name not in RECIPES:
-        msg = f"there is no recipe {name!r}; choose from {tuple(RECIPES)}"
+        msg = f"there is no recipe {name!r}; expected a .toml file, or one of {', '.join(RECIPES)}"
         raise RecipeError(msg, code="E_RECIPE")
     return RECIPES[name]
