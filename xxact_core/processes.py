@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import psutil
 
 LOW_PRIORITY = 10
-"""Niceness of processes beside which somebody waits for a page."""
+"""Niceness of background processes on a machine that also serves pages."""
 
 _SAME_START = 2.0
 """Seconds by which two readings of the start of one process may differ: systems report it in whole seconds."""
@@ -96,7 +96,7 @@ class ProcessIdentity:
         Raises:
             psutil.Error: it is not.
         """
-        import psutil  # noqa: PLC0415 - most who import this module start or end no process
+        import psutil  # noqa: PLC0415 - not needed by most importers of this module
 
         return cls(pid, psutil.Process(pid).create_time() - psutil.boot_time())
 

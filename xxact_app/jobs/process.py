@@ -23,7 +23,7 @@ def run_job(job: Job) -> tuple[State, str]:
         return "failed", str(error)
     except MemoryError:
         return "failed", "out of memory: reduce micro_batch_size or use a smaller dataset"
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is recorded in words; the log has all of it
+    except Exception as error:  # noqa: BLE001 - any error ends the job; the record has its message, the log all of it
         traceback.print_exc()
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             return "failed", "the disk is full: free some space, then resume"

@@ -11,7 +11,7 @@ State = Literal["starting", "running", "stopping", "finished", "cancelled", "fai
 ACTIVE: frozenset[State] = frozenset({"starting", "running", "stopping"})
 
 _TOO_EARLY = 0.02
-"""Share of the work below which the time left is not estimated."""
+"""Finished fraction of the work below which the time left is not estimated."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Progress:
     """The progress of some work."""
 
     share: float | None = None
-    """Share that is done (0-1); None where it is unknown."""
+    """Finished fraction (0-1); None where it is unknown."""
 
     text: str = ""
     """The current step, safe to show."""

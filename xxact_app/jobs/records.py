@@ -25,7 +25,7 @@ class JobError(InputError):
 
 @dataclass(frozen=True)
 class Job:
-    """A command of xxact in a process of its own, and its state."""
+    """A command of xxact in a separate process, and its state."""
 
     key: str
     """Name of the folder of its record."""

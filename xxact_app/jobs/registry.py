@@ -1,7 +1,7 @@
 """Jobs: dataset builds and trainings in processes that outlive browser and server, each recorded in its own folder.
 
-`job.json` is the only record. It is replaced as a whole, and only by who holds the job's lock, so that two sessions or
-two servers on one workspace never both start, stop or remove a job.
+`job.json` is the only record. It is replaced as a whole, and only by the process that holds the lock of the job, so
+that two sessions or two servers on one workspace never both start, stop or remove a job.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Jobs:
         self.folder, self.grace = folder, grace
         self._ending: set[str] = set()
 
-    # ---------------------------------------------------------------------------------------------------- what is there
+    # -------------------------------------------------------------------------------------------------------- queries
     def list(self) -> list[Job]:
-        """All jobs, newest first; records of processes that have died are corrected."""
+        """All jobs, newest first; records of dead processes are corrected."""
         jobs = [
             self._with_actual_state(job)
             for path in self.folder.glob(f"*/{RECORD}")
@@ -76,7 +76,7 @@ class Jobs:
         except FileNotFoundError:
             return ""
 
-    # ----------------------------------------------------------------------------------------------------- what is done
+    # -------------------------------------------------------------------------------------------------------- actions
     def start(
         self,
         kind: Literal["build", "train"],
@@ -142,7 +142,7 @@ class Jobs:
             shutil.rmtree(self.folder / key)
             (self.folder / f"{key}.lock").unlink(missing_ok=True)
 
-    # -------------------------------------------------------------------------------------- what the job's process does
+    # --------------------------------------------------------------------------------- for the process of a job alone
     def take_over(self, key: str) -> Job | None:
         """Called by the process of a job: the job, now running; None where it was stopped or is taken already."""
         with self._locked(key):
@@ -159,7 +159,7 @@ class Jobs:
             if job is not None and job.pid == os.getpid():
                 write_job(self.folder, replace(job, state=state, reason=reason))
 
-    # -------------------------------------------------------------------------------------------------------------- how
+    # ------------------------------------------------------------------------------------------------- implementation
     def _launch(self, job: Job) -> Job:
         """Start the process; the caller holds the lock until the process number is recorded."""
         folder = self.folder / job.key
@@ -180,12 +180,12 @@ class Jobs:
         """The job with its actual state: without a process, an active job was interrupted or stopped."""
         if not job.active or job.has_process:
             if job.state == "stopping" and job.key not in self._ending:
-                self._end_in_background(job)  # who stopped it may have died in the meantime
+                self._end_in_background(job)  # the process that stopped it may have died in the meantime
             return job
         try:
             with self._locked(job.key):
                 return self._settled(job)
-        except JobError as error:  # somebody else has the lock, or the disk is full: told again at the next look
+        except JobError as error:  # the lock is taken, or the disk is full: tried again at the next poll
             logger.warning("the end of the job %s is not recorded yet: %s", job.key, error)
             return job
 

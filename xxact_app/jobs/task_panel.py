@@ -23,7 +23,7 @@ class TaskPanel:
         start: starts the task.
         current: the task that is active or has ended, if there is one.
         when_done: called once at the end of the task.
-        meanwhile: called at each look at an active task.
+        meanwhile: called at each poll of an active task.
     """
 
     def __init__(

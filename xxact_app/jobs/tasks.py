@@ -42,7 +42,7 @@ class Step:
     """A part of a task; see `command_step` and `call_step`."""
 
     text: str
-    """What is done, safe to show."""
+    """Description, safe to show."""
 
     work: Callable[[BackgroundTask], None]
     """Function that does the step and reports its progress to the task."""
@@ -64,7 +64,7 @@ class BackgroundTask:
     """Steps done one after another in a thread, with progress and a way to cancel them.
 
     Args:
-        steps: what is done; those whose result exists are passed over.
+        steps: in this order; those whose result exists are skipped.
         lock: a file; servers that share it never work at the same time, and find what another one has made meanwhile.
     """
 
@@ -117,7 +117,7 @@ class BackgroundTask:
         """Wait until it has ended, at most `seconds`."""
         self._thread.join(seconds)
 
-    # ------------------------------------------------------------------------------------------------- what a step does
+    # -------------------------------------------------------------------------------------------------- for the steps
     @property
     def cancelled(self) -> bool:
         """Whether it was cancelled; a step ends then."""
@@ -142,7 +142,7 @@ class BackgroundTask:
                 self._process = None
             end_child(child)
 
-    # -------------------------------------------------------------------------------------------------------------- how
+    # ------------------------------------------------------------------------------------------------- implementation
     def _work(self) -> None:
         state: State = "failed"
         try:
@@ -162,7 +162,7 @@ class BackgroundTask:
         with self._changing:
             if self.cancelled:
                 state, self.reason = "cancelled", self._stopped_at()
-            self.state, self.steps = state, ()  # what they were to work on is not needed any more
+            self.state, self.steps = state, ()  # their inputs are not needed any more
 
     def _stopped_at(self) -> str:
         done, total = self._reported
@@ -207,7 +207,7 @@ def command_step(
     """One command of xxact; the last line of JSON that it prints is the result of the task.
 
     Args:
-        text: what is done, safe to show.
+        text: description, safe to show.
         arguments: of the command line; called when its turn comes, because they may depend on the steps before.
         is_done: whether its result exists already.
         count: how many of how many items are done, where the command does not print it.

@@ -1,1 +1,1 @@
-"""What the workspace holds: models, datasets, reference materials."""
+"""The workspace and its content: models, datasets, uploaded structures."""

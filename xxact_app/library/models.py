@@ -39,10 +39,10 @@ _MAX_LOADED = 4
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A whole checkpoint in a folder."""
+    """A complete checkpoint in a folder."""
 
     key: str
-    """One name for it everywhere."""
+    """Its identifier, in addresses and session files, too."""
 
     label: str
     """Safe to show."""
@@ -79,14 +79,14 @@ def former_run_to_key(name: str) -> str:
 
 
 def keys_by_text(models: Sequence[ModelFolder]) -> dict[str, str]:
-    """Keys by what an address says: the key itself, or the name of the run, as in addresses of version 0.1.0."""
+    """Keys by their text in an address: the key itself, or the name of the run, as in addresses of version 0.1.0."""
     former = {run_name(model.key): model.key for model in models if run_name(model.key)}
     return {**former, **{model.key: model.key for model in models}}
 
 
 # ------------------------------------------------------------------------------------------------------------- finding
 def list_models(workspace: Workspace) -> list[ModelFolder]:
-    """Every model that can be used, the shipped ones first; folders that hold none are passed over."""
+    """Every model that can be used, the shipped ones first; folders without one are skipped."""
     places = [(key, label, shipped_path(path)) for key, (label, path) in _SHIPPED.items()]
     runs = [run for run in own_folders(workspace.runs) if workspace.holds(run / "model")]
     places += [(run_key(run.name), _run_label(run.name), run / "model") for run in runs]
@@ -97,7 +97,7 @@ def list_models(workspace: Workspace) -> list[ModelFolder]:
         except FileNotFoundError:
             continue
         except (CheckpointError, OSError) as error:
-            logger.warning("%s is passed over: %s", place[-1], error)
+            logger.warning("%s is skipped: %s", place[-1], error)
     return models
 
 
@@ -139,7 +139,7 @@ def _open(key: str, label: str, folder: Path) -> ModelFolder:
     try:
         return _describe(key, label, folder)
     except FileNotFoundError:
-        return _read_description(key, label, folder, 0)  # tells what is missing
+        return _read_description(key, label, folder, 0)  # raises an error that names the missing file
 
 
 def _describe(key: str, label: str, folder: Path) -> ModelFolder:

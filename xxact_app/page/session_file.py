@@ -50,7 +50,7 @@ class SessionFileError(InputError):
 
 @dataclass(frozen=True)
 class SavedFile:
-    """A dropped file in a session file: the key that the choices know it by, its name as it came, its bytes."""
+    """A dropped file in a session file: its key in the choices, its original name, its bytes."""
 
     key: str
     name: str
@@ -138,7 +138,7 @@ def file_to_saved(content: bytes, *, name: str) -> SavedSession:
     return SavedSession(choices, saved, unknown)
 
 
-def _check_version(contents: Any, *, name: str) -> None:  # noqa: ANN401 - whatever JSON holds
+def _check_version(contents: Any, *, name: str) -> None:  # noqa: ANN401 - any value of JSON
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
         raise _damaged(name, "it is not a session of XxaCT")
     version = contents.get("version")
@@ -149,7 +149,7 @@ def _check_version(contents: Any, *, name: str) -> None:  # noqa: ANN401 - whate
 
 
 def restore_session(saved: SavedSession, session: Session, store: Store, *, name: str) -> Generator[int, None, None]:
-    """Replace what is chosen and loaded by a saved session; files that cannot be read become problems of the store.
+    """Replace choices and files by those of a saved session; files that cannot be read become problems of the store.
 
     Yields how many files are read. The session changes only after the last one, so that stopping changes nothing.
 
@@ -179,7 +179,7 @@ def restore_session(saved: SavedSession, session: Session, store: Store, *, name
         store.add_problem(f"{safe_text(name)}: settings unknown to this version were ignored: {left_out}")
 
 
-def _rename(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - whatever JSON holds
+def _rename(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - any value of JSON
     """The value with the keys of the saved files as those they have in this visit, wherever they occur."""
     if isinstance(value, dict):
         return {names.get(key, key): _rename(held, names) for key, held in value.items()}
@@ -248,7 +248,7 @@ _HELD: dict[str, Callable[[object], bool]] = {
     "masked": _are_windows,
     "phase": _is_text,
 }
-"""What each field of a record of a pattern must be."""
+"""Type check of each field of the record of a pattern."""
 
 
 def _check_choices(choices: dict[str, Any]) -> None:

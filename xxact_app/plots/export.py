@@ -30,7 +30,7 @@ def columns_to_csv(columns: Mapping[str, np.ndarray]) -> bytes:
 def columns_to_netcdf(
     columns: Mapping[str, np.ndarray], *, dimension: str, units: Mapping[str, str], about: Mapping[str, Any]
 ) -> bytes:
-    """Columns as netCDF-4 (HDF5); further axes of a column get dimensions of their own."""
+    """Columns as netCDF-4 (HDF5); each further axis of a column gets its own dimension."""
     import xarray as xr  # noqa: PLC0415 - takes half a second, and most visitors export nothing
 
     variables = {}

@@ -1,4 +1,4 @@
-"""The result of a request for a prediction: an answer, or what is missing for it."""
+"""The result of a request for a prediction: an answer, or the missing inputs."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ PictureKind = Literal["png", "svg"]
 
 
 class Screen(Protocol):
-    """A tab of the page. Its files and its code say what it shows; they are empty while it shows nothing."""
+    """A tab of the page. Its files and its Python code hold what it shows; they are empty while it shows nothing."""
 
     KEY: ClassVar[str]
     """Name in the session and in the address."""
@@ -37,7 +37,7 @@ class Screen(Protocol):
 
 
 def standard_files(screen: Screen, name: str) -> dict[str, tuple[str, Callable[[], bytes]]]:
-    """The files that every screen offers, as `download_row` takes them; `name` is what they are called."""
+    """The files that every screen offers, as `download_row` takes them; `name` is the stem of their names."""
     return {
         "CSV": (f"{name}.csv", screen.to_csv),
         "PNG": (f"{name}.png", lambda: screen.to_picture("png")),

@@ -22,7 +22,7 @@ def check_address(address: str, *, authenticated: bool) -> None:
     """Refuse to serve without a login on addresses that other machines can reach.
 
     Raises:
-        InputError: other machines could reach the address, and nobody has to log in (E_APP).
+        InputError: other machines can reach the address, and there is no login (E_APP).
     """
     if not authenticated and not is_loopback(address):
         msg = f"other machines can reach {address}, which needs a login: serve the app on 127.0.0.1, or add a login "

@@ -31,7 +31,7 @@ _LOG_FORMAT = "%(asctime)s %(message)s"  # of `panel serve`
 
 @dataclass(frozen=True)
 class Login:
-    """How visitors log in; nobody has to where both are None."""
+    """How visitors log in; no login is needed where both are None."""
 
     passwords: Path | None = None
     """JSON file of names and passwords; PANEL_BASIC_AUTH where not given."""

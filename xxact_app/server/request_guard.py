@@ -87,7 +87,7 @@ class RequestGuard:
         self._logins: dict[str, deque[float]] = {}
 
     def adopt(self, application: BokehTornado, *, port: int) -> None:
-        """Settings that `panel serve` has no words for, made once for each application that is served."""
+        """Apply settings for which `panel serve` has no option, once for each application."""
         if id(application) in self._known:
             return
         self._known.add(id(application))
@@ -153,7 +153,7 @@ def install(guard: RequestGuard) -> None:
 
 
 def _connection(request: HTTPServerRequest) -> HTTP1Connection:
-    return cast("HTTP1Connection", request.connection)  # the only kind that Tornado's server makes
+    return cast("HTTP1Connection", request.connection)  # Tornado's server makes no other kind
 
 
 def _own_end(request: HTTPServerRequest) -> tuple[str, int]:
@@ -194,5 +194,5 @@ def _not_from_page(application: BokehTornado, request: HTTPServerRequest) -> Ref
         return Refusal(403, "Sessions can only be started by the page of this app.")
     parts = request.path.removeprefix(application.prefix).split("/")
     if parts[1:2] == ["components"] and parts[2:3] and parts[2] not in sys.modules:
-        return Refusal(404, "There is no such component.")  # looked for, it would be imported, whatever it is
+        return Refusal(404, "There is no such component.")  # looking for it would import any module of that name
     return None

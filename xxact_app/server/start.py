@@ -23,7 +23,7 @@ _SECRET_BYTES = 32
 
 
 def serve() -> None:
-    """Serve the app to the present visitor of `panel serve app.py`; with `--warm`, to nobody yet.
+    """Serve the app to the present visitor of `panel serve app.py`; with `--warm`, before the first visit.
 
     A server on an address that others can reach, without a login, ends with the reason.
     """
@@ -53,13 +53,13 @@ def _protect() -> None:
     """Guard this process of `panel serve` from its first visit on, once.
 
     Raises:
-        InputError: it was started on an address that others can reach, and nobody has to log in (E_APP).
+        InputError: it was started without a login on an address that other machines can reach (E_APP).
     """
-    started = sys.orig_argv  # of `panel serve`; an app sees arguments of its own in `sys.argv`
+    started = sys.orig_argv  # of `panel serve`, which replaces `sys.argv` for the app
     check_address(_asked_address(started), authenticated=_authenticated(started))
     secret = signing_secret()
     pn.config.cookie_secret = pn.config.cookie_secret or secret
-    install_guard(secret, sign=not pn.state.headers)  # no headers: `--warm`, and nobody was answered yet
+    install_guard(secret, sign=not pn.state.headers)  # no headers: `--warm`, before the first visit
 
 
 def install_guard(secret: str, *, sign: bool) -> None:

@@ -41,7 +41,7 @@ class History(param.Parameterized):
     """The undo history of a session; one action is one step, however many settings it changed.
 
     later: calls a function once the present action is over; what changes until then belongs together.
-    size: bytes of the files with these keys. keep: told all keys of files that a step still needs.
+    size: bytes of the files with these keys. keep: called with all keys of files that a step still needs.
     """
 
     can_undo = param.Boolean(default=False, constant=True)
@@ -152,7 +152,7 @@ class History(param.Parameterized):
 
 
 def _changed(before: dict[str, Any], after: dict[str, Any], names: Sequence[str]) -> tuple[str, ...]:
-    """What differs: names of parameters, and for the samples `files` and the fields of their records."""
+    """Names of the parameters that differ; for the samples, `files` and the fields of their records."""
     of_samples = differing_fields(before["samples"], after["samples"])
     others = [name for name in names if name != "samples" and before[name] != after[name]]
     return (*(name for name in ("files", *SAMPLE_FIELDS) if name in of_samples), *others)

@@ -40,7 +40,7 @@ def query_to_session(
     """Apply settings from the arguments of an address; returns a message about refused ones, or an empty text.
 
     Nothing in an address is trusted: values are bounded, and taken only where the choice has them. Arguments of other
-    names are somebody else's.
+    names are ignored.
 
     Args:
         arguments: of the address.

@@ -1,1 +1,1 @@
-"""Interface parts that know nothing of the science: theme, safe text, file drop, downloads."""
+"""General parts of the interface: theme, safe text, file drop, downloads."""

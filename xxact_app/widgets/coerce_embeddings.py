@@ -83,7 +83,7 @@ class PassedEmbeddings(EmbeddingStore):
         return shown.materials.dataset
 
     # ---------------------------------------------------------------------------------------------------------- inputs
-    def _take(self, value: Any, labels: Mapping[str, object], *, name: str) -> Embedded:  # noqa: ANN401 - told by type
+    def _take(self, value: Any, labels: Mapping[str, object], *, name: str) -> Embedded:  # noqa: ANN401 - checked by type
         if isinstance(value, str | Path):
             value = read_embedded(Path(value))
         if not isinstance(value, Embedded):
@@ -91,7 +91,7 @@ class PassedEmbeddings(EmbeddingStore):
         targets = {**value.targets, **{label: self._numbers(label, labels[label], len(value)) for label in labels}}
         return Embedded(value.id, value.formula, value.row, value.parts, targets, value.dataset)
 
-    def _numbers(self, label: str, given: Any, size: int) -> np.ndarray:  # noqa: ANN401 - whatever numpy takes
+    def _numbers(self, label: str, given: Any, size: int) -> np.ndarray:  # noqa: ANN401 - anything array-like
         """A column of labels as numbers; unless it is a known target, a quantity is created for it."""
         values = np.asarray(given)
         if values.shape != (size,):
@@ -113,7 +113,7 @@ class PassedEmbeddings(EmbeddingStore):
         return values.astype(np.float32)
 
 
-def _names_of(value: Any) -> list[tuple[str, object]]:  # noqa: ANN401 - told by type
+def _names_of(value: Any) -> list[tuple[str, object]]:  # noqa: ANN401 - checked by type
     if isinstance(value, Mapping) and not is_xarray(value):
         return [(str(name), one) for name, one in value.items()]
     if isinstance(value, str | Path):
@@ -122,7 +122,7 @@ def _names_of(value: Any) -> list[tuple[str, object]]:  # noqa: ANN401 - told by
 
 
 def _array_to_embedded(
-    value: Any,  # noqa: ANN401 - told by type
+    value: Any,  # noqa: ANN401 - checked by type
     labels: Mapping[str, object],
     *,
     name: str,

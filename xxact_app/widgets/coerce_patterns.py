@@ -99,7 +99,7 @@ def _arrays_to_points(value: object) -> MeasuredPoints:
 # -------------------------------------------------------------------------------------------------------------- xarray
 def is_xarray(value: object) -> bool:
     """Whether an object is an xarray DataArray or Dataset, without importing xarray."""
-    xarray = sys.modules.get("xarray")  # whoever has such an object has imported it
+    xarray = sys.modules.get("xarray")  # such an object exists only if xarray was imported
     return xarray is not None and isinstance(value, xarray.DataArray | xarray.Dataset)
 
 

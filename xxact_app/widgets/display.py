@@ -20,7 +20,7 @@ from panel.models.esm import ReactComponent
 from xxact_app.session.session import Session
 from xxact_app.ui.theme import MATERIAL_THEME
 
-NOT_LOADED = "First run this in a cell of its own: import panel as pn; pn.extension('tabulator', inline=True)"
+NOT_LOADED = "Run this in a separate cell first: import panel as pn; pn.extension('tabulator', inline=True)"
 """Shown in place of a widget where the notebook has not loaded Panel, which a library cannot do for it."""
 
 MimeBundle = tuple[dict[str, Any], dict[str, Any]]
@@ -60,7 +60,7 @@ class SessionSetting:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = self.name or name
 
-    def __get__(self, widget: NotebookWidget | None, owner: type) -> Any:  # noqa: ANN401 - whatever the choice is
+    def __get__(self, widget: NotebookWidget | None, owner: type) -> Any:  # noqa: ANN401 - of the type of the setting
         return self if widget is None else getattr(widget.session, self.name)
 
     def __set__(self, widget: NotebookWidget, value: object) -> None:

@@ -28,7 +28,7 @@ def augment_sticks(
 
     Args:
         sticks: of the batch.
-        augmentation: effects; all patterns are augmented, whatever its `share`.
+        augmentation: effects; all patterns are augmented, its `share` is ignored.
         sigma: peak width of patterns without instrument effects [deg].
         generator: on the device of the sticks.
     """

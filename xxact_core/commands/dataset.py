@@ -87,7 +87,7 @@ def substitute(
     typer.echo(f"{count} element-substituted structures in {table}")
 
 
-def _to_text(value: Any) -> str:  # noqa: ANN401 - whatever a description holds
+def _to_text(value: Any) -> str:  # noqa: ANN401 - any value of a description
     if isinstance(value, dict):
         return ", ".join(f"{name} {entry}" for name, entry in value.items())
     return f"{value:,.1f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

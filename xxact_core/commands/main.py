@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def run() -> None:
-    """Run the command line as a process of its own.
+    """Run the command line as the main program.
 
     For the commands in `ANSWERING`, the garbage collector runs rarely, because the objects created by imports live to
     the end (saves a tenth of the time), and the process exits without finalising the interpreter, whose memory the

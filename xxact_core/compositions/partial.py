@@ -35,7 +35,7 @@ class PartialComposition:
                 msg = f"{symbol} is given twice; expected each element once"
                 raise FormulaError(msg, code="E_FORMULA")
         if self.maybe and not self.symbols:
-            msg = f"{', '.join(self.maybe)} may be present, but no element is given that is; expected at least one"
+            msg = f"{', '.join(self.maybe)} may be present, but no element is given as present; expected at least one"
             raise FormulaError(msg, code="E_FORMULA")
         if self.amounts and not self.errors:
             object.__setattr__(self, "errors", (0.0,) * len(self.amounts))

@@ -22,7 +22,7 @@ from xxact_core.patterns.pattern import GriddedPattern
 class WindowAttention:
     """Attention of the windows of a pattern; `weights` and `cls_weight` of a window add up to 1.
 
-    Windows that were hardly measured, which the model does not see, are NaN.
+    Windows masked because too little of them was measured are NaN.
     """
 
     symbols: tuple[str, ...]
@@ -32,7 +32,7 @@ class WindowAttention:
     """Weight (0-1) of each element in the attention of each window, shape (elements, windows)."""
 
     cls_weight: np.ndarray
-    """Weight (0-1) of the [CLS], which stands for the composition as a whole, shape (windows,)."""
+    """Weight (0-1) of the [CLS], which represents the whole composition, shape (windows,)."""
 
 
 @torch.inference_mode()

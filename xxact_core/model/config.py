@@ -16,10 +16,10 @@ Tokenizer = Literal["windows", "convolution"]
 IntensityScale = Literal["linear", "sqrt", "sqrt_and_log"]
 
 MAX_PEAK_TOKENS = 512
-"""More peaks than a powder pattern resolves."""
+"""Upper limit of `peak_tokens`, more peaks than a powder pattern resolves."""
 
 MAX_HEAD_HIDDEN_WIDTH = 8192
-"""Far wider than any embedding here; a larger number is a slip."""
+"""Upper limit of `head_hidden_width`, far above the width of any embedding here."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class BlockSizes:
 
 @dataclass(frozen=True)
 class ForestSizes:
-    """Sizes of the architecture `extra-trees`: two settings, and what the forest has grown to."""
+    """Sizes of the architecture `extra-trees`: two settings, and the size of the grown forest."""
 
     trees: int = 300
     """Number of trees, at least 1."""
@@ -68,7 +68,7 @@ class ForestSizes:
     """Different leaves of all trees together; 0 before they are grown. Set by the training."""
 
     def __post_init__(self) -> None:
-        """Check that there is something to grow."""
+        """Check that trees and leaves are at least 1."""
         if min(self.trees, self.min_samples_leaf) < 1 or min(self.nodes, self.leaves) < 0:
             msg = f"a forest needs at least one tree and leaves of at least one material, not {self}"
             raise RecipeError(msg, code="E_RECIPE")
@@ -101,7 +101,7 @@ class ModelConfig:
     """Tokens that each of the 17 windows is cut into: 1 or 5."""
 
     peak_tokens: int = 0
-    """Number of the strongest peaks that are tokens of their own beside the windows, 0 to 512."""
+    """Number of the strongest peaks that become additional tokens, 0 to 512."""
 
     intensity_scale: IntensityScale = "linear"
     """Intensities as the model reads them: `linear`, I/100; `sqrt`, √(I/100), which lifts weak peaks; `sqrt_and_log`,
@@ -111,10 +111,10 @@ class ModelConfig:
     """Channels of the three stages of the convolution stem."""
 
     skip_to_heads: bool = False
-    """Add the composition's [CLS] and a readout of the encoded windows to the fused [CLS], past the fusion."""
+    """Add the composition's [CLS] and a readout of the encoded windows to the fused [CLS], bypassing the fusion."""
 
     element_readout: bool = False
-    """Add a mean over a two-layer network of each encoded element to the fused [CLS], past the fusion."""
+    """Add a mean over a two-layer network of each encoded element to the fused [CLS], bypassing the fusion."""
 
     head_hidden_width: int = 0
     """Hidden width of the target heads, which then have two hidden layers; 0 for linear heads, at most 8192."""
@@ -126,7 +126,7 @@ class ModelConfig:
     """Names of the quantities that the model predicts, one head each."""
 
     def __post_init__(self) -> None:
-        """Check what no single part can know."""
+        """Check the settings against each other."""
         if self.pattern.width != self.composition.width:
             msg = f"contrastive alignment needs encoders of one width, not {self.pattern.width} and "
             msg += f"{self.composition.width}"
@@ -144,7 +144,7 @@ class ModelConfig:
             msg = f"peak_tokens is {self.peak_tokens}; expected 0 to {MAX_PEAK_TOKENS}"
             raise RecipeError(msg, code="E_RECIPE")
         if (self.skip_to_heads or self.element_readout) and self.architecture != "xxact":
-            msg = "skip_to_heads and element_readout lead past the fusion, which only the architecture 'xxact' has, "
+            msg = "skip_to_heads and element_readout bypass the fusion, which only the architecture 'xxact' has, "
             msg += f"not {self.architecture!r}"
             raise RecipeError(msg, code="E_RECIPE")
         width = self.head_hidden_width

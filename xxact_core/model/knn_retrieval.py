@@ -196,7 +196,7 @@ def _whiten(
 
 
 def _dequantise(keys: UInt8[Tensor, "materials half_width"]) -> Float[Tensor, "materials width"]:
-    """Quantised embeddings as unit vectors; worked out in place, being the largest part of a model in memory."""
+    """Quantised embeddings as unit vectors; computed in place, because they take most of the memory of a model."""
     vectors = torch.stack((keys & (_LEVELS - 1), keys >> _BITS), dim=2).flatten(1).float()
     vectors -= (_LEVELS - 1) / 2
     vectors /= vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)

@@ -31,7 +31,7 @@ def linear(
 ) -> Float[Tensor, "*batch after"]:
     """`functional.linear`, on a CPU by oneDNN instead of MKL for `MIN_ROWS` or more rows in single precision.
 
-    oneDNN compiles its loops for the shapes and the CPU at hand; `benchmarks/speed/linear.py` measures the gain.
+    oneDNN compiles its loops for the shapes and the CPU; `benchmarks/speed/linear.py` measures the gain.
     Lower precisions torch gives to it anyway.
     """
     if (
@@ -49,7 +49,7 @@ def linear(
 def by_onednn(
     values: Float[Tensor, "*batch before"], weight: Float[Tensor, "after before"], bias: Float[Tensor, " after"] | None
 ) -> Float[Tensor, "*batch after"]:
-    """The linear map and its gradients by oneDNN, whatever the number of rows; single precision, on a CPU."""
+    """The linear map and its gradients by oneDNN, for any number of rows; single precision, on a CPU."""
     return _apply_linear(values, weight, bias)
 
 

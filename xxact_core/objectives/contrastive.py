@@ -19,7 +19,7 @@ INITIAL_BIAS = -10.0
 section 3.2."""
 
 INITIAL_SCALE = 10.0
-"""Initial scale of the cosine similarities. Source: as above."""
+"""Initial scale of the cosine similarities. Source: SigLIP, section 3.2."""
 
 
 def cosine_similarities(

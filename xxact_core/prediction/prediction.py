@@ -88,7 +88,7 @@ class CompositionCost:
     """Standard deviation over the samples, which widens the interval [eV]."""
 
     def __str__(self) -> str:
-        """A sentence for people."""
+        """Description in one sentence."""
         if self.crystal_system_bits is None:
             return f"composition partly known ({self.known}): averaged over {self.draws} sampled compositions"
         entropy = f"{self.crystal_system_bits:.1f} bit of uncertainty about the crystal system"

@@ -32,8 +32,8 @@ def strip_kalpha2(two_theta: np.ndarray, intensity: np.ndarray, *, anode: str, r
     """Intensity of Kα1 alone, at the angles [deg] of Kα1 and Kα2 together, shape (points,), float64.
 
     I(2θ) = I₁(2θ) + r I₁(2θ'), where sin θ' = sin θ λ₁/λ₂ is where Kα1 shows what Kα2 shows at θ: linear equations, and
-    triangular, because θ' lies below θ. I₁ between two points is interpolated; below the first point it is as there.
-    An axis that was moved to another wavelength serves as well, because sin θ was only scaled.
+    triangular, because θ' < θ. I₁ is interpolated between points and constant below the first one. An axis that was
+    converted to another wavelength serves as well, because sin θ was only scaled.
 
     Source: Rachinger (1948), J. Sci. Instrum. 25, 254-255.
 

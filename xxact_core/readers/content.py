@@ -197,7 +197,7 @@ def _utf16_without_mark(data: bytes) -> bool:
 
 # ---------------------------------------------------------------------------------------- XML, searched without parsing
 def refuse_document_types(text: str, *, name: str) -> None:
-    """Refuse XML with a document type or entity declaration: no diffractometer writes one, and both serve attacks.
+    """Refuse XML with a document type or entity declaration: no diffractometer writes one, and both allow attacks.
 
     Raises:
         PatternError: names the declaration (E_XML).

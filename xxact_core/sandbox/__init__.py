@@ -1,1 +1,1 @@
-"""Untrusted files, parsed in a process of their own under limits."""
+"""Parsing of untrusted files in a separate process with limits."""

@@ -1,1 +1,1 @@
-"""File → structure: whatever kind of file it is."""
+"""Files of structures of many formats → structures."""

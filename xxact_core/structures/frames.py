@@ -84,7 +84,7 @@ def _parse_frame(text: str) -> Any:  # noqa: ANN401 - ASE is imported only where
 
     try:
         return next(read_xyz(io.StringIO(text), index=0, properties_parser=parse_labels))
-    except Exception as error:  # ASE raises whatever its parser meets
+    except Exception as error:  # ASE raises errors of any type
         msg = f"not a readable frame ({shorten(error)})"
         raise StructureError(msg, code="E_STRUCTURE") from error
 

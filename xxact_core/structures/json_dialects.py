@@ -123,7 +123,7 @@ def numbers_to_arrays(
     """
     unknown = numbers[(numbers < 1) | (numbers > _LAST_ELEMENT)]
     if unknown.size:
-        msg = f"{unknown[0]} is the atomic number of no element"
+        msg = f"no element has the atomic number {unknown[0]}"
         raise StructureError(msg, code="E_ELEMENT")
     return CrystalArrays(
         matrix_to_cell(matrix),
@@ -169,7 +169,7 @@ def _to_array(value: object) -> np.ndarray:
         value = value["array"]
     if isinstance(value, Mapping):
         if "__ndarray__" not in value:
-            msg = f"an array is missing where {shorten(sorted(value))} stands"
+            msg = f"expected an array, found an object with the members {shorten(sorted(value))}"
             raise StructureError(msg, code="E_STRUCTURE")
         shape, _, flat = value["__ndarray__"]
         return np.array(flat, dtype=np.float64).reshape(shape)

@@ -157,7 +157,7 @@ def _alias_values(record: Mapping[str, Any], aliases: Sequence[str]) -> Iterator
                 yield value
 
 
-def _to_number(value: Any, target: str) -> float | None:  # noqa: ANN401 - whatever the file holds
+def _to_number(value: Any, target: str) -> float | None:  # noqa: ANN401 - any value of a file
     if value is None or (isinstance(value, str) and value.strip().lower() in _NO_VALUE):
         return None
     try:

@@ -1,4 +1,4 @@
-"""A crystal structure as arrays, whatever file it came from."""
+"""A crystal structure as arrays, independent of the file format."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ def _columns_to_read(schema: pa.Schema, columns: Mapping[str, str], labels: Labe
 
 
 def _rows(file: Any, columns: list[str] | None, *, start: int, stop: int) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - pyarrow is not imported here
-    """Rows `start` to `stop`, read in batches, whatever the size of the row groups."""
+    """Rows `start` to `stop`, read in batches that do not depend on the size of the row groups."""
     row = 0
     for group in range(file.num_row_groups):
         size = file.metadata.row_group(group).num_rows

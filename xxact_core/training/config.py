@@ -1,4 +1,4 @@
-"""The recipe of a training: every setting that decides how a run goes, as one frozen value that is saved with it."""
+"""The recipe of a training: all settings of a run, as one frozen value that is saved with it."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ class Recipe:
     """Settings of the model that replace those of the preset, see `xxact_core.model.config.ModelConfig`."""
 
     def __post_init__(self) -> None:
-        """Check every value before a run spends hours on it."""
+        """Check every value before the training starts."""
         problems = [
             (not self.objectives or set(self.objectives) - set(OBJECTIVES), f"objectives: any of {OBJECTIVES}"),
             (not self.targets or set(self.targets) - set(TARGETS), f"targets: any of {tuple(TARGETS)}"),

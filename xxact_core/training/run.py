@@ -1,4 +1,4 @@
-"""The training loop: dataset and recipe → run folder with journal, snapshots and the finished model."""
+"""The training loop: recipe and dataset → run folder with journal, snapshots and the finished model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The start of a run: its dataset, its folder, the weights that it starts from, and how its layers are run."""
+"""The start of a run: its dataset, its folder, its initial weights, and how its layers are executed."""
 
 from __future__ import annotations
 

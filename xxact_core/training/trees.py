@@ -77,7 +77,7 @@ def grow_trees(recipe: Recipe, dataset: Path, folder: Path) -> Path:
         predictions = predict_rows(model, BatchMaker(table, device=torch.device("cpu")), rows, statistics)
         journal.write("validation", step=1, metrics=metrics_of(predictions, table))
     checkpoint = finished_checkpoint(model, table, recipe, statistics, device=torch.device("cpu"))
-    # Trees have no trainable parameters; the number of nodes stands for them.
+    # Trees have no trainable parameters; the number of nodes is stated instead.
     finish_run(folder, replace(checkpoint, about={**checkpoint.about, "parameters": model.config.forest.nodes}))
     journal.write("finished", step=1)
     write_json(folder / "status.json", _status("finished", step=1, rate=len(features) / seconds))

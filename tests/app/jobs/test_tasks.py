@@ -39,7 +39,7 @@ def test_a_failure_is_told_in_the_words_of_the_command_and_ends_the_rest(tmp_pat
     task = BackgroundTask(steps, lock=tmp_path / "lock")
     task.join(seconds=PATIENCE)
     assert task.reason.startswith("Looking failed: ")
-    assert "holds no manifest.json" in task.reason
+    assert "contains no manifest.json" in task.reason
     assert task.result == {}
 
 

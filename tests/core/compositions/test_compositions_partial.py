@@ -123,7 +123,7 @@ def test_what_cannot_be_read_is_refused_by_place(text: str, said: str) -> None:
         ((("Fe",), (1.0,), (-1.0,)), "the amount of Fe is 1 ± -1"),
         ((("Fe",), (float("nan"),)), "the amount of Fe is nan"),
         ((("Xx",),), "'Xx' is not a chemical element"),
-        (((), (), (), ("O",)), "no element is given that is"),
+        (((), (), (), ("O",)), "no element is given as present"),
     ],
 )
 def test_impossible_knowledge_is_refused(arguments: tuple, said: str) -> None:

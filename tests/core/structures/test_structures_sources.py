@@ -410,7 +410,7 @@ BAD = {
     ),
     "atom of no element": (
         {"numbers": [0], "positions": [[0, 0, 0]], "cell": np.eye(3).tolist(), "pbc": [True] * 3},
-        "atomic number of no element",
+        "no element has the atomic number",
     ),
     "broken CIF": ({"cif": "data_x\n_cell_length_a ?"}, "not a readable CIF"),
 }

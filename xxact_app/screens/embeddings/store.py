@@ -123,7 +123,7 @@ class EmbeddingStore:
 
     # ----------------------------------------------------------------------------------------------------------- task
     def make(self) -> None:
-        """Start to compute the missing maps in processes of their own."""
+        """Start to compute the missing maps in separate processes."""
         materials = self.chosen_materials()
         if materials is not None and materials.file is None:
             make_embeddings(self._workspace(), self.chosen_models(), materials)

@@ -53,7 +53,7 @@ class Matches:
 
 
 class MatchesStore:
-    """Searches reference phases for one session, in processes of their own."""
+    """Searches reference phases for one session, in separate processes."""
 
     def __init__(
         self,

@@ -97,7 +97,7 @@ class MatchesPanel:
             self.verdict.object = "<p>The database holds no phase of these elements with reflections in this range.</p>"
             return
         sentence = f"<b>{matches.sentence}</b>" if matches.several else matches.sentence
-        assert self._answer is not None, "what is shown belongs to an answer"
+        assert self._answer is not None, "the selection belongs to an answer"
         combined = self.search.combined_text(self._answer, matches)
         self.verdict.object = (
             f"<p>{sentence} {combined}</p><p class='muted'>{matches.candidates:,} reference phases were compared.</p>"
@@ -119,7 +119,7 @@ class MatchesPanel:
         self.table.selection = [matches.matches.index(one) for one in (chosen,) if one is not None]
 
     def _draw(self) -> None:
-        assert self._answer is not None, "what is drawn belongs to an answer"
+        assert self._answer is not None, "the plot belongs to an answer"
         gridded = self.store.gridded(self._answer.sample.key)
         one = self.search.chosen(self._answer, self._matches)
         draw_match(

@@ -51,7 +51,7 @@ _MOST_GROUPS = 7
 
 
 class PredictionScreen:
-    """UploadStrip for pattern and composition, and the prediction; `panel` is the screen."""
+    """The form for pattern and composition, and the prediction; `panel` is the screen."""
 
     KEY: ClassVar[str] = "prediction"
     TITLE: ClassVar[str] = "Prediction"

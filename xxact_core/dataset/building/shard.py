@@ -241,7 +241,7 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    """Nobody waits for the shard any more once standard input is closed."""
+    """End the process once standard input is closed: its parent no longer waits for the shard."""
     sys.stdin.read()
     os._exit(1)
 
