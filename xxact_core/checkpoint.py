@@ -128,8 +128,12 @@ def load_checkpoint(folder: Path | None = None, *, device: str | torch.device = 
 
     Raises:
         CheckpointError: it is missing, damaged, or its weights do not fit its model.
+        InstallationError: a file of the shipped checkpoint is missing.
     """
-    folder = shipped_path(CHECKPOINT) if folder is None else folder
+    if folder is None:
+        folder = shipped_path(CHECKPOINT)
+        for part in (DESCRIPTION, WEIGHTS):
+            shipped_path(f"{CHECKPOINT}/{part}")
     description = describe_checkpoint(folder)
     try:
         content = (folder / WEIGHTS).read_bytes()

@@ -51,6 +51,12 @@ class InstallationError(InputError):
     """A file that belongs to the package is missing or damaged (E_INSTALLATION)."""
 
 
+def os_error_to_text(error: OSError) -> str:
+    """A message for people about a file that cannot be opened or written: its name and the reason."""
+    reason = (error.strerror or str(error)).lower()
+    return reason if error.filename is None else f"{shorten(error.filename)}: cannot be opened: {reason}"
+
+
 def shorten(text: object, *, limit: int = 120) -> str:
     """Text from a file, safe for a message: one line, printable, at most `limit` characters."""
     line = "".join(character if character.isprintable() else " " for character in str(text))

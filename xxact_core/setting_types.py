@@ -6,8 +6,9 @@ import ast
 import inspect
 import math
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -23,7 +24,7 @@ def check_names(owner: str, values: Iterable[str], *, known: Iterable[str]) -> N
     """
     choices = sorted(known)
     if unknown := sorted(set(values) - set(choices)):
-        msg = f"{owner} has no setting {shorten(', '.join(map(repr, unknown)))}; it has {', '.join(choices)}"
+        msg = f"{owner} {unknown_settings(unknown, choices)}"
         raise RecipeError(msg, code="E_RECIPE")
 
 
@@ -44,6 +45,14 @@ def check_types(owner: str, declared_by: type, values: Mapping[str, Any]) -> Non
         if not _fits(value, declared[name]):
             msg = f"{owner}: {name} is {shorten(repr(value))}; expected {_in_words(declared[name])}"
             raise RecipeError(msg, code="E_RECIPE")
+
+
+def unknown_settings(unknown: Collection[str], known: Collection[str]) -> str:
+    """End of a message: "has no setting 'epoch' (did you mean 'epochs'?); it has batch_size, epochs"."""
+    named = shorten(", ".join(map(repr, sorted(unknown))))
+    similar = sorted({name for given in unknown for name in get_close_matches(given, known, n=1)})
+    advice = f" (did you mean {' or '.join(map(repr, similar))}?)" if similar else ""
+    return f"has no setting {named}{advice}; it has {', '.join(sorted(known))}"
 
 
 def field_documentation(settings: type) -> dict[str, str]:

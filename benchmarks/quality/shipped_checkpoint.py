@@ -37,6 +37,7 @@ from xxact_core.evaluation.calibration import coverage_metrics
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows, silhouettes
 from xxact_core.evaluation.labelled import predictions_to_labelled
 from xxact_core.evaluation.provenance import provenance
+from xxact_core.evaluation.summary import BASELINES
 from xxact_core.shipped import CHECKPOINT, shipped_path
 
 README_ROWS = ("model", "model_distorted", "constant", "trees_visible_lines", "crabnet", "xrd-transformer", "fcn-mlp")
@@ -65,19 +66,7 @@ COLUMNS = {
     "forgetful": "without kNN retrieval",
     "forgetful_distorted": "without kNN retrieval, augmented patterns",
     "forgetful_training": "without kNN retrieval, on as many training materials",
-    "constant": "training mean / majority class",
-    "formula": "bound: median / majority class of the formula in the test split",
-    "trees_visible_lines": "ExtraTrees, reflections > 1 %",
-    "trees_all_sticks": "ExtraTrees, all reflections (not measurable)",
-    "extra-trees": "ExtraTrees of the recipe",
-    "crabnet": "CrabNet, composition only, 15.5 epochs",
-    "crabnet-energy": "CrabNet, formation energy only, 3 epochs",
-    "crabnet-deep": "CrabNet with deep heads, 8 epochs",
-    "crabnet-deep-energy": "CrabNet with a deep head, formation energy only, 8 epochs",
-    "xrd-transformer": "XRD transformer, pattern only, 2 epochs",
-    "small": "XxaCT as in the paper, preset `small`, 2 epochs",
-    "fcn": "FCN, pattern only, 1 epoch",
-    "fcn-mlp": "FCN + MLP, 1 epoch",
+    **BASELINES,
 }
 
 

@@ -84,7 +84,7 @@ def test_paths_that_a_page_names_exist(page: Path) -> None:
 @pytest.mark.parametrize(
     ("question", "path", "symbol"),
     [
-        (cells[1].strip(), re.findall(r"`([^`]+)`", cells[2])[-1], cells[3].strip(" `"))
+        (cells[1].strip(), re.findall(r"`([^`]+)`", cells[2])[-1], re.findall(r"`([^`]+)`", cells[3])[-1])
         for line in (DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8").splitlines()
         if line.count("|") == 4 and (cells := line.split("|"))[2].strip().startswith("`xxact_") and "/" in cells[2]
     ],

@@ -84,6 +84,6 @@ class EmbeddingView(NotebookWidget):
     @colour.setter
     def colour(self, name: str) -> None:
         if name not in self.materials.targets:
-            msg = f"there is no label {name!r}; expected one of {tuple(self.materials.targets)}"
+            msg = f"there is no label {name!r}; expected one of {', '.join(self.materials.targets)}"
             raise ValueError(msg)
         self.session.map_colour = name

@@ -30,9 +30,9 @@ def examples(
         return
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    typer.echo(f"{'file':40s}{'formula':14s}{'--wavelength':14s}name")
+    typer.echo(f"{'file':40s}{'formula':22s}{'--wavelength':14s}name")
     for row in rows:
-        typer.echo(f"{row['file']:40s}{row['formula'] or '-':14s}{row['wavelength'] or '-':14s}{row['name']}")
+        typer.echo(f"{row['file']:40s}{row['formula'] or '-':22s}{row['wavelength'] or '-':14s}{row['name']}")
 
 
 def _copy(source: Path, folder: Path) -> int:

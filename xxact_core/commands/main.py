@@ -30,7 +30,7 @@ from xxact_core.commands.options import (
     SplitOption,
     WavelengthOption,
 )
-from xxact_core.errors import InputError, RecipeError, WavelengthError, shorten
+from xxact_core.errors import InputError, RecipeError, WavelengthError, os_error_to_text, shorten
 from xxact_core.shipped import named_structures
 
 app = typer.Typer(
@@ -70,6 +70,11 @@ def main() -> None:
         app()
     except (InputError, FloatingPointError) as error:
         sys.stderr.write(f"xxact: {error}\n")
+        sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.stderr.write(f"xxact: {os_error_to_text(error)}\n")
         sys.exit(2)
     except ModuleNotFoundError as error:
         if (advice := missing_extra(error)) is None:
@@ -221,7 +226,7 @@ def evaluate(
     predictions: Annotated[Path | None, typer.Option(help="Also write all predictions to this .h5 file.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Evaluate a model on a split: errors, accuracies and silhouettes, with 95 % intervals over materials in brackets.
+    """Evaluate a model on a split: errors, accuracies and silhouettes, with 95 % intervals in parentheses.
 
     For a model that was only pretrained, silhouettes alone.
     """
@@ -321,8 +326,10 @@ def predict(
         except WavelengthError as error:
             text = f"{error} (--wavelength)"
             answers.append({"file": str(file), "formula": formula, "error": text})
-        except (InputError, OSError) as error:
+        except InputError as error:
             answers.append({"file": str(file), "formula": formula, "error": str(error)})
+        except OSError as error:
+            answers.append({"file": str(file), "formula": formula, "error": os_error_to_text(error)})
     if as_json:
         typer.echo(json.dumps(answers, ensure_ascii=False))
     else:
@@ -340,24 +347,26 @@ def info(
 ) -> None:
     """Describe a checkpoint: recipe, number of parameters, digest of the dataset, test metrics and baselines."""
     from xxact_core.checkpoint import describe_checkpoint
-    from xxact_core.evaluation.summary import columns_to_text, summarise
+    from xxact_core.evaluation.summary import BASELINES, rows_to_text, summarise
     from xxact_core.shipped import CHECKPOINT, shipped_path
     from xxact_core.stored_names import CHECKPOINT_FACTS
 
     description = describe_checkpoint(shipped_path(CHECKPOINT) if model is None else model)
     about = description["about"]
-    columns = {name: summarise(metrics) for name, metrics in about.get("baselines", {}).items()}
+    baselines = {name: summarise(metrics) for name, metrics in about.get("baselines", {}).items()}
     measured = summarise(about.get("test_metrics", {}), about.get("test_metrics_distorted"))
     if as_json:
         calibration = {name: fit for name, fit in description["calibration"].items() if name != "domain"}  # long
-        facts = {**about, **measured, "baselines": columns, "model": description["model"], "calibration": calibration}
+        facts = {**about, **measured, "baselines": baselines, "model": description["model"], "calibration": calibration}
         facts |= {former: about[present] for former, present in CHECKPOINT_FACTS.items() if present in about}
         typer.echo(json.dumps(facts))
         return
     typer.echo(f"recipe {about['recipe']['name']}, {about['parameters']:,} parameters, seed {about['seed']}")
     typer.echo(f"data digest {about['data_digest']}")
     if "test_metrics" in about:
-        typer.echo(columns_to_text({"this model": measured, **columns}))
+        typer.echo(
+            rows_to_text({"this model": measured} | {BASELINES.get(name, name): row for name, row in baselines.items()})
+        )
     else:
         typer.echo("no test metrics; `xxact evaluate` measures them")
 

@@ -47,7 +47,7 @@ def run(
     names = layout(table).runs if table is not None else figure_runs(figure or 0)
     selected = [name for name in names if only is None or fnmatchcase(name, only)]
     if not selected:
-        msg = f"no experiment matches {only!r}; choose from {tuple(names)}"
+        msg = f"no experiment matches {only!r}; choose from {', '.join(names)}"
         raise InputError(msg, code="E_PAPER")
     for outcome in run_experiments(
         selected, dataset, folder, size=size, seeds=seeds, settings=parse_settings(settings or []), progress=True

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
 
 from xxact_core.compositions.element_table import ATOMIC_NUMBERS, SYMBOLS
+from xxact_core.shipped import shipped_path
 
 FEATURE_COUNT = 200
 """Features of an element. Source: Tshitoyan et al., Nature 571 (2019) 95."""
 
-_TABLE = "mat2vec.csv"
+_TABLE = "compositions/mat2vec.csv"
 
 
 @cache
@@ -24,7 +24,7 @@ def load_element_features() -> np.ndarray:
     Source: mat2vec.csv of CrabNet 1.0.1 (MIT; mat2vec_LICENSE.txt beside it).
     """
     features = np.zeros((len(SYMBOLS), FEATURE_COUNT))
-    table = files("xxact_core.compositions").joinpath(_TABLE).read_text(encoding="utf-8")
+    table = shipped_path(_TABLE).read_text(encoding="utf-8")
     for line in table.splitlines()[1:]:
         symbol, *values = line.split(",")
         features[ATOMIC_NUMBERS[symbol] - 1] = np.array(values, dtype=np.float64)

@@ -70,7 +70,7 @@ def with_split(table: StickTable, *, by: str, seed: int = 0) -> StickTable:
         DatasetError: `by` is neither.
     """
     if by not in GROUPINGS:
-        msg = f"cannot split by {by!r}; choose from {GROUPINGS}"
+        msg = f"cannot split by {by!r}; choose from {', '.join(GROUPINGS)}"
         raise DatasetError(msg, code="E_DATASET")
     return table if by == "formula" else replace(table, split=prototype_splits(table, seed=seed))
 

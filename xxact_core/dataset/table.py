@@ -193,7 +193,7 @@ class StickTable:
     def rows(self, split: str) -> np.ndarray:
         """Row numbers of a split, in file order."""
         if split not in SPLITS:
-            msg = f"{split!r} is not a split; choose from {SPLITS}"
+            msg = f"{split!r} is not a split; choose from {', '.join(SPLITS)}"
             raise DatasetError(msg, code="E_DATASET")
         return np.flatnonzero(self.split == SPLITS.index(split))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 
 SUMMARY = {
@@ -19,8 +20,25 @@ calibration_error: the expected calibration error of the crystal system (0-1). c
 fraction of materials (0-1) whose label lies in the 90 % interval or prediction set.
 """
 
-MIN_WIDTH = 7
-"""Characters of the narrowest column."""
+BASELINES = {
+    "constant": "training mean / majority class",
+    "formula": "bound: median / majority class of the formula in the test split",
+    "trees_visible_lines": "ExtraTrees, reflections > 1 %",
+    "trees_all_sticks": "ExtraTrees, all reflections (not measurable)",
+    "extra-trees": "ExtraTrees of the recipe",
+    "crabnet": "CrabNet, composition only, 15.5 epochs",
+    "crabnet-energy": "CrabNet, formation energy only, 3 epochs",
+    "crabnet-deep": "CrabNet with deep heads, 8 epochs",
+    "crabnet-deep-energy": "CrabNet with a deep head, formation energy only, 8 epochs",
+    "xrd-transformer": "XRD transformer, pattern only, 2 epochs",
+    "small": "XxaCT as in the paper, preset `small`, 2 epochs",
+    "fcn": "FCN, pattern only, 1 epoch",
+    "fcn-mlp": "FCN + MLP, 1 epoch",
+}
+"""Name in `checkpoint.json` → what is shown, for the baselines of the shipped checkpoint."""
+
+COLUMN_WIDTH = 11
+"""Characters of a column of numbers; longer headings are wrapped."""
 
 
 def summarise(metrics: Mapping[str, float], distorted: Mapping[str, float] | None = None) -> dict[str, float | None]:
@@ -36,14 +54,15 @@ def summarise(metrics: Mapping[str, float], distorted: Mapping[str, float] | Non
     return {short: known.get(name) for short, (name, _, _) in SUMMARY.items()}
 
 
-def columns_to_text(columns: Mapping[str, Mapping[str, float | None]]) -> str:
-    """A table for a terminal, with a line for each metric and a column for each model; missing values are dashes."""
-    wide = max(len(label) for _, label, _ in SUMMARY.values())
-    lines = [" " * wide + "".join(f"  {title:>{MIN_WIDTH}}" for title in columns)]
-    for short, (_, label, digits) in SUMMARY.items():
-        line = label.ljust(wide)
-        for title, column in columns.items():
-            value = column[short]
-            line += "  " + ("-" if value is None else f"{value:.{digits}f}").rjust(max(len(title), MIN_WIDTH))
-        lines.append(line)
+def rows_to_text(rows: Mapping[str, Mapping[str, float | None]]) -> str:
+    """A table for a terminal, with a line for each model and a column for each metric; missing values are dashes."""
+    wide = max(map(len, rows))
+    headings = [textwrap.wrap(label, COLUMN_WIDTH) for _, label, _ in SUMMARY.values()]
+    tallest = max(map(len, headings))
+    padded = [[""] * (tallest - len(heading)) + heading for heading in headings]
+    lines = [" " * wide + "".join(f"  {part:>{COLUMN_WIDTH}}" for part in parts) for parts in zip(*padded, strict=True)]
+    for name, row in rows.items():
+        values = ((row[short], digits) for short, (_, _, digits) in SUMMARY.items())
+        cells = ("-" if value is None else f"{value:.{digits}f}" for value, digits in values)
+        lines.append(name.ljust(wide) + "".join(f"  {cell:>{COLUMN_WIDTH}}" for cell in cells))
     return "\n".join(lines)

@@ -138,7 +138,7 @@ class ModelConfig:
             ("intensity_scale", self.intensity_scale, get_args(IntensityScale)),
         ):
             if value not in choices:
-                msg = f"{name} is {value!r}; choose from {choices}"
+                msg = f"{name} is {value!r}; choose from {', '.join(map(str, choices))}"
                 raise RecipeError(msg, code="E_RECIPE")
         if not 0 <= self.peak_tokens <= MAX_PEAK_TOKENS:
             msg = f"peak_tokens is {self.peak_tokens}; expected 0 to {MAX_PEAK_TOKENS}"
@@ -154,7 +154,7 @@ class ModelConfig:
             raise RecipeError(msg, code="E_RECIPE")
         unknown = [name for name in self.targets if name not in TARGETS]
         if unknown or not self.targets:
-            msg = f"targets {unknown or '()'} are not known; choose from {tuple(TARGETS)}"
+            msg = f"targets {unknown or '()'} are not known; choose from {', '.join(TARGETS)}"
             raise RecipeError(msg, code="E_RECIPE")
 
     def to_dict(self) -> dict[str, Any]:
@@ -235,6 +235,6 @@ def preset(name: str) -> ModelConfig:
         RecipeError: there is no such preset.
     """
     if name not in PRESETS:
-        msg = f"there is no preset {name!r}; choose from {tuple(PRESETS)}"
+        msg = f"there is no preset {name!r}; choose from {', '.join(PRESETS)}"
         raise RecipeError(msg, code="E_RECIPE")
     return PRESETS[name]

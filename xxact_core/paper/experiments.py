@@ -104,7 +104,7 @@ def in_order(names: Iterable[str]) -> list[Experiment]:
     ordered: dict[str, Experiment] = {}
     for name in names:
         if name not in EXPERIMENTS:
-            msg = f"there is no experiment {name!r}; choose from {tuple(EXPERIMENTS)}"
+            msg = f"there is no experiment {name!r}; choose from {', '.join(EXPERIMENTS)}"
             raise InputError(msg, code="E_PAPER")
         experiment = EXPERIMENTS[name]
         if experiment.start_from is not None:

@@ -79,7 +79,7 @@ def run_experiments(
         InputError: an experiment, a size or a setting does not exist, or the folder contains different runs.
     """
     if size not in SIZES:
-        msg = f"there is no size {size!r}; choose from {tuple(SIZES)}"
+        msg = f"there is no size {size!r}; choose from {', '.join(SIZES)}"
         raise InputError(msg, code="E_PAPER")
     settings = current_settings(settings)
     check_settings(settings)
@@ -116,7 +116,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     for name in settings:
         pattern, _, setting = name.rpartition(":")
         if pattern and not any(fnmatchcase(experiment, pattern) for experiment in EXPERIMENTS):
-            msg = f"the setting {name!r} matches no experiment; choose from {tuple(EXPERIMENTS)}"
+            msg = f"the setting {name!r} matches no experiment; choose from {', '.join(EXPERIMENTS)}"
             raise InputError(msg, code="E_PAPER")
         if setting in DECIDED:
             msg = f"{setting} cannot be set: {DECIDED} follow from the experiment, its size and its seed"

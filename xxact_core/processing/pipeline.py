@@ -23,6 +23,7 @@ from xxact_core.processing.steps import (
     SubtractBackground,
     update_step,
 )
+from xxact_core.setting_types import unknown_settings
 
 MIN_COVERAGE = 0.3
 """Fraction of the grid, from first to last measured point, below which a prediction requires an override."""
@@ -61,7 +62,7 @@ class ProcessingPipeline:
         names = [step.NAME for step in self.steps]
         if missing := [name for name in _REQUIRED if name not in names]:
             without = " and ".join(missing)
-            msg = f"a processing pipeline without {without} does not end on the grid; expected {list(_REQUIRED)}"
+            msg = f"a processing pipeline without {without} does not end on the grid; expected {', '.join(_REQUIRED)}"
             raise ProcessingError(msg, code="E_PREPARATION")
         for place, step in enumerate(self.steps):
             if not step.REPEATS and step.NAME in names[:place]:
@@ -167,12 +168,12 @@ def read_pipeline(path: Path) -> ProcessingPipeline:
 def _dict_to_step(values: object) -> Step:
     values = update_step(values) if isinstance(values, Mapping) else values
     if not isinstance(values, Mapping) or not isinstance(name := values.get("step"), str) or name not in STEPS:
-        msg = f"{shorten(repr(values))} is not a step; expected {{'step': NAME, ...}} with one of {list(STEPS)}"
+        msg = f"{shorten(repr(values))} is not a step; expected {{'step': NAME, ...}} with one of {', '.join(STEPS)}"
         raise ProcessingError(msg, code="E_PREPARATION")
     step, settings = STEPS[name], {key: value for key, value in values.items() if key != "step"}
     known = [item.name for item in fields(step)]
     if unknown := sorted(set(map(str, settings)) - set(known)):
-        msg = f"the step {name!r} has no setting {unknown}; it has {known}"
+        msg = f"the step {name!r} {unknown_settings(unknown, known)}"
         raise ProcessingError(msg, code="E_PREPARATION")
     try:
         return step(**settings)

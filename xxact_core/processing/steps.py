@@ -176,7 +176,7 @@ class ConvertWavelength(Step):
             return replace(pattern, wavelength=measured, background=None)
         if measured is None:
             msg = (
-                f"{pattern.name}: the source does not state its wavelength; give one, a number in Å or one of "
+                f"{pattern.name}: the data do not state the wavelength; give it as a number in Å or as one of "
                 f"{', '.join(WAVELENGTHS)}"
             )
             raise WavelengthError(msg, code="E_WAVELENGTH")

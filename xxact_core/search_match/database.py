@@ -130,8 +130,14 @@ class StructureReferences:
         return format_formula(self.structure(row).composition)
 
     def public_id(self, row: int) -> str:
-        """Materials Project id of one phase where known, else its id."""
-        return str(self.materials_project_id[row] or self.id[row])
+        """Materials Project id of one phase, else its id.
+
+        An id that the table gives to several phases belongs to one of them at most, and is used for the phase of that
+        id only.
+        """
+        guess = self.materials_project_id[row]
+        known = guess and (guess == self.id[row] or np.count_nonzero(self.materials_project_id == guess) == 1)
+        return str(guess if known else self.id[row])
 
     def sticks(self, row: int) -> Sticks:
         """Calculated reflections of one phase, slightly beyond the range of the grid.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 from functools import cache
-from importlib.resources import files
 
 from xxact_core.compositions.formula import parse_formula, reduced_formula
+from xxact_core.shipped import shipped_path
 
-_TABLE = "mineral_names.csv"
+_TABLE = "search_match/mineral_names.csv"
 
 
 def mineral_name(formula: str, space_group: int | None) -> str | None:
@@ -28,7 +28,7 @@ def mineral_name(formula: str, space_group: int | None) -> str | None:
 
 @cache
 def _names() -> dict[tuple[str, int], str]:
-    text = files("xxact_core.search_match").joinpath(_TABLE).read_text(encoding="utf-8")
+    text = shipped_path(_TABLE).read_text(encoding="utf-8")
     return {
         (reduced_formula(parse_formula(row["formula"])), int(row["space_group"])): row["name"]
         for row in csv.DictReader(text.splitlines())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
 
 from xxact_core.compositions.element_table import ATOMIC_NUMBERS, SYMBOLS
 from xxact_core.errors import StructureError
+from xxact_core.shipped import shipped_path
 
 SCALE = 41.78214
 """Mott-Bethe constant between electron and x-ray scattering [Å²]. Source: De Graef & McHenry (2007), eq. 12.7."""
@@ -21,7 +21,7 @@ def load_scattering_parameters() -> np.ndarray:
     Source: De Graef & McHenry, Structure of Materials (2007), as tabulated by pymatgen; 99 elements have values.
     """
     table = np.full((len(SYMBOLS) + 1, 4, 2), np.nan)
-    text = files("xxact_core.simulation").joinpath("scattering_factors.csv").read_text(encoding="utf-8")
+    text = shipped_path("simulation/scattering_factors.csv").read_text(encoding="utf-8")
     for line in text.splitlines():
         if line.startswith(("#", "symbol")):
             continue

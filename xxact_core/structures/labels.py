@@ -77,7 +77,7 @@ def parse_labels(texts: Sequence[str]) -> Labels:
             msg = f"{shorten(text)!r} is not of the form target=field or target=field:unit, e.g. band_gap=gap pbe:eV"
             raise DatasetError(msg, code="E_DATASET")
         if target not in LABELLED:
-            msg = f"{shorten(target)!r} is not a target that a source states; choose from {list(LABELLED)}"
+            msg = f"{shorten(target)!r} is not a target that a source states; choose from {', '.join(LABELLED)}"
             raise DatasetError(msg, code="E_DATASET")
         if target in columns:
             msg = f"{target} is given twice, as {shorten(columns[target][0])!r} and as {shorten(name)!r}"
@@ -98,7 +98,7 @@ def unit_to_factor(unit: str | None, quantity: Quantity) -> float:
     factors = {f"{name}{per_atom}": factor for name, factor in UNITS.items()}
     factor = factors.get(quantity.unit if unit is None else unit)
     if factor is None:
-        msg = f"{shorten(unit)!r} is not a unit of {quantity.name}; choose from {list(factors)}"
+        msg = f"{shorten(unit)!r} is not a unit of {quantity.name}; choose from {', '.join(factors)}"
         raise DatasetError(msg, code="E_DATASET")
     return factor
 

@@ -178,7 +178,7 @@ class Recipe:
         """Check every value before the training starts."""
         problems = [
             (not self.objectives or set(self.objectives) - set(OBJECTIVES), f"objectives: any of {OBJECTIVES}"),
-            (not self.targets or set(self.targets) - set(TARGETS), f"targets: any of {tuple(TARGETS)}"),
+            (not self.targets or set(self.targets) - set(TARGETS), f"targets: any of {', '.join(TARGETS)}"),
             (self.task_sampling not in {"one", "all"}, "task_sampling: 'one' or 'all'"),
             (
                 self.regression_loss not in get_args(RegressionLoss),
@@ -200,7 +200,7 @@ class Recipe:
             ),
             (
                 self.lattice_strain is not None and bool(set(self.targets) & LATTICE_TARGETS),
-                f"no lattice_strain with targets that follow from the lattice, {sorted(LATTICE_TARGETS)}",
+                f"no lattice_strain with targets that follow from the lattice: {', '.join(sorted(LATTICE_TARGETS))}",
             ),
             (min(self.muon_lr_factor, self.regression_weight) <= 0, "muon_lr_factor and regression_weight: above 0"),
             (not 0 < self.mask_ratio < 1, "mask_ratio: between 0 and 1"),

@@ -70,7 +70,7 @@ def test_lines_of_every_anode_land_where_copper_shows_them(radiation: str) -> No
 
 def test_without_a_wavelength_nothing_is_assumed() -> None:
     silent = Pattern(GRID.two_theta, broaden_sticks(LINES).intensity, wavelength=None)
-    with pytest.raises(WavelengthError, match=r"does not state its wavelength.*CuKa") as refusal:
+    with pytest.raises(WavelengthError, match=r"do not state the wavelength.*CuKa") as refusal:
         put_on_grid(silent)
     assert refusal.value.code == "E_WAVELENGTH"
     assert put_on_grid(silent, wavelength=CU_K_ALPHA).coverage.all()

@@ -272,7 +272,7 @@ def test_impossible_orders_are_refused(steps: tuple, said: str) -> None:
         ({"step": "zero_shift", "shift": 9}, "step 'zero_shift': shift is 9; expected a number from -5 to 5"),
         ({"step": "zero_shift", "shift": "0.1"}, "shift is '0.1'; expected a number"),
         ({"step": "zero_shift"}, r"'zero_shift' requires all of \['shift'\]"),
-        ({"step": "zero_shift", "shift": 0.1, "unit": "deg"}, r"has no setting \['unit'\]; it has \['shift'\]"),
+        ({"step": "zero_shift", "shift": 0.1, "unit": "deg"}, r"has no setting 'unit'; it has shift"),
         ({"step": "zero"}, "is not a step; expected"),
         ("zero_shift", "is not a step; expected"),
         ({"step": "convert_axis", "axis": "channels"}, "axis is 'channels'; expected one of"),

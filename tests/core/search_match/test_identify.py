@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from xxact_core.commands.main import app
+from xxact_core.commands.main import app, main
 from xxact_core.errors import DatasetError, FormulaError, InputError, PatternError, WavelengthError
 from xxact_core.patterns.gridded_files import read_gridded, write_gridded
 from xxact_core.patterns.pattern import Pattern
@@ -190,6 +191,28 @@ def test_the_command_refuses_what_cannot_be_meant(examples: Path, arguments: lis
     result = CliRunner().invoke(app, ["identify", str(examples / "zincite.prn"), *arguments])
     assert isinstance(result.exception, InputError)
     assert message in str(result.exception)
+
+
+@pytest.mark.parametrize("arguments", [["identify", "--elements", "La"], ["predict", "--formula", "LaB6"]], ids=str)
+def test_a_file_that_does_not_exist_is_named_in_one_line(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["xxact", *arguments, str(tmp_path / "nowhere.xy")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.endswith("nowhere.xy: cannot be opened: no such file or directory\n")
+    assert printed.err.count("\n") == 1
+
+
+def test_an_id_that_several_phases_share_is_not_taken_for_theirs(identifier: Identifier) -> None:
+    references = identifier.references
+    assert isinstance(references, StructureReferences)
+    shared = np.flatnonzero(references.materials_project_id == "mp-34688")  # TiO2 in two space groups
+    assert len(shared) > 1
+    assert [references.public_id(row) for row in shared] == references.id[shared].tolist()
 
 
 def test_a_dataset_is_searched_like_the_table_it_was_built_from(small_dataset: Path, identifier: Identifier) -> None:

@@ -78,7 +78,7 @@ def split_dataset(folder: Path, parts: Path, *, by: str = "split", shard_rows: i
     """
     names = {"split": SPLITS, "crystal_system": TARGETS["crystal_system"].classes}
     if by not in names:
-        msg = f"a dataset cannot be split by {by!r}; choose from {tuple(names)}"
+        msg = f"a dataset cannot be split by {by!r}; choose from {', '.join(names)}"
         raise DatasetError(msg, code="E_DATASET")
     manifest = read_manifest(folder)
     for name in names[by]:
