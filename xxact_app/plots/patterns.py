@@ -21,7 +21,7 @@ from bokeh.plotting import figure
 
 from xxact_app.plots.axes import MOST_POINTS, label_intensity, log_floor, send, set_range, thin, to_scale
 from xxact_app.plots.legends import at_once, list_lines, name_lines
-from xxact_app.ui.formatting import percent
+from xxact_app.ui.formatting import percent, short_probability
 
 __all__ = ["MOST_POINTS", "thin", "to_scale"]
 
@@ -37,7 +37,6 @@ LEFT_BORDER = 84
 WATERFALL_STEP = 0.3
 """Vertical offset between the curves of a waterfall plot, as a share of their height."""
 
-_LEAST_SHOWN = 0.01
 _HOVER = [("", "$name"), ("2θ", "@two_theta{0.000}°"), ("d", "@d{0.0000} Å"), ("I", "@intensity{0,0.[00]}")]
 
 
@@ -177,7 +176,9 @@ def draw_patterns(
     target.hover.mode = "vline" if len(curves) <= MOST_TOOLTIPS else "mouse"
     name_lines(target.legend, [line.name for line in shown])
     target.legend.visible = 0 < len(curves) <= MOST_NAMES
-    stacked = f"each scaled to its maximum, {step:.0%} apart" if waterfall else "stacked, each scaled to its maximum"
+    stacked = (
+        f"each scaled to its maximum, {percent(step)} apart" if waterfall else "stacked, each scaled to its maximum"
+    )
     label_intensity(
         target.plot, scale=scale, stacked=stacked if offset else "", unit="% of each maximum" if relative else unit
     )
@@ -243,7 +244,7 @@ def draw_probabilities(
     source.data = {
         "label": list(labels),
         "probability": list(probabilities),
-        "text": [percent(value) if value >= _LEAST_SHOWN else f"< {percent(_LEAST_SHOWN)}" for value in probabilities],
+        "text": [short_probability(value) for value in probabilities],
     }
     plot.select_one({"name": "bars"}).glyph.fill_color = colour
     plot.select_one({"name": "values"}).text_color = text_colour

@@ -123,7 +123,7 @@ class PatternStages:
         except WavelengthError:
             if self.wavelength(key) is not None:
                 raise
-            msg = "The file does not state a wavelength, and none is assumed: enter the wavelength."
+            msg = "The file does not state a wavelength, and none is assumed: enter it on the Patterns screen."
             raise WavelengthError(msg, code="E_WAVELENGTH") from None
         return finish_processing(profile, override_coverage=True)
 

@@ -65,7 +65,7 @@ KINDS = {
     kind.name: kind
     for kind in (
         StepKind(
-            "convert_axis", "Axis quantity", "Quantity on the horizontal axis of the files, where it is not 2θ.",
+            "convert_axis", "Convert to 2θ", "Converts the horizontal axis of the files to 2θ.",
             (Setting("axis", "Axis quantity", choices=AXIS_KINDS),),
         ),
         StepKind(
@@ -145,6 +145,12 @@ def describe_step(step: dict[str, Any]) -> str:
     }
     name = step["step"]
     return words[name]() if name in words else ""
+
+
+def step_title(step: dict[str, Any]) -> str:
+    """Name and main settings of a step: `Subtract background: arPLS`."""
+    settings = describe_step(step)
+    return f"{KINDS[step['step']].label}{': ' if settings else ''}{settings}"
 
 
 def addable(steps: Sequence[dict[str, Any]]) -> list[str]:

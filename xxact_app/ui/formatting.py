@@ -16,6 +16,12 @@ def percent(share: float, *, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
+def short_probability(probability: float) -> str:
+    """A probability (0-1) in whole percent; `< 1 %` where it is smaller, so that none appears as zero."""
+    least = 0.01
+    return percent(probability) if probability >= least else f"<\N{NO-BREAK SPACE}{percent(least)}"
+
+
 def duration(seconds: float) -> str:
     """A duration in the unit in which it is a small number."""
     if seconds < 1.5 * _MINUTE:

@@ -7,6 +7,9 @@ import re
 from xxact_core.errors import shorten
 
 _LOOK_ALIKES = str.maketrans({"<": "‹", ">": "›", "&": "＆", '"': "”", "'": "’", "`": "’", "$": "＄"})
+_OPENING_QUOTE = re.compile(r"(?<![^\s(\[{=])['`](?=\S)")
+"""A quote before a word, as in `'CuKa' is not known`."""
+
 _LONGEST_MESSAGE = 600
 
 
@@ -16,7 +19,7 @@ def safe_text(text: object, *, limit: int = 120) -> str:
     Characters with a meaning in HTML, its attributes and TeX are replaced by look-alikes. So the text reads the same in
     plain-text and HTML components, and is never escaped twice.
     """
-    return shorten(text, limit=limit).translate(_LOOK_ALIKES)
+    return _OPENING_QUOTE.sub("‘", shorten(text, limit=limit)).translate(_LOOK_ALIKES)
 
 
 def safe_message(text: object) -> str:

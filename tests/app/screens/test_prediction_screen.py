@@ -94,7 +94,7 @@ def test_reference_phases_of_a_built_dataset_are_found_in_the_background(tmp_pat
     view, _ = screen(tmp_path, dataset=small_dataset, formula="Ca,O,?Si,?Al,?Mg,?Fe,?Ti")
     matches = view.matches
     assert list(matches.tables.options) == ["Dataset small"]
-    assert "reference phases of Ca, O, Si, Al, Mg, Fe, Ti" in matches.hint.object
+    assert "reference phases in the chemical system Ca–O–Si–Al–Mg–Fe–Ti" in matches.hint.object
     matches.task.button.param.trigger("clicks")
     task = matches.search.task(view.predictions.rows()[0].answer)
     task.join(seconds=240)
@@ -111,7 +111,7 @@ def test_reference_phases_of_a_built_dataset_are_found_in_the_background(tmp_pat
     assert view.session.sample(view.session.chosen).phase == second.id
     inside = (second.two_theta >= WINDOW_EDGES[0]) & (second.two_theta <= WINDOW_EDGES[-1])
     np.testing.assert_allclose(matches.figure.lines.data["x"], second.two_theta[inside])
-    assert second.id in matches.caption.object
+    assert second.label in matches.caption.object
     assert "Identifier" in view.python.text
 
 
@@ -205,7 +205,8 @@ def test_a_report_survives_any_name_and_has_a_page_a_pattern(tmp_path: Path) -> 
     assert "<b>" not in svg
     page = view._page(predictions.rows()[0].answer)
     facts = dict(page.facts)
-    assert "SubtractBackground(method='arpls'" in facts["Processing"]
+    assert facts["Processing"] == "Convert to Cu Kα; Resample to the grid; Subtract background: arPLS"
+    assert facts["Wavelength"] == "1.54184 Å"
     assert "SHA-256" in facts["Model"]
     bare = Page(page.answer, page.gridded, "log", ())
     assert pages_to_pdf([bare]).startswith(b"%PDF")

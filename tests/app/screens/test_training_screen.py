@@ -329,7 +329,7 @@ def test_the_list_keeps_its_selection_and_changes_only_what_is_new(
     view.poll()
     runs = view.runs
     assert runs.table.selection == [0]
-    assert "mine: running 50\N{NO-BREAK SPACE}%" in runs.detail.object
+    assert "mine: running, 50\N{NO-BREAK SPACE}%" in runs.detail.object
     assert "about 2 min left" in runs.detail.object
     frame = runs.table.value
     view.poll()

@@ -2,12 +2,23 @@ from __future__ import annotations
 
 import pytest
 
-from xxact_app.ui.formatting import display_formula, percent, plain_formula
+from xxact_app.ui.formatting import display_formula, percent, plain_formula, short_probability
+from xxact_app.ui.safe_text import safe_text
 
 
 def test_a_percentage_never_breaks_before_its_sign() -> None:
     assert percent(0.786) == "79\N{NO-BREAK SPACE}%"
     assert percent(0.9, digits=1) == "90.0\N{NO-BREAK SPACE}%"
+
+
+def test_a_small_probability_never_appears_as_zero() -> None:
+    assert short_probability(0.0004) == "<\N{NO-BREAK SPACE}1\N{NO-BREAK SPACE}%"
+    assert short_probability(0.01) == "1\N{NO-BREAK SPACE}%"
+
+
+def test_quotes_in_messages_open_and_close() -> None:
+    assert safe_text("'CuKb' is not one of ('CuKa', 'MoKa')") == "‘CuKb’ is not one of (‘CuKa’, ‘MoKa’)"
+    assert safe_text("the user's file") == "the user’s file"
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ def map_summary(shown: EmbeddingMap) -> str:
     """Number of materials, embedding, and own samples that are missing; safe HTML."""
     label = next(label for label, part in PART_LABELS.items() if part == shown.part)
     lines = [f"<p class='muted'>{len(shown.embedded):,} materials, {label.lower()} embedding.</p>"]
+    if any(panel.own for panel in shown.panels):
+        lines.append("<p class='muted'>Stars: the loaded patterns.</p>")
     absent = dict.fromkeys(text for panel in shown.panels for text in panel.absent)
     if absent:
         lines.append(f"<p class='muted'>Not on the map: {'; '.join(absent)}</p>")

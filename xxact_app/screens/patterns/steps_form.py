@@ -17,12 +17,12 @@ from xxact_app.samples.processing_steps import (
     addable,
     can_move,
     change_step,
-    describe_step,
     move_step,
     place_of,
     remove_step,
     set_value,
     settings_of,
+    step_title,
     switch_step,
     value_of,
 )
@@ -200,9 +200,7 @@ def _button(label: str, make: Callable[[], list[dict[str, Any]]], form: StepsFor
 
 
 def _label(place: int, step: dict[str, Any]) -> str:
-    settings = describe_step(step)
-    off = " (off)" if step.get("off") else ""
-    return f"{place + 1}. {KINDS[step['step']].label}{': ' if settings else ''}{settings}{off}"
+    return f"{place + 1}. {step_title(step)}{' (off)' if step.get('off') else ''}"
 
 
 def _text() -> pn.pane.HTML:

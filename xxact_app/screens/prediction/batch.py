@@ -13,7 +13,7 @@ from xxact_app.session.session import Session
 from xxact_app.ui.downloads import download_row
 from xxact_app.ui.theme import TEXT_CSS
 
-_WIDTHS = {"File": 210, "Composition": 140, "Notes": 420, "Verdict": 120}
+_WIDTHS = {"File": 210, "Composition": 140, "Notes": 420, "Verdict": 190}
 _FORMATS = {"Probability": "0 %", "Group probability": "0 %", "Energy": "0.00", "Gap": "0.00"}
 _HELP = (
     "<p class='muted'>Click a composition to edit it, a row to show its prediction above, a column title to sort. "
@@ -29,7 +29,7 @@ class BatchTable:
         self._rows = predictions.rows()
         columns = list(files.COLUMNS)
         self.table = pn.widgets.Tabulator(
-            files.to_table(self._rows), show_index=False, selectable=1, theme="materialize", layout="fit_data",
+            files.to_table(self._rows), show_index=False, selectable=1, theme="materialize", layout="fit_data_stretch",
             titles=files.TITLES, widths=_WIDTHS, pagination="local", page_size=20, sizing_mode="stretch_width",
             margin=0, label="Predictions for all patterns",
             editors={**dict.fromkeys(columns), "Composition": "input"},

@@ -23,7 +23,10 @@ COLUMNS = (
     "Verdict", "Notes",
 )  # fmt: skip
 NUMBERS = ("Probability", "Group probability", "Energy", "Gap")
-TITLES = {"Energy": "Formation energy [eV/atom]", "Gap": "Band gap [eV]", "Group probability": "Probability"}
+TITLES = {
+    "Energy": "Formation energy [eV/atom]", "Gap": "Band gap [eV]", "Group probability": "Probability",
+    "Verdict": "Verdict (crystal system)",
+}  # fmt: skip
 
 _VALUES = ("value", "low", "high")
 _UNITS = {

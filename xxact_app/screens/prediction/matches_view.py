@@ -81,7 +81,7 @@ class MatchesPanel:
         if self._matches is not None:
             return ""
         if elements := self.search.elements(answer):
-            return f"<p class='muted'>Searches all reference phases of {', '.join(elements)}.</p>"
+            return f"<p class='muted'>Searches all reference phases in the chemical system {'–'.join(elements)}.</p>"
         return (
             "<p class='muted'>Without elements the whole database is searched, which is less reliable. The first "
             "search builds an index and takes a few minutes.</p>"
@@ -94,7 +94,9 @@ class MatchesPanel:
             self.verdict.object = ""
             return
         if not matches.matches:
-            self.verdict.object = "<p>The database holds no phase of these elements with reflections in this range.</p>"
+            self.verdict.object = (
+                "<p>The database contains no phase of these elements with reflections in this range.</p>"
+            )
             return
         sentence = f"<b>{matches.sentence}</b>" if matches.several else matches.sentence
         assert self._answer is not None, "the selection belongs to an answer"

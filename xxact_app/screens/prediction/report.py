@@ -17,7 +17,7 @@ from xxact_app.samples.processing import WINDOW_EDGES
 from xxact_app.screens.prediction import text as words
 from xxact_app.screens.prediction.figures import SCALE_SUFFIXES
 from xxact_app.screens.prediction.matches_store import Matches
-from xxact_app.ui.formatting import percent
+from xxact_app.ui.formatting import percent, short_probability
 from xxact_app.ui.space_groups import space_group_name
 from xxact_app.ui.theme import LIGHT
 from xxact_core.errors import shorten
@@ -152,7 +152,7 @@ def _draw_bars(axes: Axes, quantity: Quantity, ranked: Sequence[Any]) -> None:
     axes.barh(places, [item.probability for item in shown], color=LIGHT.accent if sure else LIGHT.uncertain)
     axes.set_yticks(places, [words.label(quantity, item) for item in shown], fontsize=7)
     for place, item in enumerate(shown):
-        axes.text(item.probability + 0.02, place, percent(item.probability), va="center", fontsize=7)
+        axes.text(item.probability + 0.02, place, short_probability(item.probability), va="center", fontsize=7)
     axes.set(xlim=(0, 1.2), xticks=[0, 0.5, 1], xticklabels=["0 %", "50 %", "100 %"])
     axes.invert_yaxis()
     axes.tick_params(labelsize=7)
@@ -188,7 +188,8 @@ def _lines(page: Page) -> list[str]:
             facts.append((quantity.label, f"{words.signed(value.value)} {value.unit} ({interval})"))
     if page.matches is not None:
         for one in page.matches.matches[:5]:
-            fit = f"score {one.score:.3f}, shift {one.shift:+.2f}°, cell scale {one.scale:.4f}"
+            shift = f"{one.shift:+.2f}".replace("-", "−")
+            fit = f"score {one.score:.3f}, shift {shift}°, cell scale {one.scale:.4f}"
             facts.append(
                 ("Reference phase", f"{one.label}, {space_group_name(str(one.space_group or 'unknown'))}: {fit}")
             )

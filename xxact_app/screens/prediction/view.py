@@ -14,6 +14,7 @@ from xxact_app.library.models import run_name
 from xxact_app.plots.export import figure_to_bytes
 from xxact_app.plots.patterns import draw_probabilities, probability_figure
 from xxact_app.samples.prediction_result import Answer, Missing
+from xxact_app.samples.processing_steps import step_title
 from xxact_app.samples.store import Store
 from xxact_app.samples.wavelength_form import WavelengthForm
 from xxact_app.screens.prediction import export as files
@@ -232,9 +233,10 @@ class PredictionScreen:
 
     def _page(self, answer: Answer) -> Page:
         search, attention, model = self.matches.search, self.predictions.attention(answer), self.predictions.model()
-        matches = search.matches(answer)
+        matches, wavelength = search.matches(answer), self.store.wavelength(answer.sample.key)
         facts = (
-            ("Processing", ", ".join(map(repr, self.store.stages.preparation(answer.sample.key).steps))),
+            ("Wavelength", "" if wavelength is None else f"{wavelength:.6g} Å"),
+            ("Processing", "; ".join(step_title(step) for step in self.session.steps if not step.get("off"))),
             ("Model", "" if model is None else f"{model.label}, SHA-256 of the weights {model.digest}"),
             ("Created", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC with {self.predictions.versions()}"),
         )

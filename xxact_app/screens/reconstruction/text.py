@@ -15,7 +15,7 @@ WINDOW_NAMES = [f"{low:.0f}–{high:.0f}°" for low, high in pairwise(WINDOW_EDG
 _UNIT = "% of the maximum"
 ERRORS_CAPTION = (
     f"<p class='muted'>Root mean square, {_UNIT}. Bars: this pattern; diamonds: test split. Dashes and hollow "
-    "diamonds: an empty window, for comparison.</p>"
+    "diamonds: error of an empty window, for comparison.</p>"
 )
 
 

@@ -55,7 +55,7 @@ class ReconstructionScreen:
         self.figure.plot.on_event(Tap, self._tapped)
         self.summary, self.help, self.table, self.test_errors = _text(), _text(), _text(), _text()
         self.ratio = pmui.Select(
-            label="Share to mask", options=_RATIOS, value=session.mask_ratio, width=160, size="small", margin=0
+            label="Masking probability", options=_RATIOS, value=session.mask_ratio, width=160, size="small", margin=0
         )
         self.mask_random = pmui.Button(
             label="Mask random windows", variant="contained", size="small", margin=0, on_click=self._mask_random,

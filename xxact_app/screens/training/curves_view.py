@@ -90,7 +90,7 @@ class CurvesPanel:
         parts = dict.fromkeys(name for run in runs.values() for name in run.values if name.startswith("loss"))
         options = {words.curve_label(name): name for name in parts}
         if len(runs) == 1 and len(parts) > 2:  # noqa: PLR2004 - the loss, and one part that is all of it
-            options = {"Loss and all its parts": _ALL_PARTS, **options}
+            options = {"Loss and its terms": _ALL_PARTS, **options}
         if options and options != self.part.options:
             kept = self.part.value in options.values() and self.part.value != "loss"
             self.part.param.update(options=options, value=self.part.value if kept else next(iter(options.values())))

@@ -128,5 +128,5 @@ class DatasetForm:
             return
         self._upload = None
         self.name.value = self.store.free_name(job.name, kind="build")
-        self._say(f"Building {job.name}. The build continues when this page is closed.", severity="success")
+        self._say(f"Build of {job.name} started. It continues when this page is closed.", severity="success")
         self._built()

@@ -41,8 +41,9 @@ class RunList:
         self.rows: list[RunRow] = []
         self._keys: list[str] = []
         self.table = pn.widgets.Tabulator(
-            _frame([]), show_index=False, titles=_TITLES, widths=_WIDTHS, layout="fit_data", theme="materialize",
-            selectable="checkbox", sortable=False, disabled=True, max_height=320, sizing_mode="stretch_width", margin=0,
+            _frame([]), show_index=False, titles=_TITLES, widths=_WIDTHS, layout="fit_data_stretch",
+            theme="materialize", selectable="checkbox", sortable=False, disabled=True, max_height=320,
+            sizing_mode="stretch_width", margin=0,
             label="Datasets and trainings", visible=False,
         )  # fmt: skip
         self.stop = self._button("Stop", "stop", self._stop)

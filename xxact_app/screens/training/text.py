@@ -64,7 +64,7 @@ def estimate_text(found: Estimate) -> str:
 def progress(row: RunRow, *, log: str) -> str:
     """Progress of a build or training: bar, state, time left and reason of a failure; safe HTML."""
     name, state = html.escape(row.name), STATES.get(row.state, row.state)
-    share = "" if row.progress is None else f" {percent(row.progress)}"
+    share = "" if row.progress is None else f", {percent(row.progress)}"
     value = "" if row.progress is None and row.state in {"starting", "running"} else f" value='{row.progress or 0:.4f}'"
     bar = f"<progress max='1'{value} aria-label='Progress of {name}'></progress>"
     left = f", about {duration(row.seconds_left)} left" if row.seconds_left else ""
