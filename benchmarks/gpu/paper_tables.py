@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.gpu.many_runs import Job, argument_parser, run_experiment
 from xxact_core.dataset.table import read_dataset
-from xxact_core.paper.experiments import EXPERIMENTS, in_order
+from xxact_core.paper.experiments import EXPERIMENTS, with_prerequisites
 from xxact_core.paper.layouts import TABLES
 from xxact_core.paper.runs import SIZES, check_settings, experiment_to_recipe
 from xxact_core.paper.tables import folder_to_table
@@ -41,7 +41,7 @@ def experiments_to_jobs(dataset: Path, folder: Path, *, size: str, settings: Map
             experiment_to_recipe(experiment, table, folder, size=size, seed=0, settings=settings),
             experiment.start_from,
         )
-        for experiment in in_order(EXPERIMENTS)
+        for experiment in with_prerequisites(EXPERIMENTS)
     ]
 
 

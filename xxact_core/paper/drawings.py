@@ -45,13 +45,13 @@ def write_page(data: FigureData, path: Path) -> None:
 
     drawing = draw(data)
     silence(FIXED_SIZING_MODE)  # HoloViews sets the size of the frame only
-    script, place = components(hv.render(drawing, backend="bokeh"))
+    script, div = components(hv.render(drawing, backend="bokeh"))
     silence(FIXED_SIZING_MODE, silence=False)
     # Only the scripts of Bokeh: `render_js` would add those of other libraries, which are not there.
     library = "".join(f"<script>{text}</script>" for text in Resources(mode="inline", components=["bokeh"]).js_raw)
     head = f'<meta charset="utf-8"><title>Figure {data.number}: {escape(data.title)}</title>'
     write_text(
-        path, f'<!DOCTYPE html>\n<html lang="en"><head>{head}{library}</head><body>{place}{script}</body></html>\n'
+        path, f'<!DOCTYPE html>\n<html lang="en"><head>{head}{library}</head><body>{div}{script}</body></html>\n'
     )
 
 
@@ -61,11 +61,11 @@ def draw_embeddings(data: FigureData) -> Drawing:
 
     panels = [panel for panel in EMBEDDINGS if panel in data.about["silhouette"]]
     drawn = []
-    for place, panel in enumerate(panels):
+    for number, panel in enumerate(panels):
         rows = [row for row in data.rows if row["panel"] == panel]
         axes = [
-            hv.Dimension(f"{panel} {number}", label=f"component {number} ({share:.0%} of the variance)")
-            for number, share in enumerate(data.about["variance"][panel], start=1)
+            hv.Dimension(f"{panel} {axis}", label=f"component {axis} ({share:.0%} of the variance)")
+            for axis, share in enumerate(data.about["variance"][panel], start=1)
         ]
         parts = []
         for system, colour in zip(CRYSTAL_SYSTEMS, CRYSTAL_SYSTEM_COLOURS, strict=True):
@@ -74,7 +74,7 @@ def draw_embeddings(data: FigureData) -> Drawing:
         drawn.append(
             hv.Overlay(parts).opts(
                 title=f"{panel} (silhouette {data.about['silhouette'][panel]:.2f})", frame_width=225, frame_height=225,
-                show_legend=place == min(len(panels), 3) - 1, legend_position="right",
+                show_legend=number == min(len(panels), 3) - 1, legend_position="right",
                 **(_AXES | {"fontsize": _FONT | {"title": "9.5pt"}}),
             )
         )  # fmt: skip

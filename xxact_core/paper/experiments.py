@@ -9,7 +9,7 @@ from xxact_core.errors import InputError
 
 ENERGY, SYSTEM, GAP = "formation_energy_per_atom", "crystal_system", "band_gap"
 BOTH = (ENERGY, SYSTEM)
-"""The targets of the paper's multi-target runs (its sections 4.1 and 4.2); the band gap is kept for the transfer."""
+"""Targets of the multi-target runs (XxaCT-NN sections 4.1 and 4.2); the band gap is the target of the transfer."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def _experiments() -> Iterable[Experiment]:
 EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment in _experiments()}
 
 
-def in_order(names: Iterable[str]) -> list[Experiment]:
-    """These experiments, each once, and after the one that it starts from.
+def with_prerequisites(names: Iterable[str]) -> list[Experiment]:
+    """These experiments and those that they start from, each once and after its prerequisites.
 
     Raises:
         InputError: there is no experiment of a name.
@@ -108,6 +108,6 @@ def in_order(names: Iterable[str]) -> list[Experiment]:
             raise InputError(msg, code="E_PAPER")
         experiment = EXPERIMENTS[name]
         if experiment.start_from is not None:
-            ordered |= {before.name: before for before in in_order([experiment.start_from])}
+            ordered |= {before.name: before for before in with_prerequisites([experiment.start_from])}
         ordered[name] = experiment
     return list(ordered.values())

@@ -19,16 +19,17 @@ from xxact_core.evaluation.evaluate import silhouettes
 from xxact_core.evaluation.scaling import MIN_POINTS, PowerLaw, fit_power_law
 from xxact_core.paper.experiments import EMBEDDINGS, SHARES, STRATEGIES, scaling_name
 from xxact_core.paper.layouts import ACCURACY, MAE, PAPER_LAWS, figure_runs
-from xxact_core.paper.measures import read_events, run_to_measures
+from xxact_core.paper.measures import run_to_measures
 from xxact_core.paper.runs import PREDICTIONS
-from xxact_core.paper.tables import finished_runs, runs_to_about
+from xxact_core.paper.tables import finished_runs, runs_to_provenance
 from xxact_core.quantities import CRYSTAL_SYSTEMS
+from xxact_core.training.journal import read_run
 
 MOST_POINTS = 2000
 """Largest number of materials in a panel of figure 2; more would overlap."""
 
 MODELS = {"crabnet": "CrabNet (composition)", "xxact": "XxaCT-NN (pattern, composition)"}
-PARTS = ("train", "test")
+SHOWN_SPLITS = ("train", "test")
 
 Rows = list[dict[str, Any]]
 
@@ -49,26 +50,26 @@ def figure_data(number: int, source: Path, *, split: str = "formula") -> FigureD
     Raises:
         InputError: the paper has no such plot, or the folder has none of its runs.
     """
-    runs = figure_runs(number)
-    if not runs:
+    names = figure_runs(number)
+    if not names:
         table = with_split(read_dataset(source, resident=False), by=split)
         about = {"data_digest": table.digest, "split": split}
         if number == 4:  # noqa: PLR2004 - its number in the paper
             return FigureData(4, "Crystal systems in training and test", crystal_system_rows(table), about)
         return FigureData(5, "Materials that contain an element, in training and test", element_rows(table), about)
-    places = {name: finished_runs(source, name) for name in runs}
-    if not any(places.values()):
+    runs = {name: finished_runs(source, name) for name in names}
+    if not any(runs.values()):
         msg = f"{source} has no finished run of figure {number}; run `xxact paper run --figure {number}` first"
         raise InputError(msg, code="E_PAPER")
-    title, make = _MADE_FROM_RUNS[number]
+    title, make = _FROM_RUNS[number]
     rows, more = make(source)
-    return FigureData(number, title, rows, {**runs_to_about(places), **more})
+    return FigureData(number, title, rows, {**runs_to_provenance(runs), **more})
 
 
 def crystal_system_rows(table: StickTable) -> Rows:
     """Number of materials of each crystal system in training and test split, and their fraction of the split [%]."""
     rows = []
-    for split in PARTS:
+    for split in SHOWN_SPLITS:
         counts = crystal_system_counts(table, split)
         total = max(1, sum(counts.values()))
         rows += [
@@ -82,7 +83,7 @@ def element_rows(table: StickTable) -> Rows:
     """Number of materials of training and test split that contain each element."""
     return [
         {"split": split, "element": symbol, "materials": count}
-        for split in PARTS
+        for split in SHOWN_SPLITS
         for symbol, count in element_counts(table, split).items()
     ]
 
@@ -96,8 +97,8 @@ def embedding_rows(folder: Path) -> tuple[Rows, dict[str, Any]]:
     rows: Rows = []
     variance, means = {}, {}
     for panel, name in EMBEDDINGS.items():
-        for place in list(finished_runs(folder, name).values())[:1]:
-            found = read_embeddings(place / PREDICTIONS)
+        for run in list(finished_runs(folder, name).values())[:1]:
+            found = read_embeddings(run / PREDICTIONS)
             components, shares = embedding_to_components(found.embedding)
             variance[panel] = shares.tolist()
             means[panel] = silhouettes(found.embedding, found.crystal_system)["mean"]
@@ -119,9 +120,9 @@ def scaling_rows(folder: Path) -> tuple[Rows, dict[str, Any]]:
     rows: Rows = []
     for model, label in MODELS.items():
         for share in SHARES:
-            for seed, place in finished_runs(folder, scaling_name(model, share)).items():
-                started = next(event for event in read_events(place) if event["event"] == "started")
-                mae = run_to_measures(place, by_system=False)[MAE]
+            for seed, run in finished_runs(folder, scaling_name(model, share)).items():
+                started = next(event for event in read_run(run) if event["event"] == "started")
+                mae = run_to_measures(run, by_system=False)[MAE]
                 rows.append({"model": label, "materials": started["materials"], "seed": seed, "mae": mae.value})
     laws = {label: asdict(law) for label, law in scaling_laws(rows).items()}
     paper = {MODELS[model]: {"factor": law[0], "exponent": law[1]} for model, law in PAPER_LAWS.items()}
@@ -143,8 +144,8 @@ def convergence_rows(folder: Path) -> tuple[Rows, dict[str, Any]]:
     """Validation metrics along the training: error [meV/atom] and accuracy [%], by fraction of the training [%]."""
     rows: Rows = []
     for strategy, name in STRATEGIES.items():
-        for seed, place in finished_runs(folder, name).items():
-            events = read_events(place)
+        for seed, run in finished_runs(folder, name).items():
+            events = read_run(run)
             for metric, factor in ((MAE, 1), (ACCURACY, 100)):
                 for step, value in zip(*validation_curve(events, metric), strict=True):
                     share = 100 * float(step) / run_length(events)
@@ -153,7 +154,7 @@ def convergence_rows(folder: Path) -> tuple[Rows, dict[str, Any]]:
     return rows, {}
 
 
-_MADE_FROM_RUNS: dict[int, tuple[str, Callable[[Path], tuple[Rows, dict[str, Any]]]]] = {
+_FROM_RUNS: dict[int, tuple[str, Callable[[Path], tuple[Rows, dict[str, Any]]]]] = {
     2: ("Embeddings of test materials, by crystal system", embedding_rows),
     3: ("Error against the size of the training data", scaling_rows),
     6: ("Convergence with and without pretraining", convergence_rows),

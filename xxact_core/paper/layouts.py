@@ -15,10 +15,10 @@ ACCURACY = "crystal_system_accuracy"
 CLASS_MEAN = "crystal_system_class_mean_accuracy"
 GAP_MAE = "band_gap_mae_ev"
 
-PARTS_OF_A_RUN = (0.05, 0.15, 0.25)
+RUN_FRACTIONS = (0.05, 0.15, 0.25)
 """Fractions of the training that table 2 compares."""
 
-THRESHOLD_PART = 0.25
+THRESHOLD_FRACTION = 0.25
 """The threshold of pretrained models is the baseline's metric after this fraction of its training (section 4.2)."""
 
 E_F, SYSTEM = "Ef MAE [meV/atom]", "crystal system accuracy [%]"
@@ -55,12 +55,17 @@ class Layout:
     """A table of the paper."""
 
     title: str
+    """Title of the table."""
+
     cells: tuple[Cell, ...]
+    """The cells, row by row."""
+
     notes: tuple[str, ...] = ()
+    """Notes below the table, one sentence each."""
 
     @property
     def runs(self) -> list[str]:
-        """Names of the experiments that it needs, each once."""
+        """Names of the experiments behind the cells, each once."""
         return list(dict.fromkeys(cell.run for cell in self.cells if cell.run is not None))
 
 
@@ -88,7 +93,7 @@ def _table_1() -> Iterator[Cell]:
     yield from _model("XRD transformer (pattern)", ("xrd-transformer-formation-energy", 422),
                       ("xrd-transformer-crystal-system", 92.1), gap=(0.200, 0.191))  # fmt: skip
     for column, metric in ((SYSTEM, ACCURACY), (SYSTEM_MEAN, CLASS_MEAN)):
-        yield Cell("ExtraTrees on lines (pattern; not in the paper)", column, "extra-trees", metric)
+        yield Cell("ExtraTrees on peaks (pattern; not in the paper)", column, "extra-trees", metric)
     yield Cell("ALIGNN (structure; Schmidt et al. 2024, on other splits)", E_F, paper=16)
 
 
@@ -116,7 +121,7 @@ def _table_2() -> Iterator[Cell]:
     )
     for (row, run), of_row in zip(STRATEGIES.items(), papers, strict=True):
         for metric, column, of_metric in zip((MAE, ACCURACY), (E_F, SYSTEM), of_row, strict=True):
-            for share, paper in zip(PARTS_OF_A_RUN, of_metric, strict=False):
+            for share, paper in zip(RUN_FRACTIONS, of_metric, strict=False):
                 yield Cell(row, f"{column} at {share:.0%}", run, at_share(metric, share), paper)
             yield Cell(row, f"{column}, test", run, metric, of_metric[-1])
             yield Cell(row, f"steps to threshold, {column}", run, steps_to(metric))
@@ -128,9 +133,9 @@ def _table_3() -> Iterator[Cell]:
         ("FCN + MLP (pattern, composition)", "fcn-mlp", {50: 147.1, 100: 147.6}, {50: 83.2, 100: 89.93, 200: 92.51}),
     ):
         for epochs, paper in energies.items():
-            yield Cell(f"{row}, Ef, {epochs / 50:g} x", E_F, f"{model}-formation-energy-{epochs}", MAE, paper)
+            yield Cell(f"{row}, Ef, {epochs / 50:g} ×", E_F, f"{model}-formation-energy-{epochs}", MAE, paper)
         for epochs, paper in systems.items():
-            name, run = f"{row}, crystal system, {epochs / 50:g} x", f"{model}-crystal-system-{epochs}"
+            name, run = f"{row}, crystal system, {epochs / 50:g} ×", f"{model}-crystal-system-{epochs}"
             yield Cell(name, SYSTEM, run, ACCURACY, paper)
             yield Cell(name, SYSTEM_MEAN, run, CLASS_MEAN)
 
@@ -173,7 +178,7 @@ TABLES: dict[int, Layout] = {
         "Performance of all models",
         tuple(_table_1()),
         (
-            "The paper has one transfer of CrabNet and does not state its source.",
+            "The paper reports one transfer of CrabNet, without the target that it was pretrained on.",
             "ALIGNN reads the crystal structure and was trained on another split.",
         ),
     ),
@@ -181,14 +186,14 @@ TABLES: dict[int, Layout] = {
         "Pretraining: the validation split along the training, and the test split at its end",
         tuple(_table_2()),
         (
-            f"Threshold: the metric of the run without pretraining after {THRESHOLD_PART:.0%} of its steps.",
+            f"Threshold: the metric of the run without pretraining after {THRESHOLD_FRACTION:.0%} of its steps.",
             "The paper states speed-ups of 4.2, 1.8 and 1.2 for contrastive + MXM, MXM and contrastive.",
         ),
     ),
     3: Layout(
         "FCN and FCN + MLP on single targets, by length of the training",
         tuple(_table_3()),
-        ("1 x is the length of a supervised run, 50 epochs in the paper.",),
+        ("1 × is the length of a supervised run, 50 epochs in the paper.",),
     ),
     4: Layout("Accuracy by crystal system [%]", tuple(_by_system(_COLUMNS_4, "accuracy", _TABLE_4))),
     5: Layout("Silhouette of the embedding by crystal system", tuple(_by_system(EMBEDDINGS, "silhouette", _TABLE_5))),

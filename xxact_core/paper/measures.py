@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xxact_core.evaluation.convergence import Events, metric_at_share
+from xxact_core.evaluation.convergence import metric_at_share
 from xxact_core.evaluation.evaluate import labelled_to_metrics
 from xxact_core.evaluation.intervals import intervals_of, mean_over_runs
 from xxact_core.evaluation.tables import read_labelled, read_system_predictions, systems_to_rows
-from xxact_core.paper.layouts import PARTS_OF_A_RUN, at_share
+from xxact_core.paper.layouts import RUN_FRACTIONS, at_share
 from xxact_core.paper.runs import PREDICTIONS
-from xxact_core.training.journal import read_journal
-
-JOURNAL = "journal.jsonl"
+from xxact_core.training.journal import read_run
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Measure:
     """The number, in the unit of its column."""
 
     runs: int = 1
-    """Number of runs, of different seeds, that it is the mean of."""
+    """Number of averaged runs, which differ in their seed."""
 
     low: float | None = None
     """Lower end of the 95 % interval over test materials, for one run."""
@@ -37,22 +35,22 @@ class Measure:
     """Standard error over seeds, for several runs."""
 
 
-def run_to_measures(place: Path, *, by_system: bool) -> dict[str, Measure]:
+def run_to_measures(run: Path, *, by_system: bool) -> dict[str, Measure]:
     """Metrics of a run by name: errors in their unit, accuracies in %.
 
     Those of `metrics_of` for the test split; those of `at_share`, after fractions of the training, for the validation
     split; and `accuracy/SYSTEM` and `silhouette/SYSTEM` with `by_system`.
     """
-    predictions = place / PREDICTIONS
+    predictions = run / PREDICTIONS
     labelled = read_labelled(predictions)
     metrics, intervals = labelled_to_metrics(labelled), intervals_of(labelled)
     measures: dict[str, Measure] = {}
     for name, value in metrics.items():
         low, high = intervals.get(name, (None, None))
         measures[name] = _in_unit(name, value, low, high)
-    events = read_journal(place / JOURNAL)
+    events = read_run(run)
     for name in metrics:
-        for share in PARTS_OF_A_RUN:
+        for share in RUN_FRACTIONS:
             if (validated := metric_at_share(events, name, share)) is not None:
                 measures[at_share(name, share)] = _in_unit(name, validated)
     if by_system and "crystal_system" in labelled.probabilities:
@@ -73,17 +71,12 @@ def runs_to_measure(measures: Sequence[Measure]) -> Measure | None:
     return Measure(mean, runs=len(measures), standard_error=error)
 
 
-def read_events(place: Path) -> Events:
-    """The journal of a run."""
-    return read_journal(place / JOURNAL)
-
-
-def is_share(metric: str) -> bool:
+def is_accuracy(metric: str) -> bool:
     """Whether a metric is an accuracy, which tables show in %."""
     return metric.endswith("accuracy")
 
 
 def _in_unit(name: str, value: float, low: float | None = None, high: float | None = None) -> Measure:
-    factor = 100 if is_share(name) else 1
+    factor = 100 if is_accuracy(name) else 1
     scaled = [None if number is None else factor * float(number) for number in (low, high)]
     return Measure(factor * value, low=scaled[0], high=scaled[1])

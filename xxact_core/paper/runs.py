@@ -16,7 +16,7 @@ from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import InputError, RecipeError
 from xxact_core.evaluation.provenance import provenance
 from xxact_core.evaluation.report import evaluate_checkpoint
-from xxact_core.paper.experiments import EXPERIMENTS, Experiment, in_order
+from xxact_core.paper.experiments import EXPERIMENTS, Experiment, with_prerequisites
 from xxact_core.stored_names import RECIPE_SETTINGS, rename, rename_model
 from xxact_core.training.config import Recipe, override
 from xxact_core.training.recipes import recipe_by_name
@@ -38,9 +38,9 @@ SIZES: dict[str, dict[str, Any]] = {
 """Model presets, and the settings that differ from the paper's to train one of that size on a CPU."""
 
 VALIDATIONS = 40
-"""Number of validations along a run; table 2 needs its twentieth part."""
+"""Number of validations in a run; table 2 needs the metrics after 5 % of it."""
 
-DECIDED = ("preset", "seed", "targets", "start_from", "training_rows")
+DERIVED_SETTINGS = ("preset", "seed", "targets", "start_from", "training_rows")
 """Settings that follow from the experiment, its size and its seed."""
 
 PREDICTIONS, ORIGIN = "predictions.h5", "provenance.json"
@@ -48,7 +48,7 @@ PREDICTIONS, ORIGIN = "predictions.h5", "provenance.json"
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outcome of an experiment: `kept` (finished before), `made` or `stopped`."""
+    """Outcome of an experiment: `kept` (finished before), `trained` or `stopped`."""
 
     name: str
     seed: int
@@ -85,10 +85,10 @@ def run_experiments(
     check_settings(settings)
     table = read_dataset(dataset, resident=False)
     for seed in range(seeds):
-        for experiment in in_order(names):
+        for experiment in with_prerequisites(names):
             recipe = experiment_to_recipe(experiment, table, folder, size=size, seed=seed, settings=settings)
-            place = run_folder(folder, experiment.name, seed)
-            outcome = finish_experiment(recipe, table, dataset, place, size=size, progress=progress)
+            run = run_folder(folder, experiment.name, seed)
+            outcome = finish_experiment(recipe, table, dataset, run, size=size, progress=progress)
             yield Outcome(experiment.name, seed, outcome)
             if outcome == "stopped":
                 return
@@ -118,8 +118,8 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         if pattern and not any(fnmatchcase(experiment, pattern) for experiment in EXPERIMENTS):
             msg = f"the setting {name!r} matches no experiment; choose from {', '.join(EXPERIMENTS)}"
             raise InputError(msg, code="E_PAPER")
-        if setting in DECIDED:
-            msg = f"{setting} cannot be set: {DECIDED} follow from the experiment, its size and its seed"
+        if setting in DERIVED_SETTINGS:
+            msg = f"{setting} cannot be set: experiment, size and seed determine {', '.join(DERIVED_SETTINGS)}"
             raise InputError(msg, code="E_PAPER")
 
 
@@ -134,7 +134,7 @@ def experiment_to_recipe(
 ) -> Recipe:
     """The recipe of an experiment in a size; the architecture is that of the first experiment that it starts from.
 
-    Trees have no sizes, and always those of their recipe.
+    The settings of trees do not depend on the size.
 
     Raises:
         RecipeError: a setting is unknown or impossible.
@@ -173,41 +173,41 @@ def experiment_to_recipe(
 
 
 def finish_experiment(
-    recipe: Recipe, table: StickTable, dataset: Path, place: Path, *, size: str, progress: bool = False
+    recipe: Recipe, table: StickTable, dataset: Path, run: Path, *, size: str, progress: bool = False
 ) -> str:
     """Train, and write the predictions of the test split, unless both are done; returns the state of an `Outcome`.
 
     Raises:
         RecipeError: the folder belongs to another run.
     """
-    model, predictions = place / "model", place / PREDICTIONS
+    model, predictions = run / "model", run / PREDICTIONS
     trained, supervised = (model / DESCRIPTION).is_file(), "targets" in recipe.objectives
     if trained:
-        check_same_run(describe_run(recipe, table), place)
-        if (place / ORIGIN).is_file() and (predictions.is_file() or not supervised):
+        check_same_run(describe_run(recipe, table), run)
+        if (run / ORIGIN).is_file() and (predictions.is_file() or not supervised):
             return "kept"
-    elif train(recipe, dataset, place, progress=progress) != model:
+    elif train(recipe, dataset, run, progress=progress) != model:
         return "stopped"
     device = recipe.device if recipe.device != "auto" else _best_device()
     # Written before the predictions, which mark a run as finished.
     about = provenance(table_digest=table.digest, seeds=[recipe.seed])
-    write_json(place / ORIGIN, {**about, "size": size, "split": recipe.split_by, "device": device})
+    write_json(run / ORIGIN, {**about, "size": size, "split": recipe.split_by, "device": device})
     if supervised:
         part = predictions.with_name(f"{PREDICTIONS}.part")
         evaluate_checkpoint(model, dataset, predictions_file=part, device=device)
         part.replace(predictions)
-    return "made"
+    return "trained"
 
 
-def read_origin(place: Path) -> dict[str, Any] | None:
+def read_origin(run: Path) -> dict[str, Any] | None:
     """Provenance of a run, with its epochs and batch size; None where it is not finished.
 
     Seeds of one experiment may have been trained differently; tables then state every value.
     """
-    path = place / ORIGIN
+    path = run / ORIGIN
     if not path.is_file():
         return None
-    recipe = json.loads((place / "recipe.json").read_text(encoding="utf-8"))["recipe"]
+    recipe = json.loads((run / "recipe.json").read_text(encoding="utf-8"))["recipe"]
     return {**json.loads(path.read_text(encoding="utf-8")), **{name: recipe[name] for name in ("epochs", "batch_size")}}
 
 

@@ -9,15 +9,16 @@ from typing import Any
 
 from xxact_core.evaluation.convergence import metric_at_share, steps_to_threshold
 from xxact_core.paper.experiments import STRATEGIES
-from xxact_core.paper.layouts import ACCURACY, MAE, THRESHOLD_PART, Cell, layout, steps_to
-from xxact_core.paper.measures import Measure, is_share, read_events, run_to_measures, runs_to_measure
+from xxact_core.paper.layouts import ACCURACY, MAE, THRESHOLD_FRACTION, Cell, layout, steps_to
+from xxact_core.paper.measures import Measure, is_accuracy, run_to_measures, runs_to_measure
 from xxact_core.paper.runs import PREDICTIONS, read_origin
+from xxact_core.training.journal import read_run
 
 BY_SYSTEM = (4, 5)
 WITH_THRESHOLDS = 2
 
 SMOOTH = 3
-"""Validations whose mean has to reach the threshold, to average out fluctuations."""
+"""Number of validations whose mean must reach the threshold, to average out fluctuations."""
 
 Measures = dict[str, dict[int, dict[str, Measure]]]
 """Experiment → seed → name of a number → the number."""
@@ -34,21 +35,27 @@ class Entry:
     """The number; None where runs are missing or do not have it."""
 
     seeds: int
-    """Number of runs; those of the measure may be fewer."""
+    """Number of finished runs; some of them may lack the number."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper with our numbers.
-
-    `about` is the provenance as plain values; `missing` names the experiments without a finished run.
-    """
+    """A table of the paper with our numbers."""
 
     number: int
+    """Number in the paper."""
+
     title: str
+    """Title of the table."""
+
     entries: tuple[Entry, ...]
+    """The cells."""
+
     notes: tuple[str, ...]
+    """Notes below the table, one sentence each."""
+
     about: Mapping[str, Any]
+    """Provenance as plain values; `missing` names the experiments without a finished run."""
 
 
 def folder_to_table(number: int, folder: Path) -> Table:
@@ -58,16 +65,16 @@ def folder_to_table(number: int, folder: Path) -> Table:
         InputError: the paper has no such table, or a file of predictions is damaged.
     """
     plan = layout(number)
-    places = {name: finished_runs(folder, name) for name in plan.runs}
+    runs = {name: finished_runs(folder, name) for name in plan.runs}
     found: Measures = {
-        name: {seed: run_to_measures(place, by_system=number in BY_SYSTEM) for seed, place in of_seeds.items()}
-        for name, of_seeds in places.items()
+        name: {seed: run_to_measures(run, by_system=number in BY_SYSTEM) for seed, run in by_seed.items()}
+        for name, by_seed in runs.items()
     }
     notes = plan.notes
     if number == WITH_THRESHOLDS:
-        notes += add_steps_to_thresholds(found, places)
+        notes += add_steps_to_thresholds(found, runs)
     entries = tuple(Entry(cell, _fill(cell, found), len(found.get(cell.run or "", {}))) for cell in plan.cells)
-    return Table(number, plan.title, entries, notes, runs_to_about(places))
+    return Table(number, plan.title, entries, notes, runs_to_provenance(runs))
 
 
 def finished_runs(folder: Path, name: str) -> dict[int, Path]:
@@ -77,46 +84,46 @@ def finished_runs(folder: Path, name: str) -> dict[int, Path]:
     return {int(seed): path for seed, path in sorted(seeds) if seed.isdigit() and (path / PREDICTIONS).is_file()}
 
 
-def add_steps_to_thresholds(found: Measures, places: Mapping[str, Mapping[int, Path]]) -> tuple[str, ...]:
+def add_steps_to_thresholds(found: Measures, runs: Mapping[str, Mapping[int, Path]]) -> tuple[str, ...]:
     """Add to each run its number of steps to the threshold; returns a note for each threshold.
 
-    The threshold is the metric of the run without pretraining after `THRESHOLD_PART` of its steps, averaged over its
-    seeds. A run has reached it when the mean of `SMOOTH` validations has.
+    The threshold is the metric of the run without pretraining after `THRESHOLD_FRACTION` of its steps, averaged over
+    its seeds. A run has reached it when the mean of `SMOOTH` validations has.
     """
     notes = []
-    events = {name: {seed: read_events(place) for seed, place in of_seeds.items()} for name, of_seeds in places.items()}
+    events = {name: {seed: read_run(run) for seed, run in by_seed.items()} for name, by_seed in runs.items()}
     baseline = events.get(next(iter(STRATEGIES.values())), {})
     for metric in (MAE, ACCURACY):
-        reached = [metric_at_share(of_run, metric, THRESHOLD_PART) for of_run in baseline.values()]
+        reached = [metric_at_share(of_run, metric, THRESHOLD_FRACTION) for of_run in baseline.values()]
         values = [value for value in reached if value is not None]
         if not values:
             continue
         threshold = sum(values) / len(values)
-        notes.append(f"Threshold of {metric}: {threshold * (100 if is_share(metric) else 1):.4g}.")
-        for name, of_seeds in events.items():
-            for seed, of_run in of_seeds.items():
+        notes.append(f"Threshold of {metric}: {threshold * (100 if is_accuracy(metric) else 1):.4g}.")
+        for name, by_seed in events.items():
+            for seed, of_run in by_seed.items():
                 if (steps := steps_to_threshold(of_run, metric, threshold, smooth=SMOOTH)) is not None:
                     found[name][seed][steps_to(metric)] = Measure(steps)
     return tuple(notes)
 
 
-def runs_to_about(places: Mapping[str, Mapping[int, Path]]) -> dict[str, Any]:
+def runs_to_provenance(runs: Mapping[str, Mapping[int, Path]]) -> dict[str, Any]:
     """Provenance of the runs of a table: every value that occurs, seeds of each experiment, missing experiments."""
-    origins = [origin for of_seeds in places.values() for place in of_seeds.values() if (origin := read_origin(place))]
+    origins = [origin for by_seed in runs.values() for run in by_seed.values() if (origin := read_origin(run))]
     keys = ("date", "commit", "data_digest", "hardware", "size", "epochs", "batch_size", "split", "versions")
     return {
         **{key: _each_once([origin[key] for origin in origins]) for key in keys},
-        "seeds": {name: sorted(of_seeds) for name, of_seeds in places.items() if of_seeds},
-        "missing": [name for name, of_seeds in places.items() if not of_seeds],
+        "seeds": {name: sorted(by_seed) for name, by_seed in runs.items() if by_seed},
+        "missing": [name for name, by_seed in runs.items() if not by_seed],
     }
 
 
 def _fill(cell: Cell, found: Measures) -> Measure | None:
     if cell.run is None:
         return None
-    of_seeds = found[cell.run].values()
-    return runs_to_measure([measures[cell.metric] for measures in of_seeds if cell.metric in measures])
+    by_seed = found[cell.run]
+    return runs_to_measure([measures[cell.metric] for measures in by_seed.values() if cell.metric in measures])
 
 
 def _each_once(values: Sequence[object]) -> list[object]:
-    return [value for place, value in enumerate(values) if value not in values[:place]]
+    return [value for number, value in enumerate(values) if value not in values[:number]]

@@ -15,7 +15,7 @@ from xxact_core.paper.measures import Measure
 from xxact_core.paper.tables import Entry, Table
 
 MISSING = "missing"
-NOTHING = ""
+EMPTY = ""
 
 
 def table_to_markdown(table: Table) -> str:
@@ -30,15 +30,15 @@ def table_to_markdown(table: Table) -> str:
         line = [row]
         for column in columns:
             entry = cells.get((row, column))
-            ours = NOTHING if entry is None or entry.cell.run is None else _entry_to_text(entry)
-            paper = NOTHING if entry is None or entry.cell.paper is None else f"{entry.cell.paper:g}"
+            ours = EMPTY if entry is None or entry.cell.run is None else _entry_to_text(entry)
+            paper = EMPTY if entry is None or entry.cell.paper is None else f"{entry.cell.paper:g}"
             line += [ours, paper] if column in of_paper else [ours]
         lines.append(line)
     text = [f"# Table {table.number}: {table.title}", ""]
     text += ["| " + " | ".join(line) + " |" for line in lines]
     text += [
         "",
-        "Brackets: 95 % interval over test materials, of one run. ±: standard error over seeds.",
+        "Values in brackets: 95 % interval over test materials, for a single run. ±: standard error over seeds.",
         *table.notes,
     ]
     text += ["", *(f"- {name.replace('_', ' ')}: {_plain(value)}" for name, value in table.about.items() if value)]

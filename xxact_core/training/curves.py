@@ -9,29 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from xxact_core.errors import InputError
-from xxact_core.training.journal import read_journal
+from xxact_core.training.journal import read_run
 
 SUFFIX = ".xxact"
 """Suffix of the files of curves; an earlier export is replaced."""
-
-
-def read_run(run: Path) -> list[dict[str, Any]]:
-    """The journal of a run folder.
-
-    Raises:
-        InputError: the folder has none.
-    """
-    if not (path := run / "journal.jsonl").is_file():
-        msg = f"{run} is not a run folder of `xxact train`: it has no {path.name}"
-        raise InputError(msg, code="E_RUN")
-    return read_journal(path)
 
 
 def describe_progress(run: Path) -> str:
     """Progress, speed, time left, latest loss and latest validation of a run, as lines of text.
 
     Raises:
-        InputError: see `read_run`.
+        InputError: see `journal.read_run`.
     """
     last = {event["event"]: event for event in read_run(run)}
     text = "started, but without a status.json yet"
@@ -57,7 +45,7 @@ def journal_to_curves(run: Path, folder: Path) -> int:
     Losses, learning rate, norm of the gradients and speed of each step, and the metrics of each validation.
 
     Raises:
-        InputError: see `read_run`, or the package tensorboard is not installed.
+        InputError: see `journal.read_run`, or the package tensorboard is not installed.
     """
     events = read_run(run)
     try:

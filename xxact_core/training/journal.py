@@ -6,14 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+from xxact_core.errors import InputError
 from xxact_core.stored_names import JOURNAL_FIELDS, rename
 
+JOURNAL = "journal.jsonl"
+"""Name of the journal in a run folder."""
+
 STOP = "stop"
-"""A file of this name in a run folder stops the run after the current step, as SIGTERM does."""
+"""Name of a file in a run folder that stops the run after the current step, as SIGTERM does."""
 
 
 class Journal:
-    """Appends events to journal.jsonl; every line is flushed, so that readers see it at once."""
+    """Appends events to the file; every line is flushed, so that readers see it at once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -32,6 +36,18 @@ class Journal:
         part = self.path.with_suffix(".part")
         part.write_text("".join(json.dumps(event, ensure_ascii=False) + "\n" for event in kept), encoding="utf-8")
         part.replace(self.path)
+
+
+def read_run(run: Path) -> list[dict[str, Any]]:
+    """The journal of a run folder.
+
+    Raises:
+        InputError: the folder has none.
+    """
+    if not (path := run / JOURNAL).is_file():
+        msg = f"{run} is not a run folder of `xxact train`: it has no {JOURNAL}"
+        raise InputError(msg, code="E_RUN")
+    return read_journal(path)
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from xxact_core.model.attention import DecoderLayer, EncoderLayer
 from xxact_core.model.model import Model
 from xxact_core.stored_names import CHECKPOINT_FACTS, rename
 from xxact_core.training.config import FROM_A_MODEL, Recipe
-from xxact_core.training.journal import Journal
+from xxact_core.training.journal import JOURNAL, Journal
 
 RUNTIME_SETTINGS = (
     "device", "threads", "micro_batch_size", "activation_checkpointing", "torch_compile", "validate_every",
@@ -74,7 +74,7 @@ def open_journal(recipe: Recipe, table: StickTable, folder: Path, *, steps: int)
         check_same_run(described, folder)
     else:
         write_json(path, described)
-    journal = Journal(folder / "journal.jsonl")
+    journal = Journal(folder / JOURNAL)
     if not journal.path.exists():
         journal.write("started", step=0, steps=steps, materials=len(table.rows("train")))
     return journal

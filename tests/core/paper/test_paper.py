@@ -23,7 +23,7 @@ from xxact_core.evaluation.tables import OF_ALL, OF_CLASSES
 from xxact_core.model.config import PRESETS
 from xxact_core.objectives.masked_patterns import MASK_RATIO
 from xxact_core.paper.drawings import draw, write_page
-from xxact_core.paper.experiments import EXPERIMENTS, SHARES, in_order
+from xxact_core.paper.experiments import EXPERIMENTS, SHARES, with_prerequisites
 from xxact_core.paper.figures import FigureData, figure_data
 from xxact_core.paper.layouts import ACCURACY, FIGURES, MAE, TABLES, Cell, figure_runs, layout
 from xxact_core.paper.measures import Measure
@@ -44,7 +44,7 @@ def runs(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("paper")
     outcomes = list(run_experiments(NAMES, small_dataset, folder, size="tiny", seeds=SEEDS, settings=SETTINGS))
     assert [(outcome.name, outcome.state) for outcome in outcomes] == SEEDS * [
-        ("xxact-multi-target", "made"), ("pretrain-mxm", "made"), ("xxact-mxm", "made")
+        ("xxact-multi-target", "trained"), ("pretrain-mxm", "trained"), ("xxact-mxm", "trained")
     ]  # fmt: skip
     return folder
 
@@ -59,9 +59,9 @@ def test_every_table_and_figure_is_made_of_known_experiments_in_an_order_that_ca
     needed = [name for plan in TABLES.values() for name in plan.runs] + [
         name for names in FIGURES.values() for name in names
     ]
-    ordered = [experiment.name for experiment in in_order(needed)]
+    ordered = [experiment.name for experiment in with_prerequisites(needed)]
     assert set(ordered) == set(EXPERIMENTS), "an experiment that nothing shows, or that does not exist"
-    for experiment in in_order(needed):
+    for experiment in with_prerequisites(needed):
         assert experiment.recipe in RECIPES
         if experiment.start_from:
             assert ordered.index(experiment.start_from) < ordered.index(experiment.name)
@@ -137,7 +137,7 @@ def test_a_run_that_lost_its_origin_gets_one_again(runs: Path, small_dataset: Pa
             ["pretrain-mxm"], small_dataset, tmp_path, size="tiny", seeds=1, settings=SETTINGS
         )
     ]
-    assert states == ["made", "kept"]
+    assert states == ["trained", "kept"]
     assert (place / "provenance.json").is_file()
 
 
@@ -147,7 +147,7 @@ def test_only_lost_predictions_are_made_again(runs: Path, small_dataset: Path, t
     (tmp_path / f"{name}-seed0" / "predictions.h5").unlink()
     journal = (tmp_path / f"{name}-seed0" / "journal.jsonl").read_bytes()
     (outcome,) = run_experiments([name], small_dataset, tmp_path, size="tiny", seeds=1, settings=SETTINGS)
-    assert outcome.state == "made"
+    assert outcome.state == "trained"
     assert (tmp_path / f"{name}-seed0" / "journal.jsonl").read_bytes() == journal
     for target in ("formation_energy_per_atom", "crystal_system"):
         made, kept = (predicted_and_true(folder, name, 0, target)[0] for folder in (tmp_path, runs))
@@ -280,7 +280,7 @@ def test_table_as_csv_json_and_markdown_says_the_same(runs: Path, tmp_path: Path
 def test_trees_stand_in_table_1_like_any_model(small_dataset: Path, tmp_path: Path) -> None:
     command = ["paper", "run", str(small_dataset), str(tmp_path), "--table", "1", "--only", "extra-*", "--size", "tiny"]
     result = CliRunner().invoke(app, command)
-    assert (result.exit_code, result.stdout) == (0, "extra-trees, seed 0: made\n")
+    assert (result.exit_code, result.stdout) == (0, "extra-trees, seed 0: trained\n")
     logits, systems = predicted_and_true(tmp_path, "extra-trees", 0, "crystal_system")
     (entry,) = [
         row
@@ -366,7 +366,7 @@ def test_what_the_paper_does_not_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="size"):
         list(run_experiments(NAMES, tmp_path, tmp_path, size="huge", seeds=1, settings={}))
     with pytest.raises(InputError, match="experiment"):
-        in_order(["xxact-banana"])
+        with_prerequisites(["xxact-banana"])
 
 
 def test_every_crystal_system_has_a_colour_of_its_own() -> None:
