@@ -81,7 +81,7 @@ def test_repository_stays_small() -> None:
     if listing.returncode:
         pytest.skip("not a git checkout")
     sizes = {name: (REPOSITORY / name).stat().st_size for name in listing.stdout.split("\0") if name}
-    assert sum(sizes.values()) < 60 * MEGABYTE
+    assert sum(sizes.values()) < 56 * MEGABYTE
     assert sum(size for name, size in sizes.items() if name.startswith("xxact_core/data/examples/")) < 4 * MEGABYTE
 
 

@@ -22,8 +22,8 @@ from xxact_core.simulation.symmetry import find_symmetry
 from xxact_core.structures.structure import Structure, symbol_to_number
 from xxact_core.structures.tables import COLUMNS
 
-MATERIALS_PROJECT_ID = "mp_id_guess"
-"""Column of Materials Project ids, matched by formula, number of sites and volume. Source: data/README.md."""
+PUBLIC_IDS = "_ids.parquet"
+"""Ending of the file beside a table `NAME.parquet` that gives its rows the ids by which they are shown."""
 
 
 class ReferenceDatabase(Protocol):
@@ -82,8 +82,6 @@ class StructureReferences:
     """The table."""
     id: np.ndarray
     """Ids of the rows, shape (phases,)."""
-    materials_project_id: np.ndarray
-    """Materials Project ids, empty where unknown, shape (phases,)."""
     cell: np.ndarray
     """Cells a, b, c [Å], α, β, γ [deg], shape (phases, 6)."""
     start: np.ndarray
@@ -130,14 +128,20 @@ class StructureReferences:
         return format_formula(self.structure(row).composition)
 
     def public_id(self, row: int) -> str:
-        """Materials Project id of one phase, else its id.
+        """Materials Project id of one phase where known, else its id."""
+        return self._public_ids.get(str(self.id[row]), str(self.id[row]))
 
-        An id that the table gives to several phases belongs to one of them at most, and is used for the phase of that
-        id only.
-        """
-        guess = self.materials_project_id[row]
-        known = guess and (guess == self.id[row] or np.count_nonzero(self.materials_project_id == guess) == 1)
-        return str(guess if known else self.id[row])
+    @cached_property
+    def _public_ids(self) -> dict[str, str]:
+        """Id → public id, from the table's companion file, where there is one."""
+        from pyarrow import parquet  # noqa: PLC0415 - only where a table is read
+
+        companion = self.path.with_name(f"{self.path.stem}{PUBLIC_IDS}")
+        if not companion.is_file():
+            return {}
+        with parquet.ParquetFile(companion) as file:
+            columns = file.read(columns=["id", "public_id"], use_threads=False)
+        return dict(zip(columns.column("id").to_pylist(), columns.column("public_id").to_pylist(), strict=True))
 
     def sticks(self, row: int) -> Sticks:
         """Calculated reflections of one phase, slightly beyond the range of the grid.
@@ -212,8 +216,7 @@ def read_references(path: Path | None = None) -> StructureReferences:
     first, coordinates = ["id", *COLUMNS[:-1]], COLUMNS[-1]
     try:
         with parquet.ParquetFile(path, pre_buffer=False) as file:  # `read_table` would import pandas
-            optional = [name for name in (MATERIALS_PROJECT_ID,) if name in file.schema_arrow.names]
-            table = file.read(columns=[*first, *optional], use_threads=False).select([*first, *optional])
+            table = file.read(columns=first, use_threads=False).select(first)
             starts, species = _flat(table.column("species").combine_chunks())
             cell = [np.from_dlpack(table.column(name).combine_chunks()) for name in COLUMNS[:6]]
             # In batches that go into one array: a third of the time of `read`.
@@ -230,11 +233,9 @@ def read_references(path: Path | None = None) -> StructureReferences:
     species = species if pa.types.is_dictionary(species.type) else species.dictionary_encode()
     numbers = np.array([symbol_to_number(symbol) for symbol in species.dictionary.to_pylist()], dtype=np.int64)
     ids = table.column("id").to_pylist()
-    known = table.column(MATERIALS_PROJECT_ID).to_pylist() if optional else [None] * len(ids)
     return StructureReferences(
         path=path,
         id=np.array(ids, dtype=str),
-        materials_project_id=np.array([identity or "" for identity in known], dtype=str),
         cell=np.stack(cell, axis=1).astype(np.float64),
         start=starts,
         atomic_numbers=numbers[np.from_dlpack(species.indices)],
