@@ -185,7 +185,7 @@ MODULES = (
     "xxact_core.evaluation.report",
     "xxact_core.evaluation.metrics",
     "xxact_core.evaluation.calibration",
-    "xxact_core.evaluation.embedded",
+    "xxact_core.evaluation.embeddings",
     "xxact_core.evaluation.reconstruction",
     "xxact_app.widgets",
 )

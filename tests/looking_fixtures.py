@@ -9,7 +9,7 @@ import numpy as np
 
 from xxact_app.library.workspace import Workspace, open_workspace
 from xxact_core.checkpoint import Checkpoint, make_model, save_checkpoint
-from xxact_core.evaluation.embedded import Embedded, write_embedded
+from xxact_core.evaluation.embeddings import Embeddings, write_embeddings
 from xxact_core.model.config import preset
 from xxact_core.quantities import TARGETS
 
@@ -33,13 +33,13 @@ def workspace_with(
     return workspace
 
 
-def embedded_of(size: int, *, width: int = 8, seed: int = 0) -> Embedded:
+def embedded_of(size: int, *, width: int = 8, seed: int = 0) -> Embeddings:
     """Materials in seven clouds, one a crystal system, that lie apart along the first axes."""
     generator = np.random.default_rng(seed)
     systems = np.arange(size) % 7
     values = generator.normal(size=(size, width)).astype(np.float32)
     values[:, 0] += 12 * systems
-    return Embedded(
+    return Embeddings(
         id=np.array([f"m{number}" for number in range(size)]),
         formula=np.full(size, "NaCl"),
         row=np.arange(size),
@@ -48,8 +48,8 @@ def embedded_of(size: int, *, width: int = 8, seed: int = 0) -> Embedded:
     )
 
 
-def write_run_file(workspace: Workspace, run: str, embedded: Embedded, *, name: str = "test.h5") -> Path:
+def write_run_file(workspace: Workspace, run: str, embedded: Embeddings, *, name: str = "test.h5") -> Path:
     """The embeddings as a file that a run left."""
     path = workspace.runs / run / name
-    write_embedded(path, embedded)
+    write_embeddings(path, embedded)
     return path

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from xxact_core.dataset.loading.batches import BatchMaker
     from xxact_core.dataset.opening import open_dataset
     from xxact_core.dataset.table import read_dataset
-    from xxact_core.evaluation.embedded import embed_dataset, embed_pattern
+    from xxact_core.evaluation.embeddings import embed_dataset, embed_pattern
     from xxact_core.evaluation.reconstruction import reconstruct_pattern
     from xxact_core.evaluation.report import evaluate_checkpoint as evaluate
     from xxact_core.model.inputs import pattern_to_input
@@ -63,8 +63,8 @@ _PLACES = {
     "Sticks": "patterns.pattern",
     "build_dataset": "dataset.building.build",
     "describe_dataset": "dataset.inspection",
-    "embed_dataset": "evaluation.embedded",
-    "embed_pattern": "evaluation.embedded",
+    "embed_dataset": "evaluation.embeddings",
+    "embed_pattern": "evaluation.embeddings",
     "evaluate": "evaluation.report",
     "example_path": "shipped",
     "format_formula": "compositions.formula_format",

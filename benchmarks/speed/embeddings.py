@@ -60,7 +60,7 @@ def _show(folder: Path, size: int) -> tuple[Any, float]:
     from xxact_app.screens.embeddings.view import EmbeddingsScreen
     from xxact_app.session.session import Session
     from xxact_core.checkpoint import Checkpoint, make_model, save_checkpoint
-    from xxact_core.evaluation.embedded import Embedded, write_embedded
+    from xxact_core.evaluation.embeddings import Embeddings, write_embeddings
     from xxact_core.model.config import preset
 
     pn.extension("tabulator")
@@ -74,8 +74,8 @@ def _show(folder: Path, size: int) -> tuple[Any, float]:
     values[:, :7] += 3 * np.eye(7, dtype=np.float32)[systems]
     names = np.array([f"material-{number}" for number in range(size)])
     targets = {"crystal_system": systems.astype(np.float32)}
-    made = Embedded(names, np.full(size, "Al2O3"), np.arange(size), {"fused": values}, targets)
-    write_embedded(place.parent / "test.h5", made)
+    made = Embeddings(names, np.full(size, "Al2O3"), np.arange(size), {"fused": values}, targets)
+    write_embeddings(place.parent / "test.h5", made)
     session = Session(map_models=["run one"], map_materials="file test.h5")
     shown = []
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from xxact_core.checkpoint import describe_checkpoint, load_checkpoint, save_checkpoint
 from xxact_core.commands.main import app
 from xxact_core.errors import CheckpointError, RecipeError
-from xxact_core.evaluation.embedded import read_embedded
+from xxact_core.evaluation.embeddings import read_embeddings
 from xxact_core.evaluation.report import evaluate_checkpoint
 from xxact_core.evaluation.tables import read_system_predictions
 from xxact_core.model.config import BlockSizes, ForestSizes, ModelConfig
@@ -316,13 +316,13 @@ def test_every_journal_is_read_and_its_fields_are_renamed() -> None:
 
 
 def test_files_of_embeddings_and_predictions_are_read() -> None:
-    embedded = read_embedded(WRITTEN / "embeddings" / "full.h5")
+    embedded = read_embeddings(WRITTEN / "embeddings" / "full.h5")
     assert set(embedded.parts) == {"fused", "pattern", "composition"}
     assert len(embedded) == 16
     for name in ("full", "extra-trees"):
         answers = read_system_predictions(WRITTEN / "predictions" / f"{name}.h5")
         assert len(answers.true) == len(answers.chosen) > 0
-        assert np.isfinite(read_embedded(WRITTEN / "predictions" / f"{name}.h5").parts["fused"]).all()
+        assert np.isfinite(read_embeddings(WRITTEN / "predictions" / f"{name}.h5").parts["fused"]).all()
 
 
 def test_runs_of_the_paper_are_kept_and_make_the_same_table(folder: Path) -> None:

@@ -23,7 +23,7 @@ from xxact_app.session.session import MAP_PARTS, Session
 from xxact_app.ui.safe_text import safe_text
 from xxact_app.widgets.coerce_patterns import is_xarray
 from xxact_core.errors import DatasetError
-from xxact_core.evaluation.embedded import Embedded, read_embedded
+from xxact_core.evaluation.embeddings import Embeddings, read_embeddings
 from xxact_core.quantities import TARGETS, Quantity
 
 _CODE = "E_PREDICTIONS"
@@ -36,7 +36,7 @@ class PassedEmbeddings(EmbeddingStore):
     def __init__(
         self, session: Session, inputs: Sequence[object], *, labels: Mapping[str, object] | None, dataset: Path | None
     ) -> None:
-        """Convert the inputs of `EmbeddingView`; raises `DatasetError` and the errors of `read_embedded`."""
+        """Convert the inputs of `EmbeddingView`; raises `DatasetError` and the errors of `read_embeddings`."""
         super().__init__(session, Store(session))
         self.quantities: dict[str, Quantity] = dict(TARGETS)
         self._materials = Materials("", "Passed materials", dataset=dataset)
@@ -83,13 +83,13 @@ class PassedEmbeddings(EmbeddingStore):
         return shown.materials.dataset
 
     # ---------------------------------------------------------------------------------------------------------- inputs
-    def _take(self, value: Any, labels: Mapping[str, object], *, name: str) -> Embedded:  # noqa: ANN401 - checked by type
+    def _take(self, value: Any, labels: Mapping[str, object], *, name: str) -> Embeddings:  # noqa: ANN401 - checked by type
         if isinstance(value, str | Path):
-            value = read_embedded(Path(value))
-        if not isinstance(value, Embedded):
+            value = read_embeddings(Path(value))
+        if not isinstance(value, Embeddings):
             value, labels = _array_to_embedded(value, labels, name=name)
         targets = {**value.targets, **{label: self._numbers(label, labels[label], len(value)) for label in labels}}
-        return Embedded(value.id, value.formula, value.row, value.parts, targets, value.dataset)
+        return Embeddings(value.id, value.formula, value.row, value.parts, targets, value.dataset)
 
     def _numbers(self, label: str, given: Any, size: int) -> np.ndarray:  # noqa: ANN401 - anything array-like
         """A column of labels as numbers; unless it is a known target, a quantity is created for it."""
@@ -126,7 +126,7 @@ def _array_to_embedded(
     labels: Mapping[str, object],
     *,
     name: str,
-) -> tuple[Embedded, Mapping[str, object]]:
+) -> tuple[Embeddings, Mapping[str, object]]:
     """An array of shape (materials, width) with its labels; coordinates of a DataArray are labels, too.
 
     The labels `id` and `formula` name the materials.
@@ -145,7 +145,7 @@ def _array_to_embedded(
         raise DatasetError(msg, code=_CODE)
     known = {key: np.asarray(labels[key]).astype(str) for key in ("id", "formula") if key in labels}
     numbers = np.arange(len(values))
-    embedded = Embedded(
+    embedded = Embeddings(
         id=known.get("id", numbers.astype(str)),
         formula=known.get("formula", np.full(len(values), "")),
         row=numbers,

@@ -14,7 +14,7 @@ from xxact_app.widgets.coerce_embeddings import PassedEmbeddings
 from xxact_app.widgets.display import NotebookWidget, SessionSetting
 
 if TYPE_CHECKING:
-    from xxact_core.evaluation.embedded import Embedded
+    from xxact_core.evaluation.embeddings import Embeddings
 
 _CHOICES = grid_css("minmax(0, 300px) auto", ("colour part",), narrow=("colour", "part"), padding="16px 16px 0")
 
@@ -72,7 +72,7 @@ class EmbeddingView(NotebookWidget):
         self.session.map_selected = sorted(int(number) for number in numbers)
 
     @property
-    def materials(self) -> Embedded:
+    def materials(self) -> Embeddings:
         """The materials on the map: ids, formulas and labels."""
         return self.map.embedded
 

@@ -35,7 +35,7 @@ def embed(
     """Write embeddings of a dataset: those of the fusion, the pattern encoder and the composition encoder."""
     from tqdm import tqdm
 
-    from xxact_core.evaluation.embedded import embed_dataset, write_embedded
+    from xxact_core.evaluation.embeddings import embed_dataset, write_embeddings
 
     with tqdm(unit="material", disable=as_json) as bar:
 
@@ -46,7 +46,7 @@ def embed(
                 typer.echo(json.dumps({"done": done, "total": total}))
 
         embedded = embed_dataset(model, dataset, limit=limit, progress=show_progress)
-    write_embedded(file, embedded)
+    write_embeddings(file, embedded)
     result = {"file": str(file), "materials": len(embedded), "parts": list(embedded.parts)}
     typer.echo(json.dumps(result) if as_json else f"{len(embedded)} materials in {file}")
 

@@ -1,87 +1,165 @@
-"""Embeddings of a predictions file, and their principal components."""
+"""Embeddings of a dataset's materials by the encoders and the fusion of a model, and their file."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
+import torch
 
+from xxact_core.checkpoint import load_checkpoint
+from xxact_core.compositions.composition import Composition
+from xxact_core.dataset.loading.batches import BatchMaker
+from xxact_core.dataset.loading.sampler import rows_in_order
+from xxact_core.dataset.table import read_dataset
 from xxact_core.errors import DatasetError, shorten
+from xxact_core.model.inputs import ModelInput, pattern_to_input
+from xxact_core.model.model import Model
+from xxact_core.model.xxact import Xxact
+from xxact_core.patterns.pattern import GriddedPattern
 from xxact_core.plain_hdf5 import open_plain
+from xxact_core.quantities import TARGETS
 
-MAX_FITTED = 200_000
-"""Largest number of materials that principal components are fitted to; more do not change the plane visibly."""
+PARTS = ("fused", "pattern", "composition")
+"""Embeddings: the input of the heads, and the [CLS] of the two encoders, which only XxaCT has."""
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Embeddings of materials whose crystal system is known."""
+    """Embeddings of materials, with their labels."""
 
     id: np.ndarray
     """Identifiers, shape (materials,)."""
 
-    embedding: np.ndarray
-    """Embeddings, shape (materials, width)."""
+    formula: np.ndarray
+    """Formulas, shape (materials,); empty where the file has none."""
 
-    crystal_system: np.ndarray
-    """Index of the crystal system, shape (materials,)."""
+    row: np.ndarray
+    """Rows of the dataset, shape (materials,)."""
+
+    parts: Mapping[str, np.ndarray]
+    """Embeddings by the names of `PARTS`, each of shape (materials, width), float32."""
+
+    targets: Mapping[str, np.ndarray]
+    """Labels by target, each of shape (materials,): NaN where unknown, class indices for classification."""
+
+    dataset: str = ""
+    """Digest of the dataset; empty where unknown."""
+
+    def __len__(self) -> int:
+        """Number of materials."""
+        return len(self.id)
 
 
-def read_embeddings(path: Path) -> Embeddings:
-    """The embeddings of a file that `write_predictions` made.
+def embed_dataset(
+    model_folder: Path,
+    dataset: Path,
+    *,
+    limit: int | None = None,
+    batch_size: int = 128,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Embeddings:
+    """Embeddings of the ideal patterns of a dataset, of all or of the first `limit` materials.
+
+    `progress` is called after each batch with the number of finished materials and of all.
 
     Raises:
-        DatasetError: there is no such file, it is not HDF5, or it has no embeddings with crystal systems.
+        CheckpointError: the checkpoint cannot be used.
+        DatasetError: the dataset cannot be read.
+    """
+    model = load_checkpoint(model_folder, device=device).model
+    table = read_dataset(dataset)
+    rows = np.arange(len(table))[:limit]
+    maker = BatchMaker(table, device=torch.device(device))
+    batches: list[dict[str, np.ndarray]] = []
+    done = 0
+    for chosen in rows_in_order(rows, batch_size=batch_size):
+        batch = maker.batch(chosen, seed=0)
+        batches.append(_embed(model, batch))
+        done += len(chosen)
+        progress(done, len(rows))
+    return Embeddings(
+        id=table.id[rows],
+        formula=table.formula[rows],
+        row=rows,
+        parts={name: np.concatenate([piece[name] for piece in batches]) for name in batches[0]},
+        targets={name: values[rows] for name, values in table.targets.items()},
+        dataset=table.digest,
+    )
+
+
+def embed_pattern(model: Model, pattern: GriddedPattern, composition: Composition) -> dict[str, np.ndarray]:
+    """Embeddings of one measured material: name of `PARTS` → shape (width,)."""
+    parts = _embed(model, pattern_to_input(pattern, [composition]))
+    return {name: values[0] for name, values in parts.items()}
+
+
+@torch.inference_mode()
+def _embed(model: Model, inputs: ModelInput) -> dict[str, np.ndarray]:
+    if isinstance(model, Xxact):
+        encoded = model.encode(inputs)
+        fused = model.fuse(encoded, cls_only=True)[:, 0]
+        parts = {"fused": fused, "pattern": encoded.pattern[:, 0], "composition": encoded.composition[:, 0]}
+    else:
+        parts = {"fused": model.embed(inputs)}
+    return {name: values.float().cpu().numpy() for name, values in parts.items()}
+
+
+def write_embeddings(path: Path, embedded: Embeddings) -> None:
+    """Write embeddings as HDF5 in the layout of `write_predictions`, atomically.
+
+    Additional datasets: `formula`, `embedding_pattern`, `embedding_composition`, and every known target.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with h5py.File(part, "w") as file:
+        file.attrs["dataset"] = embedded.dataset
+        for name in ("id", "formula"):
+            file[name] = getattr(embedded, name).astype(h5py.string_dtype())
+        file["row"] = embedded.row
+        for name, values in embedded.parts.items():
+            file[_hdf5_name(name)] = values
+        for name, values in embedded.targets.items():
+            if not np.isnan(values).all():
+                file[f"true/{name}"] = values
+                file[f"true/{name}"].attrs["units"] = TARGETS[name].unit
+    part.replace(path)
+
+
+def read_embeddings(path: Path, *, parts: Collection[str] = PARTS) -> Embeddings:
+    """The embeddings of a file of `write_embeddings`, or of `xxact evaluate --predictions`.
+
+    Those of the requested `parts` that the file contains are read.
+
+    Raises:
+        DatasetError: there is no such file, it is not HDF5, or its columns differ in length.
     """
     try:
         with open_plain(path) as file:
-            systems = file["true/crystal_system"][...]
-            known = ~np.isnan(systems)
-            identity = np.array(file["id"].asstr()[...], dtype=str)[known]
-            return Embeddings(identity, file["embedding"][...][known], systems[known].astype(int))
-    except (OSError, KeyError) as error:
-        msg = f"{path} is not a file of predictions with crystal systems: {shorten(error)}"
+            identity = file["id"].asstr()[...].astype(str)
+            taken = {name: file[_hdf5_name(name)][...] for name in parts if _hdf5_name(name) in file}
+            known = [name for name in TARGETS if f"true/{name}" in file]
+            embedded = Embeddings(
+                id=identity,
+                formula=file["formula"].asstr()[...].astype(str) if "formula" in file else np.full(len(identity), ""),
+                row=file["row"][...],
+                parts=taken,
+                targets={name: file[f"true/{name}"][...].astype(np.float32) for name in known},
+                dataset=str(file.attrs.get("dataset", "")),
+            )
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        msg = f"{path} is not a file of embeddings or predictions: {shorten(error)}"
         raise DatasetError(msg, code="E_PREDICTIONS") from error
+    columns = [embedded.formula, embedded.row, *embedded.parts.values(), *embedded.targets.values()]
+    if not taken or not len(identity) or any(len(column) != len(identity) for column in columns):
+        msg = f"{path} has no embedding of the part {' or '.join(parts)}, or columns of different lengths"
+        raise DatasetError(msg, code="E_PREDICTIONS")
+    return embedded
 
 
-@dataclass(frozen=True)
-class Projection:
-    """Principal components, onto which further embeddings can be projected."""
-
-    mean: np.ndarray
-    """Mean embedding, shape (width,)."""
-
-    directions: np.ndarray
-    """Unit vectors, shape (components, width)."""
-
-    explained: np.ndarray
-    """Explained fraction (0-1) of the variance, shape (components,)."""
-
-    def project(self, embedding: np.ndarray) -> np.ndarray:
-        """Components of embeddings of shape (materials, width): shape (materials, components)."""
-        directions = self.directions.astype(embedding.dtype)
-        components: np.ndarray = embedding @ directions.T - (self.mean @ self.directions.T).astype(embedding.dtype)
-        return components
-
-
-def fit_projection(embedding: np.ndarray, *, components: int = 2) -> Projection:
-    """Principal components of embeddings of shape (materials, width), in double precision.
-
-    Of more than `MAX_FITTED` materials, evenly spaced ones are used.
-    """
-    from sklearn.decomposition import PCA  # noqa: PLC0415 - slow to import
-
-    fitted = embedding[:: -(-len(embedding) // MAX_FITTED)].astype(np.float64)
-    analysis = PCA(n_components=components, svd_solver="covariance_eigh").fit(fitted)
-    return Projection(analysis.mean_, analysis.components_, analysis.explained_variance_ratio_)
-
-
-def embedding_to_components(embedding: np.ndarray, *, components: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """Principal components of embeddings of shape (materials, width).
-
-    Returns:
-        The components, shape (materials, components), and the fraction (0-1) of the variance that each explains.
-    """
-    projection = fit_projection(embedding, components=components)
-    return projection.project(embedding.astype(np.float64)), projection.explained
+def _hdf5_name(part: str) -> str:
+    return "embedding" if part == "fused" else f"embedding_{part}"

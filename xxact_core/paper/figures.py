@@ -14,8 +14,9 @@ from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import InputError
 from xxact_core.evaluation.convergence import run_length, validation_curve
 from xxact_core.evaluation.distributions import crystal_system_counts, element_counts
-from xxact_core.evaluation.embeddings import embedding_to_components, read_embeddings
+from xxact_core.evaluation.embeddings import read_embeddings
 from xxact_core.evaluation.evaluate import silhouettes
+from xxact_core.evaluation.projection import embedding_to_components
 from xxact_core.evaluation.scaling import MIN_POINTS, PowerLaw, fit_power_law
 from xxact_core.paper.experiments import EMBEDDINGS, SHARES, STRATEGIES, scaling_name
 from xxact_core.paper.layouts import ACCURACY, MAE, PAPER_LAWS, figure_runs
@@ -98,16 +99,22 @@ def embedding_rows(folder: Path) -> tuple[Rows, dict[str, Any]]:
     variance, means = {}, {}
     for panel, name in EMBEDDINGS.items():
         for run in list(finished_runs(folder, name).values())[:1]:
-            found = read_embeddings(run / PREDICTIONS)
-            components, shares = embedding_to_components(found.embedding)
+            found = read_embeddings(run / PREDICTIONS, parts=("fused",))
+            if "crystal_system" not in found.targets:
+                msg = f"{run / PREDICTIONS} has no labels of the crystal system, by which figure 2 is coloured"
+                raise InputError(msg, code="E_PAPER")
+            true = found.targets["crystal_system"]
+            known = ~np.isnan(true)
+            ids, embedding, systems = found.id[known], found.parts["fused"][known], true[known].astype(int)
+            components, shares = embedding_to_components(embedding)
             variance[panel] = shares.tolist()
-            means[panel] = silhouettes(found.embedding, found.crystal_system)["mean"]
+            means[panel] = silhouettes(embedding, systems)["mean"]
             for row in np.sort(np.random.default_rng(0).permutation(len(components))[:MOST_POINTS]):
                 rows.append(
                     {
                         "panel": panel,
-                        "id": str(found.id[row]),
-                        "crystal_system": CRYSTAL_SYSTEMS[found.crystal_system[row]],
+                        "id": str(ids[row]),
+                        "crystal_system": CRYSTAL_SYSTEMS[systems[row]],
                         "component_1": float(components[row, 0]),
                         "component_2": float(components[row, 1]),
                     }

@@ -15,7 +15,7 @@ from looking_fixtures import embedded_of, workspace_with
 from xxact_app.library.models import open_model
 from xxact_app.widgets import EmbeddingView, PatternView, PredictionView, ReconstructionView, RunMonitor
 from xxact_core.errors import CheckpointError, DatasetError, InputError, PatternError
-from xxact_core.evaluation.embedded import write_embedded
+from xxact_core.evaluation.embeddings import write_embeddings
 from xxact_core.patterns.conversions import two_theta_to_d, two_theta_to_q
 from xxact_core.patterns.pattern import Pattern
 
@@ -162,7 +162,7 @@ def test_a_masked_window_is_reconstructed(tmp_path: Path, monkeypatch: pytest.Mo
 # ----------------------------------------------------------------------------------------------------------- embeddings
 def test_a_file_of_embeddings_is_a_map_whose_selection_python_sees(tmp_path: Path) -> None:
     path = tmp_path / "test.h5"
-    write_embedded(path, embedded_of(50))
+    write_embeddings(path, embedded_of(50))
     view = EmbeddingView(path)
     view.view.source.selected.indices = [5, 3]  # as the browser does at the end of a lasso
     assert view.selected == [3, 5]

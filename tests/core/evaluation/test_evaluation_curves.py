@@ -13,7 +13,7 @@ from xxact_core.dataset.table import StickTable
 from xxact_core.errors import DatasetError, InputError
 from xxact_core.evaluation.convergence import lower_is_better, metric_at_share, steps_to_threshold, validation_curve
 from xxact_core.evaluation.distributions import crystal_system_counts, element_counts, element_place
-from xxact_core.evaluation.embeddings import embedding_to_components
+from xxact_core.evaluation.projection import embedding_to_components
 from xxact_core.evaluation.scaling import fit_power_law
 from xxact_core.quantities import CRYSTAL_SYSTEMS
 

@@ -10,7 +10,7 @@ from looking_fixtures import embedded_of
 
 from xxact_core import plain_hdf5
 from xxact_core.errors import DatasetError
-from xxact_core.evaluation.embedded import read_embedded, write_embedded
+from xxact_core.evaluation.embeddings import read_embeddings, write_embeddings
 from xxact_core.plain_hdf5 import NotPlainError, open_plain
 
 
@@ -64,14 +64,14 @@ def test_a_file_that_leads_out_of_itself_or_promises_too_much_is_refused(
     monkeypatch.setattr(plain_hdf5, "MOST_MEMBERS", 100)
     path, other = tmp_path / "foreign.h5", tmp_path / "other.h5"
     for place in (path, other):
-        write_embedded(place, embedded_of(7))
-    assert len(read_embedded(path)) == 7
+        write_embeddings(place, embedded_of(7))
+    assert len(read_embeddings(path)) == 7
     with h5py.File(path, "a") as file:
         fault(file, other)
     with pytest.raises(NotPlainError), open_plain(path):
         pass
     with pytest.raises(DatasetError, match=r"foreign\.h5"):
-        read_embedded(path)
+        read_embeddings(path)
 
 
 def test_a_group_that_holds_itself_is_walked_once(tmp_path: Path) -> None:

@@ -26,9 +26,9 @@ from xxact_app.session.session import Session
 from xxact_app.ui.safe_text import safe_message
 from xxact_core.dataset.store import read_manifest
 from xxact_core.errors import InputError
-from xxact_core.evaluation.embedded import Embedded, embed_pattern, read_embedded
-from xxact_core.evaluation.embeddings import Projection, fit_projection
+from xxact_core.evaluation.embeddings import Embeddings, embed_pattern, read_embeddings
 from xxact_core.evaluation.evaluate import silhouettes
+from xxact_core.evaluation.projection import Projection, fit_projection
 from xxact_core.patterns.pattern import GriddedPattern
 from xxact_core.peak_profiles.reference import broaden_sticks
 from xxact_core.quantities import TARGETS, Quantity
@@ -77,7 +77,7 @@ class EmbeddingMap:
     """`fused`, `pattern` or `composition`."""
     materials: Materials
     panels: tuple[ModelMap, ...]
-    embedded: Embedded
+    embedded: Embeddings
     """Embeddings and labels of the materials, in the order of the coordinates."""
     files: tuple[Path, ...]
     """Files of the embeddings; empty where arrays were passed."""
@@ -218,7 +218,7 @@ class EmbeddingStore:
 class ProjectedEmbeddings:
     """Embeddings with their principal components."""
 
-    embedded: Embedded
+    embedded: Embeddings
     projection: Projection
     places: np.ndarray
     silhouettes: dict[str, float]
@@ -226,10 +226,10 @@ class ProjectedEmbeddings:
 
 @lru_cache(maxsize=4)
 def _read(path: Path, _changed: int, part: str) -> ProjectedEmbeddings:
-    return project_embedded(read_embedded(path, parts=(part,)), part=part, name=path.name)
+    return project_embedded(read_embeddings(path, parts=(part,)), part=part, name=path.name)
 
 
-def project_embedded(embedded: Embedded, *, part: str, name: str) -> ProjectedEmbeddings:
+def project_embedded(embedded: Embeddings, *, part: str, name: str) -> ProjectedEmbeddings:
     """Principal components and silhouette coefficients of one part of embeddings.
 
     Raises:
@@ -247,7 +247,7 @@ def project_embedded(embedded: Embedded, *, part: str, name: str) -> ProjectedEm
     return ProjectedEmbeddings(embedded, projection, projection.project(values).astype(np.float32), scores)
 
 
-def common_materials(of_models: list[Embedded]) -> tuple[Embedded, list[np.ndarray | None]]:
+def common_materials(of_models: list[Embeddings]) -> tuple[Embeddings, list[np.ndarray | None]]:
     """The materials common to all models, and their rows in the table of each; None for all rows in order."""
     first, *others = of_models
     if all(np.array_equal(first.id, other.id) for other in others):
@@ -256,7 +256,7 @@ def common_materials(of_models: list[Embedded]) -> tuple[Embedded, list[np.ndarr
     _, left, right = np.intersect1d(first.id, other.id, return_indices=True)
     order = np.argsort(left)
     left, right = left[order], right[order]
-    kept = Embedded(
+    kept = Embeddings(
         id=first.id[left],
         formula=first.formula[left],
         row=first.row[left],

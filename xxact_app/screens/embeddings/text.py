@@ -197,12 +197,12 @@ def python_code(shown: EmbeddingMap) -> str:
         )
     return f"""{commands}from pathlib import Path
 
-from xxact_core.evaluation.embedded import read_embedded
-from xxact_core.evaluation.embeddings import fit_projection
+from xxact_core.evaluation.embeddings import read_embeddings
+from xxact_core.evaluation.projection import fit_projection
 from xxact_core.evaluation.evaluate import silhouettes
 
 for file in {[str(file) for file in shown.files]!r}:
-    embedded = read_embedded(Path(file))
+    embedded = read_embeddings(Path(file))
     embedding = embedded.parts[{shown.part!r}]
     projection = fit_projection(embedding)
     places = projection.project(embedding)  # shape (materials, 2)

@@ -17,9 +17,9 @@ from xxact_core.compositions.formula import parse_formula
 from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.table import StickTable
 from xxact_core.errors import DatasetError
-from xxact_core.evaluation.embedded import PARTS, embed_dataset, embed_pattern, read_embedded, write_embedded
-from xxact_core.evaluation.embeddings import embedding_to_components, fit_projection
+from xxact_core.evaluation.embeddings import PARTS, embed_dataset, embed_pattern, read_embeddings, write_embeddings
 from xxact_core.evaluation.evaluate import predict_rows
+from xxact_core.evaluation.projection import embedding_to_components, fit_projection
 from xxact_core.evaluation.report import write_predictions
 from xxact_core.model.config import preset
 from xxact_core.peak_profiles.reference import broaden_sticks
@@ -60,8 +60,8 @@ def test_what_was_written_is_read_again_and_a_predictions_file_is_read_too(
     tmp_path: Path, model_folder: Path, small_table: StickTable
 ) -> None:
     embedded = embedded_of(30)
-    write_embedded(tmp_path / "a.h5", embedded)
-    again = read_embedded(tmp_path / "a.h5")
+    write_embeddings(tmp_path / "a.h5", embedded)
+    again = read_embeddings(tmp_path / "a.h5")
     np.testing.assert_array_equal(again.id, embedded.id)
     for name, values in embedded.parts.items():
         np.testing.assert_array_equal(again.parts[name], values)
@@ -74,7 +74,7 @@ def test_what_was_written_is_read_again_and_a_predictions_file_is_read_too(
     predictions = predict_rows(checkpoint.model, maker, np.arange(20), {})
     predictions = replace(predictions, values={}, logits=predictions.logits)
     write_predictions(tmp_path / "predictions.h5", predictions, small_table, temperatures={})
-    of_run = read_embedded(tmp_path / "predictions.h5")
+    of_run = read_embeddings(tmp_path / "predictions.h5")
     np.testing.assert_array_equal(of_run.parts["fused"], predictions.embedding)
     assert of_run.id.tolist() == small_table.id[:20].tolist()
     assert set(of_run.formula) == {""}
@@ -93,7 +93,7 @@ def test_a_file_without_embeddings_is_refused_by_name(tmp_path: Path, fault: str
             if fault == "lengths":
                 file["embedding"] = np.zeros((3, 4), dtype=np.float32)
     with pytest.raises(DatasetError, match=r"bad\.h5"):
-        read_embedded(path)
+        read_embeddings(path)
 
 
 def test_the_projection_is_scikit_learns_and_takes_further_embeddings() -> None:
@@ -118,4 +118,4 @@ def test_the_command_tells_its_progress_and_writes_the_file(
     assert result.exit_code == 0
     told = [json.loads(line) for line in result.stdout.splitlines()]
     assert [entry["done"] for entry in told[:-1]] == [128, 200]
-    assert told[-1]["materials"] == len(read_embedded(file)) == 200
+    assert told[-1]["materials"] == len(read_embeddings(file)) == 200
