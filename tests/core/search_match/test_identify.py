@@ -207,14 +207,6 @@ def test_a_file_that_does_not_exist_is_named_in_one_line(
     assert printed.err.count("\n") == 1
 
 
-def test_an_id_that_several_phases_share_is_not_taken_for_theirs(identifier: Identifier) -> None:
-    references = identifier.references
-    assert isinstance(references, StructureReferences)
-    shared = np.flatnonzero(references.materials_project_id == "mp-34688")  # TiO2 in two space groups
-    assert len(shared) > 1
-    assert [references.public_id(row) for row in shared] == references.id[shared].tolist()
-
-
 def test_a_dataset_is_searched_like_the_table_it_was_built_from(small_dataset: Path, identifier: Identifier) -> None:
     known, table = open_references(small_dataset), identifier.references
     row = next(row for row in range(len(known)) if len(known.symbols(row)) == 2)
