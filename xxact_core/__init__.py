@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from xxact_core.compositions.composition import Composition
     from xxact_core.compositions.formula import parse_formula
     from xxact_core.compositions.formula_format import format_formula
-    from xxact_core.compositions.partial import PartialComposition
-    from xxact_core.compositions.partial_text import parse_composition
+    from xxact_core.compositions.partial import PartialComposition, parse_composition
     from xxact_core.dataset.building.build import build_dataset
     from xxact_core.dataset.building.plan import BuildPlan
     from xxact_core.dataset.inspection import describe_dataset, verify_dataset
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from xxact_core.training.recipes import recipe_by_name
     from xxact_core.training.run import train
 
-_PLACES = {
+_MODULES = {
     "CRYSTAL_SYSTEMS": "quantities",
     "GRID": "patterns.grid",
     "BatchMaker": "dataset.loading.batches",
@@ -71,7 +70,7 @@ _PLACES = {
     "load_checkpoint": "checkpoint",
     "open_dataset": "dataset.opening",
     "override": "training.config",
-    "parse_composition": "compositions.partial_text",
+    "parse_composition": "compositions.partial",
     "parse_formula": "compositions.formula",
     "pattern_to_input": "model.inputs",
     "put_on_grid": "processing.gridding",
@@ -140,10 +139,10 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name == "__version__":
         return import_module("importlib.metadata").version("xxact")
-    if name not in _PLACES:
+    if name not in _MODULES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    value: object = getattr(import_module(f"{__name__}.{_PLACES[name]}"), _DEFINED_AS.get(name, name))
+    value: object = getattr(import_module(f"{__name__}.{_MODULES[name]}"), _DEFINED_AS.get(name, name))
     globals()[name] = value
     return value
 

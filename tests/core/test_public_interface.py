@@ -32,7 +32,7 @@ def test_type_checkers_and_programs_see_the_same_object(name: str) -> None:
 
 
 def test_all_lists_the_typed_names() -> None:
-    assert set(xxact_core.__all__) == {*typed_imports(), "__version__"} == {*xxact_core._PLACES, "__version__"}
+    assert set(xxact_core.__all__) == {*typed_imports(), "__version__"} == {*xxact_core._MODULES, "__version__"}
     assert set(xxact_core.__all__) <= set(dir(xxact_core))
 
 

@@ -26,8 +26,7 @@ from xxact_app.session.session import Session
 from xxact_app.ui.formatting import percent
 from xxact_app.ui.safe_text import safe_message
 from xxact_core.compositions.composition import Composition
-from xxact_core.compositions.partial import PartialComposition
-from xxact_core.compositions.partial_text import NOTHING_KNOWN, parse_composition
+from xxact_core.compositions.partial import NOTHING_KNOWN, PartialComposition, parse_composition
 from xxact_core.errors import CheckpointError, FormulaError, InputError, WavelengthError
 from xxact_core.patterns.conversions import CU_K_ALPHA, WAVELENGTHS, parse_wavelength
 from xxact_core.patterns.grid import GRID

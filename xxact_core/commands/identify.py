@@ -90,8 +90,7 @@ def identify(  # noqa: PLR0913 - one argument per option
 
 
 def _parse_elements(elements: str | None, formula: str | None) -> tuple[str, ...] | None:
-    from xxact_core.compositions.partial import possible_symbols
-    from xxact_core.compositions.partial_text import parse_composition
+    from xxact_core.compositions.partial import parse_composition, possible_symbols
 
     if elements is not None and formula is not None:
         msg = "give either --elements or --formula"

@@ -295,7 +295,7 @@ def predict(
 
     Exits with code 2 if there is no prediction for one of the files.
     """
-    from xxact_core.compositions.partial_text import parse_composition
+    from xxact_core.compositions.partial import parse_composition
     from xxact_core.patterns.conversions import parse_wavelength
     from xxact_core.prediction.prediction import answer_to_text
     from xxact_core.prediction.predictor import Predictor

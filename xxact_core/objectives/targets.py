@@ -1,8 +1,8 @@
-"""Supervised losses: squared or absolute error of z-scores for regression, cross-entropy for classification."""
+"""Supervised losses (squared or absolute error of z-scores, cross-entropy), and the sampling of their tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -57,3 +57,23 @@ def from_z_scores(output: Float[Tensor, "batch one"], statistics: tuple[float, f
     """The inverse of `to_z_scores`, for the output of one regression head."""
     mean, deviation = statistics
     return torch.squeeze(output, 1).float() * deviation + mean
+
+
+def sample_tasks(
+    targets: Mapping[str, Float[Tensor, " batch"]],
+    names: Sequence[str],
+    uniform: Float[Tensor, "batch tasks"],
+    *,
+    sampling: str,
+) -> dict[str, Bool[Tensor, " batch"]]:
+    """Mask of the materials that train each target.
+
+    `sampling` is `one` (Source: XxaCT-NN section 3.4, uniform task sampling) or `all` known labels.
+    `uniform` holds uniform random numbers (0-1), drawn for the whole batch, so that micro-batches do not change them.
+    """
+    labelled = torch.stack([~torch.isnan(targets[name]) for name in names], dim=1)
+    if sampling == "all":
+        return dict(zip(names, labelled.unbind(1), strict=True))
+    drawn = uniform.masked_fill(~labelled, -1.0).argmax(dim=1)
+    chosen = functional.one_hot(drawn, len(names)).bool() & labelled
+    return dict(zip(names, chosen.unbind(1), strict=True))

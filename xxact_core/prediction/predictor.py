@@ -13,8 +13,7 @@ from xxact_core.checkpoint import Checkpoint, load_checkpoint
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.element_table import SYMBOLS
 from xxact_core.compositions.formula_format import format_formula
-from xxact_core.compositions.partial import PartialComposition, possible_symbols
-from xxact_core.compositions.partial_text import parse_composition
+from xxact_core.compositions.partial import PartialComposition, parse_composition, possible_symbols
 from xxact_core.compositions.sampling import sample_compositions
 from xxact_core.errors import CheckpointError, FormulaError
 from xxact_core.model.inference import class_probabilities, encode_with_compositions, entropy_bits

@@ -9,8 +9,7 @@ import numpy as np
 
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.formula import parse_formula
-from xxact_core.compositions.partial import PartialComposition, possible_symbols
-from xxact_core.compositions.partial_text import parse_composition
+from xxact_core.compositions.partial import PartialComposition, parse_composition, possible_symbols
 from xxact_core.errors import FormulaError
 from xxact_core.prediction.prediction import (
     Prediction,

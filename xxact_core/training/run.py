@@ -26,10 +26,17 @@ from xxact_core.training.distributed import SINGLE_PROCESS, Ranks, any_rank, bro
 from xxact_core.training.finish import finished_checkpoint
 from xxact_core.training.gradients import gradients_of
 from xxact_core.training.journal import STOP, Journal
-from xxact_core.training.labels import check_materials, target_statistics
 from xxact_core.training.optimiser import Optimisers, learning_rate, make_optimiser
 from xxact_core.training.snapshots import finish_run, load_snapshot, newest_snapshot, save_snapshot
-from xxact_core.training.start import checkpoint_activations, compile_layers, initial_model, open_journal, open_table
+from xxact_core.training.start import (
+    check_materials,
+    checkpoint_activations,
+    compile_layers,
+    initial_model,
+    open_journal,
+    open_table,
+    target_statistics,
+)
 from xxact_core.training.step import TrainingModule
 from xxact_core.training.trees import grow_trees
 

@@ -17,12 +17,11 @@ from xxact_core.model.pattern_tokens import scale_intensity
 from xxact_core.model.xxact import Encoded, Xxact
 from xxact_core.objectives.contrastive import ContrastiveLoss, SigmoidContrastiveLoss
 from xxact_core.objectives.masked_patterns import draw_mask, reconstruction_loss
-from xxact_core.objectives.targets import target_losses, to_z_scores
+from xxact_core.objectives.targets import sample_tasks, target_losses, to_z_scores
 from xxact_core.patterns.grid import GRID
 from xxact_core.training.alignment import Alignment
 from xxact_core.training.config import Recipe
 from xxact_core.training.distributed import gather
-from xxact_core.training.task_sampling import sample_tasks
 
 LIGHT_ELEMENTS = tuple(ATOMIC_NUMBERS[symbol] for symbol in ("H", "Li", "C", "O"))
 """Atomic numbers that X-ray fluorescence does not detect, or not well: `drop_light_elements` leaves them out."""

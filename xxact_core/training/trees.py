@@ -24,9 +24,8 @@ from xxact_core.model.pattern_tokens import zero_masked_windows
 from xxact_core.quantities import TARGETS
 from xxact_core.training.config import Recipe
 from xxact_core.training.finish import finished_checkpoint
-from xxact_core.training.labels import check_materials, target_statistics
 from xxact_core.training.snapshots import finish_run
-from xxact_core.training.start import open_journal, open_table
+from xxact_core.training.start import check_materials, open_journal, open_table, target_statistics
 
 if TYPE_CHECKING:
     from sklearn.ensemble import ExtraTreesClassifier

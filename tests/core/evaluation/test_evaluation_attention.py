@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from xxact_core.checkpoint import Checkpoint, make_model
-from xxact_core.compositions.partial_text import parse_composition
+from xxact_core.compositions.partial import parse_composition
 from xxact_core.errors import CheckpointError, FormulaError
 from xxact_core.evaluation.attention import window_attention
 from xxact_core.model.config import preset

@@ -20,8 +20,7 @@ from xxact_core.checkpoint import load_checkpoint
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.formula import parse_formula
 from xxact_core.compositions.formula_format import format_formula
-from xxact_core.compositions.partial import PartialComposition
-from xxact_core.compositions.partial_text import parse_composition
+from xxact_core.compositions.partial import PartialComposition, parse_composition
 from xxact_core.compositions.sampling import SAMPLES, sample_compositions
 from xxact_core.errors import FormulaError, InputError, PatternError, WavelengthError
 from xxact_core.model.inputs import ModelInput

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from xxact_core.commands.former_names import PredictOptions, rename_options
 from xxact_core.commands.main import app
 from xxact_core.compositions.formula import parse_formula
-from xxact_core.compositions.partial_text import parse_composition
+from xxact_core.compositions.partial import parse_composition
 from xxact_core.errors import DatasetError, FormulaError
 from xxact_core.prediction.prediction import Estimate, Prediction, rank_classes, ranked_to_probabilities
 from xxact_core.prediction.predictor import Predictor
