@@ -43,6 +43,7 @@ suppress_warnings = [
 
 # Docstrings are in Google style, with `code` in single backticks.
 default_role = "code"
+smartquotes = False  # options begin with two hyphens, and quotes are typed in a shell
 add_module_names = False
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False

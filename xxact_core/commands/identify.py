@@ -13,6 +13,7 @@ from xxact_core.commands.former_names import IdentifyOptions
 from xxact_core.commands.options import ScanOption, WavelengthOption
 from xxact_core.errors import FormulaError, WavelengthError
 from xxact_core.shipped import named_structures
+from xxact_core.structures.space_groups import space_group_name
 
 if TYPE_CHECKING:
     from xxact_core.search_match.identify import Identification
@@ -106,12 +107,12 @@ def _to_text(file: Path, found: Identification) -> str:
     if not found.matches:
         return f"{lines[0]}\n  no match: the database holds no phase of these elements"
     lines.append(
-        f"  {'formula':20s}{'name':16s}{'space group':>12s}{'score':>8s}{'shift [°]':>11s}{'cell scale':>12s}  id"
+        f"  {'formula':20s}{'name':16s}{'space group':>16s}{'score':>8s}{'shift [°]':>11s}{'cell scale':>12s}  id"
     )
     for match in found.matches:
-        group = "-" if match.space_group is None else str(match.space_group)
+        group = "-" if match.space_group is None else space_group_name(str(match.space_group))
         lines.append(
-            f"  {match.formula:20s}{match.name or '':16s}{group:>12s}{match.score:8.3f}{match.shift:+11.2f}"
+            f"  {match.formula:20s}{match.name or '':16s}{group:>16s}{match.score:8.3f}{match.shift:+11.2f}"
             f"{match.scale:12.4f}  {match.shown_id or '-'}"
         )
     if found.mixture is not None:

@@ -10,9 +10,10 @@ import sys
 import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from xxact_core.commands import dataset as dataset_commands
 from xxact_core.commands import examples as examples_command
@@ -33,7 +34,28 @@ from xxact_core.commands.options import (
 from xxact_core.errors import InputError, RecipeError, WavelengthError, os_error_to_text, shorten
 from xxact_core.shipped import named_structures
 
+if TYPE_CHECKING:
+    from typer._click.core import Context
+
+ORDER = (
+    *("predict", "identify", "examples", "info", "app"),
+    *("build", "dataset", "recipes", "train", "progress", "evaluate", "system-table", "embed", "reconstruct"),
+    *("retrieval", "paper"),
+)
+"""Commands in the order of the help; those of other packages come last."""
+
+
+class OrderedCommands(TyperGroup):
+    """The commands in the order of `ORDER`, by how soon one needs them."""
+
+    def list_commands(self, ctx: Context) -> list[str]:
+        """Names of the commands in the order of the help."""
+        names = super().list_commands(ctx)
+        return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
 app = typer.Typer(
+    cls=OrderedCommands,
     help="Predict and identify materials from powder X-ray diffraction and composition.",
     add_completion=False,
     no_args_is_help=True,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from xxact_core.quantities import SURE, Quantity
+from xxact_core.structures.space_groups import space_group_name
 
 SHOWN_OF_A_SET = 8
 """Labels of a prediction set that are printed."""
@@ -145,10 +146,11 @@ def answer_to_text(answer: Mapping[str, Any]) -> str:
     for name, label in (("crystal_system", "crystal system"), ("space_group", "space group")):
         if not answer[name]:
             continue
-        ranked = ", ".join(f"{entry['label']} {entry['probability']:.0%}" for entry in answer[name][:3])
+        shown_label = space_group_name if name == "space_group" else str
+        ranked = ", ".join(f"{shown_label(entry['label'])} {entry['probability']:.0%}" for entry in answer[name][:3])
         lines.append(f"  {label:18s}{ranked}")
         if (names := answer.get(f"{name}_set")) is not None:
-            shown = ", ".join(names[:SHOWN_OF_A_SET]) + (
+            shown = ", ".join(map(shown_label, names[:SHOWN_OF_A_SET])) + (
                 f" … ({len(names)} in all)" if len(names) > SHOWN_OF_A_SET else ""
             )
             lines.append(f"  {'':18s}90 % prediction set: {shown}")

@@ -19,8 +19,8 @@ from xxact_app.screens.patterns.view import PatternsScreen
 from xxact_app.screens.prediction import text as words
 from xxact_app.screens.prediction.view import PredictionScreen
 from xxact_app.session.session import Session
-from xxact_app.ui.space_groups import space_group_name
 from xxact_core.errors import InstallationError
+from xxact_core.structures.space_groups import space_group_name
 
 pytestmark = pytest.mark.usefixtures("tables")
 

@@ -12,8 +12,8 @@ from xxact_app.screens.patterns.sample_list import DRAWN
 from xxact_app.session.session import Session
 from xxact_app.ui.formatting import display_formula
 from xxact_app.ui.safe_text import safe_text
-from xxact_app.ui.space_groups import space_group_name
 from xxact_app.ui.theme import TEXT_CSS, palette
+from xxact_core.structures.space_groups import space_group_name
 
 _COLUMNS = ["drawn", "colour", "name", "formula", "space_group", "lines"]
 _TITLES = {

@@ -14,9 +14,9 @@ from xxact_app.screens.prediction import text as words
 from xxact_app.screens.prediction.matches_store import ReferenceTable
 from xxact_app.screens.prediction.store import BatchRow
 from xxact_app.ui.safe_text import safe_message, spreadsheet_text
-from xxact_app.ui.space_groups import space_group_name
 from xxact_core.prediction.prediction import Estimate, Prediction
 from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SPACE_GROUP
+from xxact_core.structures.space_groups import space_group_name
 
 COLUMNS = (
     "File", "Composition", "Crystal system", "Probability", "Space group", "Group probability", "Energy", "Gap",

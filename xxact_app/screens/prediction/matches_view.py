@@ -18,8 +18,8 @@ from xxact_app.samples.store import Store
 from xxact_app.screens.prediction.figures import draw_match, match_figure
 from xxact_app.screens.prediction.matches_store import Matches, MatchesStore
 from xxact_app.session.session import Session
-from xxact_app.ui.space_groups import space_group_name
 from xxact_app.ui.theme import TEXT_CSS, palette
+from xxact_core.structures.space_groups import space_group_name
 
 _COLUMNS = ("Formula", "Mineral", "Space group", "ID", "Score", "Shift", "Scale")
 _TITLES = {"Score": "Score (1 = perfect)", "Shift": "Shift [° 2θ]", "Scale": "Cell scale"}

@@ -18,11 +18,11 @@ from xxact_app.screens.prediction import text as words
 from xxact_app.screens.prediction.figures import SCALE_SUFFIXES
 from xxact_app.screens.prediction.matches_store import Matches
 from xxact_app.ui.formatting import percent, short_probability
-from xxact_app.ui.space_groups import space_group_name
 from xxact_app.ui.theme import LIGHT
 from xxact_core.errors import shorten
 from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SPACE_GROUP, SURE, Quantity
 from xxact_core.search_match.match import Match
+from xxact_core.structures.space_groups import space_group_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,8 +17,8 @@ from xxact_app.samples.processing import WINDOW_EDGES
 from xxact_app.samples.store import HIDDEN
 from xxact_app.ui.formatting import percent
 from xxact_app.ui.safe_text import safe_message, spreadsheet_text
-from xxact_app.ui.space_groups import space_group_name
 from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SPACE_GROUP, SURE, Quantity
+from xxact_core.structures.space_groups import space_group_name
 
 if TYPE_CHECKING:
     from xxact_core.compositions.composition import Composition
