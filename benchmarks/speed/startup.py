@@ -1,6 +1,6 @@
 """How quickly do commands start, and how simple is the way through the code?
 
-    python benchmarks/speed/startup.py            # writes docs/results/house.md
+    python benchmarks/speed/startup.py            # writes docs/results/house.md; runs all tests in a fresh clone
     python benchmarks/speed/startup.py --quick    # a few repeats, writes nothing
 
 CPU time is user and system time of the command and of the processes that it starts, on one thread, divided by that of
@@ -21,6 +21,7 @@ sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]  # the methods of th
 import os
 import subprocess
 import tempfile
+import time
 
 from import_cycles import find_cycles, import_graph
 from tracing import modules_entered
@@ -54,6 +55,8 @@ FIGURES = {
     "import_cycles": Figure("import cycles, imports inside functions included", "{:.0f}", at_most=0),
     "mypy_errors": Figure("errors of `mypy --strict` in `xxact_core`", "{:.0f}", at_most=0),
     "wheel_megabytes": Figure("size of the wheel", "{:.1f} MB", at_most=80),
+    "make_env_minutes": Figure("`make env` in a fresh clone, wall time", "{:.1f} min"),
+    "make_test_minutes": Figure("`make test` there, with documentation, wheel and browser", "{:.1f} min", at_most=14),
 }
 
 
@@ -91,10 +94,10 @@ def modules_of_a_file() -> int:
 def mypy_errors() -> int:
     """Errors that mypy finds in strict mode."""
     line = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "xxact_core"]
-    told = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    if told.returncode not in {0, 1}:
-        raise RuntimeError(told.stdout + told.stderr)
-    return sum(": error: " in text for text in told.stdout.splitlines())
+    result = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if result.returncode not in {0, 1}:
+        raise RuntimeError(result.stdout + result.stderr)
+    return sum(": error: " in text for text in result.stdout.splitlines())
 
 
 def wheel_megabytes() -> float:
@@ -103,15 +106,30 @@ def wheel_megabytes() -> float:
         return build_wheel(REPOSITORY, Path(folder)).stat().st_size / 1e6
 
 
+def suite_minutes() -> dict[str, float]:
+    """Wall time [min] of making the environment and of all tests in a fresh clone; raises where a test fails."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    minutes = {}
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Path(folder) / "clone"
+        subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], check=True)
+        for target in ("env", "test"):
+            start = time.perf_counter()
+            subprocess.run(["make", target], cwd=clone, env=environment, stdout=sys.stderr, check=True)
+            minutes[f"make_{target}_minutes"] = (time.perf_counter() - start) / 60
+    return minutes
+
+
 def main() -> None:
     """Measure everything and write the page."""
     arguments = argument_parser(__doc__).parse_args()
-    figures = {
+    figures: dict[str, float | None] = {
         **cpu_ratios(rounds=1 if arguments.quick else 7),
         "modules_of_a_file": modules_of_a_file(),
         "import_cycles": len(find_cycles(import_graph(REPOSITORY))),
         "mypy_errors": mypy_errors(),
         "wheel_megabytes": wheel_megabytes(),
+        **({"make_env_minutes": None, "make_test_minutes": None} if arguments.quick else suite_minutes()),
     }
     finish(
         __file__,
