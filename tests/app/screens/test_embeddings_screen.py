@@ -22,6 +22,7 @@ from xxact_app.screens.embeddings.figures import colour_by
 from xxact_app.screens.embeddings.store import EmbeddingMap, EmbeddingStore, MissingMap
 from xxact_app.screens.embeddings.view import EmbeddingsScreen
 from xxact_app.session.session import Session
+from xxact_app.ui.formatting import display_formula
 from xxact_core.quantities import CRYSTAL_SYSTEM, CRYSTAL_SYSTEM_COLOURS, SPACE_GROUP
 
 pytestmark = pytest.mark.usefixtures("tables")
@@ -80,6 +81,17 @@ def test_the_map_shows_variance_silhouettes_and_own_samples(tmp_path: Path) -> N
     session.set_formula("LaB6")
     assert view.figures[0].own.data["name"] == ["own‹b›.xy"]
     assert np.isfinite(view.figures[0].own.data["x"]).all()
+
+
+def test_row_numbers_of_the_shipped_table_are_not_shown_as_ids(tmp_path: Path) -> None:
+    shown = screen(tmp_path).map
+    embedded = replace(shown.embedded, id=np.array(["matbench_000001", "mp-149", *shown.embedded.id[2:].tolist()]))
+    changed = replace(shown, embedded=embedded)
+    assert embedding_text.selection_rows(changed, [0, 1])["Material"].tolist() == ["", "mp-149"]
+    formula = display_formula(embedded.formula[0])
+    assert embedding_text.material_label(embedded, 0) == formula
+    assert embedding_text.material_label(embedded, 1).endswith(" (mp-149)")
+    assert "1 material selected" in embedding_text.selection_summary(changed, [0])
 
 
 def test_the_selection_is_linked_to_table_and_files(tmp_path: Path) -> None:

@@ -385,6 +385,8 @@ def test_durations_are_readable(seconds: float, text: str) -> None:
 
 
 def test_curves_are_called_by_what_they_measure() -> None:
-    assert words.curve_label("loss of band_gap") == "Loss of Band gap"
-    assert words.curve_label("formation_energy_per_atom_mae") == "Formation energy, mae"
+    assert words.curve_label("loss of band_gap") == "Loss of band gap"
+    assert words.curve_label("formation_energy_per_atom_mae") == "Formation energy, MAE"
+    assert words.curve_label("band_gap_mae_ev") == "Band gap, MAE [eV]"
+    assert words.curve_label("space_group_top_3_accuracy") == "Space group, top-3 accuracy"
     assert words.curve_label("<script>") == "‹script›"

@@ -11,7 +11,6 @@ from xxact_app.plots.patterns import Curve, draw_patterns, pattern_figure, recol
 from xxact_app.screens.embeddings import text as words
 from xxact_app.screens.embeddings.store import EmbeddingMap, EmbeddingStore
 from xxact_app.session.session import Session
-from xxact_app.ui.formatting import display_formula
 from xxact_app.ui.safe_text import safe_text
 from xxact_app.ui.theme import TEXT_CSS, palette
 from xxact_core.errors import InputError
@@ -36,7 +35,7 @@ class SelectionPanel:
         self.summary = _text()
         self.table = pn.widgets.Tabulator(
             None, show_index=False, pagination="remote", page_size=_PAGE, disabled=True, selectable="checkbox",
-            theme="materialize", layout="fit_data_stretch", sizing_mode="stretch_width", margin=0,
+            theme="materialize", layout="fit_data", sizing_mode="stretch_width", margin=0,
             label="Selected materials",
             formatters={name: StringFormatter() for name in words.TEXT_COLUMNS},
         )  # fmt: skip
@@ -79,10 +78,7 @@ class SelectionPanel:
             for colour, number in zip(colours, numbers, strict=False):
                 pattern = self.embeddings.pattern(self._map, number)
                 if pattern is not None:
-                    name = safe_text(
-                        f"{display_formula(self._map.embedded.formula[number])} {self._map.embedded.id[number]}",
-                        limit=40,
-                    )
+                    name = safe_text(words.material_label(self._map.embedded, number), limit=40)
                     angles = pattern.grid.two_theta
                     unknown = np.full(angles.shape, np.nan)
                     curves.append(Curve(name, colour, angles, angles, unknown, pattern.intensity.astype(float)))
@@ -100,7 +96,10 @@ class SelectionPanel:
 
 def _pattern_note(drawn: int, selected: int) -> str:
     if drawn:
-        return f"<p class='muted'>Patterns of {drawn} of {selected:,} materials, √ scale. Tick rows to show others.</p>"
+        return (
+            f"<p class='muted'>Patterns of {drawn:,} of {words.count_of_materials(selected)}, √ scale. Tick rows to "
+            "show others.</p>"
+        )
     return "<p class='muted'>No patterns: the dataset of these materials is not in the workspace.</p>" * bool(selected)
 
 

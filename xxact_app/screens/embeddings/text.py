@@ -15,7 +15,9 @@ from xxact_app.ui.formatting import display_formula, percent, plain_formula
 from xxact_app.ui.safe_text import safe_text
 from xxact_core.compositions.formula import parse_formula, reduced_amounts
 from xxact_core.errors import FormulaError
+from xxact_core.evaluation.embedded import Embedded
 from xxact_core.quantities import CRYSTAL_SYSTEMS, TARGETS
+from xxact_core.search_match.match import shown_id
 
 PART_LABELS = {"Fused": "fused", "XRD encoder": "pattern", "Composition encoder": "composition"}
 _LISTED = ("crystal_system", "space_group", "formation_energy_per_atom", "band_gap")
@@ -75,7 +77,7 @@ def silhouette_table(shown: EmbeddingMap) -> str:
 def selection_rows(shown: EmbeddingMap, numbers: Sequence[int]) -> pd.DataFrame:
     """The selected materials as a table with their labels."""
     chosen = np.asarray(numbers, dtype=np.int64)
-    columns: dict[str, object] = {"Material": [safe_text(name) for name in shown.embedded.id[chosen]]}
+    columns: dict[str, object] = {"Material": [safe_text(shown_id(name)) for name in shown.embedded.id[chosen]]}
     columns["Formula"] = [safe_text(display_formula(formula)) for formula in shown.embedded.formula[chosen]]
     for name in (*_LISTED, *(name for name in shown.quantities if name not in TARGETS)):
         if name in shown.embedded.targets:
@@ -85,6 +87,17 @@ def selection_rows(shown: EmbeddingMap, numbers: Sequence[int]) -> pd.DataFrame:
                 _class_names(values, quantity.classes) if quantity.classes else np.round(values, 3)
             )
     return pd.DataFrame(columns)
+
+
+def material_label(embedded: Embedded, number: int) -> str:
+    """Formula of a material, with its id where people know it: `Si (mp-149)`; not escaped."""
+    formula, name = display_formula(embedded.formula[number]), shown_id(embedded.id[number])
+    return f"{formula} ({name})" if name else formula
+
+
+def count_of_materials(number: int) -> str:
+    """`1 material`, `2,000 materials`."""
+    return f"{number:,} {'material' if number == 1 else 'materials'}"
 
 
 def find_materials(shown: EmbeddingMap, text: str) -> list[int]:
@@ -119,11 +132,11 @@ def selection_summary(shown: EmbeddingMap, numbers: Sequence[int]) -> str:
         return f"<p class='muted'>{hint}</p>"
     systems = shown.embedded.targets.get("crystal_system")
     if systems is None:
-        return f"<p>{len(numbers):,} materials selected.</p>"
+        return f"<p>{count_of_materials(len(numbers))} selected.</p>"
     of_chosen = systems[np.asarray(numbers, dtype=np.int64)]
     counts = [(int((of_chosen == index).sum()), name) for index, name in enumerate(CRYSTAL_SYSTEMS)]
     kinds = ", ".join(f"{count:,} {name}" for count, name in sorted(counts, reverse=True) if count)
-    return f"<p>{len(numbers):,} materials selected: {kinds}.</p>"
+    return f"<p>{count_of_materials(len(numbers))} selected: {kinds}.</p>"
 
 
 def to_columns(shown: EmbeddingMap, numbers: Sequence[int]) -> dict[str, np.ndarray]:

@@ -34,6 +34,7 @@ from xxact_app.ui.downloads import PythonCode, download_row
 from xxact_app.ui.formatting import display_formula
 from xxact_app.ui.safe_text import plain_markdown, safe_text
 from xxact_app.ui.theme import ALERT_STYLE, CHOICE_CSS, TEXT_CSS, grid_css, palette
+from xxact_core.search_match.match import shown_id
 
 _ASK = grid_css(
     "minmax(0, 1fr) minmax(0, 1fr) minmax(0, 1fr) minmax(0, 0.8fr)",
@@ -304,7 +305,10 @@ def _names(shown: EmbeddingMap) -> list[str]:
     formulas = embedded.formula.tolist()
     if len(embedded) <= MOST_FORMATTED:
         formulas = [display_formula(formula) for formula in formulas]
-    return [safe_text(f"{formula} ({name})") for formula, name in zip(formulas, embedded.id, strict=True)]
+    names = map(shown_id, embedded.id.tolist())
+    return [
+        safe_text(f"{formula} ({name})" if name else formula) for formula, name in zip(formulas, names, strict=True)
+    ]
 
 
 def _heading(text: str) -> pn.pane.HTML:

@@ -32,7 +32,7 @@ class PatternList:
     def __init__(self, session: Session, store: Store) -> None:
         self.session, self.store = session, store
         self.table = pn.widgets.Tabulator(
-            self._rows(), show_index=False, titles=_TITLES, widths=_WIDTHS, layout="fit_data_stretch",
+            self._rows(), show_index=False, titles=_TITLES, widths=_WIDTHS, layout="fit_data",
             theme="materialize", selectable="checkbox", sortable=False, disabled=True, max_height=460,
             sizing_mode="stretch_width", margin=0,
             formatters={"drawn": DRAWN, "points": NumberFormatter(format="0,0")}, label="Patterns",

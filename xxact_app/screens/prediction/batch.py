@@ -29,7 +29,7 @@ class BatchTable:
         self._rows = predictions.rows()
         columns = list(files.COLUMNS)
         self.table = pn.widgets.Tabulator(
-            files.to_table(self._rows), show_index=False, selectable=1, theme="materialize", layout="fit_data_stretch",
+            files.to_table(self._rows), show_index=False, selectable=1, theme="materialize", layout="fit_data",
             titles=files.TITLES, widths=_WIDTHS, pagination="local", page_size=20, sizing_mode="stretch_width",
             margin=0, label="Predictions for all patterns",
             editors={**dict.fromkeys(columns), "Composition": "input"},

@@ -107,7 +107,7 @@ class CurvesPanel:
         colours = palette(dark=self.session.dark).series
         names = [name for name in run.values if name.startswith("loss")]
         return [
-            Line(words.curve_label(name).removeprefix("Loss of "), colours[number % len(colours)], *run.curve(name))
+            Line(words.loss_term_label(name), colours[number % len(colours)], *run.curve(name))
             for number, name in enumerate(names)
         ]
 

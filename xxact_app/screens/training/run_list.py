@@ -41,7 +41,7 @@ class RunList:
         self.rows: list[RunRow] = []
         self._keys: list[str] = []
         self.table = pn.widgets.Tabulator(
-            _frame([]), show_index=False, titles=_TITLES, widths=_WIDTHS, layout="fit_data_stretch",
+            _frame([]), show_index=False, titles=_TITLES, widths=_WIDTHS, layout="fit_data",
             theme="materialize", selectable="checkbox", sortable=False, disabled=True, max_height=320,
             sizing_mode="stretch_width", margin=0,
             label="Datasets and trainings", visible=False,

@@ -25,6 +25,11 @@ STATES = {
 }  # fmt: skip
 """States of jobs and runs → text."""
 
+_METRICS = {
+    "mae": "MAE", "mae_ev": "MAE [eV]", "mae_mev_per_atom": "MAE [meV/atom]", "top_3_accuracy": "top-3 accuracy",
+}  # fmt: skip
+"""Ends of the names of metrics → text, where it is more than the name without underscores."""
+
 _SIGNIFICANT = 4
 _MILLION, _LARGE = 1e6, 1e8
 
@@ -109,10 +114,18 @@ def curve_label(name: str) -> str:
     bare = name.removeprefix("loss of ")
     for target in TARGETS.values():
         if bare.startswith(target.name):
-            rest = bare.removeprefix(target.name).strip("_").replace("_", " ")
-            label = f"{target.label}, {rest}" if rest else target.label
-            return f"Loss of {label}" if bare != name else label
+            if bare != name:
+                return f"Loss of {target.label.lower()}"
+            rest = bare.removeprefix(target.name).strip("_")
+            rest = _METRICS.get(rest, rest.replace("_", " "))
+            return f"{target.label}, {rest}" if rest else target.label
     return safe_text(name.replace("_", " "))
+
+
+def loss_term_label(name: str) -> str:
+    """The label of a curve among the terms of the loss: `Band gap` for `loss of band_gap`."""
+    label = curve_label(name).removeprefix("Loss of ")
+    return label[:1].upper() + label[1:]
 
 
 def _count(number: int) -> str:
