@@ -103,7 +103,7 @@ def test_a_click_reaches_python_and_python_the_page(address: str, browser: objec
     run(1)
     page.get_by_role("button", name="√").click()
     page.get_by_role("button", name="Model input").click()
-    page.get_by_text("Dotted: its 17 windows").wait_for()
+    page.get_by_text("Dotted: the 17 windows").wait_for()
     page.get_by_text("| Idle").first.wait_for()
     run(2)
     page.locator(".jp-Notebook .jp-CodeCell").nth(2).get_by_text("Python saw root gridded").wait_for()

@@ -15,7 +15,7 @@ from xxact_app.ui.formatting import display_formula, percent, plain_formula
 from xxact_app.ui.safe_text import safe_text
 from xxact_core.compositions.formula import parse_formula, reduced_amounts
 from xxact_core.errors import FormulaError
-from xxact_core.evaluation.embedded import Embedded
+from xxact_core.evaluation.embeddings import Embeddings
 from xxact_core.quantities import CRYSTAL_SYSTEMS, TARGETS
 from xxact_core.search_match.match import shown_id
 
@@ -89,7 +89,7 @@ def selection_rows(shown: EmbeddingMap, numbers: Sequence[int]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def material_label(embedded: Embedded, number: int) -> str:
+def material_label(embedded: Embeddings, number: int) -> str:
     """Formula of a material, with its id where people know it: `Si (mp-149)`; not escaped."""
     formula, name = display_formula(embedded.formula[number]), shown_id(embedded.id[number])
     return f"{formula} ({name})" if name else formula
