@@ -39,7 +39,8 @@ docs: env
 notebooks: env
 	OMP_NUM_THREADS=1 $(BIN)/python docs/execute_notebooks.py
 
-# Browsers come last and alone: beside other tests they wait for nothing. 5: none of these tests was asked for.
+# Browser tests run last and one at a time, since beside other tests they time out. Exit code 5 means that pytest
+# selected no test.
 pytest: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not browser" --numprocesses $(WORKERS) --dist loadgroup $(PYTEST_ARGS) \
 	  || test $$? -eq 5

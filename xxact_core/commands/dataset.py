@@ -18,6 +18,10 @@ app = typer.Typer(
 )
 
 
+_LABELS = {"lines_per_material": "reflections per material"}
+"""Labels of the fields that are not named as in JSON, whose keys are those of version 0.1.0."""
+
+
 @app.command()
 def info(dataset: DatasetArgument, *, as_json: JsonFlag = False) -> None:
     """Describe a dataset: counts, labels, sizes and origin."""
@@ -28,7 +32,7 @@ def info(dataset: DatasetArgument, *, as_json: JsonFlag = False) -> None:
         typer.echo(json.dumps(description))
         return
     for name, value in description.items():
-        typer.echo(f"{name.replace('_', ' '):20s} {_to_text(value)}")
+        typer.echo(f"{_LABELS.get(name, name.replace('_', ' ')):25s} {_to_text(value)}")
 
 
 @app.command()
