@@ -148,7 +148,7 @@ def write_lines(path: Path, records: list[Any]) -> Path:
 
 
 def write_table(path: Path, names: list[str], **columns: object) -> Path:
-    """A table with the columns of data/materials_project.parquet; further or other columns as given."""
+    """A table with the columns of xxact_core/data/materials_project.parquet; further or other columns as given."""
     frame = {
         "id": names,
         **{

@@ -8,7 +8,7 @@ from pathlib import Path
 from xxact_core.errors import InputError, InstallationError, shorten
 
 TABLE = "data/materials_project.parquet"
-"""106,192 structures of the Materials Project with labels. Source: data/README.md."""
+"""106,192 structures of the Materials Project with labels. Source: xxact_core/data/README.md."""
 
 TABLE_NAME = "materials_project"
 """Names this table wherever a command takes a file or folder of structures."""

@@ -72,5 +72,5 @@ TYPICAL_FRACTIONS = tuple(
 )
 """Mean atomic fraction of each element in compounds that contain it; `TYPICAL_FRACTIONS[z - 1]` is element z's.
 
-Source: the 90,476 training materials of data/materials_project.parquet; 0.25 for elements that none contains.
+Source: the 90,476 training materials of the shipped `materials_project.parquet`; 0.25 for elements in none.
 """

@@ -19,8 +19,8 @@ PRESENCE = 0.5
 CONCENTRATION = 3.0
 """Sum of the parameters of the Dirichlet distribution of unknown fractions.
 
-The most likely one of 1, 2, 3, 4, 6, ... for 20,000 training materials of data/materials_project.parquet, with means in
-proportion to `TYPICAL_FRACTIONS`.
+The most likely one of 1, 2, 3, 4, 6, ... for 20,000 training materials of the shipped `materials_project.parquet`, with
+means in proportion to `TYPICAL_FRACTIONS`.
 """
 
 

@@ -31,7 +31,7 @@ def linear(
 ) -> Float[Tensor, "*batch after"]:
     """`functional.linear`, on a CPU by oneDNN instead of MKL for `MIN_ROWS` or more rows in single precision.
 
-    oneDNN compiles its loops for the shapes and the CPU; `benchmarks/speed/linear.py` measures the gain.
+    oneDNN compiles its loops for the shapes and the CPU; `benchmarks/studies/linear.py` measures the gain.
     Lower precisions torch gives to it anyway.
     """
     if (

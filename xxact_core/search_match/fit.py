@@ -124,8 +124,8 @@ def pattern_to_distribution(pattern: GriddedPattern) -> IntensityDistribution:
         )
         raise PatternError(msg, code="E_VALUES")
     covered = np.interp(bins_to_two_theta(), pattern.grid.two_theta, pattern.coverage) > 0.5  # noqa: PLR2004 - nearest
-    places, _ = two_theta_to_bins(pattern.grid.two_theta)
-    density = spread(places, above) * covered
+    positions, _ = two_theta_to_bins(pattern.grid.two_theta)
+    density = spread(positions, above) * covered
     return IntensityDistribution(density / density.sum(), covered)
 
 
@@ -146,8 +146,8 @@ def reflections_to_two_theta(reflections: CalculatedReflections, fit: Fit) -> np
 
 def reflections_to_density(reflections: CalculatedReflections, fit: Fit, measured: IntensityDistribution) -> np.ndarray:
     """Calculated intensity normalised to a sum of 1 within the measured range, shape (bins,)."""
-    places, _ = two_theta_to_bins(reflections_to_two_theta(reflections, fit))
-    density: np.ndarray = spread(places, reflections.height, width=reflections.width) * measured.covered
+    positions, _ = two_theta_to_bins(reflections_to_two_theta(reflections, fit))
+    density: np.ndarray = spread(positions, reflections.height, width=reflections.width) * measured.covered
     density /= max(density.sum(), _FLOOR)
     return density
 
@@ -163,9 +163,9 @@ def grid_search(measured: IntensityDistribution, reflections: CalculatedReflecti
     with np.errstate(invalid="ignore"):
         sine = np.sqrt(squared * (1 - 2 * _STRAINS[:, None])) * (CU_K_ALPHA / 2)
         angles = np.degrees(2 * np.arcsin(sine))
-    places, _ = two_theta_to_bins(angles[:, None, :] + _SHIFTS[:, None])
-    inside = np.isfinite(places)
-    bins = np.where(inside, places, 0).astype(np.int64)
+    positions, _ = two_theta_to_bins(angles[:, None, :] + _SHIFTS[:, None])
+    inside = np.isfinite(positions)
+    bins = np.where(inside, positions, 0).astype(np.int64)
     inside &= measured.covered[bins]
     found = (np.sqrt(measured.density)[bins] * inside) @ np.sqrt(height)
     seen = inside @ height
@@ -218,15 +218,15 @@ def _loss(
     """Negative merit, and its derivatives by the standardised shift and strains."""
     fit = Fit(0.0, float(free[0]), free[1:])
     angles = reflections_to_two_theta(reflections, fit)
-    places, bins_a_degree = two_theta_to_bins(angles)
-    density = spread(places, reflections.height, width=reflections.width) * measured.covered + _FLOOR
+    positions, bins_a_degree = two_theta_to_bins(angles)
+    density = spread(positions, reflections.height, width=reflections.width) * measured.covered + _FLOOR
     total = density.sum()
     roots = np.sqrt(measured.density / density)
     score = float(roots @ density) / np.sqrt(total)
     by_density = (roots / (2 * np.sqrt(total)) - score / (2 * total)) * measured.covered
     by_density = widen(by_density, width=reflections.width)
-    inside = np.isfinite(places)
-    lower = np.where(inside, places, 0).astype(np.int64)
+    inside = np.isfinite(positions)
+    lower = np.where(inside, positions, 0).astype(np.int64)
     step = by_density[np.minimum(lower + 1, len(by_density) - 1)] - by_density[lower]
     by_angle = np.where(inside, reflections.height * step * bins_a_degree, 0.0)
     sine_cosine = np.sin(np.radians(angles - fit.shift)) / 2

@@ -44,8 +44,8 @@ def two_theta_to_bins(two_theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     steps = (two_theta - angles[0]) / _FINE
     inside = (steps >= 0) & (steps < len(angles) - 1)
     lower = np.where(inside, steps, 0).astype(np.int64)
-    places = bins[lower] + (steps - lower) * (bins[lower + 1] - bins[lower])
-    return np.where(inside, places, np.nan), density[lower]
+    positions = bins[lower] + (steps - lower) * (bins[lower + 1] - bins[lower])
+    return np.where(inside, positions, np.nan), density[lower]
 
 
 def bins_to_two_theta() -> np.ndarray:
@@ -55,12 +55,12 @@ def bins_to_two_theta() -> np.ndarray:
     return edges
 
 
-def spread(places: np.ndarray, weights: np.ndarray, *, width: float = 1.0) -> np.ndarray:
-    """Density of Gaussian peaks at `places` [bins, NaN for none] with these weights and width, shape (bins,)."""
-    inside = np.isfinite(places)
-    places, weights = places[inside], weights[inside]
-    lower = places.astype(np.int64)
-    upper_share = places - lower
+def spread(positions: np.ndarray, weights: np.ndarray, *, width: float = 1.0) -> np.ndarray:
+    """Density of Gaussian peaks at `positions` [bins, NaN for none] with these weights and width, shape (bins,)."""
+    inside = np.isfinite(positions)
+    positions, weights = positions[inside], weights[inside]
+    lower = positions.astype(np.int64)
+    upper_share = positions - lower
     bins = bin_count()
     density = np.bincount(lower, weights * (1 - upper_share), minlength=bins + 1)
     density += np.bincount(lower + 1, weights * upper_share, minlength=bins + 1)

@@ -68,9 +68,9 @@ def _move(measured: IntensityDistribution, *, shift: float, strain: float) -> tu
     """The pattern moved to the usual strain, and its measured range, both at the resolution of the index."""
     sine = np.sin(np.radians(np.maximum(bins_to_two_theta() - shift, 0) / 2))
     squared = np.square(sine) * (1 - 2 * USUAL_STRAIN) / (1 - 2 * strain)
-    places, _ = two_theta_to_bins(np.degrees(2 * np.arcsin(np.sqrt(np.minimum(squared, 1)))))
-    density = spread(places, measured.density, width=np.sqrt(BLUR**2 - 1))[::BINS_PER_ENTRY]
-    covered = spread(places, measured.covered.astype(np.float64), width=1)[::BINS_PER_ENTRY] > 0.5  # noqa: PLR2004 - half
+    positions, _ = two_theta_to_bins(np.degrees(2 * np.arcsin(np.sqrt(np.minimum(squared, 1)))))
+    density = spread(positions, measured.density, width=np.sqrt(BLUR**2 - 1))[::BINS_PER_ENTRY]
+    covered = spread(positions, measured.covered.astype(np.float64), width=1)[::BINS_PER_ENTRY] > 0.5  # noqa: PLR2004 - half
     return density * covered, covered
 
 
@@ -128,8 +128,8 @@ def build_index(
             reflections = sticks_to_calculated_reflections(references.sticks(row))
         except StructureError:
             continue
-        places, _ = two_theta_to_bins(reflections_to_two_theta(reflections, usual))
-        roots = np.sqrt(spread(places, reflections.height, width=BLUR)[::BINS_PER_ENTRY])
+        positions, _ = two_theta_to_bins(reflections_to_two_theta(reflections, usual))
+        roots = np.sqrt(spread(positions, reflections.height, width=BLUR)[::BINS_PER_ENTRY])
         if roots.max() > 0:
             codes[row] = np.rint(_LARGEST * roots / roots.max())
     progress(len(references), len(references))

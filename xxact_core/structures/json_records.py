@@ -10,7 +10,7 @@ from xxact_core.errors import StructureError, shorten
 from xxact_core.quantities import FORMATION_ENERGY
 from xxact_core.structures.cif_files import cif_to_structure
 from xxact_core.structures.json_dialects import DIALECTS, CrystalArrays
-from xxact_core.structures.labels import PLACES, Labels, record_to_targets
+from xxact_core.structures.labels import NESTED, Labels, record_to_targets
 from xxact_core.structures.structure import Structure
 
 NAMES = ("material_id", "mat_id", "jid", "id", "entry_id", "immutable_id", "task_id", "uid")
@@ -96,7 +96,7 @@ def arrays_to_structure(arrays: CrystalArrays, record: Mapping[str, Any], *, nam
 
 def find_name(record: Mapping[str, Any]) -> str | None:
     """Id of a record; None if it has none."""
-    parts = [record, *(part for place in PLACES if isinstance(part := record.get(place), Mapping))]
+    parts = [record, *(part for place in NESTED if isinstance(part := record.get(place), Mapping))]
     for key in NAMES:
         for part in parts:
             name = part.get(key)

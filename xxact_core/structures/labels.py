@@ -31,7 +31,7 @@ Source: Materials Project (band_gap, formation_energy_per_atom), JARVIS-DFT (for
 optb88vdw_bandgap), Alexandria (e_form, band_gap_ind), Matbench (e_form, gap pbe), OQMD (delta_e), C2DB (hform, gap).
 """
 
-PLACES = ("data", "attributes", "key_value_pairs", "info", "properties")
+NESTED = ("data", "attributes", "key_value_pairs", "info", "properties")
 """Parts of a record that may contain values, searched after the record itself."""
 
 _EV_PER_KJ_PER_MOL = 1000 / 96485.33212
@@ -130,7 +130,7 @@ def record_to_targets(record: Mapping[str, Any], labels: Labels) -> dict[str, fl
 
 def _parts(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield record
-    for place in PLACES:
+    for place in NESTED:
         part = record.get(place)
         if isinstance(part, Mapping):
             yield part

@@ -12,7 +12,7 @@ from xxact_core.errors import DatasetError, StructureError, shorten
 from xxact_core.quantities import FORMATION_ENERGY
 from xxact_core.structures.json_dialects import DIALECTS
 from xxact_core.structures.json_records import NAMES, find_name, parsed_to_structure
-from xxact_core.structures.labels import ALIASES, LABELLED, PLACES, Labels, record_to_targets, unit_to_factor
+from xxact_core.structures.labels import ALIASES, LABELLED, NESTED, Labels, record_to_targets, unit_to_factor
 from xxact_core.structures.source_files import file_stem
 from xxact_core.structures.structure import Structure, symbol_to_number
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 EXACT_ENERGY_SOURCES = ("unique", "megnet2018")
-"""Sources of formation energies that belong to the structure itself. Source: data/README.md."""
+"""Sources of formation energies that belong to the structure itself. Source: xxact_core/data/README.md."""
 
 COLUMNS = ("a", "b", "c", "alpha", "beta", "gamma", "species", "frac_coords")
 """Lattice parameters [Å, deg], element symbols and fractional coordinates: required columns."""
@@ -86,7 +86,7 @@ def check_table(path: Path, labels: Labels) -> Labels:
 def read_table(
     path: Path, *, start: int = 0, stop: int | None = None, labels: Labels | None = None, name: str | None = None
 ) -> Iterator[Structure | tuple[str, str]]:
-    """Read rows `start` to `stop` of a Parquet table such as `data/materials_project.parquet`.
+    """Read rows `start` to `stop` of a Parquet table such as the shipped `materials_project.parquet`.
 
     A row without an id is named `name:row`, by default with the name of the file.
 
@@ -166,7 +166,7 @@ def _columns_to_read(schema: pa.Schema, columns: Mapping[str, str], labels: Labe
         return None
     named = {part for name, _ in labels.columns.values() for part in (name, name.partition(".")[0])}
     aliases = {name for names in ALIASES.values() for name in names}
-    wanted = {*columns.values(), *NAMES, *PLACES, *named, *aliases, _OCCUPANCIES, _ENERGY_SOURCE}
+    wanted = {*columns.values(), *NAMES, *NESTED, *named, *aliases, _OCCUPANCIES, _ENERGY_SOURCE}
     return [name for name in schema.names if name in wanted or name.startswith("_")]
 
 

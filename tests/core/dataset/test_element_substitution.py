@@ -127,7 +127,7 @@ def test_command_writes_the_table_and_refuses_one_that_is_there(tmp_path: Path, 
         )
         assert result.exit_code == 0, result.output
     assert first.read_bytes() == second.read_bytes()
-    with pytest.raises(DatasetError, match=r"a\.parquet is there already"):
+    with pytest.raises(DatasetError, match=r"a\.parquet already exists"):
         write_substituted_structures(source, first, copies=1)
     with pytest.raises(DatasetError, match="copies is 0; expected 1 or more"):
         write_substituted_structures(source, tmp_path / "c.parquet", copies=0)

@@ -52,7 +52,7 @@ def write_substituted_structures(source: Path, table: Path, *, copies: int, seed
         msg = f"copies is {copies}; expected 1 or more"
         raise DatasetError(msg, code="E_DATASET")
     if table.exists():
-        msg = f"{table} is there already: choose another name"
+        msg = f"{table} already exists; choose another name"
         raise DatasetError(msg, code="E_DATASET")
     volumes = fit_element_volumes(read_structures(source))
     random = np.random.default_rng(seed)
