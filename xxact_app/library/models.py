@@ -87,17 +87,17 @@ def keys_by_text(models: Sequence[ModelFolder]) -> dict[str, str]:
 # ------------------------------------------------------------------------------------------------------------- finding
 def list_models(workspace: Workspace) -> list[ModelFolder]:
     """Every model that can be used, the shipped ones first; folders without one are skipped."""
-    places = [(key, label, shipped_path(path)) for key, (label, path) in _SHIPPED.items()]
+    folders = [(key, label, shipped_path(path)) for key, (label, path) in _SHIPPED.items()]
     runs = [run for run in own_folders(workspace.runs) if workspace.holds(run / "model")]
-    places += [(run_key(run.name), _run_label(run.name), run / "model") for run in runs]
+    folders += [(run_key(run.name), _run_label(run.name), run / "model") for run in runs]
     models = []
-    for place in places:
+    for key, label, folder in folders:
         try:
-            models.append(_describe(*place))
+            models.append(_describe(key, label, folder))
         except FileNotFoundError:
             continue
         except (CheckpointError, OSError) as error:
-            logger.warning("%s is skipped: %s", place[-1], error)
+            logger.warning("%s is skipped: %s", folder, error)
     return models
 
 

@@ -12,7 +12,7 @@ _FAINTEST = 90
 
 
 def points_to_image(
-    places: np.ndarray,
+    positions: np.ndarray,
     values: np.ndarray,
     *,
     palette: Sequence[str],
@@ -22,14 +22,14 @@ def points_to_image(
     size: tuple[int, int],
     unknown: str,
 ) -> np.ndarray:
-    """Image of points at `places`, shape (points, 2): uint32 RGBA of shape (height, width), the lowest row first.
+    """Image of points at `positions`, shape (points, 2): uint32 RGBA of shape (height, width), the lowest row first.
 
     A pixel has the mean colour of its points and an opacity that grows with their number. Values outside of the range
     have the colour of its end, NaN has the colour `unknown`.
     """
     width, height = size
-    column = _to_pixels(places[:, 0], x_range, pixels=width)
-    row = _to_pixels(places[:, 1], y_range, pixels=height)
+    column = _to_pixels(positions[:, 0], x_range, pixels=width)
+    row = _to_pixels(positions[:, 1], y_range, pixels=height)
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     pixel = row[inside].astype(np.int64) * width + column[inside]
     count = np.bincount(pixel, minlength=width * height)
@@ -46,9 +46,9 @@ def points_to_image(
     return image.view(np.uint32).reshape(height, width)
 
 
-def outline_to_points(places: np.ndarray, geometry: Mapping[str, Any]) -> np.ndarray:
+def outline_to_points(positions: np.ndarray, geometry: Mapping[str, Any]) -> np.ndarray:
     """Indices of the points inside a geometry of Bokeh's `SelectionGeometry`: a rectangle or a polygon."""
-    x, y = places[:, 0], places[:, 1]
+    x, y = positions[:, 0], positions[:, 1]
     if geometry.get("type") == "rect":
         left, right = sorted((geometry["x0"], geometry["x1"]))
         bottom, top = sorted((geometry["y0"], geometry["y1"]))
@@ -59,8 +59,8 @@ def outline_to_points(places: np.ndarray, geometry: Mapping[str, Any]) -> np.nda
 
     corners = np.column_stack([np.asarray(geometry["x"], dtype=float), np.asarray(geometry["y"], dtype=float)])
     low, high = corners.min(axis=0), corners.max(axis=0)
-    near = np.flatnonzero(((places >= low) & (places <= high)).all(axis=1))
-    return near[Outline(corners).contains_points(places[near])]
+    near = np.flatnonzero(((positions >= low) & (positions <= high)).all(axis=1))
+    return near[Outline(corners).contains_points(positions[near])]
 
 
 def _to_pixels(positions: np.ndarray, ends: tuple[float, float], *, pixels: int) -> np.ndarray:

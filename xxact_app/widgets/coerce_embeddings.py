@@ -72,8 +72,8 @@ class PassedEmbeddings(EmbeddingStore):
         embedded, orders = common_materials([one.embedded for one in drawn])
         panels = tuple(
             ModelMap(
-                model, one.places if order is None else one.places[order], one.projection.explained, one.silhouettes,
-                own=(), absent=(),
+                model, one.coordinates if order is None else one.coordinates[order], one.projection.explained,
+                one.silhouettes, own=(), absent=(),
             )
             for model, one, order in zip(self.chosen_models(), drawn, orders, strict=True)
         )  # fmt: skip

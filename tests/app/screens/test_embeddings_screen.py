@@ -167,14 +167,14 @@ def test_models_with_different_files_show_what_both_have(tmp_path: Path) -> None
     write_run_file(workspace, "two", fewer)
     view.models[1].value = "run two"
     assert view.map.embedded.id.tolist() == fewer.id.tolist()
-    assert len(view.map.panels[0].places) == len(view.map.panels[1].places) == 100
+    assert len(view.map.panels[0].coordinates) == len(view.map.panels[1].coordinates) == 100
 
 
 def test_the_program_makes_the_map_that_is_shown(tmp_path: Path) -> None:
     view = screen(tmp_path)
     (tmp_path / "map.py").write_text(view.python.text)
     names = runpy.run_path(str(tmp_path / "map.py"))
-    np.testing.assert_allclose(names["places"], view.map.panels[0].places, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(names["coordinates"], view.map.panels[0].coordinates, rtol=1e-5, atol=1e-5)
 
 
 def test_very_many_points_are_an_image_that_follows_the_zoom_and_the_lasso(
@@ -183,31 +183,31 @@ def test_very_many_points_are_an_image_that_follows_the_zoom_and_the_lasso(
     monkeypatch.setattr(embedding_figures, "MOST_POINTS", 100)
     monkeypatch.setattr(embedding, "MOST_POINTS", 100)
     view = screen(tmp_path)
-    drawn, places = view.figures[0], view.map.panels[0].places
+    drawn, coordinates = view.figures[0], view.map.panels[0].coordinates
     assert drawn.image.visible
     assert not drawn.points.visible
     assert len(view.source.data["x0"]) == 0
     whole = (drawn.pixels.data["image"][0] != 0).sum()
     assert 100 < whole <= 210
-    middle = float(np.median(places[:, 0]))
+    middle = float(np.median(coordinates[:, 0]))
     drawn.plot.x_range.end = middle
     event = RangesUpdate(drawn.plot, x0=drawn.plot.x_range.start, x1=middle, y0=0, y1=1)
     view._zoomed(event)
     assert drawn.pixels.data["dw"] == [middle - drawn.plot.x_range.start]
     assert (drawn.pixels.data["image"][0] != 0).sum() < whole
-    left, right = places[:, 0].min() - 1, middle
+    left, right = coordinates[:, 0].min() - 1, middle
     box = {"type": "rect", "x0": left, "x1": right, "y0": -1e3, "y1": 1e3}
     view._selected_outline(SelectionGeometry(drawn.plot, geometry=box, final=True))
-    assert view.session.map_selected == np.flatnonzero(places[:, 0] <= middle).tolist()
+    assert view.session.map_selected == np.flatnonzero(coordinates[:, 0] <= middle).tolist()
     assert len(drawn.marked.data["x"]) == len(view.session.map_selected)
     view.colour.value = "band_gap"
     assert drawn.mapper.high < 1
 
 
 def test_an_image_mixes_the_colours_of_its_points() -> None:
-    places = np.array([[0.5, 0.5], [0.5, 0.5], [3.5, 1.5], [9, 9]], dtype=np.float32)
+    points = np.array([[0.5, 0.5], [0.5, 0.5], [3.5, 1.5], [9, 9]], dtype=np.float32)
     image = points_to_image(
-        places, np.array([0, 1, np.nan, 0], dtype=np.float32), palette=("#FF0000", "#0000FF"), value_range=(-0.5, 1.5),
+        points, np.array([0, 1, np.nan, 0], dtype=np.float32), palette=("#FF0000", "#0000FF"), value_range=(-0.5, 1.5),
         x_range=(0, 4), y_range=(0, 2), size=(4, 2), unknown="#00FF00",
     )  # fmt: skip
     pixels = image.view(np.uint8).reshape(2, 4, 4)
@@ -217,9 +217,9 @@ def test_an_image_mixes_the_colours_of_its_points() -> None:
 
 
 def test_points_in_a_polygon_are_those_inside_it() -> None:
-    places = np.array([[0.5, 0.4], [0.5, 0.9], [2, 2], [-1, 0]], dtype=np.float32)
+    coordinates = np.array([[0.5, 0.4], [0.5, 0.9], [2, 2], [-1, 0]], dtype=np.float32)
     triangle = {"type": "poly", "x": [0, 1, 1], "y": [0, 0, 1]}
-    assert outline_to_points(places, triangle).tolist() == [0]
+    assert outline_to_points(coordinates, triangle).tolist() == [0]
 
 
 def test_space_groups_are_coloured_by_their_number() -> None:

@@ -124,7 +124,7 @@ def map_figure(source: ColumnDataSource, *, number: int, height: int = 430) -> M
 
 def draw_map(
     target: MapFigure,
-    places: np.ndarray,
+    coordinates: np.ndarray,
     colouring: Colouring,
     *,
     explained: np.ndarray,
@@ -135,16 +135,16 @@ def draw_map(
 
     Args:
         target: the figure.
-        places: coordinates of the materials, shape (materials, 2).
+        coordinates: of the materials, shape (materials, 2).
         colouring: values and colours of the materials.
         explained: explained variance (0-1) of each axis, shape (2,).
         own: own samples as (x, y, name).
         text_colour: of the theme.
     """
-    many = len(places) > MOST_POINTS
+    many = len(coordinates) > MOST_POINTS
     target.points.visible, target.image.visible = not many, many
-    target.points.glyph.size = float(np.clip(400 / np.sqrt(max(len(places), 1)), _SMALLEST, _LARGEST))
-    named = not many and len(places) <= MOST_NAMED
+    target.points.glyph.size = float(np.clip(400 / np.sqrt(max(len(coordinates), 1)), _SMALLEST, _LARGEST))
+    named = not many and len(coordinates) <= MOST_NAMED
     target.hover.renderers = [target.stars, *([target.points] if named else [])]
     colour_map(target, colouring)
     show_own(target, own)
@@ -152,7 +152,7 @@ def draw_map(
     target.names.text_color = text_colour
     for axis, share, number in zip((target.plot.xaxis, target.plot.yaxis), explained, (1, 2), strict=True):
         axis.axis_label = f"Principal component {number} ({percent(share)} of the variance)"
-    everything = np.concatenate([places, np.array([[x, y] for x, y, _ in own], dtype=np.float32).reshape(-1, 2)])
+    everything = np.concatenate([coordinates, np.array([[x, y] for x, y, _ in own], dtype=np.float32).reshape(-1, 2)])
     for axis, low, high in zip(
         (target.plot.x_range, target.plot.y_range), everything.min(axis=0), everything.max(axis=0), strict=True
     ):
@@ -160,7 +160,7 @@ def draw_map(
         start, end = float(low) - room, float(high) + room
         axis.update(start=start, end=end, reset_start=start, reset_end=end)
     if many:
-        draw_image(target, places, colouring)
+        draw_image(target, coordinates, colouring)
     else:
         target.pixels.data = {name: [] for name in target.pixels.data}
 
@@ -186,11 +186,11 @@ def colour_map(target: MapFigure, colouring: Colouring) -> None:
         target.bar.major_label_overrides = {}
 
 
-def draw_image(target: MapFigure, places: np.ndarray, colouring: Colouring) -> None:
+def draw_image(target: MapFigure, coordinates: np.ndarray, colouring: Colouring) -> None:
     """Draw the materials within the visible ranges as an image."""
     x, y = target.plot.x_range, target.plot.y_range
     pixels = points_to_image(
-        places, colouring.values, palette=colouring.palette, value_range=(colouring.low, colouring.high),
+        coordinates, colouring.values, palette=colouring.palette, value_range=(colouring.low, colouring.high),
         x_range=(x.start, x.end), y_range=(y.start, y.end), size=IMAGE_SIZE, unknown=UNKNOWN,
     )  # fmt: skip
     target.pixels.data = {
@@ -198,7 +198,7 @@ def draw_image(target: MapFigure, places: np.ndarray, colouring: Colouring) -> N
     }  # fmt: skip
 
 
-def mark(target: MapFigure, places: np.ndarray) -> None:
-    """Mark selected materials at `places`, shape (selected, 2), thinned where they are very many."""
-    shown = places[:: -(-len(places) // MOST_MARKED) or 1]
+def mark(target: MapFigure, coordinates: np.ndarray) -> None:
+    """Mark selected materials at `coordinates`, shape (selected, 2), thinned where they are very many."""
+    shown = coordinates[:: -(-len(coordinates) // MOST_MARKED) or 1]
     target.marked.data = {"x": shown[:, 0], "y": shown[:, 1]}

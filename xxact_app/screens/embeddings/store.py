@@ -57,7 +57,7 @@ class ModelMap:
     """The map of one model."""
 
     model: ModelFolder
-    places: np.ndarray
+    coordinates: np.ndarray
     """Coordinates of the materials, shape (materials, 2), float32."""
     explained: np.ndarray
     """Explained variance (0-1) of each axis, shape (2,)."""
@@ -162,8 +162,8 @@ class EmbeddingStore:
         panels = []
         for model, one, order in zip(models, projected, orders, strict=True):
             own, absent = self._own_samples(model, one.projection)
-            places = one.places if order is None else one.places[order]
-            panels.append(ModelMap(model, places, one.projection.explained, one.silhouettes, own, absent))
+            coordinates = one.coordinates if order is None else one.coordinates[order]
+            panels.append(ModelMap(model, coordinates, one.projection.explained, one.silhouettes, own, absent))
         return EmbeddingMap(part, materials, tuple(panels), embedded, files)
 
     def _same_materials(self, model: ModelFolder, materials: Materials) -> Materials:
@@ -220,7 +220,7 @@ class ProjectedEmbeddings:
 
     embedded: Embeddings
     projection: Projection
-    places: np.ndarray
+    coordinates: np.ndarray
     silhouettes: dict[str, float]
 
 

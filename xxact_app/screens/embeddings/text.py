@@ -151,7 +151,7 @@ def to_columns(shown: EmbeddingMap, numbers: Sequence[int]) -> dict[str, np.ndar
     for place, panel in enumerate(shown.panels, start=1):
         suffix = f"_{place}" if len(shown.panels) > 1 else ""
         for axis in (0, 1):
-            columns[f"component_{axis + 1}{suffix}"] = panel.places[chosen, axis]
+            columns[f"component_{axis + 1}{suffix}"] = panel.coordinates[chosen, axis]
     return columns
 
 
@@ -179,11 +179,11 @@ def to_picture(shown: EmbeddingMap, colouring: Colouring, *, kind: str) -> bytes
     scale = Normalize(colouring.low, colouring.high)
     step = -(-len(shown.embedded) // _MOST_IN_PICTURE)
     for axis, panel in zip(axes, shown.panels, strict=True):
-        places, values = panel.places[::step], np.ma.masked_invalid(colouring.values[::step])
-        size = float(np.clip(20_000 / len(places), 0.5, 12))
+        coordinates, values = panel.coordinates[::step], np.ma.masked_invalid(colouring.values[::step])
+        size = float(np.clip(20_000 / len(coordinates), 0.5, 12))
         axis.scatter(
-            places[:, 0], places[:, 1], c=values, cmap=colours, norm=scale, s=size, lw=0, alpha=0.75,
-            rasterized=len(places) > 5000, plotnonfinite=True,  # noqa: PLR2004 - above, a vector is slow to open
+            coordinates[:, 0], coordinates[:, 1], c=values, cmap=colours, norm=scale, s=size, lw=0, alpha=0.75,
+            rasterized=len(coordinates) > 5000, plotnonfinite=True,  # noqa: PLR2004 - above, a vector is slow to open
         )  # fmt: skip
         for point in panel.own:
             axis.plot(point.x, point.y, "*", ms=13, mfc="#FFD400", mec="#101010")
@@ -218,7 +218,7 @@ for file in {[str(file) for file in shown.files]!r}:
     embedded = read_embeddings(Path(file))
     embedding = embedded.parts[{shown.part!r}]
     projection = fit_projection(embedding)
-    places = projection.project(embedding)  # shape (materials, 2)
+    coordinates = projection.project(embedding)  # shape (materials, 2)
     print(projection.explained)
     if "crystal_system" in embedded.targets:
         print(silhouettes(embedding, embedded.targets["crystal_system"], sample=2000))

@@ -157,14 +157,14 @@ class EmbeddingsScreen:
         """Select the materials inside an outline drawn on an image, which has no points to select."""
         if event.final and isinstance(self.map, EmbeddingMap) and self._is_image:
             number = next(n for n, drawn in enumerate(self.figures) if drawn.plot.id == event.model.id)
-            self.session.map_selected = outline_to_points(self.map.panels[number].places, event.geometry).tolist()
+            self.session.map_selected = outline_to_points(self.map.panels[number].coordinates, event.geometry).tolist()
 
     def _zoomed(self, event: RangesUpdate) -> None:
         """Redraw an image for the visible ranges."""
         if isinstance(self.map, EmbeddingMap) and self._is_image and self.colouring is not None:
             for drawn, panel in zip(self.figures, self.map.panels, strict=False):
                 if drawn.plot.id == event.model.id:
-                    draw_image(drawn, panel.places, self.colouring)
+                    draw_image(drawn, panel.coordinates, self.colouring)
 
     @property
     def _is_image(self) -> bool:
@@ -213,15 +213,15 @@ class EmbeddingsScreen:
         text_colour = palette(dark=self.session.dark).text
         columns: dict[str, object] = {"value": self.colouring.values, "name": _names(shown)}
         for number in range(MOST_MODELS):
-            places = shown.panels[min(number, len(shown.panels) - 1)].places
-            columns |= {f"x{number}": places[:, 0], f"y{number}": places[:, 1]}
+            coordinates = shown.panels[min(number, len(shown.panels) - 1)].coordinates
+            columns |= {f"x{number}": coordinates[:, 0], f"y{number}": coordinates[:, 1]}
         if self._is_image:
             columns = {name: [] for name in columns}
         self.source.selected.indices = []
         self.source.data = columns
         for number, panel in enumerate(shown.panels):
             draw_map(
-                self.figures[number], panel.places, self.colouring, explained=panel.explained, own=_own(panel),
+                self.figures[number], panel.coordinates, self.colouring, explained=panel.explained, own=_own(panel),
                 text_colour=text_colour,
             )  # fmt: skip
             self.titles[number].object = words.panel_title(shown, number)
@@ -253,7 +253,7 @@ class EmbeddingsScreen:
                 colour_map(drawn, self.colouring)
                 drawn.names.text_color = palette(dark=self.session.dark).text
                 if self._is_image:
-                    draw_image(drawn, panel.places, self.colouring)
+                    draw_image(drawn, panel.coordinates, self.colouring)
             self.selection.recolour()
 
     def _colouring(self, shown: EmbeddingMap) -> Colouring:
@@ -268,7 +268,7 @@ class EmbeddingsScreen:
         with pn.io.hold():
             if self._is_image:
                 for drawn, panel in zip(self.figures, self.map.panels, strict=False):
-                    mark(drawn, panel.places[np.asarray(numbers, dtype=np.int64)])
+                    mark(drawn, panel.coordinates[np.asarray(numbers, dtype=np.int64)])
             elif self.source.selected.indices != numbers:
                 self.source.selected.indices = numbers
             self.selection.show(self.map, numbers)

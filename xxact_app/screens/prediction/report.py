@@ -147,10 +147,10 @@ def _draw_pattern(axes: Axes, page: Page) -> None:
 
 def _draw_bars(axes: Axes, quantity: Quantity, ranked: Sequence[Any]) -> None:
     shown = ranked[:_MOST_BARS]
-    places = np.arange(len(shown))
+    rows = np.arange(len(shown))
     sure = bool(shown) and shown[0].probability >= SURE
-    axes.barh(places, [item.probability for item in shown], color=LIGHT.accent if sure else LIGHT.uncertain)
-    axes.set_yticks(places, [words.label(quantity, item) for item in shown], fontsize=7)
+    axes.barh(rows, [item.probability for item in shown], color=LIGHT.accent if sure else LIGHT.uncertain)
+    axes.set_yticks(rows, [words.label(quantity, item) for item in shown], fontsize=7)
     for place, item in enumerate(shown):
         axes.text(item.probability + 0.02, place, short_probability(item.probability), va="center", fontsize=7)
     axes.set(xlim=(0, 1.2), xticks=[0, 0.5, 1], xticklabels=["0 %", "50 %", "100 %"])
