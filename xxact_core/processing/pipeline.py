@@ -156,13 +156,19 @@ def read_pipeline(path: Path) -> ProcessingPipeline:
     """Read a pipeline from a JSON file of `ProcessingPipeline.to_dict`.
 
     Raises:
-        ProcessingError: the file is missing or damaged, or does not hold a pipeline (E_PREPARATION).
+        ProcessingError: the file is missing or damaged, or does not hold a pipeline (E_PREPARATION); the message begins
+            with its path.
     """
     try:
-        return ProcessingPipeline.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         msg = f"{path} cannot be read as JSON: {shorten(error)}"
         raise ProcessingError(msg, code="E_PREPARATION") from error
+    try:
+        return ProcessingPipeline.from_dict(values)
+    except ProcessingError as error:
+        msg = f"{path}: {error}"
+        raise ProcessingError(msg, code=error.code) from error
 
 
 def _dict_to_step(values: object) -> Step:

@@ -30,7 +30,7 @@ from xxact_core.patterns.pattern import GriddedPattern, Pattern
 from xxact_core.peak_profiles.corrections import displacement_shift
 from xxact_core.processing.background import baseline
 from xxact_core.processing.gridding import put_on_grid
-from xxact_core.processing.pipeline import ProcessingPipeline
+from xxact_core.processing.pipeline import ProcessingPipeline, read_pipeline
 from xxact_core.processing.steps import (
     STEPS,
     ConvertAxis,
@@ -285,6 +285,15 @@ def test_impossible_orders_are_refused(steps: tuple, said: str) -> None:
 def test_what_a_step_cannot_be_is_named(step: object, said: str) -> None:
     with pytest.raises(ProcessingError, match=said):
         ProcessingPipeline.from_dict({"steps": [step]})
+
+
+def test_a_message_about_a_file_of_steps_begins_with_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "steps.json"
+    path.write_text('{"steps": [{"step": "zero"}]}', encoding="utf-8")
+    with pytest.raises(ProcessingError, match="is not a step") as caught:
+        read_pipeline(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert caught.value.code == "E_PREPARATION"
 
 
 @pytest.mark.parametrize("values", [{}, [], {"steps": 1}, {"steps": [], "more": 1}, None])
