@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from xxact_core.errors import PatternError, ProcessingError, shorten
+from xxact_core.errors import PatternError, ProcessingError, os_error_to_text, shorten
 from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.pattern import GriddedPattern, Pattern, coverage_extent
 from xxact_core.processing.processed_pattern import ProcessedPattern, axis_hint, start_processing
@@ -161,7 +161,9 @@ def read_pipeline(path: Path) -> ProcessingPipeline:
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise ProcessingError(os_error_to_text(error), code="E_PREPARATION") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
         msg = f"{path} cannot be read as JSON: {shorten(error)}"
         raise ProcessingError(msg, code="E_PREPARATION") from error
     try:
