@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from xxact_app.server.addresses import check_address, is_loopback
-from xxact_core.errors import InputError
+from xxact_core.errors import InputError, os_error_to_text
 
 app = typer.Typer()
 
@@ -50,6 +50,10 @@ def serve(
         if file is not None and not file.is_file():
             msg = f"there is no file {file}: expected a certificate and its private key in PEM format"
             raise InputError(msg, code="E_APP")
+    for folder in source or ():
+        if not folder.is_dir():
+            msg = f"there is no folder {folder}: --source expects a folder with structure files"
+            raise InputError(msg, code="E_APP")
     if workspace is not None:
         os.environ["XXACT_WORKSPACE"] = str(workspace.resolve())
     if source:
@@ -80,7 +84,9 @@ def _checked_passwords(file: Path) -> Path:
     try:
         open_to_others = os.name == "posix" and file.stat().st_mode & 0o077
         passwords = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise InputError(os_error_to_text(error), code="E_APP") from error
+    except ValueError as error:
         msg = f"{file} cannot be read as JSON: expected names and passwords"
         raise InputError(msg, code="E_APP") from error
     if open_to_others:

@@ -407,6 +407,18 @@ def test_an_oauth_provider_is_checked_before_the_app_is_built(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("option", "reason"), [("--source", "there is no folder"), ("--basic-auth", "no such file")])
+def test_a_folder_or_file_that_is_missing_is_named_before_the_server_starts(
+    option: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["xxact", "app", option, str(tmp_path / "nowhere")])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    error = capsys.readouterr().err
+    assert reason in error
+    assert "nowhere" in error
+
+
 def test_a_certificate_that_is_not_there_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
