@@ -223,9 +223,9 @@ def test_impossible_configs_are_refused() -> None:
         replace(tiny, targets=("colour",))
     with pytest.raises(RecipeError, match="crabnet"):
         replace(tiny, architecture="crab")
-    with pytest.raises(RecipeError, match="past the fusion"):
+    with pytest.raises(RecipeError, match="bypass the fusion"):
         replace(PRESETS["compact"], architecture="crabnet")
-    with pytest.raises(RecipeError, match="past the fusion"):
+    with pytest.raises(RecipeError, match="bypass the fusion"):
         replace(PRESETS["crabnet-small"], element_readout=True)
     for preset_name, width in (("tiny", -1), ("tiny", 10_000), ("extra-trees", 16)):
         with pytest.raises(RecipeError, match=f"head_hidden_width is {width}"):
