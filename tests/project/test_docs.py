@@ -19,7 +19,7 @@ DOCS = REPOSITORY / "docs"
 sys.path.append(str(DOCS))
 
 import generated_text  # noqa: E402 - found through the path above
-import site_checks  # noqa: E402
+import site_checks  # noqa: E402 - likewise
 
 README = REPOSITORY / "README.md"
 # Results are written by benchmarks; the changelog and the model card name what earlier versions had.

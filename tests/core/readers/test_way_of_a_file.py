@@ -23,7 +23,7 @@ VENDOR_FILES = {
 
 def test_the_trace_lists_each_module_once_and_no_other_package() -> None:
     pattern = Pattern(two_theta=[1.0, 2.0], intensity=[1.0, 2.0])
-    trace = modules_entered(lambda: (pattern == pattern, Pattern([1, 2], [3, 4])), package="xxact_core")  # noqa: PLR0124
+    trace = modules_entered(lambda: (pattern == pattern, Pattern([1, 2], [3, 4])), package="xxact_core")  # noqa: PLR0124 - __eq__ is entered
     assert trace == ["xxact_core.patterns.pattern"]
 
 
