@@ -1,7 +1,7 @@
 """How long does a user of the app wait?
 
     python benchmarks/speed/app.py            # writes docs/results/app.md
-    python benchmarks/speed/app.py --quick    # every step once, few sessions, no training, no maps; writes nothing
+    python benchmarks/speed/app.py --quick    # every step once, no load and no maps; writes nothing
 
 The app is served with `panel serve app.py`. In Chromium a measured file is uploaded while a formula is entered, and the
 time until the prediction can be read is taken. Then follow a training at the same time, simultaneous sessions, sliders
@@ -231,8 +231,7 @@ def measure(*, quick: bool) -> dict[str, float | None]:
         if not quick:  # a 95th percentile needs many requests
             ratio = measure_beside_training(address, Path(workspace), requests=40)
             found |= log({"latency_ratio_while_training": ratio})
-        sessions, seconds = (2, 3) if quick else (SESSIONS, 60)
-        found |= log(measure_sessions(address, server, sessions=sessions, seconds=seconds))
+            found |= log(measure_sessions(address, server, sessions=SESSIONS, seconds=60))
     found |= log({"slider_ms": measure_sliders(changes=5 if quick else 50)})
     return found if quick else found | log(measure_maps(50_000, 1_000_000))  # embeddings.py --quick has small maps
 
