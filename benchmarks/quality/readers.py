@@ -5,7 +5,9 @@
 
 FOLDER (default: the environment variable XXACT_SHARED_DATA, else ../shared/data) has formats/truth.csv, a table of
 files with reference values found by other programs: points, start and stop [deg], largest intensity and its position,
-wavelength [Å]. JSON: `files_right` of the `files_total` files with an X-ray powder scan are read correctly.
+wavelength [Å]. JSON: `files_right` of the `files_total` files with an X-ray powder scan are read correctly,
+and `cases_right` of the `cases_total` inputs of cases/cases.csv (patterns, structures, formulas and objects of a
+notebook, see `cases.py`) are read correctly or refused with the true reason.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.harness import REPOSITORY, argument_parser, cpu_time, finish, markdown_table
+from benchmarks.quality.cases import judge_cases
 from xxact_core.errors import PatternError
 from xxact_core.patterns.pattern import Pattern
 from xxact_core.readers.read import read_pattern, read_scans
@@ -155,22 +158,27 @@ def main() -> None:
     folder = arguments.collection / "formats"
     if not folder.is_dir():
         print(f"no collection of files at {folder}")
-        print(json.dumps({"files_right": 0, "files_total": 0}))
+        print(json.dumps({"files_right": 0, "files_total": 0, "cases_right": 0, "cases_total": 0}))
         return
     verdicts, figures = judge_all(folder)
+    cases = judge_cases(arguments.collection / "cases") if (arguments.collection / "cases").is_dir() else []
+    figures |= {"cases_right": sum(case.right for case in cases), "cases_total": len(cases)}
     rows = [
         [f"`{verdict.file}`", "yes" if verdict.right else "no", verdict.reason]
         for verdict in verdicts
         if verdict.reason
     ]
+    wrong = [[f"`{case.case}`", "no", case.reason] for case in cases if not case.right]
     finish(
         __file__,
-        markdown_table(["file", "correct", "reason"], rows),
+        markdown_table(["file", "correct", "reason"], [*rows, *wrong]),
         figures,
         quick=arguments.quick,
         title="Readers",
         introduction=f"{figures['files_right']} of {figures['files_total']} files with an X-ray powder scan are read "
         "with the correct number of points, start, stop, largest intensity and wavelength; "
+        f"{figures['cases_right']} of {figures['cases_total']} small inputs that other programs read wrong (patterns, "
+        "structures, formulas and notebook objects) are read correctly or refused with the true reason; "
         f"{figures['refused_right']} of {figures['refused_total']} files without one are refused with the correct "
         f"reason. Reading a file takes {figures['median_milliseconds']:g} ms of CPU time (median), "
         f"{figures['largest_milliseconds']:g} ms at most.",
