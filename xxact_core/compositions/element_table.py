@@ -32,6 +32,9 @@ ATOMIC_MASSES = tuple(
 Source: IUPAC technical report, Pure Appl. Chem. 88 (2016) 265; as in ase.
 """
 
+AVOGADRO = 0.602214076
+"""Å³ mol/cm³, so that g/mol / Å³ becomes g/cm³. Source: SI (2019)."""
+
 ELECTRONEGATIVITIES = tuple(
     float(value)
     for value in """

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from xxact_core.compositions.element_table import ATOMIC_MASSES
+from xxact_core.compositions.element_table import ATOMIC_MASSES, AVOGADRO
 from xxact_core.dataset.building.plan import BuildPlan
 from xxact_core.dataset.splits import formula_to_split
 from xxact_core.dataset.store import Material, count_entries, write_json, write_shard
@@ -29,9 +29,6 @@ from xxact_core.simulation.symmetry import find_symmetry
 from xxact_core.structures.labels import Labels
 from xxact_core.structures.sources import Block, read_block
 from xxact_core.structures.structure import Structure
-
-AVOGADRO = 0.602214076
-"""Å³ mol/cm³, so that g/mol / Å³ becomes g/cm³. Source: SI (2019)."""
 
 TIMEOUT = 60.0
 """Time limit per structure [s]."""
