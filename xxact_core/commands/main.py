@@ -154,7 +154,7 @@ def build(  # noqa: PLR0913 - an argument for each option
     timeout: Annotated[float, typer.Option(help="Time limit per structure [s].", min=0.1)] = 60,
 ) -> None:
     """Build a dataset from structures: calculated reflections, compositions, labels and a split."""
-    from xxact_core.dataset.building.build import ERRORS, build_dataset
+    from xxact_core.dataset.building.build import ERRORS, NOTES, build_dataset
     from xxact_core.dataset.building.duplicates import DUPLICATES
     from xxact_core.dataset.building.plan import BuildPlan
     from xxact_core.patterns.conversions import parse_wavelength
@@ -173,6 +173,9 @@ def build(  # noqa: PLR0913 - an argument for each option
     typer.echo(f"{counts['materials']} materials in {dataset}, {counts['errors']} errors in {dataset / ERRORS}")
     if counts["duplicates"]:
         typer.echo(f"{counts['duplicates']} materials are duplicates of another: {dataset / DUPLICATES}")
+    notes = sum(1 for _ in (dataset / NOTES).open(encoding="utf-8")) - 1 if (dataset / NOTES).is_file() else 0
+    if notes:
+        typer.echo(f"{notes} notes on how structures were read: {dataset / NOTES}")
 
 
 @app.command()

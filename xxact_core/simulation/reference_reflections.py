@@ -74,7 +74,7 @@ def structure_to_reflections(structure: Structure) -> ReferenceReflections:
         hkl=np.array([family[0] for family in families], dtype=np.int64).reshape(-1, 3),
         multiplicity=np.array([len(family) for family in families], dtype=np.int64),
         strength=sticks.intensity / lorentz_polarisation(sine**2),
-        formula=format_formula(structure.composition),
+        formula=format_formula(structure.stated_composition),
         space_group=symmetry.space_group,
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from xxact_core.errors import shorten
-from xxact_core.structures.cif_files import MOST_CIF_BYTES
+from xxact_core.structures.cif_files import MOST_CIF_BYTES, structure_names
 from xxact_core.structures.source_files import UNREADABLE, file_kind, file_stem
 
 _DAMAGE = (
@@ -27,9 +27,10 @@ _DAMAGE = (
 
 
 def read_archive(path: Path, *, prefix: str) -> Iterator[tuple[str, str, str]]:
-    """CIF members of an archive as (`cif`, name, text), or (`error`, name, reason) for one that is too large.
+    """CIF members of an archive as (`cif:number`, name, text), or (`error`, name, reason) for one that is too large.
 
-    A member is named by `prefix` and its file name, or by its path if an earlier member has the same file name. Other
+    The number is that of the structure in the member. A member is named by `prefix` and its file name, or by its path
+    if an earlier member has the same file name; of several structures, each also by its data block. Other
     members, nested archives included, are skipped. The last item is (`error`, archive, reason) if the archive cannot
     be read to its end.
     """
@@ -44,7 +45,9 @@ def read_archive(path: Path, *, prefix: str) -> Iterator[tuple[str, str, str]]:
             if len(content) > MOST_CIF_BYTES:
                 yield "error", member_name, f"the file is larger than {MOST_CIF_BYTES // 2**20} MB"
             else:
-                yield "cif", member_name, content.decode("utf-8", errors="replace")
+                text = content.decode("utf-8", errors="replace")
+                for number, block in enumerate(structure_names(text)):
+                    yield f"cif:{number}", shorten(f"{member_name}:{block}" if block else member_name), text
     except _DAMAGE as error:
         yield "error", shorten(path.name), f"the file ends in the middle, after {count} records ({shorten(error)})"
 

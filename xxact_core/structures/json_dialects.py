@@ -27,6 +27,7 @@ class CrystalArrays:
     atomic_numbers: np.ndarray
     frac_coords: np.ndarray
     occupancies: np.ndarray
+    notes: tuple[str, ...] = ()
 
 
 def structure_dict_to_arrays(crystal: Json) -> CrystalArrays:

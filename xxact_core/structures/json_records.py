@@ -89,6 +89,7 @@ def arrays_to_structure(arrays: CrystalArrays, record: Mapping[str, Any], *, nam
         atomic_numbers=arrays.atomic_numbers,
         frac_coords=arrays.frac_coords,
         occupancies=arrays.occupancies,
+        notes=arrays.notes,
         targets=targets,
         energy_is_exact=FORMATION_ENERGY.name in targets,
     )
@@ -119,7 +120,9 @@ def _candidates(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _cif_to_arrays(text: str) -> CrystalArrays:
     structure = cif_to_structure(text, name="cif", file="the text of its CIF")
-    return CrystalArrays(structure.cell, structure.atomic_numbers, structure.frac_coords, structure.occupancies)
+    return CrystalArrays(
+        structure.cell, structure.atomic_numbers, structure.frac_coords, structure.occupancies, structure.notes
+    )
 
 
 def _unwrap(record: Mapping[str, Any]) -> Mapping[str, Any]:

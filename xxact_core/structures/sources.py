@@ -10,7 +10,7 @@ from pathlib import Path
 
 from xxact_core.errors import DatasetError, StructureError, shorten
 from xxact_core.structures.cif_archives import read_archive
-from xxact_core.structures.cif_files import cif_to_structure, read_cif
+from xxact_core.structures.cif_files import cif_to_structure, read_cif, read_structure_names
 from xxact_core.structures.frames import frame_to_structure, read_frames
 from xxact_core.structures.json_containers import CONTAINERS_IN_WORDS, check_record, read_json_records
 from xxact_core.structures.json_records import record_to_structure
@@ -43,8 +43,8 @@ class Block:
     path: str
     """The table, or the folder or file of the items."""
     content: tuple[tuple[str | int, ...], ...]
-    """Table: (name, first row), once; cif: (file, name) of each item; records: (format, name, text) of each item, where
-    the text of an `error` is its reason."""
+    """Table: (name, first row), once; cif: (file, name, number in the file) of each item; records: (format, name, text)
+    of each item, where the text of an `error` is its reason."""
 
     def to_json(self) -> str:
         """The block as text."""
@@ -101,16 +101,18 @@ def read_block(block: Block, *, labels: Labels) -> Iterator[Structure | tuple[st
 def _item_to_structure(block: Block, item: list[str], *, labels: Labels) -> Structure | tuple[str, str]:
     try:
         if block.kind == "cif":
-            path, name = item
-            return read_cif(Path(block.path, path), name=name)
+            path, name, number = item
+            return read_cif(Path(block.path, path), name=name, index=int(number))
         form, name, text = item
+        if form.startswith("cif:"):
+            return cif_to_structure(text, name=name, file=name, index=int(form[4:]))
         if form == "json":
             return record_to_structure(text, fallback=name, labels=labels)
         if form == "extxyz":
             return frame_to_structure(text, fallback=name, labels=labels)
-        return cif_to_structure(text, name=name, file=name) if form == "cif" else (name, text)
     except StructureError as error:
         return name, str(error)
+    return name, text
 
 
 def count_items(source: Path) -> int | None:
@@ -122,17 +124,17 @@ def count_items(source: Path) -> int | None:
     files = list_source_files(source)
     if set(files) - _REFERRED:
         return None
-    return len(files.get("cif", ())) + sum(table_rows(table) for table in files.get("table", ()))
+    structures = sum(len(read_structure_names(path)) for path in files.get("cif", ()))
+    return structures + sum(table_rows(table) for table in files.get("table", ()))
 
 
 def _all_blocks(source: Path, files: Files, *, rows: int) -> Iterator[Block]:
     """Blocks of all kinds, without numbers."""
     folder = _folder(source)
     names = files_to_names([path for paths in files.values() for path in paths], folder)
-    listed = [(path.relative_to(folder).as_posix(), names[path]) for path in files.get("cif", ())]
-    for first in range(0, len(listed), rows):
-        items: Sequence[tuple[str, str]] = listed[first : first + rows]
-        yield Block(start=0, rows=len(items), kind="cif", path=str(folder), content=tuple(items))
+    listed = _cif_items(files.get("cif", ()), folder, names)
+    while items := tuple(islice(listed, rows)):
+        yield Block(start=0, rows=len(items), kind="cif", path=str(folder), content=items)
     for table in files.get("table", ()):
         total = table_rows(table)
         for first in range(0, total, rows):
@@ -146,6 +148,14 @@ def _all_blocks(source: Path, files: Files, *, rows: int) -> Iterator[Block]:
         for path in files[kind]
     )
     yield from _record_blocks(chain.from_iterable(streams), rows=rows, path=str(source))
+
+
+def _cif_items(paths: Sequence[Path], folder: Path, names: Mapping[Path, str]) -> Iterator[tuple[str, str, int]]:
+    """File, name and number of each structure; the name is that of the file, with the data block if it has several."""
+    for path in paths:
+        file = path.relative_to(folder).as_posix()
+        for number, block in enumerate(read_structure_names(path)):
+            yield file, shorten(f"{names[path]}:{block}" if block else names[path]), number
 
 
 def _folder(source: Path) -> Path:

@@ -43,6 +43,10 @@ class Structure:
     """Known targets by name, in their units."""
     energy_is_exact: bool = False
     """Whether the formation energy belongs to this structure, and not to a similar one."""
+    unlocated_hydrogen: float = 0.0
+    """Hydrogen atoms in the cell that the source states without coordinates; `composition` does not count them."""
+    notes: tuple[str, ...] = ()
+    """What was assumed, left out or moved when the structure was read."""
 
     def __post_init__(self) -> None:
         """Check shapes and numbers."""
@@ -77,6 +81,14 @@ class Structure:
         amounts = np.bincount(self.atomic_numbers, weights=self.occupancies)
         numbers = np.flatnonzero(amounts)
         return Composition(tuple(SYMBOLS[n - 1] for n in numbers), tuple(float(amounts[n]) for n in numbers))
+
+    @property
+    def stated_composition(self) -> Composition:
+        """Elements and amounts in one cell, with hydrogen that has no coordinates."""
+        amounts = dict(zip(self.composition.symbols, self.composition.amounts, strict=True))
+        if self.unlocated_hydrogen:
+            amounts["H"] = amounts.get("H", 0.0) + self.unlocated_hydrogen
+        return Composition(tuple(amounts), tuple(amounts.values()))
 
     @property
     def reduced_formula(self) -> str:

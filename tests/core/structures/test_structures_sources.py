@@ -86,12 +86,16 @@ def test_cif_files_may_be_packed_and_of_another_system(tmp_path: Path, packing: 
     assert_same_crystal(item, "ZnO")
 
 
-def test_one_cif_file_is_a_source_and_its_first_structure_counts(tmp_path: Path) -> None:
+def test_each_structure_of_a_cif_file_is_an_item_named_by_its_data_block(tmp_path: Path) -> None:
     path = tmp_path / "two.cif"
     path.write_text(cif_text("ZnO") + cif_text("Si"))
-    (item,) = read_source(path)
-    assert item.id == "two"
-    assert_same_crystal(item, "ZnO")
+    items = read_source(path)
+    assert [item.id for item in items] == ["two:ZnO", "two:Si"]
+    for item, name in zip(items, ["ZnO", "Si"], strict=True):
+        assert_same_crystal(item, name)
+    assert count_items(path) == 2
+    archive = write_archive(tmp_path / "cifs.zip", {"two.cif": path.read_bytes()})
+    assert [item.id for item in read_source(archive)] == ["two:ZnO", "two:Si"]
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz", ".tar.bz2", ".tar.xz"])

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from xxact_core.dataset.store import MANIFEST, SCHEMA, file_digest, fsync_folder
 from xxact_core.errors import DatasetError
 from xxact_core.structures.sources import Block, count_items, list_blocks
 
-ERRORS = "errors.csv"
+ERRORS, NOTES = "errors.csv", "notes.csv"
 
 COUNTS = ("materials", "errors", "duplicates")
 
@@ -52,7 +52,8 @@ def build_dataset(
 
     Returns:
         Counts: `materials` written, `errors` listed in errors.csv (together the structures of the source), and
-        `duplicates` listed in duplicates.csv (all but the first of each group).
+        `duplicates` listed in duplicates.csv (all but the first of each group). What was assumed, left out or moved
+        when a structure was read is listed in notes.csv.
 
     Raises:
         DatasetError: the source does not exist or is empty, the folder contains a dataset of another plan, or a
@@ -132,8 +133,13 @@ def _finish(plan: BuildPlan, folder: Path, shards: list[dict[str, Any]]) -> dict
     """Write the tables of errors and duplicates and, last, the manifest, which makes the folder a dataset."""
     rows = sum(shard["rows"] for shard in shards)
     materials = sum(shard["materials"] for shard in shards)
-    errors = list(_error_rows(folder, shards))
+    sides = [
+        json.loads((folder / f"{shard_name(shard['start'])}.json").read_text(encoding="utf-8")) for shard in shards
+    ]
+    errors = [tuple(row) for side in sides for row in side["error_rows"]]
+    notes = [tuple(row) for side in sides for row in side.get("note_rows", ())]
     write_csv(folder / ERRORS, ("id", "reason"), errors)
+    write_csv(folder / NOTES, ("id", "note"), notes)
     if materials + len(errors) != rows:
         msg = f"{materials} materials and {len(errors)} errors do not add up to {rows} structures"
         raise DatasetError(msg, code="E_DATASET")
@@ -151,7 +157,7 @@ def write_manifest(folder: Path, plan: dict[str, Any], shards: list[dict[str, An
     duplicates = find_duplicates(folder, shards)
     write_csv(folder / DUPLICATES, ("id", "alike"), duplicates)
     digest = hashlib.sha256("".join(shard["sha256"] for shard in shards).encode()).hexdigest()
-    left_out = {"error_rows", "rows"}
+    left_out = {"error_rows", "note_rows", "rows"}
     manifest = {
         "schema": SCHEMA,
         "digest": digest,
@@ -163,13 +169,6 @@ def write_manifest(folder: Path, plan: dict[str, Any], shards: list[dict[str, An
     }
     write_json(folder / MANIFEST, manifest)
     return {name: manifest[name] for name in COUNTS}
-
-
-def _error_rows(folder: Path, shards: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    for shard in shards:
-        if shard["errors"]:
-            side = json.loads((folder / f"{shard_name(shard['start'])}.json").read_text(encoding="utf-8"))
-            yield from side["error_rows"]
 
 
 def write_csv(path: Path, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from xxact_core.dataset.building.build import ERRORS, write_csv, write_manifest
+from xxact_core.dataset.building.build import ERRORS, NOTES, write_csv, write_manifest
 from xxact_core.dataset.building.shard import shard_name
 from xxact_core.dataset.splits import SPLITS
 from xxact_core.dataset.store import (
@@ -51,6 +51,7 @@ def merge_datasets(folders: Sequence[Path], merged: Path) -> dict[str, int]:
     merged.mkdir(parents=True, exist_ok=True)
     shards: list[dict[str, Any]] = []
     errors: list[tuple[str, ...]] = []
+    notes: list[tuple[str, ...]] = []
     start = 0
     for folder, manifest in zip(folders, manifests, strict=True):
         for path, shard in zip(shard_paths(folder, manifest), manifest["shards"], strict=True):
@@ -59,12 +60,19 @@ def merge_datasets(folders: Sequence[Path], merged: Path) -> dict[str, int]:
             shutil.copyfile(path, merged / name)
             shards.append({**shard, "file": name, "start": start})
             start += shard["materials"] + shard["errors"]
-        with (folder / ERRORS).open(encoding="utf-8", newline="") as file:
-            errors += [tuple(row) for row in csv.reader(file)][1:]
+        errors += _read_csv(folder / ERRORS)
+        notes += _read_csv(folder / NOTES) if (folder / NOTES).is_file() else []  # version 0.1.0 wrote none
     write_csv(merged / ERRORS, ("id", "reason"), errors)
+    write_csv(merged / NOTES, ("id", "note"), notes)
     parts = [{"digest": manifest["digest"], "source": manifest["plan"]["source"]} for manifest in manifests]
     plan = {name: manifests[0]["plan"].get(name) for name in SAME} | {"source": "merged", "merged": parts}
     return write_manifest(merged, plan, shards, errors=len(errors))
+
+
+def _read_csv(path: Path) -> list[tuple[str, ...]]:
+    """Rows of a table without its header."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [tuple(row) for row in csv.reader(file)][1:]
 
 
 def split_dataset(folder: Path, parts: Path, *, by: str = "split", shard_rows: int = 4096) -> dict[str, int]:

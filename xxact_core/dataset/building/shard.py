@@ -90,6 +90,7 @@ def build_shard(task: ShardTask, *, tell: Callable[[int], None] = lambda _: None
     plan, block, folder = task.plan, task.block, Path(task.folder)
     materials: list[Material] = []
     errors: list[tuple[str, str]] = []
+    notes: list[tuple[str, str]] = []
     for number, (name, read) in enumerate(_items(block, plan)):
         tell(number)
         if number in task.skipped:
@@ -100,13 +101,14 @@ def build_shard(task: ShardTask, *, tell: Callable[[int], None] = lambda _: None
                 item = read()
                 if isinstance(item, Structure):
                     materials.append(structure_to_material(item, plan))
+                    notes += [(item.id, note) for note in item.notes]
                 else:
                     errors.append(item)
         except StructureError as error:
             errors.append((name, str(error)))
     tell(block.rows)
     shard = {"start": block.start, "rows": block.rows, "errors": len(errors), **_write(task, materials)}
-    write_json(folder / f"{shard_name(block.start)}.json", {**shard, "error_rows": errors})
+    write_json(folder / f"{shard_name(block.start)}.json", {**shard, "error_rows": errors, "note_rows": notes})
     return shard
 
 
