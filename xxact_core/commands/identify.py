@@ -28,10 +28,17 @@ def identify(  # noqa: PLR0913 - one argument per option
     elements: Annotated[
         str | None,
         typer.Option(
-            help="All elements that the specimen may contain: 'La,B'. By default all reference phases are searched, "
-            "which is less reliable."
+            help="Elements that the specimen contains: 'La,B'. Phases with other elements are not compared. By default "
+            "all reference phases are."
         ),
     ] = None,
+    maybe: Annotated[
+        str | None, typer.Option(help="Elements that the specimen may contain besides --elements: 'C,H'.")
+    ] = None,
+    one_of: Annotated[
+        str | None, typer.Option("--one-of", help="Elements of which the specimen contains at least one: 'Fe,Co'.")
+    ] = None,
+    exclude: Annotated[str | None, typer.Option(help="Elements that the specimen does not contain: 'F,Cl'.")] = None,
     formula: Annotated[
         str | None,
         typer.Option(help="Instead of --elements, a composition as in `xxact predict`: LaB6, 'La,B,?O', '?'."),
@@ -46,7 +53,7 @@ def identify(  # noqa: PLR0913 - one argument per option
     ] = None,
     cache: Annotated[
         Path | None,
-        typer.Option(help="Folder of the peak index, used without elements; by default the user's cache folder."),
+        typer.Option(help="Deprecated, no longer needed: nothing is stored.", hidden=True),
     ] = None,
     count: Annotated[int, typer.Option(help="Largest number of matches to print.", min=1)] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print the matches as JSON.")] = False,
@@ -65,20 +72,27 @@ def identify(  # noqa: PLR0913 - one argument per option
     from xxact_core.patterns.gridded_files import read_gridded
     from xxact_core.readers.read import parse_scan
     from xxact_core.readers.read_untrusted import read_untrusted_pattern
-    from xxact_core.search_match.database import check_elements
+    from xxact_core.search_match.element_states import parse_element_states
     from xxact_core.search_match.identify import Identifier
 
     def report(done: int, total: int) -> None:
         if progress:
             typer.echo(json.dumps({"done": done, "total": total}))
 
-    symbols, selected = _parse_elements(elements, formula), parse_scan(scan)
-    if symbols is not None:
-        check_elements(symbols)  # before the database is read, which takes seconds
+    if cache is not None:
+        typer.echo("note: --cache is deprecated and has no effect, as nothing is stored any more", err=True)
+    states = {
+        "elements": _parse_elements(elements, formula),
+        "maybe": _parse_symbols(maybe),
+        "one_of": _parse_symbols(one_of),
+        "exclude": _parse_symbols(exclude),
+    }
+    selected = parse_scan(scan)
+    parse_element_states(**states)  # before the database is read, which takes seconds
     pattern = read_gridded(file) if gridded else read_untrusted_pattern(file, scan=selected)
     try:
-        found = Identifier.load(None if reference is None else named_structures(reference), cache=cache).identify(
-            pattern, elements=symbols, wavelength=wavelength, count=count, progress=report
+        found = Identifier.load(None if reference is None else named_structures(reference)).identify(
+            pattern, **states, wavelength=wavelength, count=count, progress=report
         )
     except WavelengthError as error:
         msg = f"{error} (--wavelength)"
@@ -98,23 +112,30 @@ def _parse_elements(elements: str | None, formula: str | None) -> tuple[str, ...
         raise FormulaError(msg, code="E_FORMULA")
     if formula is not None:
         return possible_symbols(parse_composition(formula)) or None
-    return None if elements is None else tuple(part for part in re.split(r"[\s,;]+", elements) if part)
+    return _parse_symbols(elements)
+
+
+def _parse_symbols(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(part for part in re.split(r"[\s,;]+", text) if part)
 
 
 def _to_text(file: Path, found: Identification) -> str:
-    searched = f"of {', '.join(found.elements)}" if found.elements else "with the most similar peaks"
-    lines = [f"{file}  ({found.candidates} reference phases {searched} compared)"]
+    searched = f" of {', '.join(found.elements)}" if found.elements else ""
+    lines = [f"{file}  ({found.candidates} reference phases{searched} compared)"]
     if not found.matches:
         return f"{lines[0]}\n  no match: the database holds no phase of these elements"
     lines.append(
-        f"  {'formula':20s}{'name':16s}{'space group':>16s}{'score':>8s}{'shift [°]':>11s}{'cell scale':>12s}  id"
+        f"  {'formula':20s}{'name':16s}{'space group':>16s}{'probability':>13s}{'score':>8s}{'shift [°]':>11s}"
+        f"{'cell scale':>12s}  id"
     )
     for match in found.matches:
         group = "-" if match.space_group is None else space_group_name(str(match.space_group))
+        probability = "-" if match.probability is None else f"{match.probability:.0%}"
         lines.append(
-            f"  {match.formula:20s}{match.name or '':16s}{group:>16s}{match.score:8.3f}{match.shift:+11.2f}"
-            f"{match.scale:12.4f}  {match.shown_id or '-'}"
+            f"  {match.formula:20s}{match.name or '':16s}{group:>16s}{probability:>13s}{match.score:8.3f}"
+            f"{match.shift:+11.2f}{match.scale:12.4f}  {match.shown_id or '-'}"
         )
+    lines.append(f"  {'not in the database':52s}{found.no_match:>13.0%}")
     if found.mixture is not None:
         lines.append(f"  {found.mixture.sentence}")
     return "\n".join([*lines, *(f"  note: {warning}" for warning in found.warnings)])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,19 @@ import numpy as np
 from xxact_core.patterns.pattern import GriddedPattern, Pattern
 from xxact_core.prediction.prediction import Prediction
 from xxact_core.processing.gridding import put_on_grid
+from xxact_core.search_match.coarse_scan import LineIndex, Scan
 from xxact_core.search_match.combine import combine_with_matches, prediction_to_elements
-from xxact_core.search_match.database import ReferenceDatabase, check_elements, read_references
+from xxact_core.search_match.database import ReferenceDatabase, read_references
+from xxact_core.search_match.element_states import ElementStates, parse_element_states
 from xxact_core.search_match.fit import IntensityDistribution, pattern_to_distribution, reflections_to_two_theta
 from xxact_core.search_match.match import Match
-from xxact_core.search_match.mineral_names import mineral_name
 from xxact_core.search_match.mixtures import Mixture, find_second_phase
-from xxact_core.search_match.peak_index import open_index
-from xxact_core.search_match.ranking import Candidate, fit_best, rows_to_candidates
+from xxact_core.search_match.plausibility import FIT_WEIGHTS, SCAN_WEIGHTS, fits_to_probabilities, phase_log_odds
+from xxact_core.search_match.ranking import Candidate, fit_best, scan_to_candidates
 
-PROPOSED = 300
-"""Number of candidates that the peak index proposes where no elements are given."""
+PROPOSED, PROPOSED_OF_ALL = 60, 150
+"""Number of phases that the scan proposes for a fit, with elements given and without. Ours: the right phase of measured
+patterns is among them 99 and 97 times of a hundred."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +40,13 @@ class Identification:
     candidates: int
     """Number of reference phases compared."""
     matches: tuple[Match, ...]
-    """Best match first; empty where the database holds no phase of these elements."""
+    """Most probable match first; empty where the database holds no phase of these elements."""
     mixture: Mixture | None
     """Whether one phase explains the pattern; None where nothing matches."""
     warnings: tuple[str, ...] = ()
     """Warnings of reading and processing the pattern."""
+    no_match: float = 0.0
+    """Probability that the database lacks the phase, 0-1; with those of all matches it adds up to 1."""
 
     def to_dict(self, *, reflections: bool = False) -> dict[str, Any]:
         """Plain values for JSON; the fitted reflections of the matches only with `reflections`."""
@@ -49,6 +54,7 @@ class Identification:
             "elements": list(self.elements),
             "candidates": self.candidates,
             "neighbours": [match.to_dict(reflections=reflections) for match in self.matches],
+            "no_match_probability": self.no_match,
             "mixture": None if self.mixture is None else self.mixture.to_dict(),
             "warnings": list(self.warnings),
         }
@@ -57,17 +63,19 @@ class Identification:
 class Identifier:
     """Search and match in a database of reference phases.
 
-    Reading the shipped database takes seconds, a pattern with known elements about one.
+    The database is read once, in seconds; then a pattern takes a fraction of a second with known elements, and about
+    one without. An instance keeps what it derived from the database, so use it for all patterns.
     """
 
     def __init__(self, references: ReferenceDatabase, *, cache: Path | None = None) -> None:
-        """Search in `references`; the peak index is kept in the folder `cache`, by default the user's cache folder."""
+        """Search in `references`; `cache` is deprecated and has no effect, as nothing is stored any more."""
+        if cache is not None:
+            warnings.warn("Identifier needs no cache folder any more", DeprecationWarning, stacklevel=2)
         self.references = references
-        self.cache = cache
 
     @classmethod
     def load(cls, table: Path | None = None, *, cache: Path | None = None) -> Identifier:
-        """Open a structure table or a dataset folder, by default the shipped table of Materials Project structures.
+        """Open a structure table or a dataset folder, by default the shipped table of reference phases.
 
         Raises:
             DatasetError: the table is missing or cannot be read.
@@ -78,44 +86,63 @@ class Identifier:
 
         return cls(open_references(table), cache=cache)
 
+    @cached_property
+    def index(self) -> LineIndex:
+        """The strongest lines of all phases, prepared for scans."""
+        return LineIndex(self.references)
+
     def identify(
         self,
         pattern: Pattern | GriddedPattern,
         *,
         elements: Iterable[str] | None = None,
+        maybe: Iterable[str] | None = None,
+        one_of: Iterable[str] | None = None,
+        exclude: Iterable[str] | None = None,
         wavelength: str | float | None = None,
         count: int = 10,
         progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> Identification:
         """Find the reference phases that match a pattern best, each formula and space group once.
 
+        Without `elements` and `maybe` all phases of the database are compared.
+
         Args:
             pattern: measured pattern, or one that is on the grid already.
-            elements: all elements that the specimen may contain; phases with other elements are not compared. By
-                default the peak index proposes candidates.
+            elements: that the specimen contains. Phases with other elements are not compared, phases with all of them
+                are preferred.
+            maybe: elements that the specimen may contain besides.
+            one_of: elements of which the specimen contains at least one.
+            exclude: elements that no phase contains.
             wavelength: of the measurement, in Å or by name (`CuKa`); overrides that of the file.
             count: largest number of matches to return.
-            progress: progress callback (done, total), while the peak index is built and while candidates are compared.
+            progress: progress callback (done, total), while candidates are fitted.
 
         Raises:
-            FormulaError: an element is unknown.
+            FormulaError: an element is unknown, or both possible and excluded.
             PatternError: the pattern cannot be used, for instance because no peak rises above the noise.
             WavelengthError: neither the file nor the call states the wavelength.
         """
-        symbols = () if elements is None else check_elements(elements)
+        states = parse_element_states(elements=elements, maybe=maybe, one_of=one_of, exclude=exclude)
         if isinstance(pattern, Pattern):
             pattern = put_on_grid(pattern, wavelength=wavelength, override_coverage=True)
         measured = pattern_to_distribution(pattern)
-        rows = self.references.rows_within(symbols) if elements is not None else self._propose(measured, progress)
-        candidates = rows_to_candidates(self.references, rows, measured, elements=symbols, progress=progress)
-        best = fit_best(self.references, candidates, measured)
+        rows = states.rows(self.references)
+        proposed = self._propose(measured, rows, states)
+        candidates = scan_to_candidates(self.references, proposed, measured, progress=progress)
+        fitted = fit_best(self.references, self._most_likely(candidates, states), measured)
+        matches, no_match = self._rank(fitted, states)
+        first = next(
+            (one for one in fitted if matches and str(self.references.id[one.row]) == matches[0].source_id), None
+        )
         return Identification(
             pattern=pattern,
-            elements=symbols,
-            candidates=len(candidates),
-            matches=self._distinct(best)[:count],
-            mixture=self._mixture(best[0], candidates, measured) if best else None,
+            elements=states.possible,
+            candidates=len(self.references) if rows is None else len(rows),
+            matches=matches[:count],
+            mixture=None if first is None else self._mixture(first, rows, measured),
             warnings=pattern.warnings,
+            no_match=no_match,
         )
 
     def combine(
@@ -144,36 +171,58 @@ class Identifier:
         warnings.warn("Identifier.weigh is now Identifier.combine", DeprecationWarning, stacklevel=2)
         return self.combine(prediction, pattern, wavelength=wavelength)
 
-    def _propose(self, measured: IntensityDistribution, progress: Callable[[int, int], None]) -> np.ndarray:
-        return open_index(self.references, folder=self.cache, progress=progress).nearest(measured, count=PROPOSED)
+    def _propose(self, measured: IntensityDistribution, rows: np.ndarray | None, states: ElementStates) -> Scan:
+        """The most likely phases after a scan of their strongest lines, best first."""
+        scan = self.index.scan(measured, rows)
+        log_odds = phase_log_odds(self.references, scan.rows, states.missing(self.references, scan.rows), SCAN_WEIGHTS)
+        count = PROPOSED if states.possible else PROPOSED_OF_ALL
+        return scan.best(count, SCAN_WEIGHTS.merit * scan.agreement + log_odds)
 
-    def _distinct(self, best: list[Candidate]) -> tuple[Match, ...]:
-        """The best candidate of each formula and space group; databases hold several calculations of one phase."""
+    def _most_likely(self, candidates: list[Candidate], states: ElementStates) -> list[Candidate]:
+        """Candidates in the order of their probability."""
+        log_odds = self._log_odds(candidates, states)
+        merit = FIT_WEIGHTS.merit * np.array([candidate.fit.merit for candidate in candidates])
+        return [candidates[place] for place in np.argsort(-(merit + log_odds), kind="stable")]
+
+    def _log_odds(self, candidates: list[Candidate], states: ElementStates) -> np.ndarray:
+        rows = np.array([candidate.row for candidate in candidates], dtype=np.intp)
+        return phase_log_odds(self.references, rows, states.missing(self.references, rows), FIT_WEIGHTS)
+
+    def _rank(self, fitted: list[Candidate], states: ElementStates) -> tuple[tuple[Match, ...], float]:
+        """Each formula and space group once, with its probability, and the probability that there is no match.
+
+        Databases hold several entries of one phase: the most probable is taken, with the probability of all.
+        """
+        merit = np.array([candidate.fit.merit for candidate in fitted])
+        strains = np.array([len(candidate.fit.strain) for candidate in fitted])
+        probabilities, no_match = fits_to_probabilities(self._log_odds(fitted, states), merit, strains, FIT_WEIGHTS)
         found: dict[tuple[str, int | None], Match] = {}
-        for candidate in best:
-            match = self._match(candidate)
-            found.setdefault((match.formula, match.space_group), match)
-        return tuple(found.values())
+        for place in np.argsort(-probabilities, kind="stable"):
+            match = self._match(fitted[place], float(probabilities[place]))
+            key = (match.formula, match.space_group)
+            same = found.setdefault(key, replace(match, probability=0.0))
+            found[key] = replace(same, probability=(same.probability or 0.0) + (match.probability or 0.0))
+        return tuple(sorted(found.values(), key=lambda match: -(match.probability or 0.0))), no_match
 
-    def _mixture(self, first: Candidate, candidates: list[Candidate], measured: IntensityDistribution) -> Mixture:
-        second, amount, alone, both = find_second_phase(first, candidates, measured)
+    def _mixture(self, first: Candidate, rows: np.ndarray | None, measured: IntensityDistribution) -> Mixture:
+        second, amount, alone, both = find_second_phase(first, self.index, rows, measured)
         formula, identity = ("", "")
         if second is not None:
             formula, identity = self.references.formula(second.row), self.references.public_id(second.row)
         return Mixture(self.references.formula(first.row), formula, identity, alone, both, amount)
 
-    def _match(self, candidate: Candidate) -> Match:
+    def _match(self, candidate: Candidate, probability: float) -> Match:
         height = candidate.reflections.height
-        formula = self.references.formula(candidate.row)
         return Match(
-            formula=formula,
+            formula=self.references.formula(candidate.row),
             space_group=candidate.space_group,
             id=self.references.public_id(candidate.row),
-            score=candidate.score,
+            score=candidate.fit.merit,
             shift=candidate.fit.shift,
             scale=float(1 / np.sqrt(1 - 2 * candidate.fit.strain[0])),
             two_theta=reflections_to_two_theta(candidate.reflections, candidate.fit),
             intensity=100 * height / height.max(),
             source_id=str(self.references.id[candidate.row]),
-            name=mineral_name(formula, candidate.space_group),
+            name=self.references.name(candidate.row),
+            probability=probability,
         )

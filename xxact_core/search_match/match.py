@@ -28,7 +28,7 @@ class Match:
     id: str
     """Materials Project id where known, else the id in the reference database."""
     score: float
-    """Agreement, at most 1: `fit.score_fit` less the penalties of `ranking`."""
+    """Agreement, at most 1: `fit.score_fit` less the penalty of the fit."""
     shift: float
     """Zero shift, to be added to the calculated angles [deg 2θ at Cu Kα]."""
     scale: float
@@ -40,7 +40,9 @@ class Match:
     source_id: str = ""
     """Id in the reference database."""
     name: str | None = None
-    """Name of the mineral, where formula and space group determine one."""
+    """Name that people use, such as rutile; None where there is none."""
+    probability: float | None = None
+    """Probability that this formula and space group are right, 0-1; None where it was not determined."""
 
     @property
     def label(self) -> str:
@@ -55,7 +57,7 @@ class Match:
 
     def to_dict(self, *, reflections: bool = False) -> dict[str, Any]:
         """Plain values for JSON; angles and intensities only with `reflections`."""
-        names = ("formula", "name", "space_group", "id", "source_id", "score", "shift", "scale")
+        names = ("formula", "name", "space_group", "id", "source_id", "score", "shift", "scale", "probability")
         arrays = {"two_theta": self.two_theta.tolist(), "intensity": self.intensity.tolist()} if reflections else {}
         return {**{name: getattr(self, name) for name in names}, **arrays}
 

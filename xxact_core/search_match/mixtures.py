@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from xxact_core.search_match.fit import IntensityDistribution, grid_search, reflections_to_density
+from xxact_core.search_match.coarse_scan import LineIndex
+from xxact_core.search_match.fit import IntensityDistribution, reflections_to_density
 from xxact_core.search_match.match import shown_id
-from xxact_core.search_match.ranking import Candidate, fit_width
+from xxact_core.search_match.ranking import Candidate, scan_to_candidates
 
 TEXTURE = 2.0
 """Factor by which texture may raise a reflection: measured intensity up to this many times the calculated one counts
@@ -92,9 +92,15 @@ class Mixture:
 
 
 def find_second_phase(
-    first: Candidate, candidates: Sequence[Candidate], measured: IntensityDistribution
+    first: Candidate, index: LineIndex, rows: np.ndarray | None, measured: IntensityDistribution
 ) -> tuple[Candidate | None, float, float, float]:
-    """The candidate that best explains the intensity left by the first phase.
+    """The phase that best explains the intensity left by the first phase.
+
+    Args:
+        first: the first phase.
+        index: the strongest lines of all phases.
+        rows: of the phases to compare; None for all.
+        measured: the pattern.
 
     Returns:
         The candidate, None where nothing is left; its fraction in the sum of both; and the fractions of the measured
@@ -106,16 +112,11 @@ def find_second_phase(
     if left.sum() <= 0:
         return None, 0.0, alone, alone
     rest = IntensityDistribution(left / left.sum(), measured.covered)
-    others = [
-        replace(candidate, fit=fit, score=fit.score)
-        for candidate in candidates
-        if candidate.row != first.row
-        for fit in (grid_search(rest, candidate.reflections),)
-    ]
-    others.sort(key=lambda candidate: -candidate.score)
+    others = scan_to_candidates(index.references, index.scan(rest, rows).best(_PROPOSED), rest)
     best: tuple[float, Candidate | None, float, float] = (-1.0, None, 0.0, alone)
-    for candidate in others[:_PROPOSED]:
-        other = fit_width(candidate, rest)
+    for other in others:
+        if other.row == first.row:
+            continue
         two = reflections_to_density(other.reflections, other.fit, measured)
         sums = (1 - _AMOUNTS[:, None]) * one + _AMOUNTS[:, None] * two
         overlaps = np.sqrt(density * sums).sum(axis=1)

@@ -101,8 +101,7 @@ class MatchesStore:
         write_gridded(path, self.store.gridded(answer.sample.key))
         elements = self.elements(answer)
         arguments = [
-            "identify", str(path), "--gridded", "--reference", str(table.path), "--cache", str(folder), "--json",
-            "--full", "--progress",
+            "identify", str(path), "--gridded", "--reference", str(table.path), "--json", "--full", "--progress",
         ]  # fmt: skip
         arguments += ["--elements", ",".join(elements)] if elements else []
         step = command_step(f"Searching {table.label}", lambda: arguments)
