@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xxact_core.compositions.element_table import ATOMIC_NUMBERS, SYMBOLS
+from xxact_core.compositions.element_table import ATOMIC_NUMBERS
 from xxact_core.errors import FormulaError
 from xxact_core.search_match.database import ReferenceDatabase, check_elements
 
@@ -34,21 +34,21 @@ class ElementStates:
 
     def rows(self, references: ReferenceDatabase) -> np.ndarray | None:
         """Rows of the phases that the specimen may contain, in ascending order; None for all."""
-        possible = self.possible
-        if not possible and not self.never:
+        if self.possible:
+            return references.rows_within(self.possible)
+        if not self.never:
             return None
-        forbidden = set(SYMBOLS) - set(possible) if possible else set(self.never)
-        mask = _bits(forbidden)
+        low, high = _bits(self.never)
         bits = references.element_bits
-        return np.flatnonzero(((bits[:, 0] & mask[0]) | (bits[:, 1] & mask[1])) == 0)
+        return np.flatnonzero(((bits[:, 0] & low) | (bits[:, 1] & high)) == 0)
 
     def missing(self, references: ReferenceDatabase, rows: np.ndarray) -> np.ndarray:
         """Number of required elements that each phase lacks, shape (rows,); `one_of` counts as one element."""
         bits = references.element_bits[rows]
         lacking = np.zeros(len(rows), dtype=np.int64)
         for required in [{symbol} for symbol in self.must] + ([set(self.one_of)] if self.one_of else []):
-            mask = _bits(required)
-            lacking += ((bits[:, 0] & mask[0]) | (bits[:, 1] & mask[1])) == 0
+            low, high = _bits(required)
+            lacking += ((bits[:, 0] & low) | (bits[:, 1] & high)) == 0
         return lacking
 
     def covered_by(self, symbols: Iterable[str]) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from xxact_core.compositions.element_table import ATOMIC_NUMBERS
 from xxact_core.errors import FormulaError
-from xxact_core.search_match.database import elements_to_bits
+from xxact_core.search_match.database import elements_to_bits, rows_of_elements
 from xxact_core.search_match.element_states import ElementStates, parse_element_states
 
 PHASES = ["Ti", "Ti O", "Ti O H", "Fe O", "U O", "Ti F"]
@@ -19,17 +19,22 @@ PHASES = ["Ti", "Ti O", "Ti O H", "Fe O", "U O", "Ti F"]
 class Elements:
     """What the selection needs of a database."""
 
-    element_bits: np.ndarray
+    numbers: np.ndarray
+    start: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.element_bits)
+    @property
+    def element_bits(self) -> np.ndarray:
+        return elements_to_bits(self.numbers, self.start)
+
+    def rows_within(self, elements: tuple[str, ...]) -> np.ndarray:
+        return rows_of_elements(self.numbers, self.start, elements)
 
 
 @pytest.fixture
 def references() -> Elements:
     numbers = [[ATOMIC_NUMBERS[symbol] for symbol in phase.split()] for phase in PHASES]
     start = np.cumsum([0, *(len(phase) for phase in numbers)])
-    return Elements(elements_to_bits(np.concatenate(numbers), start))
+    return Elements(np.concatenate(numbers), start)
 
 
 def chosen(states: ElementStates, references: Elements) -> list[str]:
