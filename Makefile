@@ -6,10 +6,12 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 5006
 WORKERS ?= 2
+MINUTES ?= 5
+SEED ?= 0
 BIN := .venv/bin
 STAMP := .venv/.made
 
-.PHONY: env app test check docs notebooks pytest wheel-test benchmarks pins clean
+.PHONY: env app test check docs notebooks pytest wheel-test benchmarks fuzz pins clean
 
 env: $(STAMP)
 
@@ -55,6 +57,11 @@ benchmarks: env
 	@set -e; for script in $$(grep -l __main__ benchmarks/speed/*.py benchmarks/quality/*.py benchmarks/studies/*.py); do \
 	  echo "== $$script"; OMP_NUM_THREADS=1 $(BIN)/python $$script --quick; \
 	done
+
+# Reads damaged files of every format for some minutes; what it finds is kept in build/fuzzing.
+fuzz: env
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/quality/fuzzing.py --minutes $(MINUTES) --seed $(SEED) \
+	  --state build/fuzzing/$(SEED) --no-page
 
 # Writes the installed versions into constraints.txt and environment.yml.
 pins: env

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from xxact_core.checkpoint_fields import field_problems
 from xxact_core.compositions.element_features import load_element_features
 from xxact_core.errors import CheckpointError, RecipeError, shorten
+from xxact_core.json_digest import CONTENT_DIGEST, is_damaged, with_digest
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.knn_retrieval import KnnRetrieval
 from xxact_core.model.model import Model
@@ -27,10 +30,17 @@ from xxact_core.stored_names import CHECKPOINT_FACTS, rename, rename_model, rena
 SCHEMA_NAME, SCHEMA_NUMBER = "xxact-checkpoint", 1
 SCHEMA = f"{SCHEMA_NAME}-{SCHEMA_NUMBER}"
 PARTS = ("model", "statistics", "calibration", "about")
+_FIELDS = frozenset({"schema", "weights_sha256", *PARTS})
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "checkpoint.json"
 _RETRIEVAL = "knn_retrieval."
 _MAX_UNCHECKED_DEPTH = 64
+
+LARGEST_WEIGHT = 1e6
+"""Largest absolute value of a weight; larger ones overflow to NaN in a layer. Ours: trained weights are below 10³."""
+
+LARGEST_RETRIEVAL = 1e9
+"""The same for the kNN retrieval, whose whitening divides by the spread of the embeddings."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,13 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, dtype: torch.dtype 
         "calibration": {name: dict(values) for name, values in checkpoint.calibration.items()},
         "about": dict(checkpoint.about),
     }
-    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_description(folder, description)
+
+
+def write_description(folder: Path, description: Mapping[str, Any]) -> None:
+    """Write checkpoint.json with the digest of its content."""
+    text = json.dumps(with_digest(description), indent=1, ensure_ascii=False)
+    (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
 
 def describe_checkpoint(folder: Path) -> dict[str, Any]:
@@ -98,7 +114,7 @@ def describe_checkpoint(folder: Path) -> dict[str, Any]:
         if (folder / "model" / DESCRIPTION).is_file():
             msg += f"; the checkpoint of this run is {folder / 'model'}"
         raise CheckpointError(msg, code="E_CHECKPOINT") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         msg = f"{path} is not JSON: {shorten(error)}"
         raise CheckpointError(msg, code="E_CHECKPOINT") from error
     schema = description.get("schema") if isinstance(description, dict) else None
@@ -111,16 +127,22 @@ def describe_checkpoint(folder: Path) -> dict[str, Any]:
         msg = f"{path} is not of the schema {SCHEMA!r}"
         raise CheckpointError(msg, code="E_CHECKPOINT")
     missing = [part for part in PARTS if not isinstance(description.get(part), dict)]
-    if missing:
-        msg = f"{path} is damaged: it lacks {missing}"
+    if damage := f"it lacks {missing}" if missing else is_damaged(description, known=_FIELDS):
+        msg = f"{path} is damaged: {damage}"
         raise CheckpointError(msg, code="E_CHECKPOINT")
     try:
         about = rename(description["about"], CHECKPOINT_FACTS, owner=str(path))
         if isinstance(recipe := about.get("recipe"), dict):
             about["recipe"] = rename_recipe(recipe, owner=f"{path}, recipe")
-        return {**description, "model": rename_model(description["model"], owner=f"{path}, model"), "about": about}
+        model = rename_model(description["model"], owner=f"{path}, model")
     except RecipeError as error:
         raise CheckpointError(str(error), code="E_CHECKPOINT") from error
+    described = {name: value for name, value in description.items() if name != CONTENT_DIGEST}
+    described |= {"model": model, "about": about}
+    for problem in field_problems(described):
+        msg = f"{path} cannot be used: {problem}"
+        raise CheckpointError(msg, code="E_CHECKPOINT")
+    return described
 
 
 def load_checkpoint(folder: Path | None = None, *, device: str | torch.device = "cpu") -> Checkpoint:
@@ -152,6 +174,7 @@ def load_checkpoint(folder: Path | None = None, *, device: str | torch.device = 
         model = make_model(config, seed=0)
         load_weights(model, weights)
         if retrieval:
+            _check_values(retrieval, limit=LARGEST_RETRIEVAL)
             model.knn_retrieval = KnnRetrieval.from_weights(config.targets, retrieval, width=model.heads.width)
     except (KeyError, TypeError, RecipeError, SafetensorError) as error:
         msg = f"{folder} cannot be used: {shorten(error, limit=800)}"
@@ -168,15 +191,27 @@ def load_weights(model: Model, weights: Mapping[str, Tensor]) -> None:
     """Load weights into a model of the same architecture.
 
     Raises:
-        CheckpointError: a tensor is missing, left over or of another shape, or holds NaN or infinity.
+        CheckpointError: a tensor is missing, left over or of another shape, or holds NaN, infinity, or values beyond
+            `LARGEST_WEIGHT`.
     """
     wanted = model.state_dict()
     _check_shapes(wanted, weights)
-    for name, value in weights.items():
-        if not bool(torch.isfinite(value).all()):
-            msg = f"{name} holds NaN or infinity"
-            raise CheckpointError(msg, code="E_CHECKPOINT")
+    _check_values(weights)
     model.load_state_dict({name: value.to(wanted[name].dtype) for name, value in weights.items()})
+
+
+def _check_values(weights: Mapping[str, Tensor], *, limit: float = LARGEST_WEIGHT) -> None:
+    for name, value in weights.items():
+        if not value.is_floating_point():
+            continue
+        if name.endswith("running_var") and bool((value < 0).any()):
+            msg = f"{name} holds a negative variance; the checkpoint is damaged"
+            raise CheckpointError(msg, code="E_CHECKPOINT")
+        largest = float(value.abs().max()) if value.numel() else 0.0  # NaN where there is one
+        if not largest <= limit:
+            msg = f"{name} holds {'NaN' if math.isnan(largest) else f'{largest:g}'}, with which predictions would be "
+            msg += "NaN; the checkpoint is damaged"
+            raise CheckpointError(msg, code="E_CHECKPOINT")
 
 
 def _check_size(config: ModelConfig, weights: Mapping[str, Tensor]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class InputError(ValueError):
     """Invalid input; `code` is a stable identifier for programs, the message is for people."""
@@ -51,8 +53,23 @@ class InstallationError(InputError):
     """A file that belongs to the package is missing or damaged (E_INSTALLATION)."""
 
 
+_DISK = {
+    errno.ENOSPC: "the disk is full; free some space, then run the command again",
+    errno.EDQUOT: "your disk quota is used up; free some space, then run the command again",
+    errno.EROFS: "the disk is read-only; choose another folder",
+}
+
+
+def is_disk_error(error: OSError) -> bool:
+    """Whether nothing can be written, because the disk is full or read-only."""
+    return error.errno in _DISK
+
+
 def os_error_to_text(error: OSError) -> str:
     """A message for people about a file that cannot be opened or written: its name and the reason."""
+    if error.errno in _DISK:
+        reason = _DISK[error.errno]
+        return reason if error.filename is None else f"{shorten(error.filename)} cannot be written: {reason}"
     reason = (error.strerror or str(error)).lower()
     return reason if error.filename is None else f"{shorten(error.filename)}: cannot be opened: {reason}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 import traceback
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from xxact_app.jobs.progress import State
 from xxact_app.jobs.records import Job
 from xxact_app.jobs.registry import Jobs
-from xxact_core.errors import InputError
+from xxact_core.errors import InputError, is_disk_error, os_error_to_text
 
 
 def run_job(job: Job) -> tuple[State, str]:
@@ -25,8 +24,8 @@ def run_job(job: Job) -> tuple[State, str]:
         return "failed", "out of memory: reduce micro_batch_size or use a smaller dataset"
     except Exception as error:  # noqa: BLE001 - any error ends the job; the record has its message, the log all of it
         traceback.print_exc()
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            return "failed", "the disk is full: free some space, then resume"
+        if isinstance(error, OSError) and is_disk_error(error):
+            return "failed", os_error_to_text(error)
         return "failed", f"an error in XxaCT ({type(error).__name__}: {error})"
     stopped = job.kind == "train" and not (Path(job.output) / "model").is_dir()
     return ("cancelled" if stopped else "finished"), ""

@@ -31,7 +31,7 @@ from xxact_core.commands.options import (
     SplitOption,
     WavelengthOption,
 )
-from xxact_core.errors import InputError, RecipeError, WavelengthError, os_error_to_text, shorten
+from xxact_core.errors import InputError, RecipeError, WavelengthError, is_disk_error, os_error_to_text, shorten
 from xxact_core.shipped import named_structures
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def main() -> None:
         sys.stderr.write(f"xxact: {error}\n")
         sys.exit(2)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and not is_disk_error(error):
             raise
         sys.stderr.write(f"xxact: {os_error_to_text(error)}\n")
         sys.exit(2)
@@ -191,6 +191,9 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting, for instance --set epochs=2.")
     ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Start again at step 0; what the run folder holds is kept, renamed.")
+    ] = False,
 ) -> None:
     """Train a model with a recipe."""
     from xxact_core.setting_types import check_names, field_names
@@ -215,7 +218,7 @@ def train(
     changes = parse_settings(settings or [], notice=notice)
     check_names("--set: a recipe", changes, known=field_names(Recipe))
     chosen = override(recipe_by_name(recipe), values | changes, notice=notice)
-    folder = train_run(chosen, dataset, run, progress=True)
+    folder = train_run(chosen, dataset, run, progress=True, restart=restart)
     finished = folder.name == "model"
     typer.echo(f"model written to {folder}" if finished else f"stopped; the same command resumes from {folder}")
 

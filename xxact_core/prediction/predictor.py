@@ -88,6 +88,7 @@ class Predictor:
             PatternError: the pattern cannot be used (too little coverage, nothing above background ...).
             WavelengthError: neither the file nor the call states the wavelength.
             FormulaError: the formula cannot be read, or is missing for a model that reads nothing else.
+            CheckpointError: the outputs of the model are not finite.
         """
         formula, known = _named(composition)
         if isinstance(pattern, Pattern):
@@ -134,7 +135,11 @@ class Predictor:
             msg = "the model 'crabnet' reads the composition alone; expected a composition"
             raise FormulaError(msg, code="E_FORMULA")
         embedding, tokens = encode_with_compositions(model, pattern_to_input(pattern, compositions, device=self.device))
-        return model.apply_heads(embedding), None if tokens is None else pattern_traits(tokens).cpu().numpy()
+        outputs = model.apply_heads(embedding)
+        if wrong := [name for name, output in outputs.items() if not bool(torch.isfinite(output).all())]:
+            msg = f"the model gives NaN or infinity for {', '.join(wrong)}: its weights are damaged"
+            raise CheckpointError(msg, code="E_CHECKPOINT")
+        return outputs, None if tokens is None else pattern_traits(tokens).cpu().numpy()
 
     @property
     def _temperatures(self) -> dict[str, float]:

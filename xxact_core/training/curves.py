@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from xxact_core.errors import InputError
 from xxact_core.training.journal import read_run
+from xxact_core.training.run_folder import STATUS, read_status, run_state
 
 SUFFIX = ".xxact"
 """Suffix of the files of curves; an earlier export is replaced."""
@@ -23,13 +23,14 @@ def describe_progress(run: Path) -> str:
     """
     last = {event["event"]: event for event in read_run(run)}
     text = "started, but without a status.json yet"
-    if (path := run / "status.json").is_file():
-        status = json.loads(path.read_text(encoding="utf-8"))
-        text = f"{status['state']}: step {status['step']} of {status['steps']}"
+    if (status := read_status(run)) is not None:
+        text = f"{run_state(run, status['state'])}: step {status['step']} of {status['steps']}"
         if status["samples_per_second"]:  # 0 or None before the first step, and for trees
             text += f", {status['samples_per_second']:.0f} materials/s"
         if status["seconds_left"]:
             text += f", {timedelta(seconds=round(status['seconds_left']))} left"
+    elif (run / STATUS).is_file():
+        text = f"{STATUS} is damaged; its state is not known"
     if (step := last.get("step")) is not None:
         text += f"\nstep {step['step']}: loss {step['loss']:.4g}, learning rate {step['learning_rate']:.3g}, "
         text += f"gradient norm {step['gradient_norm']:.3g}"
@@ -70,5 +71,9 @@ def _numbers(event: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     if event["event"] == "validation":
         yield from ((f"validation/{name}", value) for name, value in event["metrics"].items())
     elif event["event"] == "step":
-        yield from ((name, event[name]) for name in ("loss", "learning_rate", "gradient_norm", "samples_per_second"))
+        yield from (
+            (name, event[name])
+            for name in ("loss", "learning_rate", "gradient_norm", "samples_per_second")
+            if name in event
+        )
         yield from ((f"losses/{name}", value) for name, value in event["losses"].items())

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from torch import nn
 
 from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.loading.sampler import TrainingOrder, blockwise_order, shuffled_order
-from xxact_core.dataset.store import write_json
 from xxact_core.dataset.table import ShardSticks, StickTable
 from xxact_core.errors import RecipeError
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows
@@ -27,7 +26,8 @@ from xxact_core.training.finish import finished_checkpoint
 from xxact_core.training.gradients import gradients_of
 from xxact_core.training.journal import STOP, Journal
 from xxact_core.training.optimiser import Optimisers, learning_rate, make_optimiser
-from xxact_core.training.snapshots import finish_run, load_snapshot, newest_snapshot, save_snapshot
+from xxact_core.training.run_folder import owning, write_run_status
+from xxact_core.training.snapshots import finish_run, load_snapshot, newest_snapshot, save_snapshot, set_run_aside
 from xxact_core.training.start import (
     check_materials,
     checkpoint_activations,
@@ -72,38 +72,60 @@ class Run:
     began: float = field(default_factory=time.monotonic)
 
 
-def train(recipe: Recipe, dataset: Path, folder: Path, *, progress: bool = False) -> Path:
+def train(recipe: Recipe, dataset: Path, folder: Path, *, progress: bool = False, restart: bool = False) -> Path:
     """Train a model by a recipe, resuming from the newest valid snapshot in the run folder where there is one.
+
+    Args:
+        recipe: all settings.
+        dataset: folder of the dataset.
+        folder: run folder; no other process may train in it.
+        progress: show a progress bar.
+        restart: begin again at the first step; journal, snapshots, model and recipe.json of the former run are kept
+            under other names.
 
     Returns:
         The folder of the finished checkpoint, or of the last snapshot if the run was stopped by Ctrl+C, SIGTERM or a
         file `stop` in its folder.
 
     Raises:
-        RecipeError: the folder belongs to a run of another recipe or dataset, or the dataset has no labels to train on.
+        RecipeError: the folder belongs to a run of another recipe or dataset, another process trains in it, or the
+            dataset has no labels to train on.
+        CheckpointError: all snapshots of the run are damaged or missing.
         FloatingPointError: the loss or its gradient is not finite; the last snapshot is kept.
+        OSError: the disk is full, or cannot be written any more; the last snapshot is kept.
     """
     chosen = recipe.device if recipe.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     device = local_device(chosen)
-    with process_group(device) as ranks:
+    with process_group(device) as ranks, owning(folder) if ranks.is_main else nullcontext():
+        if restart and ranks.is_main:
+            set_run_aside(folder)
         if recipe.model_config().architecture == "extra-trees":
             return grow_trees(recipe, dataset, folder) if ranks.is_main else folder / "model"
         run = open_run(recipe, dataset, folder, device=device, ranks=ranks)
-        with _progress_bar(run, shown=progress and ranks.is_main) as show, _stopped_by_signals(run):
-            while run.step < run.steps and not run.stopping:
-                show(training_step(run))
-                stop = run.interrupted or (ranks.is_main and (folder / STOP).exists())
-                run.stopping = any_rank(stop, device=device)
-                if ranks.is_main:
-                    validate_and_save(run)
-        if ranks.is_main and run.step == run.steps:
-            finish_run(
-                folder,
-                finished_checkpoint(run.module.inference_model, run.table, recipe, run.statistics, device=device),
-            )
-            run.journal.write("finished", step=run.step)
-        write_status(run, "finished" if run.step == run.steps else "cancelled")
+        try:
+            _train(run, progress=progress)
+        except OSError:
+            with suppress(OSError):  # on a full disk there may be room for the few bytes, since the snapshot is removed
+                write_status(run, "failed")
+            raise
     return folder / "model" if run.step == run.steps else folder / "checkpoints" / f"step-{run.step}"
+
+
+def _train(run: Run, *, progress: bool) -> None:
+    """Train to the last step, or until the run is stopped, and write the finished model."""
+    folder, device, main = run.folder, run.device, run.ranks.is_main
+    with _progress_bar(run, shown=progress and main) as show, _stopped_by_signals(run):
+        while run.step < run.steps and not run.stopping:
+            show(training_step(run))
+            stop = run.interrupted or (main and (folder / STOP).exists())
+            run.stopping = any_rank(stop, device=device)
+            if main:
+                validate_and_save(run)
+    if main and run.step == run.steps:
+        model, recipe = run.module.inference_model, run.recipe
+        finish_run(folder, finished_checkpoint(model, run.table, recipe, run.statistics, device=device))
+        run.journal.write("finished", step=run.step)
+    write_status(run, "finished" if run.step == run.steps else "cancelled")
 
 
 def validate_and_save(run: Run) -> None:
@@ -251,7 +273,7 @@ def write_status(run: Run, state: str) -> None:
         "samples_per_second": steps_a_second * run.recipe.batch_size,
         "seconds_left": seconds_left(run),
     }
-    write_json(run.folder / "status.json", content)
+    write_run_status(run.folder, content)
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from torch.utils.checkpoint import checkpoint
 from xxact_core.checkpoint import load_checkpoint, make_model
 from xxact_core.dataset.loading.concat import join_training_data
 from xxact_core.dataset.splits import with_split, with_training_rows
-from xxact_core.dataset.store import write_json
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import RecipeError, shorten
 from xxact_core.model.attention import DecoderLayer, EncoderLayer
@@ -25,6 +24,7 @@ from xxact_core.quantities import TARGETS
 from xxact_core.stored_names import CHECKPOINT_FACTS, rename
 from xxact_core.training.config import FROM_A_MODEL, Recipe
 from xxact_core.training.journal import JOURNAL, Journal
+from xxact_core.training.run_folder import RECIPE, read_recipe, write_recipe
 
 RUNTIME_SETTINGS = (
     "device", "threads", "micro_batch_size", "activation_checkpointing", "torch_compile", "validate_every",
@@ -111,11 +111,11 @@ def open_journal(recipe: Recipe, table: StickTable, folder: Path, *, steps: int)
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         msg = f"{folder} cannot be a run folder: {shorten(error.strerror)}; choose another path"
         raise RecipeError(msg, code="E_RECIPE") from error
-    path, described = folder / "recipe.json", describe_run(recipe, table)
-    if path.is_file():
+    described = describe_run(recipe, table)
+    if (folder / RECIPE).is_file():
         check_same_run(described, folder)
     else:
-        write_json(path, described)
+        write_recipe(folder, described)
     journal = Journal(folder / JOURNAL)
     if not journal.path.exists():
         journal.write("started", step=0, steps=steps, materials=len(table.rows("train")))
@@ -126,10 +126,11 @@ def check_same_run(described: dict[str, Any], folder: Path) -> None:
     """Check that a run folder belongs to the run of this description; settings that it lacks have their defaults.
 
     Raises:
-        RecipeError: it belongs to a run of another recipe or dataset, or its recipe.json has an unknown setting.
+        RecipeError: it belongs to a run of another recipe or dataset, or its recipe.json is damaged or has an unknown
+            setting.
     """
-    path = folder / "recipe.json"
-    before = rename(json.loads(path.read_text(encoding="utf-8")), CHECKPOINT_FACTS, owner=str(path))
+    path = folder / RECIPE
+    before = rename(read_recipe(folder), CHECKPOINT_FACTS, owner=str(path))
     settings = json.loads(json.dumps(Recipe.from_dict(before["recipe"], owner=str(path)).to_dict()))
     changed = [
         name for name, value in described["recipe"].items() if name not in RUNTIME_SETTINGS and settings[name] != value

@@ -14,7 +14,6 @@ from torch import Tensor
 from xxact_core.checkpoint import make_model
 from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.loading.sampler import rows_in_order
-from xxact_core.dataset.store import write_json
 from xxact_core.dataset.table import StickTable
 from xxact_core.errors import RecipeError
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows
@@ -24,6 +23,7 @@ from xxact_core.model.pattern_tokens import zero_masked_windows
 from xxact_core.quantities import TARGETS
 from xxact_core.training.config import Recipe
 from xxact_core.training.finish import finished_checkpoint
+from xxact_core.training.run_folder import write_run_status
 from xxact_core.training.snapshots import finish_run
 from xxact_core.training.start import check_materials, open_journal, open_table, target_statistics
 
@@ -66,7 +66,7 @@ def grow_trees(recipe: Recipe, dataset: Path, folder: Path) -> Path:
         return folder / "model"
     journal.truncate_after(0)  # a run that was interrupted starts again
     began = time.monotonic()
-    write_json(folder / "status.json", _status("running", step=0, rate=None))
+    write_run_status(folder, _status("running", step=0, rate=None))
     features, classes = training_features(table, recipe)
     model = fit_forest(features, classes, config, seed=recipe.seed, threads=recipe.threads)
     seconds = time.monotonic() - began
@@ -79,7 +79,7 @@ def grow_trees(recipe: Recipe, dataset: Path, folder: Path) -> Path:
     # Trees have no trainable parameters; the number of nodes is stated instead.
     finish_run(folder, replace(checkpoint, about={**checkpoint.about, "parameters": model.config.forest.nodes}))
     journal.write("finished", step=1)
-    write_json(folder / "status.json", _status("finished", step=1, rate=len(features) / seconds))
+    write_run_status(folder, _status("finished", step=1, rate=len(features) / seconds))
     return folder / "model"
 
 

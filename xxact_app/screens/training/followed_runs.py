@@ -11,7 +11,7 @@ from xxact_app.ui.safe_text import safe_text
 from xxact_core.errors import RecipeError
 from xxact_core.training.journal import STOP
 
-ENDED = frozenset({"finished", "cancelled", "diverged"})
+ENDED = frozenset({"finished", "cancelled", "diverged", "failed", "interrupted"})
 """States of a run that has ended."""
 
 

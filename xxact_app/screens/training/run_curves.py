@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from xxact_core.training.journal import JOURNAL, line_to_event
+from xxact_core.training.run_folder import STATUS, read_status, run_state
 
 MOST_POINTS = 1500
 """Number of points above which a curve is averaged over intervals before it is drawn."""
@@ -30,10 +31,11 @@ class RunCurves:
     _place: tuple[int, int] = (0, 0)
     _heard: float = field(default_factory=time.monotonic)
     _status: int = 0
+    _stated: str = ""
 
     def read(self) -> None:
         """Read what the run has written since the last call."""
-        path = self.folder / "journal.jsonl"
+        path = self.folder / JOURNAL
         try:
             with path.open("rb") as file:
                 # A resumed run replaces its journal, without the steps after its snapshot.
@@ -44,7 +46,7 @@ class RunCurves:
                     self.count += 1
                 file.seek(offset)
                 content = file.read(size - offset)
-        except FileNotFoundError:
+        except OSError:  # not there yet, or not readable
             return
         whole = content.rfind(b"\n") + 1
         for line in content[:whole].splitlines():
@@ -56,31 +58,33 @@ class RunCurves:
         self._read_status()
 
     def _read_status(self) -> None:
-        path = self.folder / "status.json"
+        path = self.folder / STATUS
         try:
             changed = path.stat().st_mtime_ns
-            if changed == self._status:
-                return
-            status = json.loads(path.read_text(encoding="utf-8"))
-            self.state, self.steps = str(status["state"]), int(status["steps"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except OSError:
             return
-        self._status = changed
-        self.count += 1
+        if changed != self._status:
+            status = read_status(self.folder)
+            if status is None:
+                return
+            self._stated, self.steps = str(status["state"]), int(status["steps"])
+            self._status = changed
+            self.count += 1
+        self.state = run_state(self.folder, self._stated)
 
     def _take(self, line: bytes) -> None:
-        try:
-            event: dict[str, Any] = json.loads(line)
-            kind, step = event["event"], int(event["step"])
-        except (ValueError, KeyError, TypeError):
+        event = line_to_event(line)
+        if event is None or "step" not in event:
             return
+        kind, step = event["event"], event["step"]
         self.step = max(step, self.step) if kind != "resumed" else step
         if kind == "started":
             self.steps = event.get("steps", self.steps)
         elif kind == "step":
             self.seconds_left = event.get("seconds_left")
             for name in ("loss", "learning_rate", "samples_per_second"):
-                self.values.setdefault(name, []).append((step, float(event[name])))
+                if name in event:
+                    self.values.setdefault(name, []).append((step, float(event[name])))
             for name, value in event["losses"].items():
                 self.values.setdefault(f"loss of {name}", []).append((step, float(value)))
         elif kind == "validation":
