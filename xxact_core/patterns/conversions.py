@@ -61,34 +61,102 @@ MIN_SCAN_END = 25.0
 _BY_LOWER_NAME = {name.lower(): wavelength for name, wavelength in WAVELENGTHS.items()}
 
 
-def parse_wavelength(text: str | float) -> float:
-    """Wavelength [Å] from a number or a name: 1.5406, "1.5406 Å", "CuKa", "Cu Kα1", "Mo K-alpha".
+HC = 12.398419843
+"""Product of photon energy and wavelength [keV Å]. Source: CODATA 2018, exact by definition."""
+
+_LENGTHS = {
+    **dict.fromkeys(("å", "a", "ang", "angs", "angstrom", "angstroms", "ångström", "ångstrom", "angström"), 1.0),
+    **dict.fromkeys(("nm", "nanometer", "nanometers", "nanometre", "nanometres"), 10.0),
+    **dict.fromkeys(("pm", "picometer", "picometers", "picometre", "picometres"), 0.01),
+    **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1e10),
+    **dict.fromkeys(("μm", "um", "micron", "microns", "micrometer", "micrometre"), 1e4),
+    "mm": 1e7,
+}
+"""Units of length in lower case → Å."""
+
+_ENERGIES = {"ev": 1e-3, "kev": 1.0}
+"""Units of photon energy in lower case → keV."""
+
+_METRES = 1e-6
+"""A wavelength below this that has no unit is in metres: no other unit gives an X-ray wavelength. Ours."""
+
+_QUANTITY = re.compile(r"([0-9]+(?:[.,][0-9]*)?(?:e[+-]?[0-9]+)?|[.,][0-9]+(?:e[+-]?[0-9]+)?)\s*([^\W\d_]*)")
+
+
+def is_wavelength_unit(unit: str) -> bool:
+    """Whether a word is a unit of length or photon energy, such as `nm`, `Å`, `Angstroms` or `keV`."""
+    unit = unicodedata.normalize("NFKC", unit).lower()
+    return unit in _LENGTHS or unit in _ENERGIES
+
+
+def quantity_to_wavelength(value: float, unit: str) -> float:
+    """Wavelength [Å] of a length or photon energy in a unit that `is_wavelength_unit` knows; NaN for an energy of 0.
+
+    Without a unit the value is in Å, or in metres where it is smaller than any wavelength in Å.
+    """
+    unit = unicodedata.normalize("NFKC", unit).lower()
+    if unit in _ENERGIES:
+        return HC / (value * _ENERGIES[unit]) if value else math.nan
+    return value * (_LENGTHS[unit] if unit else 1e10 if 0 < value < _METRES else 1.0)
+
+
+def parse_wavelength(text: object) -> float:
+    """Wavelength [Å] from a number, a name, a quantity, or the two of a doublet.
+
+    A number is in Å; a text may have a unit or be a name: 1.5406, "1.5406 Å", "0.15406 nm", "1.5406e-10 m",
+    "8.048 keV", "CuKa", "Cu Kα1", "Mo K-alpha". A pair is a value and its unit, (0.15406, "nm"), or the wavelengths of
+    Kα1 and Kα2, of which the mean weighted 2:1 is taken. Objects with `magnitude` and `units` (pint) are read, too.
 
     Raises:
-        WavelengthError: the text is neither a number within 0.1-5 Å nor a known name; the message lists the names.
+        WavelengthError: it is none of these, or not within 0.1-5 Å; the message lists the names.
     """
-    if isinstance(text, str):
-        plain = unicodedata.normalize("NFKC", text).strip()
-        key = re.sub(r"[\s_\-]", "", plain.lower().replace("alpha", "a").replace("beta", "b"))
-        key = key.replace("α", "a").replace("β", "b")
-        key = key + "1" if key.endswith("kb") else key
-        if key in _BY_LOWER_NAME:
-            return _BY_LOWER_NAME[key]
-        match = re.fullmatch(r"([0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)\s*(?:å|a|angstroms?)?", plain.lower())
-        if match is None:
-            msg = (
-                f"wavelength {shorten(text, limit=40)!r} is not known; expected a number in Å "
-                f"({MIN_WAVELENGTH}-{MAX_WAVELENGTH:g}) or one of {', '.join(WAVELENGTHS)}"
-            )
-            raise WavelengthError(msg, code="E_WAVELENGTH")
-        value = float(match[1].replace(",", "."))
-    else:
-        value = float(text)
+    value = _to_wavelength(text)
+    if value is None:
+        msg = (
+            f"wavelength {shorten(text, limit=40)!r} is not known; expected a number in Å "
+            f"({MIN_WAVELENGTH}-{MAX_WAVELENGTH:g}), a number with a unit (0.15406 nm, 8.048 keV) or one of "
+            f"{', '.join(WAVELENGTHS)}"
+        )
+        raise WavelengthError(msg, code="E_WAVELENGTH")
     if not (math.isfinite(value) and MIN_WAVELENGTH <= value <= MAX_WAVELENGTH):
         expected = f"{MIN_WAVELENGTH}-{MAX_WAVELENGTH:g} Å"
         msg = f"wavelength {value:g} Å is outside {expected}; 1 Å is 0.1 nm, Cu Kα is {CU_K_ALPHA} Å"
         raise WavelengthError(msg, code="E_WAVELENGTH")
     return value
+
+
+def _to_wavelength(value: object) -> float | None:
+    """Wavelength [Å] in any range, or None for what is no wavelength."""
+    if hasattr(value, "magnitude") and hasattr(value, "units"):
+        value = f"{value.magnitude} {value.units}"
+    elif isinstance(value, tuple | list) and len(value) == 2 and isinstance(value[1], str):  # noqa: PLR2004 - with unit
+        value = f"{value[0]} {value[1]}"
+    if isinstance(value, str):
+        return _text_to_wavelength(value)
+    try:
+        numbers = np.asarray(value, dtype=np.float64).ravel()
+    except (TypeError, ValueError):
+        return None
+    if isinstance(value, bool) or numbers.size not in {1, 2}:
+        return None
+    lengths = [quantity_to_wavelength(float(number), "") for number in numbers]
+    if len(lengths) == 1:
+        return lengths[0]
+    first, second = sorted(lengths)
+    return (2 * first + second) / 3 if 0 < second - first < 0.02 * first else None
+
+
+def _text_to_wavelength(text: str) -> float | None:
+    plain = unicodedata.normalize("NFKC", text).strip()
+    key = re.sub(r"[\s_\-]", "", plain.lower().replace("alpha", "a").replace("beta", "b"))
+    key = key.replace("α", "a").replace("β", "b")
+    key = key + "1" if key.endswith("kb") else key
+    if key in _BY_LOWER_NAME:
+        return _BY_LOWER_NAME[key]
+    match = _QUANTITY.fullmatch(plain.lower())
+    if match is None or (match[2] and not is_wavelength_unit(match[2])):
+        return None
+    return quantity_to_wavelength(float(match[1].replace(",", ".")), match[2])
 
 
 def two_theta_to_q(two_theta: np.ndarray, *, wavelength: float) -> np.ndarray:

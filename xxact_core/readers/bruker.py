@@ -307,6 +307,7 @@ def read_uxd(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoin
     header = text[:10_000]
     refuse_neutrons(header, name=name)
     scans = max(1, len(_UXD_SCAN.findall(text)))
+    stated = [int(count) for count in re.findall(r"^_STEPCOUNT[ \t]*=[ \t]*([0-9]{1,7})", text, re.MULTILINE)]
     metadata = scan_metadata(
         anode=_uxd_value(header, "ANODE", "[A-Za-z]+") or anode_in_text(header),
         ratio=parse_number(_uxd_value(header, "WLRATIO", "[0-9.]+")),
@@ -314,7 +315,7 @@ def read_uxd(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoin
         sample=_uxd_value(header, "SAMPLE", r"[^'\n]*"),
         scans=scans,
     )
-    return [
+    points = [
         read_with_geddes(
             text.encode(),
             suffix="uxd",
@@ -327,6 +328,13 @@ def read_uxd(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoin
         )
         for index in select_scans(scan, count=scans, name=name)
     ]
+    if len(stated) == scans:
+        for index, one in zip(select_scans(scan, count=scans, name=name), points, strict=True):
+            if one.positions.size != stated[index]:
+                code = "E_TRUNCATED" if one.positions.size < stated[index] else "E_FORMAT"
+                msg = f"{name}: range {index} holds {one.positions.size} points; _STEPCOUNT says {stated[index]}"
+                raise PatternError(msg, code=code)
+    return points
 
 
 def _uxd_value(header: str, key: str, value: str) -> str | None:

@@ -82,8 +82,10 @@ def _read_free_format(lines: list[str], *, name: str) -> MeasuredPoints | None:
             return None
         body = "\n".join(lines[index + 1 :])
         points = count_even_points(start, step, stop, name=name)
-        width = len(lines[index + 1].split()) if index + 1 < len(lines) else 0
-        if not _PLAIN.fullmatch(body) or (len(body.split()) != points and width <= 4):  # noqa: PLR2004 - a table's rows
+        following = [later for later in lines[index + 1 : index + 30] if later.strip()][:3]
+        widths = {len(later.replace(",", " ").split()) for later in following}
+        table = widths == {len(line.replace(",", " ").split())} or widths <= {1, 2, 3, 4}
+        if not _PLAIN.fullmatch(body) or (table and len(body.replace(",", " ").split()) != points):
             return None
         header = "\n".join([*lines[:index], found[4]])
         counts = parse_counts(body, points=points, name=name)

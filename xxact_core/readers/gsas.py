@@ -16,8 +16,12 @@ from xxact_core.readers.measured_points import (
     wavelength_in_text,
 )
 
-_BANK = re.compile(r"^BANK\s+.*$", re.MULTILINE)
+_BANK = re.compile(r"^BANK[ \t].*$", re.MULTILINE)
 _FXY_BANK = re.compile(r"^(BANK\b.*\bFXY)[ \t]*\n((?:(?!BANK\b).*\n?)*)", re.MULTILINE)
+_STD_BANK = re.compile(r"BANK +[0-9]+ +([0-9]{1,7}) +([0-9]{1,7}) +CONST?\b(?!.*\b(?:ESD|FXYE?|ALT)\b)")
+_CHANNELS, _COLUMNS = 10, 80
+"""Channels and columns of a record. Source: GSAS manual, 10(I2,F6.0)."""
+
 _TIMES_OF_FLIGHT = re.compile(r"\b(?:SLOG|RALF|TIME_MAP|COND|LOG6)\b")
 
 
@@ -35,7 +39,7 @@ def read_gsas(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoi
             shown = shorten(banks[index], limit=60)
             msg = f"{name}: {shown!r} is a time-of-flight bank (neutrons); expected 2θ of x-rays"
             raise PatternError(msg, code="E_AXIS")
-    data = _FXY_BANK.sub(_add_uncertainties, text).encode()
+    data = _cut_records(_FXY_BANK.sub(_add_uncertainties, text)).encode()
     header = text[:10_000]
     refuse_neutrons(header, name=name)
     return [
@@ -51,6 +55,23 @@ def read_gsas(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoi
         )
         for index in selected
     ]
+
+
+def _cut_records(text: str) -> str:
+    """STD banks without what stands behind the 80 columns of their records, such as numbers of lines.
+
+    Banks whose records are longer because they hold more than ten channels are left as they are.
+    """
+    lines = text.split("\n")
+    for index, line in enumerate(lines):
+        found = _STD_BANK.match(line)
+        if found is None:
+            continue
+        channels, records = int(found[1]), int(found[2])
+        if channels <= _CHANNELS * records:
+            for row in range(index + 1, min(index + 1 + records, len(lines))):
+                lines[row] = lines[row][:_COLUMNS]
+    return "\n".join(lines)
 
 
 def _add_uncertainties(bank: re.Match[str]) -> str:

@@ -1,16 +1,17 @@
 """What a reader finds in a file (points, axis, radiation, metadata) and the checks that make a `Pattern` of it.
 
-Also what the readers of several vendors share: even angles, the radiation that a header states, metadata under the same
-names for every format, and reading with geddes.
+Also what the readers of several vendors share: even angles, the axis that a title names, the radiation that a header
+states, metadata under the same names for every format, and reading with geddes.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NoReturn
 
 import numpy as np
 
@@ -21,12 +22,15 @@ from xxact_core.patterns.conversions import (
     MIN_WAVELENGTH,
     WAVELENGTHS,
     d_to_two_theta,
+    is_wavelength_unit,
     q_to_two_theta,
+    quantity_to_wavelength,
 )
 from xxact_core.patterns.pattern import Pattern
 from xxact_core.readers.content import MAX_POINTS
 
-AxisKind = Literal["two_theta", "q", "d"]
+AxisKind = Literal["two_theta", "q", "d", "tangent"]
+"""2θ [deg], q [Å⁻¹], d [Å], or tan 2θ: the radius on a flat detector over its distance."""
 
 MIN_POINTS = 10
 LARGE_STEP = 0.1
@@ -55,7 +59,7 @@ class MeasuredPoints:
     """Name of the file format, for people."""
 
     kind: AxisKind = "two_theta"
-    """Axis of the positions: 2θ [deg], q [Å⁻¹] or d [Å]."""
+    """Axis of the positions."""
 
     wavelength: float | None = None
     """Wavelength that the file states [Å]."""
@@ -65,6 +69,9 @@ class MeasuredPoints:
 
     places: np.ndarray | None = None
     """Line or point number of each point, shape (points,); None counts from 1."""
+
+    gaps: bool = False
+    """Whether an intensity of NaN is a point that was not measured, as in the gaps of a detector."""
 
     warnings: tuple[str, ...] = ()
     """Notes for the user."""
@@ -90,7 +97,11 @@ def select_scans(scan: int | None, *, count: int, name: str) -> list[int]:
 
 def note_scans(scan: int | None, *, count: int) -> tuple[str, ...]:
     """A note that the file holds further scans, where the first was read by default."""
-    return (f"holds {count} scans; the first was read",) if scan == 0 and count > 1 else ()
+    if scan != 0 or count <= 1:
+        return ()
+    return (
+        f"holds {count} scans; the first was read (others: scan=1; all: scan='join' for ranges, 'sum' for repeats)",
+    )
 
 
 def count_even_points(start: float, step: float, stop: float, *, name: str) -> int:
@@ -100,7 +111,7 @@ def count_even_points(start: float, step: float, stop: float, *, name: str) -> i
         PatternError: the three do not define a range of angles (E_FORMAT), or one of more than `MAX_POINTS`
             (E_TOO_LARGE).
     """
-    if not (all(map(math.isfinite, (start, step, stop))) and step > 0 and 0 <= start < stop <= 180):  # noqa: PLR2004 - 2θ
+    if not (all(map(math.isfinite, (start, step, stop))) and step > 0 and -90 <= start < stop <= 180):  # noqa: PLR2004 - 2θ
         msg = f"{name}: the header gives {start:g}° to {stop:g}° in steps of {step:g}°; expected a range within 0-180°"
         raise PatternError(msg, code="E_FORMAT")
     points = round((stop - start) / step) + 1
@@ -127,20 +138,217 @@ def check_scan_axis(axis: str | None, *, name: str) -> None:
         raise PatternError(msg, code="E_AXIS")
 
 
-# ----------------------------------------------------------------------------- radiation: as stated, never a likely one
-_DECIMAL = r"([0-9]+[.,][0-9]+|\.[0-9]+)"
-_LABELLED = re.compile(
-    r"(?:wave[\s_]*length|\blambda\b|λ|\bWL1?\b)[^0-9\n]{0,40}?" + _DECIMAL + r"\s*([a-zÅå]*)", re.IGNORECASE
+# ------------------------------------------------------------------------------------ axis: as a title and unit name it
+_TIMES_OF_FLIGHT = re.compile(r"time of flight|\btof\b|\bμs\b|microsec")
+_TWO_THETA = re.compile(r"2\s?[-*·.]?\s?(?:th|θ|ϑ)|two ?-?th|ttheta|\btth\b|scattering angle|\bgonio")
+_ANGLE_UNITS = (
+    (re.compile(r"\bm(?:illi)?rad"), 1e-3 * 180 / math.pi),
+    (re.compile(r"\brad(?:ians?)?\b"), 180 / math.pi),
+    (re.compile(r"\bcenti-?deg|0\.01 ?(?:deg|°)|\bhundredth|deg\w* ?[*x×] ?100\b"), 0.01),
+    (re.compile(r"\barc ?min"), 1 / 60),
+    (re.compile(r"\barc ?sec"), 1 / 3600),
 )
-_ALPHA_1 = re.compile(r"(?:alpha[\s_]*1|α\s*1|ka1|_WL1)[^0-9.\n]{0,40}?" + _DECIMAL, re.IGNORECASE)
-_ALPHA_2 = re.compile(r"(?:alpha[\s_]*2|α\s*2|ka2|_WL2)[^0-9.\n]{0,40}?" + _DECIMAL, re.IGNORECASE)
+_RECIPROCAL_UNITS = (
+    (re.compile(r"nm|nanomet"), 0.1),
+    (re.compile(r"pm\b|picomet"), 100.0),
+    (re.compile(r"å|ang|\baa?\b ?\^?\(? ?-|/ ?aa?\b|[(\[]aa?[)\]]|\ba-1|invers\w* ?a\b"), 1.0),
+    (re.compile(r"\bm ?\^?\(? ?- ?1|1 ?/ ?m\b"), 1e-10),
+)
+_LENGTH_UNITS = ((re.compile(r"nm|nanomet"), 10.0), (re.compile(r"pm\b|picomet"), 0.01), (re.compile(r"\bm\b"), 1e10))
+_MILLIMETRES = (
+    (re.compile(r"\bmm\b|millimet"), 1.0),
+    (re.compile(r"\bcm\b|centimet"), 10.0),
+    (re.compile(r"[μu]m\b|micromet|micron"), 1e-3),
+    (re.compile(r"\bm\b|\bmet(?:er|re)s?\b"), 1e3),
+)
+_NO_PATTERN = (
+    (re.compile(r"\bg ?\( ?r"), "a pair distribution function G(r)"),
+    (re.compile(r"^r\b.*(?:å|ang|\ba\b)"), "a pair distribution function over r"),
+    (re.compile(r"^[fs] ?\( ?q"), "a structure function of total scattering"),
+    (re.compile(r"\benergy\b|\bk?ev\b"), "an energy"),
+    (re.compile(r"raman|wave ?number|\bcm ?\^?- ?1\b|1 ?/ ?cm\b"), "a wavenumber"),
+    (re.compile(r"^wave ?length|^λ|^lambda"), "a wavelength"),
+    (re.compile(r"^m ?/ ?z\b|chemical shift|\bppm\b"), "no diffraction axis"),
+    (re.compile(r"^(?:chi|χ|azim\w*|phi|φ|psi|ψ|omega|ω|kappa|rocking)\b"), "another angle than 2θ"),
+    (re.compile(r"^(?:time|epoch|seconds|sec|elapsed)\b"), "a time"),
+    (re.compile(r"^(?:temp\w*|t ?\(?\[?k)\b"), "a temperature"),
+    (re.compile(r"^(?:channel|pixel|bin)s?\b"), "a number of channels"),
+)
+"""Titles of axes that are no 2θ, q or d, and what they are."""
+
+_FUNCTION = re.compile(r"(?:g ?\( ?r|r ?g ?\(|[fs] ?\( ?q|i ?\( ?q ?\) ?- ?1|q ?\(? ?s ?\( ?q)")
+_DISTANCE = re.compile(
+    r"(?:distance|\bsdd\b|\bdist\b)([^0-9\n]{0,50}?)([0-9]{1,6}(?:\.[0-9]{0,12})?(?:e[+-]?[0-9]{1,2})?) ?([a-zμ]{0,12})"
+)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The axis that a title names."""
+
+    kind: AxisKind
+    factor: float = 1.0
+    """From the numbers of the file to the unit of `kind`."""
+
+    notes: tuple[str, ...] = ()
+    """Notes for the user."""
+
+
+def plain_title(title: str) -> str:
+    r"""A title in lower case without markup: `Q($\AA^{-1}$)` becomes `q(å^-1)`, `q_nm^-1` becomes `q nm^-1`."""
+    text = (
+        re.sub(r"\\(?:mathrm|text|rm)|[${}]", "", title).replace("\\AA", "Å").replace("\\theta", "θ").replace("\\", "")
+    )
+    text = unicodedata.normalize("NFKC", text).lower().replace("\u2212", "-").replace("\u207b", "-")
+    return re.sub(r"[\s_]+", " ", text.replace("**", "^")).strip(" \"'#")
+
+
+def axis_of_title(title: str, *, name: str, header: str = "") -> Axis:  # noqa: PLR0911 - one per kind of axis
+    """The axis that the title of a column names, with its unit; 2θ [deg] for a title that names none.
+
+    header: of the file, for the distance of a detector.
+
+    Raises:
+        PatternError: another axis, a q, s or 1/d without a unit, or a radius without a distance (E_AXIS).
+    """
+    shown = shorten(title, limit=40)
+    text = plain_title(title)
+    if _TIMES_OF_FLIGHT.search(text):
+        _refuse_axis(name, shown, "a time of flight")
+    if re.search(r"sin.{0,12}/ ?(?:λ|lambda)", text):
+        times = math.pi * (2 if "2" in text else 4)
+        return _reciprocal(text, shown, "sin θ/λ", 1.0 if re.match(r"q\b|4", text) else times, name=name)
+    if _TWO_THETA.search(text):
+        factor = next((factor for unit, factor in _ANGLE_UNITS if unit.search(text)), 1.0)
+        return Axis("two_theta", factor, () if factor == 1 else (f"the angles ({shown}) were converted to degrees",))
+    if re.match(r"1 ?/ ?d\b|d ?\*|d-?star\b|d ?\^? ?\(?-1\b", text):
+        return _reciprocal(text, shown, "1/d", 2 * math.pi, name=name)
+    what = next((what for pattern, what in _NO_PATTERN if pattern.search(text)), None)
+    if what is not None:
+        _refuse_axis(name, shown, what)
+    if re.match(r"(?:q|s?cattering vector|momentum transfer)(?![a-z])", text):
+        return _reciprocal(text, shown, "q", 1.0, name=name)
+    if re.match(r"s(?![a-z])", text) and (text == "s" or any(unit.search(text) for unit, _ in _RECIPROCAL_UNITS)):
+        msg = f"{name}: the first column is s ({shown!r}), which is 1/d or 4π sin θ/λ; name the column '1/d' or 'q'"
+        raise PatternError(msg, code="E_AXIS")
+    if re.match(r"d(?![a-z])|(?:lattice|interplanar) ?-?(?:spacing|distance)|d-?(?:spacing|value)", text):
+        return Axis("d", next((factor for unit, factor in _LENGTH_UNITS if unit.search(text)), 1.0))
+    if re.match(r"(?:r|radius|radial(?: distance)?)(?![a-z])", text):
+        return _radius(text, shown, header, name=name)
+    if re.match(r"(?:theta|θ|th)(?![a-z])", text):
+        factor = next((factor for unit, factor in _ANGLE_UNITS if unit.search(text)), 1.0)
+        return Axis("two_theta", factor, ("the first column is called theta; its angles were read as 2θ",))
+    return Axis("two_theta")
+
+
+def refuse_functions(titles: Sequence[str], *, name: str) -> None:
+    """Refuse the functions of total scattering, G(r), S(Q) and F(Q), by the titles of their columns.
+
+    Raises:
+        PatternError: one of the titles is such a function (E_AXIS).
+    """
+    for title in titles:
+        if _FUNCTION.match(plain_title(title)):
+            msg = (
+                f"{name}: the column {shorten(title, limit=40)!r} is a pair distribution function or a structure "
+                f"function of total scattering; expected the measured intensities, I(Q)"
+            )
+            raise PatternError(msg, code="E_AXIS")
+
+
+def _refuse_axis(name: str, shown: str, what: str) -> NoReturn:
+    msg = f"{name}: the first column is {what} ({shown!r}); expected 2θ, q or d of x-rays"
+    raise PatternError(msg, code="E_AXIS")
+
+
+def _reciprocal(text: str, shown: str, label: str, factor: float, *, name: str) -> Axis:
+    unit = next((factor for pattern, factor in _RECIPROCAL_UNITS if pattern.search(text)), None)
+    if unit is None:
+        msg = f"{name}: the first column is {label} without a unit ({shown!r}); expected 1/Å or 1/nm"
+        raise PatternError(msg, code="E_AXIS")
+    return Axis("q", factor * unit, () if label == "q" else (f"the axis {label} was converted to q",))
+
+
+def _radius(text: str, shown: str, header: str, *, name: str) -> Axis:
+    """A radius on a flat detector, where the header gives the distance: tan 2θ = r/D."""
+    unit = next((factor for pattern, factor in _MILLIMETRES if pattern.search(text)), None)
+    found = _DISTANCE.search(header.lower())
+    if unit is None or found is None:
+        missing = "the unit of length" if unit is None else "the distance of the detector"
+        msg = f"{name}: the first column is a radius ({shown!r}) and {missing} is not stated; expected 2θ, q or d"
+        raise PatternError(msg, code="E_AXIS")
+    stated = f"{found[1]} {found[3]}"
+    scale = next((factor for pattern, factor in _MILLIMETRES if pattern.search(stated)), None)
+    if scale is None or float(found[2]) == 0:
+        msg = f"{name}: the first column is a radius ({shown!r}) and the distance has no unit; expected 2θ, q or d"
+        raise PatternError(msg, code="E_AXIS")
+    distance = scale * float(found[2])
+    return Axis("tangent", unit / distance, (f"the radius was converted to 2θ at a distance of {distance:g} mm",))
+
+
+_TIME_TITLE = re.compile(r"\W*(?:time|count(?:ing)? ?time|sec|seconds|live ?time|timeperstep|step ?time)")
+_MONITOR_TITLE = re.compile(r"\W*(?:monitor|mon\b|i0\b|io\b|ic[0-9]?\b|ion ?chamber)")
+
+
+def over_time_or_monitor(
+    values: np.ndarray, titles: Sequence[str], intensity: np.ndarray, *, own: int
+) -> tuple[np.ndarray, list[str]]:
+    """Intensities over the counting time and the monitor of each point, where these vary, and notes.
+
+    Args:
+        values: of the table, shape (rows, columns).
+        titles: of its columns, in lower case.
+        intensity: shape (rows,).
+        own: column of the intensities.
+    """
+    notes = []
+    for pattern, what in ((_TIME_TITLE, "counting time"), (_MONITOR_TITLE, "monitor")):
+        column = next((i for i, title in enumerate(titles) if pattern.match(title) and i != own), None)
+        if column is None:
+            continue
+        divisor = values[:, column]
+        usable = np.isfinite(divisor).all() and divisor.min() > 0 and divisor.max() > (1 + 1e-6) * divisor.min()
+        if usable and not (what == "counting time" and (np.diff(divisor) > 0).all()):  # not the time of day
+            intensity = intensity / divisor * (1.0 if what == "counting time" else float(divisor.mean()))
+            notes.append(
+                f"the counts were divided by the {what}, which varies ({divisor.min():g} to {divisor.max():g})"
+            )
+    return intensity, notes
+
+
+# ----------------------------------------------------------------------------- radiation: as stated, never a likely one
+_VALUE = r"((?:[0-9]{1,6}(?:[.,][0-9]{0,14})?|\.[0-9]{1,14})(?:[eE][+-]?[0-9]{1,3})?)"
+_UNIT_AFTER = r"[\s\"')\]]{0,3}([^\W\d_]{0,12})"
+_LABELLED = re.compile(
+    rf"(?:wave[\s_-]?length|wellenl(?:ä|ae)nge|longueur d.onde|\blambda\b|λ|\bWL1?\b)([^0-9\n]{{0,60}}?)"
+    rf"{_VALUE}{_UNIT_AFTER}",
+    re.IGNORECASE,
+)
+_ALPHA_1 = re.compile(rf"(?:alpha[\s_]?1|α\s?1|ka1|_WL1)([^0-9\n]{{0,40}}?){_VALUE}{_UNIT_AFTER}", re.IGNORECASE)
+_ALPHA_2 = re.compile(rf"(?:alpha[\s_]?2|α\s?2|ka2|_WL2)([^0-9\n]{{0,40}}?){_VALUE}{_UNIT_AFTER}", re.IGNORECASE)
+_ENERGY = re.compile(
+    rf"([^\n]{{0,30}})\benergy((?:[\s:=_\"'()\[\]/,]|in|k?eV){{0,12}}?){_VALUE}{_UNIT_AFTER}", re.IGNORECASE
+)
+_OTHER_ENERGY = re.compile(r"thresh|detect|window|cut|resol|lower|upper|range|gap|bind|form|band", re.IGNORECASE)
+_SECOND = re.compile(rf"[\s]{{0,2}}[,;/&][\s]{{0,2}}{_VALUE}")
+_WORDS = re.compile(r"[^\W\d_]+")
 _NAMED = re.compile(
-    r"\b(Cu|Mo|Co|Fe|Cr|Ag)[\s_-]*K[\s_\-\\]*(?:alpha|α|a)[\s_]*([12])?(?![a-z0-9])([\s_,+/~]*2\b)?", re.IGNORECASE
+    r"\b(Cu|Mo|Co|Fe|Cr|Ag)[\s_-]{0,3}K[\s_\-\\]{0,3}(?:alpha|α|a)[\s_]{0,2}([12])?(?![a-z0-9])([\s_,+/~]{0,3}2\b)?",
+    re.IGNORECASE,
 )
 _ANODE = re.compile(
-    r"\b(?:anode|target|tube)(?:[ _-]*(?:material|element|name))?[^A-Za-z\n]{0,10}(Cu|Mo|Co|Fe|Cr|Ag)\b", re.IGNORECASE
+    r"\b(?:anode|target|tube)(?:[ _-]{0,3}(?:material|element|name))?[^A-Za-z\n]{0,10}(Cu|Mo|Co|Fe|Cr|Ag)\b",
+    re.IGNORECASE,
 )
 _NEUTRON = re.compile(r"\bneutrons?\b", re.IGNORECASE)
+_NEUTRON_SOURCE = re.compile(
+    r"\b(?:radiation|probe|source|beam)(?:[ _]type)?[\"']?\s{0,3}[:=]\s{0,3}[\"']?neutron", re.IGNORECASE
+)
+_XRAY = re.compile(r"\bx-?\s?rays?\b", re.IGNORECASE)
+_SURE_NEUTRONS = re.compile(
+    r"\bneutrons?[ -](?:powder|diffract|radiation|source|beam|scatter|wavelength)", re.IGNORECASE
+)
+_KNOWN = sorted(value for name, value in WAVELENGTHS.items() if "Ka" in name)
 
 
 def plausible_wavelength(value: float | None) -> float | None:
@@ -168,18 +376,79 @@ def doublet_wavelength(alpha_1: float | None, alpha_2: float | None, *, ratio: f
 
 
 def wavelength_in_text(header: str) -> float | None:
-    """Wavelength [Å] that the header of a text file states, as a number (Å or nm) or as a named radiation."""
-    first, second = _ALPHA_1.search(header), _ALPHA_2.search(header)
-    if first and second:
-        return plausible_wavelength(weighted_mean(_to_float(first[1]), _to_float(second[1])))
-    labelled = _LABELLED.search(header)
-    if labelled:
-        value = _to_float(labelled[1])
-        return plausible_wavelength(value * 10 if labelled[2].lower() == "nm" else value)
+    """Wavelength [Å] that the header of a text file states; see `stated_wavelength`."""
+    return stated_wavelength(header)[0]
+
+
+def stated_wavelength(header: str) -> tuple[float | None, tuple[str, ...]]:  # noqa: PLR0911 - one per kind of statement
+    """Wavelength [Å] that a header states, with notes: a length or photon energy with its unit, or a named radiation.
+
+    The unit stands before or after the number; without one it is Å, or metres for a number below any wavelength in Å.
+    A number that is the wavelength of an anode in nanometres, or that no unit makes a wavelength, is not read but
+    noted, because half of such guesses would be wrong by a factor of ten.
+    """
+    first, second = (_first_of_line(pattern, header) for pattern in (_ALPHA_1, _ALPHA_2))
+    if first and second and abs(second / first - 1) < 0.02:  # noqa: PLR2004 - a doublet
+        return plausible_wavelength(weighted_mean(first, second)), ()
+    notes: list[str] = []
+    for match in _LABELLED.finditer(header):
+        value, note = _stated_value(match)
+        if value is None and not note:
+            continue
+        following = _SECOND.match(header, match.end(2))
+        if value is not None and following:
+            other = _to_float(following[1]) * value / _to_float(match[2])
+            value = weighted_mean(value, other) if 0 < other - value < 0.02 * value else value
+        if value is not None and plausible_wavelength(value) is not None:
+            return value, tuple(notes)
+        notes.append(note or f"the stated wavelength, {value:g} Å, is outside {MIN_WAVELENGTH}-{MAX_WAVELENGTH:g} Å")
+    if notes:
+        return None, tuple(notes[:1])
+    if first:
+        return plausible_wavelength(first), ()
+    for match in _ENERGY.finditer(header):
+        units = [word.lower() for word in (*_WORDS.findall(match[2]), match[4]) if word.lower() in {"ev", "kev"}]
+        if units and not _OTHER_ENERGY.search(match[1]):
+            return plausible_wavelength(quantity_to_wavelength(_to_float(match[3]), units[0])), ()
     named = _NAMED.search(header)
     if named:
         both = named[2] is None or named[3] is not None
-        return WAVELENGTHS[f"{named[1].capitalize()}Ka{'' if both else named[2]}"]
+        return WAVELENGTHS[f"{named[1].capitalize()}Ka{'' if both else named[2]}"], ()
+    return None, ()
+
+
+def _stated_value(match: re.Match[str]) -> tuple[float | None, str]:
+    """Value [Å] of a match of `_LABELLED`, or None with a note why it is not read."""
+    before = [word for word in _WORDS.findall(match[1]) if is_wavelength_unit(word)]
+    after = match[3] if is_wavelength_unit(match[3]) else ""
+    number = _to_float(match[2])
+    shown = f"{match[2]} {after}".strip()
+    if not (before or after) and not re.search(r"[.,eE]", match[2]):
+        return None, ""  # a count or an index
+    unit = after or (before[-1] if before else "")
+    if (
+        before
+        and after
+        and not math.isclose(quantity_to_wavelength(number, before[-1]), quantity_to_wavelength(number, after))
+    ):
+        return None, f"the wavelength {shown} has two units, {before[-1]} and {after}; state it"
+    value = quantity_to_wavelength(number, unit)
+    if not unit and any(abs(10 * number / known - 1) < 5e-4 for known in _KNOWN):  # noqa: PLR2004 - last digit
+        return None, f"the wavelength {shown} has no unit and would be that of an anode in nm; state it in Å"
+    if not unit and plausible_wavelength(value) is None:
+        return None, f"the wavelength {shown} has no unit and is not one in Å; state it"
+    return value, ""
+
+
+def _first_of_line(pattern: re.Pattern[str], header: str) -> float | None:
+    """The first plausible wavelength [Å] of a line that the pattern matches, ratios of intensities left out."""
+    for match in pattern.finditer(header):
+        line = header[header.rfind("\n", 0, match.start()) + 1 : match.start()].lower()
+        units = [word for word in (*_WORDS.findall(match[1]), match[3]) if is_wavelength_unit(word)]
+        value = quantity_to_wavelength(_to_float(match[2]), units[-1] if units else "")
+        written = units or re.search(r"[.,eE]", match[2])  # not the 2 of Kα1,2
+        if written and "ratio" not in line[-60:] and plausible_wavelength(value) is not None:
+            return value
     return None
 
 
@@ -189,15 +458,21 @@ def anode_in_text(header: str) -> str | None:
     return match[1].capitalize() if match else None
 
 
-def refuse_neutrons(text: str, *, name: str) -> None:
-    """Refuse a file whose header, or whose name of the radiation, mentions neutrons.
+def refuse_neutrons(text: str, *, name: str) -> tuple[str, ...]:
+    """Refuse a file whose header, or whose name of the radiation, says that it is of neutrons; else notes for the user.
+
+    A header that names an x-ray anode or an x-ray radiation is of x-rays even if a sample or a remark has the word.
 
     Raises:
-        PatternError: it does (E_RADIATION).
+        PatternError: it is of neutrons (E_RADIATION).
     """
-    if _NEUTRON.search(text):
-        msg = f"{name}: the file states that neutrons were used; expected x-rays"
-        raise PatternError(msg, code="E_RADIATION")
+    if not _NEUTRON.search(text):
+        return ()
+    tube = anode_in_text(text) is not None or _NAMED.search(text) is not None
+    if not _NEUTRON_SOURCE.search(text) and (tube or (_XRAY.search(text) and not _SURE_NEUTRONS.search(text))):
+        return ("the header has the word neutron, but names an x-ray source",)
+    msg = f"{name}: the file states that neutrons were used; expected x-rays (a header that names the anode is read)"
+    raise PatternError(msg, code="E_RADIATION")
 
 
 def _to_float(text: str) -> float:
@@ -308,6 +583,9 @@ def points_to_pattern(points: MeasuredPoints, *, name: str, wavelength: float | 
     positions = np.asarray(points.positions, dtype=np.float64)
     intensity = np.asarray(points.intensity, dtype=np.float64)
     places = np.arange(1, positions.size + 1) if points.places is None else np.asarray(points.places)
+    notes = list(points.warnings)
+    if points.gaps:
+        positions, intensity, places = _without_gaps(positions, intensity, places, notes=notes)
     for label, values in (("angle", positions), ("intensity", intensity)):
         bad = np.flatnonzero(~np.isfinite(values))
         if bad.size:
@@ -317,16 +595,23 @@ def points_to_pattern(points: MeasuredPoints, *, name: str, wavelength: float | 
     if positions.size < MIN_POINTS:
         msg = f"{name}: holds {positions.size} points; expected at least {MIN_POINTS}"
         raise PatternError(msg, code="E_VALUES" if positions.size else "E_EMPTY")
-    notes = list(points.warnings)
     found = points.wavelength if wavelength is None else wavelength
-    if points.kind != "two_theta":
+    if points.kind == "tangent":
+        positions = np.rad2deg(np.arctan(positions))
+    elif points.kind != "two_theta":
         found = CU_K_ALPHA if found is None else found
         positions, intensity, places = _to_two_theta(positions, intensity, places, points.kind, found, notes)
     _check_range(positions, places, name=name, place=points.place)
+    if positions.min() < 0:
+        kept = positions >= 0
+        notes.append(f"{int((~kept).sum())} points below 0° were left out")
+        positions, intensity, places = positions[kept], intensity[kept], places[kept]
     if positions.size > 1 and (np.diff(positions) < 0).all():
         positions, intensity, places = positions[::-1], intensity[::-1], places[::-1]
         notes.append("the angles decreased and were reversed")
     _check_order(positions, places, name=name, place=points.place)
+    if points.kind == "two_theta":
+        positions = _spread_rounded(positions, notes=notes)
     positions, intensity = _average_duplicates(positions, intensity, name=name, notes=notes)
     if positions.size < MIN_POINTS:
         msg = f"{name}: holds {positions.size} different angles; expected at least {MIN_POINTS}"
@@ -346,6 +631,43 @@ def points_to_pattern(points: MeasuredPoints, *, name: str, wavelength: float | 
         warnings=tuple(notes),
         metadata=points.metadata,
     )
+
+
+def _without_gaps(
+    positions: np.ndarray, intensity: np.ndarray, places: np.ndarray, *, notes: list[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The points whose intensity is not NaN; rows without an angle and an intensity are blank."""
+    blank = np.isnan(positions) & np.isnan(intensity)
+    missing = np.isnan(intensity) & ~blank
+    if missing.any():
+        notes.append(f"{int(missing.sum())} points without an intensity (NaN or blank) were left out")
+    kept = ~(blank | missing)
+    return positions[kept], intensity[kept], places[kept]
+
+
+def _spread_rounded(angles: np.ndarray, *, notes: list[str]) -> np.ndarray:
+    """Angles at even steps, where those of the file are these, rounded to fewer digits than the step has.
+
+    Such angles differ by one of two neighbouring multiples of the last digit, and are nowhere more than half of it from
+    a straight line. Others are returned as they are.
+    """
+    steps = np.diff(angles)
+    spread = float(steps.max() - steps.min()) if angles.size >= MIN_POINTS else 0.0
+    if spread < 5e-4 or (spread < 5e-3 and steps.min() > 0):  # noqa: PLR2004 - too fine to matter
+        return angles
+    last = 10.0 ** math.floor(math.log10(spread) + 0.01)
+    larger = np.count_nonzero(steps > steps.min() + spread / 2) / steps.size
+    whole = np.abs(angles / last - np.rint(angles / last)).max() < 1e-3  # noqa: PLR2004 - multiples of the last digit
+    if abs(spread / last - 1) > 0.01 or not whole or not 0.05 < larger < 0.95:  # noqa: PLR2004 - two kinds of steps
+        return angles
+    numbers = np.arange(angles.size)
+    slope, start = np.polyfit(numbers, angles, 1)
+    even: np.ndarray = start + slope * numbers
+    if np.abs(even - angles).max() > 0.6 * last or slope <= 0:
+        return angles
+    notes.append(f"the angles are rounded to {last:g}° and were spread evenly, in steps of {slope:.5g}°")
+    even[even < 0] = 0.0
+    return even
 
 
 def _to_two_theta(
@@ -381,7 +703,7 @@ def _check_range(positions: np.ndarray, places: np.ndarray, *, name: str, place:
             f"The axis looks like {looks}"
         )
         raise PatternError(msg, code="E_AXIS")
-    if positions[low] < 0:
+    if positions[low] < 0 and not (positions >= 0).sum() > max(MIN_POINTS - 1, positions.size // 2):
         msg = f"{name}, {place} {places[low]}: the angle is {positions[low]:g}; expected 2θ within 0-180°"
         raise PatternError(msg, code="E_AXIS")
 

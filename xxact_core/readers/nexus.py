@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import io
 import posixpath
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import h5py
 import numpy as np
 
 from xxact_core.errors import PatternError, shorten
+from xxact_core.patterns.conversions import is_wavelength_unit, parse_wavelength, quantity_to_wavelength
 from xxact_core.plain_hdf5 import NotPlainError, check_dataset, walk
 from xxact_core.readers.content import MAX_POINTS
 from xxact_core.readers.measured_points import (
-    AxisKind,
+    Axis,
     MeasuredPoints,
+    axis_of_title,
     doublet_wavelength,
     note_scans,
+    over_time_or_monitor,
+    plain_title,
     plausible_wavelength,
     refuse_neutrons,
     scan_metadata,
@@ -28,22 +36,40 @@ _MAX_DEFAULTS = 32
 
 _TWO_THETA = frozenset({"two_theta", "twotheta", "2theta", "2th", "tth", "ttheta", "polar_angle", "2_theta"})
 _SIGNALS = frozenset({"intensity", "intensities", "counts", "i", "data"})
-_LENGTHS = {"angstrom": 1.0, "å": 1.0, "a": 1.0, "nm": 10.0, "m": 1e10, "": 1.0}
-_ENERGIES = {"ev": 1e-3, "kev": 1.0}
-_WAVELENGTH_TIMES_ENERGY = 12.398419843
-"""h c [Å keV]. Source: CODATA 2018, exact by definition."""
+_OTHER_AXES = re.compile(
+    r"q(?![a-z])|d(?![a-z])|d ?-?spacing|1 ?/ ?d|dspacing|scattering vector|momentum transfer|radius|r ?mm"
+)
+_MOST_ROWS = 1000
+"""Rows of an array of two dimensions that are offered as scans; more are a map or an image. Ours."""
 
 _DAMAGE = (OSError, RuntimeError, LookupError, TypeError, ValueError, OverflowError)
 """What h5py raises for a damaged file, depending on the place of the damage; some files crash it or never end."""
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """One pattern of a file."""
+
+    signal: h5py.Dataset
+    axis: h5py.Dataset
+    beside: Mapping[str, h5py.Dataset]
+    """Datasets of the same group by name."""
+    row: int | None = None
+    """Of a signal with two dimensions."""
+    part: slice | None = None
+    """Of a signal that holds several patterns one after another."""
+    label: str = ""
 
 
 def read_nexus(data: bytes, *, name: str, scan: int | None = 0) -> list[MeasuredPoints]:
     """Points of one curve over 2θ, q or d of an HDF5 file, or of all for `scan=None`; the default of the file is first.
 
     A curve is a group of class NXdata, one with the attribute `signal`, or one that has a `two_theta` beside an
-    `intensity`; its signal and axis are one-dimensional. Only content of the file itself is read: links to other files,
-    virtual datasets and external data are ignored. Called only in the sandbox process of `read_untrusted`, because a
-    damaged file can crash the HDF5 library.
+    `intensity`; its signal and axis are one-dimensional, and an axis with one value more than the signal has the edges
+    of bins. Without such a group, a curve is a variable that xarray wrote with a coordinate `two_theta`, `q` or `d`, or
+    each row of one with two dimensions. A dataset of names beside the signal cuts it into patterns. Only content of the
+    file itself is read: links to other files, virtual datasets and external data are ignored. Called only in the
+    sandbox process of `read_untrusted`, because a damaged file can crash the HDF5 library.
 
     Raises:
         PatternError: damaged (E_TRUNCATED), no such curve or another axis (E_FORMAT, E_AXIS), neutrons (E_RADIATION),
@@ -75,10 +101,8 @@ def _is_inside(item: h5py.Group | h5py.Dataset) -> bool:
     return not (getattr(item, "is_virtual", False) or getattr(item, "external", None))
 
 
-def _find_curves(
-    members: dict[str, h5py.Group | h5py.Dataset], *, name: str
-) -> list[tuple[h5py.Dataset, h5py.Dataset]]:
-    """Pairs of signal and axis, that of the default group first."""
+def _find_curves(members: dict[str, h5py.Group | h5py.Dataset], *, name: str) -> list[_Curve]:
+    """The curves of a file, that of the default group first."""
     groups = [item for item in members.values() if isinstance(item, h5py.Group) and _is_data(item)]
     default = members["/"]
     for _ in range(_MAX_DEFAULTS):
@@ -89,13 +113,17 @@ def _find_curves(
     groups.sort(key=lambda group: group != default)
     curves, others = [], []
     for group in groups:
-        signal, axis = _signal_and_axis(group, members)
+        sets = _datasets(group, members)
+        signal, axis = _signal_and_axis(group, sets)
         if signal is None or axis is None:
             others.append(f"{group.name} has no signal with an axis")
-        elif signal.ndim != 1 or axis.shape != signal.shape:
+        elif signal.ndim != 1 or axis.ndim != 1:
             others.append(f"{group.name} has {signal.ndim} dimensions, of shape {signal.shape}")
+        elif axis.size - signal.size not in {0, 1}:
+            others.append(f"{group.name} has {axis.size} positions for {signal.size} values")
         else:
-            curves.append((signal, axis))
+            curves += _patterns_of(signal, axis, sets)
+    curves = curves or _coordinate_curves(members)
     if not curves:
         reason = shorten("; ".join(others[:2]) or "no group of class NXdata", limit=100)
         msg = (
@@ -106,15 +134,46 @@ def _find_curves(
     return curves
 
 
-def _is_data(group: h5py.Group) -> bool:
-    named = "signal" in group.attrs or "NXdata" in _words(group.attrs.get("NX_class", ""))
-    return named or any(key.lower() in _TWO_THETA for key in group)
+def _patterns_of(signal: h5py.Dataset, axis: h5py.Dataset, sets: Mapping[str, h5py.Dataset]) -> list[_Curve]:
+    """The curve of a signal, or the patterns that it holds one after another where names stand beside it."""
+    names = next((item for item in sets.values() if item.dtype.kind in "OS" and item.shape == signal.shape), None)
+    if names is None or signal.size > MAX_POINTS or signal.size == 0:
+        return [_Curve(signal, axis, sets)]
+    labels = np.array(_words(_read(names)))
+    edges = [0, *(np.flatnonzero(labels[1:] != labels[:-1]) + 1).tolist(), signal.size]
+    return [
+        _Curve(signal, axis, sets, part=slice(begin, end), label=str(labels[begin])) for begin, end in pairwise(edges)
+    ]
 
 
-def _signal_and_axis(
-    group: h5py.Group, members: dict[str, h5py.Group | h5py.Dataset]
-) -> tuple[h5py.Dataset | None, h5py.Dataset | None]:
-    """The dataset of the signal and that of its last axis; named by the group, or in old files marked themselves."""
+def _coordinate_curves(members: dict[str, h5py.Group | h5py.Dataset]) -> list[_Curve]:
+    """Curves of variables that xarray or netCDF wrote, whose dimensions name the coordinates."""
+    curves = []
+    for path, item in members.items():
+        if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "iuf" or item.ndim not in {1, 2}:
+            continue
+        if "CLASS" in item.attrs or "DIMENSION_LIST" not in item.attrs:
+            continue
+        beside = {
+            posixpath.basename(other): found
+            for other, found in members.items()
+            if isinstance(found, h5py.Dataset) and posixpath.dirname(other) == posixpath.dirname(path)
+        }
+        scales = [
+            next((beside.get(posixpath.basename(scale.name)) for scale in dim.values()), None) for dim in item.dims
+        ]
+        last = next((at for at, scale in enumerate(scales) if scale is not None and _title(scale)), None)
+        if last is None or (axis := scales[last]) is None or axis.ndim != 1 or axis.size != item.shape[last]:
+            continue
+        if item.ndim == 1:
+            curves.append(_Curve(item, axis, beside))
+        elif last == 1 and item.shape[0] <= _MOST_ROWS:
+            curves += [_Curve(item, axis, beside, row=row) for row in range(item.shape[0])]
+    return sorted(curves, key=lambda curve: posixpath.basename(curve.signal.name) != "intensity")
+
+
+def _datasets(group: h5py.Group, members: dict[str, h5py.Group | h5py.Dataset]) -> dict[str, h5py.Dataset]:
+    """The datasets of a group by name, soft links within the file resolved."""
     sets: dict[str, h5py.Dataset] = {}
     for key in group:
         link = group.get(key, getlink=True)
@@ -122,6 +181,18 @@ def _signal_and_axis(
         item = members.get(posixpath.normpath(target))
         if isinstance(item, h5py.Dataset):
             sets[key] = item
+    return sets
+
+
+def _is_data(group: h5py.Group) -> bool:
+    named = "signal" in group.attrs or "NXdata" in _words(group.attrs.get("NX_class", ""))
+    return named or any(key.lower() in _TWO_THETA for key in group)
+
+
+def _signal_and_axis(
+    group: h5py.Group, sets: Mapping[str, h5py.Dataset]
+) -> tuple[h5py.Dataset | None, h5py.Dataset | None]:
+    """The dataset of the signal and that of its last axis; named by the group, or in old files marked themselves."""
     marked = next((key for key, item in sets.items() if "signal" in item.attrs), "")
     marked = marked or next((key for key in sets if key.lower() in _SIGNALS), "")
     signal = sets.get(_words(group.attrs.get("signal", marked))[0])
@@ -135,68 +206,124 @@ def _signal_and_axis(
 
 
 def _curve_to_points(
-    curve: tuple[h5py.Dataset, h5py.Dataset],
+    curve: _Curve,
     members: dict[str, h5py.Group | h5py.Dataset],
     *,
     name: str,
     scans: int,
     scan: int | None,
 ) -> MeasuredPoints:
-    signal, axis = curve
-    if signal.size > MAX_POINTS:
+    signal, axis = curve.signal, curve.axis
+    if signal.shape[-1] > MAX_POINTS:
         msg = f"{name}: {shorten(signal.name, limit=60)!r} holds {signal.size} points; expected at most {MAX_POINTS}"
         raise PatternError(msg, code="E_TOO_LARGE")
     if signal.dtype.kind not in "iuf" or axis.dtype.kind not in "iuf":
         msg = f"{name}: {shorten(signal.name, limit=60)!r} does not hold numbers; expected a pattern"
         raise PatternError(msg, code="E_FORMAT")
-    kind, factor = _axis_kind(axis, name=name)
+    found = _axis(axis, name=name)
+    positions = np.asarray(_read(axis), dtype=np.float64)
+    values = np.asarray(_read(signal), dtype=np.float64)
+    intensity = values if curve.row is None else values[curve.row]
+    notes = list(found.notes)
+    if positions.size == intensity.size + 1:
+        positions = (positions[1:] + positions[:-1]) / 2
+        notes.append("the axis has the edges of bins; the intensities are at their centres")
     alpha_2 = _number(members, "k_alpha_two")
     ratio = _number(members, "ratio_k_alphatwo_k_alphaone")
+    wavelength = _wavelength(members, signal, alpha_2=alpha_2, ratio=ratio)
+    same = {key: item for key, item in curve.beside.items() if item.shape == signal.shape and item.dtype.kind in "iuf"}
+    if curve.row is None:
+        columns = {key: np.asarray(_read(item), dtype=np.float64) for key, item in same.items() if _NUMBERS.match(key)}
+        if wavelength is None and "d" in columns and found.kind == "two_theta":
+            wavelength = _bragg_wavelength(positions * found.factor, columns["d"], part=curve.part)
+        others = {key: values for key, values in columns.items() if key != "d"}
+        if others:
+            stacked = np.stack(list(others.values()), axis=1)
+            intensity, divided = over_time_or_monitor(stacked, [plain_title(key) for key in others], intensity, own=-1)
+            notes += divided
+    part = curve.part or slice(None)
+    sample = curve.label or _first_text(members, "sample/name")
+    if curve.row is not None:
+        sample = f"{posixpath.basename(signal.name)}, row {curve.row}"
     return MeasuredPoints(
-        positions=np.asarray(_read(axis), dtype=np.float64) * factor,
-        intensity=np.asarray(_read(signal), dtype=np.float64),
+        positions=positions[part] * found.factor,
+        intensity=intensity[part],
         format="NeXus",
-        kind=kind,
-        wavelength=_wavelength(members, alpha_2=alpha_2, ratio=ratio),
-        warnings=note_scans(scan, count=scans),
+        kind=found.kind,
+        wavelength=wavelength,
+        gaps=True,
+        warnings=(*notes, *note_scans(scan, count=scans)),
         metadata=scan_metadata(
             anode=_first_text(members, "xray_tube_material"),
             alpha_2=alpha_2,
             ratio=ratio,
             axis=_first_text(members, "scan_axis") or axis.name.rpartition("/")[2],
             seconds=_number(members, "count_time"),
-            sample=_first_text(members, "sample/name"),
+            sample=sample,
             scans=scans,
         ),
     )
 
 
-def _axis_kind(axis: h5py.Dataset, *, name: str) -> tuple[AxisKind, float]:
-    """Kind of the axis from its name, and the factor from its unit to [deg], [Å⁻¹] or [Å]."""
-    title = axis.name.rpartition("/")[2].lower()
-    unit = _words(axis.attrs.get("units", ""))[0].lower()
-    if title in _TWO_THETA:
-        return "two_theta", float(np.rad2deg(1)) if unit.startswith("rad") else 1.0
-    if title in {"q", "d", "d_spacing", "dspacing"} and unit:
-        return ("q" if title == "q" else "d"), (10.0 if title != "q" else 0.1) if "nm" in unit else 1.0
-    msg = f"{name}: the curve runs over {shorten(title, limit=40)!r} [{shorten(unit, limit=20)}]; expected 2θ, q or d"
-    raise PatternError(msg, code="E_AXIS")
+_NUMBERS = re.compile(r"d$|count(?:ing)?_time$|monitor$|mon$|i0$", re.IGNORECASE)
+
+
+def _bragg_wavelength(two_theta: np.ndarray, d: np.ndarray, *, part: slice | None) -> float | None:
+    """The wavelength [Å] that 2θ [deg] and d [Å] of the same points give, or None where they do not agree."""
+    lengths = (2 * d * np.sin(np.deg2rad(two_theta) / 2))[part or slice(None)]
+    lengths = lengths[np.isfinite(lengths) & (lengths > 0)]
+    if lengths.size == 0 or np.ptp(lengths) > 0.01 * np.median(lengths):
+        return None
+    return plausible_wavelength(round(float(np.median(lengths)), 5))
+
+
+def _title(axis: h5py.Dataset) -> str:
+    """Title of a dataset that names 2θ, q, d or a radius, from its name or its long name; else empty."""
+    titles = [str(axis.name).rpartition("/")[2]]
+    titles += [_words(axis.attrs.get(key, ""))[0] for key in ("long_name", "standard_name")]
+    for title in titles:
+        if title.lower() in _TWO_THETA or re.match(r"2 ?-?th|two ?-?th|tth", plain_title(title)):
+            return "two_theta"
+        if _OTHER_AXES.match(plain_title(title)):
+            return title
+    return ""
+
+
+def _axis(axis: h5py.Dataset, *, name: str) -> Axis:
+    """The axis that the name and unit of a dataset state.
+
+    Raises:
+        PatternError: another axis, or a q without a unit (E_AXIS).
+    """
+    unit = _words(axis.attrs.get("units", ""))[0]
+    title = _title(axis)
+    if not title:
+        shown = shorten(axis.name.rpartition("/")[2], limit=40)
+        msg = f"{name}: the curve runs over {shown!r} [{shorten(unit, limit=20)}]; expected 2θ, q or d"
+        raise PatternError(msg, code="E_AXIS")
+    if re.match(r"d(?![a-z])|d ?-?spacing|dspacing", plain_title(title)) and not unit:
+        msg = f"{name}: the curve runs over {shorten(title, limit=40)!r} []; expected 2θ, q or d with a unit"
+        raise PatternError(msg, code="E_AXIS")
+    return axis_of_title(f"{title} [{unit}]", name=name)
 
 
 def _wavelength(
-    members: dict[str, h5py.Group | h5py.Dataset], *, alpha_2: float | None, ratio: float | None
+    members: dict[str, h5py.Group | h5py.Dataset], signal: h5py.Dataset, *, alpha_2: float | None, ratio: float | None
 ) -> float | None:
-    """Wavelength [Å] from Kα1 and Kα2 of a tube, else from the one wavelength or photon energy in the file."""
+    """Wavelength [Å] of the tube, else the one wavelength or photon energy in the file, else that in an attribute."""
     if (alpha_1 := _number(members, "k_alpha_one")) is not None:
         return doublet_wavelength(alpha_1, alpha_2, ratio=ratio)
-    for key in ("wavelength", "incident_wavelength"):
-        factor = _LENGTHS.get(_unit(members, key))
-        if factor and (length := _number(members, key)) is not None:
-            return plausible_wavelength(length * factor)
-    for key in ("energy", "incident_energy"):
-        factor = _ENERGIES.get(_unit(members, key))
-        if factor and (energy := _number(members, key)):
-            return plausible_wavelength(_WAVELENGTH_TIMES_ENERGY / (energy * factor))
+    for key in ("wavelength", "incident_wavelength", "energy", "incident_energy"):
+        unit = _unit(members, key)
+        usable = is_wavelength_unit(unit) or (not unit and "wavelength" in key)
+        if usable and (value := _number(members, key)):
+            return plausible_wavelength(quantity_to_wavelength(value, unit))
+    for item in (signal, signal.parent, members["/"]):
+        if "wavelength" in item.attrs:
+            value, unit = item.attrs["wavelength"], _words(item.attrs.get("wavelength_units", ""))[0]
+            texts = _words(value)
+            stated: object = texts[0] if isinstance(value, str | bytes) else np.asarray(value)
+            return parse_wavelength((texts[0], unit) if unit else stated)
     return None
 
 

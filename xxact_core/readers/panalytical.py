@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+
+import numpy as np
 
 from xxact_core.errors import PatternError
 from xxact_core.readers.content import parse_number, xml_attribute, xml_element
 from xxact_core.readers.measured_points import (
+    MIN_POINTS,
     MeasuredPoints,
     check_scan_axis,
     doublet_wavelength,
@@ -17,13 +21,22 @@ from xxact_core.readers.measured_points import (
     select_scans,
 )
 
+_STEP_UNITS = (0.0005, 0.0434657595 / 8, 0.0334225380 / 4, 0.0262605654 / 4)
+"""Steps [deg] or fractions of them that instruments use: round ones, and those of three detectors.
+
+Source: measured files; the detectors are PIXcel and X'Celerator at different radii.
+"""
+
+_MOST_MISSING = 1.5
+"""Points that a scan may lack: the complete scan has at most this many times the points. Ours."""
+
 
 def read_xrdml(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoints]:
     """Points of one scan of a PANalytical XRDML file, or of all for `scan=None`.
 
     Raises:
-        PatternError: another kind of XML (E_FORMAT), one that is cut off (E_TRUNCATED), or a scan over another axis
-            than 2θ (E_AXIS).
+        PatternError: another kind of XML (E_FORMAT), one that is cut off or lacks points (E_TRUNCATED), or a scan over
+            another axis than 2θ (E_AXIS).
     """
     if "<xrdMeasurement" not in text[:10_000]:
         msg = f"{name}: is XML but not XRDML; expected the element xrdMeasurements"
@@ -37,7 +50,7 @@ def read_xrdml(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPo
     for scan_text in texts.values():
         check_scan_axis(xml_attribute(scan_text, "scanAxis", element="scan"), name=name)
     plain = re.sub(r"^\s*<\?xml[^>]*\?>", '<?xml version="1.0" encoding="UTF-8"?>', text.lstrip("\ufeff")).encode()
-    return [
+    points = [
         read_with_geddes(
             plain,
             suffix="xrdml",
@@ -45,11 +58,71 @@ def read_xrdml(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPo
             label="XRDML",
             wavelength=_wavelength(text),
             scan=index,
-            warnings=note_scans(scan, count=len(starts)),
+            warnings=(*note_scans(scan, count=len(starts)), *_check_step(scan_text, name=name)),
             metadata=_metadata(text, scan_text=scan_text, scans=max(1, len(starts))),
         )
         for index, scan_text in texts.items()
     ]
+    return [_over_counting_times(one, text, name=name) for one, text in zip(points, texts.values(), strict=True)]
+
+
+def _over_counting_times(points: MeasuredPoints, scan_text: str, *, name: str) -> MeasuredPoints:
+    """Counts over the counting time of each point [s], where the scan lists times that differ.
+
+    Raises:
+        PatternError: there are more or fewer times than points (E_FORMAT).
+    """
+    written = xml_element(scan_text, "countingTimes")
+    if written is None:
+        return points
+    try:
+        times = np.array(written.split(), dtype=np.float64)
+    except ValueError:
+        times = np.zeros(0)
+    if times.size != points.intensity.size or not (np.isfinite(times).all() and times.min() > 0):
+        msg = f"{name}: the scan lists {times.size} counting times for {points.intensity.size} points"
+        raise PatternError(msg, code="E_FORMAT")
+    if np.ptp(times) == 0:
+        return points
+    note = f"the counts were divided by the counting time, which varies ({times.min():g} to {times.max():g} s)"
+    return replace(points, intensity=points.intensity / times, warnings=(*points.warnings, note))
+
+
+def _check_step(scan_text: str, *, name: str) -> tuple[str, ...]:
+    """Hold the number of intensities against the range of angles, as XRDML states no number of points.
+
+    The step of an instrument is a multiple of 0.0005° or of the angle that a pixel of its detector covers. Where the
+    intensities give another step and a few more would give such a one, some are missing; else it is only noted.
+
+    Raises:
+        PatternError: intensities are missing (E_TRUNCATED).
+    """
+    limits = [parse_number(xml_element(_positions_of(scan_text), tag)) for tag in ("startPosition", "endPosition")]
+    counts = xml_element(scan_text, "counts") or xml_element(scan_text, "intensities") or ""
+    points = len(counts.split())
+    span = (limits[1] or 0.0) - (limits[0] or 0.0)
+    if None in limits or points < MIN_POINTS or span <= 0:
+        return ()
+    step = span / (points - 1)
+    if any(abs(step / unit - round(step / unit)) * unit * points < 0.2 * step + 2e-6 for unit in _STEP_UNITS):
+        return ()
+    for unit in _STEP_UNITS:
+        for times in range(int(step / unit), int(step / _MOST_MISSING / unit), -1):
+            usual = span / (times * unit)
+            if abs(usual - round(usual)) < 2e-3:  # noqa: PLR2004 - digits of the limits
+                msg = (
+                    f"{name}: holds {points} intensities; {limits[0]:g}° to {limits[1]:g}° in steps of "
+                    f"{times * unit:g}° are {round(usual) + 1}: some are missing"
+                )
+                raise PatternError(msg, code="E_TRUNCATED")
+    given = f"{points} intensities on {limits[0]:g}-{limits[1]:g}°"
+    return (f"{given} give an unusual step of {step:.6g}°: points may be missing",)
+
+
+def _positions_of(scan_text: str) -> str:
+    """The element with the limits of 2θ."""
+    found = re.search(r'<positions\b[^>]*axis="2Theta"[^>]*>([^~]*?)</positions>', scan_text)
+    return found[1] if found else ""
 
 
 def _wavelength(text: str) -> float | None:

@@ -29,6 +29,9 @@ Source: the layout as xylib and PyXRD read it; counts are stored as ten times th
 def read_philips_rd(data: bytes, *, name: str, scan: int | None = 0) -> list[MeasuredPoints]:
     """Points of a Philips .rd (version 3) or .sd (version 5) file; counts = v²/100.
 
+    The limits in the header are the edges of the first and last step, so that the first point is half a step inside, as
+    PyXRD reads them; in files with one value more they are the first and last point, as xylib reads them.
+
     Raises:
         PatternError: the file is cut off (E_TRUNCATED) or its header gives no range of angles (E_FORMAT).
     """
@@ -39,6 +42,8 @@ def read_philips_rd(data: bytes, *, name: str, scan: int | None = 0) -> list[Mea
         raise PatternError(msg, code="E_TRUNCATED")
     step, start, stop = struct.unpack_from("<3d", data, _RANGE_AT)
     points = count_even_points(start, step, stop, name=name)
+    if len(data) != begin + 2 * points:  # the limits are the edges of the first and last step
+        points, start = points - 1, start + step / 2
     if begin + 2 * points > len(data):
         msg = f"{name}: the Philips file is cut off; its header says {points} points, the file has {len(data)} bytes"
         raise PatternError(msg, code="E_TRUNCATED")
@@ -70,7 +75,7 @@ def read_philips_udf(text: str, *, name: str, scan: int | None = 0) -> list[Meas
     """
     select_scans(scan, count=1, name=name)
     header, begun, body = text.partition("RawScan")
-    keys = dict(re.findall(r"^(\w+)\s*,(.*?),?\s*/?\s*$", header, re.MULTILINE))
+    keys = dict(re.findall(r"^(\w+)[ \t]*,([^\n]*?),?[ \t]*/?[ \t]*$", header, re.MULTILINE))
     limits = [parse_number(part) for part in keys.get("DataAngleRange", "").split(",")]
     step = parse_number(keys.get("ScanStepSize", ""))
     if not begun or len(limits) != 2 or None in limits or step is None:  # noqa: PLR2004 - start and stop

@@ -19,11 +19,17 @@ from xxact_core.readers.measured_points import (
 )
 
 _TOKEN = re.compile(
-    r"""(?P<text>^;(?:.|\n)*?\n;(?=\s|$))|(?P<comment>\#[^\n]*)|(?P<quoted>'(?:[^'\n]|'(?=\S))*'|"(?:[^"\n]|"(?=\S))*")"""
+    r"""(?P<text>^;(?:[^\n]|\n(?!;))*+\n;(?=\s|$))|(?P<comment>\#[^\n]*)|(?P<quoted>'(?:[^'\n]|'(?=\S))*'|"(?:[^"\n]|"(?=\S))*")"""
     r"""|(?P<word>[^\s]+)""",
     re.MULTILINE,
 )
-_ANGLES = ("_pd_proc_2theta_corrected", "_pd_meas_2theta_corrected", "_pd_meas_2theta_scan")
+_ANGLES = (
+    "_pd_proc_2theta_corrected",
+    "_pd_meas_2theta_corrected",
+    "_pd_meas_2theta_scan",
+    "_pd_meas_angle_2theta",
+    "_pd_proc_angle_2theta",
+)
 _INTENSITIES = (
     "_pd_meas_counts_total",
     "_pd_meas_intensity_total",
@@ -76,9 +82,10 @@ def _block_to_points(
     intensity_tag = next(tag for tag in _INTENSITIES if tag in loop)
     positions, kind = _positions(block, loop, points=len(loop[intensity_tag]), name=name)
     intensity = _numbers(loop[intensity_tag], name=name, tag=intensity_tag)
-    _check_count(block, points=intensity.size, name=name)
+    notes = _check_count(block, points=intensity.size, name=name)
+    intensity, divided = _over_counting_times(loop, intensity, intensity_tag, name=name)
+    notes += divided
     given = np.isfinite(intensity) & np.isfinite(positions)
-    notes = []
     if not given.all():
         notes.append(f"{int((~given).sum())} points without a value (. or ?) were left out")
     if block is blocks[-1] and not text.endswith("\n"):
@@ -181,15 +188,34 @@ def _positions(block: _Block, loop: dict[str, list[str]], *, points: int, name: 
     raise PatternError(msg, code="E_AXIS")
 
 
-def _check_count(block: _Block, *, points: int, name: str) -> None:
-    stated = {
-        block.items[tag] for tag in ("_pd_meas_number_of_points", "_pd_proc_number_of_points") if tag in block.items
-    }
-    if stated and all(count.isdecimal() for count in stated) and str(points) not in stated:
-        msg = (
-            f"{name}: the loop holds {points} points, the file states {' or '.join(sorted(stated))[:40]}: it is cut off"
-        )
+def _check_count(block: _Block, *, points: int, name: str) -> list[str]:
+    """A note on more points than the file states; fewer are refused, because the loop is cut off."""
+    stated = [
+        int(block.items[tag])
+        for tag in ("_pd_meas_number_of_points", "_pd_proc_number_of_points")
+        if block.items.get(tag, "").isdecimal()
+    ]
+    if not stated or points in stated:
+        return []
+    if points < min(stated):
+        msg = f"{name}: the loop holds {points} points, the file states {min(stated)}: it is cut off"
         raise PatternError(msg, code="E_TRUNCATED")
+    return [f"the loop holds {points} points, the file states {' and '.join(map(str, stated))}"]
+
+
+def _over_counting_times(
+    loop: dict[str, list[str]], intensity: np.ndarray, tag: str, *, name: str
+) -> tuple[np.ndarray, list[str]]:
+    """Counts over the counting time or monitor of each point, where the loop has them and they differ, and notes."""
+    notes = []
+    for other, what in (("_pd_meas_step_count_time", "counting time"), ("_pd_meas_counts_monitor", "monitor")):
+        if other not in loop or not tag.startswith("_pd_meas_counts"):
+            continue
+        divisor = _numbers(loop[other], name=name, tag=other)
+        if np.isfinite(divisor).all() and divisor.min() > 0 and np.ptp(divisor) > 0:
+            intensity = intensity / divisor * (1.0 if what == "counting time" else float(divisor.mean()))
+            notes.append(f"the counts were divided by the {what}, which varies")
+    return intensity, notes
 
 
 def _numbers(values: list[str], *, name: str, tag: str) -> np.ndarray:

@@ -23,12 +23,14 @@ from xxact_core.readers.content import (
 )
 from xxact_core.readers.fixed_step import read_even_steps
 from xxact_core.readers.gsas import read_gsas
+from xxact_core.readers.jcamp import read_jcamp
 from xxact_core.readers.measured_points import MeasuredPoints, points_to_pattern, select_scans
 from xxact_core.readers.panalytical import read_xrdml
 from xxact_core.readers.philips import read_philips_rd, read_philips_udf
 from xxact_core.readers.powder_cif import read_powder_cif
 from xxact_core.readers.read_untrusted import read_untrusted_scans
 from xxact_core.readers.rigaku import read_asc, read_ras, read_rasx
+from xxact_core.readers.spec import read_spec
 from xxact_core.readers.stoe import read_stoe_raw
 from xxact_core.readers.text_table import read_text_table
 
@@ -39,16 +41,17 @@ _EVEN_STEPS = re.compile(
     r"\A(?:\.RAW[ \t]*\n|SIETRONICS XRD SCAN"
     rf"|[^\n]*\n[ \t]*[0-9]+(?:[ \t]+{NUMBER}){{4}}[ \t]*(?:\n|$)"
     rf"|[^\n]*\n(?:[ \t]*{NUMBER}[ \t]+){{3}}[A-Za-z]+(?:[ \t]+{NUMBER}){{3}}[ \t]*(?:\n|$)"
-    rf"|(?:(?!\s*{NUMBER}[\s,]+{NUMBER}[\s,]+{NUMBER}(?:[\s,]|$))[^\n]*\n){{0,11}}"
+    rf"|(?:(?![ \t]*{NUMBER}[ \t,]+{NUMBER}[ \t,]+{NUMBER}(?:[\s,]|$))[^\n]*\n){{0,11}}"
     rf"[ \t]*{NUMBER}[ \t,]+{_STEP}[ \t,]+{NUMBER}(?:[\s,]|$))"
 )
 """Headers before intensities at even steps: text .raw, Sietronics, MAUD, JADE, and `start step stop` of FullProf.
 
-A first look, which tables of angles and intensities do not pass; `fixed_step` decides.
+A first look at the beginning, which tables of angles and intensities do not pass; `fixed_step` decides.
 """
 
-_CIF_BLOCK = re.compile(r"^\s*data_\S*\s*$", re.MULTILINE | re.IGNORECASE)
-_CIF_ITEM = re.compile(r"^\s*(?:_[A-Za-z]|loop_)", re.MULTILINE)
+_CIF_BLOCK = re.compile(r"^[ \t]*data_\S*[ \t]*$", re.MULTILINE | re.IGNORECASE)
+_SPEC_SCAN = re.compile(r"^#S [ \t]*[0-9]", re.MULTILINE)
+_CIF_ITEM = re.compile(r"^[ \t]*(?:_[A-Za-z]|loop_)", re.MULTILINE)
 
 READABLE_FORMATS = (
     "text tables (.xy .xye .csv .txt .dat .prn .asc .chi)",
@@ -59,7 +62,9 @@ READABLE_FORMATS = (
     "Stoe .raw (versions 1.05 and 1.06)",
     "GSAS .gsas and .fxye",
     "FullProf .dat (free format)",
-    "NeXus .nxs and .h5",
+    "NeXus .nxs and .h5, xarray netCDF-4",
+    "SPEC scans and PDFgetX3 .iq",
+    "JCAMP-DX .jdx and .dx",
     "powder .cif",
 )
 
@@ -77,29 +82,44 @@ _OTHER_SIGNATURES = {
     b"Rar!": "a RAR archive",
     b"BZh": "a bzip2 archive",
     b"SQLite": "a database",
+    b"CDF\x01": "a netCDF-3 file (save it as netCDF-4, or export text)",
+    b"CDF\x02": "a netCDF-3 file (save it as netCDF-4, or export text)",
+    b"###CBF": "a detector image (CBF)",
+    b"{\nHEADER_BYTES": "a detector image (SMV)",
+    b"{\r\nHEADER_BYTES": "a detector image (SMV)",
+    b"{\nHeaderID": "a detector image (EDF)",
+    b"{\r\nHeaderID": "a detector image (EDF)",
+    b"{\nEDF_": "a detector image (EDF)",
+    b"FORMAT :": "a detector image (Bruker)",
+    b"\x93NUMPY": "a NumPy array (pass it as arrays, or export text)",
+    b"PAR1": "a Parquet table",
+    b"MATLAB": "a MATLAB file",
     b"\x80\x04": "a pickle",
     b"\xd0\xcf\x11\xe0": "an old Office document",
 }
 
 
 def read_pattern(
-    source: bytes | str | Path,
+    source: object,
     *,
     name: str | None = None,
-    wavelength: str | float | None = None,
-    scan: int | Literal["sum"] = 0,
+    wavelength: object = None,
+    scan: int | Literal["sum", "join"] = 0,
 ) -> Pattern:
-    """Read a powder pattern from a file (a path) or its content (bytes).
+    """Read a powder pattern from a file (a path), its content (bytes), or an object of a Python session.
 
     The file is parsed in this process, without limits on time and memory; use `read_untrusted.read_untrusted_pattern`
     for files from others. HDF5 is always read that way, because a damaged file can crash its library.
 
     Args:
-        source: path or content of the file.
+        source: path or content (bytes) of the file, or an object that `objects.object_to_points` reads: two arrays, an
+            array of pairs, a pandas DataFrame or Series, an xarray DataArray or Dataset.
         name: name of the pattern, by default the file name.
-        wavelength: of the radiation, in Å or by name (`CuKa`); takes precedence over the file. If neither gives one,
-            the pattern has none, and `put_on_grid` requires it: Cu is never assumed.
-        scan: number of the scan, from 0, in a file of several, or `"sum"` for the sum of all (see `sum_scans`).
+        wavelength: of the radiation, in Å, with a unit or by name (`"0.15406 nm"`, `(8.048, "keV")`, `"CuKa"`); takes
+            precedence over the file. If neither gives one, the pattern has none, and `put_on_grid` requires it: Cu is
+            never assumed.
+        scan: number of the scan, from 0, in a file of several, `"sum"` for the sum of all (see `sum_scans`), or
+            `"join"` for ranges of one measurement as one pattern (see `join_scans`).
 
     Raises:
         PatternError: names the file, the place in it, the value and what was expected. Codes: E_EMPTY, E_FORMAT (not a
@@ -112,50 +132,70 @@ def read_pattern(
     return pattern
 
 
-def parse_scan(text: str) -> int | Literal["sum"]:
-    """The scan that a text names: a number from 0, or `sum`.
+def parse_scan(text: str) -> int | Literal["sum", "join"]:
+    """The scan that a text names: a number from 0, `sum`, or `join`.
 
     Raises:
         PatternError: it is neither (E_SCAN).
     """
     if text.strip().lower() == "sum":
         return "sum"
+    if text.strip().lower() == "join":
+        return "join"
     if not text.strip().isascii() or not text.strip().isdecimal():
-        msg = f"the scan {shorten(text, limit=40)!r} is neither a number from 0 nor 'sum'"
+        msg = f"the scan {shorten(text, limit=40)!r} is neither a number from 0 nor 'sum' or 'join'"
         raise PatternError(msg, code="E_SCAN")
     return int(text)
 
 
-def read_scans(
-    source: bytes | str | Path, *, name: str | None = None, wavelength: str | float | None = None
-) -> tuple[Pattern, ...]:
+def read_scans(source: object, *, name: str | None = None, wavelength: object = None) -> tuple[Pattern, ...]:
     """Read all scans of a file, in their order; arguments and errors are those of `read_pattern`."""
     return _source_to_patterns(source, name=name, wavelength=wavelength, scan=None)
 
 
 def _source_to_patterns(
-    source: bytes | str | Path, *, name: str | None, wavelength: str | float | None, scan: int | Literal["sum"] | None
+    source: object,
+    *,
+    name: str | None,
+    wavelength: object,
+    scan: int | Literal["sum", "join"] | None,
 ) -> tuple[Pattern, ...]:
     known_wavelength = None if wavelength is None else parse_wavelength(wavelength)
+    if not isinstance(source, bytes | str | Path):
+        return _object_to_patterns(source, name=name, wavelength=known_wavelength, scan=scan)
     data, source_name = read_source(source, name=name)
     read = read_untrusted_scans if data.startswith(_HDF5) else parse_scans
     return read(data, name=source_name, wavelength=known_wavelength, scan=scan)
 
 
-def parse_scans(
-    data: bytes, *, name: str, wavelength: float | None, scan: int | Literal["sum"] | None
+def _object_to_patterns(
+    source: object, *, name: str | None, wavelength: float | None, scan: int | Literal["sum", "join"] | None
 ) -> tuple[Pattern, ...]:
-    """One scan of the content of a file, the sum of all, or each for `scan=None`; parsed in this process, HDF5 too.
+    from xxact_core.readers.objects import object_to_points  # noqa: PLC0415 - files do not need it
+
+    found = object_to_points(source, name=name or "pattern")
+    patterns = tuple(points_to_pattern(points, name=called, wavelength=wavelength) for called, points in found)
+    if isinstance(scan, str):
+        return (sum_scans(patterns) if scan == "sum" else join_scans(patterns),)
+    return tuple(patterns[index] for index in select_scans(scan, count=len(patterns), name=name or "pattern"))
+
+
+def parse_scans(
+    data: bytes, *, name: str, wavelength: float | None, scan: int | Literal["sum", "join"] | None
+) -> tuple[Pattern, ...]:
+    """One scan of the content of a file, all summed or joined, or each for `scan=None`; parsed in this process.
 
     Raises:
         PatternError: as `read_pattern`.
     """
-    scans = _content_to_points(data, name=shorten(name), scan=None if scan == "sum" else scan)
+    scans = _content_to_points(data, name=shorten(name), scan=None if isinstance(scan, str) else scan)
     patterns = tuple(
         points_to_pattern(points, name=name if len(scans) == 1 else f"{name}, scan {index}", wavelength=wavelength)
         for index, points in enumerate(scans)
     )
-    return (sum_scans(patterns),) if scan == "sum" else patterns
+    if isinstance(scan, str):
+        return (sum_scans(patterns) if scan == "sum" else join_scans(patterns),)
+    return patterns
 
 
 def sum_scans(scans: Sequence[Pattern]) -> Pattern:
@@ -186,6 +226,85 @@ def sum_scans(scans: Sequence[Pattern]) -> Pattern:
         warnings=(*first.warnings, f"the sum of {len(scans)} scans"),
         metadata=first.metadata,
     )
+
+
+def join_scans(scans: Sequence[Pattern]) -> Pattern:
+    """One pattern of the ranges of a measurement, in the order of their angles.
+
+    Where ranges overlap, the intensities at shared angles are averaged. Ranges measured with different counting times
+    are divided by these. Gaps between ranges stay gaps.
+
+    Raises:
+        PatternError: there are none (E_EMPTY); their wavelengths differ, or ranges overlap at other angles or with
+            other intensities (E_SCAN).
+    """
+    if not scans:
+        msg = "there are no scans to join"
+        raise PatternError(msg, code="E_EMPTY")
+    ordered = sorted(scans, key=lambda scan: float(scan.two_theta[0]))
+    first = ordered[0]
+    if len(scans) == 1:
+        return first
+    if any(scan.wavelength != first.wavelength for scan in ordered):
+        msg = f"{first.name}: the ranges have different wavelengths; expected ranges of one measurement"
+        raise PatternError(msg, code="E_SCAN")
+    times = [scan.metadata.get("step_seconds") for scan in ordered]
+    rates = len(set(times)) > 1 and all(times)
+    angles, intensity, notes = first.two_theta, first.intensity / (float(times[0] or 1) if rates else 1.0), []
+    for scan, seconds in zip(ordered[1:], times[1:], strict=True):
+        counts = scan.intensity / (float(seconds or 1) if rates else 1.0)
+        shared, own = _shared_points(angles, scan.two_theta, name=scan.name)
+        if shared.any():
+            ratio = float(np.median((counts[own] + 1) / (intensity[shared] + 1)))
+            if not 0.5 < ratio < 2:  # noqa: PLR2004 - one measurement
+                msg = (
+                    f"{scan.name}: has {ratio:.2g} times the intensity of the range that it overlaps; expected the same"
+                )
+                raise PatternError(msg, code="E_SCAN")
+            intensity = intensity.copy()
+            intensity[shared] = (intensity[shared] + counts[own]) / 2
+            notes.append(f"{int(shared.sum())} points that two ranges share were averaged")
+        angles = np.concatenate([angles, scan.two_theta[~own]])
+        intensity = np.concatenate([intensity, counts[~own]])
+        order = np.argsort(angles)
+        angles, intensity = angles[order], intensity[order]
+    if rates:
+        notes.append("the counts were divided by the counting times, which differ between the ranges")
+    elif len(set(times)) > 1:
+        notes.append("the counting time of some ranges is not stated: their intensities may not fit together")
+    return Pattern(
+        two_theta=angles,
+        intensity=intensity,
+        wavelength=first.wavelength,
+        name=first.name.rpartition(", scan ")[0] or first.name,
+        format=first.format,
+        warnings=(
+            *dict.fromkeys(note for scan in ordered for note in scan.warnings),
+            *notes,
+            f"{len(scans)} ranges joined",
+        ),
+        metadata=first.metadata,
+    )
+
+
+def _shared_points(angles: np.ndarray, others: np.ndarray, *, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the angles the other range repeats, and which of its own these are; all within the overlap must be."""
+    overlap = (others <= angles[-1] + 1e-9) & (others >= angles[0] - 1e-9)
+    if not overlap.any():
+        return np.zeros(angles.size, dtype=np.bool_), overlap
+    nearness = 0.1 * min(float(np.diff(angles).min()), float(np.diff(others).min()))
+    nearest = np.clip(np.searchsorted(angles, others[overlap]), 1, angles.size - 1)
+    nearest -= np.abs(angles[nearest - 1] - others[overlap]) < np.abs(angles[nearest] - others[overlap])
+    off = np.abs(angles[nearest] - others[overlap])
+    inside = (angles >= others[0] - 1e-9) & (angles <= others[-1] + 1e-9)
+    if off.max() > nearness and inside.any():
+        msg = f"{name}: overlaps the range before it at other angles; expected the same angles, or ranges side by side"
+        raise PatternError(msg, code="E_SCAN")
+    shared = np.zeros(angles.size, dtype=np.bool_)
+    shared[nearest] = off <= nearness
+    own = np.zeros(others.size, dtype=np.bool_)
+    own[np.flatnonzero(overlap)[off <= nearness]] = True
+    return shared, own
 
 
 def _content_to_points(data: bytes, *, name: str, scan: int | None) -> list[MeasuredPoints]:
@@ -223,6 +342,9 @@ def _archive_to_points(data: bytes, *, name: str, scan: int | None) -> list[Meas
         re.search(r"RawData[0-9]+\.xml$", member) for member in members
     ):
         return read_brml(members, name=name, scan=scan)
+    if "xl/workbook.xml" in members:
+        msg = f"{name}: an Excel workbook; expected text: save the sheet as CSV"
+        raise PatternError(msg, code="E_FORMAT")
     first = shorten(next(iter(members), ""))
     msg = f"{name}: a zip archive that is neither BRML nor RASX; its first member is {first!r}"
     raise PatternError(msg, code="E_FORMAT")
@@ -241,12 +363,13 @@ def _text_to_points(text: str, *, name: str, scan: int | None) -> list[MeasuredP
         return read_uxd(text, name=name, scan=scan)
     if beginning.startswith("SampleIdent"):
         return read_philips_udf(text, name=name, scan=scan)
+    if re.search(r"^##\s?(?:TITLE|JCAMP)[^\n=]{0,20}=", beginning, re.MULTILINE | re.IGNORECASE):
+        return read_jcamp(text, name=name, scan=scan)
+    if "#S " in text and _SPEC_SCAN.search(text):
+        return read_spec(text, name=name, scan=scan)
     if _CIF_BLOCK.search(text) and _CIF_ITEM.search(text):
         return read_powder_cif(text, name=name, scan=scan)
-    if re.search(r"^\*START\s*=", beginning, re.MULTILINE):
+    if re.search(r"^\*START[ \t]*=", beginning, re.MULTILINE):
         return read_asc(text, name=name, scan=scan)
     points = read_even_steps(text, name=name, scan=scan) if _EVEN_STEPS.match(text) else None
-    if points is None:
-        select_scans(scan, count=1, name=name)
-        points = [read_text_table(text, name=name)]
-    return points
+    return read_text_table(text, name=name, scan=scan) if points is None else points

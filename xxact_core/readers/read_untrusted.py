@@ -24,7 +24,7 @@ def read_untrusted_pattern(
     *,
     name: str | None = None,
     wavelength: str | float | None = None,
-    scan: int | Literal["sum"] = 0,
+    scan: int | Literal["sum", "join"] = 0,
     seconds: float = MAX_CPU_SECONDS,
 ) -> Pattern:
     """Read a pattern from a file of unknown origin: `read.read_pattern` in a separate process within limits.
@@ -48,10 +48,10 @@ def read_untrusted_scans(
     *,
     name: str | None = None,
     wavelength: str | float | None = None,
-    scan: int | Literal["sum"] | None = None,
+    scan: int | Literal["sum", "join"] | None = None,
     seconds: float = MAX_CPU_SECONDS,
 ) -> tuple[Pattern, ...]:
-    """Read one scan of such a file, the sum of all, or each for `scan=None`; errors as `read_untrusted_pattern`."""
+    """Read one scan of such a file, all summed or joined, or each for `scan=None`; raises as the function above."""
     known_wavelength = None if wavelength is None else parse_wavelength(wavelength)
     data, source_name = read_source(source, name=name)
     request = {"name": source_name, "wavelength": known_wavelength, "scan": scan}

@@ -1,42 +1,60 @@
-"""Columns of numbers in a text (.xy, .xye, .csv, .txt, .dat, PANalytical .csv ...) → measured points."""
+"""Columns of numbers in a text (.xy, .xye, .csv, .txt, .dat, .chi, PANalytical .csv ...) → measured points."""
 
 from __future__ import annotations
 
+import csv
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
 from xxact_core.errors import PatternError, shorten
 from xxact_core.readers.content import MAX_POINTS, parse_number, parse_rows
 from xxact_core.readers.measured_points import (
-    AxisKind,
+    MIN_POINTS,
+    Axis,
     MeasuredPoints,
     anode_in_text,
+    axis_of_title,
     check_scan_axis,
+    note_scans,
+    over_time_or_monitor,
+    plain_title,
+    refuse_functions,
     refuse_neutrons,
     scan_metadata,
+    select_scans,
+    stated_wavelength,
     wavelength_in_text,
 )
 
 MAX_COLUMNS = 50
 MAX_LINE_LENGTH = 10_000
+MAX_HEADER_LINES = 2000
+"""Lines before the table whose statements are read; ours."""
 
-_COMMENT = re.compile(r"""\s*(?:[#!;%'"@]|//|/\*|\*/|\*)""")
+_COMMENT = re.compile(r"""[ \t]*(?:[#!;%'"@]|//|/\*|\*/|\*)""")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eEdD][+-]?[0-9]+)?")
 _QUOTED = re.compile(r"""^"[+-]?[0-9][0-9.,]*"[,;\t]""", re.MULTILINE)
 """A row of quoted numbers, as spreadsheets write them where the decimal sign is a comma."""
 
-_NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)|[+-]?1\.#[A-Z]+", re.IGNORECASE)
+_NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)|[+-]?1\.#[A-Z]+|#N/A|#NUM!", re.IGNORECASE)
+_BLANK = re.compile(r"[\s,;\"]*")
 _WORD = re.compile(r"[^\W\d]{2,}")
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+")
+_THREE_DECIMALS = re.compile(r"[1-9][0-9]{0,2}[.,][0-9]{3}")
 _LEADING = re.compile(r"[1-9][0-9]{0,2}")
 _GROUP = re.compile(r"0[0-9]{2}(?:[.,][0-9]*)?")
-_MAY_BE_GROUPED = re.compile(r"(?<=[ ,\t])[1-9][0-9]{0,2}[ ,\t]+0[0-9]{2}(?![0-9])")
+_MAY_BE_GROUPED = re.compile(r"(?<=[ ,\t])[1-9][0-9]{0,2}[ ,\t]{1,20}0[0-9]{2}(?![0-9])")
 _NO_END = "may be truncated at {points} points: the last line has no line end"
 _SAME_ROWS = 3
 _TWO_COLUMNS = 2
 """The table begins with this many rows of equal width; fewer belong to the header (counts, ranges, wavelengths)."""
+
+_RESTART_STEPS = 10
+"""Steps by which angles must fall to begin another range, where nothing else separates the two. Ours."""
 
 
 @dataclass(frozen=True)
@@ -46,48 +64,126 @@ class _Row:
     angle_end: int = 0
 
 
-def read_text_table(text: str, *, name: str) -> MeasuredPoints:
-    """Points of two columns: those whose titles say so, else the first two; others (uncertainties) are ignored.
+@dataclass(frozen=True)
+class _Table:
+    """The rows of a text as numbers, and what they are called."""
+
+    header: str
+    values: np.ndarray
+    """Shape (rows, columns); NaN for blank cells."""
+    places: np.ndarray
+    """Line of each row."""
+    titles: list[str]
+    """Of the columns, in lower case; empty where the text has none."""
+    notes: list[str]
+    labels: list[str] | None = None
+    """Label of each row, where a column of texts names the pattern that it belongs to."""
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """Columns of one pattern in a table."""
+
+    position: int
+    intensity: int
+    title: str = ""
+    name: str = ""
+    """Which of several it is."""
+
+
+def read_text_table(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoints]:
+    """Points of one scan of a text table, or of all for `scan=None`.
 
     The table begins with the first rows of equal width; the lines before it are the header. Comment lines may occur
-    anywhere. Columns are separated by blanks, tabs, semicolons or commas; the decimal sign is a point or, where commas
-    do not separate columns, a comma.
+    anywhere, and rows without values are skipped. Columns are separated by blanks, tabs, semicolons or commas; the
+    decimal sign is a point or, where commas do not separate columns, a comma.
+
+    The columns are those whose titles say so, else the first two. Several columns of intensities, several pairs of
+    columns, a column of names, and ranges one after another are the scans of the file; uncertainties, backgrounds and
+    calculated intensities are ignored. Intensities are divided by a counting time or monitor that varies, and
+    logarithms and roots undone, where titles state them.
 
     Raises:
-        PatternError: no table (E_FORMAT), a line within it that is not a row, or an ambiguous number (E_VALUES); names
-            the line. Too many points, columns or characters in a line (E_TOO_LARGE).
+        PatternError: no table, or a list of peaks (E_FORMAT); a line within it that is not a row, an ambiguous number,
+            or a logarithm of unknown base (E_VALUES); names the line. Fewer rows than the header says (E_TRUNCATED).
+            Too many points, columns or characters in a line (E_TOO_LARGE).
     """
     if text.count("\n") > 2 * MAX_POINTS:
         msg = f"{name}: has {text.count(chr(10))} lines; expected at most {MAX_POINTS} points"
         raise PatternError(msg, code="E_TOO_LARGE")
-    if _QUOTED.search(text):
-        text = text.replace('","', ";").replace('"', "")
-    lines = text.split("\n")
-    first, separator = _find_table(lines, name=name)
-    header = "\n".join(lines[:first])
-    refuse_neutrons(header, name=name)
-    values, places, notes = _read_values(lines, first=first, separator=separator, name=name)
-    if len(values) > MAX_POINTS:
-        msg = f"{name}: holds {len(values)} points; expected at most {MAX_POINTS}"
+    return _table_to_points(_read_table(text, name=name), name=name, scan=scan)
+
+
+def columns_to_points(
+    values: np.ndarray, titles: Sequence[str], *, header: str, labels: list[str] | None, name: str, scan: int | None
+) -> list[MeasuredPoints]:
+    """Points of one scan of columns that are numbers already, or of all for `scan=None`; as `read_text_table`.
+
+    Args:
+        values: shape (rows, columns); NaN for blank cells.
+        titles: of the columns; none for columns without.
+        header: statements on the table, one a line, such as `wavelength: 1.5406`.
+        labels: of the rows, where they belong to several patterns.
+        name: of the table.
+        scan: the one to read.
+    """
+    places = np.arange(1, len(values) + 1)
+    table = _Table(header, values, places, [plain_title(title) for title in titles], [], labels)
+    return [replace(points, place="row") for points in _table_to_points(table, name=name, scan=scan)]
+
+
+def _table_to_points(table: _Table, *, name: str, scan: int | None) -> list[MeasuredPoints]:
+    if len(table.values) > MAX_POINTS:
+        msg = f"{name}: holds {len(table.values)} points; expected at most {MAX_POINTS}"
         raise PatternError(msg, code="E_TOO_LARGE")
-    metadata = _metadata_of_header(header)
+    notes = [*table.notes, *refuse_neutrons(table.header, name=name)]
+    metadata = _metadata_of_header(table.header)
     check_scan_axis(metadata.get("scan_axis"), name=name)
-    angle, intensity = _columns_of_header(header, width=values.shape[1], separator=separator)
-    kind, factor, axis_notes = axis_of_header(header, name=name) if angle == 0 else ("two_theta", 1.0, [])
-    wavelength = _lone_wavelength(lines[:first]) if (found := wavelength_in_text(header)) is None else found
+    curves, left_out = _curves(table, name=name)
+    if len(curves) == 1:
+        curves = [replace(curves[0], name="")]
+    found = [part for curve in curves for part in _curve_to_points(table, curve, name=name)]
+    _check_count(table, found, name=name)
+    wavelength, wavelength_notes = _wavelength(table)
     if "anode" in metadata and wavelength is None:
         notes.append(f"the header names a {metadata['anode']} anode but no wavelength")
-    return MeasuredPoints(
-        positions=values[:, angle] * factor,
-        intensity=values[:, intensity],
-        format="text table",
-        kind=kind,
-        wavelength=wavelength,
-        place="line",
-        places=places,
-        warnings=(*notes, *axis_notes),
-        metadata=metadata,
-    )
+    metadata["scans"] = str(len(found))
+    return [
+        replace(
+            found[index],
+            wavelength=wavelength,
+            warnings=(
+                *notes,
+                *found[index].warnings,
+                *wavelength_notes,
+                *left_out,
+                *note_scans(scan, count=len(found)),
+            ),
+            metadata={**metadata, **found[index].metadata},
+        )
+        for index in select_scans(scan, count=len(found), name=name)
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------- text → numbers
+def _read_table(text: str, *, name: str) -> _Table:
+    if '"' in text and _QUOTED.search(text):
+        text = text.replace('","', ";").replace('"', "")
+    lines = text.split("\n")
+    found = _find_table(lines, name=name)
+    if found is None:
+        labelled = _read_labelled(lines, name=name)
+        if labelled is None:
+            shown = next((line for line in lines if line.strip()), "")
+            msg = (
+                f"{name}: no table of angles and intensities found; it begins with {shorten(shown.strip(), limit=60)!r}"
+            )
+            raise PatternError(msg, code="E_FORMAT")
+        return labelled
+    first, separator = found
+    header = "\n".join(lines[max(0, first - MAX_HEADER_LINES) : first])
+    values, places, notes = _read_values(lines, first=first, separator=separator, name=name)
+    return _Table(header, values, places, _titles(header, width=values.shape[1], separator=separator), notes)
 
 
 def _split(line: str, separator: str) -> list[str]:
@@ -112,61 +208,75 @@ def _numeric(fields: list[str]) -> bool:
     return len(fields) > 1 and all(_NUMBER.fullmatch(field) or _NOT_FINITE.fullmatch(field) for field in fields)
 
 
-def _find_table(lines: list[str], *, name: str) -> tuple[int, str]:
+def _blank_or_comment(line: str) -> bool:
+    """Whether a line has no values: blank, only separators, or a comment."""
+    return not line.strip(' \t,;"\r\f\v') or _COMMENT.match(line) is not None
+
+
+def _find_table(lines: list[str], *, name: str) -> tuple[int, str] | None:
     """Index of the table's first line and the separator of its columns."""
     for index, line in enumerate(lines):
         if len(line) > MAX_LINE_LENGTH:
             msg = f"{name}, line {index + 1}: has {len(line)} characters; expected at most {MAX_LINE_LENGTH}"
             raise PatternError(msg, code="E_TOO_LARGE")
-        if not line.strip() or _COMMENT.match(line):
+        if _blank_or_comment(line):
             continue
         separator = _separator_of(line)
         fields = _split(line, separator)
         if not _numeric(fields):
             continue
-        following = [later for later in lines[index + 1 : index + 20] if later.strip() and not _COMMENT.match(later)]
+        following = [later for later in lines[index + 1 : index + 20] if not _blank_or_comment(later)]
         widths = [len(_split(later, separator)) for later in following[: _SAME_ROWS - 1]]
         if all(width == len(fields) for width in widths):
             if len(fields) > MAX_COLUMNS:
-                msg = f"{name}, line {index + 1}: has {len(fields)} columns; expected at most {MAX_COLUMNS}"
+                msg = (
+                    f"{name}, line {index + 1}: has {len(fields)} columns, like an image or a map; expected a table of "
+                    f"at most {MAX_COLUMNS} columns"
+                )
                 raise PatternError(msg, code="E_TOO_LARGE")
             return index, separator
-    shown = next((line for line in lines if line.strip()), "")
-    msg = f"{name}: no table of angles and intensities found; it begins with {shorten(shown.strip(), limit=60)!r}"
-    raise PatternError(msg, code="E_FORMAT")
+    return None
 
 
 def _read_values(
     lines: list[str], *, first: int, separator: str, name: str
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Numbers of the table, shape (rows, columns), the line of each row, and notes."""
-    last = max(index for index, line in enumerate(lines) if line.strip())
-    given = [index for index in range(first, last + 1) if lines[index].strip() and not _COMMENT.match(lines[index])]
+    last = len(lines) - 1
+    while _BLANK.fullmatch(lines[last]):
+        last -= 1
+    given = [index for index in range(first, last + 1) if not _blank_or_comment(lines[index])]
     width = len(_split(lines[first], separator))
     table = [lines[index].strip() for index in given]
     values = parse_rows(table, separator=separator, width=width)
     if values is not None and not _MAY_BE_GROUPED.search("\n".join(table)):
+        if _may_have_groups(values):
+            fields = [row.split(None if separator == " " else separator) for row in table]
+            _check_three_decimals(fields, given, name=name)
         notes = [_NO_END.format(points=len(values))] if last == len(lines) - 1 else []
         return values, np.array(given) + 1, notes
-    rows, notes = _read_rows(lines, first=first, separator=separator, name=name)
+    rows, notes = _read_rows(lines, first=first, last=last, separator=separator, name=name)
     _check_thousands(rows, separator=separator, name=name)
+    _check_three_decimals([row.fields for row in rows], [row.line - 1 for row in rows], name=name)
     values = np.array([[_to_float(field) for field in row.fields] for row in rows], dtype=np.float64)
     return values, np.array([row.line for row in rows]), notes
 
 
-def _read_rows(lines: list[str], *, first: int, separator: str, name: str) -> tuple[list[_Row], list[str]]:
+def _read_rows(lines: list[str], *, first: int, last: int, separator: str, name: str) -> tuple[list[_Row], list[str]]:
     rows: list[_Row] = []
     notes: list[str] = []
     split = 0
     width = len(_split(lines[first], separator))
-    last = max(index for index, line in enumerate(lines) if line.strip())
+    title = next((line.strip() for line in reversed(lines[:first]) if line.strip()), None)
     for index in range(first, last + 1):
         line = lines[index]
-        if not line.strip() or _COMMENT.match(line):
+        if _blank_or_comment(line) or line.strip() == title:  # each range may begin with the titles
             continue
         fields = _split(line[:MAX_LINE_LENGTH], separator)
         if len(fields) == width and _numeric(fields):
             rows.append(_Row(index + 1, fields, angle_end=line.index(fields[0]) + len(fields[0])))
+        elif separator != " " and 1 < len(fields) + (len(fields) < width) <= width and _numeric_or_blank(fields):
+            rows.append(_Row(index + 1, [field or "nan" for field in fields] + ["nan"] * (width - len(fields))))
         elif width == _TWO_COLUMNS and len(fields) == 1 and (touching := _split_touching(line, rows)) is not None:
             rows.append(_Row(index + 1, touching, angle_end=rows[-1].angle_end))
             split += 1
@@ -181,6 +291,11 @@ def _read_rows(lines: list[str], *, first: int, separator: str, name: str) -> tu
     if last == len(lines) - 1 and not any("truncated" in note for note in notes):
         notes.append(_NO_END.format(points=len(rows)))
     return rows, notes
+
+
+def _numeric_or_blank(fields: list[str]) -> bool:
+    """Whether each cell of a row is a number or blank, as spreadsheets leave them in columns of unequal length."""
+    return any(fields) and all(not f or _NUMBER.fullmatch(f) or _NOT_FINITE.fullmatch(f) for f in fields)
 
 
 def _split_touching(line: str, rows: list[_Row]) -> list[str] | None:
@@ -201,19 +316,43 @@ def _split_touching(line: str, rows: list[_Row]) -> list[str] | None:
 def _check_thousands(rows: list[_Row], *, separator: str, name: str) -> None:
     """Refuse numbers whose commas, points or blanks may separate thousands; a decimal comma occurs in every angle."""
     doubtful = _grouped_by_separator(rows) if separator in {" ", ","} else None
-    comma = next((row for row in rows if any("," in field for field in row.fields[:2])), None)
+    comma = next((row for row in rows if any("," in field for field in row.fields)), None)
     if comma is not None:
-        point = any("." in field for row in rows for field in row.fields[:2])
+        point = any("." in field for row in rows for field in row.fields)
         comma_in_angle = any("," in row.fields[0] for row in rows)
         grouped = all(_THOUSANDS.fullmatch(row.fields[1]) for row in rows if "," in row.fields[1])
         doubtful = comma if point or (grouped and not comma_in_angle) else doubtful
     if doubtful is not None:
-        shown = shorten(separator.join(doubtful.fields), limit=60)
-        msg = (
-            f"{name}, line {doubtful.line}: {shown!r} can be read in two ways; expected one decimal sign, point or "
-            f"comma, and no thousands separators"
-        )
-        raise PatternError(msg, code="E_VALUES")
+        _refuse_two_ways(separator.join(doubtful.fields), line=doubtful.line, name=name)
+
+
+def _may_have_groups(values: np.ndarray) -> bool:
+    """Whether a column has whole numbers beside numbers from 1 to 1000 of three decimals: a quick first look."""
+    numbers = values[:, 1:]
+    if not np.isfinite(numbers).all():
+        return True
+    whole = numbers == np.rint(numbers)
+    small = (numbers >= 1) & (numbers < 1e3) & (np.abs(1000 * numbers - np.rint(1000 * numbers)) < 1e-6)  # noqa: PLR2004 - 1.034
+    return bool(((whole | small).all(axis=0) & whole.any(axis=0) & ~whole.all(axis=0)).any())
+
+
+def _check_three_decimals(rows: Sequence[Sequence[str]], places: Sequence[int], *, name: str) -> None:
+    """Refuse a column of whole numbers up to 999 and numbers such as 1.034, whose points may separate thousands."""
+    for column in range(1, len(rows[0]) if rows else 0):
+        fields = [row[column].strip() for row in rows]
+        marked = [index for index, field in enumerate(fields) if "." in field or "," in field]
+        if not 0 < len(marked) < len(fields) or not all(_THREE_DECIMALS.fullmatch(fields[index]) for index in marked):
+            continue
+        if all(_LEADING.fullmatch(field) or field == "0" for field in fields if "." not in field and "," not in field):
+            _refuse_two_ways(fields[marked[0]], line=places[marked[0]] + 1, name=name)
+
+
+def _refuse_two_ways(shown: str, *, line: int, name: str) -> None:
+    msg = (
+        f"{name}, line {line}: {shorten(shown, limit=60)!r} can be read in two ways; expected one decimal sign, "
+        f"point or comma, and no thousands separators"
+    )
+    raise PatternError(msg, code="E_VALUES")
 
 
 def _grouped_by_separator(rows: list[_Row]) -> _Row | None:
@@ -231,101 +370,302 @@ def _to_float(field: str) -> float:
     return float(field.replace(",", ".").replace("D", "e").replace("d", "e"))
 
 
-def _lone_wavelength(header: list[str]) -> float | None:
-    """The wavelength on its own line before the table, as DASH writes it to .xye files.
+def _read_labelled(lines: list[str], *, name: str) -> _Table | None:
+    """A table with titles and a column of texts that names the pattern of each row, or None if the text is none."""
+    first = next((index for index, line in enumerate(lines[:50]) if not _blank_or_comment(line)), None)
+    if first is None:
+        return None
+    separator = next((mark for mark in "\t;," if mark in lines[first]), None)
+    if separator is None:
+        return None
+    rows = [row for row in csv.reader(lines[first:], delimiter=separator) if any(field.strip() for field in row)]
+    titles = [plain_title(title) for title in rows[0]]
+    angle = next((index for index, title in enumerate(titles) if _POSITION_TITLE.match(title)), None)
+    if angle is None or len(rows) <= MIN_POINTS or any(len(row) != len(titles) for row in rows[1:]):
+        return None
+    columns = list(zip(*rows[1:], strict=True))
+    texts = [index for index, column in enumerate(columns) if not _numeric_or_blank([f.strip() for f in column])]
+    if angle in texts or any(_INTENSITY_TITLE.match(titles[index]) for index in texts):
+        return None
+    values = np.full((len(rows) - 1, len(titles)), np.nan)
+    for index, column in enumerate(columns):
+        if index not in texts:
+            values[:, index] = [_to_float(field.strip()) if field.strip() else np.nan for field in column]
+    _check_three_decimals(
+        [[row[index] for index in range(len(row)) if index not in texts] for row in rows[1:]],
+        range(len(rows)),
+        name=name,
+    )
+    labels = [", ".join(row[index].strip() for index in texts) for row in rows[1:]]
+    header = "\n".join(lines[: first + 1])
+    return _Table(header, values, np.arange(first + 2, first + 1 + len(rows)), titles, [], labels)
 
-    Source: DASH user guide (CCDC), section on XYE files: the first line may hold the wavelength.
-    """
-    written = [line.strip() for line in header if line.strip()]
-    if len(written) == 1 and re.fullmatch(r"[0-9]\.[0-9]{3,}", written[0]):
-        return wavelength_in_text(f"wavelength {written[0]}")
-    return None
 
-
-# --------------------------------------------------------------------------------------- titles and lines of the header
-_TWO_THETA_TITLE = re.compile(r"\W*(?:2\s*[-_*]?\s*th|two[\s_-]*th|2\s*θ|ttheta|tth\b|angle|pos)")
-_INTENSITY_TITLE = re.compile(r"\W*(?:intensit|counts?\b|cps\b|i(?:_?obs)?\b|y(?:_?obs)\b|int\b|signal)")
+# ------------------------------------------------------------------------------------------------- titles → columns
+_TWO_THETA_TITLE = re.compile(r"\W*(?:2\s?[-*.]?\s?th|two\s?-?th|2\s?θ|ttheta|tth\b|angle|pos)")
+_POSITION_TITLE = re.compile(rf"{_TWO_THETA_TITLE.pattern}|q\b|1 ?/ ?d\b|d\b|d-?(?:spac|val)|scattering|sin")
+_INTENSITY_TITLE = re.compile(
+    r"\W*(?:intensit|counts?\b|cps\b|i(?: ?obs| ?meas)?(?![a-z0-9])|i\(|y(?: ?obs)?(?![a-z])|int\b|signal|"
+    r"detector|det\b|psd\b|impulse|intensität)"
+)
+_OBSERVED = re.compile(r"\W*(?:[yi]|int\w*|counts?)?\W{0,2}(?:obs|observed|meas|measured|exp|experiment\w*)\b")
+_NO_INTENSITY = re.compile(
+    r"\W*(?:esd|e\.s\.d|sig|σ|err|error|uncert|std|stdev|weight|w\b|wt\b|diff|delta|resid|bkg|bgr?\b|background|calc|"
+    r"[yi]\W{0,2}cal|[yi]\W{0,2}c\b|model|fit\b|yo-?yc|obs ?- ?calc|time|sec|live|dead|temp|mon\b|monitor|i0\b|io\b|"
+    r"ic[0-9]?\b|epoch|point|pt\b|no\b|#|index|channel|step|"
+    r"q\b|d\b|d-|1/d|θ|theta|omega|phi|chi\b|attenu|flag|mask|norm|phase|sample|pattern|name|wave|lambda|h\b|k\b|l\b|x\b|unnamed)"
+)
+_RATE_TITLE = re.compile(r"cps|c/s|per sec|/ ?s\b|norm")
+_PEAK_LIST = re.compile(r"\(?hkl\)?|h k l|fwhm")
 _VALUE = r"([0-9]+(?:[.,][0-9]+)?)"
-_IS = r"\W*[,;:=\t]\s*\"?"
+_IS = r"[^\w\n]*[,;:=\t][ \t]*\"?"
 _HEADER_LINES = {
-    key: re.compile(rf"^\W*{title}{_IS}{value}", re.IGNORECASE | re.MULTILINE)
+    key: re.compile(rf"^[^\w\n]*{title}{_IS}{value}", re.IGNORECASE | re.MULTILINE)
     for key, title, value in (
-        ("sample", r"sample(?:[\s_]*(?:name|id|identification))?", r'([^,;"\n]+)'),
-        ("axis", r"scan[\s_]*axis", r'([^,;"\n]+)'),
-        ("seconds", r"(?:(?:scan[\s_]*)?step[\s_]*time|time[\s_]*per[\s_]*step)(?:\s*[\[(]s\w*[\])])?", _VALUE),
-        ("alpha_2", r"K-?Alpha2(?:[\s_]*wavelength)?(?:\s*[\[(]\w+[\])])?", _VALUE),
-        ("ratio", r"ratio[\s_]*K-?Alpha2/K-?Alpha1", _VALUE),
+        ("sample", r"sample(?:[ _]?(?:name|id|identification))?", r'([^,;"\n]+)'),
+        ("axis", r"scan[ _]?axis", r'([^,;"\n]+)'),
+        ("seconds", r"(?:(?:scan[ _]?)?step[ _]?time|time[ _]?per[ _]?step)(?: ?[\[(]s\w*[\])])?", _VALUE),
+        ("alpha_2", r"K-?Alpha2(?:[ _]?wavelength)?(?: ?[\[(]\w+[\])])?", _VALUE),
+        ("ratio", r"ratio[ _]?K-?Alpha2/K-?Alpha1", _VALUE),
+        (
+            "points",
+            r"(?:number of (?:data )?points|no\.? of (?:data )?points|n_?points|data[ _]?points|data[ _]?count)",
+            r"([0-9]{1,9})",
+        ),
     )
 }
 
 
-def axis_of_header(header: str, *, name: str) -> tuple[AxisKind, float, list[str]]:
-    """Axis of the first column according to its title: kind, factor to [deg], [Å⁻¹] or [Å], and notes for the user.
+def is_position_title(title: str) -> bool:
+    """Whether a title names 2θ, q or d."""
+    return _POSITION_TITLE.match(plain_title(title)) is not None
 
-    Without a title the axis is 2θ [deg].
 
-    Raises:
-        PatternError: a time of flight, an energy, or a q without a unit (E_AXIS).
+def _plain_line(line: str) -> str:
+    return line.strip().lstrip("#!;%'\"@/* \t").removeprefix("L ")
+
+
+def _titles(header: str, *, width: int, separator: str) -> list[str]:
+    """Titles of the columns in lower case, each with its unit, from the last lines of the header; [] without them.
+
+    A line has the titles where it has as many as there are columns; a following line of units is appended.
     """
-    title = _first_title(header)
-    if re.search(r"time[\s_-]*of[\s_-]*flight|\btof\b|\b[µμ]s\b|microsec", title):
-        msg = f"{name}: the first column is a time of flight ({shorten(title, limit=40)!r}); expected 2θ of x-rays"
-        raise PatternError(msg, code="E_AXIS")
-    if re.search(r"\benergy\b|\bkev\b", title):
-        msg = f"{name}: the first column is an energy ({shorten(title, limit=40)!r}); expected 2θ, q or d"
-        raise PatternError(msg, code="E_AXIS")
-    if re.search(r"2\s*[-_*]?\s*th|two[\s_-]*th|2\s*θ|ttheta|\btth\b", title):
-        if re.search(r"\brad(?:ians?)?\b", title):
-            return "two_theta", float(np.rad2deg(1)), ["angles in radians were converted to degrees"]
-        return "two_theta", 1.0, []
-    per_length = re.search(r"nm|å|ang|1\s*/\s*a|a\s*\^?\s*[-⁻]", title)
-    if re.match(r"\W*(?:q|s?cattering vector)\b", title):
-        if per_length is None:
-            msg = f"{name}: the first column is q without a unit ({shorten(title, limit=40)!r}); expected 1/Å or 1/nm"
-            raise PatternError(msg, code="E_AXIS")
-        return "q", 0.1 if "nm" in title else 1.0, []
-    if re.match(r"\W*d(?:\b|[\s_-]*(?:spacing|value))", title):
-        return "d", 10.0 if "nm" in title else 1.0, []
-    if re.match(r"\W*(?:theta|θ)\b", title):
-        return "two_theta", 1.0, ["the first column is called theta; its angles were read as 2θ"]
-    return "two_theta", 1.0, []
+    lines = [plain for line in header.split("\n")[-12:] if (plain := _plain_line(line))]
+    parts = [found for line in lines[-4:] if (found := _title_fields(line, width=width, separator=separator))]
+    for index, titles in enumerate(parts):
+        if any(_POSITION_TITLE.match(plain) or _INTENSITY_TITLE.match(plain) for plain in map(plain_title, titles)):
+            units: list[str] = next(
+                (later for later in parts[index + 1 :] if all(_UNIT.fullmatch(plain_title(one)) for one in later)), []
+            )
+            return [plain_title(f"{title} {unit}") for title, unit in zip(titles, units or [""] * width, strict=True)]
+    return (
+        [plain_title(title) for title in parts[-1]]
+        if parts and parts[-1] and lines and parts[-1] == _title_fields(lines[-1], width=width, separator=separator)
+        else []
+    )
 
 
-def _columns_of_header(header: str, *, width: int, separator: str) -> tuple[int, int]:
-    """Indices of the columns of angles and intensities, from the titles in the last header line; by default 0 and 1.
+_UNIT = re.compile(
+    r"\W*(?:deg\w*|°|rad\w*|counts?|cps|c/s|a\.? ?u\.?|arb\.? ?units?|å(?:\^?-1)?|1/å|nm(?:\^?-1)?|1/nm|s|sec|k|%|)\W*"
+)
 
-    Titles are used only where each of the `width` columns has one, as in `Angle,TimePerStep,Intensity,ESD`.
-    """
-    line = next((line for line in reversed(header.lower().split("\n")) if line.strip()), "")
-    plain = line.strip().lstrip("#!;%'\"@/* \t")
-    titles = [title.strip(" \"'") for title in (plain.split() if separator == " " else plain.split(separator))]
-    while titles and not titles[-1]:
-        titles.pop()
-    if len(titles) != width:
-        return 0, 1
-    angle = next((index for index, title in enumerate(titles) if _TWO_THETA_TITLE.match(title)), 0)
-    found = [index for index, title in enumerate(titles) if _INTENSITY_TITLE.match(title) and index != angle]
-    return angle, found[0] if found else angle + 1 if angle + 1 < width else 0
+
+def _title_fields(line: str, *, width: int, separator: str) -> list[str]:
+    """The fields of a line, if there are as many as columns and one of them has a letter, else []."""
+    if not re.search(r"[^\W\d]", line):
+        return []
+    joined = re.sub(r"[ \t]{0,3}([\[(][^\])\n]{0,30}[\])])", lambda found: found[1].replace(" ", "_"), line)
+    joined = re.sub(r"\b(2|two)[ -]{1,2}(th)", r"\1\2", joined, flags=re.IGNORECASE)
+    joined = re.sub(r"\b([IYiy])[ -](obs|cal|calc|meas|bkg)\b", r"\1\2", joined)
+    candidates = [line.split(separator)] if separator != " " else [joined.split(), re.split(r"[ \t]{2,}|\t", line)]
+    candidates += [line.split(mark) for mark in "\t;," if mark in line and mark != separator]
+    for fields in candidates:
+        titles = [title.strip(" \"'\t") for title in fields]
+        while titles and not titles[-1] and len(titles) > width:
+            titles.pop()
+        if len(titles) == width and not all(_NUMBER.fullmatch(title) for title in titles):
+            return titles
+    return []
 
 
 def _first_title(header: str) -> str:
     """Title of the first column in lower case, from the last header line that names an axis; else an empty text."""
-    for line in reversed(header.lower().split("\n")):
-        plain = line.strip().lstrip("#!;%'\"@/* \t")
-        plain = re.sub(r"^x\s*[,;:=]\s*", "", plain)
-        if not plain or ":" in plain or "=" in plain:
+    for line in reversed(header.split("\n")[-60:]):
+        plain = _plain_line(line)
+        plain = re.sub(r"^x[ \t]{0,3}[,;:=][ \t]{0,3}", "", plain, flags=re.IGNORECASE)
+        if not plain or ":" in plain or "=" in plain or len(plain) > MAX_LINE_LENGTH:
             continue
-        title = re.split(r"[,;\t|]|\s{2,}", plain)[0].strip(" \"'")
+        title = re.split(r"[,;\t|]| {2,}", plain)[0].strip(" \"'")
         words = title.split()
-        if len(words) > 1 and re.match(r"(?:intensity|counts?|int\.?|i|y)\b", words[-1]):
+        if len(words) > 1 and re.match(r"(?:intensity|counts?|int\.?|i|y)\b", words[-1], re.IGNORECASE):
             title = " ".join(words[:-1])
-        if re.match(
-            r"(?:2|two|t?th|θ|angle|q\b|s?cattering|d\b|d[\s_-]*(?:spacing|value)|time|tof|energy|position|x\b)", title
-        ) or re.search(r"2\s*[-_*]?\s*th|θ", title):
+        text = plain_title(title)
+        if _AXIS_TITLE.match(text) or re.search(r"2 ?[-*]? ?th|θ", text):
             return title
     return ""
 
 
+_AXIS_TITLE = re.compile(
+    r"(?:2|two|t?th|θ|angle|q(?![a-z])|s?cattering|d(?![a-z])|d-?(?:spacing|value)|1 ?/ ?d|time of flight|tof|energy|"
+    r"position|x\b|radius|radial|r ?[(\[]|r mm|g ?\(r|momentum|sin|s ?[(\[]|chi\b|azim|omega|phi\b|raman|wave ?number|"
+    r"channel)"
+)
+
+
+def _curves(table: _Table, *, name: str) -> tuple[list[_Curve], list[str]]:
+    """The patterns that the columns of a table hold, and a note on columns that were left out."""
+    titles, width = table.titles, table.values.shape[1]
+    refuse_functions(titles, name=name)
+    if not titles:
+        return [_Curve(0, 1)], _note_untitled(table.values)
+    if any(_PEAK_LIST.fullmatch(title) for title in titles) and not any(map(_OBSERVED.match, titles)):
+        msg = f"{name}: a list of peaks (its columns are {shorten(', '.join(titles), limit=60)}); expected a scan"
+        raise PatternError(msg, code="E_FORMAT")
+    positions = [index for index, title in enumerate(titles) if _TWO_THETA_TITLE.match(title)]
+    if not positions:
+        positions = [index for index, title in enumerate(titles) if _POSITION_TITLE.match(title)][:1] or [0]
+    curves = []
+    for position, end in zip(positions, [*positions[1:], width], strict=True):
+        others = range(position + 1, end) if len(positions) > 1 else [n for n in range(width) if n != position]
+        curves += [
+            _Curve(position, column, titles[column], titles[column]) for column in _intensities(titles, list(others))
+        ]
+    if not curves:
+        curves = [_Curve(positions[0], positions[0] + 1 if positions[0] + 1 < width else 0)]
+    used = {curve.intensity for curve in curves} | {curve.position for curve in curves}
+    unused = [
+        title for index, title in enumerate(titles) if index not in used and title and not _NO_INTENSITY.match(title)
+    ]
+    note = [f"columns were left out: {shorten(', '.join(unused), limit=60)}"] if unused else []
+    return curves, note
+
+
+def _intensities(titles: list[str], columns: list[int]) -> list[int]:
+    """Columns of measured intensities among these: observed ones, else those called intensity, else any other."""
+    observed = [index for index in columns if _OBSERVED.match(titles[index])]
+    if observed:
+        return observed[:1]
+    named = [i for i in columns if _intensity_named(titles[i])]
+    if named:
+        return named
+    other = [index for index in columns if titles[index] and not _NO_INTENSITY.match(titles[index])]
+    return other or columns[:1]
+
+
+def _intensity_named(title: str) -> bool:
+    """Whether a title names a measured intensity, perhaps its logarithm or root."""
+    inner = re.sub(r"^\W*(?:log ?_?10|log|lg|ln|sqrt|root|square root of|√)\W{0,2}", "", title)
+    return (
+        _INTENSITY_TITLE.match(inner) is not None
+        and not re.match(r"\W*(?:i0|io|ic)\b", inner)
+        and not re.search(r"calc|bkg|background|error|\besd\b|sigma|diff", inner)
+    )
+
+
+def _note_untitled(values: np.ndarray) -> list[str]:
+    """A note on further columns without titles, where the third is not the uncertainty of the second."""
+    width = values.shape[1]
+    if width <= _TWO_COLUMNS or (width == _TWO_COLUMNS + 1 and _may_be_uncertainty(values[:, 1], values[:, 2])):
+        return []
+    return [f"{width - 2} further columns without titles were left out; a line of titles offers them as scans"]
+
+
+def _may_be_uncertainty(counts: np.ndarray, others: np.ndarray) -> bool:
+    """Whether numbers are uncertainties: the same for all, or growing more slowly than the counts."""
+    both = (counts > 0) & (others > 0) & np.isfinite(counts) & np.isfinite(others)
+    if both.sum() < MIN_POINTS or np.ptp(others[both]) == 0 or np.ptp(counts[both]) == 0:
+        return True
+    slope = np.polyfit(np.log(counts[both]), np.log(others[both]), 1)[0]
+    return bool(slope < 0.8)  # noqa: PLR2004 - 0.5 for counts, 1 for another pattern
+
+
+def _curve_to_points(table: _Table, curve: _Curve, *, name: str) -> list[MeasuredPoints]:
+    """The points of two columns, cut into the ranges that they hold."""
+    title = table.titles[curve.position] if table.titles else ""
+    shown = (
+        title if _POSITION_TITLE.match(title) or (title and _AXIS_TITLE.match(title)) else _first_title(table.header)
+    )
+    axis = Axis("two_theta") if curve.position and not shown else axis_of_title(shown, name=name, header=table.header)
+    if not title and not shown and re.search(r"\.(?:gr|fq|sq)$", name, re.IGNORECASE):
+        msg = f"{name}: is named like a function of total scattering and has no titles; expected a title such as 2theta"
+        raise PatternError(msg, code="E_AXIS")
+    intensity, notes = _to_counts(table, curve, name=name)
+    positions = table.values[:, curve.position] * axis.factor
+    given = ~(np.isnan(positions) & np.isnan(intensity))
+    rows = np.flatnonzero(given)
+    parts = []
+    labels = table.labels
+    for part in _ranges(positions[rows], table.places[rows], None if labels is None else [labels[row] for row in rows]):
+        chosen = rows[part]
+        metadata = {"column": shorten(curve.name, limit=40)} if curve.name else {}
+        if labels is not None and labels[chosen[0]]:
+            metadata["sample"] = shorten(labels[chosen[0]], limit=60)
+        parts.append(
+            MeasuredPoints(
+                positions=positions[chosen],
+                intensity=intensity[chosen],
+                format="text table",
+                kind=axis.kind,
+                place="line",
+                places=table.places[chosen],
+                gaps=True,
+                warnings=(*axis.notes, *notes),
+                metadata=metadata,
+            )
+        )
+    return parts
+
+
+def _ranges(positions: np.ndarray, places: np.ndarray, labels: list[str] | None) -> list[slice]:
+    """Runs of rows that are one scan each: the label changes, or the angles begin anew."""
+    steps = np.diff(positions)
+    if steps.size == 0:
+        return [slice(0, positions.size)]
+    sign = 1.0 if np.count_nonzero(steps > 0) >= np.count_nonzero(steps < 0) else -1.0
+    back = np.flatnonzero(sign * steps < 0)
+    typical = float(np.median(np.abs(steps)))
+    apart = [i for i in back if places[i + 1] - places[i] > 1 or abs(steps[i]) > _RESTART_STEPS * typical]
+    cuts = [int(index) + 1 for index in apart] if len(apart) == len(back) else []
+    if labels is not None:
+        cuts = sorted({*cuts, *(index for index in range(1, len(labels)) if labels[index] != labels[index - 1])})
+    edges = [0, *cuts, positions.size]
+    if min(np.diff(edges)) < MIN_POINTS:
+        return [slice(0, positions.size)]
+    return [slice(begin, end) for begin, end in pairwise(edges)]
+
+
+def _to_counts(table: _Table, curve: _Curve, *, name: str) -> tuple[np.ndarray, list[str]]:
+    """Intensities of a curve without logarithm or root, and over a counting time or monitor that varies, with notes."""
+    values, notes = table.values[:, curve.intensity], []
+    title = curve.title or _second_title(table.header)
+    if re.match(r"\W*(?:log ?_?10|lg)\b|\W*log ?_?10", title):
+        values, notes = np.power(10.0, values), [f"the intensities ({title}) were logarithms and are powers of 10 here"]
+    elif re.match(r"\W*ln\b", title):
+        values, notes = np.exp(values), [f"the intensities ({title}) were logarithms and are powers of e here"]
+    elif re.match(r"\W*(?:sqrt|root|square root|√)", title):
+        values, notes = values**2, [f"the intensities ({title}) were roots and are squared here"]
+    elif re.match(r"\W*log", title) or re.search(r"\bdb\b", title):
+        shown = shorten(title, limit=40)
+        msg = f"{name}: the intensities are logarithms ({shown!r}) of unknown base; name them log10 or ln"
+        raise PatternError(msg, code="E_VALUES")
+    if not table.titles or _RATE_TITLE.search(title):
+        return values, notes
+    values, divided = over_time_or_monitor(table.values, table.titles, values, own=curve.intensity)
+    return values, [*notes, *divided]
+
+
+def _second_title(header: str) -> str:
+    """What the last lines of a header call the intensities, where their titles do not match the columns."""
+    for line in reversed(header.split("\n")[-6:]):
+        found = re.search(
+            r"\b(?:log_?10|log|lg|ln|sqrt)[ ]?\(?[ ]?(?:i\b|int|counts?)[^\n,;\t]{0,20}", line, re.IGNORECASE
+        )
+        if found:
+            return plain_title(found[0])
+    return ""
+
+
+# -------------------------------------------------------------------------------------------- statements of the header
 def _metadata_of_header(header: str) -> dict[str, str]:
     """Metadata in header lines such as `Sample identification,quartz` (PANalytical) or `# Scan axis: Gonio`."""
     values = {key: match[1] for key, pattern in _HEADER_LINES.items() if (match := pattern.search(header))}
@@ -337,3 +677,46 @@ def _metadata_of_header(header: str) -> dict[str, str]:
         seconds=parse_number(values.get("seconds")),
         sample=values.get("sample"),
     )
+
+
+def _check_count(table: _Table, scans: list[MeasuredPoints], *, name: str) -> None:
+    """Hold the number of rows against the one that the header states, alone on the fourth line in a .chi file."""
+    stated = _HEADER_LINES["points"].search(table.header)
+    lines = table.header.strip("\n").split("\n")
+    chi = len(lines) == 4 and re.fullmatch(r"\s*([0-9]{1,9})(?:\s+[0-9]{1,9})?\s*", lines[3])  # noqa: PLR2004 - of .chi
+    count = int(stated[1]) if stated else int(chi[1]) if chi and not _NUMBER.fullmatch(lines[1].strip()) else None
+    rows = {len(table.values), *(scan.positions.size for scan in scans)}
+    if count is not None and count not in rows:
+        what = "it is cut off" if len(table.values) < count else "it holds more than it states"
+        msg = f"{name}: the table has {len(table.values)} rows, its header says {count} points: {what}"
+        raise PatternError(msg, code="E_TRUNCATED" if len(table.values) < count else "E_FORMAT")
+
+
+def _wavelength(table: _Table) -> tuple[float | None, tuple[str, ...]]:
+    """Wavelength [Å] that the header states, or that follows from columns of 2θ and d, with notes."""
+    wavelength, notes = stated_wavelength(table.header)
+    if wavelength is None and not notes:
+        wavelength = _lone_wavelength(table.header.split("\n"))
+    if wavelength is None and table.titles:
+        columns = {
+            key: next((i for i, t in enumerate(table.titles) if pattern.match(t)), None)
+            for key, pattern in (("angle", _TWO_THETA_TITLE), ("d", re.compile(r"d(?![a-z])|d-?(?:spacing|value)")))
+        }
+        if columns["angle"] is not None and columns["d"] is not None:
+            angles, d = (table.values[:, columns[key] or 0] for key in ("angle", "d"))
+            lengths = 2 * d * np.sin(np.deg2rad(angles) / 2)
+            lengths = lengths[np.isfinite(lengths) & (angles > 5)]  # noqa: PLR2004 - d has few digits there
+            if lengths.size and 0.1 < (middle := float(np.median(lengths))) < 5 and np.ptp(lengths) < 0.01 * middle:  # noqa: PLR2004 - x-rays
+                return round(middle, 5), (f"the wavelength, {middle:.5g} Å, follows from the columns of 2θ and d",)
+    return wavelength, notes
+
+
+def _lone_wavelength(header: list[str]) -> float | None:
+    """The wavelength on its own line before the table, as DASH writes it to .xye files.
+
+    Source: DASH user guide (CCDC), section on XYE files: the first line may hold the wavelength.
+    """
+    written = [line.strip() for line in header if line.strip()]
+    if len(written) == 1 and re.fullmatch(r"[0-9]\.[0-9]{3,}", written[0]):
+        return wavelength_in_text(f"wavelength {written[0]}")
+    return None

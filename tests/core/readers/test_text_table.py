@@ -96,10 +96,15 @@ def test_nothing_is_refused_as_empty(content: bytes) -> None:
 
 @pytest.mark.parametrize("value", ["nan", "NaN", "inf", "-inf", "1e999", "1.#QNAN", "Infinity"])
 @pytest.mark.parametrize("column", [0, 1])
-def test_values_that_are_not_finite_are_refused_with_their_line(value: str, column: int) -> None:
+def test_values_that_are_not_finite_are_refused_with_their_line_or_gaps(value: str, column: int) -> None:
     row = [*ROWS[7]]
     row[column] = value
-    refused(replaced(7, *row), "E_VALUES", r"line 8: the (angle|intensity) is (nan|inf|-inf)")
+    if column == 1 and "nan" in value.lower():
+        pattern = read_pattern(replaced(7, *row).encode())
+        np.testing.assert_array_equal(pattern.intensity, np.delete(COUNTS, 7))
+        assert any("1 points without an intensity" in note for note in pattern.warnings)
+    else:
+        refused(replaced(7, *row), "E_VALUES", r"line 8: the (angle|intensity) is (nan|inf|-inf)")
 
 
 @pytest.mark.parametrize("value", ["1_000", "0x10", "１２", "١٢", "12a", "--3", "1'000", "1.2.3", "½", "12e", "=A1"])
@@ -207,7 +212,13 @@ def test_times_of_flight_and_hundredths_of_degrees_are_refused_by_what_they_look
     refused(table(rows=[(f"{500 + 2 * index}", "3") for index in range(100)]), "E_AXIS", "hundredths of a degree")
     refused(table(header="TOF (us)  counts\n"), "E_AXIS", "time of flight")
     refused(table(header="Energy,counts\n", separator=","), "E_AXIS", "energy")
-    refused(table(rows=[("-0.5", "3"), *ROWS]), "E_AXIS", "line 1: the angle is -0.5")
+    refused(table(rows=[(f"{angle:.2f}", "3") for angle in ANGLES - 13]), "E_AXIS", "line 1: the angle is -3")
+
+
+def test_a_scan_that_starts_below_zero_is_read_from_zero() -> None:
+    pattern = read_pattern(table(rows=[("-0.5", "3"), ("-0.48", "4"), *ROWS]).encode())
+    np.testing.assert_array_equal(pattern.two_theta, ANGLES)
+    assert "2 points below 0° were left out" in pattern.warnings
 
 
 def test_neutrons_are_refused_by_name() -> None:
