@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,26 @@ import numpy as np
 from xxact_core.patterns.pattern import GriddedPattern, Pattern
 from xxact_core.prediction.prediction import Prediction
 from xxact_core.processing.gridding import put_on_grid
-from xxact_core.search_match.coarse_scan import LineIndex, Scan
+from xxact_core.search_match.coarse_scan import LineIndex
 from xxact_core.search_match.combine import combine_with_matches, prediction_to_elements
 from xxact_core.search_match.database import ReferenceDatabase, read_references
 from xxact_core.search_match.element_states import ElementStates, parse_element_states
 from xxact_core.search_match.fit import IntensityDistribution, pattern_to_distribution, reflections_to_two_theta
 from xxact_core.search_match.match import Match
 from xxact_core.search_match.mixtures import Mixture, find_second_phase
-from xxact_core.search_match.plausibility import FIT_WEIGHTS, SCAN_WEIGHTS, fits_to_probabilities, phase_log_odds
-from xxact_core.search_match.ranking import Candidate, fit_best, scan_to_candidates
+from xxact_core.search_match.plausibility import (
+    FIT_WEIGHTS,
+    FIT_WEIGHTS_OF_ALL,
+    NO_MATCH,
+    NO_MATCH_OF_ALL,
+    SCAN_WEIGHTS,
+    PlausibilityWeights,
+    best_of_each,
+    features_to_log_odds,
+    log_odds_to_probabilities,
+    phase_features,
+)
+from xxact_core.search_match.ranking import FREED, Candidate, fit_best, scan_to_candidates
 
 PROPOSED, PROPOSED_OF_ALL = 60, 150
 """Number of phases that the scan proposes for a fit, with elements given and without. Ours: the right phase of measured
@@ -128,9 +139,7 @@ class Identifier:
             pattern = put_on_grid(pattern, wavelength=wavelength, override_coverage=True)
         measured = pattern_to_distribution(pattern)
         rows = states.rows(self.references)
-        proposed = self._propose(measured, rows, states)
-        candidates = scan_to_candidates(self.references, proposed, measured, progress=progress)
-        fitted = fit_best(self.references, self._most_likely(candidates, states), measured)
+        fitted = self.fit_phases(measured, states, rows, progress=progress)
         matches, no_match = self._rank(fitted, states)
         first = next(
             (one for one in fitted if matches and str(self.references.id[one.row]) == matches[0].source_id), None
@@ -171,38 +180,62 @@ class Identifier:
         warnings.warn("Identifier.weigh is now Identifier.combine", DeprecationWarning, stacklevel=2)
         return self.combine(prediction, pattern, wavelength=wavelength)
 
-    def _propose(self, measured: IntensityDistribution, rows: np.ndarray | None, states: ElementStates) -> Scan:
-        """The most likely phases after a scan of their strongest lines, best first."""
+    def fit_phases(
+        self,
+        measured: IntensityDistribution,
+        states: ElementStates,
+        rows: np.ndarray | None,
+        *,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> list[Candidate]:
+        """The phases that match best, with their cells fitted.
+
+        Args:
+            measured: the pattern.
+            states: what is known of the elements.
+            rows: of the phases to compare; None for all.
+            progress: progress callback (done, total).
+        """
         scan = self.index.scan(measured, rows)
-        log_odds = phase_log_odds(self.references, scan.rows, states.missing(self.references, scan.rows), SCAN_WEIGHTS)
-        count = PROPOSED if states.possible else PROPOSED_OF_ALL
-        return scan.best(count, SCAN_WEIGHTS.merit * scan.agreement + log_odds)
+        features = phase_features(
+            self.references, scan.rows, merit=scan.agreement, missing=states.missing(self.references, scan.rows)
+        )
+        proposed = scan.best(
+            PROPOSED if states.possible else PROPOSED_OF_ALL, features_to_log_odds(features, SCAN_WEIGHTS)
+        )
+        candidates = scan_to_candidates(self.references, proposed, measured, progress=progress)
+        log_odds = features_to_log_odds(self.features(candidates, states), _fit_weights(states))
+        likely = [candidates[place] for place in np.argsort(-log_odds, kind="stable")[:FREED]]
+        return fit_best(self.references, likely, measured)
 
-    def _most_likely(self, candidates: list[Candidate], states: ElementStates) -> list[Candidate]:
-        """Candidates in the order of their probability."""
-        log_odds = self._log_odds(candidates, states)
-        merit = FIT_WEIGHTS.merit * np.array([candidate.fit.merit for candidate in candidates])
-        return [candidates[place] for place in np.argsort(-(merit + log_odds), kind="stable")]
+    def features(self, fitted: Sequence[Candidate], states: ElementStates) -> np.ndarray:
+        """Properties on which the probabilities of fitted phases depend, shape (phases, features)."""
+        rows = np.array([candidate.row for candidate in fitted], dtype=np.intp)
+        return phase_features(
+            self.references,
+            rows,
+            merit=np.array([candidate.fit.merit for candidate in fitted]),
+            strains=np.array([len(candidate.fit.strain) for candidate in fitted], dtype=np.int64),
+            missing=states.missing(self.references, rows),
+        )
 
-    def _log_odds(self, candidates: list[Candidate], states: ElementStates) -> np.ndarray:
-        rows = np.array([candidate.row for candidate in candidates], dtype=np.intp)
-        return phase_log_odds(self.references, rows, states.missing(self.references, rows), FIT_WEIGHTS)
+    def key(self, candidate: Candidate) -> tuple[str, int | None]:
+        """Formula and space group, by which phases count as the same."""
+        return self.references.formula(candidate.row), candidate.space_group
 
     def _rank(self, fitted: list[Candidate], states: ElementStates) -> tuple[tuple[Match, ...], float]:
-        """Each formula and space group once, with its probability, and the probability that there is no match.
-
-        Databases hold several entries of one phase: the most probable is taken, with the probability of all.
-        """
-        merit = np.array([candidate.fit.merit for candidate in fitted])
-        strains = np.array([len(candidate.fit.strain) for candidate in fitted])
-        probabilities, no_match = fits_to_probabilities(self._log_odds(fitted, states), merit, strains, FIT_WEIGHTS)
-        found: dict[tuple[str, int | None], Match] = {}
-        for place in np.argsort(-probabilities, kind="stable"):
-            match = self._match(fitted[place], float(probabilities[place]))
-            key = (match.formula, match.space_group)
-            same = found.setdefault(key, replace(match, probability=0.0))
-            found[key] = replace(same, probability=(same.probability or 0.0) + (match.probability or 0.0))
-        return tuple(sorted(found.values(), key=lambda match: -(match.probability or 0.0))), no_match
+        """Each formula and space group once with its probability, and the probability that there is no match."""
+        features = self.features(fitted, states)
+        log_odds = features_to_log_odds(features, _fit_weights(states))
+        best = best_of_each([self.key(candidate) for candidate in fitted], log_odds)
+        probabilities, no_match = log_odds_to_probabilities(
+            log_odds[best], features[best], NO_MATCH if states.possible else NO_MATCH_OF_ALL
+        )
+        matches = [
+            self._match(fitted[place], float(probability))
+            for place, probability in zip(best.tolist(), probabilities, strict=True)
+        ]
+        return tuple(matches), no_match
 
     def _mixture(self, first: Candidate, rows: np.ndarray | None, measured: IntensityDistribution) -> Mixture:
         second, amount, alone, both = find_second_phase(first, self.index, rows, measured)
@@ -226,3 +259,7 @@ class Identifier:
             name=self.references.name(candidate.row),
             probability=probability,
         )
+
+
+def _fit_weights(states: ElementStates) -> PlausibilityWeights:
+    return FIT_WEIGHTS if states.possible else FIT_WEIGHTS_OF_ALL

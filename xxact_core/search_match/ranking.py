@@ -87,8 +87,8 @@ def scan_to_candidates(
 def fit_best(
     references: ReferenceDatabase, candidates: Sequence[Candidate], measured: IntensityDistribution
 ) -> list[Candidate]:
-    """The first candidates with width and cell refined, best first; the others are dropped."""
-    return _best_first([_free(references, candidate, measured) for candidate in candidates[:FREED]])
+    """The candidates with width and cell refined, best first."""
+    return _best_first([_free(references, candidate, measured) for candidate in candidates])
 
 
 def fit_width(candidate: Candidate, measured: IntensityDistribution) -> Candidate:
