@@ -1,14 +1,13 @@
 """With which weights are predictions combined with matching reference materials, and what is gained?
 
-    python benchmarks/studies/combination_weights.py [--rows ROWS] [--dataset DATASET] [--found FILE]
-    python benchmarks/studies/combination_weights.py --quick    # on 600 materials, writes nothing
+    python benchmarks/studies/combination_weights.py [--collection FOLDER] [--found FILE] [--reference TABLE]
+    python benchmarks/studies/combination_weights.py --quick    # on some patterns, writes nothing
 
-The answer are the constants `SYSTEM_WEIGHTS` and `GROUP_WEIGHTS` of `xxact_core.search_match.combine`, to be fitted
-again whenever the shipped model changes. Patterns are augmented ones of the validation split; DATASET is also the
-reference table. For a random half of them, all materials of the same formula and space group are left out of the table,
-which shows the best score where the phase is missing. For another random half, the formula is given with normal errors
-of 5 %. Matches are stored in FILE, so that an interrupted run continues. Every other material is used to fit the
-weights; the rest evaluates them. Without --quick, docs/results/known_materials.md is written.
+The answer are the constants of `xxact_core.search_match.combine`, to be fitted again whenever the shipped model or the
+probabilities of matches change. Patterns, searches and FILE are those of `benchmarks/studies/ranking_weights.py`, with
+elements given. Where the table has the phase, it is also taken out; these count so that the table lacks a fifth of all
+phases. Weights are chosen by the log-loss of the crystal system. Without --quick, docs/results/known_materials.md is
+written.
 """
 
 from __future__ import annotations
@@ -18,280 +17,203 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
 
-import json
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+import os
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 
-from benchmarks.harness import REPOSITORY, argument_parser, finish, markdown_table, standard_dataset
-from benchmarks.quality.compositions import draw_rows, materials, measured
-from xxact_core.compositions.composition import Composition
+from benchmarks.harness import REPOSITORY, argument_parser, finish, markdown_table
+from benchmarks.quality.search_match import SHARED, SinglePhase, read_singles
+from benchmarks.studies.ranking_weights import FOUND, HELD, QUICK, Case, search_all, to_case
 from xxact_core.compositions.formula import parse_formula
-from xxact_core.compositions.formula_format import format_formula
-from xxact_core.dataset.table import StickTable, read_dataset
-from xxact_core.errors import PatternError
-from xxact_core.evaluation.calibration import conformal_threshold
-from xxact_core.evaluation.metrics import accuracy, expected_calibration_error, top_k_accuracy
-from xxact_core.patterns.pattern import GriddedPattern
+from xxact_core.evaluation.metrics import expected_calibration_error
 from xxact_core.prediction.prediction import ranked_to_probabilities
 from xxact_core.prediction.predictor import Predictor
-from xxact_core.prediction.reliability import class_sets
 from xxact_core.quantities import CRYSTAL_SYSTEM, SPACE_GROUP, SYSTEM_OF_GROUP
 from xxact_core.search_match.combine import (
-    GROUP_WEIGHTS,
-    SMALLEST_PROBABILITY,
-    SYSTEM_WEIGHTS,
-    CombinationWeights,
+    DISTANCE,
+    GROUP_IN_SET,
+    MODEL_EXPONENT,
+    SYSTEM_IN_SET,
     MatchEvidence,
     combine_groups,
-    combine_systems,
     matches_to_evidence,
+    sum_by_system,
 )
-from xxact_core.search_match.dataset_database import DatasetReferences
 from xxact_core.search_match.identify import Identifier
+from xxact_core.search_match.plausibility import FIT_WEIGHTS, NO_MATCH, best_of_each, log_odds_to_probabilities
 
-FOUND = REPOSITORY / "build" / "combination_weights.jsonl"
-
-
-@dataclass(frozen=True)
-class Without(DatasetReferences):
-    """A dataset without the materials of one formula and space group."""
-
-    formula_left_out: str
-    group_left_out: float
-
-    def rows_within(self, elements: Any) -> np.ndarray:  # noqa: ANN401 - as the class that it narrows
-        """Rows within these elements, less those left out."""
-        rows = super().rows_within(elements)
-        same = self.table.targets["space_group"][rows] == self.group_left_out
-        gone = [row for row in rows[same] if self.formula(int(row)) == self.formula_left_out]
-        return np.setdiff1d(rows, gone)
-
-
-def find(row: int, pattern: GriddedPattern, table: StickTable) -> dict[str, Any]:
-    """The best matching reference materials of one pattern, as plain values."""
-    composition, group = parse_formula(str(table.formula[row])), table.targets["space_group"][row]
-    held = bool(np.random.default_rng([1, row]).integers(2))
-    references = DatasetReferences(table) if held else Without(table, format_formula(composition), group)
-    outcome = {"row": row, "held": held, "neighbours": []}
-    try:
-        found = Identifier(references).identify(pattern, elements=composition.symbols)
-    except PatternError as error:
-        return {**outcome, "failed": str(error)}
-    return {**outcome, "neighbours": [[one.formula, one.space_group, one.score] for one in found.matches]}
-
-
-def find_all(file: Path, drawn: Sequence[tuple[int, GriddedPattern]], table: StickTable) -> list[dict[str, Any]]:
-    """The same for every pattern; outcomes stored in the file are not computed again."""
-    stored = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", encoding="utf-8") as to:
-        for row, pattern in drawn[len(stored) :]:
-            stored.append(find(row, pattern, table))
-            to.write(json.dumps(stored[-1]) + "\n")
-            to.flush()
-    assert [one["row"] for one in stored[: len(drawn)]] == [row for row, _ in drawn], f"{file} is for other materials"
-    return stored[: len(drawn)]
+DISTANCES, EXPONENTS = (0.0, 2.0, 5.0, 10.0, 20.0), (0.0, 0.25, 0.5, 0.75, 1.0)
+MATCHES = 10
+COVERAGE = 0.9
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
-    """One pattern: predicted probabilities, matching reference materials, and true classes."""
+class Outcome:
+    """The model's prediction for one pattern, its matches, and the truth."""
 
-    held: bool
     systems: np.ndarray
+    """The model's probabilities of the crystal systems, shape (7,)."""
     groups: np.ndarray
+    """The model's probabilities of the space groups, shape (230,)."""
     evidence: MatchEvidence
-    system: int
     group: int
+    """Index of the true space group."""
+    held: bool
+    """Whether the true phase is among the matches."""
 
-    def combined(self, weights: tuple[CombinationWeights, CombinationWeights]) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities of crystal systems and space groups, combined from both."""
-        systems = combine_systems(self.systems, self.evidence, weights[0])
-        return systems, combine_groups(self.groups, self.evidence, weights[1], systems=systems)
-
-
-def to_case(stored: dict[str, Any], pattern: GriddedPattern, predictor: Predictor, table: StickTable) -> Case:
-    """The model's prediction for a pattern, with the reference materials that were found."""
-    row = stored["row"]
-    composition, generator = parse_formula(str(table.formula[row])), np.random.default_rng([2, row])
-    if generator.integers(2):
-        off, _ = measured(composition, spread=0.05, generator=generator)
-        composition = Composition(off.symbols, off.amounts)
-    prediction = predictor.predict(pattern, composition, override_coverage=True)
-    return Case(
-        held=stored["held"],
-        systems=ranked_to_probabilities(prediction.crystal_system, CRYSTAL_SYSTEM),
-        groups=ranked_to_probabilities(prediction.space_group, SPACE_GROUP),
-        evidence=matches_to_evidence(composition, stored["neighbours"]),
-        system=int(table.targets["crystal_system"][row]),
-        group=int(table.targets["space_group"][row]),
-    )
+    @property
+    def system(self) -> int:
+        """Index of the true crystal system."""
+        return int(SYSTEM_OF_GROUP[self.group])
 
 
-def fit(cases: list[Case]) -> tuple[CombinationWeights, CombinationWeights]:
-    """Maximum-likelihood weights: first for the crystal system, then for the space group within it."""
-    systems = _fit_target(lambda weights: [one.combined((weights, GROUP_WEIGHTS))[0][one.system] for one in cases])
-    groups = _fit_target(lambda weights: [one.combined((systems, weights))[1][one.group] for one in cases])
-    combined = [one.combined((systems, groups)) for one in cases]
-    thresholds = [
-        conformal_threshold(np.stack([both[target] for both in combined]), np.array(true))
-        for target, true in enumerate(zip(*((one.system, one.group) for one in cases), strict=True))
-    ]
-    systems, groups = (
-        replace(of_target, in_set=float(np.floor(1000 * threshold) / 1000))
-        for of_target, threshold in zip((systems, groups), thresholds, strict=True)
-    )
-    return systems, groups
+def to_evidence(case: Case) -> MatchEvidence:
+    """The matches that a search returns for fitted phases."""
+    log_odds = case.features @ np.array(astuple(FIT_WEIGHTS))
+    best = best_of_each(case.keys, log_odds)
+    probabilities, _ = log_odds_to_probabilities(log_odds[best], case.features[best], NO_MATCH)
+    found = [(*case.keys[place], float(probability)) for place, probability in zip(best, probabilities, strict=True)]
+    return matches_to_evidence(parse_formula(case.formula), found[:MATCHES])
 
 
-def _fit_target(of_true: Callable[[CombinationWeights], list[float]]) -> CombinationWeights:
-    """Nelder-Mead from several starts, rounded to three digits."""
+def to_outcomes(
+    stored: Sequence[dict[str, Any]], phases: Sequence[SinglePhase], predictor: Predictor
+) -> tuple[list[Outcome], list[Outcome]]:
+    """Outcomes with the whole table, and those without the true phase where the table has it."""
+    pattern = {phase.name: phase for phase in phases}
+    whole, without = [], []
+    for one in stored:
+        if not one["given"]:
+            continue
+        prediction = predictor.predict(pattern[one["name"]].pattern, one["formula"], override_coverage=True)
+        systems = ranked_to_probabilities(prediction.crystal_system, CRYSTAL_SYSTEM)
+        groups = ranked_to_probabilities(prediction.space_group, SPACE_GROUP)
+        case = to_case(one)
+        held = bool(case.right.any())
+        true = one["space_group"] - 1
+        whole.append(Outcome(systems, groups, to_evidence(case), true, held))
+        if held and len((rest := case.without()).right):
+            without.append(Outcome(systems, groups, to_evidence(rest), true, held=False))
+    return whole, without
 
-    def to_weights(free: np.ndarray) -> CombinationWeights:
-        steepness, threshold, distance = np.exp(free).tolist()
-        return CombinationWeights(steepness=steepness, threshold=threshold, distance=distance, in_set=0.0)
 
-    def loss(free: np.ndarray) -> float:
-        return -float(np.log(of_true(to_weights(free))).mean())
-
-    starts = [(steepness, threshold, 1.0) for steepness in (30.0, 100.0) for threshold in (0.85, 0.95)]
-    found = [minimize(loss, np.log(start), method="Nelder-Mead", options={"maxiter": 300}) for start in starts]
-    best = min(found, key=lambda one: one.fun)
-    steepness, threshold, distance = (float(f"{value:.3g}") for value in np.exp(best.x))
-    return CombinationWeights(steepness=steepness, threshold=threshold, distance=distance, in_set=0.0)
-
-
-def figures_of(
-    cases: list[Case], weights: tuple[CombinationWeights, CombinationWeights]
-) -> dict[str, dict[str, float | None]]:
-    """Accuracies, log-loss [bit] and calibration error of the model, the best match, and both combined."""
-    system, group = (np.array([getattr(one, name) for one in cases]) for name in ("system", "group"))
-    combined = [one.combined(weights) for one in cases]
-    found = {
-        "model": (np.stack([one.systems for one in cases]), np.stack([one.groups for one in cases])),
-        "both": (np.stack([systems for systems, _ in combined]), np.stack([groups for _, groups in combined])),
+def figures_of(outcomes: Sequence[Outcome], groups: Sequence[np.ndarray]) -> dict[str, float]:
+    """Accuracies, log-loss [bit] and calibration error of probabilities of the space groups."""
+    systems = np.stack([sum_by_system(one) for one in groups])
+    true = np.array([one.system for one in outcomes])
+    of_true = systems[np.arange(len(true)), true]
+    return {
+        "system_top1": float((systems.argmax(axis=1) == true).mean()),
+        "log_loss_bits": float(-np.log2(np.maximum(of_true, 1e-6)).mean()),
+        "calibration_error": float(expected_calibration_error(systems, true)),
+        "group_top1": float(
+            np.mean([one.argmax() == outcome.group for one, outcome in zip(groups, outcomes, strict=True)])
+        ),
     }
-    figures: dict[str, dict[str, float | None]] = {}
-    for name, (systems, groups) in found.items():
-        figures[name] = {
-            "top1": accuracy(systems.argmax(axis=1), system),
-            "top2": top_k_accuracy(systems, system, k=2),
-            "log_loss_bits": -float(
-                np.log2(np.maximum(systems[np.arange(len(cases)), system], SMALLEST_PROBABILITY)).mean()
-            ),
-            "calibration_error": expected_calibration_error(systems, system),
-            "group_top1": accuracy(groups.argmax(axis=1), group),
-            "group_log_loss_bits": -float(
-                np.log2(np.maximum(groups[np.arange(len(cases)), group], SMALLEST_PROBABILITY)).mean()
-            ),
-        }
-    both, both_groups = found["both"]
-    sets = class_sets(both, weights[0].in_set), class_sets(both_groups, weights[1].in_set)
-    for name, held, true in (("set", sets[0], system), ("group_set", sets[1], group)):
-        figures["both"] |= {f"{name}_coverage": float(held[np.arange(len(cases)), true].mean())}
-        figures["both"] |= {f"{name}_size": float(held.sum(axis=1).mean())}
-    first = np.array([one.evidence.group[0] if len(one.evidence.group) else -1 for one in cases])
-    of_first = np.where(first < 0, -1, np.array(SYSTEM_OF_GROUP)[first])
-    figures["known"] = {"top1": accuracy(of_first, system), "group_top1": accuracy(first, group)}
-    return figures
 
 
-LABELS = {"model": "model", "known": "best match", "both": "combined"}
-PARTS = {"held": "in the table", "not_held": "not in the table", "all": "all"}
-COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
-    "top1": ("crystal system, top-1 accuracy", "{:.1%}".format),
-    "top2": ("top-2 accuracy", "{:.1%}".format),
-    "log_loss_bits": ("log-loss [bit]", "{:.2f}".format),
-    "calibration_error": ("calibration error", "{:.3f}".format),
-    "group_top1": ("space group, top-1 accuracy", "{:.1%}".format),
-    "group_log_loss_bits": ("log-loss [bit]", "{:.2f}".format),
-}
-LIMITS = (
-    "Where the phase is not in the table, a material of the same formula with almost the same reflections can make the "
-    "combined prediction overconfident. Where the table has one structure twice, once slightly distorted, both match "
-    "equally well and share the gain."
-)
+def combined(outcomes: Sequence[Outcome], *, distance: float, exponent: float) -> list[np.ndarray]:
+    """Combined probabilities of the space groups, one array of shape (230,) for each outcome."""
+    return [
+        combine_groups(one.groups, one.evidence, distance=distance, exponent=exponent)
+        if len(one.evidence.group)
+        else one.groups
+        for one in outcomes
+    ]
 
 
-def to_page(
-    figures: dict[str, dict[str, dict[str, float]]], weights: tuple[CombinationWeights, CombinationWeights]
-) -> str:
-    """The tables of the page."""
-    rows = []
-    for part, of_part in figures.items():
-        for name, label in LABELS.items():
-            values = [(of_part[name].get(column), form) for column, (_, form) in COLUMNS.items()]
-            rows.append([PARTS[part], label, *("" if value is None else form(value) for value, form in values)])
-    both = figures["all"]["both"]
-    of_targets = zip(("crystal system", "space group within it"), weights, strict=True)
-    return "\n\n".join(
-        [
-            markdown_table(["phase", "prediction", *(label for label, _ in COLUMNS.values())], rows),
-            LIMITS,
-            (
-                f"The 90 % prediction sets contain the true crystal system for {both['set_coverage']:.0%} of the "
-                f"patterns with {both['set_size']:.1f} labels on average, and the true space group for "
-                f"{both['group_set_coverage']:.0%} with {both['group_set_size']:.1f}."
-            ),
-            markdown_table(
-                ["weights", "steepness β", "threshold τ", "distance γ", "smallest probability in the set"],
-                [[label, *(f"{value:.3g}" for value in asdict(weight).values())] for label, weight in of_targets],
-            ),
-        ]
-    )
+def weighted_loss(whole: Sequence[Outcome], without: Sequence[Outcome], *, distance: float, exponent: float) -> float:
+    """Log-loss of the crystal system, the whole table counting `HELD`."""
+    losses = [
+        figures_of(part, combined(part, distance=distance, exponent=exponent))["log_loss_bits"]
+        for part in (whole, without)
+    ]
+    return HELD * losses[0] + (1 - HELD) * losses[1]
+
+
+def thresholds(whole: Sequence[Outcome], without: Sequence[Outcome]) -> tuple[float, float]:
+    """Probabilities above which 90 % of the true crystal systems and space groups lie."""
+    of_true: list[list[float]] = [[], []]
+    importance: list[float] = []
+    for part, share in ((whole, HELD), (without, 1 - HELD)):
+        for one, groups in zip(part, combined(part, distance=DISTANCE, exponent=MODEL_EXPONENT), strict=True):
+            of_true[0].append(float(sum_by_system(groups)[one.system]))
+            of_true[1].append(float(groups[one.group]))
+            importance.append(share / len(part))
+    found = []
+    for values in of_true:
+        order = np.argsort(values)
+        below = np.cumsum(np.array(importance)[order])
+        found.append(float(np.array(values)[order][np.searchsorted(below, 1 - COVERAGE)]))
+    return found[0], found[1]
 
 
 def main() -> None:
-    """Search, fit, evaluate, print, and write the page unless --quick is given."""
-    parser = argument_parser(__doc__, dataset=True)
-    parser.add_argument("--rows", type=int, default=600, help="materials of the validation split")
-    parser.add_argument("--found", type=Path, default=FOUND, metavar="FILE", help="where matches are stored")
+    """Search, predict, choose, print, and write the page unless --quick is given."""
+    parser = argument_parser(__doc__)
+    default = Path(os.environ.get(SHARED, REPOSITORY.parent / "shared" / "data"))
+    parser.add_argument("--collection", type=Path, default=default, metavar="FOLDER", help="measured patterns")
+    parser.add_argument("--found", type=Path, default=FOUND, metavar="FILE", help="where fitted phases are stored")
+    parser.add_argument(
+        "--reference", type=Path, metavar="TABLE", help="reference phases; by default the shipped table"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / "found.jsonl" if arguments.quick else arguments.found
-        with standard_dataset(arguments) as folder:
-            table = read_dataset(folder)
-        measure(table, file, rows=arguments.rows, quick=arguments.quick)
-
-
-def measure(table: StickTable, file: Path, *, rows: int, quick: bool) -> None:
-    """Fit and evaluate the weights on materials of the validation split, with matches stored in a file."""
-    chosen = draw_rows(table, rows=rows, split="validation")
-    patterns = [pattern for pattern, *_ in materials(table, rows=rows, split="validation")]
-    found = find_all(file, list(zip(chosen.tolist(), patterns, strict=True)), table)
-    predictor = Predictor.load()
-    cases = [
-        to_case(one, pattern, predictor, table)
-        for one, pattern in zip(found, patterns, strict=True)
-        if not one.get("failed")
-    ]
-    weights, rest = fit(cases[::2]), cases[1::2]
-    parts = {
-        "held": [one for one in rest if one.held],
-        "not_held": [one for one in rest if not one.held],
-        "all": rest,
+    collection = arguments.collection if (arguments.collection / "experimental" / "labels.csv").is_file() else None
+    development = arguments.collection / "experimental_dev"
+    phases = read_singles(collection, development if (development / "labels.csv").is_file() else None)
+    phases = phases[:QUICK] if arguments.quick else phases
+    identifier = Identifier.load(arguments.reference)
+    stored = search_all(phases, identifier, None if arguments.quick else arguments.found)
+    whole, without = to_outcomes(stored, phases, Predictor.load())
+    losses = {
+        (distance, exponent): weighted_loss(whole, without, distance=distance, exponent=exponent)
+        for distance in DISTANCES
+        for exponent in EXPONENTS
     }
-    figures = {name: figures_of(part, weights) for name, part in parts.items()}
-    if weights != (SYSTEM_WEIGHTS, GROUP_WEIGHTS):
-        print(f"the weights in xxact_core.search_match.combine differ from {weights}", file=sys.stderr)
+    best = min(losses, key=losses.__getitem__)
+    limits = thresholds(whole, without)
+    print(f"best: distance, exponent = {best}; now {DISTANCE, MODEL_EXPONENT}; sets: {limits}; "
+          f"now {SYSTEM_IN_SET, GROUP_IN_SET}", file=sys.stderr)  # fmt: skip
+    rows, figures = [], {"best": best, "sets": limits}
+    parts = {
+        "in the table": [one for one in whole if one.held],
+        "not in the table": [one for one in whole if not one.held],
+        "taken out of the table": without,
+        "all, nothing taken out": whole,
+    }
+    for label, part in parts.items():
+        if not part:
+            continue
+        for name, groups in (
+            ("model", [one.groups for one in part]),
+            ("combined", combined(part, distance=DISTANCE, exponent=MODEL_EXPONENT)),
+        ):
+            one = figures_of(part, groups)
+            figures[f"{label}, {name}"] = one
+            rows.append([label, str(len(part)), name, f"{one['system_top1']:.1%}", f"{one['log_loss_bits']:.2f}",
+                         f"{one['calibration_error']:.3f}", f"{one['group_top1']:.1%}"])  # fmt: skip
+    header = ["phase", "patterns", "prediction", "crystal system, top-1 accuracy"]
+    header += ["log-loss [bit]", "calibration error", "space group, top-1 accuracy"]
+    text = (
+        f"A match of which a fraction x of the atoms differs from the composition keeps exp(-{DISTANCE:g} x) of its "
+        f"probability; matches are weighted against each other by the model's probability to the power "
+        f"{MODEL_EXPONENT:g}. The 90 % prediction sets hold crystal systems above {SYSTEM_IN_SET:g} and space groups "
+        f"above {GROUP_IN_SET:g}."
+    )
     finish(
         __file__,
-        to_page(figures, weights),
-        {"weights": [asdict(one) for one in weights], **figures},
-        quick=quick,
+        f"{markdown_table(header, rows)}\n\n{text}",
+        figures,
+        quick=arguments.quick,
         title="Combining predictions with reference materials",
-        introduction=f"{len(cases)} augmented patterns of the validation split, the shipped model. For half of them, "
-        "all materials of the same formula and space group are left out of the reference table; for half, the "
-        f"formula is given with errors of 5 %. Weights are fitted to {len(cases) - len(rest)} patterns and evaluated "
-        f"on the other {len(rest)}, of which the table has {len(parts['held'])}.",
-        data_digest=table.digest,
+        introduction=f"{len(whole)} measured single phases with their formulas, the shipped model, and a reference "
+        f"table of {len(identifier.references):,} phases.",
+        data_digest=identifier.references.digest,
         page="known_materials",
     )
 

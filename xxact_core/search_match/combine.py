@@ -22,32 +22,22 @@ from xxact_core.prediction.prediction import (
 from xxact_core.quantities import CRYSTAL_SYSTEM, SPACE_GROUP, SYSTEM_OF_GROUP
 from xxact_core.search_match.match import Match
 
+DISTANCE = 5.0
+"""γ: a phase of which a fraction x of the atoms differ from the composition keeps exp(-γ x) of its probability; the
+rest is the model's."""
 
-@dataclass(frozen=True)
-class CombinationWeights:
-    """Weight of matching reference phases relative to the model, for one target."""
+MODEL_EXPONENT = 1.0
+"""α: exponent of the model's probability of the space group, by which matches are weighted against each other."""
 
-    steepness: float
-    """β: how fast the weight of a phase grows with its score."""
-    threshold: float
-    """τ: score at which a phase doubles the odds of its class."""
-    distance: float
-    """γ: penalty on the score of a phase of which all atoms differ from the composition."""
-    in_set: float
-    """Probability above which a class belongs to the 90 % prediction set, 0-1."""
+SYSTEM_IN_SET, GROUP_IN_SET = 0.25, 0.03
+"""Probabilities above which a crystal system and a space group belong to the 90 % prediction sets.
 
+Source of all four: benchmarks/studies/combination_weights.py, on measured patterns with the shipped model
+(docs/results/known_materials.md)."""
 
-SYSTEM_WEIGHTS = CombinationWeights(steepness=29.8, threshold=0.831, distance=2.85, in_set=0.342)
-GROUP_WEIGHTS = CombinationWeights(steepness=57.0, threshold=0.861, distance=1.52, in_set=0.039)
-"""Weights for the crystal system, and for the space group within it, with the shipped model and known elements.
-
-Source: benchmarks/studies/combination_weights.py on simulated patterns, half of whose phases are in the database
-(docs/results/known_materials.md). A weight on the model's log-probability, or an upper bound on the weight of a phase,
-did not raise the likelihood of patterns left out of the fit.
-"""
-
-SMALLEST_PROBABILITY = 1e-12
-"""Lower bound on the model's probabilities, so that reference phases can support a class that the model rules out."""
+SMALLEST_PROBABILITY = 1e-3
+"""Lower bound on the model's probability of a space group where it weights a match, so that reference phases can
+support one that the model rules out. Ours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +46,8 @@ class MatchEvidence:
 
     group: np.ndarray
     """Index of the space group, 0-229."""
-    score: np.ndarray
-    """Score, at most 1."""
+    probability: np.ndarray
+    """Probability that the phase is the right one; what lacks to 1 is that of no match."""
     distance: np.ndarray
     """Fraction of atoms that differ from the given composition, 0-1."""
 
@@ -65,30 +55,35 @@ class MatchEvidence:
 def combine_with_matches(prediction: Prediction, matches: Sequence[Match]) -> Prediction:
     """Combine the model's crystal system and space group with the reference phases that match the pattern.
 
-    Phases that match poorly leave the model's odds unchanged; energies are those of the model. Without a match, or with
-    a model that predicts neither target, the prediction is returned as it is.
+    As far as the database probably lacks the phase, the model decides; energies are those of the model. Without a
+    match, or with a model that predicts neither target, the prediction is returned as it is. A match without a
+    probability counts as improbable.
 
     Args:
         prediction: for a composition of which at least the elements are known.
         matches: reference phases for the same pattern, found with these elements; best match first.
     """
     composition, before = parse_composition(prediction.formula), prediction.crystal_system
-    evidence = matches_to_evidence(composition, [(match.formula, match.space_group, match.score) for match in matches])
+    evidence = matches_to_evidence(
+        composition, [(match.formula, match.space_group, match.probability or 0.0) for match in matches]
+    )
     if not len(evidence.group) or not (before or prediction.space_group):
         return prediction
-    groups = ranked_to_probabilities(prediction.space_group, SPACE_GROUP)
-    systems = ranked_to_probabilities(before, CRYSTAL_SYSTEM) if before else sum_by_system(groups)
-    systems = combine_systems(systems, evidence, SYSTEM_WEIGHTS)
-    groups = combine_groups(groups, evidence, GROUP_WEIGHTS, systems=systems)
-    ranked = rank_classes(CRYSTAL_SYSTEM, systems) if before else ()
+    groups = (
+        ranked_to_probabilities(prediction.space_group, SPACE_GROUP)
+        if prediction.space_group
+        else spread_over_groups(ranked_to_probabilities(before, CRYSTAL_SYSTEM))
+    )
+    groups = combine_groups(groups, evidence)
+    ranked = rank_classes(CRYSTAL_SYSTEM, sum_by_system(groups)) if before else ()
     ranked_groups = rank_classes(SPACE_GROUP, groups) if prediction.space_group else ()
     kept = (warning for warning in prediction.warnings if warning not in uncertainty_warning(before))
     return replace(
         prediction,
         crystal_system=ranked,
         space_group=ranked_groups,
-        crystal_system_set=prediction.crystal_system_set and likely_labels(ranked, SYSTEM_WEIGHTS.in_set),
-        space_group_set=prediction.space_group_set and likely_labels(ranked_groups, GROUP_WEIGHTS.in_set),
+        crystal_system_set=prediction.crystal_system_set and likely_labels(ranked, SYSTEM_IN_SET),
+        space_group_set=prediction.space_group_set and likely_labels(ranked_groups, GROUP_IN_SET),
         warnings=(*kept, *uncertainty_warning(ranked), _describe(matches[0], before, ranked)),
     )
 
@@ -110,11 +105,11 @@ def prediction_to_elements(prediction: Prediction) -> tuple[str, ...]:
 def matches_to_evidence(
     known: Composition | PartialComposition, found: Sequence[tuple[str, int | None, float]]
 ) -> MatchEvidence:
-    """Evidence from matches given as (formula, space group 1-230, score); those without a space group are left out."""
-    with_group = [(formula, group, score) for formula, group, score in found if group is not None]
+    """Evidence from matches (formula, space group 1-230, probability); those without a space group are left out."""
+    with_group = [(formula, group, probability) for formula, group, probability in found if group is not None]
     return MatchEvidence(
         group=np.array([group - 1 for _, group, _ in with_group], dtype=np.int64),
-        score=np.array([score for *_, score in with_group], dtype=np.float64),
+        probability=np.array([probability for *_, probability in with_group], dtype=np.float64),
         distance=np.array([composition_distance(known, parse_formula(formula)) for formula, *_ in with_group]),
     )
 
@@ -136,41 +131,42 @@ def composition_distance(known: Composition | PartialComposition, other: Composi
     return float(np.clip(differences - errors, 0, None).sum() / 2)
 
 
-def combine_systems(systems: np.ndarray, evidence: MatchEvidence, weights: CombinationWeights) -> np.ndarray:
-    """Probabilities of the crystal systems, shape (7,), P(c) ∝ p(c) · (1 + exp(β (m(c) - τ))).
-
-    p is the model's probability, m the largest score of a match of the class, less γ times its distance.
-    """
-    odds = _odds(systems, np.array(SYSTEM_OF_GROUP)[evidence.group], evidence, weights)
-    probabilities: np.ndarray = odds / odds.sum()
-    return probabilities
-
-
 def combine_groups(
-    groups: np.ndarray, evidence: MatchEvidence, weights: CombinationWeights, *, systems: np.ndarray
+    groups: np.ndarray,
+    evidence: MatchEvidence,
+    *,
+    distance: float = DISTANCE,
+    exponent: float = MODEL_EXPONENT,
 ) -> np.ndarray:
-    """Probabilities of the space groups, shape (230,): as `combine_systems` within each system, times P(system).
+    """Probabilities of the space groups, shape (230,), P(g) = (1 - R) p(g) + R q(g).
 
-    So the two are consistent, as in `model.inference.class_probabilities`.
+    p is the model's probability, and R = Σ Pᵢ exp(-γ xᵢ) with the probabilities P and distances x of the matches; q has
+    the space groups gᵢ of the matches in proportion to Pᵢ exp(-γ xᵢ) p(gᵢ)^α.
+
+    Args:
+        groups: the model's probabilities, shape (230,).
+        evidence: the matches.
+        distance: γ.
+        exponent: α.
     """
-    odds = _odds(groups, evidence.group, evidence, weights)
-    probabilities: np.ndarray = (systems / sum_by_system(odds))[list(SYSTEM_OF_GROUP)] * odds
+    reliable = evidence.probability * np.exp(-distance * evidence.distance)
+    weighted = reliable * np.maximum(groups[evidence.group], SMALLEST_PROBABILITY) ** exponent
+    total = float(min(reliable.sum(), 1.0))
+    probabilities: np.ndarray = (1 - total) * groups / groups.sum()
+    if total > 0:
+        np.add.at(probabilities, evidence.group, total * weighted / weighted.sum())
     return probabilities
+
+
+def spread_over_groups(systems: np.ndarray) -> np.ndarray:
+    """Probabilities of the space groups, shape (230,), if those of a crystal system, shape (7,), are equally likely."""
+    spread: np.ndarray = (systems / np.bincount(SYSTEM_OF_GROUP))[list(SYSTEM_OF_GROUP)]
+    return spread
 
 
 def sum_by_system(groups: np.ndarray) -> np.ndarray:
     """Values of the space groups, shape (230,), summed for each crystal system, shape (7,)."""
     return np.bincount(SYSTEM_OF_GROUP, weights=groups)
-
-
-def _odds(
-    probabilities: np.ndarray, classes: np.ndarray, evidence: MatchEvidence, weights: CombinationWeights
-) -> np.ndarray:
-    merit = evidence.score - weights.distance * evidence.distance
-    gain = np.zeros(len(probabilities))
-    np.maximum.at(gain, classes, np.exp(weights.steepness * (merit - weights.threshold)))
-    odds: np.ndarray = np.maximum(probabilities, SMALLEST_PROBABILITY) * (1 + gain)
-    return odds
 
 
 def _describe(best: Match, before: tuple[RankedLabel, ...], after: tuple[RankedLabel, ...]) -> str:

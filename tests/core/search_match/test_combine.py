@@ -54,9 +54,9 @@ def said(formula: str = "TiO2", **systems: float) -> Prediction:
     )
 
 
-def found(formula: str, space_group: int | None, score: float) -> Match:
-    """A known material that agrees so well."""
-    return Match(formula, space_group, "id", score, 0.0, 1.0, np.array([30.0]), np.array([100.0]))
+def found(formula: str, space_group: int | None, likely: float) -> Match:
+    """A reference phase with this probability."""
+    return Match(formula, space_group, "id", 0.97, 0.0, 1.0, np.array([30.0]), np.array([100.0]), probability=likely)
 
 
 def probability(prediction: Prediction, system: str) -> float:
@@ -65,25 +65,25 @@ def probability(prediction: Prediction, system: str) -> float:
 
 def test_a_phase_that_matches_well_changes_an_uncertain_prediction() -> None:
     alone = said(orthorhombic=0.5, tetragonal=0.3)
-    both = combine_with_matches(alone, [found("TiO2", 141, 0.97), found("TiO2", 61, 0.8)])
+    both = combine_with_matches(alone, [found("TiO2", 141, 0.9), found("TiO2", 61, 0.02)])
     assert both.crystal_system[0].label == "tetragonal"
     assert both.space_group[0].label == "141"
     assert both.crystal_system_set[0] == "tetragonal"
     assert both.formation_energy_per_atom == alone.formation_energy_per_atom
 
 
-def test_a_phase_that_matches_poorly_hardly_changes_anything() -> None:
+def test_an_improbable_phase_hardly_changes_anything() -> None:
     alone = said(orthorhombic=0.5, tetragonal=0.3)
-    both = combine_with_matches(alone, [found("TiO2", 141, 0.55)])
+    both = combine_with_matches(alone, [found("TiO2", 141, 0.01)])
     for system in CRYSTAL_SYSTEMS:
         assert probability(both, system) == pytest.approx(probability(alone, system), abs=0.02)
 
 
-def test_a_better_match_has_more_weight() -> None:
+def test_a_more_probable_match_has_more_weight() -> None:
     alone = said(orthorhombic=0.5, tetragonal=0.3)
     counted = [
-        probability(combine_with_matches(alone, [found("TiO2", 141, score)]), "tetragonal")
-        for score in (0.8, 0.9, 0.97)
+        probability(combine_with_matches(alone, [found("TiO2", 141, likely)]), "tetragonal")
+        for likely in (0.1, 0.5, 0.97)
     ]
     assert counted == sorted(counted)
 
@@ -92,6 +92,13 @@ def test_a_phase_of_another_composition_has_less_weight() -> None:
     alone = said(orthorhombic=0.5, tetragonal=0.3)
     same, other = (combine_with_matches(alone, [found(formula, 141, 0.95)]) for formula in ("TiO2", "Ti4O3"))
     assert probability(same, "tetragonal") > probability(other, "tetragonal") + 0.05
+
+
+def test_as_far_as_no_phase_matches_the_model_decides() -> None:
+    alone = said(cubic=0.6)
+    both = combine_with_matches(alone, [found("TiO2", 141, 0.3), found("TiO2", 136, 0.2)])
+    assert probability(both, "cubic") == pytest.approx(0.3)
+    assert probability(both, "tetragonal") == pytest.approx(0.5 + probability(alone, "tetragonal") / 2)
 
 
 def test_without_a_match_the_prediction_is_unchanged() -> None:
@@ -120,12 +127,12 @@ def test_an_uncertainty_that_a_match_removes_is_not_reported() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.integers(1, 230), st.floats(-0.1, 1), st.sampled_from(["TiO2", "Ti", "O", "Ti3O5"])), max_size=10
+        st.tuples(st.integers(1, 230), st.floats(0, 0.1), st.sampled_from(["TiO2", "Ti", "O", "Ti3O5"])), max_size=10
     ),
     st.floats(0.01, 0.99),
 )
 def test_probabilities_add_up_and_groups_agree_with_systems(told: list[tuple[int, float, str]], cubic: float) -> None:
-    both = combine_with_matches(said(cubic=cubic), [found(formula, group, score) for group, score, formula in told])
+    both = combine_with_matches(said(cubic=cubic), [found(formula, group, likely) for group, likely, formula in told])
     groups = ranked_to_probabilities(both.space_group, SPACE_GROUP)
     systems = ranked_to_probabilities(both.crystal_system, CRYSTAL_SYSTEM)
     assert systems.sum() == pytest.approx(1)
