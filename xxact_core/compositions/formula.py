@@ -6,10 +6,24 @@ import math
 import re
 import unicodedata
 from fractions import Fraction
+from itertools import product
 from typing import NoReturn
 
 from xxact_core.compositions.composition import Composition
-from xxact_core.compositions.element_table import ATOMIC_NUMBERS
+from xxact_core.compositions.element_table import ATOMIC_MASSES, ATOMIC_NUMBERS
+from xxact_core.compositions.notation import (
+    SUPERSCRIPTS,
+    check_name,
+    check_variables,
+    elements_hint,
+    plain_notation,
+    refuse,
+    with_decimal_points,
+    with_hydrate_dots,
+    with_values,
+    without_oxidation_numbers,
+    without_polymorph,
+)
 from xxact_core.errors import FormulaError, shorten
 
 LONGEST_FORMULA = 500
@@ -18,33 +32,49 @@ LARGEST_AMOUNT = 1_000_000
 
 _SEPARATORS = str.maketrans(dict.fromkeys("·•∙⋅*×", "·"))
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
-_SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
-_CHARGES = "+-−–—"
+_CHARGES = "+-"
 _TOKEN = re.compile(
-    r"\s*(?:(?P<element>[A-Z][a-z]?)|(?P<number>[0-9]+(?:\.[0-9]+)?(?:[⁄/][0-9]+)?)|(?P<sign>[()\[\]{}·]))"
+    r"\s*(?:(?P<element>[A-Z][a-z]?)|(?P<number>[0-9]+[⁄/][0-9]+|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)|(?P<sign>[()\[\]{}·]))"
 )
 _HYDRATE = re.compile(r"(?<=[0-9A-Za-z)\]}])\.([0-9]*(?:\.[0-9]+)?(?:\([HDhd]2O\)|H2O|D2O))$")
+_DOUBTFUL_POINT = re.compile(r"(?<=[0-9A-Za-z)\]}])\.(?=[0-9]+[A-Z(\[{])")
+_MOST_POINTS = 6
+_ANIONS = frozenset("O F Cl Br I S Se Te N H P".split())  # noqa: SIM905 - read as text
+_VACANCY = re.compile(r"(?:□|☐|◻|▢)[0-9./]*")
+_ALLOY = re.compile(
+    r"([A-Z][a-z]?)((?:\s*-\s*[0-9]+(?:\.[0-9]+)?\s*(?:%|(?:at|wt)\.?\s*%)?\s*[A-Z][a-z]?)+)\s*[,(\[-]?\s*(at|wt|)\.?\s*%?\s*[)\]]?"
+)
+_ALLOY_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(at|wt|)\.?\s*%?\s*([A-Z][a-z]?)")
+_CAPITALS = re.compile(
+    r"B[IK]|CS(?!2?$)|CU|CO(?=[BNPSV]|O(?!H)|3O)|HF(?=[A-Z])|HO(?=2?O)|IN|N[BIP]|OS|P[BU]|S[BIN]|SC(?!N)|YB2O"
+)
+"""First two capitals that are far more often one element typed in capitals than two: SI, NI, PB."""
 _LARGEST_DENOMINATOR = 1000
 
 
 def parse_formula(text: str) -> Composition:
-    """Composition of a formula such as Fe2O3, Ca(OH)2, Li0.5CoO2, CuSO4·5H2O or 2MgO·SiO2.
+    """Composition of a formula such as Fe2O3, Ca(OH)2, Li0.5CoO2, CuSO4·5H2O, 2MgO·SiO2 or Ti-6Al-4V.
 
-    Brackets () [] {} nest; subscripts may be Unicode; a sum is written with · • ∙ * or, before a final H2O or between
-    symbols, with a full stop: CuSO4.5H2O holds five waters, La1.75Sr0.25CuO4 a decimal.
+    Brackets () [] {} nest; a sum is written with · • ∙ * or a full stop: CuSO4.5H2O holds five waters, La1.75Sr0.25CuO4
+    a decimal. Subscripts may be Unicode, HTML or LaTeX; decimals may have a comma; oxidation numbers in Roman numerals
+    and names of polymorphs (α-Fe2O3, 4H-SiC) are dropped; alloys such as Fe-18Cr-8Ni are in weight percent, or at%.
 
     Raises:
-        FormulaError: the message names the position, what was found and what was expected.
+        FormulaError: the message names the position, what was found and what was expected, and suggests what to write.
     """
     if len(text) > LONGEST_FORMULA:
         msg = f"the formula has {len(text)} characters; expected at most {LONGEST_FORMULA}"
         raise FormulaError(msg, code="E_FORMULA")
-    plain = _to_plain(text)
+    marked_down = with_values(plain_notation(text))
+    check_name(marked_down)
+    plain = _to_plain(marked_down)
     if not plain.strip():
         msg = "the formula is empty; expected something like Fe2O3"
         raise FormulaError(msg, code="E_FORMULA")
+    if alloy := _parse_alloy(plain):
+        return alloy
     amounts: dict[str, float] = {}
-    _Reader(plain).read_sum(amounts)
+    _Reader(_with_sum_dots(_with_sum_signs(plain))).read_sum(amounts)
     for symbol, amount in amounts.items():
         if amount > LARGEST_AMOUNT:
             msg = f"formula {shorten(text)!r}: the amount of {symbol} is {amount:g}; expected at most {LARGEST_AMOUNT}"
@@ -53,41 +83,170 @@ def parse_formula(text: str) -> Composition:
 
 
 def _to_plain(text: str) -> str:
-    """The formula in ASCII, with sums written as `·`; refuses what would change its meaning."""
+    """The formula in ASCII, without what does not change its composition; refuses what would change its meaning."""
     characters: list[str] = []
     for position, character in enumerate(text):
         before = characters[-1][-1] if characters else " "
         kind = unicodedata.decomposition(character).split(" ")[0]
-        if character in _SUPERSCRIPTS and not (before.isalpha() or before in ")]}"):
-            _refuse(text, position, "a superscript here is a charge or an isotope; write the neutral formula, H for D")
+        if character in SUPERSCRIPTS and not (before.isalpha() or before in ")]}"):
+            refuse(text, position, "a superscript here is a charge or an isotope; write the neutral formula, H for D")
         if kind == "<fraction>":
             if before.isdigit():
-                _refuse(text, position, "a fraction behind a digit can be read in two ways; write a decimal")
+                refuse(text, position, "a fraction behind a digit can be read in two ways; write a decimal")
             characters.append(f"{unicodedata.numeric(character):.9g}")
         else:
-            characters.append(unicodedata.normalize("NFKC", character) or " ")
+            characters.append(unicodedata.normalize("NFKC", character).replace("\N{MINUS SIGN}", "-") or " ")
     plain = "".join(characters).translate(_SEPARATORS).strip()
+    plain = with_decimal_points(without_oxidation_numbers(without_polymorph(plain)))
+    return with_hydrate_dots(_VACANCY.sub("", plain)).rstrip(" .")
+
+
+def is_alloy(text: str) -> bool:
+    """Whether a text is an alloy such as Fe-18Cr-8Ni, with or without units."""
+    return _ALLOY.fullmatch(text) is not None
+
+
+def _parse_alloy(plain: str) -> Composition | None:
+    """Composition of an alloy such as Fe-18Cr-8Ni, whose first element is the balance; None for other texts.
+
+    Source: percentages are by weight, as in ASTM designations, unless at% is written.
+
+    Raises:
+        FormulaError: the percentages reach 100, or at% and wt% are mixed.
+    """
+    found = _ALLOY.fullmatch(plain)
+    if found is None or found[1] not in ATOMIC_NUMBERS:
+        return None
+    parts = [(float(amount), unit, symbol) for amount, unit, symbol in _ALLOY_PART.findall(found[2])]
+    symbols = [found[1], *(symbol for *_, symbol in parts)]
+    if any(symbol not in ATOMIC_NUMBERS for symbol in symbols) or len(set(symbols)) < len(symbols):
+        return None
+    units = {unit for unit in (found[3], *(unit for _, unit, _ in parts)) if unit}
+    if len(units) > 1:
+        refuse(plain, 0, "at% and wt% are mixed; expected one of them")
+    added = [amount for amount, *_ in parts]
+    if sum(added) >= 100:  # noqa: PLR2004 - percent
+        refuse(plain, 0, f"the percentages sum to {sum(added):g}; expected less than 100, {found[1]} as the balance")
+    shares = [100 - sum(added), *added]
+    if units != {"at"}:
+        shares = [share / ATOMIC_MASSES[ATOMIC_NUMBERS[s] - 1] for share, s in zip(shares, symbols, strict=True)]
+    return Composition(tuple(symbols), tuple(shares))
+
+
+def _with_sum_signs(plain: str) -> str:
+    """Sums such as 0.5Li2O-0.5B2O3 and CaO + 2SiO2 with ·; refuses variables, mixtures without amounts, and charges."""
+    parts = [part.strip() for part in re.split(r"[-+]", plain)]
+    compounds = len(parts) > 1 and all(_is_compound(part) for part in parts)
+    if compounds and any(re.match(r"[0-9.]", part) for part in parts):
+        return "·".join(parts)
+    plain = check_variables(plain)
+    if compounds:
+        reason = f"a sum without amounts; write 1{parts[0]}·1{parts[1]}{elements_hint(plain)}"
+        refuse(plain, plain.index(parts[1]) - 1, reason)
+    if len(parts) > 1 and all(part in ATOMIC_NUMBERS for part in parts):
+        refuse(
+            plain, len(parts[0]), f"a system without amounts; write {','.join(parts)}, or amounts, as in Fe-30Ni (wt%)"
+        )
+    composite = re.search(r"[/@]", plain)
+    if composite and re.search(r"[A-Za-z)\]0-9]\s*[/@]\s*[A-Z(\[]", plain):
+        refuse(plain, composite.start(), f"a composite without amounts; write a sum with ·{elements_hint(plain)}")
+    if alternatives := re.search(r"[(\[][^()\[\],]*,[^()\[\]]*[)\]]", plain):
+        refuse(
+            plain, alternatives.start(), f"{alternatives[0]} leaves the amounts open; write them{elements_hint(plain)}"
+        )
+    if ":" in plain:
+        host, _, dopants = plain.partition(":")
+        hint = " ".join(f"?{symbol}" for symbol in re.findall(r"[A-Z][a-z]?", dopants) if symbol in ATOMIC_NUMBERS)
+        refuse(
+            plain, len(host), f"a dopant without an amount in the formula; write {shorten(f'{host} {hint}', limit=40)}"
+        )
     sign = next((position for position, character in enumerate(plain) if character in _CHARGES), None)
     if sign is not None:
-        _refuse(plain, sign, "charges and negative amounts are not read; write the neutral formula")
-    return _with_sum_dots(plain)
+        refuse(plain, sign, "charges and negative amounts are not read; write the neutral formula")
+    if found := capitals_of_one_element(plain):
+        merged = _suggestion(plain)
+        separate = plain[: found.start() + 1] + "1" + plain[found.start() + 1 :]
+        one, other = found[0][0], found[0][1]
+        refuse(
+            plain, found.start(), f"{found[0][:2]} may be one element; {merged} For {one} and {other} write {separate}"
+        )
+    return plain
+
+
+def capitals_of_one_element(formula: str) -> re.Match[str] | None:
+    """First two letters of a formula in capitals, where they are rather one element: SI of SIO2; else None."""
+    return None if re.search(r"[a-z]", formula) else _CAPITALS.match(formula)
+
+
+def _is_compound(part: str) -> bool:
+    """Whether a text is the formula of an oxide, a salt or water: at least two elements, one of them an anion."""
+    if not re.match(r"[0-9./\s]*[A-Z(\[]", part):
+        return False
+    amounts: dict[str, float] = {}
+    try:
+        _Reader(_without_points(part)).read_sum(amounts)
+    except FormulaError:
+        return False
+    return len(amounts) > 1 and bool(_ANIONS & set(amounts))
+
+
+def _without_points(text: str) -> str:
+    return re.sub(r"(?<=[A-Za-z)\]}])\.(?=[0-9])", "0.", text)
 
 
 def _with_sum_dots(plain: str) -> str:
     """Replace full stops that denote a sum by `·`; decimal points stay."""
     plain = re.sub(r"\s+\.\s*|\s*\.\s+", "·", plain)
     plain = re.sub(r"(?<=[A-Za-z)\]}])\.(?=[A-Z(\[{])|(?<=[0-9])\.(?=[A-Z(\[{])", "·", plain)
+    plain = re.sub(r"(?<=[0-9A-Za-z)\]}])\.(?=0\.[0-9]+[A-Z(\[{])", "·", plain)
     hydrate = _HYDRATE.search(plain)
     if hydrate:
         before = re.search(r"[0-9]*$", plain[: hydrate.start()])
         if before is None or before[0] == "" or float(before[0]) > 0:
             plain = plain[: hydrate.start()] + "·" + hydrate[1]
-    doubtful = re.search(r"(?<=[A-Za-z)\]}])\.[0-9]", plain)
-    if doubtful is None and re.match(r"[0-9]", plain):
-        doubtful = re.search(r"(?<=[A-Za-z)\]}])0*[1-9][0-9]*\.[0-9]+(?=\s*[A-Z(\[{])", plain)
-    if doubtful:
-        _refuse(plain, doubtful.start(), "the full stop can be read in two ways; write · for a sum, 0.5 for a decimal")
+    points = [found.start() for found in _DOUBTFUL_POINT.finditer(plain) if not _is_decimal(plain, found.start())]
+    if not points:
+        return plain
+    if len(points) > _MOST_POINTS:
+        _refuse_point(plain, points[0])
+    readings = [_with_points_as(plain, points, sums) for sums in product((False, True), repeat=len(points))]
+    plausible = [reading for reading in readings if _is_plausible(reading)]
+    if len(plausible) == 1:
+        return plausible[0]
+    if plausible or any(not plain[point - 1].isdigit() for point in points):
+        _refuse_point(plain, points[0])
     return plain
+
+
+def _refuse_point(plain: str, point: int) -> NoReturn:
+    refuse(plain, point, "the full stop can be read in two ways; write · for a sum, 0.5 for a decimal")
+
+
+def _is_decimal(plain: str, point: int) -> bool:
+    """Whether the digits before a full stop can only be the whole part of an amount: 0, or an explicit 1."""
+    before = re.search(r"[0-9]*$", plain[:point])
+    digits = before[0] if before else ""
+    return digits != "" and (float(digits) == 0 or digits == "1" or plain[: point - len(digits)].strip() == "")
+
+
+def _with_points_as(plain: str, points: list[int], sums: tuple[bool, ...]) -> str:
+    characters = list(plain)
+    for point, is_sum in zip(points, sums, strict=True):
+        characters[point] = "·" if is_sum else "." if plain[point - 1].isdigit() else "0."
+    return "".join(characters)
+
+
+def _is_plausible(reading: str) -> bool:
+    """Whether all terms of a sum are compounds, and no element occurs again in a term that has decimals."""
+    terms = reading.split("·")
+    if len(terms) > 1 and not all(_is_compound(term) for term in terms):
+        return False
+    for term in terms:
+        outside = re.sub(r"\([^()]*\)|\[[^\[\]]*\]", "", term)
+        symbols = [symbol for symbol in re.findall(r"[A-Z][a-z]?", outside) if symbol not in {"H", "C", "N"}]
+        if re.search(r"[A-Za-z)\]][0-9]*\.[0-9]", term) and len(set(symbols)) < len(symbols):
+            return False
+    return True
 
 
 class _Reader:
@@ -104,7 +263,7 @@ class _Reader:
             if kind == "end":
                 return
             if sign != "·":
-                _refuse(self.text, self._place(), f"{sign!r} has no opening bracket")
+                refuse(self.text, self._place(), f"{sign!r} has no opening bracket")
             self._take()
 
     def _read_part(self, amounts: dict[str, float]) -> None:
@@ -115,7 +274,7 @@ class _Reader:
 
     def _read_groups(self, *, depth: int) -> dict[str, float]:
         if depth > DEEPEST_NESTING:
-            _refuse(self.text, self._place(), f"brackets nest deeper than {DEEPEST_NESTING}")
+            refuse(self.text, self._place(), f"brackets nest deeper than {DEEPEST_NESTING}")
         amounts: dict[str, float] = {}
         while True:
             kind, token = self._peek()
@@ -126,15 +285,15 @@ class _Reader:
                 self._take()
                 inner = self._read_groups(depth=depth + 1)
                 if self._peek()[1] != closing:
-                    _refuse(self.text, self._place(), f"expected {closing!r} for {token!r}")
+                    refuse(self.text, self._place(), f"expected {closing!r} for {token!r}")
                 self._take()
             elif amounts:
                 return amounts
             else:
-                _refuse(self.text, self._place(), "expected an element symbol or a bracket")
+                refuse(self.text, self._place(), "expected an element symbol or a bracket")
             multiplier = self._read_number() if self._peek()[0] == "number" else 1.0
             if self._peek()[0] == "number":
-                _refuse(self.text, self._place(), "two numbers follow one another")
+                refuse(self.text, self._place(), "two numbers follow one another")
             for symbol, amount in inner.items():
                 amounts[symbol] = amounts.get(symbol, 0.0) + multiplier * amount
 
@@ -142,8 +301,9 @@ class _Reader:
         place = self._place()
         _, symbol = self._take()
         if symbol not in ATOMIC_NUMBERS:
-            hint = "D and T are isotopes: write H" if symbol in {"D", "T"} else _suggestion(self.text)
-            _refuse(self.text, place, f"{symbol!r} is not a chemical element{'; ' if hint else ''}{hint}")
+            isotope = "D and T are isotopes: write H" if symbol in {"D", "T"} else ""
+            hint = _suggestion(self.text) or isotope
+            refuse(self.text, place, f"{symbol!r} is not a chemical element{'; ' if hint else ''}{hint}")
         return symbol
 
     def _read_number(self) -> float:
@@ -151,11 +311,11 @@ class _Reader:
         _, token = self._take()
         numerator, _, denominator = token.replace("⁄", "/").partition("/")
         if denominator and float(denominator) == 0:
-            _refuse(self.text, place, f"the amount {token} divides by zero")
+            refuse(self.text, place, f"the amount {token} divides by zero")
         value = float(numerator) / float(denominator or 1)
         if not 0 < value <= LARGEST_AMOUNT:
             shown = shorten(token, limit=20)
-            _refuse(self.text, place, f"the amount {shown} is not above 0 and at most {LARGEST_AMOUNT}")
+            refuse(self.text, place, f"the amount {shown} is not above 0 and at most {LARGEST_AMOUNT}")
         return value
 
     def _place(self) -> int:
@@ -170,7 +330,7 @@ class _Reader:
         if match is None:
             hint = _suggestion(self.text)
             character = self.text[self._place()]
-            _refuse(self.text, self._place(), f"{character!r} is not expected{'; ' if hint else ''}{hint}")
+            refuse(self.text, self._place(), f"{character!r} is not expected{'; ' if hint else ''}{hint}")
         kind = match.lastgroup or "sign"
         return kind, match[kind]
 
@@ -181,18 +341,31 @@ class _Reader:
         return kind, token
 
 
-def _refuse(text: str, position: int, reason: str) -> NoReturn:
-    msg = f"formula {shorten(text)!r}, character {position + 1}: {reason}"
-    raise FormulaError(msg, code="E_FORMULA")
-
-
 def _suggestion(text: str) -> str:
-    """`did you mean ...?` for symbols in the wrong case, or nothing."""
+    """`did you mean ...?` for symbols in the wrong case, or for words behind a formula; or nothing."""
+    if words := re.fullmatch(r"([A-Z(\[]\S*)(?:\s+|\s*[(])[A-Za-z][^0-9]*", text):
+        try:
+            _Reader(words[1]).read_sum({})
+        except FormulaError:
+            return ""
+        return f"did you mean {words[1]}?"
     if not re.fullmatch(r"[A-Za-z0-9.()]{1,30}", text):
         return ""
-    readings = [reading for reading in _readings(re.findall(r"[A-Za-z]|[^A-Za-z]+", text.lower())) if reading != text]
+    pieces = re.findall(r"[A-Za-z]|[^A-Za-z]+", text.lower())
+    readings = sorted((reading for reading in _readings(pieces) if reading != text), key=_oddity)[:_MOST_SHOWN]
     shown = readings[:1] if text.isupper() else readings
     return f"did you mean {' or '.join(shown)}?" if shown else ""
+
+
+_MOST_SHOWN, _MOST_READINGS = 3, 12
+_RARE = frozenset("No Po Cn Nh Hs Bh Ho Og Fl Ts Lv Es Fm Md Lr Cf Bk Db Sg Mt Ds Rg At Rn Fr Ac Pa Np".split())  # noqa: SIM905 - read as text
+
+
+def _oddity(reading: str) -> int:
+    """How unusual a reading is: its number of symbols, more for rare elements and for Co3 that may be a carbonate."""
+    symbols = re.findall(r"[A-Z][a-z]?", reading)
+    carbonates = 2 * len(re.findall(r"(?<=.)Co3", reading))
+    return len(symbols) + carbonates + 5 * sum(symbol in _RARE for symbol in symbols)
 
 
 def _readings(pieces: list[str]) -> list[str]:
@@ -204,10 +377,10 @@ def _readings(pieces: list[str]) -> list[str]:
         return [first + rest for rest in _readings(pieces[1:])]
     found: list[str] = []
     if len(pieces) > 1 and (first + pieces[1]).capitalize() in ATOMIC_NUMBERS:
-        found += [(first + pieces[1]).capitalize() + rest for rest in _readings(pieces[2:])[:3]]
+        found += [(first + pieces[1]).capitalize() + rest for rest in _readings(pieces[2:])[:_MOST_READINGS]]
     if first.upper() in ATOMIC_NUMBERS:
-        found += [first.upper() + rest for rest in _readings(pieces[1:])[:3]]
-    return found[:3]
+        found += [first.upper() + rest for rest in _readings(pieces[1:])[:_MOST_READINGS]]
+    return found[:_MOST_READINGS]
 
 
 def reduced_formula(composition: Composition) -> str:

@@ -7,8 +7,8 @@ from itertools import product
 from math import isnan
 
 from xxact_core.compositions.composition import Composition
-from xxact_core.compositions.element_table import ATOMIC_NUMBERS, ELECTRONEGATIVITIES
-from xxact_core.compositions.formula import parse_formula, reduced_amounts
+from xxact_core.compositions.element_table import ATOMIC_NUMBERS, ELECTRONEGATIVITIES, SYMBOLS
+from xxact_core.compositions.formula import capitals_of_one_element, parse_formula, reduced_amounts
 
 _NOT_REDUCED = {
     **{symbol: f"{symbol}2" for symbol in ("H", "N", "O", "F", "Cl")},
@@ -62,7 +62,8 @@ def format_formula(composition: Composition | str, *, subscripts: bool = False) 
     Elements are in order of electronegativity, as in pymatgen, with nonmetals behind metals and the centres of
     oxoanions last before oxygen: ZnO, LaB6, MoSi2, PbTiO3. Several oxoanions are bracketed: Al2(SO4)3. Hydroxide,
     ammonium and water of crystallisation are written where the counts and the balance of charges allow no other simple
-    reading: Mg(OH)2, (NH4)2SO4, CuSO4·5H2O. Other compounds of carbon and hydrogen are in Hill's order: CH6I3NPb.
+    reading: Mg(OH)2, (NH4)2SO4, CuSO4·5H2O. Other compounds of carbon and hydrogen are in Hill's order: CH6I3NPb. Rare
+    earths precede alkaline earths in oxides of Mn, Fe, Co, Ni and Cu: YBa2Cu3O7; oxygen precedes nitrogen: TaON.
 
     Args:
         composition: a composition, or a formula that `parse_formula` reads.
@@ -75,6 +76,8 @@ def format_formula(composition: Composition | str, *, subscripts: bool = False) 
     amounts = reduced_amounts(composition)
     formula = _salt(amounts) or "".join(_part(symbol, amounts[symbol]) for symbol in _order(amounts))
     formula = _NOT_REDUCED.get(formula, formula)
+    if capitals_of_one_element(formula):
+        formula = f"{formula[0]}1{formula[1:]}"  # S1NF3, which could be taken for SnF3
     return re.sub(r"(?<=[A-Za-z)])[0-9]+", _to_subscripts, formula) if subscripts else formula
 
 
@@ -88,6 +91,8 @@ def _order(amounts: dict[str, str]) -> list[str]:
     for symbol in amounts:
         value = ELECTRONEGATIVITIES[ATOMIC_NUMBERS[symbol] - 1]
         value = 5.0 if isnan(value) else value  # noble gases come last
+        if symbol in _RARE_EARTHS and oxide and {"Ca", "Sr", "Ba"} & set(amounts) and _MAGNETIC & set(amounts):
+            value = 0.8  # YBa2Cu3O7, LaSrMnO4
         if symbol in {"Cu", "Ag"} and "O" not in amounts and {"S", "Se", "Te"} & set(amounts):
             value = 1.5  # CuFeS2, CuInSe2
         if symbol in centres:
@@ -101,8 +106,19 @@ def _order(amounts: dict[str, str]) -> list[str]:
     return sorted(amounts, key=lambda symbol: (*places[symbol], symbol))
 
 
+_MAGNETIC = frozenset({"Mn", "Fe", "Co", "Ni", "Cu"})
+"""Metals in oxides of which rare earths are written before alkaline earths."""
+
+_OXYNITRIDES = frozenset({"Al", "Ga", "Ti", "Zr", "Hf", "V", "Nb", "Ta", "Cr", "Mo", "W"})
+"""Elements that form oxynitrides, in which nitrogen is an anion: TaON, LaTiO2N."""
+
+_RARE_EARTHS = frozenset({"Sc", "Y", *SYMBOLS[56:71]})
+
+
 def _is_centre(symbol: str, amounts: dict[str, str]) -> bool:
-    """Whether an element of an oxide is written before oxygen; S, Se and halogens may be anions: La2O2S, BiOCl."""
+    """Whether an element of an oxide is written before oxygen; N, S, Se and halogens may be anions: La2O2S, BiOCl."""
+    if symbol == "N" and _OXYNITRIDES & set(amounts) and "H" not in amounts:
+        return symbol in amounts and float(amounts["O"]) >= 3 * float(amounts[symbol])
     if symbol not in {"S", "Se", *_HALOGENS}:
         return symbol in amounts
     alone = symbol not in _HALOGENS or not {"B", "Si", "P", "As", "S", "Se", "C", "N"} & set(amounts)

@@ -11,14 +11,36 @@ import numpy as np
 
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.element_table import ATOMIC_MASSES, ATOMIC_NUMBERS
-from xxact_core.compositions.formula import LARGEST_AMOUNT, LONGEST_FORMULA, parse_formula
+from xxact_core.compositions.formula import LARGEST_AMOUNT, LONGEST_FORMULA, is_alloy, parse_formula
 from xxact_core.compositions.formula_format import format_formula
+from xxact_core.compositions.notation import (
+    check_name,
+    plain_notation,
+    with_decimal_points,
+    with_hydrate_dots,
+    with_values,
+    without_oxidation_numbers,
+)
 from xxact_core.errors import FormulaError, shorten
 
 NOTHING_KNOWN = "?"
 
 _NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _UNIT = r"(?:at|wt)\.?\s*%"
+_UNITS = re.compile(
+    r"(?:(?P<wt>wt\.?\s*-?|wght\.?|weight|mass|ma\.?-|gew\.?-?|w)|(?P<at>at\.?\s*-?|atom(?:ic)?|mol(?:e|ar)?\.?-?|a))\s*"
+    r"(?:%|percent|pct\.?|/o(?![a-z]))",
+    re.IGNORECASE,
+)
+_BRACKETED_UNIT = re.compile(r"[(\[]\s*((?:at|wt)%)\s*[)\]]")
+_LEADING = re.compile(rf"({_NUMBER})\s*((?:at|wt)%)?\s*([A-Z][a-z]?)(?![a-z])")
+_ALTERNATIVES = re.compile(r"[(\[]([^()\[\],]*,[^()\[\]]*)[)\]]")
+_SUM_BY_WEIGHT = re.compile(r"([0-9.][^?±]*?[-+·][^?±]*?)\s*(at%|wt%)")
+_DOPED = re.compile(r"\s*(?:[A-Z][a-z]?(?:\s*[,/&+]\s*|\s+and\s+))*[A-Z][a-z]?(?:-|\s+)doped\s+")
+_DOPED_WITH = re.compile(r"\s+doped\s+(?:with|by)\s+")
+_DOPANT = re.compile(
+    r"([0-9]*\.?[0-9]+)?\s*%?\s*([A-Z][a-z]?)\s*\(?\s*(?:\(?[0-9]*[+-]\)?)?\s*(?:[0-9]*\.?[0-9]+)?\s*(?:(?:at|wt)?\s*%)?\s*\)?"
+)
 _MORE_THAN_A_FORMULA = re.compile(r"[?±%,;]|\+/?-")
 _LIST_SIGNS = re.compile(r"[±%,;]|\+/?-")
 _MAYBE = re.compile(r"[,;\s]*\?\s*([A-Za-z]*)")
@@ -107,28 +129,137 @@ def parse_composition(text: str) -> Composition | PartialComposition:
       written `+-`, and a unit that is given once applies to all;
     - elements without amounts: `Fe,O`;
     - with any of these, elements that may be present: `La,B,?O`, `Fe 70 wt% ?O ?H`, `LaB6 ?O`;
+    - dopants behind a colon or before "doped", which may be present: `TiO2:Nb`, `Al-doped ZnO`;
+    - solid solutions, of which the first element is present and the others may be: `(Mg,Fe)2SiO4`;
     - nothing: `?`.
 
     A text that is complete gives a `Composition`.
 
     Raises:
-        FormulaError: the message names the position, what was found and what was expected.
+        FormulaError: the message names the position, what was found and what was expected, and suggests what to write.
     """
-    if len(text) > LONGEST_FORMULA or not _MORE_THAN_A_FORMULA.search(unicodedata.normalize("NFKC", text)):
+    if len(text) > LONGEST_FORMULA:
         return parse_formula(text)
-    plain = unicodedata.normalize("NFKC", text).strip()
-    if plain == NOTHING_KNOWN:
-        return PartialComposition()
+    marked_down = with_values(plain_notation(text))
+    plain = with_decimal_points(_with_plain_units(unicodedata.normalize("NFKC", marked_down))).strip()
+    check_name(plain)
+    host, dopants = _split_dopants(plain)
+    if dopants:
+        return _with_dopants(host, dopants)
+    if by_weight := _SUM_BY_WEIGHT.fullmatch(plain):
+        return _sum_in_percent(by_weight[1], by_weight[2])
+    if "," in plain and plain.endswith("H2O"):
+        plain = with_hydrate_dots(plain)
+    plain = without_oxidation_numbers(plain)
+    if alternatives := _ALTERNATIVES.search(plain):
+        return _solid_solution(plain, alternatives)
+    if not _MORE_THAN_A_FORMULA.search(plain) or is_alloy(plain):
+        return parse_formula(text if "%" not in plain else plain)
+    return PartialComposition() if plain == NOTHING_KNOWN else _parse_list(plain)
+
+
+def _parse_list(plain: str) -> Composition | PartialComposition:
+    """Composition of a list of elements, amounts with errors, and elements that may be present."""
     maybe = tuple(_possible_element(plain, found) for found in _MAYBE.finditer(plain))
     certain = _MAYBE.sub(lambda found: " " * len(found[0]), plain)
     if not certain.strip():
         _refuse(plain, 0, "expected an element that is present, or ? alone if nothing is known")
     if _LIST_SIGNS.search(certain):
-        known = _entries_to_composition(certain, maybe)
+        known = _entries_to_composition(_amounts_behind(certain), maybe)
     else:
-        formula = parse_formula(certain)
+        formula = parse_composition(certain)
+        if isinstance(formula, PartialComposition):
+            return PartialComposition(formula.symbols, formula.amounts, formula.errors, (*formula.maybe, *maybe))
         known = PartialComposition(formula.symbols, formula.amounts, maybe=maybe)
     return known.exact or known
+
+
+def _sum_in_percent(text: str, unit: str) -> Composition:
+    """Composition of compounds in percent, `60SiO2-40Na2O wt%`; percentages by mole are amounts of formula units."""
+    if unit == "at%":
+        return parse_formula(text)
+    amounts: dict[str, float] = {}
+    for part in re.split(r"[-+·]", text):
+        compound = re.fullmatch(rf"\s*({_NUMBER})\s*(?:wt%)?\s*([A-Z(\[].*?)\s*", part)
+        if compound is None:
+            _refuse(text, text.index(part), f"{part.strip()} has no percentage; expected one for each compound")
+        formula = parse_formula(compound[2])
+        masses = [ATOMIC_MASSES[ATOMIC_NUMBERS[symbol] - 1] for symbol in formula.symbols]
+        mass = sum(amount * unit_mass for amount, unit_mass in zip(formula.amounts, masses, strict=True))
+        for symbol, amount in zip(formula.symbols, formula.amounts, strict=True):
+            amounts[symbol] = amounts.get(symbol, 0.0) + float(compound[1]) / mass * amount
+    return Composition(tuple(amounts), tuple(amounts.values()))
+
+
+def _with_plain_units(text: str) -> str:
+    """Units of amounts as at% and wt%: weight-%, mass %, at.-%, mol%, w/o."""
+    plain = _UNITS.sub(lambda found: "wt%" if found["wt"] else "at%", text)
+    return _BRACKETED_UNIT.sub(r" \1", plain)
+
+
+def _amounts_behind(text: str) -> str:
+    """Entries with the amount before the symbol, `70 wt% Fe, 30 wt% Ni`, in the other order."""
+    if not re.match(rf"\s*{_NUMBER}", text):
+        return text
+    return _LEADING.sub(lambda found: f"{found[3]} {found[1]} {found[2] or ''}", text)
+
+
+def _split_dopants(text: str) -> tuple[str, str]:
+    """Host and dopants of `TiO2:Nb` or `Nb-doped TiO2`; no dopants in other texts."""
+    if text.count(":") == 1 and "?" not in text:
+        host, _, dopants = text.partition(":")
+        return host.strip(), dopants.strip()
+    if found := _DOPED.match(text):
+        return text[found.end() :].strip(), re.sub(r"(?:-|\s+)doped\s+$", "", found[0]).strip()
+    if found := _DOPED_WITH.search(text):
+        return text[: found.start()].strip(), text[found.end() :].strip()
+    return text, ""
+
+
+def _with_dopants(host: str, dopants: str) -> PartialComposition:
+    """Host with its dopants as elements that may be present; their amounts are not kept."""
+    symbols: list[str] = []
+    for part in re.split(r"[,;/&+]\s*(?=[0-9.]*\s*%?\s*[A-Z])|\s+and\s+", dopants):
+        found = _DOPANT.fullmatch(part.strip())
+        if found is None or found[2] not in ATOMIC_NUMBERS:
+            msg = f"composition {shorten(f'{host}:{dopants}')!r}: {shorten(part.strip(), limit=40)!r} is not a dopant; "
+            msg += "expected elements, such as in TiO2:Nb, or TiO2 ?Nb"
+            raise FormulaError(msg, code="E_FORMULA")
+        symbols.append(found[2])
+    check_name(host, dopants=" ".join(f"?{symbol}" for symbol in symbols))
+    known = parse_composition(host)
+    partial = known if isinstance(known, PartialComposition) else PartialComposition(known.symbols, known.amounts)
+    new = [symbol for symbol in dict.fromkeys(symbols) if symbol not in possible_symbols(partial)]
+    return PartialComposition(partial.symbols, partial.amounts, partial.errors, (*partial.maybe, *new))
+
+
+def _solid_solution(text: str, alternatives: re.Match[str]) -> Composition | PartialComposition:
+    """Elements of a formula with alternatives in brackets; a complete one, if each alternative has its amount.
+
+    Source: IMA formulas list the most abundant element first.
+    """
+    parts = [re.sub(r"[0-9]*[+-]$", "", part.strip()) for part in alternatives[1].split(",")]
+    inside = alternatives[0][0] + "".join(parts) + alternatives[0][-1]
+    if all(re.search(r"[A-Za-z)]\s*[0-9]*\.?[0-9]+$", part) for part in parts):
+        return parse_composition(text[: alternatives.start()] + inside + text[alternatives.end() :])
+    vacant = {"□", "☐", "◻", "▢", "Va", "vac", ""}
+    named = [part for part in parts if part not in vacant]
+    rest = text[: alternatives.start()] + "\0" + text[alternatives.end() :]
+    if not named:
+        _refuse(text, alternatives.start(), f"{alternatives[0]} names no element")
+    variants = [parse_composition(rest.replace("\0", f"({part})").replace("()", "")) for part in named]
+    certain = variants[0].symbols
+    if len(named) < len(parts):  # the site may be vacant, so that nothing on it is certain
+        certain = tuple(symbol for symbol in certain if symbol not in _elements(named[0], rest))
+    every = dict.fromkeys(symbol for variant in variants for symbol in possible_symbols(variant))
+    present = certain or variants[0].symbols
+    return PartialComposition(present, maybe=tuple(symbol for symbol in every if symbol not in present))
+
+
+def _elements(part: str, rest: str) -> set[str]:
+    """Elements of a part of a formula that its rest does not contain."""
+    found = set(re.findall(r"[A-Z][a-z]?", part))
+    return found - set(re.findall(r"[A-Z][a-z]?", rest))
 
 
 def _possible_element(text: str, found: re.Match[str]) -> str:

@@ -106,7 +106,7 @@ def test_what_is_known_is_written_as_it_is_read(text: str) -> None:
         ("Fe 40±-2, O 60", "'±' is not expected"),
         ("Fe,O,Fe", "Fe is given twice"),
         ("Fe,O,?O", "O is given twice"),
-        ("Fe 40,5 at%", "character 7: '5' is not expected"),
+        ("Fe 40, 5 at%", "character 8: '5' is not expected"),
         ("Fe,O" + 500 * " ", "504 characters"),
     ],
 )

@@ -1,0 +1,240 @@
+"""Ways to write a formula → plain text: markup, names of polymorphs, hydrates, oxidation numbers, alloys, variables."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import NoReturn
+
+from xxact_core.compositions.element_table import ATOMIC_NUMBERS
+from xxact_core.compositions.material_names import MATERIAL_NAMES
+from xxact_core.errors import FormulaError, shorten
+
+SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
+
+_HYPHENS = str.maketrans(dict.fromkeys("‐‑‒–—−﹣－", "-"))
+_TAGS = re.compile(r"<\s*/?\s*(?:sub|inf|b|i|em|strong|span|font|p|mark)\b[^<>]*>", re.IGNORECASE)
+_SUP_TAG = re.compile(r"<\s*sup\b[^<>]*>([^<>]*)<\s*/\s*sup\s*>", re.IGNORECASE)
+_COMMANDS = re.compile(
+    r"\\(?:mathrm|mathit|mathbf|text|textrm|rm|ce|ensuremath|textsubscript|mathsf|textnormal)(?![a-z])"
+)
+_DOTS = re.compile(r"\\(?:cdot|bullet|times|ast|centerdot)(?![a-z])")
+_GREEK_COMMAND = re.compile(
+    r"\\(alpha|beta|gamma|delta|epsilon|varepsilon|eta|theta|kappa|lambda|sigma|chi|omega|zeta)(?![a-z])"
+)
+_GREEK = dict(
+    zip(
+        "alpha beta gamma delta epsilon varepsilon zeta eta theta kappa lambda sigma chi omega".split(),  # noqa: SIM905 - text
+        "αβγδεεζηθκλσχω",
+        strict=True,
+    )
+)
+
+_GREEK_LETTERS = "αβγδεζηθικλμνξπρστφχψω"
+_GREEK_NAMES = "alpha|beta|gamma|delta|epsilon|zeta|eta|theta|kappa|lambda|sigma|chi|omega"
+_STRUCTURE_WORDS = (
+    "amorphous|cubic|hexagonal|tetragonal|orthorhombic|monoclinic|triclinic|trigonal|rhombohedral|wurtzite|"
+    "zinc[ -]?blende|sphalerite|rocksalt|rutile|anatase|brookite|quartz|cristobalite|tridymite|coesite|stishovite|"
+    "corundum|perovskite|spinel|fluorite|bixbyite|graphite|diamond|baddeleyite|hematite|haematite|magnetite|maghemite|"
+    "wustite|calcite|aragonite|vaterite|fcc|bcc|hcp|ccp|nano|bulk|pure|anhydrous"
+)
+_PREFIX = re.compile(
+    rf"(?:[(]?(?:[{_GREEK_LETTERS}]|(?:{_GREEK_NAMES})(?=[-\s)]))['′″]*[)]?\s*-?\s*"
+    rf"|[acdhilmnoprstw]\s*-\s*|(?:fcc|bcc|hcp|hex|cub|tet|mono|ortho|rhomb)\s*-\s*"
+    rf"|[0-9]{{1,3}}[CHRT]\s*-\s*|(?i:{_STRUCTURE_WORDS})[-\s]+)(?=[A-Z(\[{{0-9])"
+)
+"""Prefixes of polymorphs: α-, alpha-, β', c-, h-, 4H-, 3C-, rutile."""
+_SUFFIX = re.compile(
+    rf"\s*[-_ ]\s*[(]?(?:[αβγηθκλσχω]['′″]*|(?:alpha|beta|gamma|eta|theta|kappa|lambda|sigma|chi|omega)"
+    rf"|(?i:{_STRUCTURE_WORDS}))[)]?\s*$|\s*[(](?i:{_STRUCTURE_WORDS})[)]\s*$"
+)
+"""The same behind a formula: TiO2 (anatase), Al2O3-α; δ and ε are variables there."""
+_POLYTYPE = re.compile(r"(SiC|ZnS|BN|PbI2|CdI2|(?:Mo|W)(?:S|Se|Te)2|(?:Nb|Ta)(?:S|Se)2)\s*[-_ ]\s*[0-9]{1,3}[CHRT]")
+
+_ROMAN = re.compile(r"(?<=[A-Za-z0-9])\s?\((VIII|VII|VI|IV|III|II|I|V|viii|vii|vi|iv|iii|ii)(?:\s*[,/]\s*[IViv]+)*\)")
+_BARE_ROMAN = re.compile(r"(?<=[A-HJ-Za-z0-9])I{2,3}(?![a-zI])")
+_DOUBTFUL_ROMAN = frozenset("IV")
+_NUMBER = r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+|[0-9]+/[0-9]+)"
+_WATER = r"(?:\([HDhd]2O\)|[HD]2O)"
+_VARIABLES = frozenset("xyzδεnmuvw")
+_SYMBOL_OR_LETTER = re.compile(r"[A-Z][a-z]?|[a-zα-ω]")
+_VALUE = re.compile(r"[,;(]?\s?\b([xyzδεnmd])\s*=\s*([0-9]*\.?[0-9]+)\s*\)?")
+
+
+def plain_notation(text: str) -> str:
+    """The text without markup: HTML and LaTeX subscripts, entities, fonts; hyphens of all kinds as `-`."""
+    plain = html.unescape(text).translate(_HYPHENS)
+    plain = _SUP_TAG.sub(lambda found: "".join(_TO_SUPERSCRIPT.get(c, c) for c in found[1]), plain)
+    plain = _TAGS.sub("", plain)
+    plain = _GREEK_COMMAND.sub(lambda found: _GREEK[found[1]], plain)
+    plain = _DOTS.sub("·", plain)
+    plain = re.sub(r"\\[(){}\[\],;! ]", "", _COMMANDS.sub("", plain)).replace("$", "")
+    plain = re.sub(r"\^\{([^{}]*)\}|\^([0-9]*[+-]|[0-9]+)", _raise, plain)
+    plain = re.sub(r"(?<=[A-Za-z)\]}])_(?:\{([^{}]*)\}|([0-9]))", lambda found: found[1] or found[2] or "", plain)
+    plain = re.sub(r"(?<=[A-Za-z)\]])~([0-9.]+)~", r"\1", plain)
+    plain = re.sub(r"^\{(.*)\}$", r"\1", plain.strip()) if "{" not in plain.strip()[1:] else plain
+    return plain.strip().strip("*`").strip()
+
+
+_TO_SUPERSCRIPT = {**dict(zip("0123456789", SUPERSCRIPTS, strict=True)), "+": "⁺", "-": "⁻"}
+
+
+def _raise(found: re.Match[str]) -> str:
+    return "".join(_TO_SUPERSCRIPT.get(character, character) for character in (found[1] or found[2] or ""))
+
+
+def without_polymorph(text: str) -> str:
+    """The formula without the name of its polymorph: α-Fe2O3, 4H-SiC, TiO2 (anatase)."""
+    prefix = _PREFIX.match(text)
+    stripped = text[prefix.end() :] if prefix else text
+    polytype = _POLYTYPE.fullmatch(stripped)
+    return polytype[1] if polytype else _SUFFIX.sub("", stripped) or text
+
+
+def with_decimal_points(text: str) -> str:
+    """Decimal commas as points: digits on both sides, and no blank."""
+    return re.sub(r"(?<=[0-9]),(?=[0-9])", ".", text)
+
+
+def without_oxidation_numbers(text: str) -> str:
+    """The formula without Roman oxidation numbers: Fe(III)2O3 → Fe2O3.
+
+    Raises:
+        FormulaError: (I), (V), II or III, which may be iodine or vanadium.
+    """
+    for found in _ROMAN.finditer(text):
+        if found[0].strip(" ()") in _DOUBTFUL_ROMAN:
+            _refuse_roman(text, found, "vanadium" if found[1] == "V" else "iodine")
+    without = _ROMAN.sub("", text)
+    if bare := _BARE_ROMAN.search(without):
+        _refuse_roman(without, bare, "iodine")
+    return without
+
+
+def _refuse_roman(text: str, found: re.Match[str], element: str) -> NoReturn:
+    numeral = found[0].strip(" ()")
+    without = shorten(text[: found.start()] + text[found.end() :], limit=40)
+    amount = f"{numeral[0]}{len(numeral)}"
+    reason = f"{numeral} may be an oxidation number or {element}; write {without}, or {amount} for {element}"
+    refuse(text, found.start(), reason)
+
+
+def with_hydrate_dots(text: str) -> str:
+    """Water of crystallisation behind a blank, a plus, an x or a hyphen, as a sum: CuSO4 5H2O → CuSO4·5H2O.
+
+    Raises:
+        FormulaError: a number between blanks belongs to the element before it, or to the water.
+    """
+    count = rf"({_NUMBER}\s*|)"
+    text = re.sub(rf"(?<=[0-9A-Za-z)\]}}])\s*[xX]\s*({_NUMBER})\s*({_WATER})\s*$", r"·\1\2", text)
+    text = re.sub(rf"(?<=[0-9A-Za-z)\]}}])\s*[-+]\s*{count}({_WATER})\s*$", r"·\1\2", text)
+    text = re.sub(rf"(?<=[0-9A-Za-z)\]}}])\s*,\s+{count}({_WATER})\s*$", r"·\1\2", text)
+    if point := re.search(rf"\s+\.[0-9]+\s*{_WATER}\s*$", text):
+        refuse(text, point.start(), "the full stop can be read in two ways; write · for a sum, 0.5 for a decimal")
+    text = re.sub(rf"(?<=[0-9)\]}}])\s+({_NUMBER})\s*({_WATER})\s*$", r"·\1\2", text)
+    text = re.sub(rf"(?<=[A-Za-z])\s+({_NUMBER})({_WATER})\s*$", r"·\1\2", text)
+    doubtful = re.search(rf"(?<=[A-Za-z])\s+{_NUMBER}\s+{_WATER}\s*$", text)
+    if doubtful and not re.search(r"[A-Za-z]\s+[0-9]", text[: doubtful.start() - 1]):
+        refuse(text, doubtful.start(), "the number before the water can be read in two ways; write · for a hydrate")
+    text = re.sub(rf"([.·])\s*({_NUMBER})\s+({_WATER})\s*$", r"\1\2\3", text)
+    return re.sub(rf"\.([0-9]+/[0-9]+)(?=\s*{_WATER}\s*$)", r"·\1", text)
+
+
+def with_values(text: str) -> str:
+    """A formula with its variables replaced, where their values follow: La1-xSrxMnO3, x = 0.3."""
+    values = {found[1]: float(found[2]) for found in _VALUE.finditer(text)}
+    if not values:
+        return text
+    plain = _DELTA.sub(r"\1δ", _VALUE.sub("", text).strip(" ,;"))
+    return _evaluate(plain, {**values, **({"δ": values["d"]} if "d" in values else {})})
+
+
+_DELTA = re.compile(r"(?<=[0-9])\s*([-+])\s*(?:delta|d)(?![a-z])")
+
+
+def check_variables(text: str) -> str:
+    """The formula, if all its amounts are numbers; polymers such as (C2H4)n are read as one unit.
+
+    Raises:
+        FormulaError: a variable without a value, or a range of amounts; the message suggests what to write.
+    """
+    polymer = re.fullmatch(r"[(\[]([^()\[\]]+)[)\]]\s*n", text)
+    if polymer:
+        return polymer[1]
+    plain = _DELTA.sub(r"\1δ", text)
+    place = find_variable(plain)
+    if place is not None:
+        name = plain[place]
+        reason = f"{name} has no value; write numbers, {name} = 0.1 behind the formula{elements_hint(plain)}"
+        refuse(plain, place, reason)
+    limits = re.search(r"(?<=[A-Za-z)\]])([0-9]*\.?[0-9]+)\s*-\s*([0-9]*\.[0-9]+|[0-9]+$)(?![0-9]*%)", plain)
+    if limits and "." in limits[0]:
+        reason = f"the amount is a range, from {limits[1]} to {limits[2]}; write one number{elements_hint(plain)}"
+        refuse(plain, limits.start(1), reason)
+    return plain
+
+
+def find_variable(text: str) -> int | None:
+    """Place of the first amount that is a letter: x of LixCoO2; None if there is none."""
+    if not re.match(r"[0-9.(\[{]*[A-Z]", text):
+        return None
+    for found in _SYMBOL_OR_LETTER.finditer(text):
+        place = found.end() - 1
+        if text[place] not in _VARIABLES or text[place + 1 : place + 2].islower():
+            continue
+        if len(found[0]) == 1 or (found[0] not in ATOMIC_NUMBERS and found[0][0] in ATOMIC_NUMBERS):
+            return place or None
+    return None
+
+
+def _evaluate(text: str, values: dict[str, float]) -> str:
+    """Replace amounts such as x, 1-x, 2+2x, (1-x) by numbers."""
+    names = "".join(values)
+    term = rf"(?:[0-9]*\.?[0-9]*[{names}]|[0-9]*\.?[0-9]+)"
+    amount = re.compile(rf"\(?({term}(?:\s*[-+]\s*{term})*)\)?")
+
+    def number(found: re.Match[str]) -> str:
+        if not set(found[1]) & set(names):
+            return found[0]
+        total = 0.0
+        for sign, factor, name in re.findall(rf"([-+]?)\s*([0-9]*\.?[0-9]*)([{names}]?)", found[1]):
+            if factor or name:
+                value = float(factor or 1) * (values[name] if name else 1.0)
+                total += -value if sign == "-" else value
+        return f"{total:.9g}"
+
+    def number_behind(found: re.Match[str]) -> str:
+        return found[0] if found[0] in ATOMIC_NUMBERS else f"{found[1]}{values[found[2]]:.9g}"
+
+    pieces = re.split(r"([A-Z][a-z]?)", text)
+    for place in range(0, len(pieces), 2):
+        pieces[place] = amount.sub(number, pieces[place])
+    # A letter behind a symbol may have been taken for its second one: Srx, Lix.
+    return re.sub(rf"([A-Z])([{names}])(?![a-z])", number_behind, "".join(pieces))
+
+
+def elements_hint(text: str) -> str:
+    """`, or only the elements: La,Sr,Mn,O`, for messages; empty where a symbol is no element."""
+    symbols = dict.fromkeys(re.findall(r"[A-Z][a-z]?", text))
+    known = dict.fromkeys(symbol if symbol in ATOMIC_NUMBERS else symbol[:1] for symbol in symbols)
+    return f", or only the elements: {','.join(known)}" if known and set(known) <= set(ATOMIC_NUMBERS) else ""
+
+
+def check_name(text: str, *, dopants: str = "") -> None:
+    """Refuse the name of a material, with its formula and elements that may be present, such as `?Ce`.
+
+    Raises:
+        FormulaError: the text is a name, an abbreviation or a grade such as quartz, YBCO or Ti6Al4V.
+    """
+    plain = re.sub(r"\s+", " ", text.strip())
+    for name in (plain, plain.lower()):
+        if name in MATERIAL_NAMES:
+            formula = f"{MATERIAL_NAMES[name]} {dopants}".strip()
+            msg = f"{shorten(plain)!r} is the name of a material; write its formula: {formula}"
+            raise FormulaError(msg, code="E_FORMULA")
+
+
+def refuse(text: str, position: int, reason: str) -> NoReturn:
+    """Raise that a formula cannot be read, with the place and the reason."""
+    msg = f"formula {shorten(text)!r}, character {position + 1}: {reason}"
+    raise FormulaError(msg, code="E_FORMULA")
