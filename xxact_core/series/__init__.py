@@ -1,0 +1,1 @@
+"""Series of measurements over temperature, pressure or time: their phases, fractions and cells."""
