@@ -1,4 +1,4 @@
-"""Libraries that are not always installed: those of the extras `train` and `app` of the package."""
+"""Libraries that are not always installed: those of the extras of the package."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
         "param",
         "tornado",
     ),
+    "refine": ("gemmi", "rietx"),
 }
 """Extra → the modules that are imported only where it is installed."""
 

@@ -83,9 +83,9 @@ def identify(  # noqa: PLR0913 - one argument per option
         typer.echo("note: --cache is deprecated and has no effect, as nothing is stored any more", err=True)
     states = {
         "elements": _parse_elements(elements, formula),
-        "maybe": _parse_symbols(maybe),
-        "one_of": _parse_symbols(one_of),
-        "exclude": _parse_symbols(exclude),
+        "maybe": parse_symbols(maybe),
+        "one_of": parse_symbols(one_of),
+        "exclude": parse_symbols(exclude),
     }
     selected = parse_scan(scan)
     parse_element_states(**states)  # before the database is read, which takes seconds
@@ -112,10 +112,11 @@ def _parse_elements(elements: str | None, formula: str | None) -> tuple[str, ...
         raise FormulaError(msg, code="E_FORMULA")
     if formula is not None:
         return possible_symbols(parse_composition(formula)) or None
-    return _parse_symbols(elements)
+    return parse_symbols(elements)
 
 
-def _parse_symbols(text: str | None) -> tuple[str, ...] | None:
+def parse_symbols(text: str | None) -> tuple[str, ...] | None:
+    """The element symbols of an option, separated by commas or spaces; None where it is not given."""
     return None if text is None else tuple(part for part in re.split(r"[\s,;]+", text) if part)
 
 

@@ -125,6 +125,20 @@ def matrix_to_cell(matrix: object) -> np.ndarray:
     return np.concatenate([lengths, np.degrees(np.arccos(np.clip(cosines, -1, 1)))])
 
 
+def cell_to_matrix(cell: np.ndarray) -> np.ndarray:
+    """Cell a, b, c [Å], α, β, γ [deg], shape (6,), to lattice vectors as rows [Å], shape (3, 3): a along x, b in xy.
+
+    NaN where the angles do not close to a cell.
+    """
+    a, b, c = np.asarray(cell, dtype=np.float64)[:3]
+    cos_alpha, cos_beta, cos_gamma = np.cos(np.deg2rad(np.asarray(cell, dtype=np.float64)[3:]))
+    sin_gamma = np.sqrt(1 - cos_gamma**2)
+    y = (cos_alpha - cos_beta * cos_gamma) / sin_gamma
+    with np.errstate(invalid="ignore"):
+        z = np.sqrt(1 - cos_beta**2 - y**2)
+    return np.array([[a, 0, 0], [b * cos_gamma, b * sin_gamma, 0], [c * cos_beta, c * y, c * z]])
+
+
 def positions_to_frac_coords(positions: object, matrix: object) -> np.ndarray:
     """Cartesian positions [Å], shape (atoms, 3), to fractional coordinates.
 

@@ -1,0 +1,1 @@
+"""Known phases and a measured pattern → refined cells, weight fractions and files for other programs; indexing."""
