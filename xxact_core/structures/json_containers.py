@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from xxact_core.errors import DatasetError, shorten
-from xxact_core.structures.json_records import describe_record, find_crystal
+from xxact_core.errors import DatasetError, StructureError, shorten
+from xxact_core.structures.json_dialects import DIALECT_MEMBERS
+from xxact_core.structures.json_records import CRYSTALS, NAMES, describe_record, find_crystal
 from xxact_core.structures.json_text import JsonText
+from xxact_core.structures.labels import ALIASES
 from xxact_core.structures.source_files import UNREADABLE, open_unpacked
 
 LISTS = ("entries", "data", "structures", "documents", "results", "records", "response")
@@ -56,6 +59,9 @@ def _cut_reason(count: int, reason: str) -> str:
 
 def _top_level(text: JsonText, *, path: Path, name: str) -> Iterator[tuple[str, str]]:
     """Records of one outer value, or of several; lines after the first are parsed by the worker."""
+    if (columns := _read_scalar_columns(path)) is not None:
+        yield from _column_records(columns, path=path, name=name)
+        return
     number = 0
     in_lines = False
     while text.peek() or number == 0:
@@ -68,6 +74,90 @@ def _top_level(text: JsonText, *, path: Path, name: str) -> Iterator[tuple[str, 
             yield from _value_records(text, path=path, name=name, number=number)
             in_lines = number == 0 and text.last_line == first_line
         number += 1
+
+
+@dataclass
+class _Columns:
+    """A table of columns of rows. Source: pandas, orient `columns`."""
+
+    crystals: list[str]
+    """Columns that contain structures."""
+    scalars: dict[str, dict[str, str]]
+    """Row → column → text of its value, for the other columns."""
+
+
+def _read_scalar_columns(path: Path) -> _Columns | None:
+    """Columns of a table whose outer object holds an object of rows for each column; None for other files."""
+    with open_unpacked(path) as stream:
+        text = JsonText(stream)
+        if not _begins_with_column(text):
+            return None
+    found = _Columns([], {})
+    with open_unpacked(path) as stream:
+        for column, row, value in _cells(JsonText(stream)):
+            if value.startswith("{") or (value.startswith('"') and len(value) > _LONGEST_SCALAR):
+                if column not in found.crystals:
+                    found.crystals.append(column)
+            elif not value.startswith("["):
+                found.scalars.setdefault(row, {})[column] = value
+    return found
+
+
+_LONGEST_SCALAR = 200
+"""Largest number of characters of a label or an id; longer texts are those of a structure."""
+
+
+def _begins_with_column(text: JsonText) -> bool:
+    """Whether the first member is a column: an object of numbered rows, or of structures, labels or ids by row."""
+    try:
+        text.take("{")
+        column = _take_key(text)
+        if column.isdigit() or column in LISTS or text.peek() != "{":
+            return False
+        text.take("{")
+        row = _take_key(text)
+    except DatasetError:
+        return False
+    fields = {*NAMES, *(alias for aliases in ALIASES.values() for alias in aliases), "cif", "formula"}
+    crystal = "structure" in column or column == "atoms"
+    return row.isdigit() or column in fields or (crystal and row not in DIALECT_MEMBERS and text.peek() == "{")
+
+
+def _cells(text: JsonText) -> Iterator[tuple[str, str, str]]:
+    """Column, row and text of each value of a table of columns."""
+    text.take("{")
+    while text.peek() != "}":
+        column = _take_key(text)
+        if text.peek() == "{":
+            text.take("{")
+            while text.peek() != "}":
+                row = _take_key(text)
+                yield column, row, text.take_value()
+                if text.peek() != "}":
+                    text.take(",")
+            text.take("}")
+        else:
+            text.take_value()
+        if text.peek() != "}":
+            text.take(",")
+
+
+def _column_records(columns: _Columns, *, path: Path, name: str) -> Iterator[tuple[str, str]]:
+    """Rows of a table of columns as records; every row of all columns where several of them hold structures."""
+    chosen = next((column for column in CRYSTALS if column in columns.crystals), None)
+    several = chosen is None and len(columns.crystals) > 1
+    chosen = columns.crystals[0] if chosen is None and columns.crystals else chosen
+    seen: set[str] = set()
+    with open_unpacked(path) as stream:
+        for column, row, value in _cells(JsonText(stream)):
+            if column == chosen:
+                seen.add(row)
+                scalars = columns.scalars.get(row, {})
+                others = dict.fromkeys(columns.crystals, value) if several else {column: value}
+                yield f"{name}:{row}" if row.isdigit() else row, _join({**scalars, **others})
+    for row, scalars in columns.scalars.items():
+        if row not in seen:
+            yield f"{name}:{row}" if row.isdigit() else row, _join(scalars)
 
 
 def _value_records(text: JsonText, *, path: Path, name: str, number: int) -> Iterator[tuple[str, str]]:
@@ -94,6 +184,12 @@ def _object_records(text: JsonText, *, path: Path, name: str, number: int) -> It
             yield from _listed_records(text, members, path=path, name=name)
         else:
             value = text.take_value()
+            if start == "{" and key in LISTS and (records := _keyed_records(value)):
+                listed = True
+                yield from ((f"{name}:{label}" if label.isdigit() else label, record) for label, record in records)
+                if text.peek() != "}":
+                    text.take(",")
+                continue
             keyed = keyed or (start == "{" and key not in _PARTS and check_record(value) is None)
             if keyed and start == "{":
                 yield f"{name}:{key}" if key.isdigit() else key, value
@@ -105,6 +201,19 @@ def _object_records(text: JsonText, *, path: Path, name: str, number: int) -> It
     if not (keyed or listed or "x-optimade" in members):
         alone = number == 0 and not text.peek()
         yield name if alone else f"{name}:{number}", _join(members)
+
+
+def _keyed_records(text: str) -> list[tuple[str, str]]:
+    """Members of an object of records under their ids; none if it is a record itself, or contains others."""
+    try:
+        members = json.loads(text)
+        alone = find_crystal(members) is not None and not all(isinstance(value, Mapping) for value in members.values())
+    except (StructureError, ValueError, RecursionError):
+        alone = False
+    if alone or not members or DIALECT_MEMBERS & set(members):
+        return []
+    texts = [(label, json.dumps(value)) for label, value in members.items()]
+    return texts if all(check_record(record) is None for _, record in texts) else []
 
 
 def _listed_records(text: JsonText, members: Mapping[str, str], *, path: Path, name: str) -> Iterator[tuple[str, str]]:
@@ -157,6 +266,8 @@ def check_record(text: str) -> str | None:
     try:
         record = json.loads(text)
         return None if find_crystal(record) is not None else describe_record(record)
+    except StructureError:  # several, of which one cannot be chosen
+        return None
     except (ValueError, RecursionError) as error:
         return shorten(error)
 

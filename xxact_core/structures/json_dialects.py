@@ -10,6 +10,7 @@ import numpy as np
 
 from xxact_core.errors import StructureError, shorten
 from xxact_core.structures.structure import (
+    MOST_OCCUPANCY,
     check_atom_count,
     matrix_to_cell,
     positions_to_frac_coords,
@@ -105,13 +106,45 @@ def optimade_dict_to_arrays(crystal: Json) -> CrystalArrays:
     return _sites_to_arrays(cell, places, [species[name] for name in names])
 
 
+def aflow_dict_to_arrays(crystal: Json) -> CrystalArrays:
+    """A crystal as AFLOW's REST interface writes it, in lists or in text with commas and semicolons.
+
+    Raises:
+        StructureError: an unknown element, or too many atoms.
+        KeyError, TypeError, ValueError: not of this form.
+    """
+    places = np.array(_to_numbers(crystal["positions_fractional"]), dtype=np.float64).reshape(-1, 3)
+    check_atom_count(len(places))
+    species = crystal["species"]
+    names = [name.strip() for name in species.split(",")] if isinstance(species, str) else list(species)
+    counts = [int(count) for count in _to_numbers(crystal["composition"])]
+    if len(names) != len(counts) or sum(counts) != len(places):
+        msg = f"{len(places)} positions do not fit the composition {shorten(crystal['composition'], limit=40)}"
+        raise StructureError(msg, code="E_STRUCTURE")
+    elements = [name for name, count in zip(names, counts, strict=True) for _ in range(count)]
+    return _sites_to_arrays(
+        np.array(_to_numbers(crystal["geometry"]), dtype=np.float64), places, [[(name, 1.0)] for name in elements]
+    )
+
+
+def _to_numbers(value: object) -> list[float]:
+    """Numbers of a list, or of a text with commas and semicolons."""
+    if isinstance(value, str):
+        return [float(part) for part in value.replace(";", ",").split(",")]
+    return [float(number) for number in np.array(value, dtype=np.float64).ravel()]
+
+
 DIALECTS: tuple[tuple[frozenset[str], Callable[[Json], CrystalArrays]], ...] = (
     (frozenset({"lattice", "sites"}), structure_dict_to_arrays),
     (frozenset({"lattice_mat", "coords", "elements"}), jarvis_dict_to_arrays),
     (frozenset({"cell", "numbers", "positions"}), ase_dict_to_arrays),
     (frozenset({"lattice_vectors", "cartesian_site_positions", "species_at_sites"}), optimade_dict_to_arrays),
+    (frozenset({"geometry", "positions_fractional", "species", "composition"}), aflow_dict_to_arrays),
 )
 """Members that identify a dialect, and the function that reads it."""
+
+DIALECT_MEMBERS = frozenset(member for needed, _ in DIALECTS for member in needed)
+"""Members of crystals, in any dialect."""
 
 
 def numbers_to_arrays(
@@ -143,6 +176,12 @@ def _sites_to_arrays(
     """Atoms of all sites; each element of a mixed site becomes an atom."""
     coords = np.array(places, dtype=np.float64).reshape(-1, 3)
     counts = [len(parts) for parts in species]
+    for parts in species:
+        total = sum(share for _, share in parts)
+        if len(parts) > 1 and total > MOST_OCCUPANCY:
+            named = ", ".join(str(symbol) for symbol, _ in parts)
+            msg = f"the occupancies of {shorten(named, limit=60)} at one site sum to {total:g}; expected at most 1"
+            raise StructureError(msg, code="E_STRUCTURE")
     if len(coords) != len(counts):
         msg = f"{len(coords)} positions do not fit {len(counts)} sites"
         raise StructureError(msg, code="E_STRUCTURE")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from xxact_core.errors import StructureError, shorten
+import numpy as np
+
+from xxact_core.compositions.element_table import SYMBOLS
+from xxact_core.compositions.formula import parse_formula
+from xxact_core.errors import FormulaError, StructureError, shorten
 from xxact_core.quantities import FORMATION_ENERGY
 from xxact_core.structures.cif_files import cif_to_structure
 from xxact_core.structures.json_dialects import DIALECTS, CrystalArrays
@@ -16,7 +20,7 @@ from xxact_core.structures.structure import Structure
 NAMES = ("material_id", "mat_id", "jid", "id", "entry_id", "immutable_id", "task_id", "uid")
 """Members that contain the id of a record, in order of precedence."""
 
-_CRYSTALS = ("structure", "atoms", "attributes", "final_structure")
+CRYSTALS = ("structure", "atoms", "attributes", "final_structure")
 """Members that contain the crystal of a record, tried before all others."""
 
 _NOT_OF_THIS_FORM = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
@@ -30,15 +34,21 @@ def find_crystal(record: object) -> tuple[Callable[[Any], CrystalArrays], Any] |
     the text of a CIF in a member `cif` last.
 
     Raises:
-        StructureError: a row of a table has another number of values than there are columns.
+        StructureError: a row of a table has another number of values than there are columns, or several members contain
+            a crystal, of which none has a known name.
     """
     if not isinstance(record, Mapping):
         return None
     record = _unwrap(record)
-    for candidate in _candidates(record):
-        for needed, to_arrays in DIALECTS:
-            if needed <= candidate.keys():
-                return to_arrays, candidate
+    named = {"": record, **{key: record[key] for key in CRYSTALS if key in record}}
+    others = {str(key): value for key, value in record.items() if key not in named}
+    for members in (*({key: value} for key, value in named.items()), others):
+        found = {key: crystal for key, value in members.items() if (crystal := _as_crystal(value)) is not None}
+        if len(found) > 1:
+            msg = f"{len(found)} structures ({shorten(', '.join(found), limit=60)}); expected one"
+            raise StructureError(msg, code="E_STRUCTURE")
+        if found:
+            return next(iter(found.values()))
     text = record.get("cif")
     return (_cif_to_arrays, text) if isinstance(text, str) and text.strip() else None
 
@@ -83,6 +93,7 @@ def arrays_to_structure(arrays: CrystalArrays, record: Mapping[str, Any], *, nam
         StructureError: the arrays are inconsistent, or a label is implausible.
     """
     targets = record_to_targets(record, labels)
+    _compare(arrays, record)
     return Structure(
         id=name,
         cell=arrays.cell,
@@ -93,6 +104,42 @@ def arrays_to_structure(arrays: CrystalArrays, record: Mapping[str, Any], *, nam
         targets=targets,
         energy_is_exact=FORMATION_ENERGY.name in targets,
     )
+
+
+def _compare(arrays: CrystalArrays, record: Mapping[str, Any]) -> None:
+    """Compare a crystal with the formula and the number of sites that its record states."""
+    parts = [record, *(part for place in NESTED if isinstance(part := record.get(place), Mapping))]
+    stated = next((part["nsites"] for part in parts if isinstance(part.get("nsites"), int)), None)
+    if stated is not None:
+        sites = len(arrays.atomic_numbers)
+        if sites != stated:
+            sites = len(np.unique(np.round(arrays.frac_coords % 1, 5), axis=0))
+        if sites != stated:
+            msg = f"the structure has {sites} sites; nsites = {stated} is stated"
+            raise StructureError(msg, code="E_CONTRADICTION")
+    formula = next((part[key] for key in FORMULAS for part in parts if isinstance(part.get(key), str)), None)
+    if formula is None:
+        return
+    try:
+        composition = parse_formula(formula)
+    except FormulaError:
+        return
+    amounts = np.bincount(arrays.atomic_numbers, weights=arrays.occupancies, minlength=_LAST_ELEMENT + 1)
+    expected = np.zeros_like(amounts)
+    expected[composition.atomic_numbers] = composition.fractions
+    if np.abs(amounts / amounts.sum() - expected).max() > _SHARE_TOLERANCE:
+        found = " ".join(f"{SYMBOLS[number - 1]}{amounts[number]:.4g}" for number in np.flatnonzero(amounts))
+        msg = f"the structure contains {found}; the formula {shorten(formula, limit=60)} is stated"
+        raise StructureError(msg, code="E_CONTRADICTION")
+
+
+FORMULAS = ("chemical_formula_reduced", "formula_pretty", "pretty_formula", "reduced_formula", "formula")
+"""Members that contain the formula of a record. Source: OPTIMADE, Materials Project, JARVIS, Alexandria."""
+
+_SHARE_TOLERANCE = 0.02
+"""Deviation of the atomic fraction of an element, above which structure and formula contradict each other. Ours."""
+
+_LAST_ELEMENT = 118
 
 
 def find_name(record: Mapping[str, Any]) -> str | None:
@@ -107,15 +154,13 @@ def find_name(record: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _candidates(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Parts of a record that may be its crystal, most likely first."""
-    yield record
-    for value in (*(record.get(key) for key in _CRYSTALS), *record.values()):
-        if isinstance(value, Mapping):
-            yield value
-        elif isinstance(value, str) and value.startswith('{"'):  # a column of JSON text in a table
-            parsed = json.loads(value)
-            yield from (parsed,) if isinstance(parsed, Mapping) else ()
+def _as_crystal(value: object) -> tuple[Callable[[Any], CrystalArrays], Any] | None:
+    """A value that is a crystal, as an object or as its JSON text in a table, and the function that reads it."""
+    if isinstance(value, str):
+        value = json.loads(value) if value.startswith('{"') else None
+    if not isinstance(value, Mapping):
+        return None
+    return next(((to_arrays, value) for needed, to_arrays in DIALECTS if needed <= value.keys()), None)
 
 
 def _cif_to_arrays(text: str) -> CrystalArrays:
