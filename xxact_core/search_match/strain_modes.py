@@ -29,6 +29,24 @@ def free_cell(
         cell: a, b, c [Å], α, β, γ [deg], shape (6,).
         rotations: the Laue group modulo inversion in that cell, shape (rotations, 3, 3).
     """
+    metric, metric_change = cell_strain_modes(cell, rotations)
+    hkl = hkl.astype(np.float64)
+    squared = np.einsum("lh,hk,lk->l", hkl, metric, hkl)
+    change = np.einsum("lh,shk,lk->sl", hkl, metric_change, hkl)
+    return replace(reflections, inverse_d_squared=squared, change=change)
+
+
+def cell_strain_modes(cell: np.ndarray, rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Reciprocal metric that has the symmetry exactly, and its changes by the strains that keep the symmetry.
+
+    Args:
+        cell: a, b, c [Å], α, β, γ [deg], shape (6,).
+        rotations: the Laue group modulo inversion in that cell, shape (rotations, 3, 3).
+
+    Returns:
+        The metric [Å⁻²], shape (3, 3), and its derivative by each strain, shape (strains, 3, 3). The first strain is
+        isotropic; the others keep the volume, as symmetric matrices of Frobenius norm √3.
+    """
     rotations = rotations.astype(np.float64)
     metric = entries_to_metric(cell_to_reciprocal_metric(cell))
     metric = (rotations @ metric @ rotations.swapaxes(1, 2)).mean(axis=0)
@@ -44,7 +62,4 @@ def free_cell(
     _, sizes, directions = np.linalg.svd(averaged.reshape(6, 9))
     strains = np.sqrt(3) * directions[: int((sizes > _SMALLEST_MODE).sum())].reshape(-1, 3, 3)
     metric_change = -2 * frame @ strains @ frame.T
-    hkl = hkl.astype(np.float64)
-    squared = np.einsum("lh,hk,lk->l", hkl, metric, hkl)
-    change = np.einsum("lh,shk,lk->sl", hkl, metric_change, hkl)
-    return replace(reflections, inverse_d_squared=squared, change=np.concatenate([-2 * squared[None], change]))
+    return metric, np.concatenate([-2 * metric[None], metric_change])

@@ -16,7 +16,7 @@ from xxact_core.errors import StructureError
 from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.patterns.pattern import Sticks
 from xxact_core.simulation.lattice import cell_to_reciprocal_metric, cell_volume
-from xxact_core.simulation.scattering import scattering_factors
+from xxact_core.simulation.scattering import dispersion_corrections, scattering_factors
 
 MERGE_TOLERANCE = 1e-5
 """Reflections in the same bin of this width [deg 2θ] are merged. Source: pymatgen `TWO_THETA_TOL`."""
@@ -69,6 +69,67 @@ def arrays_to_sticks(
         StructureError: a cell without volume, no reflection in the range, or an element without scattering factor.
         ValueError: the range is not within 0-180°, or the wavelength is not positive.
     """
+    shell, power, first, most, places = _powers(
+        cell, atomic_numbers, frac_coords, occupancies, wavelength=wavelength, two_theta_range=two_theta_range
+    )
+    sine_squared = shell * (wavelength * wavelength / 4)
+    np.minimum(sine_squared, 1 - 1e-15, out=sine_squared)
+    lorentz_polarisation = (1 + (1 - 2 * sine_squared) ** 2) / (sine_squared * np.sqrt(1 - sine_squared))
+    two_theta = np.degrees(2 * np.arcsin(np.sqrt(sine_squared)))
+    merged = _differs(np.rint(two_theta / MERGE_TOLERANCE), by=0).nonzero()[0]
+    summed = np.add.reduceat(power * lorentz_polarisation, merged)
+    strongest = summed.max()
+    if not (np.isfinite(strongest) and strongest > 0):
+        msg = "no reflection in this range has any intensity"
+        raise StructureError(msg, code="E_STRUCTURE")
+    scaled = summed * (100 / strongest)
+    kept = scaled > WEAKEST_REFLECTION
+    hkl = _place_to_hkl(np.maximum.reduceat(places, first[merged])[kept], most)
+    # The smallest angle of the bin, as in pymatgen.
+    return Sticks(two_theta[merged[kept]], scaled[kept], wavelength=wavelength, hkl=hkl)
+
+
+def arrays_to_powers(
+    *,
+    cell: np.ndarray,
+    atomic_numbers: np.ndarray,
+    frac_coords: np.ndarray,
+    occupancies: np.ndarray | None = None,
+    wavelength: float = CU_K_ALPHA,
+    two_theta_range: tuple[float, float] = (5.0, 90.0),
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Structure factors on the absolute scale: Σ |F|² over all reflections that share a value of 1/d².
+
+    With anomalous dispersion, without thermal motion and without Lorentz and polarisation factors. Arguments and errors
+    as of `arrays_to_sticks`.
+
+    Returns:
+        1/d² in ascending order [Å⁻²], shape (shells,); Σ |F|² of both Friedel mates [electrons²], shape (shells,); and
+        the Miller indices of one reflection of each, shape (shells, 3).
+    """
+    shell, power, first, most, places = _powers(
+        cell,
+        atomic_numbers,
+        frac_coords,
+        occupancies,
+        wavelength=wavelength,
+        two_theta_range=two_theta_range,
+        dispersion=dispersion_corrections(np.asarray(atomic_numbers), wavelength=wavelength),
+    )
+    return shell, 2 * power, _place_to_hkl(np.maximum.reduceat(places, first), most)
+
+
+def _powers(
+    cell: np.ndarray,
+    atomic_numbers: np.ndarray,
+    frac_coords: np.ndarray,
+    occupancies: np.ndarray | None,
+    *,
+    wavelength: float,
+    two_theta_range: tuple[float, float],
+    dispersion: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int], np.ndarray]:
+    """1/d² and Σ |F|² over one Friedel half of each shell; its first place; the size of the box, and all places."""
     low, high = two_theta_range
     if not (0 <= low < high < 180 and wavelength > 0):  # noqa: PLR2004 - the range of a scattering angle
         msg = f"2θ from {low:g}° to {high:g}° at {wavelength:g} Å cannot be simulated; expected 0 ≤ low < high < 180"
@@ -82,32 +143,34 @@ def arrays_to_sticks(
     starts = new_shell.nonzero()[0]
     shell = squared[starts]
     shell_of = new_shell.cumsum() - 1
+    numbers, coords = np.asarray(atomic_numbers), np.asarray(frac_coords, dtype=np.float64)
     amplitude = _structure_factors(
         places,
         shell_of,
         shell,
         most,
-        atomic_numbers=np.asarray(atomic_numbers),
-        frac_coords=np.asarray(frac_coords, dtype=np.float64),
+        atomic_numbers=numbers,
+        frac_coords=coords,
         occupancies=occupancies,
+        added=None if dispersion is None else dispersion.real,
     )
     amplitude *= amplitude
     power = np.add.reduceat(amplitude[0] + amplitude[1], starts)
-    sine_squared = shell * (wavelength * wavelength / 4)
-    np.minimum(sine_squared, 1 - 1e-15, out=sine_squared)
-    lorentz_polarisation = (1 + (1 - 2 * sine_squared) ** 2) / (sine_squared * np.sqrt(1 - sine_squared))
-    two_theta = np.degrees(2 * np.arcsin(np.sqrt(sine_squared)))
-    merged = _differs(np.rint(two_theta / MERGE_TOLERANCE), by=0).nonzero()[0]
-    summed = np.add.reduceat(power * lorentz_polarisation, merged)
-    strongest = summed.max()
-    if not (np.isfinite(strongest) and strongest > 0):
-        msg = "no reflection in this range has any intensity"
-        raise StructureError(msg, code="E_STRUCTURE")
-    scaled = summed * (100 / strongest)
-    kept = scaled > WEAKEST_REFLECTION
-    hkl = _place_to_hkl(np.maximum.reduceat(places, starts[merged])[kept], most)
-    # The smallest angle of the bin, as in pymatgen.
-    return Sticks(two_theta[merged[kept]], scaled[kept], wavelength=wavelength, hkl=hkl)
+    if dispersion is not None and dispersion.imag.any():
+        # |F(h)|² + |F(-h)|² is 2 |Σ (f + f') e|² + 2 |Σ f'' e|²: the mixed terms cancel.
+        imaginary = _structure_factors(
+            places,
+            shell_of,
+            shell,
+            most,
+            atomic_numbers=numbers,
+            frac_coords=coords,
+            occupancies=occupancies,
+            added=dispersion.imag,
+            without_atoms=True,
+        )
+        power += np.add.reduceat((imaginary * imaginary).sum(axis=0), starts)
+    return shell, power, starts, most, places
 
 
 def _differs(values: np.ndarray, *, by: float) -> np.ndarray:
@@ -161,14 +224,23 @@ def _structure_factors(
     atomic_numbers: np.ndarray,
     frac_coords: np.ndarray,
     occupancies: np.ndarray | None,
+    added: np.ndarray | None = None,
+    without_atoms: bool = False,
 ) -> np.ndarray:
-    """Real and imaginary part of Σ_j o_j f_j exp(2πi h·r_j) for each place, shape (2, n)."""
+    """Real and imaginary part of Σ_j o_j f_j exp(2πi h·r_j) for each place, shape (2, n).
+
+    `added` is added to the scattering factor of each atom, shape (atoms,), or replaces it where `without_atoms`.
+    """
     order = atomic_numbers.argsort(kind="stable")
     numbers = atomic_numbers[order]
     turns = np.exp(2j * np.pi * frac_coords[order].T)
     weights = None if occupancies is None else occupancies[order]
     edges = [0, *((numbers[1:] != numbers[:-1]).nonzero()[0] + 1).tolist(), len(numbers)]
-    factors = scattering_factors(numbers[edges[:-1]], shell / 4)
+    factors = (
+        np.zeros((len(edges) - 1, len(shell))) if without_atoms else scattering_factors(numbers[edges[:-1]], shell / 4)
+    )
+    if added is not None:
+        factors += added[order][edges[:-1], None]
     total = np.zeros((2, len(places)))
     for first, last, elements in _atom_blocks(edges, most):
         parts = [(max(edges[e], first) - first, min(edges[e + 1], last) - first) for e in elements]

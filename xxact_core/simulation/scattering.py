@@ -8,10 +8,50 @@ import numpy as np
 
 from xxact_core.compositions.element_table import ATOMIC_NUMBERS, SYMBOLS
 from xxact_core.errors import StructureError
+from xxact_core.patterns.conversions import WAVELENGTHS
 from xxact_core.shipped import shipped_path
 
 SCALE = 41.78214
 """Mott-Bethe constant between electron and x-ray scattering [Å²]. Source: De Graef & McHenry (2007), eq. 12.7."""
+
+
+_DISPERSION_TABLE = "simulation/dispersion.csv"
+
+SAME_RADIATION = 0.005
+"""Relative difference between a wavelength and Kα1 of an anode up to which its dispersion corrections hold. Ours."""
+
+
+@cache
+def load_dispersion() -> tuple[np.ndarray, np.ndarray]:
+    """Wavelengths [Å], shape (anodes,), and f' + i f'' at each, shape (anodes, 119), indexed by atomic number.
+
+    Elements that are not in the table, H, He and those beyond U, have 0.
+
+    Source: the method of Cromer & Liberman (1981), Acta Cryst. A37, 267-268; dispersion.csv.
+    """
+    lines = [
+        line for line in shipped_path(_DISPERSION_TABLE).read_text(encoding="utf-8").splitlines() if line[0] != "#"
+    ]
+    anodes = [name.removesuffix("_real") for name in lines[0].split(",")[1::2]]
+    table = np.zeros((len(anodes), len(SYMBOLS) + 1), dtype=np.complex128)
+    for line in lines[1:]:
+        symbol, *numbers = line.split(",")
+        table[:, ATOMIC_NUMBERS[symbol]] = np.array(numbers, dtype=np.float64).reshape(-1, 2) @ [1, 1j]
+    table.setflags(write=False)
+    return np.array([WAVELENGTHS[f"{anode}Ka1"] for anode in anodes]), table
+
+
+def dispersion_corrections(atomic_numbers: np.ndarray, *, wavelength: float) -> np.ndarray:
+    """Corrections f' + i f'' [electrons] of the scattering factors, shape of `atomic_numbers`, complex128.
+
+    0 for a wavelength [Å] that is not the Kα of Cr, Fe, Co, Cu, Mo or Ag.
+    """
+    wavelengths, table = load_dispersion()
+    nearest = int(np.abs(wavelengths - wavelength).argmin())
+    if abs(wavelengths[nearest] / wavelength - 1) > SAME_RADIATION:
+        return np.zeros(len(atomic_numbers), dtype=np.complex128)
+    corrections: np.ndarray = table[nearest, atomic_numbers]
+    return corrections
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -27,6 +28,12 @@ class Symmetry:
     h' = h W are equivalent to h."""
     conventional_cell: np.ndarray
     """Conventional cell a, b, c [Å], α, β, γ [deg], shape (6,)."""
+    to_conventional: np.ndarray
+    """Matrix P with which fractional coordinates x become P x + p in the conventional cell, and Miller indices h P⁻¹,
+    shape (3, 3)."""
+    conventional_rotations: np.ndarray
+    """Laue group modulo inversion in the conventional cell, shape (rotations, 3, 3), int8. `rotations` has fewer where
+    the structure is given in a cell of lower symmetry than its atoms."""
 
     @property
     def crystal_system(self) -> str:
@@ -62,7 +69,18 @@ def find_symmetry(structure: Structure, *, symprec: float = SYMPREC) -> Symmetry
         space_group=int(found.number),
         rotations=without_inversion(np.asarray(found.rotations)),
         conventional_cell=np.array(conventional.parameters),
+        to_conventional=np.asarray(found.transformation_matrix, dtype=np.float64),
+        conventional_rotations=_laue_rotations(int(found.hall_number)),
     )
+
+
+@cache
+def _laue_rotations(hall_number: int) -> np.ndarray:
+    import spglib  # noqa: PLC0415 - slow to import
+
+    rotations = without_inversion(np.asarray(spglib.get_symmetry_from_database(hall_number)["rotations"]))
+    rotations.setflags(write=False)
+    return rotations
 
 
 def without_inversion(rotations: np.ndarray) -> np.ndarray:
