@@ -15,7 +15,6 @@ from xxact_core.search_match.strain_modes import cell_strain_modes
 from xxact_core.simulation.diffraction import arrays_to_powers
 from xxact_core.simulation.lattice import cell_volume
 from xxact_core.simulation.symmetry import find_symmetry
-from xxact_core.structures.structure import Structure
 
 WEAKEST_POWER = 1e-4
 """Reflections whose intensity relative to the strongest is smaller are left out. Ours."""
@@ -59,7 +58,7 @@ class PhaseLines:
     change: np.ndarray
     """Its derivative by each strain, shape (strains, reflections)."""
     power: np.ndarray
-    """Σ |F|² over the reflections of equal 1/d², divided by the volume squared [electrons² Å⁻⁶], shape (reflections,)."""
+    """Σ |F|² over the reflections of equal 1/d² over the volume squared [electrons² Å⁻⁶], shape (reflections,)."""
     mass_density: float
     """Mass of the atoms over volume [u Å⁻³]; NaN where the atoms are unknown."""
     usual_strain: float
@@ -99,9 +98,10 @@ def read_phase_lines(
     Raises:
         StructureError: the phase has no reflection in the range.
     """
-    if not hasattr(references, "structure"):
+    try:
+        structure = references.structure(row)
+    except StructureError:
         return _from_sticks(references, row, wavelength=wavelength, two_theta_range=two_theta_range)
-    structure: Structure = references.structure(row)
     inverse_d_squared, power, hkl = arrays_to_powers(
         cell=structure.cell,
         atomic_numbers=structure.atomic_numbers,
@@ -124,14 +124,9 @@ def read_phase_lines(
         inverse_d_squared=inverse_d_squared,
         wavelength=wavelength,
         mass_density=float(masses @ structure.occupancies) / volume,
-        measured=is_measured(references, row),
+        measured=bool(references.experimental[row]),
         elements=references.symbols(row),
     )
-
-
-def is_measured(references: ReferenceDatabase, row: int) -> bool:
-    """Whether the cell of a phase was measured, not computed."""
-    return str(references.id[row]).startswith("amcsd")
 
 
 def _from_sticks(
@@ -157,7 +152,7 @@ def _from_sticks(
         inverse_d_squared=inverse_d_squared[inside],
         wavelength=wavelength,
         mass_density=np.nan,
-        measured=is_measured(references, row),
+        measured=bool(references.experimental[row]),
         elements=references.symbols(row),
     )
 

@@ -1,0 +1,284 @@
+"""Measured profile and candidate rows → the phases that together explain it, one after the other."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from xxact_core.errors import StructureError
+from xxact_core.search_match.database import ReferenceDatabase
+from xxact_core.search_match.measured_profile import MeasuredProfile
+from xxact_core.search_match.phase_lines import PhaseLines, read_phase_lines
+from xxact_core.search_match.profile_fit import Freedom, JointFit, fit_model, solve_scales
+from xxact_core.search_match.profile_model import (
+    InstrumentWidth,
+    ModelState,
+    PhaseState,
+    line_areas,
+    line_positions,
+    phase_profile,
+)
+from xxact_core.search_match.residual_scan import Proposal, ScanAxis, scan_rows
+
+TRIED = 14
+"""Number of proposals of a scan whose profiles are fitted. Ours."""
+
+ALIKE = 2
+"""Largest number of entries of one formula and space group among them. Ours."""
+
+REPLACEMENTS = 6
+"""Number of proposals tried in place of each phase at the end. Ours."""
+
+SMALLEST_GAIN = 6.0
+"""Decrease of χ², in units of independent points, below which a phase is not added. Ours."""
+
+SMALLEST_SHARE = 0.003
+"""The same relative to the χ² of the pattern without any phase. Ours."""
+
+VISIBLE = 0.12
+"""Reflections of at least this area relative to the strongest of a phase are judged as matched or missing. Ours."""
+
+PRESENT = 0.35
+"""Measured height relative to the calculated one above which a reflection is matched. Ours."""
+
+STRAIN_PENALTY = 0.01
+"""Relative penalty on the gain for each strain of the cell beyond the first. Ours."""
+
+ELEMENT_PENALTY = 0.01
+"""Relative penalty on the gain for each element beyond the first. Ours."""
+
+UNKNOWN_PENALTY = 0.05
+"""Relative penalty on the gain of a phase that was not found in experiments. Ours."""
+
+_KEPT_PHASES = 400
+_START_SIZE = 0.03
+_RANGE_MARGIN = 2.5
+
+_LINES: WeakKeyDictionary[ReferenceDatabase, OrderedDict[tuple[int, float, float, float], PhaseLines | None]] = (
+    WeakKeyDictionary()
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Addition:
+    """A phase tried beside others."""
+
+    row: int
+    fit: JointFit
+    """Joint fit, of which the tried phase is the last."""
+    gain: float
+    """Decrease of χ²."""
+    score: float
+    """The gain less penalties, by which phases compete."""
+
+
+class PhaseSearch:
+    """Searches the phases of one pattern among rows of a database."""
+
+    def __init__(
+        self,
+        measured: MeasuredProfile,
+        references: ReferenceDatabase,
+        propose: Callable[[np.ndarray, float], Sequence[Proposal]],
+        *,
+        instrument: InstrumentWidth | None = None,
+    ) -> None:
+        """Search with `propose`, which ranks phases by what they explain of a residual, at a zero shift."""
+        self.measured, self.references, self.propose = measured, references, propose
+        self.width_is_known = instrument is not None
+        self.instrument = InstrumentWidth(w=(0.7 * measured.width) ** 2) if instrument is None else instrument
+        self._kinds: dict[int, tuple[str, int]] = {}
+        self.empty = fit_model(measured, ModelState((), self.instrument), Freedom(shifts=False, widths=False))
+
+    def lines(self, row: int) -> PhaseLines | None:
+        """Reflections of one row; None where it has none."""
+        kept = _LINES.setdefault(self.references, OrderedDict())
+        angles = self.measured.two_theta
+        reach = (max(float(angles[0]) - 1, 0.5), min(float(angles[-1]) + _RANGE_MARGIN, 170.0))
+        wavelength = self.measured.radiation.wavelength
+        key = (row, round(wavelength, 6), round(reach[0]), round(reach[1]))
+        if key not in kept:
+            try:
+                kept[key] = read_phase_lines(self.references, row, wavelength=wavelength, two_theta_range=reach)
+            except StructureError:
+                kept[key] = None
+            while len(kept) > _KEPT_PHASES:
+                kept.popitem(last=False)
+        kept.move_to_end(key)
+        return kept[key]
+
+    def freedom(self, **more: bool) -> Freedom:
+        """What is fitted jointly."""
+        return Freedom(widths=not self.width_is_known, **more)
+
+    def add(self, fit: JointFit, row: int, *, strain: float) -> Addition | None:
+        """The row beside the phases of a fit, which stay as they are but for their scales."""
+        lines = self.lines(row)
+        if lines is None:
+            return None
+        sizes = [phase.size_width for phase in fit.model.phases]
+        strains = np.zeros(len(lines.change))
+        strains[0] = strain
+        phase = PhaseState(lines, strains, size_width=float(np.median(sizes)) if sizes else _START_SIZE)
+        model = replace(fit.model, phases=(*fit.model.phases, phase))
+        frozen = {index: self.unscaled(fit, index) for index in range(len(fit.model.phases))}
+        only = Freedom(shifts=False, widths=False, only=len(frozen))
+        added = fit_model(self.measured, model, only, iterations=5, reach=5, weakest=0.01, frozen=frozen, tolerance=0.3)
+        gain = fit.misfit - added.misfit
+        penalty = STRAIN_PENALTY * (len(strains) - 1) + ELEMENT_PENALTY * (len(lines.elements) - 1)
+        penalty += 0.0 if self.references.known[row] else UNKNOWN_PENALTY
+        deviation = (added.model.phases[-1].strain[0] - lines.usual_strain) / lines.strain_spread[0]
+        return Addition(row, added, gain, gain * (1 - penalty) - float(deviation**2))
+
+    def unscaled(self, fit: JointFit, index: int) -> np.ndarray:
+        """Profile of scale 1 of one phase."""
+        phase = fit.model.phases[index]
+        if phase.scale > 0:
+            unscaled: np.ndarray = fit.profiles[index] / phase.scale
+            return unscaled
+        return phase_profile(phase, fit.model, self.measured.two_theta, self.measured.radiation).profile
+
+    def kind(self, row: int) -> tuple[str, int]:
+        """Formula and space group of a row, by which entries of one phase are recognised."""
+        if row not in self._kinds:
+            self._kinds[row] = (self.references.formula(row), int(self.references.space_group[row]))
+        return self._kinds[row]
+
+    def best_addition(self, fit: JointFit, *, count: int = TRIED, alike: int = ALIKE) -> list[Addition]:
+        """Phases that explain the residual of a fit, best first.
+
+        Args:
+            fit: the phases so far.
+            count: number of proposals to fit.
+            alike: largest number of entries of one formula and space group among them.
+        """
+        residual = self.measured.net - fit.calculated
+        kinds = Counter({self.kind(phase.lines.row): alike for phase in fit.model.phases})
+        tried: list[Addition] = []
+        for proposal in self.propose(residual, fit.model.zero):
+            kind = self.kind(proposal.row)
+            kinds[kind] += 1
+            if kinds[kind] > alike:
+                continue
+            addition = self.add(fit, proposal.row, strain=proposal.strain)
+            if addition is not None and addition.gain > 0:
+                tried.append(addition)
+            count -= 1
+            if count == 0:
+                break
+        return sorted(tried, key=lambda one: -one.score)
+
+    def search(self, *, most: int, progress: Callable[[int, int], None] = lambda _done, _total: None) -> JointFit:
+        """Add phases one by one as long as each explains enough, then try to replace and to remove each."""
+        fit = self.empty
+        for number in range(most):
+            progress(number, most)
+            fit, grown = self._grow(fit)
+            if not grown:
+                break
+        fit = self.replace_each(fit)
+        return self.prune(fit)
+
+    def _grow(self, fit: JointFit) -> tuple[JointFit, bool]:
+        additions = self.best_addition(fit)
+        for addition in additions[:3]:
+            joint = fit_model(self.measured, addition.fit.model, self.freedom(), iterations=6, tolerance=0.3)
+            if self.is_supported(joint, len(joint.model.phases) - 1):
+                return joint, True
+        return fit, False
+
+    def is_supported(self, fit: JointFit, index: int) -> bool:
+        """Whether a phase explains enough that nothing else in the fit does, and its strong reflections are there."""
+        gain = self.gain_of(fit, index)
+        if gain < max(SMALLEST_GAIN, SMALLEST_SHARE * self.empty.misfit):
+            return False
+        matched, missing = self.reflections(fit, index)
+        return matched > 0 and missing <= matched
+
+    def gain_of(self, fit: JointFit, index: int) -> float:
+        """Increase of χ² if a phase is left out and the scales of the others are fitted."""
+        others = [self.unscaled(fit, other) for other in range(len(fit.model.phases)) if other != index]
+        shapes = np.array(others).reshape(len(others), self.measured.two_theta.size)
+        scales, coefficients = solve_scales(self.measured, shapes)
+        calculated = scales @ shapes + coefficients @ self.measured.smooth
+        misfit = float((self.measured.weight * np.square(self.measured.net - calculated)).sum())
+        return misfit - fit.misfit
+
+    def reflections(self, fit: JointFit, index: int) -> tuple[int, int]:
+        """Numbers of strong reflections of a phase that are matched, and that are missing."""
+        measured, phase = self.measured, fit.model.phases[index]
+        areas = line_areas(phase, wavelength=measured.radiation.wavelength)
+        angle, sine_squared, _ = line_positions(phase.lines, phase.strain, wavelength=measured.radiation.wavelength)
+        with np.errstate(invalid="ignore"):
+            angle = angle + fit.model.zero + fit.model.displacement * np.sqrt(1 - sine_squared)
+            inside = (angle > measured.two_theta[0]) & (angle < measured.two_theta[-1])
+        if not inside.any():
+            return 0, 0
+        visible = inside & (areas >= VISIBLE * areas[inside].max())
+        own = np.interp(angle[visible], measured.two_theta, fit.profiles[index])
+        rest = fit.calculated - fit.profiles[index]
+        left = np.interp(angle[visible], measured.two_theta, _smooth(measured.net - rest, measured))
+        noise = np.sqrt(np.interp(angle[visible], measured.two_theta, measured.variance))
+        judged = own > np.maximum(2 * noise, 0.003 * measured.highest)
+        present = left >= PRESENT * own
+        return int((judged & present).sum()), int((judged & ~present).sum())
+
+    def replace_each(self, fit: JointFit) -> JointFit:
+        """Try other phases in place of each; keep the one that, with its penalties, fits best."""
+        for index in range(len(fit.model.phases)):
+            others = self.without(fit, index)
+            present = self.add(
+                others, fit.model.phases[index].lines.row, strain=float(fit.model.phases[index].strain[0])
+            )
+            if present is None:
+                continue
+            rivals = self.best_addition(others, count=REPLACEMENTS)
+            best = max(rivals, key=lambda one: one.score, default=present)
+            if best.row == present.row or best.score <= present.score:
+                continue
+            joint = fit_model(self.measured, best.fit.model, self.freedom(), iterations=6, tolerance=0.3)
+            if joint.chi_squared < fit.chi_squared and self.is_supported(joint, len(joint.model.phases) - 1):
+                phases = list(joint.model.phases)
+                phases.insert(index, phases.pop())
+                profiles = np.insert(joint.profiles[:-1], index, joint.profiles[-1], axis=0)
+                fit = replace(joint, model=replace(joint.model, phases=tuple(phases)), profiles=profiles)
+        return fit
+
+    def without(self, fit: JointFit, index: int) -> JointFit:
+        """The fit without one phase, the scales of the others fitted again."""
+        phases = tuple(phase for other, phase in enumerate(fit.model.phases) if other != index)
+        kept = [other for other in range(len(fit.model.phases)) if other != index]
+        frozen = {new: self.unscaled(fit, other) for new, other in enumerate(kept)}
+        fixed = Freedom(shifts=False, widths=False, cells=False, sizes=False)
+        return fit_model(self.measured, replace(fit.model, phases=phases), fixed, frozen=frozen)
+
+    def prune(self, fit: JointFit) -> JointFit:
+        """Remove phases that are not supported, the least important first."""
+        while fit.model.phases:
+            gains = [self.gain_of(fit, index) for index in range(len(fit.model.phases))]
+            weak = [index for index in np.argsort(gains) if not self.is_supported(fit, int(index))]
+            if not weak:
+                break
+            fewer = self.without(fit, int(weak[0]))
+            fit = fit_model(self.measured, fewer.model, self.freedom(), iterations=6, tolerance=0.3)
+        return fit
+
+
+def _smooth(curve: np.ndarray, measured: MeasuredProfile) -> np.ndarray:
+    """A curve blurred by a third of a peak."""
+    from scipy.ndimage import gaussian_filter1d  # noqa: PLC0415 - slow to import
+
+    blurred: np.ndarray = gaussian_filter1d(curve, max(measured.width / measured.step / 6, 0.3))
+    return blurred
+
+
+def row_proposer(
+    measured: MeasuredProfile, references: ReferenceDatabase, rows: np.ndarray
+) -> Callable[[np.ndarray, float], Sequence[Proposal]]:
+    """Proposals among these rows."""
+    axis = ScanAxis(measured)
+    return lambda residual, zero: scan_rows(axis, residual, references, rows, zero=zero)
