@@ -196,13 +196,15 @@ def peak_width(two_theta: np.ndarray, net: np.ndarray) -> float:
     step = float(np.median(np.diff(two_theta)))
     smoothing = max(0.03 / step / 2.35, 0.5)
     curve = gaussian_filter1d(net, smoothing)
-    peaks, _ = find_peaks(curve, height=0.05 * curve.max(), distance=max(1, round(0.15 / step)))
+    peaks, found = find_peaks(curve, prominence=0.1 * curve.max())
     if not len(peaks):
         return _USUAL_WIDTH
-    strongest = peaks[np.argsort(-curve[peaks])[:15]]
-    widths = peak_widths(curve, strongest, rel_height=0.5)[0] * step
+    strongest = np.argsort(-found["prominences"], kind="stable")[:15]
+    widths = peak_widths(curve, peaks[strongest], rel_height=0.5)[0] * step
     narrow = np.sqrt(np.maximum(widths**2 - (2.35 * smoothing * step) ** 2, step**2))
-    usual = float(np.quantile(narrow, 0.3))
+    order = np.argsort(narrow)
+    share = np.cumsum(found["prominences"][strongest][order])
+    usual = float(narrow[order][np.searchsorted(share, 0.4 * share[-1])])
     return min(max(usual, 2 * step, 0.02), _WIDEST_PEAK)
 
 

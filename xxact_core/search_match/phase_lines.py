@@ -9,12 +9,13 @@ import numpy as np
 
 from xxact_core.compositions.element_table import ATOMIC_MASSES
 from xxact_core.errors import StructureError
-from xxact_core.peak_profiles.corrections import lorentz_polarisation
+from xxact_core.peak_profiles.corrections import entries_to_metric, lorentz_polarisation
 from xxact_core.search_match.database import ReferenceDatabase
 from xxact_core.search_match.strain_modes import cell_strain_modes
 from xxact_core.simulation.diffraction import arrays_to_powers
-from xxact_core.simulation.lattice import cell_volume
+from xxact_core.simulation.lattice import cell_to_reciprocal_metric, cell_volume
 from xxact_core.simulation.symmetry import find_symmetry
+from xxact_core.structures.structure import Structure
 
 WEAKEST_POWER = 1e-4
 """Reflections whose intensity relative to the strongest is smaller are left out. Ours."""
@@ -77,6 +78,13 @@ class PhaseLines:
         """Conventional cell a, b, c [Å], α, β, γ [deg] with these strains, shape (6,)."""
         return metric_to_cell(self.metric + np.tensordot(strain, self.metric_change, axes=1))
 
+    def strains_of(self, cell: np.ndarray) -> np.ndarray:
+        """Strains that lead to this conventional cell, shape (strains,)."""
+        wanted = entries_to_metric(cell_to_reciprocal_metric(cell)) - self.metric
+        modes = self.metric_change.reshape(len(self.metric_change), -1)
+        strains: np.ndarray = np.linalg.lstsq(modes.T, wanted.ravel(), rcond=None)[0]
+        return strains
+
 
 def metric_to_cell(reciprocal_metric: np.ndarray) -> np.ndarray:
     """Cell a, b, c [Å], α, β, γ [deg] of a reciprocal metric, shape (3, 3) to (6,)."""
@@ -102,6 +110,35 @@ def read_phase_lines(
         structure = references.structure(row)
     except StructureError:
         return _from_sticks(references, row, wavelength=wavelength, two_theta_range=two_theta_range)
+    return structure_to_phase_lines(
+        structure,
+        wavelength=wavelength,
+        two_theta_range=two_theta_range,
+        measured=bool(references.experimental[row]),
+        row=row,
+    )
+
+
+def structure_to_phase_lines(
+    structure: Structure,
+    *,
+    wavelength: float,
+    two_theta_range: tuple[float, float],
+    measured: bool,
+    row: int = -1,
+) -> PhaseLines:
+    """The reflections of a structure, in its conventional cell.
+
+    Args:
+        structure: in any cell.
+        wavelength: of the measurement [Å].
+        two_theta_range: first and last angle [deg].
+        measured: whether the cell was measured, not computed.
+        row: of the database.
+
+    Raises:
+        StructureError: there is no reflection in the range, or no symmetry is found.
+    """
     inverse_d_squared, power, hkl = arrays_to_powers(
         cell=structure.cell,
         atomic_numbers=structure.atomic_numbers,
@@ -124,8 +161,8 @@ def read_phase_lines(
         inverse_d_squared=inverse_d_squared,
         wavelength=wavelength,
         mass_density=float(masses @ structure.occupancies) / volume,
-        measured=bool(references.experimental[row]),
-        elements=references.symbols(row),
+        measured=measured,
+        elements=structure.composition.symbols,
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
@@ -12,6 +13,7 @@ import numpy as np
 from xxact_core.errors import StructureError
 from xxact_core.search_match.database import ReferenceDatabase
 from xxact_core.search_match.measured_profile import MeasuredProfile
+from xxact_core.search_match.phase_analysis import PhaseAnalysis
 from xxact_core.search_match.phase_lines import PhaseLines, read_phase_lines
 from xxact_core.search_match.profile_fit import Freedom, JointFit, fit_model, solve_scales
 from xxact_core.search_match.profile_model import (
@@ -36,11 +38,14 @@ REPLACEMENTS = 6
 SMALLEST_GAIN = 6.0
 """Decrease of χ², in units of independent points, below which a phase is not added. Ours."""
 
-SMALLEST_SHARE = 0.003
-"""The same relative to the χ² of the pattern without any phase. Ours."""
+LIKELY = 0.5
+"""Probability from which a phase is taken to be present."""
 
 VISIBLE = 0.12
 """Reflections of at least this area relative to the strongest of a phase are judged as matched or missing. Ours."""
+
+NEAR = 0.03
+"""Profile of a phase relative to its highest point above which it has peaks. Ours."""
 
 PRESENT = 0.35
 """Measured height relative to the calculated one above which a reflection is matched. Ours."""
@@ -54,7 +59,22 @@ ELEMENT_PENALTY = 0.01
 UNKNOWN_PENALTY = 0.05
 """Relative penalty on the gain of a phase that was not found in experiments. Ours."""
 
+PROBABILITY = (-1.0, 1.0, 1.0, -3.0, 1.0)
+"""Coefficients of the logarithm of the odds that a phase is present: constant; logarithm of the χ² that it alone
+explains over the χ² left; logarithm of one plus its matched reflections; fraction of missing ones; known."""
+
+GASES = frozenset(
+    (
+        "H2", "N2", "O2", "O3", "F2", "Cl2", "He", "Ne", "Ar", "Kr", "Xe", "CO", "CO2", "CH4", "NH3", "N2O", "NO",
+        "NO2", "HCl", "HF", "SO2", "H2S", "H2O", "H2O2",
+    )
+)  # fmt: skip
+"""Formulas of phases that are no solids at room temperature; databases hold them frozen."""
+
 _KEPT_PHASES = 400
+COVER_BONUS = 0.03
+"""Relative bonus on the gain of a phase for each given element that no other phase holds. Ours."""
+
 _START_SIZE = 0.03
 _RANGE_MARGIN = 2.5
 
@@ -85,9 +105,19 @@ class PhaseSearch:
         references: ReferenceDatabase,
         propose: Callable[[np.ndarray, float], Sequence[Proposal]],
         *,
+        required: Iterable[str] = (),
         instrument: InstrumentWidth | None = None,
     ) -> None:
-        """Search with `propose`, which ranks phases by what they explain of a residual, at a zero shift."""
+        """Prepare a search.
+
+        Args:
+            measured: the measurement.
+            references: the database.
+            propose: ranks phases by what they explain of a residual, at a zero shift.
+            required: elements that are in the specimen: phases that hold one that no other phase holds are preferred.
+            instrument: width of the instrument where it is known.
+        """
+        self.required = frozenset(required)
         self.measured, self.references, self.propose = measured, references, propose
         self.width_is_known = instrument is not None
         self.instrument = InstrumentWidth(w=(0.7 * measured.width) ** 2) if instrument is None else instrument
@@ -131,6 +161,8 @@ class PhaseSearch:
         gain = fit.misfit - added.misfit
         penalty = STRAIN_PENALTY * (len(strains) - 1) + ELEMENT_PENALTY * (len(lines.elements) - 1)
         penalty += 0.0 if self.references.known[row] else UNKNOWN_PENALTY
+        present = {symbol for phase in fit.model.phases for symbol in phase.lines.elements}
+        penalty -= COVER_BONUS * len((self.required & set(lines.elements)) - present)
         deviation = (added.model.phases[-1].strain[0] - lines.usual_strain) / lines.strain_spread[0]
         return Addition(row, added, gain, gain * (1 - penalty) - float(deviation**2))
 
@@ -148,6 +180,10 @@ class PhaseSearch:
             self._kinds[row] = (self.references.formula(row), int(self.references.space_group[row]))
         return self._kinds[row]
 
+    def is_possible(self, row: int) -> bool:
+        """Whether a phase is a solid at the temperature of the laboratory."""
+        return self.kind(row)[0] not in GASES
+
     def best_addition(self, fit: JointFit, *, count: int = TRIED, alike: int = ALIKE) -> list[Addition]:
         """Phases that explain the residual of a fit, best first.
 
@@ -162,7 +198,7 @@ class PhaseSearch:
         for proposal in self.propose(residual, fit.model.zero):
             kind = self.kind(proposal.row)
             kinds[kind] += 1
-            if kinds[kind] > alike:
+            if kinds[kind] > alike or not self.is_possible(proposal.row):
                 continue
             addition = self.add(fit, proposal.row, strain=proposal.strain)
             if addition is not None and addition.gain > 0:
@@ -183,6 +219,35 @@ class PhaseSearch:
         fit = self.replace_each(fit)
         return self.prune(fit)
 
+    def follow(self, start: PhaseAnalysis, *, most: int) -> JointFit:
+        """Fit the phases of another analysis, leave out those that vanished, and add phases where intensity is left."""
+        fit = self.restart(start)
+        fit = self.prune(fit)
+        while len(fit.model.phases) < most:
+            fit, grown = self._grow(fit)
+            if not grown:
+                break
+        return fit
+
+    def restart(self, start: PhaseAnalysis) -> JointFit:
+        """The phases of another analysis with their cells, fitted to this pattern."""
+        states = []
+        for phase in start.phases:
+            lines = self.lines(phase.row)
+            if lines is not None:
+                states.append(PhaseState(lines, lines.strains_of(phase.cell), size_width=_START_SIZE))
+        model = ModelState(tuple(states), self.instrument, zero=start.zero_shift, displacement=start.displacement)
+        return fit_model(self.measured, model, self.freedom(), iterations=6, tolerance=0.3)
+
+    def probability(self, fit: JointFit, index: int) -> float:
+        """Probability that a phase is present, from what it alone explains and from its reflections."""
+        gain = self.gain_of(fit, index)
+        matched, missing = self.reflections(fit, index)
+        odds = PROBABILITY[0] + PROBABILITY[1] * math.log(max(gain, 1e-3) / max(self.misfit_near(fit, index), 1.0))
+        odds += PROBABILITY[2] * math.log(1 + matched) + PROBABILITY[3] * missing / max(matched + missing, 1)
+        odds += PROBABILITY[4] * bool(self.references.known[fit.model.phases[index].lines.row])
+        return 1 / (1 + math.exp(-odds))
+
     def _grow(self, fit: JointFit) -> tuple[JointFit, bool]:
         additions = self.best_addition(fit)
         for addition in additions[:3]:
@@ -193,11 +258,7 @@ class PhaseSearch:
 
     def is_supported(self, fit: JointFit, index: int) -> bool:
         """Whether a phase explains enough that nothing else in the fit does, and its strong reflections are there."""
-        gain = self.gain_of(fit, index)
-        if gain < max(SMALLEST_GAIN, SMALLEST_SHARE * self.empty.misfit):
-            return False
-        matched, missing = self.reflections(fit, index)
-        return matched > 0 and missing <= matched
+        return self.gain_of(fit, index) >= SMALLEST_GAIN and self.probability(fit, index) >= LIKELY
 
     def gain_of(self, fit: JointFit, index: int) -> float:
         """Increase of χ² if a phase is left out and the scales of the others are fitted."""
@@ -207,6 +268,13 @@ class PhaseSearch:
         calculated = scales @ shapes + coefficients @ self.measured.smooth
         misfit = float((self.measured.weight * np.square(self.measured.net - calculated)).sum())
         return misfit - fit.misfit
+
+    def misfit_near(self, fit: JointFit, index: int) -> float:
+        """χ² where a phase has peaks."""
+        own = fit.profiles[index]
+        near = own > NEAR * own.max(initial=0.0)
+        squares = self.measured.weight * np.square(self.measured.net - fit.calculated)
+        return float(squares[near].sum())
 
     def reflections(self, fit: JointFit, index: int) -> tuple[int, int]:
         """Numbers of strong reflections of a phase that are matched, and that are missing."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -204,7 +205,7 @@ def _value(model: ModelState, parameter: _Parameter) -> float:
 def _move(model: ModelState, parameters: list[_Parameter], steps: np.ndarray) -> ModelState:
     """The model with the parameters moved by these steps, within their limits."""
     phases = list(model.phases)
-    shared = {"zero": model.zero, "displacement": model.displacement}
+    shared: dict[str, Any] = {"zero": model.zero, "displacement": model.displacement}
     instrument = model.instrument
     for parameter, step in zip(parameters, steps, strict=True):
         value = min(max(_value(model, parameter) + float(step), parameter.low), parameter.high)

@@ -20,6 +20,11 @@ _TCH = (2.69269, 2.42843, 4.47163, 0.07842)
 
 _SMALLEST_WIDTH = 1e-3
 _STEP = 1e-4
+
+MERGED_ABOVE, MERGED_WITHIN = 300, 0.15
+"""Peaks of a phase that has more than this number are merged where they are closer than this fraction of their width,
+which a profile does not show. Ours."""
+
 _SMALLEST_SQUARE, _LARGEST_SQUARE = 1e-6, 0.99
 """Range of sin²θ: elsewhere the Lorentz factor diverges."""
 
@@ -60,12 +65,14 @@ class InstrumentWidth:
 
     def gaussian(self, tangent: np.ndarray) -> np.ndarray:
         """Gaussian width [deg] at tan θ."""
-        return np.sqrt(np.maximum((self.u * tangent + self.v) * tangent + self.w, _SMALLEST_WIDTH**2))
+        squared = (self.u * tangent + self.v) * tangent + self.w
+        width: np.ndarray = np.sqrt(np.maximum(squared, _SMALLEST_WIDTH**2))
+        return width
 
     def lorentzian(self, tangent: np.ndarray) -> np.ndarray:
         """Lorentzian width [deg] at tan θ."""
-        width: np.ndarray = self.x * np.sqrt(1 + tangent**2) + self.y * tangent
-        return np.maximum(width, 0)
+        width: np.ndarray = np.maximum(self.x * np.sqrt(1 + tangent**2) + self.y * tangent, 0)
+        return width
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +154,7 @@ def line_areas(state: PhaseState, *, wavelength: float) -> np.ndarray:
     """Integrated intensities of the reflections of a phase of scale 1, shape (reflections,)."""
     _, sine_squared, squared = line_positions(state.lines, state.strain, wavelength=wavelength)
     safe = np.clip(sine_squared, 1e-6, 0.995)
-    areas = state.lines.power * lorentz_polarisation(safe) * thermal_factor(squared, b=state.b)
+    areas: np.ndarray = state.lines.power * lorentz_polarisation(safe) * thermal_factor(squared, b=state.b)
     return areas if state.factor is None else areas * state.factor
 
 
@@ -188,6 +195,40 @@ def _phase_peaks(state: PhaseState, model: ModelState, radiation: Radiation, *, 
     return _Peaks(*(np.concatenate([getattr(one, item.name) for one in parts], axis=-1) for item in fields(_Peaks)))
 
 
+def _peak_widths(
+    peaks: _Peaks, state: PhaseState, model: ModelState
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Gaussian, Lorentzian and full widths [deg], and the Lorentzian fraction of the peaks."""
+    gaussian = model.instrument.gaussian(peaks.tangent)
+    lorentzian = (
+        model.instrument.lorentzian(peaks.tangent)
+        + state.size_width / peaks.cosine
+        + state.strain_width * peaks.tangent
+    )
+    return gaussian, lorentzian, *voigt_width(gaussian, lorentzian)
+
+
+def _merged(peaks: _Peaks, width: np.ndarray) -> _Peaks:
+    """Peaks closer than `MERGED_WITHIN` widths as one at their centre of gravity."""
+    order = np.argsort(peaks.position, kind="stable")
+    place = np.concatenate([[0.0], np.cumsum(np.diff(peaks.position[order]) / (MERGED_WITHIN * width[order][1:]))])
+    group = np.empty(len(order), dtype=np.int64)
+    group[order] = np.unique(place.astype(np.int64), return_inverse=True)[1]
+    area = np.bincount(group, peaks.area)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.bincount(group, values * peaks.area) / np.maximum(area, 1e-300)
+
+    return _Peaks(
+        position=mean(peaks.position),
+        area=area,
+        tangent=mean(peaks.tangent),
+        cosine=mean(peaks.cosine),
+        slope=np.stack([mean(slope) for slope in peaks.slope]),
+        inverse_d_squared=mean(peaks.inverse_d_squared),
+    )
+
+
 def phase_profile(
     state: PhaseState,
     model: ModelState,
@@ -210,14 +251,10 @@ def phase_profile(
         weakest: reflections weaker than this fraction of the strongest are left out.
     """
     peaks = _phase_peaks(state, model, radiation, weakest=weakest)
+    if len(peaks.area) > MERGED_ABOVE:
+        peaks = _merged(peaks, _peak_widths(peaks, state, model)[2])
     points = two_theta.size
-    gaussian = model.instrument.gaussian(peaks.tangent)
-    lorentzian = (
-        model.instrument.lorentzian(peaks.tangent)
-        + state.size_width / peaks.cosine
-        + state.strain_width * peaks.tangent
-    )
-    width, eta = voigt_width(gaussian, lorentzian)
+    gaussian, lorentzian, width, eta = _peak_widths(peaks, state, model)
     low = np.searchsorted(two_theta, peaks.position - reach * width)
     lengths = np.searchsorted(two_theta, peaks.position + reach * width) - low
     peak = np.repeat(np.arange(len(lengths)), lengths)

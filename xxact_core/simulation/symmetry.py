@@ -78,7 +78,11 @@ def find_symmetry(structure: Structure, *, symprec: float = SYMPREC) -> Symmetry
 def _laue_rotations(hall_number: int) -> np.ndarray:
     import spglib  # noqa: PLC0415 - slow to import
 
-    rotations = without_inversion(np.asarray(spglib.get_symmetry_from_database(hall_number)["rotations"]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of spglib's way to report errors
+        operations = spglib.get_symmetry_from_database(hall_number)
+    assert operations is not None
+    rotations = without_inversion(np.asarray(operations["rotations"]))
     rotations.setflags(write=False)
     return rotations
 
