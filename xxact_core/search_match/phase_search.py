@@ -11,10 +11,15 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from xxact_core.errors import StructureError
+from xxact_core.patterns.conversions import CU_K_ALPHA, change_wavelength
+from xxact_core.patterns.grid import GRID
+from xxact_core.search_match.coarse_scan import LineIndex
 from xxact_core.search_match.database import ReferenceDatabase
+from xxact_core.search_match.fit import profile_to_distribution
 from xxact_core.search_match.measured_profile import MeasuredProfile
 from xxact_core.search_match.phase_analysis import PhaseAnalysis
 from xxact_core.search_match.phase_lines import PhaseLines, read_phase_lines
+from xxact_core.search_match.plausibility import SCAN_WEIGHTS, PlausibilityWeights, phase_log_odds
 from xxact_core.search_match.profile_fit import Freedom, JointFit, fit_model, solve_scales
 from xxact_core.search_match.profile_model import (
     InstrumentWidth,
@@ -50,16 +55,15 @@ NEAR = 0.03
 PRESENT = 0.35
 """Measured height relative to the calculated one above which a reflection is matched. Ours."""
 
-STRAIN_PENALTY = 0.01
-"""Relative penalty on the gain for each strain of the cell beyond the first. Ours."""
+PHASE_WEIGHTS = PlausibilityWeights(
+    merit=25.0, experimental=2.0, known=1.0, disordered=-2.0, volume=-0.5, missing=-1.0, strains=-0.5
+)
+"""Log-odds among phases that compete to explain a residual; `merit` is for each factor e in the χ² explained. Ours."""
 
-ELEMENT_PENALTY = 0.01
-"""Relative penalty on the gain for each element beyond the first. Ours."""
+SCAN_MERIT = 12.0
+"""The same for each factor e in the gain of a scan, which is less exact. Ours."""
 
-UNKNOWN_PENALTY = 0.05
-"""Relative penalty on the gain of a phase that was not found in experiments. Ours."""
-
-PROBABILITY = (-1.0, 1.0, 1.0, -3.0, 1.0)
+PROBABILITY = (-3.0, 1.0, 1.6, -3.0, 1.0)
 """Coefficients of the logarithm of the odds that a phase is present: constant; logarithm of the χ² that it alone
 explains over the χ² left; logarithm of one plus its matched reflections; fraction of missing ones; known."""
 
@@ -71,10 +75,10 @@ GASES = frozenset(
 )  # fmt: skip
 """Formulas of phases that are no solids at room temperature; databases hold them frozen."""
 
-_KEPT_PHASES = 400
-COVER_BONUS = 0.03
-"""Relative bonus on the gain of a phase for each given element that no other phase holds. Ours."""
+SELECTED = 400
+"""Number of phases that a scan of a whole database selects. Ours."""
 
+_KEPT_PHASES = 400
 _START_SIZE = 0.03
 _RANGE_MARGIN = 2.5
 
@@ -93,7 +97,7 @@ class Addition:
     gain: float
     """Decrease of χ²."""
     score: float
-    """The gain less penalties, by which phases compete."""
+    """Logarithm of the odds among phases that compete, up to a constant."""
 
 
 class PhaseSearch:
@@ -159,12 +163,12 @@ class PhaseSearch:
         only = Freedom(shifts=False, widths=False, only=len(frozen))
         added = fit_model(self.measured, model, only, iterations=5, reach=5, weakest=0.01, frozen=frozen, tolerance=0.3)
         gain = fit.misfit - added.misfit
-        penalty = STRAIN_PENALTY * (len(strains) - 1) + ELEMENT_PENALTY * (len(lines.elements) - 1)
-        penalty += 0.0 if self.references.known[row] else UNKNOWN_PENALTY
         present = {symbol for phase in fit.model.phases for symbol in phase.lines.elements}
-        penalty -= COVER_BONUS * len((self.required & set(lines.elements)) - present)
+        lacking = len(self.required - present - set(lines.elements))
+        log_odds = phase_log_odds(self.references, np.array([row]), np.array([lacking]), PHASE_WEIGHTS)
         deviation = (added.model.phases[-1].strain[0] - lines.usual_strain) / lines.strain_spread[0]
-        return Addition(row, added, gain, gain * (1 - penalty) - float(deviation**2))
+        score = PHASE_WEIGHTS.merit * math.log(max(gain, 1e-9)) + float(log_odds[0]) - float(deviation**2) / 2
+        return Addition(row, added, gain, score + PHASE_WEIGHTS.strains * (len(strains) - 1))
 
     def unscaled(self, fit: JointFit, index: int) -> np.ndarray:
         """Profile of scale 1 of one phase."""
@@ -349,4 +353,36 @@ def row_proposer(
 ) -> Callable[[np.ndarray, float], Sequence[Proposal]]:
     """Proposals among these rows."""
     axis = ScanAxis(measured)
-    return lambda residual, zero: scan_rows(axis, residual, references, rows, zero=zero)
+    return lambda residual, zero: most_likely(scan_rows(axis, residual, references, rows, zero=zero), references)
+
+
+def table_proposer(
+    measured: MeasuredProfile, references: ReferenceDatabase, index: LineIndex, rows: np.ndarray | None
+) -> Callable[[np.ndarray, float], Sequence[Proposal]]:
+    """Proposals among all phases of a database, or so many rows that each scan first selects the most likely."""
+    axis = ScanAxis(measured)
+    angles = change_wavelength(measured.two_theta, measured=measured.radiation.wavelength, target=CU_K_ALPHA)
+    on_grid = np.isfinite(angles) & (angles > GRID.start) & (angles < GRID.stop)
+
+    def propose(residual: np.ndarray, zero: float) -> Sequence[Proposal]:
+        left = np.where(residual > np.sqrt(measured.variance), np.maximum(_smooth(residual, measured), 0), 0)[on_grid]
+        if not left.sum() > 0:
+            return []
+        distribution = profile_to_distribution(angles[on_grid], left, np.ones(left.size, dtype=np.bool_))
+        scan = index.scan(distribution, rows)
+        log_odds = phase_log_odds(references, scan.rows, np.zeros(len(scan.rows)), SCAN_WEIGHTS)
+        best = scan.best(SELECTED, SCAN_WEIGHTS.merit * scan.agreement + log_odds)
+        return most_likely(scan_rows(axis, residual, references, best.rows, zero=zero), references)
+
+    return propose
+
+
+def most_likely(proposals: Sequence[Proposal], references: ReferenceDatabase) -> list[Proposal]:
+    """Proposals in the order of their probability."""
+    if not proposals:
+        return []
+    rows = np.array([one.row for one in proposals])
+    gains = np.array([one.gain for one in proposals])
+    log_odds = phase_log_odds(references, rows, np.zeros(len(rows)), PHASE_WEIGHTS)
+    order = np.argsort(-(SCAN_MERIT * np.log(np.maximum(gains, 1e-9)) + log_odds), kind="stable")
+    return [proposals[place] for place in order]
