@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from xxact_core.readers.read import read_pattern, read_scans
     from xxact_core.readers.read_untrusted import read_untrusted_pattern
     from xxact_core.search_match.identify import Identification, Identifier
+    from xxact_core.search_match.phase_analysis import Phase, PhaseAnalysis
+    from xxact_core.search_match.phases import find_phases
     from xxact_core.shipped import example_path, shipped_path
     from xxact_core.training.config import Recipe, override
     from xxact_core.training.recipes import recipe_by_name
@@ -55,6 +57,8 @@ _MODULES = {
     "Identifier": "search_match.identify",
     "PartialComposition": "compositions.partial",
     "Pattern": "patterns.pattern",
+    "Phase": "search_match.phase_analysis",
+    "PhaseAnalysis": "search_match.phase_analysis",
     "Prediction": "prediction.prediction",
     "Predictor": "prediction.predictor",
     "ProcessingPipeline": "processing.pipeline",
@@ -66,6 +70,7 @@ _MODULES = {
     "embed_pattern": "evaluation.embeddings",
     "evaluate": "evaluation.report",
     "example_path": "shipped",
+    "find_phases": "search_match.phases",
     "format_formula": "compositions.formula_format",
     "load_checkpoint": "checkpoint",
     "open_dataset": "dataset.opening",
@@ -103,6 +108,8 @@ __all__ = [
     "Identifier",
     "PartialComposition",
     "Pattern",
+    "Phase",
+    "PhaseAnalysis",
     "Prediction",
     "Predictor",
     "ProcessingPipeline",
@@ -116,6 +123,7 @@ __all__ = [
     "embed_pattern",
     "evaluate",
     "example_path",
+    "find_phases",
     "format_formula",
     "load_checkpoint",
     "open_dataset",

@@ -17,8 +17,12 @@ from xxact_core.structures.space_groups import space_group_name
 
 if TYPE_CHECKING:
     from xxact_core.search_match.identify import Identification
+    from xxact_core.search_match.phase_analysis import PhaseAnalysis
 
 app = typer.Typer()
+
+SHOWN_PEAKS = 5
+"""Number of unexplained peaks printed."""
 
 
 @app.command(cls=IdentifyOptions)
@@ -56,13 +60,20 @@ def identify(  # noqa: PLR0913 - one argument per option
         typer.Option(help="Deprecated, no longer needed: nothing is stored.", hidden=True),
     ] = None,
     count: Annotated[int, typer.Option(help="Largest number of matches to print.", min=1)] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the matches as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print matches and phases as a JSON object.")] = False,
     full: Annotated[
-        bool,
-        typer.Option(
-            "--full", help="With --json, print an object with fitted reflections, mixture analysis and warnings."
-        ),
+        bool, typer.Option("--full", help="With --json, also print the fitted reflections of matches and phases.")
     ] = False,
+    instrument: Annotated[
+        str | None,
+        typer.Option(
+            help="Width of the instrument, for crystallite sizes: a name given to `xxact instrument --save`, or a file."
+        ),
+    ] = None,
+    curves: Annotated[
+        Path | None,
+        typer.Option(help="Write measured and calculated curves to this netCDF file.", dir_okay=False),
+    ] = None,
     gridded: Annotated[
         bool, typer.Option("--gridded", help="FILE is a pattern on the grid, written by write_gridded.")
     ] = False,
@@ -74,6 +85,7 @@ def identify(  # noqa: PLR0913 - one argument per option
     from xxact_core.readers.read_untrusted import read_untrusted_pattern
     from xxact_core.search_match.element_states import parse_element_states
     from xxact_core.search_match.identify import Identifier
+    from xxact_core.search_match.instrument import read_instrument
 
     def report(done: int, total: int) -> None:
         if progress:
@@ -81,25 +93,34 @@ def identify(  # noqa: PLR0913 - one argument per option
 
     if cache is not None:
         typer.echo("note: --cache is deprecated and has no effect, as nothing is stored any more", err=True)
-    states = {
-        "elements": _parse_elements(elements, formula),
-        "maybe": parse_symbols(maybe),
-        "one_of": parse_symbols(one_of),
-        "exclude": parse_symbols(exclude),
-    }
+    states = parse_element_states(  # before the database is read, which takes seconds
+        elements=_parse_elements(elements, formula),
+        maybe=parse_symbols(maybe),
+        one_of=parse_symbols(one_of),
+        exclude=parse_symbols(exclude),
+    )
     selected = parse_scan(scan)
-    parse_element_states(**states)  # before the database is read, which takes seconds
+    profile = None if instrument is None else read_instrument(instrument)
     pattern = read_gridded(file) if gridded else read_untrusted_pattern(file, scan=selected)
     try:
         found = Identifier.load(None if reference is None else named_structures(reference)).identify(
-            pattern, **states, wavelength=wavelength, count=count, progress=report
+            pattern,
+            elements=states.must or None,
+            maybe=states.may or None,
+            one_of=states.one_of or None,
+            exclude=states.never or None,
+            wavelength=wavelength,
+            count=count,
+            instrument=profile,
+            progress=report,
         )
     except WavelengthError as error:
         msg = f"{error} (--wavelength)"
         raise WavelengthError(msg, code=error.code) from error
+    if curves is not None and found.analysis is not None:
+        found.analysis.write_netcdf(curves)
     if as_json:
-        result = found.to_dict(reflections=full)
-        typer.echo(json.dumps(result if full else result["neighbours"], ensure_ascii=False))
+        typer.echo(json.dumps(found.to_dict(reflections=full), ensure_ascii=False))
     else:
         typer.echo(_to_text(file, found))
 
@@ -120,6 +141,35 @@ def parse_symbols(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(part for part in re.split(r"[\s,;]+", text) if part)
 
 
+def _phases_to_lines(analysis: PhaseAnalysis) -> list[str]:
+    """The phases as a table, and what they leave unexplained."""
+    lines = ["", f"  {analysis.sentence}"]
+    if analysis.phases:
+        lines.append(
+            f"  {'phase':20s}{'name':16s}{'space group':>14s}{'wt%':>12s}{'probability':>13s}{'size [nm]':>11s}"
+            "  cell [Å, °]"
+        )
+    for phase in analysis.phases:
+        group = "-" if phase.space_group is None else space_group_name(str(phase.space_group))
+        lines.append(
+            f"  {phase.formula:20s}{phase.name or '':16s}{group:>14s}{phase.weight_text:>12s}"
+            f"{phase.probability:>13.0%}{phase.size_text:>11s}  {phase.cell_text}"
+        )
+    rest = f"  Unexplained: {100 * analysis.unexplained_fraction:.1f} % of the intensity"
+    if analysis.unexplained_peaks:
+        strongest = analysis.unexplained_peaks[:SHOWN_PEAKS]
+        peaks = ", ".join(f"{peak.two_theta:.2f}° (d = {peak.d:.3f} Å, {peak.height:.0f} %)" for peak in strongest)
+        rest += f"; strongest peaks at {peaks}"
+    lines.append(rest)
+    if analysis.amorphous is not None:
+        hump = analysis.amorphous
+        lines.append(
+            f"  Broad hump at {hump.two_theta:.1f}° with {100 * hump.fraction:.0f} % of the intensity: amorphous "
+            "material may be present; it is not part of the weight fractions."
+        )
+    return lines
+
+
 def _to_text(file: Path, found: Identification) -> str:
     searched = f" of {', '.join(found.elements)}" if found.elements else ""
     lines = [f"{file}  ({found.candidates} reference phases{searched} compared)"]
@@ -137,6 +187,6 @@ def _to_text(file: Path, found: Identification) -> str:
             f"{match.shift:+11.2f}{match.scale:12.4f}  {match.shown_id or '-'}"
         )
     lines.append(f"  {'not in the database':52s}{found.no_match:>13.0%}")
-    if found.mixture is not None:
-        lines.append(f"  {found.mixture.sentence}")
+    if found.analysis is not None:
+        lines += _phases_to_lines(found.analysis)
     return "\n".join([*lines, *(f"  note: {warning}" for warning in found.warnings)])

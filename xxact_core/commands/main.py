@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from xxact_core.commands import dataset as dataset_commands
 from xxact_core.commands import examples as examples_command
 from xxact_core.commands import identify as identify_command
+from xxact_core.commands import instrument as instrument_command
 from xxact_core.commands import model as model_commands
 from xxact_core.commands import paper as paper_commands
 from xxact_core.commands import recipes as recipes_command
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from typer._click.core import Context
 
 ORDER = (
-    *("predict", "identify", "refine", "index", "examples", "info", "app"),
+    *("predict", "identify", "refine", "index", "instrument", "examples", "info", "app"),
     *("build", "dataset", "recipes", "train", "progress", "evaluate", "system-table", "embed", "reconstruct"),
     *("retrieval", "paper"),
 )
@@ -66,6 +67,7 @@ app.add_typer(dataset_commands.app, name="dataset")
 app.add_typer(paper_commands.app, name="paper")
 app.add_typer(identify_command.app)
 app.add_typer(refine_command.app)
+app.add_typer(instrument_command.app)
 app.add_typer(recipes_command.app)
 app.add_typer(examples_command.app)
 model_commands.add_to(app)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,11 @@ from xxact_core.search_match.combine import combine_with_matches, prediction_to_
 from xxact_core.search_match.database import ReferenceDatabase, read_references
 from xxact_core.search_match.element_states import ElementStates, parse_element_states
 from xxact_core.search_match.fit import IntensityDistribution, pattern_to_distribution, reflections_to_two_theta
+from xxact_core.search_match.instrument import InstrumentProfile
 from xxact_core.search_match.match import Match
-from xxact_core.search_match.mixtures import Mixture, find_second_phase
+from xxact_core.search_match.mixtures import Mixture, analysis_to_mixture
+from xxact_core.search_match.phase_analysis import Phase, PhaseAnalysis, Verdict
+from xxact_core.search_match.phases import find_phases
 from xxact_core.search_match.plausibility import (
     FIT_WEIGHTS,
     FIT_WEIGHTS_OF_ALL,
@@ -52,19 +55,62 @@ class Identification:
     """Number of reference phases compared."""
     matches: tuple[Match, ...]
     """Most probable match first; empty where the database holds no phase of these elements."""
-    mixture: Mixture | None
-    """Whether one phase explains the pattern; None where nothing matches."""
     warnings: tuple[str, ...] = ()
     """Warnings of reading and processing the pattern."""
     no_match: float = 0.0
     """Probability that the database lacks the phase, 0-1; with those of all matches it adds up to 1."""
+    analyse: Callable[[], PhaseAnalysis | None] = field(default=lambda: None, repr=False)
+    """Finds the phases of the specimen; called once, by `analysis`."""
+
+    @cached_property
+    def analysis(self) -> PhaseAnalysis | None:
+        """The phases of the specimen with the joint fit of their calculated patterns, found at first use.
+
+        None where the identification was not made from a measured pattern.
+
+        Raises:
+            PatternError: the pattern has too few points for a fit.
+        """
+        return self.analyse()
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases of the specimen, largest weight fraction first."""
+        return () if self.analysis is None else self.analysis.phases
+
+    @property
+    def unexplained_fraction(self) -> float:
+        """Fraction of the net measured intensity that no phase explains, 0-1."""
+        return 1.0 if self.analysis is None else self.analysis.unexplained_fraction
+
+    @property
+    def verdict(self) -> Verdict:
+        """`single`, `mixture` or `no match`."""
+        return "no match" if self.analysis is None else self.analysis.verdict
+
+    @property
+    def mixture(self) -> Mixture | None:
+        """The verdict in the words and numbers of version 0.1.0; None where nothing matches."""
+        return (
+            None if self.analysis is None or not self.matches else analysis_to_mixture(self.analysis, self.matches[0])
+        )
 
     def to_dict(self, *, reflections: bool = False) -> dict[str, Any]:
-        """Plain values for JSON; the fitted reflections of the matches only with `reflections`."""
+        """Plain values for JSON; the reflections of matches and phases only with `reflections`.
+
+        `neighbours` is the name of `matches` from version 0.1.0.
+        """
+        matches = [match.to_dict(reflections=reflections) for match in self.matches]
+        analysis = {} if self.analysis is None else self.analysis.to_dict(reflections=reflections)
         return {
             "elements": list(self.elements),
             "candidates": self.candidates,
-            "neighbours": [match.to_dict(reflections=reflections) for match in self.matches],
+            "verdict": self.verdict,
+            "phases": [],
+            "unexplained_fraction": self.unexplained_fraction,
+            **analysis,
+            "matches": matches,
+            "neighbours": matches,
             "no_match_probability": self.no_match,
             "mixture": None if self.mixture is None else self.mixture.to_dict(),
             "warnings": list(self.warnings),
@@ -112,6 +158,7 @@ class Identifier:
         exclude: Iterable[str] | None = None,
         wavelength: str | float | None = None,
         count: int = 10,
+        instrument: InstrumentProfile | None = None,
         progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> Identification:
         """Find the reference phases that match a pattern best, each formula and space group once.
@@ -127,6 +174,7 @@ class Identifier:
             exclude: elements that no phase contains.
             wavelength: of the measurement, in Å or by name (`CuKa`); overrides that of the file.
             count: largest number of matches to return.
+            instrument: width of the instrument, measured on a standard, for the sizes of crystallites.
             progress: progress callback (done, total), while candidates are fitted.
 
         Raises:
@@ -135,23 +183,29 @@ class Identifier:
             WavelengthError: neither the file nor the call states the wavelength.
         """
         states = parse_element_states(elements=elements, maybe=maybe, one_of=one_of, exclude=exclude)
+        as_measured = pattern
         if isinstance(pattern, Pattern):
             pattern = put_on_grid(pattern, wavelength=wavelength, override_coverage=True)
         measured = pattern_to_distribution(pattern)
         rows = states.rows(self.references)
         fitted = self.fit_phases(measured, states, rows, progress=progress)
         matches, no_match = self._rank(fitted, states)
-        first = next(
-            (one for one in fitted if matches and str(self.references.id[one.row]) == matches[0].source_id), None
-        )
         return Identification(
             pattern=pattern,
             elements=states.possible,
             candidates=len(self.references) if rows is None else len(rows),
             matches=matches[:count],
-            mixture=None if first is None else self._mixture(first, rows, measured),
             warnings=pattern.warnings,
             no_match=no_match,
+            analyse=lambda: find_phases(
+                as_measured,
+                self.references,
+                rows=rows,
+                elements=states.must or None,
+                index=self.index,
+                wavelength=wavelength,
+                instrument=instrument,
+            ),
         )
 
     def combine(
@@ -236,13 +290,6 @@ class Identifier:
             for place, probability in zip(best.tolist(), probabilities, strict=True)
         ]
         return tuple(matches), no_match
-
-    def _mixture(self, first: Candidate, rows: np.ndarray | None, measured: IntensityDistribution) -> Mixture:
-        second, amount, alone, both = find_second_phase(first, self.index, rows, measured)
-        formula, identity = ("", "")
-        if second is not None:
-            formula, identity = self.references.formula(second.row), self.references.public_id(second.row)
-        return Mixture(self.references.formula(first.row), formula, identity, alone, both, amount)
 
     def _match(self, candidate: Candidate, probability: float) -> Match:
         height = candidate.reflections.height

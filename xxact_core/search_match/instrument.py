@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -70,6 +72,11 @@ STANDARDS = {
     "Al2O3": Standard("corundum (SRM 676a)", (4.759355, 4.759355, 12.99231, 90.0, 90.0, 120.0), _corundum()),
 }
 """Standards by formula. Source: certificates of NIST SRM 660c, 640f and 676a; atoms of the structure types."""
+
+WORKSPACE_VARIABLE = "XXACT_WORKSPACE"
+"""Environment variable that names the workspace."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
 OTHER_NAMES = {"corundum": "Al2O3", "alumina": "Al2O3", "silicon": "Si", "lanthanum hexaboride": "LaB6"}
 
@@ -141,6 +148,46 @@ class InstrumentProfile:
             msg = f"{shorten(path.name)}: holds widths that are not finite, or a negative W"
             raise InputError(msg, code="E_INSTRUMENT")
         return cls(standard=str(values["standard"]), **numbers)
+
+
+def instruments_folder() -> Path:
+    """The folder of saved instruments: in the workspace, which the environment may name, as for the app."""
+    import platformdirs  # noqa: PLC0415 - only where an instrument is saved or named
+
+    chosen = os.environ.get(WORKSPACE_VARIABLE) or platformdirs.user_data_path("xxact", appauthor=False)
+    return Path(chosen).expanduser() / "instruments"
+
+
+def read_instrument(name: str) -> InstrumentProfile:
+    """A saved instrument by its name, or by the path of its file.
+
+    Raises:
+        InputError: there is none of that name, or the file is no instrument profile (E_INSTRUMENT).
+    """
+    path = Path(name)
+    if path.suffix == ".json" or path.exists():
+        return InstrumentProfile.read(path)
+    folder = instruments_folder()
+    if not _NAME.fullmatch(name) or not (folder / f"{name}.json").is_file():
+        names = sorted(found.stem for found in folder.glob("*.json")) if folder.is_dir() else []
+        known = f"there are {', '.join(names)}" if names else "`xxact instrument FILE --standard LaB6` saves one"
+        msg = f"no instrument is called {shorten(name)!r}; {known}"
+        raise InputError(msg, code="E_INSTRUMENT")
+    return InstrumentProfile.read(folder / f"{name}.json")
+
+
+def save_instrument(profile: InstrumentProfile, name: str) -> Path:
+    """Save an instrument under a name, in place of one of the same name; returns the file.
+
+    Raises:
+        InputError: the name is not valid (E_INSTRUMENT), or the file cannot be written (E_WRITE).
+    """
+    if not _NAME.fullmatch(name):
+        msg = f"the name {shorten(name)!r} cannot be a file name: use up to 60 letters, digits, dots, - and _"
+        raise InputError(msg, code="E_INSTRUMENT")
+    path = instruments_folder() / f"{name}.json"
+    profile.write(path)
+    return path
 
 
 def standard_lines(name: str, *, wavelength: float, two_theta_range: tuple[float, float]) -> PhaseLines:

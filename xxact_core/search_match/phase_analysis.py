@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from xxact_core.errors import InputError, shorten
+from xxact_core.quantities import LATTICE_ANGLES
 
 if TYPE_CHECKING:
     from xarray import Dataset
 
 Verdict = Literal["single", "mixture", "no match"]
 """One phase, several phases, or no phase that explains the pattern."""
+
+SAME_LENGTH = 1e-6
+"""Cell lengths [Å] closer than this are equal by symmetry."""
+
+RIGHT_ANGLES = (90.0, 120.0)
+"""Angles [deg] that are not printed."""
 
 CELL_NAMES = ("a", "b", "c", "alpha", "beta", "gamma")
 """Names of the six numbers of a cell."""
@@ -77,6 +84,21 @@ class Phase:
     def label(self) -> str:
         """Formula with name, or with the space group: `TiO2 (rutile)`."""
         return f"{self.formula} ({self.name or f'space group {self.space_group}'})"
+
+    @property
+    def weight_text(self) -> str:
+        """Weight fraction in per cent with its uncertainty: `34.2(9)`."""
+        return value_with_uncertainty(100 * self.weight_fraction, 100 * self.u_weight_fraction)
+
+    @property
+    def size_text(self) -> str:
+        """Crystallite size [nm] with its uncertainty; `-` where it is unknown."""
+        return value_with_uncertainty(self.size, self.u_size)
+
+    @property
+    def cell_text(self) -> str:
+        """The cell with uncertainties, `a 4.7585(4)  c 12.9901(14)`: equal lengths once, without 90° and 120°."""
+        return cell_to_text(self.cell, self.u_cell)
 
     def to_dict(self, *, reflections: bool = False) -> dict[str, Any]:
         """Plain values for JSON, None instead of NaN; angles, indices and intensities only with `reflections`."""
@@ -284,3 +306,35 @@ def _finite(value: float) -> float | None:
 
 def _finite_list(values: np.ndarray) -> list[float | None]:
     return [_finite(value) for value in values.tolist()]
+
+
+def cell_to_text(cell: np.ndarray, uncertainty: np.ndarray) -> str:
+    """A cell with uncertainties, `a 4.7585(4)  c 12.9901(14)`: equal lengths once, without 90° and 120°."""
+    parts: list[str] = []
+    lengths: list[float] = []
+    for name, value, error in zip(("a", "b", "c", *LATTICE_ANGLES), cell, uncertainty, strict=True):
+        if name in LATTICE_ANGLES:
+            if round(float(value), 3) in RIGHT_ANGLES:
+                continue
+        elif any(abs(value - other) < SAME_LENGTH for other in lengths):
+            continue
+        else:
+            lengths.append(float(value))
+        parts.append(f"{LATTICE_ANGLES.get(name, name)} {value_with_uncertainty(value, error)}")
+    return "  ".join(parts)
+
+
+def value_with_uncertainty(value: float, uncertainty: float) -> str:
+    """A number with its standard uncertainty in units of the last digit, 4.7585(4), to at most four decimals.
+
+    Source: International Union of Crystallography, the notation and the rule of one digit, or two up to 19.
+    """
+    if not math.isfinite(value):
+        return "-"
+    if not (math.isfinite(uncertainty) and uncertainty > 0):
+        return f"{value:.4g}"
+    digits = -math.floor(math.log10(uncertainty))
+    if round(uncertainty * 10**digits) == 1:
+        digits += 1
+    digits = min(max(digits, 0), 4)
+    return f"{value:.{digits}f}({max(round(uncertainty * 10**digits), 1)})"

@@ -19,7 +19,12 @@ from xxact_core.search_match.fit import profile_to_distribution
 from xxact_core.search_match.measured_profile import MeasuredProfile
 from xxact_core.search_match.phase_analysis import PhaseAnalysis
 from xxact_core.search_match.phase_lines import PhaseLines, read_phase_lines
-from xxact_core.search_match.plausibility import SCAN_WEIGHTS, PlausibilityWeights, phase_log_odds
+from xxact_core.search_match.plausibility import (
+    SCAN_WEIGHTS,
+    PlausibilityWeights,
+    features_to_log_odds,
+    phase_features,
+)
 from xxact_core.search_match.profile_fit import Freedom, JointFit, fit_model, solve_scales
 from xxact_core.search_match.profile_model import (
     InstrumentWidth,
@@ -60,12 +65,12 @@ PHASE_WEIGHTS = PlausibilityWeights(
 )
 """Log-odds among phases that compete to explain a residual; `merit` is for each factor e in the χ² explained. Ours."""
 
-SCAN_MERIT = 12.0
-"""The same for each factor e in the gain of a scan, which is less exact. Ours."""
+PROPOSAL_WEIGHTS = replace(PHASE_WEIGHTS, merit=12.0)
+"""The same for the gain of a scan, which is less exact. Ours."""
 
 PROBABILITY = (-3.0, 1.0, 1.6, -3.0, 1.0)
 """Coefficients of the logarithm of the odds that a phase is present: constant; logarithm of the χ² that it alone
-explains over the χ² left; logarithm of one plus its matched reflections; fraction of missing ones; known."""
+explains over the χ² left there; logarithm of one plus its distinct reflections; fraction of missing ones; known."""
 
 GASES = frozenset(
     (
@@ -98,6 +103,18 @@ class Addition:
     """Decrease of χ²."""
     score: float
     """Logarithm of the odds among phases that compete, up to a constant."""
+
+
+@dataclass(frozen=True)
+class Reflections:
+    """Numbers of strong reflections of a phase."""
+
+    matched: int
+    """That are measured."""
+    missing: int
+    """That are not."""
+    distinct: int
+    """That are measured where the phase is stronger than all others within a width."""
 
 
 class PhaseSearch:
@@ -165,10 +182,16 @@ class PhaseSearch:
         gain = fit.misfit - added.misfit
         present = {symbol for phase in fit.model.phases for symbol in phase.lines.elements}
         lacking = len(self.required - present - set(lines.elements))
-        log_odds = phase_log_odds(self.references, np.array([row]), np.array([lacking]), PHASE_WEIGHTS)
+        features = phase_features(
+            self.references,
+            np.array([row]),
+            merit=np.log(np.array([max(gain, 1e-9)])) / 100,
+            strains=len(strains),
+            missing=lacking,
+        )
         deviation = (added.model.phases[-1].strain[0] - lines.usual_strain) / lines.strain_spread[0]
-        score = PHASE_WEIGHTS.merit * math.log(max(gain, 1e-9)) + float(log_odds[0]) - float(deviation**2) / 2
-        return Addition(row, added, gain, score + PHASE_WEIGHTS.strains * (len(strains) - 1))
+        score = float(features_to_log_odds(features, PHASE_WEIGHTS)[0]) - float(deviation**2) / 2
+        return Addition(row, added, gain, score)
 
     def unscaled(self, fit: JointFit, index: int) -> np.ndarray:
         """Profile of scale 1 of one phase."""
@@ -246,9 +269,12 @@ class PhaseSearch:
     def probability(self, fit: JointFit, index: int) -> float:
         """Probability that a phase is present, from what it alone explains and from its reflections."""
         gain = self.gain_of(fit, index)
-        matched, missing = self.reflections(fit, index)
+        strong = self.reflections(fit, index)
+        if not strong.distinct:
+            return 0.0
         odds = PROBABILITY[0] + PROBABILITY[1] * math.log(max(gain, 1e-3) / max(self.misfit_near(fit, index), 1.0))
-        odds += PROBABILITY[2] * math.log(1 + matched) + PROBABILITY[3] * missing / max(matched + missing, 1)
+        odds += PROBABILITY[2] * math.log(1 + strong.distinct)
+        odds += PROBABILITY[3] * strong.missing / max(strong.matched + strong.missing, 1)
         odds += PROBABILITY[4] * bool(self.references.known[fit.model.phases[index].lines.row])
         return 1 / (1 + math.exp(-odds))
 
@@ -280,8 +306,10 @@ class PhaseSearch:
         squares = self.measured.weight * np.square(self.measured.net - fit.calculated)
         return float(squares[near].sum())
 
-    def reflections(self, fit: JointFit, index: int) -> tuple[int, int]:
-        """Numbers of strong reflections of a phase that are matched, and that are missing."""
+    def reflections(self, fit: JointFit, index: int) -> Reflections:
+        """How the strong reflections of a phase agree with the measurement."""
+        from scipy.ndimage import maximum_filter1d  # noqa: PLC0415 - slow to import
+
         measured, phase = self.measured, fit.model.phases[index]
         areas = line_areas(phase, wavelength=measured.radiation.wavelength)
         angle, sine_squared, _ = line_positions(phase.lines, phase.strain, wavelength=measured.radiation.wavelength)
@@ -289,15 +317,21 @@ class PhaseSearch:
             angle = angle + fit.model.zero + fit.model.displacement * np.sqrt(1 - sine_squared)
             inside = (angle > measured.two_theta[0]) & (angle < measured.two_theta[-1])
         if not inside.any():
-            return 0, 0
+            return Reflections(0, 0, 0)
         visible = inside & (areas >= VISIBLE * areas[inside].max())
         own = np.interp(angle[visible], measured.two_theta, fit.profiles[index])
-        rest = fit.calculated - fit.profiles[index]
-        left = np.interp(angle[visible], measured.two_theta, _smooth(measured.net - rest, measured))
+        others = fit.profiles.sum(axis=0) - fit.profiles[index]
+        near = maximum_filter1d(others, max(1, 2 * round(measured.width / measured.step)))
+        rest = np.interp(angle[visible], measured.two_theta, near)
+        left = _smooth(measured.net - fit.correction - others, measured)
+        present = np.interp(angle[visible], measured.two_theta, left) >= PRESENT * own
         noise = np.sqrt(np.interp(angle[visible], measured.two_theta, measured.variance))
         judged = own > np.maximum(2 * noise, 0.003 * measured.highest)
-        present = left >= PRESENT * own
-        return int((judged & present).sum()), int((judged & ~present).sum())
+        return Reflections(
+            matched=int((judged & present).sum()),
+            missing=int((judged & ~present).sum()),
+            distinct=int((judged & present & (own > rest)).sum()),
+        )
 
     def replace_each(self, fit: JointFit) -> JointFit:
         """Try other phases in place of each; keep the one that, with its penalties, fits best."""
@@ -370,8 +404,8 @@ def table_proposer(
             return []
         distribution = profile_to_distribution(angles[on_grid], left, np.ones(left.size, dtype=np.bool_))
         scan = index.scan(distribution, rows)
-        log_odds = phase_log_odds(references, scan.rows, np.zeros(len(scan.rows)), SCAN_WEIGHTS)
-        best = scan.best(SELECTED, SCAN_WEIGHTS.merit * scan.agreement + log_odds)
+        features = phase_features(references, scan.rows, merit=scan.agreement)
+        best = scan.best(SELECTED, features_to_log_odds(features, SCAN_WEIGHTS))
         return most_likely(scan_rows(axis, residual, references, best.rows, zero=zero), references)
 
     return propose
@@ -383,6 +417,6 @@ def most_likely(proposals: Sequence[Proposal], references: ReferenceDatabase) ->
         return []
     rows = np.array([one.row for one in proposals])
     gains = np.array([one.gain for one in proposals])
-    log_odds = phase_log_odds(references, rows, np.zeros(len(rows)), PHASE_WEIGHTS)
-    order = np.argsort(-(SCAN_MERIT * np.log(np.maximum(gains, 1e-9)) + log_odds), kind="stable")
+    features = phase_features(references, rows, merit=np.log(np.maximum(gains, 1e-9)) / 100)
+    order = np.argsort(-features_to_log_odds(features, PROPOSAL_WEIGHTS), kind="stable")
     return [proposals[place] for place in order]

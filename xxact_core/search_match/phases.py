@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from xxact_core.errors import FormulaError
 from xxact_core.patterns.pattern import GriddedPattern, Pattern
 from xxact_core.peak_profiles.shapes import SCHERRER_CONSTANT
+from xxact_core.search_match.coarse_scan import LineIndex
 from xxact_core.search_match.database import ReferenceDatabase, check_elements
 from xxact_core.search_match.instrument import DEFAULT_INSTRUMENT, InstrumentProfile
 from xxact_core.search_match.measured_profile import MeasuredProfile, measure_profile
 from xxact_core.search_match.phase_analysis import AmorphousHump, Phase, PhaseAnalysis, UnexplainedPeak, Verdict
 from xxact_core.search_match.phase_lines import metric_to_cell
-from xxact_core.search_match.phase_search import PhaseSearch, row_proposer
+from xxact_core.search_match.phase_search import PhaseSearch, row_proposer, table_proposer
 from xxact_core.search_match.profile_fit import JointFit, fit_model, weighted_residual
 from xxact_core.search_match.profile_model import (
     InstrumentWidth,
@@ -25,10 +25,12 @@ from xxact_core.search_match.profile_model import (
     line_positions,
     voigt_width,
 )
-from xxact_core.search_match.residual_scan import Proposal
 
 MOST_PHASES = 5
 """Largest number of phases of a specimen."""
+
+MOST_ROWS = 2500
+"""Number of rows above which each scan of a residual first selects the most likely. Ours: half a second a scan."""
 
 INTENSITY_ERROR = 0.06
 """Relative standard deviation of the intensity of a phase by absorption contrast, texture and thermal motion, which the
@@ -65,7 +67,7 @@ def find_phases(
     *,
     rows: np.ndarray | None = None,
     elements: Iterable[str] | None = None,
-    propose: Callable[[MeasuredProfile], Callable[[np.ndarray, float], Sequence[Proposal]]] | None = None,
+    index: LineIndex | None = None,
     wavelength: str | float | None = None,
     instrument: InstrumentProfile | None = None,
     start: PhaseAnalysis | None = None,
@@ -83,9 +85,9 @@ def find_phases(
     Args:
         pattern: as measured; a pattern on the grid serves, but has lost its background and its steps.
         references: the database.
-        rows: of the phases to search; by default those of `elements`.
-        elements: all elements that the specimen may contain.
-        propose: instead of both, ranks phases by what they explain of a residual; see `phase_search.row_proposer`.
+        rows: of the phases to search; by default those that contain only `elements`, else all.
+        elements: that the specimen contains: a phase with one that no other phase holds is preferred.
+        index: the strongest lines of the database, prepared for scans; by default prepared here.
         wavelength: in Å or by name; overrides that of the file.
         instrument: width of the instrument, measured on a standard; by default it is fitted, and sizes are estimates.
         start: the analysis of a similar pattern, such as the previous one of a series: its phases are fitted, those
@@ -94,25 +96,29 @@ def find_phases(
         progress: progress callback (done, total).
 
     Raises:
-        FormulaError: neither rows nor elements nor `propose` are given, or an element is unknown.
+        FormulaError: an element is unknown.
         PatternError: the pattern cannot be used, for instance because no peak rises above the noise.
         WavelengthError: neither the file nor the call states the wavelength.
     """
     measured = measure_profile(pattern, wavelength=wavelength)
     symbols = () if elements is None else check_elements(elements)
-    if propose is not None:
-        proposer = propose(measured)
-    else:
-        if rows is None:
-            if elements is None:
-                msg = "phases are searched among rows of the database or by elements; expected one of the two"
-                raise FormulaError(msg, code="E_ELEMENT")
-            rows = references.rows_within(symbols)
+    if rows is None and symbols:
+        rows = references.rows_within(symbols)
+    if rows is not None and len(rows) <= MOST_ROWS:
         proposer = row_proposer(measured, references, rows)
-    search = PhaseSearch(measured, references, proposer, instrument=None if instrument is None else instrument.width)
-    fit = (
-        search.search(most=most_phases, progress=progress) if start is None else search.follow(start, most=most_phases)
+    else:
+        proposer = table_proposer(measured, references, LineIndex(references) if index is None else index, rows)
+    search = PhaseSearch(
+        measured,
+        references,
+        proposer,
+        required=symbols,
+        instrument=None if instrument is None else instrument.width,
     )
+    if start is None:
+        fit = search.search(most=most_phases, progress=progress)
+    else:
+        fit = search.follow(start, most=most_phases)
     return fit_to_analysis(search, fit, instrument_is_known=instrument is not None)
 
 
@@ -186,7 +192,7 @@ def _phases(search: PhaseSearch, fit: JointFit, *, instrument_is_known: bool) ->
             inside = (angle >= measured.two_theta[0]) & (angle <= measured.two_theta[-1])
         order = np.flatnonzero(inside)[np.argsort(angle[inside], kind="stable")]
         areas = line_areas(state, wavelength=wavelength)[order]
-        matched, missing = search.reflections(fit, index)
+        strong = search.reflections(fit, index)
         size, u_size, strain, u_strain = _size_and_strain(
             measured, fit, index, scale=scale, instrument_is_known=instrument_is_known
         )
@@ -203,8 +209,8 @@ def _phases(search: PhaseSearch, fit: JointFit, *, instrument_is_known: bool) ->
                 cell=state.lines.cell(state.strain),
                 u_cell=_cell_uncertainty(fit, index, scale=scale),
                 scale_factor=state.scale,
-                matched=matched,
-                missing=missing,
+                matched=strong.matched,
+                missing=strong.missing,
                 probability=search.probability(fit, index),
                 size=size,
                 u_size=u_size,

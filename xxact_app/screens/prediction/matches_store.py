@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from xxact_app.jobs.tasks import BackgroundTask, command_step, find_task, submit
 from xxact_app.library.workspace import Workspace, open_workspace, own_folders
@@ -21,7 +24,9 @@ from xxact_core.dataset.store import MANIFEST
 from xxact_core.patterns.gridded_files import write_gridded
 from xxact_core.search_match.combine import combine_with_matches
 from xxact_core.search_match.match import Match
+from xxact_core.search_match.phase_analysis import cell_to_text, value_with_uncertainty
 from xxact_core.shipped import TABLE, shipped_path
+from xxact_core.structures.space_groups import space_group_name
 
 _KEPT_SECONDS = 3600.0
 """Age [s] at which patterns written for a search are deleted; a search reads its pattern at once."""
@@ -34,6 +39,23 @@ class ReferenceTable:
     key: str
     label: str
     path: Path
+
+
+@dataclass(frozen=True)
+class PhaseRow:
+    """A phase of the specimen, as texts that are safe to show."""
+
+    formula: str
+    name: str
+    space_group: str
+    weight: str
+    """Weight fraction with uncertainty [wt%]."""
+    cell: str
+    """Cell lengths [Å] and angles [deg] with uncertainties."""
+    size: str
+    """Crystallite size with uncertainty [nm]."""
+    probability: float
+    """Probability that the phase is present, 0-1."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +72,10 @@ class Matches:
     """Whether one phase explains the pattern, as a safe text."""
     several: bool
     """Whether a mixture is likely."""
+    phases: tuple[PhaseRow, ...] = ()
+    """The phases of the specimen, largest weight fraction first."""
+    unexplained: float = 1.0
+    """Fraction of the intensity that no phase explains, 0-1."""
 
 
 class MatchesStore:
@@ -161,7 +187,28 @@ def parse_matches(result: dict[str, Any]) -> Matches:
         candidates=result["candidates"],
         sentence=safe_text(mixture["sentence"], limit=400),
         several=bool(mixture["likely"]),
+        phases=tuple(_phase_row(one) for one in result.get("phases", ())),
+        unexplained=float(result.get("unexplained_fraction", 1.0)),
     )
+
+
+def _phase_row(values: dict[str, Any]) -> PhaseRow:
+    cell, errors = (np.array([nan_if_none(one) for one in values[name]]) for name in ("cell", "u_cell"))
+    weight, error = (100 * nan_if_none(values[name]) for name in ("weight_fraction", "u_weight_fraction"))
+    return PhaseRow(
+        formula=safe_text(display_formula(values["formula"]), limit=60),
+        name="" if values["name"] is None else safe_text(values["name"], limit=60),
+        space_group=space_group_name(str(values["space_group"] or "unknown")),
+        weight=value_with_uncertainty(weight, error),
+        cell=cell_to_text(cell, errors),
+        size=value_with_uncertainty(nan_if_none(values["size"]), nan_if_none(values["u_size"])),
+        probability=float(values["probability"]),
+    )
+
+
+def nan_if_none(value: float | None) -> float:
+    """A number of a JSON result, where None stands for one that is unknown."""
+    return math.nan if value is None else float(value)
 
 
 def _escape(match: Match) -> Match:

@@ -18,6 +18,7 @@ from xxact_app.samples.store import Store
 from xxact_app.screens.prediction.figures import draw_match, match_figure
 from xxact_app.screens.prediction.matches_store import Matches, MatchesStore
 from xxact_app.session.session import Session
+from xxact_app.ui.formatting import percent
 from xxact_app.ui.theme import TEXT_CSS, palette
 from xxact_core.structures.space_groups import space_group_name
 
@@ -82,10 +83,7 @@ class MatchesPanel:
             return ""
         if elements := self.search.elements(answer):
             return f"<p class='muted'>Searches all reference phases in the chemical system {'–'.join(elements)}.</p>"
-        return (
-            "<p class='muted'>Without elements the whole database is searched, which is less reliable. The first "
-            "search builds an index and takes a few minutes.</p>"
-        )
+        return "<p class='muted'>Without elements the whole database is searched, which is less reliable.</p>"
 
     def _show_matches(self) -> None:
         matches = self._matches
@@ -102,7 +100,8 @@ class MatchesPanel:
         assert self._answer is not None, "the selection belongs to an answer"
         combined = self.search.combined_text(self._answer, matches)
         self.verdict.object = (
-            f"<p>{sentence} {combined}</p><p class='muted'>{matches.candidates:,} reference phases were compared.</p>"
+            f"<p>{sentence} {combined}</p>{_phases_table(matches)}"
+            f"<p class='muted'>{matches.candidates:,} reference phases were compared.</p>"
         )
         rows = [
             [
@@ -179,3 +178,21 @@ def _reflections_table(two_theta: np.ndarray, intensity: np.ndarray) -> str:
 
 def _text() -> pn.pane.HTML:
     return pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0)
+
+
+def _phases_table(matches: Matches) -> str:
+    """The phases with weight fractions and cells as safe HTML; empty where none is found."""
+    if not matches.phases:
+        return ""
+    heads = ("Phase", "Name", "Space group", "wt%", "Cell [Å, °]", "Size [nm]", "Probability")
+    cells = [
+        (one.formula, one.name, one.space_group, one.weight, one.cell, one.size, percent(one.probability))
+        for one in matches.phases
+    ]
+    head = "".join(f"<th scope='col'>{text}</th>" for text in heads)
+    body = "".join(f"<tr>{''.join(f'<td>{text}</td>' for text in row)}</tr>" for row in cells)
+    rest = percent(matches.unexplained)
+    return (
+        f"<table><caption>Phases of the specimen; {rest} of the intensity is unexplained</caption>"
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )

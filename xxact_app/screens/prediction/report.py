@@ -194,6 +194,10 @@ def _lines(page: Page) -> list[str]:
                 ("Reference phase", f"{one.label}, {space_group_name(str(one.space_group or 'unknown'))}: {fit}")
             )
         facts.append(("Phases", page.matches.sentence))
+        for phase in page.matches.phases:
+            named = f"{phase.formula} {phase.name}".strip()
+            values = f"{phase.weight} wt%, cell {phase.cell}, size {phase.size} nm"
+            facts.append(("Phase", f"{named}, {phase.space_group}: {values}, probability {percent(phase.probability)}"))
     facts.append(("Measured", f"{percent(prediction.coverage)} of 5–90° 2θ (Cu Kα)"))
     facts.append(("Note", words.certainty_words(prediction)))
     facts += [("Warning", text) for text in words.notes(prediction)]
