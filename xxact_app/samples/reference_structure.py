@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xxact_app.samples.sample import file_to_name, free_name, naming
+from xxact_app.ui.safe_text import safe_text
 from xxact_core.errors import StructureError
 from xxact_core.patterns.conversions import two_theta_to_d
 from xxact_core.simulation.cif_reading import read_untrusted_cif
@@ -35,22 +36,29 @@ def is_structure(content: bytes) -> bool:
     return bool(_ATOMS.search(content)) and not _INTENSITIES.search(content)
 
 
-def read_reference(file: str, content: bytes, *, taken: Collection[str]) -> Reference:
-    """Read an uploaded CIF in a separate process with limits on time and memory.
+def content_to_key(content: bytes) -> str:
+    """Key of the first structure in a file; those of others have their number behind it."""
+    return f"cif-{hashlib.sha256(content).hexdigest()[:16]}"
+
+
+def read_reference(file: str, content: bytes, *, taken: Collection[str], index: int = 0) -> Reference:
+    """Read a structure of an uploaded CIF in a separate process with limits on time and memory.
 
     Args:
         file: name of the file.
         content: content of the file.
         taken: names in use.
+        index: which of several structures, from 0.
 
     Raises:
-        StructureError: the file cannot be read; the message begins with its name.
+        StructureError: the structure cannot be read; the message begins with the name of the file.
     """
     name = file_to_name(file)
     with naming(name, as_=StructureError, code="E_STRUCTURE"):
-        lines = read_untrusted_cif(content, name=name)
-    key = f"cif-{hashlib.sha256(content).hexdigest()[:16]}"
-    return Reference(key, free_name(name, taken), file, lines, content)
+        lines = read_untrusted_cif(content, name=name, index=index)
+    key = content_to_key(content) + (f"-{index}" if index else "")
+    block = lines.blocks[index] if index < len(lines.blocks) else ""
+    return Reference(key, free_name(f"{name} {safe_text(block)}".strip(), taken), file, lines, content)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from xxact_app.samples.processing import WINDOW_EDGES, PatternStages, Trace
 from xxact_app.samples.reference_structure import (
     Reference,
     ReferenceTrace,
+    content_to_key,
     is_structure,
     lines_to_trace,
     read_reference,
@@ -125,10 +126,24 @@ class Store(param.Parameterized):
         return lines_to_trace(self._references[key].lines, wavelength=wavelength, to_axis=self.stages.on_axis)
 
     def _take_reference(self, file: str, content: bytes) -> None:
-        reference = read_reference(file, content, taken={other.name for other in self.references.values()})
-        if reference.key not in self.session.references:
-            self._references[reference.key] = reference
-            self.session.references = [*self.session.references, reference.key]
+        """Store all structures of a CIF as references, and show what was assumed when they were read."""
+        index, count = 0, 1
+        while index < count:
+            key = content_to_key(content) + (f"-{index}" if index else "")
+            if key not in self._references:
+                taken = {other.name for other in self.references.values()}
+                try:
+                    self._references[key] = read_reference(file, content, taken=taken, index=index)
+                except InputError as error:
+                    self.add_problem(str(error))
+                    index += 1
+                    continue
+                if notes := self._references[key].lines.notes:
+                    self.add_problem(f"{self._references[key].name}: {'; '.join(notes)}")
+            count = len(self._references[key].lines.blocks)
+            if key not in self.session.references:
+                self.session.references = [*self.session.references, key]
+            index += 1
 
     def read_examples(self) -> dict[str, SampleChoices]:
         """Read the example data; returns the known settings of each file by key."""

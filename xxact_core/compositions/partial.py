@@ -29,7 +29,7 @@ _NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _UNIT = r"(?:at|wt)\.?\s*%"
 _UNITS = re.compile(
     r"(?:(?P<wt>wt\.?\s*-?|wght\.?|weight|mass|ma\.?-|gew\.?-?|w)|(?P<at>at\.?\s*-?|atom(?:ic)?|mol(?:e|ar)?\.?-?|a))\s*"
-    r"(?:%|percent|pct\.?|/o(?![a-z]))",
+    r"-?\s*(?:%|percent|pct\.?|/o(?![a-z]))",
     re.IGNORECASE,
 )
 _BRACKETED_UNIT = re.compile(r"[(\[]\s*((?:at|wt)%)\s*[)\]]")

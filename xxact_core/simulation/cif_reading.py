@@ -17,8 +17,16 @@ MAX_BYTES = 4 * 2**20
 PROCESSES = SandboxProcesses("xxact_core.simulation.cif_worker")
 
 
-def read_untrusted_cif(content: bytes, *, name: str, seconds: float = MAX_CPU_SECONDS) -> ReferenceReflections:
-    """Powder reflections of the first structure in a CIF; the process returns plain numbers and a formula.
+def read_untrusted_cif(
+    content: bytes, *, name: str, index: int = 0, seconds: float = MAX_CPU_SECONDS
+) -> ReferenceReflections:
+    """Powder reflections of a structure in a CIF; the process returns plain numbers and a formula.
+
+    Args:
+        content: of the CIF.
+        name: of the file, in messages.
+        index: which of several structures, from 0; `blocks` of the result names all.
+        seconds: limit on CPU time [s].
 
     Raises:
         StructureError: there is no readable structure (E_STRUCTURE), it has no symmetry (E_SYMMETRY), or reading it
@@ -27,7 +35,7 @@ def read_untrusted_cif(content: bytes, *, name: str, seconds: float = MAX_CPU_SE
     if len(content) > MAX_BYTES:
         msg = f"{shorten(name)}: has {len(content) / 2**20:.0f} MB; expected a CIF of at most {MAX_BYTES // 2**20} MB"
         raise StructureError(msg, code="E_TOO_LARGE")
-    answer = PROCESSES.run({"name": name}, content, seconds=seconds, max_bytes=64 * MAX_BYTES)
+    answer = PROCESSES.run({"name": name, "index": index}, content, seconds=seconds, max_bytes=64 * MAX_BYTES)
     if isinstance(answer, str):
         raise StructureError(answer, code="E_LIMIT")
     header, block = answer
@@ -41,4 +49,6 @@ def read_untrusted_cif(content: bytes, *, name: str, seconds: float = MAX_CPU_SE
         hkl=columns[3:].T.astype(np.int64),
         formula=header["formula"],
         space_group=header["space_group"],
+        notes=tuple(header["notes"]),
+        blocks=tuple(header["blocks"]),
     )

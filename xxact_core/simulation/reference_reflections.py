@@ -40,6 +40,10 @@ class ReferenceReflections:
     """Reduced formula, as chemists write it."""
     space_group: int
     """Number, 1-230."""
+    notes: tuple[str, ...] = ()
+    """What was assumed, left out or moved when the structure was read."""
+    blocks: tuple[str, ...] = ("",)
+    """Data blocks of all structures in the file; one empty name where there is one."""
 
     def at(self, wavelength: float) -> Sticks:
         """Stick pattern at a wavelength [Å] up to `LARGEST_ANGLE`, the strongest reflection 100."""
@@ -76,6 +80,7 @@ def structure_to_reflections(structure: Structure) -> ReferenceReflections:
         strength=sticks.intensity / lorentz_polarisation(sine**2),
         formula=format_formula(structure.stated_composition),
         space_group=symmetry.space_group,
+        notes=structure.notes,
     )
 
 

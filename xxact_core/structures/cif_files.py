@@ -204,6 +204,8 @@ def _choose_contents(
     contents, notes, operations = agreeing[0]
     if len(choices) > 1:
         notes = [*notes, f"{choices[0].open}; {operations.choice} was taken, with {_in_words(contents)}"]
+    elif operations.open and not operations.choice:
+        notes = [*notes, operations.open]
     return contents, notes
 
 
@@ -311,7 +313,7 @@ def _read_cell(block: CifBlock) -> tuple[np.ndarray, list[str]]:
         notes.append(f"not stated and taken from the crystal system: {filled}")
     cell = np.array([values[tag] for tag in _CELL])
     volume = abs(float(np.linalg.det(cell_to_vectors(cell)))) if (cell > 0).all() and (cell[3:] < 180).all() else 0.0  # noqa: PLR2004 - degrees
-    if not volume > 0:
+    if not volume > _FLATTEST * cell[:3].prod():
         msg = f"the cell {', '.join(f'{value:g}' for value in cell)} has no volume"
         raise StructureError(msg, code="E_STRUCTURE")
     stated = cif_number(block.value("_cell_volume"))
@@ -319,6 +321,10 @@ def _read_cell(block: CifBlock) -> tuple[np.ndarray, list[str]]:
         msg = f"the cell has a volume of {volume:.2f} Å³; {stated:g} Å³ is stated"
         raise StructureError(msg, code="E_CONTRADICTION")
     return cell, notes
+
+
+_FLATTEST = 1e-4
+"""Volume of a cell as a share of abc, below which its angles do not close."""
 
 
 def _fill_cell(values: dict[str, float], block: CifBlock) -> None:

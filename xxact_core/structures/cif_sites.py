@@ -217,6 +217,10 @@ def _label_symbol(text: str, formula: Collection[str], *, typed: bool) -> str:
     return readings[0]
 
 
+_NEVER_SEEN = 99
+"""Atomic number from which on elements are in no crystal: NO, CN and NH in capitals are not nobelium and the like."""
+
+
 def _type_symbol(kind: str) -> str | None:
     """Element of a type symbol such as Fe3+, O-2, FE, Cval or D; None if it is of no such form."""
     if state := _VALENCE_STATE.fullmatch(kind):
@@ -224,10 +228,9 @@ def _type_symbol(kind: str) -> str | None:
     charged = _CHARGED.fullmatch(kind)
     numbered = _SYMBOL_NUMBER.fullmatch(kind)
     bare = charged[1] if charged else numbered[1] if numbered else ""
-    for text in (bare, bare.title()):
-        if text in ATOMIC_NUMBERS or text in _SYMBOLS_OF_HYDROGEN:
-            return text
-    return None
+    if bare in ATOMIC_NUMBERS or bare in _SYMBOLS_OF_HYDROGEN:
+        return bare
+    return bare.title() if ATOMIC_NUMBERS.get(bare.title(), _NEVER_SEEN) < _NEVER_SEEN else None
 
 
 def _label_readings(label: str) -> Iterator[str]:
@@ -243,8 +246,9 @@ def _label_readings(label: str) -> Iterator[str]:
         yield syllable[:2] if syllable[:2] in ATOMIC_NUMBERS else syllable[0]
         return
     following = text[1:2]
-    if following.isupper() and not text[2:3].islower() and (syllable + following.lower()) in ATOMIC_NUMBERS:
-        yield syllable + following.lower()
+    pair = syllable + following.lower()
+    if following.isupper() and not text[2:3].islower() and ATOMIC_NUMBERS.get(pair, _NEVER_SEEN) < _NEVER_SEEN:
+        yield pair
     yield {"D": "H"}.get(syllable, syllable)
 
 

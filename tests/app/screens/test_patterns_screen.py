@@ -120,6 +120,15 @@ def test_lines_of_a_dropped_structure_stand_under_its_peak() -> None:
     assert view.references.panel.visible is False
 
 
+def test_each_structure_of_a_dropped_file_is_a_reference_and_notes_are_shown() -> None:
+    both = cif_of_rock_salt() + cif_of_rock_salt().replace("data_NaCl", "data_b") + "H9 ? ? ?\n"
+    view = screen(("both.cif", both.encode()))
+    assert view.references.table.value["name"].tolist() == ["both.cif NaCl", "both.cif b"]
+    assert view.references.table.value["formula"].tolist() == ["NaCl", "NaCl"]
+    (problem,) = view.store.problems
+    assert problem.text == "both.cif b: hydrogen without coordinates was left out: H9"
+
+
 def test_lines_need_a_wavelength_and_none_is_assumed() -> None:
     view = screen(("a.xy", scan_file()), ("NaCl.cif", cif_of_rock_salt().encode()))
     assert view.sticks.plot.visible is False
