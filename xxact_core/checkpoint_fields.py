@@ -25,7 +25,7 @@ def field_problems(description: Mapping[str, Any]) -> Iterator[str]:
         yield f"weights_sha256 is {shorten(digest, limit=20)!r}; expected 64 hexadecimal digits"
     targets = description["model"].get("targets")
     names = set(targets) if isinstance(targets, list) and all(isinstance(name, str) for name in targets) else set()
-    yield from _statistics_problems(description["statistics"], names)
+    yield from _statistics_problems(description["statistics"])
     for name, fit in description["calibration"].items():
         if not isinstance(fit, dict):
             yield f"the calibration of {shorten(name)!r} is no table of values"
@@ -38,10 +38,10 @@ def field_problems(description: Mapping[str, Any]) -> Iterator[str]:
     yield from _about_problems(description["about"])
 
 
-def _statistics_problems(statistics: Mapping[str, Any], names: set[str]) -> Iterator[str]:
+def _statistics_problems(statistics: Mapping[str, Any]) -> Iterator[str]:
     for name, values in statistics.items():
-        if name not in names or TARGETS[name].kind != "value":
-            yield f"the statistics name {shorten(name)!r}, which is no regression target of the model"
+        if name not in TARGETS or TARGETS[name].kind != "value":
+            yield f"the statistics name {shorten(name)!r}, which is no regression target"
         elif not isinstance(values, list) or len(values) != 2 or not all(map(_is_number, values)):  # noqa: PLR2004
             yield f"the statistics of {name} are {shorten(values, limit=40)}; expected mean and standard deviation"
         elif not (abs(values[0]) <= LARGEST_STATISTIC and 0 < values[1] <= LARGEST_STATISTIC):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import h5py
@@ -17,6 +18,10 @@ _MOST_EXPANDED = 1100
 _SMALL = 1 << 20
 
 
+class UnreadableError(OSError):
+    """A file that is missing, damaged, or no HDF5; the message says which, without the name of the file."""
+
+
 class NotPlainError(OSError):
     """A file that refers to other files, or declares more data than it stores."""
 
@@ -28,9 +33,13 @@ def open_plain(path: Path) -> Iterator[h5py.File]:
     Raises:
         NotPlainError: the file contains links other than hard links, virtual or external datasets, unknown filters,
             datasets larger than their stored size allows, or too many members.
-        OSError: the file is missing or is not HDF5.
+        UnreadableError: the file is missing or is not HDF5, or its data are damaged.
     """
-    with h5py.File(path, "r") as file:
+    with ExitStack() as opened:
+        try:
+            file = opened.enter_context(h5py.File(path, "r"))
+        except OSError as error:
+            raise UnreadableError(_why_not(path)) from error
         arrays = []
         for name, item in walk(file):
             if item is None:
@@ -41,7 +50,24 @@ def open_plain(path: Path) -> Iterator[h5py.File]:
         longest = max((max(item.shape, default=0) for item in arrays if item.id.get_storage_size()), default=0)
         for item in arrays:
             check_dataset(item, longest=longest)
-        yield file
+        try:
+            yield file
+        except (NotPlainError, UnreadableError):
+            raise
+        except OSError as error:
+            if error.errno is not None:  # of another file
+                raise
+            msg = "its data are damaged"
+            raise UnreadableError(msg) from error
+
+
+def _why_not(path: Path) -> str:
+    """Why a file cannot be opened, in words; the library's message has paths, numbers and flags."""
+    if not path.exists():
+        return "there is no such file"
+    if path.is_dir():
+        return "it is a folder"
+    return "it is no HDF5 file, or a damaged one" if os.access(path, os.R_OK) else "it may not be read"
 
 
 def walk(file: h5py.File) -> Iterator[tuple[str, h5py.Group | h5py.Dataset | None]]:

@@ -106,8 +106,9 @@ def formula_target(seeds: Mapping[str, bytes]) -> Target:
 
 
 def checkpoint_target(folders: Mapping[str, Path]) -> Target:
-    """Descriptions of checkpoints, whose weights are undamaged."""
+    """Descriptions of checkpoints, whose weights are undamaged, with their digests."""
     from xxact_core.checkpoint import DESCRIPTION, WEIGHTS, load_checkpoint
+    from xxact_core.json_digest import with_digest
 
     scratch = Path(tempfile.mkdtemp(prefix="xxact-fuzzing-"))
 
@@ -123,7 +124,8 @@ def checkpoint_target(folders: Mapping[str, Path]) -> Target:
     def wrong(_: bytes, description: Any, __: bytes, original: Any) -> str:  # noqa: ANN401 - JSON
         return "is loaded with another meaning" if description != original else ""
 
-    seeds = {name: (folder / DESCRIPTION).read_bytes() for name, folder in folders.items()}
+    described = {name: json.loads((folder / DESCRIPTION).read_bytes()) for name, folder in folders.items()}
+    seeds = {name: json.dumps(with_digest(values), indent=1).encode() for name, values in described.items()}
     return Target("checkpoints", seeds, read, wrong)
 
 

@@ -40,6 +40,7 @@ def main() -> None:
         return
     state, reason = run_job(job)
     jobs.end(job.key, state, reason=reason)
+    jobs.advance()
     sys.exit(0 if state != "failed" else 1)
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from xxact_app.ui.formatting import duration
 
-State = Literal["starting", "running", "stopping", "finished", "cancelled", "failed", "interrupted"]
+State = Literal["queued", "starting", "running", "stopping", "finished", "cancelled", "failed", "interrupted"]
 ACTIVE: frozenset[State] = frozenset({"starting", "running", "stopping"})
 
 _TOO_EARLY = 0.02

@@ -34,26 +34,50 @@ GRACE = 120.0
 _ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1", "TQDM_MININTERVAL": "60"}
 """Environment of a job, unless that of the server differs: idle threads do not spin, which would slow the server."""
 
+RUNNING_VARIABLE = "XXACT_JOBS"
+"""Environment variable: number of jobs that run at the same time; the others are queued."""
+
+MOST_QUEUED = 50
+"""Number of queued jobs from which on no more are accepted."""
+
+_QUEUE = "queue"
 _PATIENCE = 10.0
 _TAIL = 4000
 
 
-class Jobs:
-    """The jobs in a folder."""
+def default_limit() -> int:
+    """Number of jobs that run at the same time: `XXACT_JOBS`, else half of the cores, at least 1."""
+    given = os.environ.get(RUNNING_VARIABLE, "")
+    if given.isascii() and given.isdecimal() and int(given) > 0:
+        return int(given)
+    return max(1, (os.cpu_count() or 2) // 2)
 
-    def __init__(self, folder: Path, *, grace: float = GRACE) -> None:
+
+class Jobs:
+    """The jobs in a folder.
+
+    Args:
+        folder: of the records.
+        grace: time [s] for a stopped job to end.
+        limit: number of jobs that run at the same time, on the whole machine; see `default_limit`.
+    """
+
+    def __init__(self, folder: Path, *, grace: float = GRACE, limit: int | None = None) -> None:
         self.folder, self.grace = folder, grace
+        self.limit = default_limit() if limit is None else limit
         self._ending: set[str] = set()
 
     # -------------------------------------------------------------------------------------------------------- queries
     def list(self) -> list[Job]:
-        """All jobs, newest first; records of dead processes are corrected."""
-        jobs = [
-            self._with_actual_state(job)
-            for path in self.folder.glob(f"*/{RECORD}")
-            if (job := read_job(path)) is not None
-        ]
+        """All jobs, newest first; records of dead processes are corrected, and queued jobs whose turn it is started."""
+        jobs = self._records()
+        if any(job.queued for job in jobs) and self.advance():
+            jobs = self._records()
         return sorted(jobs, key=lambda job: (-job.made, job.key))
+
+    def _records(self) -> Sequence[Job]:
+        paths = self.folder.glob(f"*/{RECORD}")
+        return [self._with_actual_state(job) for path in paths if (job := read_job(path)) is not None]
 
     def get(self, key: str) -> Job:
         """One job.
@@ -86,29 +110,61 @@ class Jobs:
         output: Path,
         about: Mapping[str, Any],
     ) -> Job:
-        """Record a job and start its process.
+        """Record a job, and start its process where fewer than `limit` others are running; else it is queued.
 
         Raises:
-            JobError: the workspace cannot be written.
+            JobError: the workspace cannot be written, or `MOST_QUEUED` jobs are queued.
         """
+        if sum(job.queued for job in self._records()) >= MOST_QUEUED:
+            msg = f"{MOST_QUEUED} jobs are queued: wait until some have ended, or stop some of them"
+            raise JobError(msg, code="E_JOB")
         key = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
-        job = Job(key, kind, name, tuple(arguments), str(output), time.time(), about)
+        job = Job(key, kind, name, tuple(arguments), str(output), time.time(), about, state="queued")
         with self._locked(key):
             (self.folder / key).mkdir()
-            return self._launch(job)
+            write_job(self.folder, job)
+        self.advance()
+        return self.get(key)
 
     def resume(self, key: str) -> Job:
-        """Restart the process of a job, which continues from its last snapshot.
+        """Queue a job again, which continues from its last snapshot when its turn comes, usually at once.
 
         Raises:
-            JobError: it is active, finished or deleted.
+            JobError: it is queued, active, finished or deleted.
         """
         with self._locked(key):
             job = self.get(key)
-            if job.active or job.state == "finished":
+            if not job.ended or job.state == "finished":
                 msg = f"{job.name} is already {job.state} and cannot be resumed"
                 raise JobError(msg, code="E_JOB")
-            return self._launch(job)
+            write_job(self.folder, replace(job, state="queued", pid=None, started=None, reason=""))
+        self.advance()
+        return self.get(key)
+
+    def advance(self) -> int:
+        """Start queued jobs, the oldest first, until `limit` jobs are running; returns how many were started.
+
+        Called wherever a job is listed, added or has ended; by the processes of jobs, too, so that the queue goes on
+        without a server.
+        """
+        try:
+            with self._locked(_QUEUE):
+                jobs = self._records()
+                free = self.limit - sum(job.active for job in jobs)
+                waiting = sorted((job for job in jobs if job.queued), key=lambda job: (job.made, job.key))
+                return sum(self._launch_queued(job.key) for job in waiting[: max(0, free)])
+        except JobError as error:  # another server does it, or the disk is full: tried again at the next poll
+            logger.warning("the queue of jobs waits: %s", error)
+            return 0
+
+    def _launch_queued(self, key: str) -> bool:
+        """Start the process of a job, unless it was cancelled in the meantime."""
+        with self._locked(key):
+            job = read_job(self.folder / key / RECORD)
+            if job is None or not job.queued:
+                return False
+            self._launch(job)
+            return True
 
     def cancel(self, key: str) -> None:
         """Ask the process of a job to end, and kill it after the grace period.
@@ -118,6 +174,9 @@ class Jobs:
         """
         with self._locked(key):
             job = self.get(key)
+            if job.queued:
+                write_job(self.folder, replace(job, state="cancelled"))
+                return
             if not job.active or job.state == "stopping":
                 what = "is already being stopped" if job.active else f"has already ended ({job.state})"
                 msg = f"{job.name} {what}"
@@ -129,11 +188,11 @@ class Jobs:
         """Delete a job that has ended, with its run folder or dataset.
 
         Raises:
-            JobError: it is active or deleted.
+            JobError: it is queued, active or deleted.
         """
         with self._locked(key):
             job = self.get(key)
-            if job.active:
+            if not job.ended:
                 msg = f"{job.name} is {job.state}: stop it before deleting it"
                 raise JobError(msg, code="E_JOB")
             output = Path(job.output)
@@ -161,7 +220,7 @@ class Jobs:
 
     # ------------------------------------------------------------------------------------------------- implementation
     def _launch(self, job: Job) -> Job:
-        """Start the process; the caller holds the lock until the process number is recorded."""
+        """Start the process; the caller holds the locks of queue and job until the process number is recorded."""
         folder = self.folder / job.key
         job = replace(job, state="starting", pid=None, started=None, reason="")
         write_job(self.folder, job)
@@ -172,9 +231,14 @@ class Jobs:
                 environment={name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()},
             )  # fmt: skip
         identity = ProcessIdentity.of(child.pid)
-        threading.Thread(target=child.wait, daemon=True).start()  # so that no zombie is left behind
+        threading.Thread(target=self._wait, args=(child,), daemon=True).start()
         write_job(self.folder, job := replace(job, pid=identity.pid, started=identity.started))
         return job
+
+    def _wait(self, child: subprocess.Popen[bytes]) -> None:
+        """Wait for the process of a job, so that no zombie is left behind, then start the next job."""
+        child.wait()
+        self.advance()
 
     def _with_actual_state(self, job: Job) -> Job:
         """The job with its actual state: without a process, an active job was interrupted or stopped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +14,10 @@ from xxact_app.library.workspace import Workspace, own_folders
 from xxact_app.ui.safe_text import safe_text
 from xxact_core.dataset.store import MANIFEST, read_manifest
 from xxact_core.dataset.table import StickTable, read_dataset
+from xxact_core.errors import DatasetError
 from xxact_core.shipped import TABLE, shipped_path
+
+logger = logging.getLogger(__name__)
 
 SAMPLE, SAMPLE_SIZE = "materials_project_sample", 2000
 """The sample: the first materials of the shipped table, which is in random order."""
@@ -66,7 +70,12 @@ def find_dataset(workspace: Workspace, digest: str) -> Path | None:
     for folder in own_folders(workspace.datasets):
         if not digest or not (folder / MANIFEST).is_file() or not workspace.holds(folder):
             continue
-        if read_manifest(folder)["digest"] == digest:
+        try:
+            found = read_manifest(folder)["digest"]
+        except (DatasetError, OSError) as error:
+            logger.warning("%s is skipped: %s", folder, error)
+            continue
+        if found == digest:
             return folder
     return None
 

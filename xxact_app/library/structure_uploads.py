@@ -17,6 +17,12 @@ from xxact_core.structures.source_files import KINDS_IN_WORDS, file_kind
 CIFS = "cif-files.zip"
 _LONGEST_NAME = 80
 
+LARGEST_UPLOADS = 20 * 10**9
+"""Total size of all uploaded structures of a workspace [bytes], above which no more are stored."""
+
+_FREE_BYTES = 10**9
+"""Disk space [bytes] that uploads leave free, for the snapshots of running trainings."""
+
 
 @dataclass(frozen=True)
 class Upload:
@@ -55,6 +61,7 @@ def keep_structures(files: Sequence[tuple[str, bytes]], workspace: Workspace) ->
     upload = Upload(folder, len(cifs), tuple(safe_text(name) for name, _ in others))
     if folder.is_dir():
         return upload
+    _check_room(workspace, sum(len(content) for _, content in named))
     part = folder.with_suffix(".part")
     try:
         shutil.rmtree(part, ignore_errors=True)
@@ -71,6 +78,24 @@ def keep_structures(files: Sequence[tuple[str, bytes]], workspace: Workspace) ->
         msg = f"the uploaded files cannot be stored ({shorten(error)}); the disk may be full"
         raise WorkspaceError(msg, code="E_WORKSPACE") from error
     return upload
+
+
+def _check_room(workspace: Workspace, size: int) -> None:
+    """Check that an upload leaves enough disk space.
+
+    Raises:
+        WorkspaceError: it does not, or the uploads of the workspace would become too large.
+    """
+    stored = sum(path.stat().st_size for path in workspace.uploads.glob("*/*") if path.is_file())
+    if stored + size > LARGEST_UPLOADS:
+        msg = f"the uploads of this server have {stored / 1e9:.1f} GB and may have {LARGEST_UPLOADS / 1e9:.0f} GB: "
+        msg += f"delete folders in {workspace.uploads} that are not needed any more"
+        raise WorkspaceError(msg, code="E_DISK")
+    free = shutil.disk_usage(workspace.uploads).free
+    if free - size < _FREE_BYTES:
+        msg = f"the uploaded files have {size / 1e6:.0f} MB, and {workspace.uploads} has {free / 1e9:.1f} GB left, of "
+        msg += f"which {_FREE_BYTES / 1e9:.0f} GB are kept free"
+        raise WorkspaceError(msg, code="E_DISK")
 
 
 def _bare_name(name: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,8 @@ from pathlib import Path
 import platformdirs
 
 from xxact_core.errors import InputError, shorten
+
+logger = logging.getLogger(__name__)
 
 WORKSPACE_VARIABLE = "XXACT_WORKSPACE"
 SOURCES_VARIABLE = "XXACT_SOURCES"
@@ -102,6 +106,8 @@ def open_workspace(root: Path | None = None, *, sources: tuple[Path, ...] | None
         workspace = Workspace(folder, tuple(Path(source).expanduser().resolve() for source in allowed if str(source)))
         for part in (workspace.datasets, workspace.runs, workspace.jobs, workspace.uploads):
             part.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=part):  # a read-only disk lets an existing folder pass
+                pass
     except (OSError, RuntimeError) as error:
         msg = f"the workspace {chosen} cannot be written ({shorten(error)}): use another one, xxact app --workspace DIR"
         raise WorkspaceError(msg, code="E_WORKSPACE") from error
@@ -135,9 +141,15 @@ def free_name(start: str, *, parent: Path) -> str:
 
 
 def own_folders(parent: Path) -> Iterator[Path]:
-    """Folders in a folder of the workspace in alphabetical order, without hidden ones and links."""
-    for path in sorted(parent.iterdir()):
-        if path.is_dir() and not path.is_symlink() and not path.name.startswith("."):
+    """Folders in a folder of the workspace in alphabetical order, without hidden ones, links and unreadable ones."""
+    try:
+        paths = sorted(parent.iterdir())
+    except OSError as error:
+        logger.warning("%s cannot be listed: %s", parent, error)
+        return
+    for path in paths:
+        shown = not path.name.startswith(".") and not path.is_symlink() and path.is_dir()
+        if shown and os.access(path, os.R_OK | os.X_OK):
             yield path
 
 

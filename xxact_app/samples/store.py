@@ -50,6 +50,10 @@ RADIATIONS = dict(WAVELENGTHS)
 
 _MOST_RESULTS = 512
 
+LARGEST_SESSION = 512 * 2**20
+MOST_SAMPLES = 2000
+"""Limits of one session: total size of its files [bytes], and number of its patterns and references."""
+
 
 def to_wavelength(text: str) -> float:
     """Wavelength [Å] from the name of a radiation or a number; raises `InputError` with the known names."""
@@ -96,6 +100,9 @@ class Store(param.Parameterized):
         keys = []
         for file, content in files:
             self._counter += 1
+            if full := self._why_full(len(content)):
+                self.add_problem(f"{file}: not read; {full}")
+                continue
             names = {sample.name for sample in self.samples.values()} if taken is None else taken
             try:
                 if is_structure(content):
@@ -108,6 +115,15 @@ class Store(param.Parameterized):
             self.take(sample)
             keys.append(sample.key)
         return keys
+
+    def _why_full(self, size: int) -> str:
+        """Why a file of this size would exceed the limits of a session; empty where it would not."""
+        held = [*self.samples.values(), *self._references.values()]
+        if len(held) >= MOST_SAMPLES:
+            return f"a session holds at most {MOST_SAMPLES} patterns and references: remove some"
+        if size + sum(len(one.content) for one in held) > LARGEST_SESSION:
+            return f"the files of a session may have {LARGEST_SESSION // 2**20} MB in total: remove some"
+        return ""
 
     def take(self, sample: Sample) -> None:
         """Store a loaded pattern, which the session may then add."""

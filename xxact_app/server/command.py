@@ -55,6 +55,9 @@ def serve(
             msg = f"there is no folder {folder}: --source expects a folder with structure files"
             raise InputError(msg, code="E_APP")
     if workspace is not None:
+        from xxact_app.library.workspace import open_workspace  # noqa: PLC0415 - `--help` does without
+
+        open_workspace(workspace, sources=())  # raises where it cannot be written
         os.environ["XXACT_WORKSPACE"] = str(workspace.resolve())
     if source:
         os.environ["XXACT_SOURCES"] = os.pathsep.join(str(folder.resolve()) for folder in source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
@@ -56,12 +57,13 @@ class FileDrop(pn.custom.JSComponent):
 
     def _handle_msg(self, msg: dict[str, Any]) -> None:
         """Collect the chunks that the browser sends; sizes in messages are not trusted."""
-        kind = msg.get("kind")
+        kind, size, data = msg.get("kind"), msg.get("size", 0), msg.get("data", b"")
         if kind == "begin":
             self._name, self._parts, self._size, self._refused = str(msg.get("name", "")), [], 0, False
-            self._check(int(msg.get("size", 0)))
+            self._check(int(size) if isinstance(size, int | float) and 0 <= size < math.inf else self.largest_file + 1)
         elif kind == "chunk" and not self._refused:
-            content = bytes(msg["data"])
+            # A number would become as many zeros.
+            content = bytes(data) if isinstance(data, bytes | bytearray | memoryview) else b""
             self._size += len(content)
             self._total += len(content)
             self._check(self._size)

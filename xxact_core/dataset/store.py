@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -241,18 +241,59 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         msg = f"{folder} is not a finished dataset: it contains no {MANIFEST}; build one with `xxact build`"
         raise DatasetError(msg, code="E_DATASET") from error
-    except ValueError as error:
-        msg = f"{path} is not JSON: {error}"
+    except (ValueError, RecursionError) as error:
+        msg = f"{path} is not JSON: {shorten(error)}"
         raise DatasetError(msg, code="E_DATASET") from error
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         found = manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
         msg = f"{path} has the schema {found!r}; expected {SCHEMA!r}: rebuild the dataset"
         raise DatasetError(msg, code="E_DATASET")
-    for shard in manifest.get("shards", ()):
-        if Path(shard["file"]).name != shard["file"]:
-            msg = f"{path} names a shard that is not in its folder: {shorten(shard['file'])}"
-            raise DatasetError(msg, code="E_DATASET")
+    if damage := next(_manifest_problems(manifest), ""):
+        msg = f"{path} is damaged: {damage}; build the dataset again"
+        raise DatasetError(msg, code="E_DATASET")
     return manifest
+
+
+_COUNTS = ("materials", "errors", "duplicates")
+_SHARD_COUNTS = ("start", "errors", "materials", "peaks", "elements", "rotations", "hkl_bytes")
+
+
+def _manifest_problems(manifest: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the fields of a manifest; its counts and its digest follow from those of the shards."""
+    shards, plan = manifest.get("shards"), manifest.get("plan")
+    if not isinstance(shards, list) or not shards or not isinstance(plan, dict):
+        yield "it lists no shards, or has no plan"
+        return
+    if not all(_is_count(manifest.get(name)) for name in _COUNTS):
+        yield f"{', '.join(_COUNTS)} are no numbers"
+    for number, shard in enumerate(shards):
+        name = shard.get("file") if isinstance(shard, dict) else None
+        if not isinstance(name, str) or Path(name).name != name:
+            yield f"its shard {number} is not in its folder: {shorten(name)}"
+        elif not all(_is_count(shard.get(count)) for count in _SHARD_COUNTS):
+            yield f"a count of {name} is no number"
+        elif not isinstance(shard.get("sha256"), str) or not isinstance(splits := shard.get("splits"), dict):
+            yield f"{name} has no SHA-256 or no splits"
+        elif set(splits) != set(SPLITS) or not all(map(_is_count, splits.values())):
+            yield f"the splits of {name} are {shorten(splits, limit=60)}"
+        elif sum(splits.values()) != shard["materials"]:
+            yield f"the splits of {name} do not add up to its {shard['materials']} materials"
+        else:
+            continue
+        return
+    if sum(shard["materials"] for shard in shards) != manifest["materials"]:
+        yield f"its shards do not add up to its {manifest['materials']} materials"
+    if manifest.get("digest") != shards_to_digest(shards):
+        yield "its digest does not follow from those of its shards"
+
+
+def shards_to_digest(shards: Sequence[Mapping[str, Any]]) -> str:
+    """The digest of a dataset: SHA-256 of the digests of its shards, one after another."""
+    return hashlib.sha256("".join(shard["sha256"] for shard in shards).encode()).hexdigest()
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0

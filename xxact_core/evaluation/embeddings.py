@@ -116,6 +116,7 @@ def write_embeddings(path: Path, embedded: Embeddings) -> None:
     Additional datasets: `formula`, `embedding_pattern`, `embedding_composition`, and every known target.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.touch()  # a folder that is missing or may not be written gets a message that names it
     with h5py.File(part, "w") as file:
         file.attrs["dataset"] = embedded.dataset
         for name in ("id", "formula"):
@@ -152,7 +153,8 @@ def read_embeddings(path: Path, *, parts: Collection[str] = PARTS) -> Embeddings
                 dataset=str(file.attrs.get("dataset", "")),
             )
     except (OSError, KeyError, TypeError, ValueError) as error:
-        msg = f"{path} is not a file of embeddings or predictions: {shorten(error)}"
+        reason = shorten(error) if isinstance(error, OSError) else "it lacks a column"
+        msg = f"{path} is not a file of embeddings or predictions: {reason}"
         raise DatasetError(msg, code="E_PREDICTIONS") from error
     columns = [embedded.formula, embedded.row, *embedded.parts.values(), *embedded.targets.values()]
     if not taken or not len(identity) or any(len(column) != len(identity) for column in columns):

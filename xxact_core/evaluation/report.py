@@ -98,6 +98,7 @@ def write_predictions(
 
     Labels are NaN where there is none, see `labelled_rows`.
     """
+    path.touch()  # a folder that is missing or may not be written gets a message that names it
     with h5py.File(path, "w") as file:
         file["id"] = table.id[predictions.rows].astype(h5py.string_dtype())
         file["row"] = predictions.rows

@@ -52,7 +52,8 @@ def read_system_predictions(path: Path) -> SystemPredictions:
             true, embedding = file["true/crystal_system"][...], file["embedding"][...]
             chosen = _probabilities(file)["crystal_system"].argmax(axis=1)
     except (OSError, KeyError) as error:
-        msg = f"{path} is not a file of predictions with crystal systems: {shorten(error)}"
+        reason = "it has none" if isinstance(error, KeyError) else shorten(error)
+        msg = f"{path} is not a file of predictions with crystal systems: {reason}"
         raise DatasetError(msg, code="E_PREDICTIONS") from error
     known = ~np.isnan(true)
     if not known.any():
@@ -80,7 +81,8 @@ def read_labelled(path: Path) -> Labelled:
                 elif known.any():
                     values[name] = (file[f"predicted/{name}"][...][known], true[known])
     except (OSError, KeyError) as error:
-        msg = f"{path} is not a file of predictions: {shorten(error)}"
+        reason = "it has none" if isinstance(error, KeyError) else shorten(error)
+        msg = f"{path} is not a file of predictions: {reason}"
         raise DatasetError(msg, code="E_PREDICTIONS") from error
     return Labelled(values, probabilities)
 

@@ -43,6 +43,9 @@ class BlockSizes:
 
     def __post_init__(self) -> None:
         """Check that the heads divide the width."""
+        if min(self.width, self.heads, self.feedforward) < 1:
+            msg = f"width {self.width}, heads {self.heads} and feedforward {self.feedforward} must be at least 1"
+            raise RecipeError(msg, code="E_RECIPE")
         if self.width % self.heads or self.width % 4:
             msg = f"the width {self.width} must be divisible by 4 and by the {self.heads} heads"
             raise RecipeError(msg, code="E_RECIPE")

@@ -25,7 +25,7 @@ PATIENCE = 300
 def jobs(tmp_path: Path) -> Jobs:
     folder = tmp_path / "jobs"
     folder.mkdir()
-    return Jobs(folder)
+    return Jobs(folder, limit=8)
 
 
 def until(condition: Callable[[], object]) -> None:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from xxact_app.library import structure_uploads
 from xxact_app.library.structure_uploads import keep_structures
 from xxact_app.library.workspace import Workspace, WorkspaceError, check_name, free_name, open_workspace, own_folders
+from xxact_app.server.command import serve
 from xxact_core.structures.labels import Labels
 from xxact_core.structures.sources import list_blocks, read_block
 
@@ -31,6 +35,35 @@ def test_a_workspace_that_cannot_be_written_is_told_with_what_to_do(tmp_path: Pa
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkspaceError, match=r"cannot be written .*--workspace"):
         open_workspace(tmp_path / "file")
+
+
+def test_workspace_on_a_read_only_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_workspace(tmp_path)
+
+    def read_only(**_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
+    with pytest.raises(WorkspaceError, match=r"cannot be written .*Read-only file system"):
+        open_workspace(tmp_path)
+
+
+def test_app_with_a_workspace_that_cannot_be_written_does_not_start(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(WorkspaceError, match="cannot be written"):
+        serve(workspace=tmp_path / "file")
+
+
+def test_uploads_have_a_limit_and_leave_room_on_the_disk(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_structures([("a.cif", b"data_a")], workspace)
+    monkeypatch.setattr(structure_uploads, "LARGEST_UPLOADS", 300)
+    with pytest.raises(WorkspaceError, match="delete folders"):
+        keep_structures([("b.cif", b"data_b" * 60)], workspace)
+    monkeypatch.undo()
+    monkeypatch.setattr(structure_uploads, "_FREE_BYTES", 2**62)
+    with pytest.raises(WorkspaceError, match="are kept free"):
+        keep_structures([("b.cif", b"data_b")], workspace)
+    assert len(list(workspace.uploads.iterdir())) == 1
 
 
 @pytest.mark.parametrize("text", ["/etc/passwd", "..", "../..", "owner/../../etc", "", " ", "a\0b", "~/x"])

@@ -72,3 +72,13 @@ def test_a_fault_in_taking_still_ends_the_wait(drop: FileDrop) -> None:
 def test_names_in_refusals_are_safe(drop: FileDrop) -> None:
     send(drop, "<script>.xy", announced=99)
     assert drop.refused[0].startswith("‹script›.xy: ")
+
+
+def test_messages_with_wrong_types_cost_no_memory(drop: FileDrop) -> None:
+    for size in (-1, float("nan"), 1e400, "9", None):
+        drop._handle_msg({"kind": "begin", "name": "scan.xy", "size": size})
+        assert drop._refused
+    drop._handle_msg({"kind": "begin", "name": "scan.xy", "size": 3})
+    for data in (10**12, [1, 2], "text", None, b"abc"):  # bytes(10**12) would be a terabyte of zeros
+        drop._handle_msg({"kind": "chunk", "data": data})
+    assert b"".join(drop._parts) == b"abc"

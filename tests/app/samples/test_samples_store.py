@@ -9,6 +9,7 @@ import torch
 from app_fixtures import FakePredictor, loaded, scan_file
 
 from xxact_app.samples import sample as samples
+from xxact_app.samples import store as sample_store
 from xxact_app.samples.prediction_result import Answer, Missing
 from xxact_app.samples.processing import Trace
 from xxact_app.samples.processing_steps import set_value
@@ -50,6 +51,18 @@ def test_names_are_made_safe_where_they_enter(name: str, shown: str) -> None:
 def test_long_names_are_cut_and_markdown_in_them_is_text() -> None:
     assert len(safe_text("x" * 10_000)) == 120
     assert plain_markdown("*a*_b_[c](d)") == r"\*a\*\_b\_\[c\]\(d\)"
+
+
+def test_session_holds_so_many_bytes_and_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, size = Store(Session()), len(scan_file())
+    monkeypatch.setattr(sample_store, "LARGEST_SESSION", 2 * size)
+    assert len(store.read_files([(f"{number}.xy", scan_file()) for number in range(4)])) == 2
+    assert "0 MB in total" in store.problems[0].text
+    assert store.problems[0].text.startswith("2.xy: not read")
+    monkeypatch.setattr(sample_store, "LARGEST_SESSION", 2**30)
+    monkeypatch.setattr(sample_store, "MOST_SAMPLES", 3)
+    assert len(store.read_files([(f"{number}.xy", scan_file()) for number in range(4)])) == 1
+    assert "at most 3 patterns" in store.problems[-1].text
 
 
 @pytest.mark.parametrize("content", [b"", b"   \n", b"\x89PNG\r\n\x1a\n" + bytes(500), b"10 nan\n" * 50, b"hello"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from app_fixtures import FakePredictor
 
-from xxact_app.jobs.records import Job, JobError
+from xxact_app.jobs.records import Job, JobError, write_job
 from xxact_app.library.workspace import Workspace, WorkspaceError, open_workspace
 from xxact_app.screens.training import text as words
 from xxact_app.screens.training.choices import TrainingChoice
@@ -67,9 +67,14 @@ def settled(view: TrainingScreen) -> None:
 
 
 def recorded(monkeypatch: pytest.MonkeyPatch, store: TrainingStore) -> list[Job]:
-    """Jobs are recorded as running in this very process instead of being started."""
+    """Jobs are recorded as failed instead of being started."""
     made: list[Job] = []
-    monkeypatch.setattr(store.jobs, "_launch", lambda job: made.append(job) or job)
+
+    def launch(job: Job) -> None:
+        made.append(job)
+        write_job(store.jobs.folder, replace(job, state="failed"))
+
+    monkeypatch.setattr(store.jobs, "_launch", launch)
     return made
 
 

@@ -11,7 +11,8 @@ from looking_fixtures import embedded_of
 from xxact_core import plain_hdf5
 from xxact_core.errors import DatasetError
 from xxact_core.evaluation.embeddings import read_embeddings, write_embeddings
-from xxact_core.plain_hdf5 import NotPlainError, open_plain
+from xxact_core.evaluation.tables import read_system_predictions
+from xxact_core.plain_hdf5 import NotPlainError, UnreadableError, open_plain
 
 
 def external_link(file: h5py.File, other: Path) -> None:
@@ -101,3 +102,32 @@ def test_a_netcdf_dimension_of_any_length_holds_nothing_and_is_no_promise(tmp_pa
         file.create_dataset("more", shape=(2**21,), dtype="f4")
     with pytest.raises(NotPlainError, match="more declares 2097152 values"), open_plain(path):
         pass
+
+
+def test_file_that_cannot_be_opened_is_described_in_words(tmp_path: Path) -> None:
+    (tmp_path / "text.h5").write_text("no HDF5")
+    (tmp_path / "empty.h5").touch()
+    expected = {
+        "nope.h5": "there is no such file",
+        ".": "it is a folder",
+        "text.h5": "no HDF5 file",
+        "empty.h5": "no HDF5",
+    }
+    for name, words in expected.items():
+        with pytest.raises(DatasetError, match=words) as refusal:
+            read_embeddings(tmp_path / name)
+        assert "rrno" not in str(refusal.value)
+        with pytest.raises(DatasetError, match=words):
+            read_system_predictions(tmp_path / name)
+
+
+def test_damaged_data_are_described_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "some.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("id", data=np.arange(4000), fletcher32=True, chunks=(4000,))
+    content = bytearray(path.read_bytes())
+    place = content.index(np.arange(2000, 2004).tobytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UnreadableError, match="its data are damaged"), open_plain(path) as file:
+        file["id"][...]

@@ -428,3 +428,9 @@ def test_recipes_are_shown_on_the_command_line() -> None:
     plain = json.loads(CliRunner().invoke(cli.app, ["recipes", "tiny", "--json"]).stdout)
     assert Recipe.from_dict(plain).model_config() == recipe_by_name("tiny").model_config()
     assert isinstance(CliRunner().invoke(cli.app, ["recipes", "huge"]).exception, RecipeError)
+
+
+@pytest.mark.parametrize("sizes", [{"heads": 0}, {"width": 0}, {"feedforward": 0}, {"width": -4, "heads": -1}])
+def test_sizes_below_one_are_refused(sizes: dict[str, int]) -> None:
+    with pytest.raises(RecipeError, match="at least 1"):
+        override(recipe_by_name("tiny"), {"model_settings": {"pattern": sizes}})

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from xxact_app.library.models import open_model
 from xxact_app.screens.training.run_curves import RunCurves
+from xxact_app.ui.safe_text import safe_message, safe_text
 from xxact_core.errors import InputError
 
 
@@ -59,5 +60,14 @@ def model_predicts(output: str, *, finished: bool) -> bool:
         return False
     try:
         return open_model(Path(output)).predicts
-    except InputError:
+    except (InputError, OSError):
         return False
+
+
+def unreadable_row(key: str, kind: str, name: str, error: Exception) -> RunRow:
+    """The row of a build or training whose files cannot be read, so that the others are listed all the same."""
+    return RunRow(
+        key=key, kind=kind, name=safe_text(name), run=name, state="failed", progress=None, status="cannot be read",
+        seconds_left=None, reason=safe_message(error), can_stop=False, can_resume=False, can_use=False,
+        can_remove=False,
+    )  # fmt: skip

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,16 @@ from xxact_app.screens.training.choices import (
     settings_to_arguments,
 )
 from xxact_app.screens.training.estimates import Estimate, estimate_training, expected_rate, slowness
-from xxact_app.screens.training.rows import RunRow, is_run, model_predicts, progress_of
+from xxact_app.screens.training.rows import RunRow, is_run, model_predicts, progress_of, unreadable_row
 from xxact_app.screens.training.run_curves import QUIET, RunCurves
 from xxact_app.session.session import Session
 from xxact_app.ui.safe_text import safe_message, safe_text
 from xxact_core.dataset.store import MANIFEST
-from xxact_core.errors import RecipeError
+from xxact_core.errors import InputError, RecipeError
 from xxact_core.shipped import TABLE, shipped_path
 from xxact_core.structures.sources import count_items
+
+logger = logging.getLogger(__name__)
 
 _SHARDS = 10
 _SMALLEST_SHARD, _LARGEST_SHARD = 256, 4096
@@ -130,7 +133,8 @@ class TrainingStore:
         """Expected and measured materials per second and number of steps of earlier comparable runs."""
         rates = []
         for job in self.jobs.list():
-            if job.about.get("make") == make and (expected := job.about.get("rate")):
+            expected = job.about.get("rate")
+            if job.about.get("make") == make and isinstance(expected, int | float) and expected > 0:
                 curves = self.curves(job.name)
                 rates.append((float(expected), curves.rate or 0.0, len(curves.values.get("loss", []))))
         return rates
@@ -147,7 +151,20 @@ class TrainingStore:
         jobs = self.jobs.list()
         known = {job.output for job in jobs}
         others = [folder for folder in own_folders(self.workspace.runs) if str(folder) not in known]
-        return [*map(self._job_row, jobs), *(self._run_row(folder) for folder in others if is_run(folder))]
+        rows = [self._readable(job.key, job.kind, job.name, partial(self._job_row, job)) for job in jobs]
+        return rows + [
+            self._readable(f"run:{folder.name}", "train", folder.name, partial(self._run_row, folder))
+            for folder in others
+            if is_run(folder)
+        ]
+
+    def _readable(self, key: str, kind: str, name: str, row: Callable[[], RunRow]) -> RunRow:
+        """A row, or one that says why it cannot be read."""
+        try:
+            return row()
+        except (InputError, OSError) as error:
+            logger.warning("%s cannot be read: %s", name, error)
+            return unreadable_row(key, kind, name, error)
 
     def curves(self, name: str) -> RunCurves:
         """The curves of a run of the workspace, up to date."""
@@ -172,13 +189,13 @@ class TrainingStore:
             run=job.name,
             state=job.state,
             progress=1.0 if finished else progress,
-            status=status,
+            status="waiting until another job has ended" if job.queued else status,
             seconds_left=left if job.state == "running" else None,
             reason=safe_message(job.reason),
-            can_stop=job.state in {"starting", "running"},
-            can_resume=not job.active and not finished,
+            can_stop=job.state in {"queued", "starting", "running"},
+            can_resume=job.ended and not finished,
             can_use=job.kind == "train" and bool(model_predicts(job.output, finished=finished)),
-            can_remove=not job.active,
+            can_remove=job.ended,
         )
 
     def _run_row(self, folder: Path) -> RunRow:
@@ -211,6 +228,7 @@ class TrainingStore:
                 except (OSError, ValueError, KeyError, TypeError):
                     continue
         count, total = sum(done.values()), job.about.get("total")
+        total = total if type(total) is int and total >= 0 else None
         status = f"{count:,} structures" if total is None else f"{count:,} of {total:,} structures"
         return (count / total if total else None), status, None
 
@@ -226,8 +244,8 @@ class TrainingStore:
     def remove(self, key: str) -> None:
         """Delete a job and its output; raises `InputError` where that is not possible."""
         job = self.jobs.get(key)
-        users = [other.name for other in self.jobs.list() if other.active and job.output in other.arguments]
-        if users and not job.active:
+        users = [other.name for other in self.jobs.list() if not other.ended and job.output in other.arguments]
+        if users and job.ended:
             msg = f"{job.name} is in use by {', '.join(users)}: stop that first"
             raise JobError(msg, code="E_JOB")
         self.jobs.remove(key)

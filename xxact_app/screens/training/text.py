@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ERRORS = "errors.csv"
 
 STATES = {
-    "starting": "starting", "running": "running", "stopping": "stopping", "finished": "finished",
+    "queued": "queued", "starting": "starting", "running": "running", "stopping": "stopping", "finished": "finished",
     "cancelled": "stopped", "failed": "failed", "interrupted": "interrupted", "diverged": "failed",
     "opened": "not started",
 }  # fmt: skip

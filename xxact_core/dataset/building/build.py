@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
 import shutil
@@ -19,7 +18,15 @@ from xxact_core.dataset.building.duplicates import DUPLICATES, find_duplicates
 from xxact_core.dataset.building.plan import BuildPlan, keep_plan
 from xxact_core.dataset.building.shard import TIMEOUT, ShardTask, shard_name
 from xxact_core.dataset.building.workers import build_in_process, check_scheduler, open_workers
-from xxact_core.dataset.store import MANIFEST, SCHEMA, file_digest, fsync_folder, read_manifest, write_json
+from xxact_core.dataset.store import (
+    MANIFEST,
+    SCHEMA,
+    file_digest,
+    fsync_folder,
+    read_manifest,
+    shards_to_digest,
+    write_json,
+)
 from xxact_core.errors import DatasetError
 from xxact_core.structures.sources import Block, count_items, list_blocks
 
@@ -156,11 +163,10 @@ def write_manifest(folder: Path, plan: dict[str, Any], shards: list[dict[str, An
     """Write the manifest with the digests of the shards; returns its counts."""
     duplicates = find_duplicates(folder, shards)
     write_csv(folder / DUPLICATES, ("id", "alike"), duplicates)
-    digest = hashlib.sha256("".join(shard["sha256"] for shard in shards).encode()).hexdigest()
     left_out = {"error_rows", "note_rows", "rows"}
     manifest = {
         "schema": SCHEMA,
-        "digest": digest,
+        "digest": shards_to_digest(shards),
         "materials": sum(shard["materials"] for shard in shards),
         "errors": errors,
         "duplicates": len(duplicates),
