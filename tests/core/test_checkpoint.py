@@ -10,7 +10,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from xxact_core.checkpoint import DESCRIPTION, WEIGHTS, Checkpoint, load_checkpoint, make_model, save_checkpoint
+from xxact_core.checkpoint import (
+    DESCRIPTION,
+    WEIGHTS,
+    Checkpoint,
+    load_checkpoint,
+    make_model,
+    save_checkpoint,
+    write_description,
+)
 from xxact_core.errors import CheckpointError
 from xxact_core.model.config import PRESETS
 
@@ -83,7 +91,7 @@ def test_weights_that_do_not_fit_are_refused(saved: Path, change: str) -> None:
         (saved / WEIGHTS).write_bytes((10**14).to_bytes(8, "little") + b"{}")
     description = json.loads((saved / DESCRIPTION).read_text())
     description["weights_sha256"] = hashlib.sha256((saved / WEIGHTS).read_bytes()).hexdigest()
-    (saved / DESCRIPTION).write_text(json.dumps(description))
+    write_description(saved, description)
     with pytest.raises(CheckpointError):
         load_checkpoint(saved)
 
@@ -97,7 +105,7 @@ def test_a_description_of_a_model_larger_than_its_weights_costs_no_memory(
 ) -> None:
     description = json.loads((saved / DESCRIPTION).read_text())
     description["model"][part][name] = value
-    (saved / DESCRIPTION).write_text(json.dumps(description))
+    write_description(saved, description)
     with pytest.raises(CheckpointError, match=r"shape|layers|sizes"):
         load_checkpoint(saved)
 
@@ -116,3 +124,60 @@ def test_pickle_is_never_opened(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError):
         load_checkpoint(folder)
     assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "values"),
+    [
+        ("statistics", "band_gap", [1.0, 0.0]),
+        ("statistics", "band_gap", [1.0, -1.0]),
+        ("statistics", "band_gap", [float("nan"), 1.0]),
+        ("statistics", "band_gap", [1.0, 1e38]),
+        ("statistics", "band_gap", [1.0]),
+        ("statistics", "crystal_system", [1.0, 1.0]),
+        ("calibration", "crystal_system", {"temperature": 0.0}),
+        ("calibration", "crystal_system", {"temperature": float("inf")}),
+        ("calibration", "crystal_system", {"set_threshold_90": 1.5}),
+        ("calibration", "band_gap", {"residual_90": -1.0}),
+        ("calibration", "band_gap", {"residual_90": "1"}),
+        (
+            "calibration",
+            "domain",
+            {"mean": [0.0], "directions": [[1.0]], "variances": [0.0], "rest": 1.0, "limit": 1.0},
+        ),
+        (
+            "calibration",
+            "domain",
+            {"mean": [0.0], "directions": [[9.0]], "variances": [1.0], "rest": 1.0, "limit": 1.0},
+        ),
+        ("calibration", "domain", {"mean": [0.0]}),
+        ("about", "recipe", 3),
+        ("about", "elements", "Fe"),
+    ],
+)
+def test_values_that_would_make_predictions_nan_are_refused(saved: Path, part: str, name: str, values: object) -> None:
+    description = json.loads((saved / DESCRIPTION).read_text())
+    description[part][name] = values
+    write_description(saved, description)
+    with pytest.raises(CheckpointError, match="cannot be used"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("value", [1e38, -1e7, float("inf"), float("nan")])
+def test_weights_that_would_overflow_are_refused(saved: Path, value: float) -> None:
+    weights = make_model(PRESETS["tiny"], seed=3).state_dict()
+    weights["mask_token"][0] = value
+    save_file(weights, saved / WEIGHTS)
+    description = json.loads((saved / DESCRIPTION).read_text())
+    description["weights_sha256"] = hashlib.sha256((saved / WEIGHTS).read_bytes()).hexdigest()
+    write_description(saved, description)
+    with pytest.raises(CheckpointError, match="predictions would be NaN"):
+        load_checkpoint(saved)
+
+
+def test_description_with_another_field_or_a_changed_value_is_damaged(saved: Path) -> None:
+    description = json.loads((saved / DESCRIPTION).read_text())
+    for change in ({"extra": 1}, {"statistics": {"band_gap": [1.0, 2.5]}}):
+        (saved / DESCRIPTION).write_text(json.dumps({**description, **change}))
+        with pytest.raises(CheckpointError, match="is damaged"):
+            load_checkpoint(saved)

@@ -12,7 +12,7 @@ import h5py
 import pytest
 from typer.testing import CliRunner
 
-from xxact_core.checkpoint import DESCRIPTION, WEIGHTS
+from xxact_core.checkpoint import DESCRIPTION, WEIGHTS, write_description
 from xxact_core.commands import main as cli
 from xxact_core.dataset.building.build import BuildPlan, build_dataset
 from xxact_core.dataset.splits import SPLITS
@@ -20,8 +20,9 @@ from xxact_core.dataset.store import file_digest
 from xxact_core.errors import RecipeError
 from xxact_core.model.config import BlockSizes, ForestSizes, ModelConfig
 from xxact_core.setting_types import field_documentation
-from xxact_core.training.config import Recipe
+from xxact_core.training.config import Recipe, override
 from xxact_core.training.recipes import DESCRIPTIONS, RECIPES, recipe_by_name
+from xxact_core.training.run_folder import write_recipe
 
 SMALLEST = {"width": 32, "depth": 1, "heads": 2, "feedforward": 64}
 FEW_STEPS = {"epochs": 0.05, "batch_size": 16, "validation_rows": 32}
@@ -330,7 +331,7 @@ def test_snapshots_of_another_preset_are_refused(trained: Path, dataset: Path, t
     run = Path(shutil.copytree(trained, tmp_path / "run"))
     described = json.loads((run / "recipe.json").read_text())
     described["recipe"]["preset"] = "compact"
-    (run / "recipe.json").write_text(json.dumps(described))
+    write_recipe(run, described)
     ended = xxact("train", dataset, run, "--recipe", "band-gap", *settings({**FEW_STEPS, "preset": "compact"}))
     refused(ended, "snapshot", "different architecture")
 
@@ -347,7 +348,7 @@ def test_weights_of_a_different_architecture_are_refused(
 def newer(folder: Path) -> None:
     description = json.loads((folder / DESCRIPTION).read_text())
     description["schema"] = "xxact-checkpoint-2"
-    (folder / DESCRIPTION).write_text(json.dumps(description))
+    write_description(folder, description)
 
 
 def truncated(folder: Path) -> None:
@@ -371,7 +372,7 @@ def nothing_in_it(folder: Path) -> None:
 def another_preset(folder: Path) -> None:
     description = json.loads((folder / DESCRIPTION).read_text())
     description["model"]["fusion"]["width"] = 64
-    (folder / DESCRIPTION).write_text(json.dumps(description))
+    write_description(folder, description)
 
 
 @pytest.mark.parametrize(
