@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from pathlib import Path
@@ -75,8 +76,6 @@ def test_missing_and_damaged_checkpoints_are_refused_by_name(saved: Path, tmp_pa
 
 @pytest.mark.parametrize("change", ["missing", "extra", "shape", "nan", "header"])
 def test_weights_that_do_not_fit_are_refused(saved: Path, change: str) -> None:
-    import hashlib
-
     weights = make_model(PRESETS["tiny"], seed=3).state_dict()
     if change == "missing":
         del weights["mask_token"]
