@@ -32,8 +32,8 @@ def describe_progress(run: Path) -> str:
     elif (run / STATUS).is_file():
         text = f"{STATUS} is damaged; its state is not known"
     if (step := last.get("step")) is not None:
-        text += f"\nstep {step['step']}: loss {step['loss']:.4g}, learning rate {step['learning_rate']:.3g}, "
-        text += f"gradient norm {step['gradient_norm']:.3g}"
+        text += f"\nstep {step['step']}: loss {step['loss']:.4g}, learning rate {step['learning_rate']:.3g}"
+        text += f", gradient norm {step['gradient_norm']:.3g}" if "gradient_norm" in step else ""
     if (validation := last.get("validation")) is not None:
         text += f"\nvalidation at step {validation['step']}:"
         text += "".join(f"\n  {name:44s}{value:10.4f}" for name, value in validation["metrics"].items())

@@ -22,7 +22,7 @@ STOP = "stop"
 
 _CHECKSUM = ', "crc32": "'
 _NUMBERS = {
-    "step": ("loss", "learning_rate", "gradient_norm"),
+    "step": ("loss", "learning_rate"),
     "started": ("steps",),
 }
 """Fields of events that are numbers, and must be there."""
