@@ -153,6 +153,7 @@ GROUPS = {
     "Compositions": ("Composition", "PartialComposition", "parse_formula", "parse_composition", "format_formula"),
     "Predictions": ("Predictor", "Prediction", "CRYSTAL_SYSTEMS"),
     "Reference materials": ("Identifier", "Identification", "find_phases", "PhaseAnalysis", "Phase"),
+    "Series": ("read_frames", "Frames", "find_phases_of_series", "PhaseSeries"),
     "Datasets": ("BuildPlan", "build_dataset", "open_dataset", "read_dataset", "describe_dataset", "verify_dataset"),
     "Augmentation": ("AugmentationConfig", "BatchMaker"),
     "Training and evaluation": ("Recipe", "recipe_by_name", "override", "train", "evaluate"),

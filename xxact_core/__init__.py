@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from xxact_core.search_match.identify import Identification, Identifier
     from xxact_core.search_match.phase_analysis import Phase, PhaseAnalysis
     from xxact_core.search_match.phases import find_phases
+    from xxact_core.series.frames import Frames, read_frames
+    from xxact_core.series.phases import PhaseSeries, find_phases_of_series
     from xxact_core.shipped import example_path, shipped_path
     from xxact_core.training.config import Recipe, override
     from xxact_core.training.recipes import recipe_by_name
@@ -52,6 +54,7 @@ _MODULES = {
     "Checkpoint": "checkpoint",
     "Composition": "compositions.composition",
     "AugmentationConfig": "augmentation.config",
+    "Frames": "series.frames",
     "GriddedPattern": "patterns.pattern",
     "Identification": "search_match.identify",
     "Identifier": "search_match.identify",
@@ -59,6 +62,7 @@ _MODULES = {
     "Pattern": "patterns.pattern",
     "Phase": "search_match.phase_analysis",
     "PhaseAnalysis": "search_match.phase_analysis",
+    "PhaseSeries": "series.phases",
     "Prediction": "prediction.prediction",
     "Predictor": "prediction.predictor",
     "ProcessingPipeline": "processing.pipeline",
@@ -71,6 +75,7 @@ _MODULES = {
     "evaluate": "evaluation.report",
     "example_path": "shipped",
     "find_phases": "search_match.phases",
+    "find_phases_of_series": "series.phases",
     "format_formula": "compositions.formula_format",
     "load_checkpoint": "checkpoint",
     "open_dataset": "dataset.opening",
@@ -81,6 +86,7 @@ _MODULES = {
     "put_on_grid": "processing.gridding",
     "read_dataset": "dataset.table",
     "read_untrusted_pattern": "readers.read_untrusted",
+    "read_frames": "series.frames",
     "read_pattern": "readers.read",
     "read_scans": "readers.read",
     "recipe_by_name": "training.recipes",
@@ -103,6 +109,7 @@ __all__ = [
     "BuildPlan",
     "Checkpoint",
     "Composition",
+    "Frames",
     "GriddedPattern",
     "Identification",
     "Identifier",
@@ -110,6 +117,7 @@ __all__ = [
     "Pattern",
     "Phase",
     "PhaseAnalysis",
+    "PhaseSeries",
     "Prediction",
     "Predictor",
     "ProcessingPipeline",
@@ -124,6 +132,7 @@ __all__ = [
     "evaluate",
     "example_path",
     "find_phases",
+    "find_phases_of_series",
     "format_formula",
     "load_checkpoint",
     "open_dataset",
@@ -133,6 +142,7 @@ __all__ = [
     "pattern_to_input",
     "put_on_grid",
     "read_dataset",
+    "read_frames",
     "read_pattern",
     "read_scans",
     "read_untrusted_pattern",

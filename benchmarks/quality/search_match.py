@@ -28,10 +28,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
 
-import importlib.util
+
 import json
 import re
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -55,13 +56,17 @@ from benchmarks.harness import (
 )
 from benchmarks.quality.known_phases import COMMON_PHASES, CPD_WEIGHTS, PUBLISHED_CELLS, SOLID_SOLUTIONS
 from benchmarks.quality.measured import is_single, read_file, read_labels
+from benchmarks.quality.simulated_series import simulate_heating, write_xy
 from xxact_core.compositions.formula import parse_formula
 from xxact_core.errors import FormulaError, InputError, StructureError
 from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.patterns.pattern import Pattern
 from xxact_core.peak_profiles.reference import broaden_sticks
 from xxact_core.processing.gridding import put_on_grid
-from xxact_core.search_match.identify import Identification, Identifier
+from xxact_core.search_match.identify import Identifier
+from xxact_core.search_match.phases import find_phases
+from xxact_core.series.frames import read_frames
+from xxact_core.series.phases import find_phases_of_series
 
 SHARED = "XXACT_SHARED_DATA"
 
@@ -74,7 +79,7 @@ COUNTED = 0.03
 SEED = 20261129
 
 QUICK_SECONDS = 25.0
-"""Time for a part with `--quick`, whose patterns come in random order, so that any number of them will do [s]."""
+"""CPU time for a part with `--quick`, whose patterns come in random order, so that any number will do [s]."""
 
 QUICK_DEVELOPMENT = 40
 """Development patterns with `--quick`."""
@@ -98,6 +103,7 @@ FIGURES = {
     "blind_top5": Figure("… among the first five", "{:.1f} %", 100),
     "seconds_three_elements": Figure("search with three elements, CPU time, warm", "{:.2f} s", at_most=0.5),
     "seconds_blind": Figure("search without elements, CPU time, warm", "{:.2f} s", at_most=1),
+    "seconds_three_elements_phases": Figure("… with phases, fractions and cells", "{:.2f} s"),
     "seconds_first": Figure("first search without elements in a new process, CPU time", "{:.2f} s"),
     "memory_mb": Figure("memory of the process that searches, peak", "{:.0f} MB", at_most=400),
     "phases_named": Figure(
@@ -115,6 +121,7 @@ FIGURES = {
     "cells_compared": Figure("cell lengths compared"),
     "series_seconds_per_frame": Figure("series, CPU time a frame", "{:.2f} s", at_most=0.3),
     "series_fraction_error": Figure("weight fractions of the simulated series, mean absolute error", "{:.2f} wt%"),
+    "series_cell_error_percent": Figure("cell lengths of the simulated series, median error", "{:.3f} %", at_most=0.05),
     "probability_error": Figure("calibration error of the probability of the first match", "{:.3f}"),
     "no_match_recognised": Figure("“no match” where the formula was taken out of the table", "{:.1f} %", 100),
     "no_match_wrong": Figure("“no match” where the table holds the phase", "{:.1f} %", 100),
@@ -173,7 +180,7 @@ class NamedPhase:
     space_group: int | None
     weight: float | None
     """Weight fraction (0-1)."""
-    cell: tuple[float, ...] | None
+    cell: tuple[float, ...]
     """a, b, c [Å], α, β, γ [deg]."""
 
 
@@ -183,10 +190,10 @@ class Answer:
 
     ranked: tuple[tuple[str, int | None], ...]
     """Formula and space group of the matches, best first."""
-    phases: tuple[NamedPhase, ...] | None
-    """None while the search does not name phases."""
+    phases: tuple[NamedPhase, ...]
+    """Empty where no phases were asked for."""
     verdict: str | None
-    """`single`, `mixture` or `no match`."""
+    """`single`, `mixture` or `no match`; None where no phases were asked for."""
     probability: float | None
     """Of the first match."""
     seconds: float
@@ -203,7 +210,7 @@ class Answer:
 
     def named(self, formula: str) -> bool:
         """Whether a phase of this formula is named."""
-        return any(same_formula(phase.formula, formula) for phase in self.phases or ())
+        return any(same_formula(phase.formula, formula) for phase in self.phases)
 
 
 def read_singles(collection: Path | None, development: Path | None) -> list[SinglePhase]:
@@ -276,7 +283,8 @@ def same_formula(one: str, other: str, *, tolerance: float = SAME) -> bool:
 def rows_of(identifier: Identifier, formula: str, *, tolerance: float = SAME) -> list[int]:
     """Rows of the reference table with a formula."""
     references = identifier.references
-    rows = map(int, references.rows_within(parse_formula(formula).symbols))
+    elements = set(parse_formula(formula).symbols)
+    rows = [int(row) for row in references.rows_within(elements) if set(references.symbols(int(row))) == elements]
     return [row for row in rows if same_formula(references.formula(row), formula, tolerance=tolerance)]
 
 
@@ -291,51 +299,22 @@ def holds(identifier: Identifier, formula: str, space_groups: Sequence[int], *, 
     return False
 
 
-def ask(identifier: Identifier, pattern: Pattern, elements: Iterable[str] | None) -> Answer:
-    """Search, and put the answer into the terms of this benchmark."""
+def ask(identifier: Identifier, pattern: Pattern, elements: Iterable[str] | None, *, phases: bool = True) -> Answer:
+    """Search, find the phases unless told otherwise, and put the answer into the terms of this benchmark."""
     began = cpu_time()
     found = identifier.identify(pattern, elements=elements)
+    told: dict[str, Any] = found.to_dict() if phases else {}
     seconds = cpu_time() - began
-    told: dict[str, Any] = found.to_dict()
-    if "phases" not in told and elements is not None and importlib.util.find_spec("xxact_core.search_match.phases"):
-        phases = importlib.import_module("xxact_core.search_match.phases")
-        told |= phases.find_phases(pattern, identifier.references, elements=elements).to_dict()
-        seconds = cpu_time() - began
-    return to_answer(found, told, seconds)
-
-
-def to_answer(found: Identification, told: dict[str, Any], seconds: float) -> Answer:
-    """The parts of an identification that are judged; `told` is its JSON with phases and verdict."""
-    phases = told.get("phases")
-    named = None
-    if phases is not None:
-        named = tuple(
-            NamedPhase(
-                formula=phase["formula"],
-                space_group=phase["space_group"],
-                weight=phase.get("weight_fraction"),
-                cell=None if phase.get("cell") is None else tuple(cell_to_numbers(phase["cell"])),
-            )
-            for phase in phases
-        )
-    verdict = told.get("verdict")
-    if verdict is None and found.mixture is not None:
-        verdict = "mixture" if found.mixture.likely else "single"
-    first = found.matches[0] if found.matches else None
     return Answer(
         ranked=tuple((match.formula, match.space_group) for match in found.matches),
-        phases=named,
-        verdict=verdict,
-        probability=None if first is None else getattr(first, "probability", None),
+        phases=tuple(
+            NamedPhase(phase["formula"], phase["space_group"], phase["weight_fraction"], tuple(phase["cell"]))
+            for phase in told.get("phases", ())
+        ),
+        verdict=told.get("verdict"),
+        probability=found.matches[0].probability if found.matches else None,
         seconds=seconds,
     )
-
-
-def cell_to_numbers(cell: Any) -> list[float]:  # noqa: ANN401 - a list, or an object of JSON
-    """a, b, c, α, β, γ of a cell as JSON has it."""
-    if isinstance(cell, dict):
-        return [float(cell[name]) for name in ("a", "b", "c", "alpha", "beta", "gamma")]
-    return [float(value) for value in cell]
 
 
 # ---- parts
@@ -352,10 +331,10 @@ class Stopwatch:
         """The items that there is time for, at least one; with `quick` in random order."""
         if self.quick:
             items = [items[index] for index in np.random.default_rng(SEED).permutation(len(items))]
-        began = time.perf_counter()
+        began = cpu_time()
         for item in items:
             yield item
-            if self.quick and time.perf_counter() - began > seconds:
+            if self.quick and cpu_time() - began > seconds:
                 return
 
     def say(self, text: str) -> None:
@@ -407,7 +386,7 @@ def measure_singles(
         held = holds(identifier, phase.formula, [phase.space_group])
         try:
             given = ask(identifier, phase.pattern, phase.elements)
-            blind = ask(identifier, phase.pattern, None) if held else None
+            blind = ask(identifier, phase.pattern, None, phases=False) if held else None
         except InputError as error:
             print(f"skipped: {phase.name}: {error}", file=sys.stderr)
             continue
@@ -495,14 +474,14 @@ def cells_to_figures(found: Sequence[Searched]) -> tuple[dict[str, Any], str]:
     rows, errors = [], []
     for one in found:
         key = (one.phase.formula, one.phase.space_group)
-        if key not in PUBLISHED_CELLS or one.phase.group != "shared" or one.given.phases is None:
+        if key not in PUBLISHED_CELLS or one.phase.group != "shared":
             continue
         published = PUBLISHED_CELLS[key]
-        named = [phase for phase in one.given.phases if same_formula(phase.formula, key[0]) and phase.cell]
+        named = [phase for phase in one.given.phases if same_formula(phase.formula, key[0])]
         if not named:
             rows.append([one.phase.name, key[0], "not named", "", published.source])
             continue
-        lengths = distinct_lengths(named[0].cell or ())
+        lengths = distinct_lengths(named[0].cell)
         shown = [" ".join(f"{length:.4f}" for length in values) for values in (lengths, published.lengths)]
         if len(lengths) != len(published.lengths):
             rows.append([one.phase.name, key[0], shown[0], "another cell", published.source])
@@ -544,7 +523,7 @@ def measure_mixtures(
         held |= {formula: bool(rows_of(identifier, formula)) for formula in mixture.weights if formula not in held}
         shown = [
             f"{phase.formula} {phase.space_group} {phase.weight:.2f}"
-            for phase in answer.phases or ()
+            for phase in answer.phases
             if phase.weight is not None
         ]
         missed = [formula for formula in mixture.weights if not answer.named(formula)]
@@ -562,10 +541,7 @@ def measure_mixtures(
         key = {"weighed": "weighed_", "equal weights": "equal_", "all": ""}[group]
         figures |= {f"{key}{name}": value for name, value in part_figures.items()}
     errors = [
-        error
-        for mixture, answer in answers
-        if mixture.group == "weighed" and answer.phases is not None
-        for error in weight_errors(mixture, answer)
+        error for mixture, answer in answers if mixture.group == "weighed" for error in weight_errors(mixture, answer)
     ]
     figures["dara_weight_error"] = float(np.mean(errors)) if errors else None
     figures["seconds_mixture"] = float(np.median([answer.seconds for _, answer in answers])) if answers else None
@@ -579,19 +555,18 @@ def measure_mixtures(
 
 
 def mixtures_to_figures(part: Sequence[tuple[MixedPhases, Answer]], held: dict[str, bool]) -> dict[str, Any]:
-    """Shares of phases named and of wrong phases; None while the search names no phases."""
+    """Shares of phases named, of wrong phases, and of scans called a mixture."""
     named = [(formula, answer.named(formula)) for mixture, answer in part for formula in mixture.weights]
     told = [
         any(same_formula(phase.formula, formula) for formula in mixture.weights)
         for mixture, answer in part
-        for phase in answer.phases or ()
+        for phase in answer.phases
         if phase.weight is None or phase.weight > COUNTED
     ]
-    names_phases = any(answer.phases is not None for _, answer in part)
     return {
-        "phases_named": share(found for _, found in named) if names_phases else None,
-        "phases_named_held": share(found for formula, found in named if held[formula]) if names_phases else None,
-        "wrong_phases": share(not right for right in told) if names_phases else None,
+        "phases_named": share(found for _, found in named),
+        "phases_named_held": share(found for formula, found in named if held[formula]),
+        "wrong_phases": share(not right for right in told),
         "mixtures_recognised": share(answer.verdict == "mixture" for _, answer in part if answer.verdict),
     }
 
@@ -599,8 +574,7 @@ def mixtures_to_figures(part: Sequence[tuple[MixedPhases, Answer]], held: dict[s
 def weight_errors(mixture: MixedPhases, answer: Answer) -> list[float]:
     """Absolute errors of the weight fractions [wt%]; a phase that is not named counts as 0."""
     return [
-        100
-        * abs(weighed - sum(phase.weight or 0 for phase in answer.phases or () if same_formula(phase.formula, formula)))
+        100 * abs(weighed - sum(phase.weight or 0 for phase in answer.phases if same_formula(phase.formula, formula)))
         for formula, weighed in mixture.weights.items()
     ]
 
@@ -612,8 +586,6 @@ def measure_cpd(
     rows, errors = [], {}
     for mixture in watch.within(mixtures):
         answer = ask(identifier, mixture.pattern, mixture.elements)
-        if answer.phases is None:
-            return {"weight_error": None, "weight_error_without_4": None}, ""
         errors[mixture.name] = weight_errors(mixture, answer)
         found = ", ".join(f"{phase.formula} {100 * (phase.weight or 0):.1f}" for phase in answer.phases)
         weighed = ", ".join(f"{formula} {100 * weight:.1f}" for formula, weight in mixture.weights.items())
@@ -646,7 +618,7 @@ def measure_time(identifier: Identifier, watch: Stopwatch) -> tuple[dict[str, An
     """Time of a warm search with three elements and without, and time and memory of a new process."""
     labels = {row["file"]: row for row in read_labels(EXAMPLES / "examples.csv")}
     patterns = {name: read_file(labels[name], EXAMPLES) for name in THREE_ELEMENTS}
-    given, blind = [], []
+    given, blind, with_phases = [], [], []
     for name, elements in list(THREE_ELEMENTS.items())[: 3 if watch.quick else None]:
         pattern = patterns[name]
         assert pattern is not None, name
@@ -654,19 +626,55 @@ def measure_time(identifier: Identifier, watch: Stopwatch) -> tuple[dict[str, An
             search = partial(identifier.identify, pattern, elements=wanted)
             search()
             seconds.append(min(seconds_of(search, clock=cpu_time) for _ in range(2)))
+        with_phases.append(ask(identifier, pattern, elements).seconds)
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     run = subprocess.run(
-        [sys.executable, "-c", MEMORY_AND_FIRST_SEARCH], env=environment, check=True, capture_output=True, text=True
+        [sys.executable, "-c", MEMORY_AND_FIRST_SEARCH], env=environment, check=True, stdout=subprocess.PIPE, text=True
     )
     loading, first, memory = json.loads(run.stdout)
     figures = {
         "seconds_three_elements": float(np.median(given)),
         "seconds_blind": float(np.median(blind)),
+        "seconds_three_elements_phases": float(np.median(with_phases)),
         "seconds_loading": loading,
         "seconds_first": first,
         "memory_mb": memory,
     }
     return figures, f"Imports and reading of the reference table take {loading:.1f} s of CPU time in a new process."
+
+
+def measure_series(identifier: Identifier, watch: Stopwatch) -> tuple[dict[str, Any], str]:
+    """Time, fractions and cells of a simulated heating series of 100 patterns, from the files to the result."""
+    truth = simulate_heating(np.linspace(25, 1015, 20 if watch.quick else 100).tolist(), seed=SEED)
+    with tempfile.TemporaryDirectory() as scratch:
+        for frame in truth:
+            write_xy(frame.pattern, Path(scratch) / f"{frame.pattern.name}.xy")
+        began = cpu_time()
+        references, index = identifier.references, identifier.index
+        series = find_phases_of_series(
+            read_frames(Path(scratch), by="temperature", wavelength="CuKa1"),
+            lambda pattern, *, rows, start: find_phases(
+                pattern, references, rows=rows, elements=["Ca", "C", "O"], index=index, start=start
+            ),
+        )
+        seconds = (cpu_time() - began) / len(truth)
+    errors, relative = [], []
+    for frame, result in zip(truth, series.results, strict=True):
+        found = [(phase.formula, round(phase.weight_fraction, 3)) for phase in result.phases]
+        watch.say(f"{frame.temperature:.0f} °C, {frame.calcite:.3f} calcite: {found} {result.error}")
+        for formula, weight in (("CaCO3", frame.calcite), ("CaO", 1 - frame.calcite)):
+            mine = [phase for phase in result.phases if same_formula(phase.formula, formula)]
+            errors.append(100 * abs(sum(phase.weight_fraction for phase in mine) - weight))
+            true, lengths = sorted(set(frame.cells[formula])), distinct_lengths(mine[0].cell) if mine else []
+            if weight > 2 * COUNTED and len(lengths) == len(true):
+                relative += [abs(one / other - 1) for one, other in zip(lengths, true, strict=True)]
+    figures = {
+        "series_seconds_per_frame": seconds,
+        "series_fraction_error": float(np.mean(errors)),
+        "series_cell_error_percent": float(100 * np.median(relative)) if relative else None,
+    }
+    changes = "; ".join(series.changes()) or "no changes found"
+    return figures, f"Series: {len(truth)} simulated patterns of calcite that decomposes to lime: {changes}."
 
 
 class WithoutFormula:
@@ -849,6 +857,7 @@ def main() -> None:
         "mixtures": lambda: measure_mixtures(identifier, dara, watch),
         "cpd": lambda: measure_cpd(identifier, cpd, watch),
         "time": lambda: measure_time(identifier, watch),
+        "series": lambda: measure_series(identifier, watch),
         "no match": lambda: measure_no_match(identifier, phases, watch),
         "alternatives": lambda: measure_alternatives(identifier, phases, watch),
     }

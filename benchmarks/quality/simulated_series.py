@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from pymatgen.analysis.diffraction.xrd import XRDCalculator
@@ -131,6 +132,6 @@ def _lorentz_polarisation(theta: np.ndarray) -> np.ndarray:
     return factor
 
 
-def write_xy(pattern: Pattern, path: str) -> None:
+def write_xy(pattern: Pattern, path: Path) -> None:
     """Write a pattern as a table of angles and counts."""
     np.savetxt(path, np.column_stack([pattern.two_theta, pattern.intensity]), fmt=["%.4f", "%.0f"])

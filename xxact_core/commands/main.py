@@ -23,6 +23,7 @@ from xxact_core.commands import model as model_commands
 from xxact_core.commands import paper as paper_commands
 from xxact_core.commands import recipes as recipes_command
 from xxact_core.commands import refine as refine_command
+from xxact_core.commands import series as series_command
 from xxact_core.commands.extras import missing_extra
 from xxact_core.commands.former_names import PredictOptions
 from xxact_core.commands.options import (
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from typer._click.core import Context
 
 ORDER = (
-    *("predict", "identify", "refine", "index", "instrument", "examples", "info", "app"),
+    *("predict", "identify", "series", "refine", "index", "instrument", "examples", "info", "app"),
     *("build", "dataset", "recipes", "train", "progress", "evaluate", "system-table", "embed", "reconstruct"),
     *("retrieval", "paper"),
 )
@@ -68,6 +69,7 @@ app.add_typer(paper_commands.app, name="paper")
 app.add_typer(identify_command.app)
 app.add_typer(refine_command.app)
 app.add_typer(instrument_command.app)
+app.add_typer(series_command.app)
 app.add_typer(recipes_command.app)
 app.add_typer(examples_command.app)
 model_commands.add_to(app)
