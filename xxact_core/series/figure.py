@@ -18,7 +18,7 @@ FORMATS = (".png", ".svg", ".pdf")
 """Endings of the files that can be written."""
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C6D31", "#999999", "#7570B3")
-"""Colours of the phases, told apart with any colour vision. Source: the first seven, Okabe & Ito (2008)."""
+"""Colours of the phases, distinguishable with any colour vision. Source: the first seven, Okabe & Ito (2008)."""
 
 MARKERS = "osD^vPX<>*"
 """Markers of the phases."""
