@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +17,6 @@ from xxact_core.shipped import named_structures
 
 if TYPE_CHECKING:
     from xxact_core.patterns.pattern import Pattern
-    from xxact_core.refinement.naming import NamedPhases
-    from xxact_core.search_match.database import ReferenceDatabase
 
 app = typer.Typer()
 
@@ -39,6 +39,9 @@ def refine(  # noqa: PLR0913 - one argument per option
             "several times; then the phases are not searched for."
         ),
     ] = None,
+    maybe: Annotated[
+        str | None, typer.Option(help="Elements that the specimen may contain besides --elements: 'C,H'.")
+    ] = None,
     wavelength: WavelengthOption = None,
     scan: ScanOption = "0",
     method: Annotated[
@@ -49,6 +52,12 @@ def refine(  # noqa: PLR0913 - one argument per option
         str | None,
         typer.Option(
             help="bragg_brentano (flat plate) or debye_scherrer (capillary); by default the former for Kα radiation."
+        ),
+    ] = None,
+    instrument: Annotated[
+        str | None,
+        typer.Option(
+            help="Width of the instrument, for crystallite sizes: a name given to `xxact instrument --save`, or a file."
         ),
     ] = None,
     angles: Annotated[
@@ -73,17 +82,42 @@ def refine(  # noqa: PLR0913 - one argument per option
 
     Needs the extra `refine`: pip install "xxact[refine]". The phases are given with --phase or found with --elements.
     """
+    from xxact_core.commands.identify import parse_symbols
+    from xxact_core.refinement.naming import identify_phases, named_phases
     from xxact_core.refinement.output_files import write_refinement
     from xxact_core.refinement.refine import refine as refine_phases
     from xxact_core.refinement.rietx_engine import check_installed
     from xxact_core.refinement.settings import RefinementSettings
+    from xxact_core.search_match.identify import Identifier
+    from xxact_core.search_match.instrument import read_instrument
 
     check_installed()
-    settings = RefinementSettings(method=method, geometry=geometry, two_theta_range=angles)  # type: ignore[arg-type]  # checked there
+    profile = None if instrument is None else read_instrument(instrument)
+    settings = RefinementSettings(
+        method=method,  # type: ignore[arg-type]  # checked there
+        geometry=geometry,  # type: ignore[arg-type]  # likewise
+        instrument=profile,
+        two_theta_range=angles,
+    )
     pattern = _read(file, wavelength=wavelength, scan=scan)
-    report = _progress(progress)
-    named = _name_phases(pattern, phase, elements, reference)
-    result = refine_phases(pattern, named.phases, settings=settings, progress=report)
+    if phase and (elements is not None or maybe is not None):
+        msg = "give either --phase or --elements"
+        raise InputError(msg, code="E_REFINEMENT")
+
+    def load() -> Identifier:
+        return Identifier.load(None if reference is None else named_structures(reference))
+
+    if phase:
+        named = named_phases(phase, lambda: load().references, pattern=pattern, instrument=profile)
+    elif elements is not None:
+        named = identify_phases(
+            pattern, load(), elements=parse_symbols(elements), maybe=parse_symbols(maybe), instrument=profile
+        )
+    else:
+        msg = "give the phases (--phase FILE.cif or --phase mp-2133), or the elements to find them (--elements Zn,O)"
+        raise InputError(msg, code="E_REFINEMENT")
+    result = refine_phases(pattern, named.phases, settings=settings, progress=_progress(progress))
+    result = replace(result, warnings=(*named.warnings, *result.warnings))
     files = () if output is None else write_refinement(result, output, instant=named.instant)
     if as_json:
         found = {**result.to_dict(), "instant_analysis": list(named.instant), "files": [str(path) for path in files]}
@@ -92,6 +126,35 @@ def refine(  # noqa: PLR0913 - one argument per option
     typer.echo(result.to_text(instant=named.instant))
     if output is not None:
         typer.echo(f"  {len(files)} files written to {output}")
+
+
+@app.command()
+def index(
+    file: FileArgument,
+    *,
+    wavelength: WavelengthOption = None,
+    scan: ScanOption = "0",
+    systems: Annotated[
+        str | None,
+        typer.Option(help="Crystal systems to search: 'cubic,tetragonal'. By default all, until a cell is convincing."),
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="Time limit of the search [s].")] = 60.0,
+    as_json: JsonFlag = False,
+    progress: ProgressFlag = False,
+) -> None:
+    """Find unit cells for a pattern of one unknown phase, from the positions of its peaks.
+
+    Needs the extra `refine`: pip install "xxact[refine]". M20 is the figure of merit of de Wolff: above 10 a cell that
+    explains all peaks is usually right, or a multiple of the right one.
+    """
+    from xxact_core.refinement.indexing import SYSTEMS, index_pattern
+    from xxact_core.refinement.rietx_engine import check_installed
+
+    check_installed()
+    pattern = _read(file, wavelength=wavelength, scan=scan)
+    asked = SYSTEMS if systems is None else tuple(part for part in re.split(r"[\s,;]+", systems.lower()) if part)
+    found = index_pattern(pattern, systems=asked, seconds=seconds, progress=_progress(progress))
+    typer.echo(json.dumps(found.to_dict(), ensure_ascii=False) if as_json else found.to_text())
 
 
 def _read(file: Path, *, wavelength: str | None, scan: str) -> Pattern:
@@ -118,24 +181,3 @@ def _progress(wanted: bool) -> Callable[[int, int], None]:  # noqa: FBT001 - one
             typer.echo(json.dumps({"done": done, "total": total}))
 
     return report
-
-
-def _name_phases(
-    pattern: Pattern, phase: list[str] | None, elements: str | None, reference: Path | None
-) -> NamedPhases:
-    from xxact_core.commands.identify import parse_symbols
-    from xxact_core.refinement.naming import identify_phases, named_phases
-    from xxact_core.search_match.identify import Identifier
-
-    def references() -> ReferenceDatabase:
-        return Identifier.load(None if reference is None else named_structures(reference)).references
-
-    if phase and elements is not None:
-        msg = "give either --phase or --elements"
-        raise InputError(msg, code="E_REFINEMENT")
-    if phase:
-        return named_phases(phase, references)
-    if elements is None:
-        msg = "give the phases (--phase FILE.cif or --phase mp-2133), or the elements to find them (--elements Zn,O)"
-        raise InputError(msg, code="E_REFINEMENT")
-    return identify_phases(pattern, references(), elements=parse_symbols(elements))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,13 @@ import numpy as np
 
 from xxact_core.errors import DatasetError, PatternError, shorten
 from xxact_core.patterns.pattern import Pattern
-from xxact_core.refinement.phases import StartingPhase, read_phase, structure_to_phase
-from xxact_core.search_match.database import ReferenceDatabase
+from xxact_core.refinement.phases import StartingPhase, analysis_to_phases, read_phase, structure_to_phase
+from xxact_core.search_match.database import ReferenceDatabase, StructureReferences
 from xxact_core.search_match.identify import Identifier
+from xxact_core.search_match.instrument import InstrumentProfile
+from xxact_core.search_match.phases import find_phases
+from xxact_core.structures.conventional_cell import conventional_to_structure
+from xxact_core.structures.structure import Structure
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,18 +25,21 @@ class NamedPhases:
     """Phases to refine."""
 
     phases: tuple[StartingPhase, ...]
-    """In the order in which they were given or found."""
+    """In the order in which they were given, or largest weight fraction first."""
     instant: tuple[dict[str, Any], ...] = ()
     """The same phases as `xxact identify` finds them, as in its JSON."""
+    warnings: tuple[str, ...] = ()
+    """What the search says about them."""
 
 
 def identify_phases(
     pattern: Pattern,
-    references: ReferenceDatabase,
+    identifier: Identifier,
     *,
     elements: Iterable[str] | None,
+    maybe: Iterable[str] | None = None,
     wavelength: str | float | None = None,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    instrument: InstrumentProfile | None = None,
 ) -> NamedPhases:
     """The phases that `xxact identify` finds.
 
@@ -42,41 +49,80 @@ def identify_phases(
         StructureError: the database holds no atoms of a phase.
         WavelengthError: neither the file nor the call states the wavelength.
     """
-    found = Identifier(references).identify(pattern, elements=elements, wavelength=wavelength, progress=progress)
-    if not found.matches:
-        msg = f"{pattern.name}: no reference phase matches; give the phases, or index the pattern"
+    found = identifier.identify(
+        pattern, elements=elements, maybe=maybe, wavelength=wavelength, instrument=instrument
+    ).analysis
+    if found is None or not found.phases:
+        msg = f"{pattern.name}: no reference phase matches; give the phases, or index the pattern (`xxact index`)"
         raise PatternError(msg, code="E_NO_MATCH")
-    best = found.matches[0]
-    row = int(np.flatnonzero(references.id == best.source_id)[0])
-    phase = structure_to_phase(
-        references.structure(row), name=best.name or best.formula, identity=best.id, scale=best.scale
-    )
-    return NamedPhases((phase,))
+    notes = (found.sentence,) if found.verdict == "no match" else ()
+    phases = analysis_to_phases(found, identifier.references)
+    return NamedPhases(phases, tuple(phase.to_dict() for phase in found.phases), notes)
 
 
-def named_phases(names: Sequence[str], references: Callable[[], ReferenceDatabase]) -> NamedPhases:
-    """The phases of CIF files and of ids in a reference database.
+def named_phases(
+    names: Sequence[str],
+    references: Callable[[], ReferenceDatabase],
+    *,
+    pattern: Pattern,
+    wavelength: str | float | None = None,
+    instrument: InstrumentProfile | None = None,
+) -> NamedPhases:
+    """The phases of CIF files and of ids in a reference database, with the cells that the instant analysis fits.
 
     Args:
         names: paths of CIF files, or ids such as `mp-2133`.
         references: opens the database, which takes a moment and is needed for ids only.
+        pattern: in which the phases are.
+        wavelength: of the measurement, in Å or by name; overrides that of the file.
+        instrument: width of the instrument, for sizes.
 
     Raises:
         DatasetError: there is no phase of an id, and no file of that name (E_PHASE).
+        PatternError: the pattern cannot be used.
         StructureError: a phase cannot be used.
+        WavelengthError: neither the file nor the call states the wavelength.
     """
     opened: ReferenceDatabase | None = None
-    phases = []
+    structures: list[Structure] = []
+    phases: list[StartingPhase] = []
     for name in names:
         path = Path(name)
         if path.is_file():
             phases.append(read_phase(path))
+            structures.append(conventional_to_structure(phases[-1].structure))
             continue
         opened = references() if opened is None else opened
         row = find_row(opened, name)
+        structures.append(opened.structure(row))
         shown = opened.name(row) or opened.formula(row)
-        phases.append(structure_to_phase(opened.structure(row), name=shown, identity=opened.public_id(row)))
-    return NamedPhases(tuple(phases))
+        phases.append(structure_to_phase(structures[-1], name=shown, identity=opened.public_id(row)))
+    given = structures_to_references(structures)
+    analysis = find_phases(
+        pattern, given, rows=np.arange(len(given)), wavelength=wavelength, instrument=instrument, most_phases=len(given)
+    )
+    instant: list[dict[str, Any]] = []
+    for found in analysis.phases:
+        start = phases[found.row]
+        phases[found.row] = replace(start, cell=start.nearest_cell(found.cell))
+        instant.append({**found.to_dict(), "id": start.id, "name": start.name})
+    missing = [phase.name for row, phase in enumerate(phases) if row not in {one.row for one in analysis.phases}]
+    notes = [f"the instant analysis does not find {name}" for name in missing]
+    return NamedPhases(tuple(phases), tuple(instant), tuple(notes))
+
+
+def structures_to_references(structures: Sequence[Structure]) -> StructureReferences:
+    """Structures as a reference database, each under its number."""
+    counts = [one.atomic_numbers.size for one in structures]
+    return StructureReferences(
+        path=Path(),
+        id=np.array([str(number) for number in range(len(structures))]),
+        cell=np.array([one.cell for one in structures]),
+        start=np.concatenate([[0], np.cumsum(counts)]),
+        atomic_numbers=np.concatenate([one.atomic_numbers for one in structures]),
+        frac_coords=np.concatenate([one.frac_coords for one in structures]),
+        occupancies=np.concatenate([one.occupancies for one in structures]),
+    )
 
 
 def find_row(references: ReferenceDatabase, identity: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,15 @@ class StartingPhase:
         """Reduced formula, as chemists write it."""
         return format_formula(self.structure.composition)
 
+    def nearest_cell(self, cell: np.ndarray) -> np.ndarray:
+        """Another cell of this phase, with what symmetry fixes; the present one where it is of another setting."""
+        stated = self.structure.cell
+        if not np.allclose(cell, stated, rtol=_SAME_SETTING):
+            return self.cell
+        angles = np.arange(6) >= 3  # noqa: PLR2004 - the lengths come first
+        fixed = angles & ((self.structure.space_group > _LAST_OBLIQUE) | np.isclose(stated, 90))
+        return np.where(fixed, stated, cell)
+
 
 def structure_to_phase(
     structure: Structure,
@@ -70,12 +79,13 @@ def structure_to_phase(
         StructureError: the structure has no symmetry (E_SYMMETRY).
     """
     conventional = structure_to_conventional(structure, symprec=symprec)
-    start = conventional.cell * np.array([scale] * 3 + [1.0] * 3)
-    if cell is not None and np.allclose(cell, conventional.cell, rtol=_SAME_SETTING):
-        fixed = np.isclose(conventional.cell, 90) | (conventional.space_group > _LAST_OBLIQUE) & (np.arange(6) >= 3)  # noqa: PLR2004 - the angles
-        start = np.where(fixed, conventional.cell, cell)
-    shown = name or format_formula(conventional.composition)
-    return StartingPhase(name=shown, structure=conventional, cell=np.asarray(start, dtype=np.float64), id=identity)
+    start = StartingPhase(
+        name=name or format_formula(conventional.composition),
+        structure=conventional,
+        cell=conventional.cell * np.array([scale] * 3 + [1.0] * 3),
+        id=identity,
+    )
+    return start if cell is None else replace(start, cell=start.nearest_cell(cell))
 
 
 def read_phase(path: Path) -> StartingPhase:

@@ -82,7 +82,7 @@ def refine(
         intensity=intensity,
         sigma=intensity_to_sigma(intensity),
         wavelength=length,
-        anode=_anode(length),
+        anode=wavelength_to_tube(length),
         phases=tuple(starts),
         settings=settings,
     )
@@ -98,7 +98,7 @@ def _to_start(phase: StartingPhase | Structure | Path) -> StartingPhase:
     return structure_to_phase(phase) if isinstance(phase, Structure) else read_phase(phase)
 
 
-def _anode(wavelength: float) -> str | None:
+def wavelength_to_tube(wavelength: float) -> str | None:
     """The anode of an X-ray tube; None for other radiation."""
     try:
         return wavelength_to_anode(wavelength)

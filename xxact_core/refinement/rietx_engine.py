@@ -18,7 +18,7 @@ import numpy as np
 from xxact_core.errors import InputError, shorten
 from xxact_core.refinement.phases import StartingPhase, unique_names
 from xxact_core.refinement.results import CELL_NAMES, RefinedPhase, Refinement
-from xxact_core.refinement.settings import RefinementSettings
+from xxact_core.refinement.settings import Geometry, RefinementSettings
 
 WEAK_PHASE = 0.05
 """Weight fraction below which no displacement parameter is refined. Ours: a weaker pattern does not determine it."""
@@ -43,6 +43,15 @@ START_WIDTH = 0.1
 
 POOR_FIT = 0.4
 """R_wp above background from which the fit is called poor. Ours: one of two equal phases missing gives about 0.6."""
+
+LARGEST_ERROR = 0.5
+"""Relative standard uncertainty from which sizes and strains are not stated. Ours."""
+
+ANGSTROMS = 10.0
+"""Å in a nanometre."""
+
+WIDTHS_OF_STRAIN = 2.0
+"""rietx states the full width of the distribution of d; the microstrain ε is half of it, Γ = 4 ε tan θ."""
 
 LE_BAIL_PASSES = 8
 """Number of times that intensities are redistributed. Source: rietx, recommended for `mode="lebail"`."""
@@ -79,11 +88,14 @@ class Job:
     """Method, geometry and what is refined."""
 
 
-class _Token:
+class Token:
     """The cancellation of rietx: an object that is asked between two evaluations."""
 
     def __init__(self, cancelled: Callable[[], bool]) -> None:
         self.is_set = cancelled
+
+    def __bool__(self) -> bool:
+        return self.is_set()
 
 
 def check_installed() -> None:
@@ -123,7 +135,7 @@ def run(job: Job, *, progress: Callable[[int, int], None], cancelled: Callable[[
                 refinement.tie_equal([f"{_AXIAL}hl"], source=f"{_AXIAL}sl")
             stages = _stages(job)
             report = _Progress(progress, total=len(stages) + (1 if lebail else 2))
-            fit = {"telemetry": False, "events": report, "cancel": _Token(cancelled)}
+            fit = {"telemetry": False, "events": report, "cancel": Token(cancelled)}
             fit |= {"mode": job.settings.method, "two_theta_limits": (job.two_theta[0], job.two_theta[-1])}
             result = refinement.fit(data, plan=_plan(stages, job, last=lebail), **fit)
             if not lebail:
@@ -190,21 +202,32 @@ def phase_to_rietx(phase: StartingPhase, *, name: str) -> Any:  # noqa: ANN401 -
     )
 
 
+def bare_instrument(*, wavelength: float, anode: str | None, geometry: Geometry | None) -> Any:  # noqa: ANN401 - rietx is optional
+    """Radiation and geometry, by default a flat plate for Kα radiation and a capillary for other radiation."""
+    import rietx  # noqa: PLC0415 - an extra
+
+    geometry = geometry or ("debye_scherrer" if anode is None else "bragg_brentano")
+    if geometry == "debye_scherrer" and anode is None:
+        return rietx.Instrument.debye_scherrer(wavelength)
+    instrument = rietx.Instrument.bragg_brentano(radiation=f"{anode or 'Cu'}Ka")
+    if anode is None:
+        instrument.source.lines = [rietx.EmissionLine(wavelength=wavelength)]
+    instrument.geometry.kind = geometry
+    return instrument
+
+
 def _instrument(job: Job, data: Any) -> Any:  # noqa: ANN401 - rietx is optional
     """The instrument with a background and peak widths to start from."""
     import rietx  # noqa: PLC0415 - an extra
 
-    geometry = job.settings.geometry or ("debye_scherrer" if job.anode is None else "bragg_brentano")
-    if geometry == "debye_scherrer" and job.anode is None:
-        instrument = rietx.Instrument.debye_scherrer(job.wavelength)
-    else:
-        instrument = rietx.Instrument.bragg_brentano(radiation=f"{job.anode or 'Cu'}Ka")
-        if job.anode is None:
-            instrument.source.lines = [rietx.EmissionLine(wavelength=job.wavelength)]
-        instrument.geometry.kind = geometry
+    instrument = bare_instrument(wavelength=job.wavelength, anode=job.anode, geometry=job.settings.geometry)
     instrument.background = rietx.auto_background(
         data, kind="chebyshev", seed=job.settings.method == "lebail"
     ).background
+    if (known := job.settings.instrument) is not None:
+        for key in ("u", "v", "w", "x", "y"):
+            getattr(instrument.profile, key).value = getattr(known, key)
+        return instrument
     peaks = sorted(rietx.pick_peaks(data, instrument).peaks, key=lambda peak: -peak.intensity)[:STRONGEST]
     width = float(np.median([peak.fwhm for peak in peaks])) if peaks else START_WIDTH
     instrument.profile.w.value = (0.6 * width) ** 2
@@ -224,9 +247,14 @@ def _stages(job: Job) -> list[tuple[str, list[str]]]:
         ("background", [*scales, "instrument.background.*"]),
         ("shift", [_SHIFTS[geometry]]),
         ("cells", ["phases.*.cell.*"]),
-        ("widths", ["instrument.profile.w", "instrument.profile.x"]),
-        ("profile", ["instrument.profile.u", "instrument.profile.y", "phases.*.lor_size"]),
     ]
+    if job.settings.instrument is not None:
+        stages.append(("broadening", ["phases.*.lor_size", "phases.*.lor_strain"]))
+    else:
+        stages += [
+            ("widths", ["instrument.profile.w", "instrument.profile.x"]),
+            ("profile", ["instrument.profile.u", "instrument.profile.y", "phases.*.lor_size"]),
+        ]
     if tube:
         stages.append(("doublet", ["instrument.source.lines.*.weight"]))
     if tube and geometry == "bragg_brentano":
@@ -269,7 +297,7 @@ def _to_refinement(job: Job, names: Sequence[str], library: dict[str, Any], *, s
     result, instrument = library["result"], library["instrument"]
     values = {one.path: one for one in result.parameters}
     phases = tuple(
-        _to_phase(place, start, name, library, values)
+        _to_phase(place, start, name, job, library, values)
         for place, (start, name) in enumerate(zip(job.phases, names, strict=True))
     )
     statistics = result.statistics
@@ -301,7 +329,7 @@ def _to_refinement(job: Job, names: Sequence[str], library: dict[str, Any], *, s
 
 
 def _to_phase(
-    place: int, start: StartingPhase, name: str, library: dict[str, Any], values: Mapping[str, Any]
+    place: int, start: StartingPhase, name: str, job: Job, library: dict[str, Any], values: Mapping[str, Any]
 ) -> RefinedPhase:
     result = library["result"]
     refined = library["structure"].phases[place].cell
@@ -310,6 +338,9 @@ def _to_phase(
     quantity = next((one for one in result.qpa.phases if one.name == name), None) if result.qpa else None
     agreement = next((one for one in result.phase_agreement if one.name == name), None)
     path = f"phases.{place}.atoms.0.biso"
+    known = job.settings.instrument is not None
+    size, u_size = _broadening(result, place, "lor_size") if known else (math.nan, math.nan)
+    strain, u_strain = _broadening(result, place, "lor_strain") if known else (math.nan, math.nan)
     return RefinedPhase(
         start=start,
         name=name,
@@ -321,14 +352,22 @@ def _to_phase(
         u_scale_factor=_uncertainty(values, f"phases.{place}.scale"),
         b_iso=_value(values, path),
         u_b_iso=_uncertainty(values, path),
-        size=math.nan,
-        u_size=math.nan,
-        strain=math.nan,
-        u_strain=math.nan,
+        size=size / ANGSTROMS,
+        u_size=u_size / ANGSTROMS,
+        strain=strain / WIDTHS_OF_STRAIN,
+        u_strain=u_strain / WIDTHS_OF_STRAIN,
         r_bragg=_number(agreement and agreement.r_bragg),
         two_theta=np.array(result.ticks.get(name, [])),
         hkl=np.array(result.tick_hkl.get(name, []), dtype=np.int64).reshape(-1, 3),
     )
+
+
+def _broadening(result: Any, place: int, name: str) -> tuple[float, float]:  # noqa: ANN401 - rietx is optional
+    """Size [Å] or strain of a phase with its standard uncertainty; NaN where its peaks are no broader than by it."""
+    term = next((one.term(name) for one in result.microstructure if one.phase_index == place), None)
+    if term is None or term.value is None or not _number(term.esd) < LARGEST_ERROR * term.value:
+        return math.nan, math.nan
+    return float(term.value), float(term.esd)
 
 
 def _tied(u_cell: np.ndarray, cell: np.ndarray, place: int, values: Mapping[str, Any]) -> np.ndarray:

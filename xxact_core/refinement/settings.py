@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from xxact_core.errors import InputError
+from xxact_core.search_match.instrument import InstrumentProfile
 
 Method = Literal["rietveld", "lebail"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -30,6 +31,10 @@ class RefinementSettings:
 
     geometry: Geometry | None = None
     """`bragg_brentano` or `debye_scherrer`; by default the first for Kα radiation of an X-ray tube, else the second."""
+
+    instrument: InstrumentProfile | None = None
+    """Width of the instrument, measured on a standard: it is kept, and crystallite sizes and strains are refined. By
+    default the widths are refined, which gives no sizes."""
 
     two_theta_range: tuple[float, float] | None = None
     """First and last angle that is refined [deg 2θ]; by default from 3° below the first possible reflection to the end

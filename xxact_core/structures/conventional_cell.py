@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from xxact_core.compositions.composition import Composition
-from xxact_core.compositions.element_table import SYMBOLS
+from xxact_core.compositions.element_table import ATOMIC_NUMBERS, SYMBOLS
 from xxact_core.errors import StructureError, shorten
 from xxact_core.structures.structure import Structure, cell_to_matrix, matrix_to_cell
 
@@ -107,6 +108,44 @@ def structure_to_conventional(structure: Structure, *, symprec: float) -> Conven
         operations=operations[0],
         sites=tuple(sites),
     )
+
+
+def conventional_to_structure(conventional: ConventionalStructure) -> Structure:
+    """All atoms of the conventional cell."""
+    rotations, translations = zip(*map(_text_to_operation, conventional.operations), strict=True)
+    numbers, coords, occupancies = [], [], []
+    for site in conventional.sites:
+        images = (np.array(rotations) @ site.position + np.array(translations)) % 1
+        positions: list[np.ndarray] = []
+        for image in images:
+            apart = np.array([image - other for other in positions]).reshape(-1, 3)
+            if not (np.abs(apart - np.rint(apart)).max(axis=1, initial=0) < _SAME_POSITION).any():
+                positions.append(image)
+        for symbol, occupancy in site.species:
+            numbers += [ATOMIC_NUMBERS[symbol]] * len(positions)
+            coords += positions
+            occupancies += [occupancy] * len(positions)
+    return Structure(
+        id=conventional.id,
+        cell=conventional.cell,
+        atomic_numbers=np.array(numbers),
+        frac_coords=np.array(coords),
+        occupancies=np.array(occupancies),
+    )
+
+
+def _text_to_operation(text: str) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation, shape (3, 3), and translation, shape (3,), of an operation that `_operation_to_text` wrote."""
+    rotation, translation = np.zeros((3, 3)), np.zeros(3)
+    for row, part in enumerate(text.split(",")):
+        for sign, term in re.findall(r"([+-]?)([xyz]|[0-9]+/[0-9]+)", part):
+            factor = -1.0 if sign == "-" else 1.0
+            if term in "xyz":
+                rotation[row, "xyz".index(term)] = factor
+            else:
+                above, below = term.split("/")
+                translation[row] = factor * int(above) / int(below)
+    return rotation, translation
 
 
 def _structure_to_sites(structure: Structure) -> tuple[np.ndarray, list[tuple[tuple[str, float], ...]]]:
