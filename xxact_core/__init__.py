@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     from xxact_core.quantities import CRYSTAL_SYSTEMS
     from xxact_core.readers.read import read_pattern, read_scans
     from xxact_core.readers.read_untrusted import read_untrusted_pattern
+    from xxact_core.refinement.indexing import index_pattern
+    from xxact_core.refinement.output_files import write_refinement
+    from xxact_core.refinement.phases import structure_to_phase
+    from xxact_core.refinement.refine import refine
+    from xxact_core.refinement.settings import RefinementSettings
     from xxact_core.search_match.identify import Identification, Identifier
     from xxact_core.search_match.phase_analysis import Phase, PhaseAnalysis
     from xxact_core.search_match.phases import find_phases
@@ -67,6 +72,7 @@ _MODULES = {
     "Predictor": "prediction.predictor",
     "ProcessingPipeline": "processing.pipeline",
     "Recipe": "training.config",
+    "RefinementSettings": "refinement.settings",
     "Sticks": "patterns.pattern",
     "build_dataset": "dataset.building.build",
     "describe_dataset": "dataset.inspection",
@@ -78,6 +84,7 @@ _MODULES = {
     "find_phases_of_series": "series.phases",
     "format_formula": "compositions.formula_format",
     "load_checkpoint": "checkpoint",
+    "index_pattern": "refinement.indexing",
     "open_dataset": "dataset.opening",
     "override": "training.config",
     "parse_composition": "compositions.partial",
@@ -90,11 +97,14 @@ _MODULES = {
     "read_pattern": "readers.read",
     "read_scans": "readers.read",
     "recipe_by_name": "training.recipes",
+    "refine": "refinement.refine",
     "reconstruct_pattern": "evaluation.reconstruction",
     "shipped_path": "shipped",
+    "structure_to_phase": "refinement.phases",
     "broaden_sticks": "peak_profiles.reference",
     "train": "training.run",
     "verify_dataset": "dataset.inspection",
+    "write_refinement": "refinement.output_files",
 }
 """Public name → the module of this package that defines it."""
 
@@ -122,6 +132,7 @@ __all__ = [
     "Predictor",
     "ProcessingPipeline",
     "Recipe",
+    "RefinementSettings",
     "Sticks",
     "__version__",
     "broaden_sticks",
@@ -134,6 +145,7 @@ __all__ = [
     "find_phases",
     "find_phases_of_series",
     "format_formula",
+    "index_pattern",
     "load_checkpoint",
     "open_dataset",
     "override",
@@ -148,9 +160,12 @@ __all__ = [
     "read_untrusted_pattern",
     "recipe_by_name",
     "reconstruct_pattern",
+    "refine",
     "shipped_path",
+    "structure_to_phase",
     "train",
     "verify_dataset",
+    "write_refinement",
 ]
 
 
