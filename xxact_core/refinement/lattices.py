@@ -256,3 +256,5 @@ def related_lattices(lattice: Lattice) -> Iterator[Lattice]:
     for cell in cells:
         for centring in CENTRINGS[lattice.system]:
             yield Lattice(lattice.system, centring, cell)
+        if lattice.system == "hexagonal":
+            yield Lattice("trigonal", "R", cell)

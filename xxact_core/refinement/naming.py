@@ -115,7 +115,7 @@ def structures_to_references(structures: Sequence[Structure]) -> StructureRefere
     """Structures as a reference database, each under its number."""
     counts = [one.atomic_numbers.size for one in structures]
     return StructureReferences(
-        path=Path(),
+        path=Path("given_phases"),
         id=np.array([str(number) for number in range(len(structures))]),
         cell=np.array([one.cell for one in structures]),
         start=np.concatenate([[0], np.cumsum(counts)]),

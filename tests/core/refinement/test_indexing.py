@@ -39,6 +39,7 @@ def test_reflections_of_the_cubic_lattices_are_those_of_the_textbook() -> None:
     assert squares["P"][:8] == [1, 2, 3, 4, 5, 6, 8, 9]
     assert squares["I"] == [2, 4, 6, 8, 10, 12]
     assert squares["F"] == [3, 4, 8, 11, 12]
+    assert lattice_to_hkl(lattice("cubic", "F", 1, 1, 1, 90, 90, 90), most_q=0.76)[1].size == 0
 
 
 @pytest.mark.parametrize(
