@@ -111,7 +111,7 @@ def lattice_to_hkl(lattice: Lattice, *, most_q: float) -> tuple[np.ndarray, np.n
     hkl, q = hkl[kept], q[kept]
     order = np.lexsort((-hkl.sum(axis=1), np.round(q, 9)))
     hkl, q = hkl[order], q[order]
-    first = np.append(True, np.diff(q) > _SAME_Q)
+    first = np.diff(q, prepend=-1.0) > _SAME_Q
     return hkl[first], q[first]
 
 
