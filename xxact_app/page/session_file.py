@@ -233,7 +233,7 @@ def _is_text(value: object) -> bool:
 
 
 def _is_scan(value: object) -> bool:
-    return value == "sum" or (type(value) is int and value >= 0)
+    return value in {"sum", "join"} or (type(value) is int and value >= 0)
 
 
 def _are_windows(value: object) -> bool:

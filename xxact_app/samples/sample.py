@@ -33,7 +33,7 @@ class Sample:
     file: str
     pattern: Pattern
     content: bytes = field(default=b"", repr=False)
-    scan: int | Literal["sum"] = 0
+    scan: int | Literal["sum", "join"] = 0
 
     @property
     def scans(self) -> int:
@@ -84,8 +84,8 @@ def read_sample(file: str, content: bytes, *, number: int, taken: Collection[str
     )
 
 
-def read_scan(sample: Sample, *, scan: int | Literal["sum"]) -> Sample:
-    """Read another scan of the same file, by index, or the sum of all scans.
+def read_scan(sample: Sample, *, scan: int | Literal["sum", "join"]) -> Sample:
+    """Read another scan of the same file, by index, the sum of all scans, or all ranges joined.
 
     Raises:
         PatternError: there is no such scan, or the scans do not share their angles.

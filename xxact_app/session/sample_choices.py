@@ -20,8 +20,8 @@ class SampleChoices:
     formula: str = ""
     """Composition as typed."""
 
-    scan: int | Literal["sum"] = 0
-    """Index of the scan in a file with several, or `sum` for their sum."""
+    scan: int | Literal["sum", "join"] = 0
+    """Index of the scan in a file with several, `sum` for their sum, `join` for ranges side by side."""
 
     masked: tuple[int, ...] = ()
     """Indices of the masked windows (0-16)."""

@@ -9,6 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from xxact_core.errors import PatternError
+from xxact_core.patterns.conversions import parse_wavelength
 from xxact_core.patterns.grid import GRID, TwoThetaGrid
 
 LEAST_WINDOW = 0.1
@@ -16,6 +17,10 @@ LEAST_WINDOW = 0.1
 
 
 def _frozen_array(values: object, *, name: str, dtype: type) -> np.ndarray:
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        masked = int(np.ma.getmaskarray(values).sum())
+        msg = f"{name} has {masked} masked values; leave these points out, or pass the arrays to `read_pattern`"
+        raise PatternError(msg, code="E_VALUES")
     array: np.ndarray = np.array(values, dtype=dtype)
     if array.ndim != 1:
         msg = f"{name} must be one-dimensional, not of shape {array.shape}"
@@ -54,7 +59,10 @@ class Pattern(_ArrayValue):
     """Counts or counts per second, shape (points,), finite."""
 
     wavelength: float | None = None
-    """Wavelength of the radiation [Å]; None if the source does not state it."""
+    """Wavelength of the radiation [Å]; None if the source does not state it.
+
+    Anything that `conversions.parse_wavelength` reads may be passed, such as (0.15406, "nm").
+    """
 
     name: str = "pattern"
     """Name of the pattern, by default that of its file."""
@@ -91,6 +99,9 @@ class Pattern(_ArrayValue):
         if two_theta[0] < 0 or two_theta[-1] > 180:  # noqa: PLR2004 - the range of a scattering angle
             msg = f"{self.name}: angles run from {two_theta[0]:g} to {two_theta[-1]:g}; expected 2θ within 0-180°"
             raise PatternError(msg, code="E_AXIS")
+        stated: object = self.wavelength
+        if stated is not None and not isinstance(stated, float | int):
+            object.__setattr__(self, "wavelength", parse_wavelength(stated))
         if self.wavelength is not None and not 0.1 <= self.wavelength <= 5:  # noqa: PLR2004 - x-ray powder work
             msg = f"{self.name}: wavelength {self.wavelength} Å is outside 0.1-5 Å"
             raise PatternError(msg, code="E_WAVELENGTH")

@@ -128,7 +128,7 @@ class ProcessingPipeline:
             raise ProcessingError(msg, code="E_PREPARATION")
         return cls(tuple(_dict_to_step(step) for step in steps))
 
-    def to_python(self, file: str, *, scan: int | Literal["sum"] = 0) -> str:
+    def to_python(self, file: str, *, scan: int | Literal["sum", "join"] = 0) -> str:
         """Python code that reads a file, or one scan of it, and processes it in the same way to `gridded`."""
         names = sorted({type(step).__name__ for step in self.steps})
         lines = [

@@ -11,7 +11,14 @@ import numpy as np
 
 from xxact_core.errors import PatternError, shorten
 from xxact_core.patterns.conversions import WAVELENGTHS
-from xxact_core.readers.content import member_to_xml, pack_members, parse_number, xml_attribute, xml_element
+from xxact_core.readers.content import (
+    member_to_xml,
+    pack_members,
+    parse_number,
+    xml_attribute,
+    xml_content,
+    xml_element,
+)
 from xxact_core.readers.measured_points import (
     MeasuredPoints,
     anode_in_text,
@@ -249,10 +256,8 @@ def read_brml(members: dict[str, bytes], *, name: str, scan: int | None = 0) -> 
             read the scan (E_FORMAT, E_AXIS).
     """
     manifest = next(member for member in members if member.endswith("DataContainer.xml"))
-    listed = re.search(
-        r"<RawDataReferenceList>(.*?)</RawDataReferenceList>", member_to_xml(members, manifest, name=name), re.DOTALL
-    )
-    files = re.findall(r">\s*([^<>\s][^<>]*?)\s*<", listed[1]) if listed else []
+    listed = xml_content(member_to_xml(members, manifest, name=name), "RawDataReferenceList") or ""
+    files = [file for found in re.findall(r">([^<>]+)<", listed) if (file := found.strip())]
     points = []
     for index in select_scans(scan, count=len(files), name=name):
         if files[index] not in members:
@@ -278,12 +283,12 @@ def read_brml(members: dict[str, bytes], *, name: str, scan: int | None = 0) -> 
 
 def _wavelength_of_brml(raw: str) -> float | None:
     """Wavelength [Å] of a raw-data member; None where it states several."""
-    averages = set(re.findall(r'<WaveLengthAverage\b[^>]*Value="([0-9.]+)"', raw))
+    averages = set(re.findall(r'<WaveLengthAverage\b[^<>]{0,4000}?Value="([0-9.]+)"', raw))
     return plausible_wavelength(parse_number(averages.pop())) if len(averages) == 1 else None
 
 
 def _metadata_of_brml(raw: str, *, scans: int) -> dict[str, str]:
-    sample = re.search(r'<InfoItem\b[^>]*Name="SampleName"[^>]*Value="([^"]*)"', raw)
+    sample = re.search(r'<InfoItem\b[^<>]{0,4000}?Name="SampleName"[^<>]{0,4000}?Value="([^"]*)"', raw)
     return scan_metadata(
         anode=xml_element(raw, "TubeMaterial"),
         alpha_2=parse_number(xml_attribute(raw, "Value", element="WaveLengthAlpha2")),
@@ -339,5 +344,5 @@ def read_uxd(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoin
 
 def _uxd_value(header: str, key: str, value: str) -> str | None:
     """Text of the first `_KEY = value` line whose value begins with the regular expression `value`."""
-    match = re.search(rf"^_{key}\s*=\s*'?({value})", header, re.MULTILINE)
+    match = re.search(rf"^_{key}[ \t]*=[ \t]*'?({value})", header, re.MULTILINE)
     return match[1] if match else None

@@ -22,6 +22,12 @@ MAX_BYTES = 64 * 2**20
 MAX_POINTS = 500_000
 """Most points of one scan."""
 
+MAX_SCANS = 10_000
+"""Most scans of one file."""
+
+MAX_LINES = 5_000_000
+"""Most lines of a text."""
+
 MAX_MEMBERS = 10_000
 """Most members of a zip archive."""
 
@@ -40,8 +46,8 @@ _MAX_CONTROL_FRACTION = 0.01
 _LINE_CHARACTERS = frozenset(b"\t\n\r\f\x1a")
 
 _PLAIN_ROWS = re.compile(r"[0-9+\-.eE, ;\t\n]*")
-NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
-"""Regular expression of a plain decimal number."""
+NUMBER = r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?"
+"""Regular expression of a plain decimal number; possessive, so that no text takes quadratic time."""
 
 
 # ------------------------------------------------------------------------------------------------------- path → bytes
@@ -217,21 +223,28 @@ def member_to_xml(members: dict[str, bytes], member: str, *, name: str) -> str:
 
 def xml_element(text: str, tag: str) -> str | None:
     """Text of the first element with this tag and no children."""
-    match = re.search(rf"<{tag}\b[^>]*>([^<]*)</{tag}>", text)
+    match = re.search(rf"<{tag}\b[^<>]*+>([^<]*+)</{tag}>", text)
     return match[1].strip() if match else None
+
+
+def xml_content(text: str, tag: str) -> str | None:
+    """All between the first start and the next end of an element, its children included; None without such."""
+    found = re.search(rf"<{tag}\b[^<>]*+>", text)
+    end = -1 if found is None else text.find(f"</{tag}>", found.end())
+    return text[found.end() : end] if found is not None and end >= 0 else None
 
 
 def xml_attribute(text: str, attribute: str, *, element: str) -> str | None:
     """Value of an attribute of the first such element that has it."""
-    match = re.search(rf'<{element}\b[^>]*\b{attribute}="([^"]*)"', text)
+    match = re.search(rf'<{element}\b[^<>]{{0,4000}}?\b{attribute}="([^"]*)"', text)
     return match[1] if match else None
 
 
 # ------------------------------------------------------------------------------------------------------ text → numbers
 def parse_number(text: str | None) -> float | None:
     """The number that a field of a header states, with a decimal point or comma; None for anything else."""
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*", (text or "").replace(",", "."))
-    return float(match[1]) if match else None
+    plain = (text or "").strip().replace(",", ".")
+    return float(plain) if re.fullmatch(r"[0-9]++(?:\.[0-9]++)?|\.[0-9]++", plain) else None
 
 
 def parse_counts(body: str, *, points: int, name: str) -> np.ndarray:

@@ -19,7 +19,7 @@ from xxact_core.readers.measured_points import (
 )
 
 _HEADER_LINES = 12
-_TRIPLE = re.compile(rf"\s*({NUMBER})[\s,]+({NUMBER})[\s,]+({NUMBER})(?=[\s,]|$)(.*)")
+_TRIPLE = re.compile(rf"[ \t]*({NUMBER})[\s,]+({NUMBER})[\s,]+({NUMBER})(?=[\s,]|$)(.*)")
 _PLAIN = re.compile(r"[0-9+\-.eE,\s]*")
 _WIDEST_STEP = 1.0
 _SIETRONICS = "SIETRONICS XRD SCAN"

@@ -17,7 +17,7 @@ from xxact_core.readers.measured_points import (
 )
 
 _BANK = re.compile(r"^BANK[ \t].*$", re.MULTILINE)
-_FXY_BANK = re.compile(r"^(BANK\b.*\bFXY)[ \t]*\n((?:(?!BANK\b).*\n?)*)", re.MULTILINE)
+_FXY_BANK = re.compile(r"^(BANK\b.*\bFXY)[ \t]*\n((?:(?!BANK\b)[^\n]*+\n)*+(?:(?!BANK\b)[^\n]++)?)", re.MULTILINE)
 _STD_BANK = re.compile(r"BANK +[0-9]+ +([0-9]{1,7}) +([0-9]{1,7}) +CONST?\b(?!.*\b(?:ESD|FXYE?|ALT)\b)")
 _CHANNELS, _COLUMNS = 10, 80
 """Channels and columns of a record. Source: GSAS manual, 10(I2,F6.0)."""

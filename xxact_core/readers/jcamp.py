@@ -22,9 +22,10 @@ from xxact_core.readers.measured_points import (
 _RECORD = re.compile(r"^##([^=\n]{0,80})=", re.MULTILINE)
 _DATA = ("XYDATA", "XYPOINTS")
 _TOKEN = re.compile(
-    r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-][0-9]{1,3})?)|([@A-Ia-i])([0-9]*\.?[0-9]*)|([%J-Rj-r])([0-9]*\.?[0-9]*)|([S-Zs])([0-9]*)|(\?)"
+    r"([+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-][0-9]{1,3})?)|([@A-Ia-i])([0-9]*+(?:\.[0-9]*+)?)"
+    r"|([%J-Rj-r])([0-9]*+(?:\.[0-9]*+)?)|([S-Zs])([0-9]{0,7})|(\?)"
 )
-_FIRST = re.compile(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3}(?=[\s,]))?)")
+_FIRST = re.compile(r"[ \t]*([+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]{1,3}(?=[\s,]))?)")
 _SQUEEZED = {c: str(n) for n, c in enumerate("@ABCDEFGHI")} | {c: f"-{n}" for n, c in enumerate("abcdefghi", 1)}
 _DIFFERENCE = {c: str(n) for n, c in enumerate("%JKLMNOPQR")} | {c: f"-{n}" for n, c in enumerate("jklmnopqr", 1)}
 _DUPLICATE = {c: str(n) for n, c in enumerate("STUVWXYZs", 1)}
@@ -203,7 +204,10 @@ def _decode_line(line: str, place: int, values: list[float], *, number: int, nam
             _refuse_line(line, number, name=name)
         place = token.end()
         if token[6]:
-            times = min(int(_DUPLICATE[token[6]] + token[7]) - 1, MAX_POINTS)
+            times = int(_DUPLICATE[token[6]] + token[7]) - 1
+            if len(values) + times > MAX_POINTS:
+                msg = f"{name}: the JCAMP-DX table has more than {MAX_POINTS} points"
+                raise PatternError(msg, code="E_TOO_LARGE")
             values += [values[-1] + (difference or 0.0) * (time + 1) for time in range(times)]
         elif token[4]:
             difference = float(_DIFFERENCE[token[4]] + token[5])

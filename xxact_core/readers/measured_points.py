@@ -27,7 +27,7 @@ from xxact_core.patterns.conversions import (
     quantity_to_wavelength,
 )
 from xxact_core.patterns.pattern import Pattern
-from xxact_core.readers.content import MAX_POINTS
+from xxact_core.readers.content import MAX_POINTS, MAX_SCANS
 
 AxisKind = Literal["two_theta", "q", "d", "tangent"]
 """2θ [deg], q [Å⁻¹], d [Å], or tan 2θ: the radius on a flat detector over its distance."""
@@ -85,8 +85,11 @@ def select_scans(scan: int | None, *, count: int, name: str) -> list[int]:
     """Indices of the scans to read, from 0: the requested one of `count`, or all for None.
 
     Raises:
-        PatternError: there is no such scan (E_SCAN).
+        PatternError: there is no such scan (E_SCAN), or there are more than `MAX_SCANS` (E_TOO_LARGE).
     """
+    if count > MAX_SCANS:
+        msg = f"{name}: holds {count} scans; expected at most {MAX_SCANS}"
+        raise PatternError(msg, code="E_TOO_LARGE")
     if scan is None:
         return list(range(count))
     if not 0 <= scan < count:
@@ -173,6 +176,7 @@ _NO_PATTERN = (
     (re.compile(r"^(?:time|epoch|seconds|sec|elapsed)\b"), "a time"),
     (re.compile(r"^(?:temp\w*|t ?\(?\[?k)\b"), "a temperature"),
     (re.compile(r"^(?:channel|pixel|bin)s?\b"), "a number of channels"),
+    (re.compile(r"^(?:index|points?|row|no\.?|n)(?: ?(?:number|no\.?))?$"), "a number of points"),
 )
 """Titles of axes that are no 2θ, q or d, and what they are."""
 
@@ -326,9 +330,7 @@ _LABELLED = re.compile(
 )
 _ALPHA_1 = re.compile(rf"(?:alpha[\s_]?1|α\s?1|ka1|_WL1)([^0-9\n]{{0,40}}?){_VALUE}{_UNIT_AFTER}", re.IGNORECASE)
 _ALPHA_2 = re.compile(rf"(?:alpha[\s_]?2|α\s?2|ka2|_WL2)([^0-9\n]{{0,40}}?){_VALUE}{_UNIT_AFTER}", re.IGNORECASE)
-_ENERGY = re.compile(
-    rf"([^\n]{{0,30}})\benergy((?:[\s:=_\"'()\[\]/,]|in|k?eV){{0,12}}?){_VALUE}{_UNIT_AFTER}", re.IGNORECASE
-)
+_ENERGY = re.compile(rf"\benergy((?:[\s:=_\"'()\[\]/,]|in|k?eV){{0,12}}?){_VALUE}{_UNIT_AFTER}", re.IGNORECASE)
 _OTHER_ENERGY = re.compile(r"thresh|detect|window|cut|resol|lower|upper|range|gap|bind|form|band", re.IGNORECASE)
 _SECOND = re.compile(rf"[\s]{{0,2}}[,;/&][\s]{{0,2}}{_VALUE}")
 _WORDS = re.compile(r"[^\W\d_]+")
@@ -407,9 +409,10 @@ def stated_wavelength(header: str) -> tuple[float | None, tuple[str, ...]]:  # n
     if first:
         return plausible_wavelength(first), ()
     for match in _ENERGY.finditer(header):
-        units = [word.lower() for word in (*_WORDS.findall(match[2]), match[4]) if word.lower() in {"ev", "kev"}]
-        if units and not _OTHER_ENERGY.search(match[1]):
-            return plausible_wavelength(quantity_to_wavelength(_to_float(match[3]), units[0])), ()
+        units = [word.lower() for word in (*_WORDS.findall(match[1]), match[3]) if word.lower() in {"ev", "kev"}]
+        before = header[max(0, match.start() - 30) : match.start()].rpartition("\n")[2]
+        if units and not _OTHER_ENERGY.search(before):
+            return plausible_wavelength(quantity_to_wavelength(_to_float(match[2]), units[0])), ()
     named = _NAMED.search(header)
     if named:
         both = named[2] is None or named[3] is not None

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from xxact_core.errors import PatternError
-from xxact_core.readers.content import parse_number, xml_attribute, xml_element
+from xxact_core.readers.content import parse_number, xml_attribute, xml_content, xml_element
 from xxact_core.readers.measured_points import (
     MIN_POINTS,
     MeasuredPoints,
@@ -121,36 +121,37 @@ def _check_step(scan_text: str, *, name: str) -> tuple[str, ...]:
 
 def _positions_of(scan_text: str) -> str:
     """The element with the limits of 2θ."""
-    found = re.search(r'<positions\b[^>]*axis="2Theta"[^>]*>([^~]*?)</positions>', scan_text)
-    return found[1] if found else ""
+    found = re.search(r'<positions\b[^<>]{0,2000}?axis="2Theta"[^<>]{0,2000}>', scan_text)
+    return scan_text[found.end() :].partition("</positions>")[0] if found else ""
 
 
 def _wavelength(text: str) -> float | None:
     """Wavelength [Å]: Kα1 behind a germanium monochromator, else the mean of the stated doublet."""
-    used = re.search(r"<usedWavelength\b([^>]*)>(.*?)</usedWavelength>", text, re.DOTALL)
+    used = xml_content(text, "usedWavelength")
     if used is None:
         return None
     alpha_1, alpha_2, ratio, beta = (
-        parse_number(xml_element(used[2], tag)) for tag in ("kAlpha1", "kAlpha2", "ratioKAlpha2KAlpha1", "kBeta")
+        parse_number(xml_element(used, tag)) for tag in ("kAlpha1", "kAlpha2", "ratioKAlpha2KAlpha1", "kBeta")
     )
-    if alpha_1 is not None and "beta" in used[1].lower():
+    intended = xml_attribute(text, "intended", element="usedWavelength") or ""
+    if alpha_1 is not None and "beta" in intended.lower():
         return plausible_wavelength(beta)
     return doublet_wavelength(alpha_1, alpha_2, ratio=0 if _behind_germanium(text) else ratio)
 
 
 def _behind_germanium(text: str) -> bool:
     """Whether the file names a germanium monochromator, which transmits Kα1 alone."""
-    return re.search(r'<monochromator\b[^>]*name="[^"]*Ge\s*\(?[0-9]', text) is not None
+    return re.search(r'<monochromator\b[^<>]{0,2000}?name="[^"<>]{0,200}?Ge\s?\(?[0-9]', text) is not None
 
 
 def _metadata(text: str, *, scan_text: str, scans: int) -> dict[str, str]:
     """Tube and sample of the file, axis and counting time of one scan."""
-    sample = re.search(r"<sample\b[^>]*>(.*?)</sample>", text, re.DOTALL)
+    sample = xml_content(text, "sample")
     return scan_metadata(
         anode=xml_element(text, "anodeMaterial"),
         ratio=0.0 if _behind_germanium(text) else parse_number(xml_element(text, "ratioKAlpha2KAlpha1")),
         axis=xml_attribute(scan_text, "scanAxis", element="scan"),
         seconds=xml_element(scan_text, "commonCountingTime"),
-        sample=(xml_element(sample[1], "name") or xml_element(sample[1], "id")) if sample else None,
+        sample=(xml_element(sample, "name") or xml_element(sample, "id")) if sample else None,
         scans=scans,
     )

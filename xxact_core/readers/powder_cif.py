@@ -42,7 +42,7 @@ _INTENSITIES = (
 Source: IUCr powder dictionary (cif_pow) 1.0.
 """
 
-_NUMBER = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?:\([0-9]+\))?")
+_NUMBER = re.compile(r"([+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?)(?:\([0-9]++\))?")
 
 
 @dataclass

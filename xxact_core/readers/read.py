@@ -14,6 +14,7 @@ from xxact_core.patterns.conversions import parse_wavelength
 from xxact_core.patterns.pattern import Pattern
 from xxact_core.readers.bruker import read_brml, read_bruker_raw, read_uxd
 from xxact_core.readers.content import (
+    MAX_LINES,
     NUMBER,
     decode_text,
     looks_binary,
@@ -36,7 +37,7 @@ from xxact_core.readers.text_table import read_text_table
 
 _HDF5 = b"\x89HDF"
 _RASX_PROFILE = re.compile(r"Data[0-9]+/Profile[0-9]+\.txt")
-_STEP = r"\+?0*(?:1\.?0*|\.[0-9]+|[0-9]*\.?[0-9]*[eE][+-]?[0-9]+)"
+_STEP = r"\+?0{0,9}(?:1(?:\.0{0,15})?|\.[0-9]{1,15}|[0-9]{0,9}(?:\.[0-9]{0,15})?[eE][+-]?[0-9]{1,3})"
 _EVEN_STEPS = re.compile(
     r"\A(?:\.RAW[ \t]*\n|SIETRONICS XRD SCAN"
     rf"|[^\n]*\n[ \t]*[0-9]+(?:[ \t]+{NUMBER}){{4}}[ \t]*(?:\n|$)"
@@ -351,25 +352,30 @@ def _archive_to_points(data: bytes, *, name: str, scan: int | None) -> list[Meas
 
 
 def _text_to_points(text: str, *, name: str, scan: int | None) -> list[MeasuredPoints]:  # noqa: PLR0911 - one per format
+    if text.count("\n") > MAX_LINES:
+        msg = f"{name}: has {text.count(chr(10))} lines; expected at most {MAX_LINES}"
+        raise PatternError(msg, code="E_TOO_LARGE")
     beginning = text[:20_000]
     if beginning.lstrip().startswith("<"):
         refuse_document_types(text, name=name)
         return read_xrdml(text, name=name, scan=scan)
     if beginning.startswith("*RAS_"):
         return read_ras(text, name=name, scan=scan)
-    if re.search(r"^BANK\s+[0-9]", beginning, re.MULTILINE):
+    if re.search(r"^BANK[ \t]+[0-9]", beginning, re.MULTILINE):
         return read_gsas(text, name=name, scan=scan)
     if re.search(r"^_(?:FILEVERSION|2THETACOUNTS|DRIVE|STEPSIZE)\b", beginning, re.MULTILINE):
         return read_uxd(text, name=name, scan=scan)
     if beginning.startswith("SampleIdent"):
         return read_philips_udf(text, name=name, scan=scan)
     if re.search(r"^##\s?(?:TITLE|JCAMP)[^\n=]{0,20}=", beginning, re.MULTILINE | re.IGNORECASE):
+        select_scans(0, count=text.count("##") // 10 + 1, name=name)
         return read_jcamp(text, name=name, scan=scan)
     if "#S " in text and _SPEC_SCAN.search(text):
+        select_scans(0, count=text.count("\n#S ") + 1, name=name)
         return read_spec(text, name=name, scan=scan)
     if _CIF_BLOCK.search(text) and _CIF_ITEM.search(text):
         return read_powder_cif(text, name=name, scan=scan)
     if re.search(r"^\*START[ \t]*=", beginning, re.MULTILINE):
         return read_asc(text, name=name, scan=scan)
-    points = read_even_steps(text, name=name, scan=scan) if _EVEN_STEPS.match(text) else None
+    points = read_even_steps(text, name=name, scan=scan) if _EVEN_STEPS.match(beginning) else None
     return read_text_table(text, name=name, scan=scan) if points is None else points

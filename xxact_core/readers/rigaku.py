@@ -14,6 +14,7 @@ from xxact_core.readers.content import (
     parse_counts,
     parse_number,
     parse_rows,
+    xml_content,
     xml_element,
 )
 from xxact_core.readers.measured_points import (
@@ -28,7 +29,9 @@ from xxact_core.readers.measured_points import (
     select_scans,
 )
 
-_FIELD = re.compile(r"[+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?")
+_FIELD = re.compile(r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?")
+_MOST_LISTED = 100_000
+"""Characters that list the files of one scan in root.xml; ours."""
 
 
 # ----------------------------------------------------------------------------------------------------------------- RAS
@@ -41,13 +44,16 @@ def read_ras(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoin
     """
     pieces = text.split("*RAS_INT_START\n")
     scans = max(1, len(pieces) - 1)
+    first_lines = np.cumsum([piece.count("\n") + 1 for piece in pieces]) + 1
     return [
-        _read_ras_scan(pieces, index, name=name, warnings=note_scans(scan, count=scans))
+        _read_ras_scan(pieces, index, first=int(first_lines[index]), name=name, warnings=note_scans(scan, count=scans))
         for index in select_scans(scan, count=scans, name=name)
     ]
 
 
-def _read_ras_scan(pieces: list[str], index: int, *, name: str, warnings: tuple[str, ...]) -> MeasuredPoints:
+def _read_ras_scan(
+    pieces: list[str], index: int, *, first: int, name: str, warnings: tuple[str, ...]
+) -> MeasuredPoints:
     if len(pieces) < index + 2 or "*RAS_INT_END" not in pieces[index + 1]:
         msg = f"{name}: the RAS file is cut off; expected *RAS_INT_START ... *RAS_INT_END"
         raise PatternError(msg, code="E_TRUNCATED")
@@ -56,7 +62,6 @@ def _read_ras_scan(pieces: list[str], index: int, *, name: str, warnings: tuple[
     check_scan_axis(axis and axis[1], name=name)
     refuse_neutrons(header, name=name)
     lines = pieces[index + 1].partition("*RAS_INT_END")[0].rstrip("\n").split("\n")
-    first = sum(piece.count("\n") + 1 for piece in pieces[: index + 1]) + 1
     width = len(lines[0].split())
     values = parse_rows(lines, separator=" ", width=width) if width in {2, 3} else None
     if values is None:
@@ -138,7 +143,7 @@ def read_rasx(members: dict[str, bytes], *, name: str, scan: int | None = 0) -> 
             cannot read it (E_FORMAT, E_TRUNCATED).
     """
     root = member_to_xml(members, "root.xml", name=name)
-    listed = re.findall(r"<(Data[0-9]+)\b[^>]*>(.*?)</\1>", root, re.DOTALL)
+    listed = _listed_files(root)
     folders = [folder for folder, files in listed if re.search(r'Name="[^"]*\.txt"', files)]
     points = []
     for index in select_scans(scan, count=len(folders), name=name):
@@ -164,6 +169,16 @@ def read_rasx(members: dict[str, bytes], *, name: str, scan: int | None = 0) -> 
     return points
 
 
+def _listed_files(root: str) -> list[tuple[str, str]]:
+    """Folder of each scan that root.xml lists, and the elements of its files."""
+    listed = []
+    for found in re.finditer(r"<(Data[0-9]{1,9})\b[^<>]*+>", root):
+        end = root.find(f"</{found[1]}>", found.end(), found.end() + _MOST_LISTED)
+        if end >= 0:
+            listed.append((found[1], root[found.end() : end]))
+    return listed
+
+
 def _wavelength_of_rasx(conditions: str) -> float | None:
     return doublet_wavelength(
         parse_number(xml_element(conditions, "WavelengthKalpha1")),
@@ -173,8 +188,7 @@ def _wavelength_of_rasx(conditions: str) -> float | None:
 
 
 def _metadata_of_rasx(conditions: str, *, scans: int) -> dict[str, str]:
-    found = re.search(r"<ScanInformation>(.*?)</ScanInformation>", conditions, re.DOTALL)
-    scan = found[1] if found else ""
+    scan = xml_content(conditions, "ScanInformation") or ""
     return scan_metadata(
         anode=xml_element(conditions, "TargetName"),
         alpha_2=parse_number(xml_element(conditions, "WavelengthKalpha2")),
@@ -196,12 +210,14 @@ def read_asc(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoin
         PatternError: a group without start, stop and step (E_FORMAT), with fewer counts than they define
             (E_TRUNCATED) or something else among them (E_VALUES), or neutrons (E_RADIATION).
     """
-    pieces = re.split(r"^\*START\s*=", text, flags=re.MULTILINE)
+    pieces = re.split(r"^\*START[ \t]*=", text, flags=re.MULTILINE)
     refuse_neutrons(pieces[0], name=name)
     points = []
     for index in select_scans(scan, count=len(pieces) - 1, name=name):
         piece, _, _ = f"*START = {pieces[index + 1]}".partition("*END")
-        keys = {key: value.strip() for key, value in re.findall(r"^\*(\w+)\s*=(.*)$", pieces[0] + piece, re.MULTILINE)}
+        keys = {
+            key: value.strip() for key, value in re.findall(r"^\*(\w+)[ \t]*=(.*)$", pieces[0] + piece, re.MULTILINE)
+        }
         try:
             start, stop, step = float(keys["START"]), float(keys["STOP"]), float(keys["STEP"])
         except (KeyError, ValueError):

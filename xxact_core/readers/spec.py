@@ -24,7 +24,7 @@ from xxact_core.readers.measured_points import (
 
 _POSITION = re.compile(r"2 ?-?th|two ?-?th|tth|ttheta|tt$|delta$|del$|2θ|q(?![a-z])|d(?![a-z])|1 ?/ ?d|r(?![a-z])|radi")
 _NO_COUNTER = re.compile(r"epoch|time|sec|mon|i0|io\b|ic[0-9]?\b|ion ?ch|dead|temp|h$|k$|l$")
-_STEPS = re.compile(r"\b(?:d|a)[0-9]?scan\s+.*?\s([0-9]{1,7})\s+-?[0-9.eE+-]+\s*$")
+_STEPS = re.compile(r"\b(?:d|a)[0-9]?scan\s.*\s([0-9]{1,7})\s+-?[0-9.eE+]+$")
 
 
 @dataclass
@@ -76,7 +76,7 @@ def _read_scans(text: str, *, name: str) -> tuple[list[str], list[_Scan]]:
     channels = False
     for number, line in enumerate(text.split("\n"), 1):
         if line.startswith("#S "):
-            scans.append(_Scan(line[3:].strip()))
+            scans.append(_Scan(line[3:503].strip()))
         elif not scans:
             front.append(line[:1000])
         elif line.startswith("#L"):

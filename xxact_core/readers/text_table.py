@@ -22,6 +22,7 @@ from xxact_core.readers.measured_points import (
     note_scans,
     over_time_or_monitor,
     plain_title,
+    plausible_wavelength,
     refuse_functions,
     refuse_neutrons,
     scan_metadata,
@@ -42,6 +43,10 @@ _QUOTED = re.compile(r"""^"[+-]?[0-9][0-9.,]*"[,;\t]""", re.MULTILINE)
 
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)|[+-]?1\.#[A-Z]+|#N/A|#NUM!", re.IGNORECASE)
 _BLANK = re.compile(r"[\s,;\"]*")
+_SEPARATED = re.compile(r"[0-9.][\"\s]{0,3}[\s,;]|(?:nan|inf)[\s,;]", re.IGNORECASE)
+"""A number before a separator: a line without one is no row."""
+
+_PLAIN_COLUMN = re.compile(r"[0-9eE+\-.\n]*")
 _WORD = re.compile(r"[^\W\d]{2,}")
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+")
 _THREE_DECIMALS = re.compile(r"[1-9][0-9]{0,2}[.,][0-9]{3}")
@@ -49,6 +54,9 @@ _LEADING = re.compile(r"[1-9][0-9]{0,2}")
 _GROUP = re.compile(r"0[0-9]{2}(?:[.,][0-9]*)?")
 _MAY_BE_GROUPED = re.compile(r"(?<=[ ,\t])[1-9][0-9]{0,2}[ ,\t]{1,20}0[0-9]{2}(?![0-9])")
 _NO_END = "may be truncated at {points} points: the last line has no line end"
+_CHI_COUNT = 3
+"""Index of the line of a Fit2D file that holds the number of points, and perhaps of curves."""
+
 _SAME_ROWS = 3
 _TWO_COLUMNS = 2
 """The table begins with this many rows of equal width; fewer belong to the header (counts, ranges, wavelengths)."""
@@ -151,7 +159,7 @@ def _table_to_points(table: _Table, *, name: str, scan: int | None) -> list[Meas
     return [
         replace(
             found[index],
-            wavelength=wavelength,
+            wavelength=found[index].wavelength if wavelength is None else wavelength,
             warnings=(
                 *notes,
                 *found[index].warnings,
@@ -219,11 +227,11 @@ def _find_table(lines: list[str], *, name: str) -> tuple[int, str] | None:
         if len(line) > MAX_LINE_LENGTH:
             msg = f"{name}, line {index + 1}: has {len(line)} characters; expected at most {MAX_LINE_LENGTH}"
             raise PatternError(msg, code="E_TOO_LARGE")
-        if _blank_or_comment(line):
+        if _SEPARATED.search(line) is None or _blank_or_comment(line):
             continue
         separator = _separator_of(line)
         fields = _split(line, separator)
-        if not _numeric(fields):
+        if not _numeric(fields) or (index == _CHI_COUNT and re.fullmatch(r"\s*[0-9]+\s+[0-9]+\s*", line)):
             continue
         following = [later for later in lines[index + 1 : index + 20] if not _blank_or_comment(later)]
         widths = [len(_split(later, separator)) for later in following[: _SAME_ROWS - 1]]
@@ -383,22 +391,31 @@ def _read_labelled(lines: list[str], *, name: str) -> _Table | None:
     angle = next((index for index, title in enumerate(titles) if _POSITION_TITLE.match(title)), None)
     if angle is None or len(rows) <= MIN_POINTS or any(len(row) != len(titles) for row in rows[1:]):
         return None
-    columns = list(zip(*rows[1:], strict=True))
-    texts = [index for index, column in enumerate(columns) if not _numeric_or_blank([f.strip() for f in column])]
+    columns = [_column_to_numbers([field.strip() for field in column]) for column in zip(*rows[1:], strict=True)]
+    texts = [index for index, column in enumerate(columns) if column is None]
     if angle in texts or any(_INTENSITY_TITLE.match(titles[index]) for index in texts):
         return None
-    values = np.full((len(rows) - 1, len(titles)), np.nan)
-    for index, column in enumerate(columns):
-        if index not in texts:
-            values[:, index] = [_to_float(field.strip()) if field.strip() else np.nan for field in column]
-    _check_three_decimals(
-        [[row[index] for index in range(len(row)) if index not in texts] for row in rows[1:]],
-        range(len(rows)),
-        name=name,
-    )
+    values = np.stack([np.full(len(rows) - 1, np.nan) if column is None else column for column in columns], axis=1)
+    if _may_have_groups(np.nan_to_num(values)):
+        fields = [[row[index] for index in range(len(row)) if index not in texts] for row in rows[1:]]
+        _check_three_decimals(fields, range(first + 1, first + len(rows)), name=name)
     labels = [", ".join(row[index].strip() for index in texts) for row in rows[1:]]
     header = "\n".join(lines[: first + 1])
     return _Table(header, values, np.arange(first + 2, first + 1 + len(rows)), titles, [], labels)
+
+
+def _column_to_numbers(fields: list[str]) -> np.ndarray | None:
+    """The cells of a column as numbers, NaN for blank ones; None if they are texts."""
+    if "" not in fields and _PLAIN_COLUMN.fullmatch("\n".join(fields)):
+        try:
+            return np.array(fields, dtype=np.float64)
+        except ValueError:
+            return None
+    if not any(fields):
+        return np.full(len(fields), np.nan)
+    if not _numeric_or_blank(fields):
+        return None
+    return np.array([_to_float(field) if field else np.nan for field in fields])
 
 
 # ------------------------------------------------------------------------------------------------- titles → columns
@@ -458,11 +475,8 @@ def _titles(header: str, *, width: int, separator: str) -> list[str]:
                 (later for later in parts[index + 1 :] if all(_UNIT.fullmatch(plain_title(one)) for one in later)), []
             )
             return [plain_title(f"{title} {unit}") for title, unit in zip(titles, units or [""] * width, strict=True)]
-    return (
-        [plain_title(title) for title in parts[-1]]
-        if parts and parts[-1] and lines and parts[-1] == _title_fields(lines[-1], width=width, separator=separator)
-        else []
-    )
+    last = _title_fields(lines[-1], width=width, separator=separator) if lines else []
+    return [] if re.search(r"[:=]", lines[-1] if lines else "") else [plain_title(title) for title in last]
 
 
 _UNIT = re.compile(
@@ -483,7 +497,9 @@ def _title_fields(line: str, *, width: int, separator: str) -> list[str]:
         titles = [title.strip(" \"'\t") for title in fields]
         while titles and not titles[-1] and len(titles) > width:
             titles.pop()
-        if len(titles) == width and not all(_NUMBER.fullmatch(title) for title in titles):
+        numbers = [title for title in titles if _NUMBER.fullmatch(title)]  # such as the temperatures of a series
+        series = width > _TWO_COLUMNS and _POSITION_TITLE.match(plain_title(titles[0])) is not None
+        if len(titles) == width and (not numbers or series):
             return titles
     return []
 
@@ -582,9 +598,7 @@ def _may_be_uncertainty(counts: np.ndarray, others: np.ndarray) -> bool:
 def _curve_to_points(table: _Table, curve: _Curve, *, name: str) -> list[MeasuredPoints]:
     """The points of two columns, cut into the ranges that they hold."""
     title = table.titles[curve.position] if table.titles else ""
-    shown = (
-        title if _POSITION_TITLE.match(title) or (title and _AXIS_TITLE.match(title)) else _first_title(table.header)
-    )
+    shown = title or _first_title(table.header)
     axis = Axis("two_theta") if curve.position and not shown else axis_of_title(shown, name=name, header=table.header)
     if not title and not shown and re.search(r"\.(?:gr|fq|sq)$", name, re.IGNORECASE):
         msg = f"{name}: is named like a function of total scattering and has no titles; expected a title such as 2theta"
@@ -606,6 +620,7 @@ def _curve_to_points(table: _Table, curve: _Curve, *, name: str) -> list[Measure
                 intensity=intensity[chosen],
                 format="text table",
                 kind=axis.kind,
+                wavelength=_column_wavelength(table, chosen) if len(table.titles) > _TWO_COLUMNS else None,
                 place="line",
                 places=table.places[chosen],
                 gaps=True,
@@ -683,7 +698,7 @@ def _check_count(table: _Table, scans: list[MeasuredPoints], *, name: str) -> No
     """Hold the number of rows against the one that the header states, alone on the fourth line in a .chi file."""
     stated = _HEADER_LINES["points"].search(table.header)
     lines = table.header.strip("\n").split("\n")
-    chi = len(lines) == 4 and re.fullmatch(r"\s*([0-9]{1,9})(?:\s+[0-9]{1,9})?\s*", lines[3])  # noqa: PLR2004 - of .chi
+    chi = len(lines) == _CHI_COUNT + 1 and re.fullmatch(r"\s*([0-9]{1,9})(?:\s+[0-9]{1,9})?\s*", lines[3])
     count = int(stated[1]) if stated else int(chi[1]) if chi and not _NUMBER.fullmatch(lines[1].strip()) else None
     rows = {len(table.values), *(scan.positions.size for scan in scans)}
     if count is not None and count not in rows:
@@ -693,22 +708,32 @@ def _check_count(table: _Table, scans: list[MeasuredPoints], *, name: str) -> No
 
 
 def _wavelength(table: _Table) -> tuple[float | None, tuple[str, ...]]:
-    """Wavelength [Å] that the header states, or that follows from columns of 2θ and d, with notes."""
+    """Wavelength [Å] that the header states, with notes."""
     wavelength, notes = stated_wavelength(table.header)
     if wavelength is None and not notes:
         wavelength = _lone_wavelength(table.header.split("\n"))
-    if wavelength is None and table.titles:
-        columns = {
-            key: next((i for i, t in enumerate(table.titles) if pattern.match(t)), None)
-            for key, pattern in (("angle", _TWO_THETA_TITLE), ("d", re.compile(r"d(?![a-z])|d-?(?:spacing|value)")))
-        }
-        if columns["angle"] is not None and columns["d"] is not None:
-            angles, d = (table.values[:, columns[key] or 0] for key in ("angle", "d"))
-            lengths = 2 * d * np.sin(np.deg2rad(angles) / 2)
-            lengths = lengths[np.isfinite(lengths) & (angles > 5)]  # noqa: PLR2004 - d has few digits there
-            if lengths.size and 0.1 < (middle := float(np.median(lengths))) < 5 and np.ptp(lengths) < 0.01 * middle:  # noqa: PLR2004 - x-rays
-                return round(middle, 5), (f"the wavelength, {middle:.5g} Å, follows from the columns of 2θ and d",)
     return wavelength, notes
+
+
+_WAVELENGTH_TITLE = re.compile(r"(?:wavelength|lambda|λ)(?: ?[(\[/] ?å\W?)?$")
+_SPACING_TITLE = re.compile(r"d(?![a-z])|d-?(?:spacing|value)")
+
+
+def _column_wavelength(table: _Table, rows: np.ndarray) -> float | None:
+    """Wavelength [Å] of some rows: the one number of a column of that name, or that of columns of 2θ and d."""
+    columns = {
+        key: next((table.values[rows, i] for i, title in enumerate(table.titles) if pattern.match(title)), None)
+        for key, pattern in (("length", _WAVELENGTH_TITLE), ("angle", _TWO_THETA_TITLE), ("d", _SPACING_TITLE))
+    }
+    lengths, angles, d = columns["length"], columns["angle"], columns["d"]
+    if lengths is None or not np.isfinite(lengths).any():
+        if angles is None or d is None:
+            return None
+        lengths = np.where(angles > 5, 2 * d * np.sin(np.deg2rad(angles) / 2), np.nan)  # noqa: PLR2004 - d has few digits
+    known = lengths[np.isfinite(lengths)]
+    if known.size == 0 or np.ptp(known) > 0.01 * np.median(known):
+        return None
+    return plausible_wavelength(round(float(np.median(known)), 5))
 
 
 def _lone_wavelength(header: list[str]) -> float | None:

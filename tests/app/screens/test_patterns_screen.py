@@ -23,6 +23,7 @@ from xxact_app.session.sample_choices import SampleChoices
 from xxact_app.session.session import Session
 from xxact_core.processes import end_child
 from xxact_core.processing.pipeline import ProcessingPipeline, read_pipeline
+from xxact_core.readers.read import read_scans
 from xxact_core.simulation import cif_reading
 
 pytestmark = pytest.mark.usefixtures("tables")
@@ -140,7 +141,7 @@ def test_lines_need_a_wavelength_and_none_is_assumed() -> None:
 def test_one_of_several_scans_is_read_or_their_sum() -> None:
     view = screen(("one.xy", scan_file()), ("two.raw", raw_1(scans=2)))
     assert view.scans.panel.visible is True
-    assert list(view.scans.scan.options) == ["1 of 2", "2 of 2", "sum of all scans"]
+    assert list(view.scans.scan.options) == ["1 of 2", "2 of 2", "sum of all scans", "ranges joined"]
     first = view.drawn().curves[1].intensity
     view.scans.scan.value = 1
     second = view.drawn().curves[1].intensity
@@ -186,6 +187,14 @@ def test_the_files_hold_what_is_drawn(pair: PatternsScreen, tmp_path: Path) -> N
     with xr.open_dataset(tmp_path / "made.nc", engine="h5netcdf") as made:
         assert made["two_theta"].attrs["units"] == "degree"
         np.testing.assert_allclose(made["intensity"], words.to_columns(shown)["intensity"])
+    for name, content in (("made.csv", words.to_csv(shown)), ("made.nc", (tmp_path / "made.nc").read_bytes())):
+        scans = read_scans(content, name=name)
+        assert len(scans) == len(shown.curves)
+        for scan, curve in zip(scans, shown.curves, strict=True):
+            known = np.isfinite(curve.intensity)
+            np.testing.assert_allclose(scan.two_theta, curve.two_theta[known], atol=1e-6)
+            np.testing.assert_allclose(scan.intensity, curve.intensity[known])
+            assert (scan.wavelength is None) == bool(np.isnan(curve.d).all())
     for arrangement in ("overlay", "offset", "waterfall"):
         pair.session.arrangement = arrangement
         assert words.to_picture(pair.drawn(), pair.session, kind="png").startswith(b"\x89PNG")

@@ -31,3 +31,13 @@ def test_gsas_records_are_read_in_hundredths_of_a_degree(form: str, width: int) 
     bank = head.partition("BANK")[2]
     second = read_pattern(f"{head}{body}BANK{bank}{body}".encode(), name="scan.gsas", scan=1)
     assert_scan(second, wavelength=0.4138)
+
+
+def test_what_stands_behind_the_columns_of_a_record_is_no_channel() -> None:
+    head = "quartz\nBANK 1 200 20 CONST 1000.00 2.00 0 0 STD\n"
+    records = ["".join(f"{count:8d}" for count in COUNTS[at : at + 10]) for at in range(0, 200, 10)]
+    numbered = "".join(f"{record}{number:8d}\n" for number, record in enumerate(records))
+    assert_scan(read_pattern((head + numbered).encode()), wavelength=None)
+    long = "".join(records[:19]) + records[19]
+    last = head.replace(" 20 ", " 2 ") + long[:800] + "\n" + long[800:] + "\n"
+    assert_scan(read_pattern(last.encode()), wavelength=None)

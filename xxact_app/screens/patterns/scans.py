@@ -48,6 +48,7 @@ class ScanForm:
         }
         if count > 1:
             options["sum of all scans"] = "sum"
+            options["ranges joined"] = "join"
         self._writing = True
         self.scan.param.update(options=options, value=self.session.sample(key).scan if options else None)
         self._writing = False

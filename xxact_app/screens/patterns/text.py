@@ -92,7 +92,10 @@ def _curve_row(curve: Curve) -> str:
 
 
 def to_columns(drawn: DrawnPatterns) -> dict[str, np.ndarray]:
-    """The curves with one row per point: pattern, 2θ [deg], d [Å], intensity and fitted background."""
+    """The curves with one row per point: pattern, 2θ [deg], d [Å], intensity, fitted background and wavelength [Å].
+
+    `read_scans` reads them back, each curve as a scan.
+    """
     nothing = np.zeros(0)
     parts: dict[str, list[np.ndarray]] = {
         "pattern": [np.repeat(curve.name, curve.x.size) for curve in drawn.curves],
@@ -102,8 +105,16 @@ def to_columns(drawn: DrawnPatterns) -> dict[str, np.ndarray]:
         "background": [
             np.full(curve.x.size, np.nan) if curve.background is None else curve.background for curve in drawn.curves
         ],
+        "wavelength": [np.full(curve.x.size, _wavelength(curve)) for curve in drawn.curves],
     }
     return {name: np.concatenate(arrays) if arrays else nothing for name, arrays in parts.items()}
+
+
+def _wavelength(curve: Curve) -> float:
+    """The wavelength [Å] that 2θ and d of a curve have, NaN for a curve without d."""
+    lengths = 2 * curve.d * np.sin(np.deg2rad(curve.two_theta) / 2)
+    known = lengths[np.isfinite(lengths)]
+    return round(float(np.median(known)), 6) if known.size else np.nan
 
 
 def reflections_to_csv(drawn: DrawnPatterns) -> bytes:
@@ -126,7 +137,7 @@ def to_csv(drawn: DrawnPatterns) -> bytes:
 def to_netcdf(drawn: DrawnPatterns, session: Session) -> bytes:
     """The curves as netCDF, with the processing steps in its attributes."""
     about = {"stage": session.stage, "steps": json.dumps(session.steps)}
-    units = {"two_theta": "degree", "d": "angstrom"}
+    units = {"two_theta": "degree", "d": "angstrom", "wavelength": "angstrom"}
     return columns_to_netcdf(to_columns(drawn), dimension="point", units=units, about=about)
 
 
