@@ -11,6 +11,7 @@ import numpy as np
 
 from xxact_core.compositions.element_table import ATOMIC_MASSES, ATOMIC_NUMBERS
 from xxact_core.compositions.formula import parse_formula
+from xxact_core.compositions.notation import refuse
 from xxact_core.errors import FormulaError, StructureError, shorten
 from xxact_core.structures.cif_sites import Site, Sites, cif_number
 from xxact_core.structures.cif_symmetry import Operations, cell_to_vectors, spglib_errors
@@ -30,11 +31,16 @@ the amount of an element, and the latter also as a share of all atoms. Ours: ref
 DENSITY_TOLERANCE = 0.05
 """Relative deviation of the stated density. Ours: densities are stated with two digits at least."""
 
+PLAUSIBLE_DENSITY = (0.05, 30.0)
+"""Densities of crystals [g/cm³]: the most open frameworks have 0.1, osmium 22.6, and more under pressure."""
+
 _AVOGADRO = 0.602214076
 """Å³ mol/cm³. Source: SI (2019)."""
 
 _TERM = re.compile(r"([A-Z][a-z]?)\s*([0-9]*\.?[0-9]+(?:\([0-9]+\))?|)(?:[0-9]*[+-](?=\s|$))?\s*")
+_CAPITALS = re.compile(r"([A-Z])([A-Z])(?=[0-9.]*(?:\s|$))")
 _DENSITIES = ("_exptl_crystal_density_diffrn", "_exptl_crystal_density_calc")
+_TITLES = ("_amcsd_formula_title", "_chemical_name_common", "_chemical_name_systematic")
 _FORMULAS = ("_chemical_formula_sum", "_chemical_formula_structural", "_chemical_formula_iupac")
 
 
@@ -50,6 +56,8 @@ class StatedContents:
     """Z, number of formula units in the cell."""
     density: float | None = None
     """Density [g/cm³]."""
+    title: str = ""
+    """A name of the material that is a formula, which is only compared."""
     notes: tuple[str, ...] = ()
 
 
@@ -67,6 +75,10 @@ class Contents:
     """Index of the position of each atom, shape (atoms,); atoms of a mixed site share it."""
     multiplicities: Mapping[str, int]
     """Number of positions by label of the site."""
+    shares: Mapping[str, float]
+    """Occupancy by label of the site."""
+    order: int
+    """Number of symmetry operations."""
     unlocated_hydrogen: float = 0.0
     """Hydrogen atoms of the formula without coordinates, in the cell."""
     notes: tuple[str, ...] = ()
@@ -93,7 +105,12 @@ def read_stated_contents(block: CifBlock) -> StatedContents:
     if density is not None and density > 100:  # noqa: PLR2004 - above any density in g/cm³: kg/m³
         density /= 1000
     return StatedContents(
-        text=" ".join(text.split()), amounts=amounts, units=units or None, density=density or None, notes=tuple(notes)
+        title=next((title for tag in _TITLES if (title := block.value(tag))), ""),
+        text=" ".join(text.split()),
+        amounts=amounts,
+        units=units or None,
+        density=density or None,
+        notes=tuple(notes),
     )
 
 
@@ -103,10 +120,16 @@ def _formula_sum(text: str) -> dict[str, float]:
     place, plain = 0, re.sub(r"\s+[0-9]*[+-]\s*$", "", text.strip())
     while place < len(plain):
         match = _TERM.match(plain, place)
+        capitals = _CAPITALS.match(plain, place)
+        if capitals and match and capitals[2] not in ATOMIC_NUMBERS and capitals[0].title() in ATOMIC_NUMBERS:
+            plain = plain[:place] + capitals[0].title() + plain[capitals.end() :]  # CA O, typed in capitals
+            match = _TERM.match(plain, place)
         symbol = {"D": "H", "T": "H"}.get(match[1], match[1]) if match else ""
         if match is None or symbol not in ATOMIC_NUMBERS:
             composition = parse_formula(plain)
             return dict(zip(composition.symbols, composition.amounts, strict=True))
+        if symbol in amounts and symbol != "H":
+            refuse(plain, place, f"{symbol} occurs twice")
         amounts[symbol] = amounts.get(symbol, 0.0) + float(match[2].partition("(")[0] or 1)
         place = match.end()
     return {symbol: amount for symbol, amount in amounts.items() if amount > 0}
@@ -162,13 +185,15 @@ def sites_to_contents(sites: Sites, operations: Operations, cell: np.ndarray, *,
         notes.append(f"{len(repeated)} sites that symmetry makes of others were left out: {listed}")
     for orbit in orbits:
         notes += _scale_occupancies(orbit)
-    return _orbits_to_contents(orbits, notes)
+    if all(sum(orbit.species.values()) < _NEARLY_FULL for orbit in orbits):
+        notes.append("no site is fully occupied")
+    return _orbits_to_contents(orbits, notes, order=len(operations))
 
 
-_NOTED_MOVE = 0.02
+_NOTED_MOVE, _NEARLY_FULL = 0.02, 0.9
 
 
-def _orbits_to_contents(orbits: list[_Orbit], notes: list[str]) -> Contents:
+def _orbits_to_contents(orbits: list[_Orbit], notes: list[str], *, order: int) -> Contents:
     symbols: list[str] = []
     coords, occupancies, site_of = [], [], []
     first = 0
@@ -189,6 +214,8 @@ def _orbits_to_contents(orbits: list[_Orbit], notes: list[str]) -> Contents:
         occupancies=np.concatenate(occupancies),
         site_of=np.concatenate(site_of),
         multiplicities={site.label: len(orbit.positions) for orbit in orbits for site in orbit.sites},
+        shares={site.label: sum(share for _, share in site.species) for orbit in orbits for site in orbit.sites},
+        order=order,
         notes=tuple(notes),
     )
 
@@ -264,14 +291,29 @@ def find_contradictions(contents: Contents, sites: Sites, stated: StatedContents
     amounts = contents.amounts()
     if stated.amounts:
         found += _wrong_amounts(amounts, stated)
-    volume = abs(float(np.linalg.det(cell_to_vectors(cell))))
-    if stated.density is not None and volume > 0:
-        missing = _missing_hydrogen(amounts, stated)
-        mass = sum(_mass(symbol) * amount for symbol, amount in amounts.items()) + missing * _mass("H")
-        density = mass / volume / _AVOGADRO
-        if abs(density - stated.density) > DENSITY_TOLERANCE * stated.density:
-            found.append(f"the cell has a density of {density:.2f} g/cm³; {stated.density:g} g/cm³ is stated")
+    missing = _missing_hydrogen(amounts, stated)
+    mass = sum(_mass(symbol) * amount for symbol, amount in amounts.items()) + missing * _mass("H")
+    density = mass / abs(float(np.linalg.det(cell_to_vectors(cell)))) / _AVOGADRO
+    if stated.density is not None and abs(density - stated.density) > DENSITY_TOLERANCE * stated.density:
+        found.append(f"the cell has a density of {density:.2f} g/cm³; {stated.density:g} g/cm³ is stated")
+    low, high = PLAUSIBLE_DENSITY
+    if not low <= density <= high:
+        found.append(f"the density would be {density:.3g} g/cm³; expected {low:g} to {high:g}, and cell lengths in Å")
+    if not stated.amounts and _occupancies_are_multiplicities(contents):
+        shown = "all occupancies are the multiplicities of the sites divided by that of a general position"
+        found.append(f"{shown}; expected shares of each site, 0 to 1")
     return found
+
+
+def _occupancies_are_multiplicities(contents: Contents) -> bool:
+    """Whether occupancies are site occupation factors as of SHELX and FullProf, which count the site symmetry."""
+    counts = np.array([contents.multiplicities[label] for label in contents.multiplicities])
+    occupancies = np.array([contents.shares[label] for label in contents.multiplicities])
+    return bool(
+        contents.order > 1
+        and (counts < contents.order).any()
+        and np.allclose(occupancies, counts / contents.order, atol=2e-3)
+    )
 
 
 def note_differences(contents: Contents, sites: Sites, stated: StatedContents) -> tuple[float, list[str]]:
@@ -285,6 +327,7 @@ def note_differences(contents: Contents, sites: Sites, stated: StatedContents) -
         )
     elif sites.hydrogen_missing and not stated.amounts and not any("hydrogen" in note for note in sites.notes):
         notes.append("hydrogen has no coordinates")
+    notes += _note_on_title(amounts, stated)
     units = _formula_units(amounts, stated)
     total = sum(amounts.values())
     differing = [
@@ -297,6 +340,18 @@ def note_differences(contents: Contents, sites: Sites, stated: StatedContents) -
             f"the sites differ slightly from the formula {shorten(stated.text, limit=60)}: {'; '.join(differing)}"
         )
     return missing, notes
+
+
+def _note_on_title(amounts: Mapping[str, float], stated: StatedContents) -> list[str]:
+    """A note where the material is named by a formula that its sites contradict, and no other formula is stated."""
+    if not stated.title or stated.amounts:
+        return []
+    try:
+        named = parse_formula(stated.title)
+    except FormulaError:
+        return []
+    title = StatedContents(text=stated.title, amounts=dict(zip(named.symbols, named.amounts, strict=True)))
+    return [f"{reason}, as the name" for reason in _wrong_amounts(amounts, title)]
 
 
 def _mass(symbol: str) -> float:

@@ -182,7 +182,10 @@ def _site_species(label: str, kind: str, formula: Collection[str], found: Sites)
     if symbol is None:
         symbol = _group_symbol(text, formula, found)
     if symbol is None:
-        symbol = _label_symbol(text, formula, typed=typed)
+        symbol = _label_symbol(text, formula, typed=typed, found=found)
+    labelled = re.fullmatch(r"([A-Z][a-z]?)[0-9]*", label)
+    if typed and labelled and labelled[1] in ATOMIC_NUMBERS and labelled[1] != symbol and symbol != "D":
+        _note(found, f"{shorten(label, limit=40)} was read as {symbol}, its type symbol")
     return [("H" if symbol in _SYMBOLS_OF_HYDROGEN else symbol, 1.0)]
 
 
@@ -195,16 +198,22 @@ def _group_symbol(text: str, formula: Collection[str], found: Sites) -> str | No
             continue
         if not formula or "H" in formula:
             found.hydrogen_missing = True
-            note = f"{shorten(text, limit=40)} was read as {element}; its hydrogen has no coordinates"
-            found.notes += [] if note in found.notes else [note]
+            _note(found, f"{shorten(text, limit=40)} was read as {element}; its hydrogen has no coordinates")
         return element
     return None
 
 
-def _label_symbol(text: str, formula: Collection[str], *, typed: bool) -> str:
+def _note(found: Sites, note: str) -> None:
+    found.notes += [] if note in found.notes else [note]
+
+
+def _label_symbol(text: str, formula: Collection[str], *, typed: bool, found: Sites) -> str:
     readings = [reading for reading in dict.fromkeys(_label_readings(text)) if reading in ATOMIC_NUMBERS]
-    if formula and not set(readings) & set(formula):  # Pa is a phosphorus atom where there is no protactinium
-        readings = [text[:1]] if text[:1] in formula else readings
+    first = text[:1]
+    if first in formula and first not in readings and not set(readings) & set(formula):  # Pa, where there is P
+        lacking = ", ".join(readings)
+        _note(found, f"{shorten(text, limit=40)} was read as {first}, because the formula lacks {lacking}")
+        readings = [first]
     if formula and set(readings) & set(formula):
         readings = [reading for reading in readings if reading in formula][:1]
     if not readings:
@@ -223,6 +232,7 @@ _NEVER_SEEN = 99
 
 def _type_symbol(kind: str) -> str | None:
     """Element of a type symbol such as Fe3+, O-2, FE, Cval or D; None if it is of no such form."""
+    kind = re.sub(r"^[0-9]{1,3}(?=[A-Z])", "", kind)  # the isotope, as in 11B
     if state := _VALENCE_STATE.fullmatch(kind):
         return state[1]
     charged = _CHARGED.fullmatch(kind)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -159,9 +159,15 @@ def _texts_to_operations(texts: list[str]) -> Operations:
     translations = np.array([translation for _, translation in pairs], dtype=np.float64)
     kept = list({key: index for index, key in reversed(list(enumerate(_keys(rotations, translations))))}.values())
     kept.sort()
-    return Operations(rotations[kept], translations[kept], 0, f"the {len(kept)} stated operations")
+    return Operations(
+        rotations[kept],
+        translations[kept],
+        0,
+        f"the {len(kept)} stated operations" if len(kept) > 1 else "the stated operations (x,y,z alone)",
+    )
 
 
+@lru_cache(maxsize=4096)
 def parse_operation(text: str) -> tuple[np.ndarray, np.ndarray]:
     """Rotation W, shape (3, 3), and translation w, shape (3,), of a text such as `-x, y+1/2, -z` or `x-y,x,z+.3333`.
 
@@ -284,7 +290,8 @@ def _stated_settings(block: CifBlock) -> list[_Setting] | None:
     symbols = [text for name in SYMBOLS if (text := block.value(name))]
     halls = [text for name in HALL_SYMBOLS if (text := block.value(name))]
     number = block.value(*NUMBERS)
-    found: dict[str, list[_Setting]] = {}
+    number = None if number == "0" else number  # programs write 0 where it is unknown
+    found: dict[str, tuple[_Setting, ...]] = {}
     unknown = []
     for text, settings in [(text, symbol_to_settings(text)) for text in symbols] + [
         (text, _hall_to_settings(text)) for text in halls
@@ -297,7 +304,7 @@ def _stated_settings(block: CifBlock) -> list[_Setting] | None:
         if not re.fullmatch(r"[0-9]{1,3}(\.0*)?", number) or not 1 <= int(float(number)) <= 230:  # noqa: PLR2004 - there are 230
             msg = f"space group number {shorten(number, limit=20)!r}; expected 1 to 230"
             raise StructureError(msg, code="E_SYMMETRY")
-        found[f"number {number}"] = [setting for setting in all_settings() if setting.number == int(float(number))]
+        found[f"number {number}"] = tuple(s for s in all_settings() if s.number == int(float(number)))
     if not found:
         if unknown and not block.column(*OPERATIONS):
             msg = f"space group {shorten(unknown[0], limit=40)!r} is not known; state the symmetry operations"
@@ -321,7 +328,7 @@ def _stated_settings(block: CifBlock) -> list[_Setting] | None:
     return [setting for setting in all_settings() if setting.hall_number in common]
 
 
-def _numbers(settings: list[_Setting]) -> str:
+def _numbers(settings: tuple[_Setting, ...]) -> str:
     return " or ".join(str(number) for number in sorted({setting.number for setting in settings}))
 
 
@@ -398,7 +405,8 @@ def _without_ones(full: str) -> str:
     return " ".join([parts[0], *(kept or ["1"])])
 
 
-def symbol_to_settings(symbol: str) -> list[_Setting]:
+@lru_cache(maxsize=1024)
+def symbol_to_settings(symbol: str) -> tuple[_Setting, ...]:
     """Settings that a Hermann-Mauguin symbol may mean; none if it is not known.
 
     Short, full, old (Abm2, F m 3 m, C 63/m m c) and extended symbols are known, with or without blanks, with the
@@ -407,8 +415,8 @@ def symbol_to_settings(symbol: str) -> list[_Setting]:
     plain, choice = _plain_symbol(symbol)
     table = _symbol_table()
     found = table.get(plain) or table.get(_hexagonal_letter(plain)) or ()
-    settings = [all_settings()[hall_number - 1] for hall_number in found]
-    chosen = [setting for setting in settings if setting.choice.startswith(choice)]
+    settings = tuple(all_settings()[hall_number - 1] for hall_number in found)
+    chosen = tuple(setting for setting in settings if setting.choice.startswith(choice))
     if not chosen and choice in {"1", "2"} and not any(setting.choice for setting in settings):
         return settings  # a group with one origin
     return chosen
@@ -417,6 +425,9 @@ def symbol_to_settings(symbol: str) -> list[_Setting]:
 def _plain_symbol(symbol: str) -> tuple[str, str]:
     """The symbol in lower case without blanks, and the choice of origin or axes."""
     text = re.sub(r"</?su[bp]>|<[^>]*>", "", symbol.strip().strip("'\"")).replace("−", "-").replace("–", "-")
+    text = re.sub(
+        r"\s*[,(#]?\s*(?:No\.?|#|\()\s*[0-9]{1,3}\s*\)?$|^\s*[0-9]{1,3}\s*:\s*", "", text, flags=re.IGNORECASE
+    )
     text = re.sub(r"\\(?:bar|overline)\s*\{?([0-9])\}?", r"-\1", text)
     text = re.sub(r"([0-9])\u0305", r"-\1", text).translate(_SUBSCRIPTS)
     text = re.sub(r"[~_]|(?<=[0-9])\(([1-5])\)|[{}$]", r"\1", text)
@@ -444,9 +455,10 @@ def _hexagonal_letter(plain: str) -> str:
     return "p" + plain[1:] if re.match(r"c-?[36]", plain) else plain
 
 
-def _hall_to_settings(symbol: str) -> list[_Setting]:
+@lru_cache(maxsize=1024)
+def _hall_to_settings(symbol: str) -> tuple[_Setting, ...]:
     plain = re.sub(r"[\s_]+", "", symbol.strip("'\"")).lower()
-    return [setting for setting in all_settings() if re.sub(r"\s+", "", setting.hall).lower() == plain]
+    return tuple(setting for setting in all_settings() if re.sub(r"\s+", "", setting.hall).lower() == plain)
 
 
 @cache
