@@ -10,8 +10,11 @@ from xxact_core.errors import InputError, InstallationError, shorten
 TABLE = "data/materials_project.parquet"
 """106,192 structures of the Materials Project with labels. Source: xxact_core/data/README.md."""
 
-TABLE_NAME = "materials_project"
-"""Names this table wherever a command takes a file or folder of structures."""
+REFERENCE_TABLE = "data/reference_materials.parquet"
+"""Reference phases of search and match: calculated and measured structures. Source: xxact_core/data/README.md."""
+
+NAMED_TABLES = {"materials_project": TABLE, "reference_materials": REFERENCE_TABLE}
+"""Names of the shipped tables wherever a command takes a file or folder of structures."""
 
 EXAMPLES = "data/examples"
 """Measured patterns in the formats of instruments; `examples.csv` describes each."""
@@ -37,12 +40,13 @@ def shipped_path(name: str) -> Path:
 
 
 def named_structures(source: Path) -> Path:
-    """The shipped table for the path `materials_project` where no file or folder has that name, else the path itself.
+    """The shipped table for a path that is one of `NAMED_TABLES`, where no file or folder has that name, else the path.
 
     Raises:
         InstallationError: the installation lacks the table (E_INSTALLATION).
     """
-    return shipped_path(TABLE) if str(source) == TABLE_NAME and not source.exists() else source
+    table = NAMED_TABLES.get(str(source))
+    return source if table is None or source.exists() else shipped_path(table)
 
 
 def packages_folder() -> Path:

@@ -13,40 +13,44 @@ import numpy as np
 from xxact_core.dataset.table import StickTable
 from xxact_core.quantities import BAND_GAP, FORMATION_ENERGY, LATTICE, TARGETS
 
-FORM = "xxact-pack-1"
+FORM = "xxact-pack-2"
 
 LABELS = (FORMATION_ENERGY.name, BAND_GAP.name, *(quantity.name for quantity in LATTICE))
 """Labels that are stored, since a machine for training cannot calculate them from the structure."""
 
-TURN = 100_000
-"""Steps of a fractional coordinate; the shipped table has five decimals."""
+TURN = 144_000
+"""Steps of a fractional coordinate; those of the shipped table are multiples of it, see `asymmetric_units.GRID`."""
+
+ROUND_OFF = 1e-9
+"""Largest deviation of a coordinate from a step."""
 
 
 def fold(frac_coords: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates as distances from the nearest of 0, 1/2 and 1 in steps of 1/100,000, and the quadrant; same shapes.
+    """Coordinates as distances from the nearest of 0, 1/2 and 1 in steps of 1/144,000, and the quadrant; same shapes.
 
     x, -x, 1/2 - x and 1/2 + x, which are often related by symmetry, have the same distance, which halves the size.
 
     Raises:
-        ValueError: the coordinates have more decimals, or are far outside the cell.
+        ValueError: the coordinates are no multiples of the step, or are far outside the cell.
     """
     steps = np.rint(frac_coords * TURN).astype(np.int64)
     turns, within = np.divmod(steps, TURN)
     half, rest = np.divmod(within, TURN // 2)
     back = rest > TURN // 4
     quadrant = (turns + 1) * 4 + half * 2 + back
-    if (np.float32(steps / TURN) != frac_coords).any() or quadrant.min() < 0 or quadrant.max() > 255:
-        msg = "fractional coordinates must have at most five decimals and lie near the cell"
+    if (np.abs(steps / TURN - frac_coords) > ROUND_OFF).any() or quadrant.min() < 0 or quadrant.max() > 255:
+        msg = f"fractional coordinates must be multiples of 1/{TURN:,} and lie near the cell"
         raise ValueError(msg)
     return np.where(back, TURN // 2 - rest, rest).astype(np.uint16), quadrant.astype(np.uint8)
 
 
 def unfold(folded: np.ndarray, quadrant: np.ndarray) -> np.ndarray:
-    """Inverse of `fold`: fractional coordinates in float32 precision, as float64."""
+    """Inverse of `fold`: fractional coordinates."""
     turns, within = np.divmod(quadrant.astype(np.int64), 4)
     half, back = np.divmod(within, 2)
     rest = np.where(back == 1, TURN // 2 - folded.astype(np.int64), folded)
-    return np.float32(((turns - 1) * TURN + half * (TURN // 2) + rest) / TURN).astype(np.float64)
+    coords: np.ndarray = ((turns - 1) * TURN + half * (TURN // 2) + rest) / TURN
+    return coords
 
 
 def values_digest(table: StickTable) -> str:

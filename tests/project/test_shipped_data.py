@@ -76,6 +76,12 @@ def test_table_of_structures_is_the_documented_one() -> None:
     assert [name for name in table.schema_arrow.names if f"`{name}`" not in documented] == []
 
 
+def test_reference_table_is_the_documented_one() -> None:
+    table = pyarrow.parquet.ParquetFile(REPOSITORY / "xxact_core" / "data" / "reference_materials.parquet")
+    documented = (REPOSITORY / "xxact_core" / "data" / "README.md").read_text(encoding="utf-8")
+    assert [name for name in table.schema_arrow.names if f"`{name}`" not in documented] == []
+
+
 def test_repository_stays_small() -> None:
     listing = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     if listing.returncode:

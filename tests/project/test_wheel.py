@@ -38,6 +38,7 @@ SHIPPED = (
     "xxact_core/data/examples/corundum.prn",
     "xxact_core/data/examples/examples.csv",
     "xxact_core/data/materials_project.parquet",
+    "xxact_core/data/reference_materials.parquet",
     "xxact_core/py.typed",
     "xxact_core/simulation/scattering_factors.csv",
     "xxact_core/weights/compact/checkpoint.json",
@@ -138,7 +139,7 @@ def test_predict_and_identify(installed: Installed) -> None:
 def test_a_damaged_installation_names_the_missing_file(installed: Installed) -> None:
     examples = installed.packages / "xxact_core" / "data" / "examples"
     for missing, command in (
-        ("data/materials_project.parquet", ("identify", str(examples / "quartz.xrdml"), "--elements", "Si,O")),
+        ("data/reference_materials.parquet", ("identify", str(examples / "quartz.xrdml"), "--elements", "Si,O")),
         ("weights/compact/model.safetensors", ("predict", str(examples / "quartz.xrdml"), "--formula", "SiO2")),
         ("data/examples/examples.csv", ("examples",)),
     ):

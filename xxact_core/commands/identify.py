@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xxact_core.commands.former_names import IdentifyOptions
-from xxact_core.commands.options import ScanOption, WavelengthOption
+from xxact_core.commands.options import ReferenceOption, ScanOption, WavelengthOption
 from xxact_core.errors import FormulaError, WavelengthError
-from xxact_core.shipped import named_structures
 from xxact_core.structures.space_groups import space_group_name
 
 if TYPE_CHECKING:
@@ -49,12 +48,7 @@ def identify(  # noqa: PLR0913 - one argument per option
     ] = None,
     wavelength: WavelengthOption = None,
     scan: ScanOption = "0",
-    reference: Annotated[
-        Path | None,
-        typer.Option(
-            help="Reference phases to search: a Parquet table or a dataset; by default Materials Project structures."
-        ),
-    ] = None,
+    reference: ReferenceOption = None,
     cache: Annotated[
         Path | None,
         typer.Option(help="Deprecated, no longer needed: nothing is stored.", hidden=True),
@@ -103,7 +97,7 @@ def identify(  # noqa: PLR0913 - one argument per option
     profile = None if instrument is None else read_instrument(instrument)
     pattern = read_gridded(file) if gridded else read_untrusted_pattern(file, scan=selected)
     try:
-        found = Identifier.load(None if reference is None else named_structures(reference)).identify(
+        found = Identifier.load(reference).identify(
             pattern,
             elements=states.must or None,
             maybe=states.may or None,

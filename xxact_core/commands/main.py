@@ -22,6 +22,7 @@ from xxact_core.commands import instrument as instrument_command
 from xxact_core.commands import model as model_commands
 from xxact_core.commands import paper as paper_commands
 from xxact_core.commands import recipes as recipes_command
+from xxact_core.commands import reference as reference_commands
 from xxact_core.commands import refine as refine_command
 from xxact_core.commands import series as series_command
 from xxact_core.commands.extras import missing_extra
@@ -30,6 +31,7 @@ from xxact_core.commands.options import (
     DatasetArgument,
     JsonFlag,
     ModelOption,
+    ReferenceOption,
     ScanOption,
     SplitOption,
     WavelengthOption,
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from typer._click.core import Context
 
 ORDER = (
-    *("predict", "identify", "series", "refine", "index", "instrument", "examples", "info", "app"),
+    *("predict", "identify", "series", "refine", "index", "instrument", "reference", "examples", "info", "app"),
     *("build", "dataset", "recipes", "train", "progress", "evaluate", "system-table", "embed", "reconstruct"),
     *("retrieval", "paper"),
 )
@@ -66,6 +68,7 @@ app = typer.Typer(
 )
 app.add_typer(dataset_commands.app, name="dataset")
 app.add_typer(paper_commands.app, name="paper")
+app.add_typer(reference_commands.app, name="reference")
 app.add_typer(identify_command.app)
 app.add_typer(refine_command.app)
 app.add_typer(instrument_command.app)
@@ -316,13 +319,7 @@ def predict(
     search_match: Annotated[
         bool, typer.Option("--search-match", help="Combine the prediction with matching reference phases.")
     ] = False,
-    reference: Annotated[
-        Path | None,
-        typer.Option(
-            help="Reference phases to combine with: a Parquet table or a dataset; by default Materials Project "
-            "structures. Implies --search-match."
-        ),
-    ] = None,
+    reference: ReferenceOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Predict formation energy, band gap, crystal system and space group from patterns and a composition.
@@ -344,10 +341,10 @@ def predict(
     steps = steps if length is None else steps.replace_step(ConvertWavelength(wavelength=length))
     prepare_reading()
     predictor, identifier = Predictor.load(model), None
-    if search_match or reference is not None:
+    if search_match or reference:
         from xxact_core.search_match.identify import Identifier
 
-        identifier = Identifier.load(None if reference is None else named_structures(reference))
+        identifier = Identifier.load(reference)
     answers: list[dict[str, Any]] = []
     for file in files:
         try:

@@ -19,5 +19,12 @@ WavelengthOption = Annotated[
     str | None,
     typer.Option(help="Wavelength in Å, with a unit, or a name such as CuKa; required if the file does not state it."),
 ]
+ReferenceOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Reference phases instead of the shipped ones: a table of `xxact reference build`, a dataset, or "
+        "some CIF files; repeatable. `reference_materials` names the shipped table, to search own phases beside it."
+    ),
+]
 DatasetArgument = Annotated[Path, typer.Argument(help="Dataset folder, made by `xxact build`.")]
 SplitOption = Annotated[str, typer.Option(help="Split to evaluate on: train, validation or test.")]

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xxact_core.commands.options import JsonFlag, ScanOption, WavelengthOption
+from xxact_core.commands.options import JsonFlag, ReferenceOption, ScanOption, WavelengthOption
 from xxact_core.errors import InputError, WavelengthError
-from xxact_core.shipped import named_structures
 
 if TYPE_CHECKING:
     from xxact_core.patterns.pattern import Pattern
@@ -71,10 +70,7 @@ def refine(  # noqa: PLR0913 - one argument per option
             "FullProf, GSAS and GSAS-II."
         ),
     ] = None,
-    reference: Annotated[
-        Path | None,
-        typer.Option(help="Reference phases to search, instead of the shipped ones: a Parquet table or a dataset."),
-    ] = None,
+    reference: ReferenceOption = None,
     as_json: JsonFlag = False,
     progress: ProgressFlag = False,
 ) -> None:
@@ -105,7 +101,7 @@ def refine(  # noqa: PLR0913 - one argument per option
         raise InputError(msg, code="E_REFINEMENT")
 
     def load() -> Identifier:
-        return Identifier.load(None if reference is None else named_structures(reference))
+        return Identifier.load(reference)
 
     if phase:
         named = named_phases(phase, lambda: load().references, pattern=pattern, instrument=profile)

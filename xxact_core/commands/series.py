@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xxact_core.commands.options import WavelengthOption
+from xxact_core.commands.options import ReferenceOption, WavelengthOption
 from xxact_core.errors import InputError, WavelengthError, shorten
-from xxact_core.shipped import named_structures
 
 if TYPE_CHECKING:
     from xxact_core.series.frames import Frames
@@ -46,10 +45,7 @@ def series(  # noqa: PLR0913 - one argument per option
     ] = None,
     files: Annotated[str, typer.Option(help="Only the files of these names: '*.xy'.")] = "*",
     wavelength: WavelengthOption = None,
-    reference: Annotated[
-        Path | None,
-        typer.Option(help="Reference phases to search: a table or a dataset; by default those that are shipped."),
-    ] = None,
+    reference: ReferenceOption = None,
     most_phases: Annotated[int, typer.Option(help="Largest number of phases in a frame.", min=1, max=10)] = 5,
     output: Annotated[
         Path | None,
@@ -83,7 +79,7 @@ def series(  # noqa: PLR0913 - one argument per option
         raise InputError(msg, code="E_SERIES")
     frames = read_frames(source, by=by, values=values, files=files, wavelength=wavelength)
     _check_wavelengths(frames)
-    identifier = Identifier.load(None if reference is None else named_structures(reference))
+    identifier = Identifier.load(reference)
     references, index = identifier.references, identifier.index
     settings = {"elements": symbols, "reference": references.digest, "most_phases": most_phases}
     found = find_phases_of_series(

@@ -12,10 +12,11 @@ import numpy as np
 from xxact_core.errors import DatasetError, PatternError, shorten
 from xxact_core.patterns.pattern import Pattern
 from xxact_core.refinement.phases import StartingPhase, analysis_to_phases, read_phase, structure_to_phase
-from xxact_core.search_match.database import ReferenceDatabase, StructureReferences
+from xxact_core.search_match.database import ReferenceDatabase
 from xxact_core.search_match.identify import Identifier
 from xxact_core.search_match.instrument import InstrumentProfile
 from xxact_core.search_match.phases import find_phases
+from xxact_core.search_match.reference_table import structures_to_table
 from xxact_core.structures.conventional_cell import conventional_to_structure
 from xxact_core.structures.structure import Structure
 
@@ -97,7 +98,7 @@ def named_phases(
         structures.append(opened.structure(row))
         shown = opened.name(row) or opened.formula(row)
         phases.append(structure_to_phase(structures[-1], name=shown, identity=opened.public_id(row)))
-    given = structures_to_references(structures)
+    given = structures_to_table(structures)
     analysis = find_phases(
         pattern, given, rows=np.arange(len(given)), wavelength=wavelength, instrument=instrument, most_phases=len(given)
     )
@@ -109,20 +110,6 @@ def named_phases(
     missing = [phase.name for row, phase in enumerate(phases) if row not in {one.row for one in analysis.phases}]
     notes = [f"the instant analysis does not find {name}" for name in missing]
     return NamedPhases(tuple(phases), tuple(instant), tuple(notes))
-
-
-def structures_to_references(structures: Sequence[Structure]) -> StructureReferences:
-    """Structures as a reference database, each under its number."""
-    counts = [one.atomic_numbers.size for one in structures]
-    return StructureReferences(
-        path=Path("given_phases"),
-        id=np.array([str(number) for number in range(len(structures))]),
-        cell=np.array([one.cell for one in structures]),
-        start=np.concatenate([[0], np.cumsum(counts)]),
-        atomic_numbers=np.concatenate([one.atomic_numbers for one in structures]),
-        frac_coords=np.concatenate([one.frac_coords for one in structures]),
-        occupancies=np.concatenate([one.occupancies for one in structures]),
-    )
 
 
 def find_row(references: ReferenceDatabase, identity: str) -> int:

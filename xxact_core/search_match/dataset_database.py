@@ -1,42 +1,28 @@
-"""Dataset folder or structure table → reference phases."""
+"""Dataset folder → reference phases, whose reflections were calculated when it was built."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
 from xxact_core.compositions.element_table import AVOGADRO, SYMBOLS
 from xxact_core.compositions.formula import parse_formula
 from xxact_core.compositions.formula_format import format_formula
-from xxact_core.dataset.table import StickTable, read_dataset
+from xxact_core.dataset.table import StickTable
 from xxact_core.errors import StructureError
 from xxact_core.patterns.pattern import Sticks
 from xxact_core.search_match.database import (
-    ReferenceDatabase,
     StrongestLines,
     elements_to_bits,
-    read_references,
     rows_of_elements,
     sticks_to_lines,
 )
 from xxact_core.search_match.mineral_names import mineral_name
 from xxact_core.simulation.lattice import cell_volume
 from xxact_core.structures.structure import Structure
-
-
-def open_references(path: Path | None = None) -> ReferenceDatabase:
-    """Open a dataset folder or a structure table as reference database, by default the shipped table.
-
-    Raises:
-        DatasetError: it is missing or cannot be read.
-    """
-    if path is not None and path.is_dir():
-        return DatasetReferences(read_dataset(path, resident=False))
-    return read_references(path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +106,10 @@ class DatasetReferences:
     def lines(self) -> StrongestLines:
         """The strongest reflections of every phase, read from the dataset at first use."""
         return sticks_to_lines(self.sticks, len(self))
+
+    def lines_of(self, rows: np.ndarray) -> StrongestLines:
+        """The strongest reflections of these phases, shape (rows, lines)."""
+        return sticks_to_lines(lambda place: self.sticks(int(rows[place])), len(rows))
 
     def rows_within(self, elements: Iterable[str]) -> np.ndarray:
         """Rows of the phases that contain no other elements than these, in ascending order.

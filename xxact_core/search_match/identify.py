@@ -16,12 +16,13 @@ from xxact_core.prediction.prediction import Prediction
 from xxact_core.processing.gridding import put_on_grid
 from xxact_core.search_match.coarse_scan import LineIndex
 from xxact_core.search_match.combine import combine_with_matches, prediction_to_elements
-from xxact_core.search_match.database import ReferenceDatabase, read_references
+from xxact_core.search_match.database import ReferenceDatabase
 from xxact_core.search_match.element_states import ElementStates, parse_element_states
 from xxact_core.search_match.fit import IntensityDistribution, pattern_to_distribution, reflections_to_two_theta
 from xxact_core.search_match.instrument import InstrumentProfile
 from xxact_core.search_match.match import Match
 from xxact_core.search_match.mixtures import Mixture, analysis_to_mixture
+from xxact_core.search_match.opening import open_references
 from xxact_core.search_match.phase_analysis import Phase, PhaseAnalysis, Verdict
 from xxact_core.search_match.phases import find_phases
 from xxact_core.search_match.plausibility import (
@@ -131,17 +132,18 @@ class Identifier:
         self.references = references
 
     @classmethod
-    def load(cls, table: Path | None = None, *, cache: Path | None = None) -> Identifier:
-        """Open a structure table or a dataset folder, by default the shipped table of reference phases.
+    def load(cls, reference: Path | Sequence[Path] | None = None, *, cache: Path | None = None) -> Identifier:
+        """Open one or several tables of reference phases, by default the shipped one.
+
+        Args:
+            reference: reference tables, structure tables, dataset folders, or files and folders of some structures; see
+                `opening.open_references`. To search own tables beside the shipped one, name it `reference_materials`.
+            cache: deprecated; without effect.
 
         Raises:
-            DatasetError: the table is missing or cannot be read.
+            DatasetError: a table is missing or cannot be read.
         """
-        if table is None or not table.is_dir():
-            return cls(read_references(table), cache=cache)
-        from xxact_core.search_match.dataset_database import open_references  # noqa: PLC0415 - HDF5 is for datasets only
-
-        return cls(open_references(table), cache=cache)
+        return cls(open_references(reference), cache=cache)
 
     @cached_property
     def index(self) -> LineIndex:

@@ -8,19 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.peak_profiles.corrections import lorentz_polarisation, thermal_factor
-from xxact_core.search_match.database import (
-    LINES,
-    ReferenceDatabase,
-    StrongestLines,
-    StructureReferences,
-    sticks_to_lines,
-)
+from xxact_core.search_match.database import ReferenceDatabase
 from xxact_core.search_match.measured_profile import MeasuredProfile
 from xxact_core.search_match.phase_lines import (
     COMPUTED_SCALE,
@@ -52,7 +45,6 @@ STRAIN_REACH = 3.0
 BINS = 3
 """Bins in a standard deviation of the blur."""
 
-_CALCULATED: WeakKeyDictionary[StructureReferences, dict[int, tuple[np.ndarray, np.ndarray]]] = WeakKeyDictionary()
 _NEIGHBOURS = 6
 _TOGETHER = 4096
 _FEWEST_SEEN = 0.1
@@ -168,20 +160,6 @@ def scan_rows(
     return sorted(found, key=lambda proposal: -proposal.gain)
 
 
-def lines_of(references: ReferenceDatabase, rows: np.ndarray) -> StrongestLines:
-    """The strongest lines of these rows; of a table that does not store them, those of these rows are calculated."""
-    if not isinstance(references, StructureReferences) or "lines" in references.__dict__:
-        return StrongestLines(references.lines.position[rows], references.lines.height[rows])
-    kept = _CALCULATED.setdefault(references, {})
-    missing = [int(row) for row in rows if int(row) not in kept]
-    new = sticks_to_lines(lambda place: references.sticks(missing[place]), len(missing))
-    kept.update(zip(missing, zip(new.position, new.height, strict=True), strict=True))
-    found = [kept[int(row)] for row in rows]
-    shape = (len(found), LINES)
-    position, height = ([one[part] for one in found] for part in (0, 1))
-    return StrongestLines(np.reshape(position, shape), np.reshape(height, shape))
-
-
 def _gains(
     axis: ScanAxis,
     towards: np.ndarray,
@@ -193,7 +171,7 @@ def _gains(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Largest gain of each row, and the strain there; shapes (rows,)."""
     wavelength = axis.measured.radiation.wavelength
-    lines = lines_of(references, rows)
+    lines = references.lines_of(rows)
     inverse_d = np.exp(lines.position.astype(np.float64))
     with np.errstate(invalid="ignore"):
         at_cu = np.clip((inverse_d * (CU_K_ALPHA / 2)) ** 2, 1e-6, 0.99)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from xxact_core.errors import DatasetError, StructureError, shorten
 from xxact_core.quantities import FORMATION_ENERGY
+from xxact_core.structures.compact_tables import UNIT_COLUMNS, arrow_to_units, check_layout, is_compact
 from xxact_core.structures.json_dialects import DIALECTS
 from xxact_core.structures.json_records import NAMES, find_name, parsed_to_structure
 from xxact_core.structures.labels import ALIASES, LABELLED, NESTED, Labels, record_to_targets, unit_to_factor
@@ -104,6 +106,12 @@ def read_table(
     columns = _structure_columns(path, file.schema_arrow)
     row = start
     try:
+        if is_compact(file.schema_arrow.names):
+            check_layout(file.schema_arrow.metadata, kind=None, name=path.name)
+            for structure in _compact_rows(path, file, labels=labels, start=start, stop=stop, name=name):
+                yield structure
+                row += 1
+            return
         for record in _rows(file, _columns_to_read(file.schema_arrow, columns, labels), start=start, stop=stop):
             fallback = f"{name or file_stem(path.name)}:{row}"
             yield _row_to_structure(record, columns=columns, labels=labels, fallback=fallback)
@@ -135,6 +143,8 @@ def _open_table(path: Path) -> Any:  # noqa: ANN401 - pyarrow is not imported he
 def _structure_columns(path: Path, schema: pa.Schema) -> dict[str, str]:
     """Name of each required column in this table; empty if its rows are records."""
     names = set(schema.names)
+    if is_compact(names):
+        return {}
     found = {
         column: next((name for name in (column, *COLUMN_ALIASES.get(column, ())) if name in names), None)
         for column in COLUMNS
@@ -187,6 +197,43 @@ def _rows(file: Any, columns: list[str] | None, *, start: int, stop: int) -> Ite
         row += size
 
 
+def _compact_rows(
+    path: Path,
+    file: Any,  # noqa: ANN401 - pyarrow is not imported here
+    *,
+    labels: Labels,
+    start: int,
+    stop: int,
+    name: str | None,
+) -> Iterator[Structure | tuple[str, str]]:
+    """Rows of a table of asymmetric units, each in its primitive cell."""
+    wanted = _columns_to_read(file.schema_arrow, {"unit": "unit"}, labels) or []
+    row = 0
+    for group in range(file.num_row_groups):
+        size = file.metadata.row_group(group).num_rows
+        first, last = max(start - row, 0), min(stop - row, size)
+        if first < last:
+            table = file.read_row_group(group, columns=[*UNIT_COLUMNS, *wanted], use_threads=False)
+            table = table.slice(first, last - first)
+            units = arrow_to_units(table, file.schema_arrow.metadata, name=path.name)
+            for number, record in enumerate(table.select(wanted).to_pylist()):
+                identity = find_name(record) or f"{name or file_stem(path.name)}:{row + first + number}"
+                try:
+                    structure = units.structure(number, name=identity, primitive=True)
+                    targets, exact = _record_to_labels(record, labels)
+                    yield replace(structure, targets=targets, energy_is_exact=exact)
+                except (StructureError, ValueError) as error:
+                    yield identity, shorten(error)
+        row += size
+
+
+def _record_to_labels(record: Mapping[str, Any], labels: Labels) -> tuple[dict[str, float], bool]:
+    """Targets of a row, and whether its formation energy belongs to the structure itself."""
+    targets = record_to_targets(record, labels)
+    exact = _ENERGY_SOURCE not in record or record[_ENERGY_SOURCE] in EXACT_ENERGY_SOURCES
+    return targets, exact and FORMATION_ENERGY.name in targets
+
+
 def _row_to_structure(
     record: Mapping[str, Any], *, columns: Mapping[str, str], labels: Labels, fallback: str
 ) -> Structure | tuple[str, str]:
@@ -196,8 +243,7 @@ def _row_to_structure(
     try:
         numbers = [symbol_to_number(symbol) for symbol in record[columns["species"]]]
         occupancies = record.get(_OCCUPANCIES)
-        targets = record_to_targets(record, labels)
-        exact = _ENERGY_SOURCE not in record or record[_ENERGY_SOURCE] in EXACT_ENERGY_SOURCES
+        targets, exact = _record_to_labels(record, labels)
         return Structure(
             id=name,
             cell=np.array([record[columns[axis]] for axis in COLUMNS[:6]], dtype=np.float64),
@@ -205,7 +251,7 @@ def _row_to_structure(
             frac_coords=np.array(record[columns["frac_coords"]], dtype=np.float64).reshape(-1, 3),
             occupancies=np.ones(len(numbers)) if occupancies is None else np.array(occupancies, dtype=np.float64),
             targets=targets,
-            energy_is_exact=exact and FORMATION_ENERGY.name in targets,
+            energy_is_exact=exact,
         )
     except (StructureError, TypeError, ValueError) as error:
         return name, shorten(error)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
 from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from xxact_core.compositions.formula import parse_formula, reduced_formula
 from xxact_core.compositions.formula_format import format_formula
-from xxact_core.search_match.database import StructureReferences, read_references
 from xxact_core.search_match.match import Match
 from xxact_core.search_match.mineral_names import mineral_name
 
@@ -55,30 +52,3 @@ def test_a_match_is_called_by_name_and_materials_project_id(identity: str, name:
     match = Match("TiO2", 136, identity, 0.9, 0.0, 1.0, np.array([27.4]), np.array([100.0]), "row", name)
     assert match.label == label
     assert Match.from_dict(match.to_dict(reflections=True)).label == label
-
-
-@pytest.fixture(scope="module")
-def shipped() -> StructureReferences:
-    return read_references()
-
-
-@pytest.mark.parametrize(
-    ("source_id", "expected"),
-    [
-        ("matbench_101336", "mp-2133"),  # zincite
-        ("matbench_099529", "mp-22862"),  # halite
-        ("matbench_083528", "mp-149"),  # silicon
-        ("matbench_086720", "mp-2680"),  # lanthanum hexaboride
-        ("matbench_059828", "mp-390"),  # anatase, which the table's own guess takes for mp-34688
-    ],
-)
-def test_well_known_phases_have_their_materials_project_ids(
-    shipped: StructureReferences, source_id: str, expected: str
-) -> None:
-    (row,) = np.flatnonzero(shipped.id == source_id)
-    assert shipped.public_id(int(row)) == expected
-
-
-def test_a_table_without_a_file_of_ids_shows_its_own(shipped: StructureReferences, tmp_path: Path) -> None:
-    own = replace(shipped, path=tmp_path / "table.parquet")
-    assert own.public_id(5) == shipped.id[5]

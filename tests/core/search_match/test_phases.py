@@ -7,15 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from xxact_core.compositions.element_table import SYMBOLS
 from xxact_core.errors import FormulaError, InputError, PatternError, WavelengthError
 from xxact_core.patterns.conversions import WAVELENGTHS
 from xxact_core.patterns.pattern import Pattern
-from xxact_core.search_match.database import StructureReferences
+from xxact_core.search_match.database import ReferenceDatabase
 from xxact_core.search_match.instrument import STANDARDS, InstrumentProfile, measure_instrument, standard_lines
+from xxact_core.search_match.opening import open_references
 from xxact_core.search_match.phase_lines import structure_to_phase_lines
 from xxact_core.search_match.phases import find_phases
 from xxact_core.search_match.profile_model import InstrumentWidth, ModelState, PhaseState, Radiation, phase_profile
+from xxact_core.structures.packing import pack_table
 from xxact_core.structures.structure import Structure
+from xxact_core.structures.tables import COLUMNS
 
 CU = Radiation(WAVELENGTHS["CuKa1"], WAVELENGTHS["CuKa2"], 0.5)
 TWO_THETA = np.arange(15, 100, 0.02)
@@ -54,17 +58,24 @@ STRUCTURES = (
 
 
 @pytest.fixture(scope="module")
-def references() -> StructureReferences:
-    counts = [len(one.atomic_numbers) for one in STRUCTURES]
-    return StructureReferences(
-        path=Path("simulated.parquet"),
-        id=np.array([one.id for one in STRUCTURES]),
-        cell=np.stack([one.cell for one in STRUCTURES]),
-        start=np.concatenate([[0], np.cumsum(counts)]),
-        atomic_numbers=np.concatenate([one.atomic_numbers for one in STRUCTURES]),
-        frac_coords=np.concatenate([one.frac_coords for one in STRUCTURES]),
-        occupancies=np.concatenate([one.occupancies for one in STRUCTURES]),
-    )
+def references(tmp_path_factory: pytest.TempPathFactory) -> ReferenceDatabase:
+    """The structures as a table, in their order."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = tmp_path_factory.mktemp("simulated")
+    rows = [
+        {
+            "id": one.id,
+            **dict(zip(COLUMNS[:6], one.cell.tolist(), strict=True)),
+            "species": [SYMBOLS[number - 1] for number in one.atomic_numbers],
+            "frac_coords": one.frac_coords.ravel().tolist(),
+        }
+        for one in STRUCTURES
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "structures.parquet")
+    pack_table(folder / "structures.parquet", folder / "simulated.parquet")
+    return open_references(folder / "simulated.parquet")
 
 
 def specimen(
@@ -87,7 +98,7 @@ def specimen(
     return Pattern(TWO_THETA, noisy, wavelength=radiation.wavelength, name="specimen")
 
 
-def test_a_mixture_is_named_and_weighed(references: StructureReferences) -> None:
+def test_a_mixture_is_named_and_weighed(references: ReferenceDatabase) -> None:
     found = find_phases(specimen({0: 0.5, 3: 0.3, 1: 0.2}), references, elements=["Mg", "Ni", "Mn", "Ti", "O"])
     assert found.verdict == "mixture"
     assert [phase.source_id for phase in found.phases] == ["MgO", "rutile", "NiO"]
@@ -100,7 +111,7 @@ def test_a_mixture_is_named_and_weighed(references: StructureReferences) -> None
     np.testing.assert_allclose(found.calculated + found.difference, found.measured)
 
 
-def test_cells_are_refined_within_their_uncertainty(references: StructureReferences) -> None:
+def test_cells_are_refined_within_their_uncertainty(references: ReferenceDatabase) -> None:
     (found,) = find_phases(specimen({3: 1.0}), references, elements=["Ti", "O"]).phases
     expected = np.array([4.65 * 0.99, 4.65 * 0.99, 2.97 * 0.99])
     # The generated cell is 1 / √(1 - 2ε) times that of the database, with ε = 1 - 1 / 0.99.
@@ -111,14 +122,14 @@ def test_cells_are_refined_within_their_uncertainty(references: StructureReferen
     np.testing.assert_array_equal(found.cell[3:], 90)
 
 
-def test_a_single_phase_is_single(references: StructureReferences) -> None:
+def test_a_single_phase_is_single(references: ReferenceDatabase) -> None:
     found = find_phases(specimen({2: 1.0}), references, elements=["Mg", "Ni", "Mn", "Ti", "O"])
     assert found.verdict == "single"
     assert found.phases[0].formula == "MnO"
     assert found.phases[0].missing == 0
 
 
-def test_what_no_phase_explains_is_listed(references: StructureReferences) -> None:
+def test_what_no_phase_explains_is_listed(references: ReferenceDatabase) -> None:
     pattern = specimen({0: 1.0, 3: 1.0})
     found = find_phases(pattern, references, elements=["Mg", "O"])
     assert [phase.formula for phase in found.phases] == ["MgO"]
@@ -128,13 +139,13 @@ def test_what_no_phase_explains_is_listed(references: StructureReferences) -> No
     assert strongest.d == pytest.approx(3.22, abs=0.06)
 
 
-def test_another_material_is_no_match(references: StructureReferences) -> None:
+def test_another_material_is_no_match(references: ReferenceDatabase) -> None:
     found = find_phases(specimen({3: 1.0}), references, elements=["Ni", "O"])
     assert found.verdict == "no match"
     assert found.sentence.startswith("No match")
 
 
-def test_an_analysis_starts_the_next(references: StructureReferences) -> None:
+def test_an_analysis_starts_the_next(references: ReferenceDatabase) -> None:
     elements = ["Mg", "Ni", "Mn", "Ti", "O"]
     first = find_phases(specimen({0: 0.6, 3: 0.4}), references, elements=elements)
     same = find_phases(specimen({0: 0.3, 3: 0.7}, seed=2), references, elements=elements, start=first)
@@ -146,7 +157,7 @@ def test_an_analysis_starts_the_next(references: StructureReferences) -> None:
     assert {phase.source_id for phase in appeared.phases} == {"MgO", "rutile", "MnO"}
 
 
-def test_other_radiation_and_fine_steps(references: StructureReferences) -> None:
+def test_other_radiation_and_fine_steps(references: ReferenceDatabase) -> None:
     molybdenum = Radiation(WAVELENGTHS["MoKa1"], WAVELENGTHS["MoKa2"], 0.5)
     found = find_phases(specimen({0: 0.5, 3: 0.5}, radiation=molybdenum), references, elements=["Mg", "Ti", "O"])
     assert {phase.source_id for phase in found.phases} == {"MgO", "rutile"}
@@ -158,7 +169,7 @@ def test_other_radiation_and_fine_steps(references: StructureReferences) -> None
     assert found.two_theta.size <= 7001
 
 
-def test_unusable_patterns_are_refused_with_a_reason(references: StructureReferences) -> None:
+def test_unusable_patterns_are_refused_with_a_reason(references: ReferenceDatabase) -> None:
     noise = np.random.default_rng(0).poisson(100, TWO_THETA.size).astype(np.float64)
     with pytest.raises(PatternError, match="no peak rises above the noise"):
         find_phases(Pattern(TWO_THETA, noise, wavelength=1.5406), references, elements=["Mg", "O"])
@@ -170,7 +181,7 @@ def test_unusable_patterns_are_refused_with_a_reason(references: StructureRefere
         find_phases(specimen({0: 1.0}), references, elements=["Xx"])
 
 
-def test_five_degrees_and_negative_counts_are_answered(references: StructureReferences) -> None:
+def test_five_degrees_and_negative_counts_are_answered(references: ReferenceDatabase) -> None:
     whole = specimen({0: 1.0})
     part = (whole.two_theta > 41) & (whole.two_theta < 46)
     narrow = Pattern(whole.two_theta[part], whole.intensity[part], wavelength=whole.wavelength)
@@ -180,7 +191,7 @@ def test_five_degrees_and_negative_counts_are_answered(references: StructureRefe
 
 
 def test_the_instrument_is_measured_on_a_standard_and_gives_sizes(
-    references: StructureReferences, tmp_path: Path
+    references: ReferenceDatabase, tmp_path: Path
 ) -> None:
     lines = standard_lines("LaB6", wavelength=CU.wavelength, two_theta_range=(10, 110))
     phase = PhaseState(lines, np.zeros(1), size_width=0.02)

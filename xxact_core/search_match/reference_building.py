@@ -1,0 +1,509 @@
+"""Sources of structures → reference table: symmetry, duplicates merged, names, flags, strongest reflections."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xxact_core.compositions.composition import Composition
+from xxact_core.compositions.formula import parse_formula, reduced_formula
+from xxact_core.errors import DatasetError, FormulaError, StructureError, shorten
+from xxact_core.search_match.mineral_names import formulas_of_names, mineral_name, names_of_phase
+from xxact_core.search_match.reference_table import (
+    EXPERIMENTAL,
+    HYDROGEN_MISSING,
+    KNOWN,
+    Phase,
+    sticks_to_strongest,
+    unit_to_sticks,
+    write_reference_table,
+)
+from xxact_core.structures.asymmetric_units import OCCUPANCY_STEP, AsymmetricUnit, units_to_columns
+from xxact_core.structures.labels import Labels
+from xxact_core.structures.source_files import file_stem
+from xxact_core.structures.sources import Block, list_blocks, read_block
+from xxact_core.structures.standardising import structure_to_unit
+from xxact_core.structures.structure import Structure
+
+COMPUTED_SCALE = 0.989
+"""Measured over calculated cell length. Source: PBE cells, docs/results/search_match.md."""
+
+SAME_COMPUTED = 0.015
+"""Relative difference of lengths, and of angles in rad, up to which calculated cells are one phase. Ours: relaxations
+of one material differ by that much."""
+
+SAME_MEASURED = 0.02
+"""The same for two measured cells, which differ by temperature and pressure. Ours."""
+
+MEASURED_AND_COMPUTED = 0.03
+"""The same for a measured cell and a calculated one times `COMPUTED_SCALE`. Ours."""
+
+ALIKE = 0.002
+"""The same for measured cells that count as equal when the usual one is chosen. Ours: more than two careful
+measurements at room temperature differ."""
+
+COLUMNS_OF_PHASES = (
+    "experimental",
+    "known",
+    "in_icsd_guess",
+    "public_id",
+    "name",
+    "mineral",
+    "formula_as_published",
+    "year",
+    "journal",
+    "energy_above_hull",
+)
+"""Columns of a table that describe its phases, where it has them."""
+
+_BLOCK_ROWS = 2000
+_NO_NAME = frozenset({"", "<missing>", "unknown"})
+_FULL = round(1 / OCCUPANCY_STEP)
+_WIDTH = 7
+"""Digits of an id that is a bare number, behind the name of its source."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A file or folder of structures."""
+
+    path: Path
+    """The file or folder."""
+    experimental: bool = False
+    """Whether its cells were measured."""
+
+
+@dataclass(eq=False)
+class Entry:
+    """A structure of a source on its way into the table."""
+
+    id: str
+    """Its id."""
+    unit: AsymmetricUnit
+    """Its asymmetric unit."""
+    source: int
+    """Number of its source."""
+    experimental: bool
+    """Whether its cell was measured."""
+    known: bool
+    """Whether it was found in experiments."""
+    public_id: str | None
+    """Id by which it is shown; None where its id means nothing to people."""
+    name: str | None
+    """Name that the source states."""
+    published: str | None
+    """Formula that the source states, as text."""
+    energy_above_hull: float
+    """Energy above the hull [eV/atom] that the source states, else NaN."""
+    study: object
+    """What entries of one publication share; its first entry is the one at room temperature and pressure, usually."""
+    others: list[str] = field(default_factory=list)
+    """Ids of entries that were merged into it by their ids."""
+    composition: Composition | None = None
+    """Composition as published, where the structure does not show it."""
+    hydrogen_missing: bool = False
+    """Whether the structure lacks hydrogen that the published formula states."""
+    cell: np.ndarray = field(default_factory=lambda: np.zeros(6))
+    """Conventional cell."""
+    space_group: int = 0
+    """Number."""
+
+
+@dataclass(frozen=True, eq=False)
+class BuiltTable:
+    """Counts of a finished build."""
+
+    structures: int
+    """Structures read."""
+    phases: int
+    """Phases written."""
+    errors: tuple[tuple[str, str, str], ...]
+    """Source, id and reason of each structure that could not be used."""
+
+
+def build_reference_table(
+    path: Path,
+    sources: Sequence[Source],
+    *,
+    credit: Sequence[str] = (),
+    energies: Mapping[str, float] | None = None,
+    to_unit: Callable[[Structure], AsymmetricUnit] | None = None,
+    progress: Callable[[str, int], None] = lambda _stage, _done: None,
+) -> BuiltTable:
+    """Build a reference table from structures; those that cannot be read are listed, and the rest is used.
+
+    Args:
+        path: of the table.
+        sources: files and folders, the ones whose ids are preferred first.
+        credit: origins and licences of the sources, which the table states.
+        energies: energies above the hull [eV/atom] by id, for those that a source does not state.
+        to_unit: asymmetric unit of a structure, by default `structure_to_unit`.
+        progress: called with the stage and the number of structures done.
+
+    Raises:
+        DatasetError: a source is missing or contains no structure, none can be used, or an id occurs twice in a source.
+    """
+    to_unit = to_unit or (lambda structure: structure_to_unit(structure, keep=False))
+    entries: list[Entry] = []
+    errors: list[tuple[str, str, str]] = []
+    by_id: dict[str, Entry] = {}
+    read = 0
+    for number, source in enumerate(sources):
+        for item, stated in _read_source(source):
+            read += 1
+            if read % 100 == 0:
+                progress("symmetry", read)
+            if not isinstance(item, Structure):
+                errors.append((str(source.path), *item))
+                continue
+            identity = _source_id(item.id, source)
+            earlier = by_id.get(identity) or by_id.get(str(stated.get("public_id")))
+            if earlier is not None:
+                _merge_id(earlier, identity, stated, number, source)
+                continue
+            try:
+                _check_elements(item.composition, stated.get("formula_as_published"))
+                entry = _to_entry(identity, to_unit(item), stated, number, source)
+            except StructureError as error:
+                errors.append((str(source.path), identity, str(error)))
+                continue
+            if item.unlocated_hydrogen:
+                entry.composition, entry.hydrogen_missing = _with_hydrogen(item), True
+            by_id[identity] = entry
+            entries.append(entry)
+    if not entries:
+        msg = f"none of the {read} structures of {', '.join(str(source.path) for source in sources)} could be used"
+        raise DatasetError(f"{msg}; the first problem: {errors[0][2]}" if errors else msg, code="E_DATASET")
+    for entry in entries:
+        if np.isnan(entry.energy_above_hull) and energies:
+            known = [energies[name] for name in (entry.id, entry.public_id) if name is not None and name in energies]
+            entry.energy_above_hull = min(known, default=np.nan)
+    _complete(entries)
+    written = _write(path, merge(entries), sources, credit, progress)
+    return BuiltTable(read, written, tuple(errors))
+
+
+def _read_source(source: Source) -> Iterator[tuple[Structure | tuple[str, str], Mapping[str, Any]]]:
+    """Structures of a source, or id and reason, each with what its table states about it."""
+    for block in list_blocks(source.path, rows=_BLOCK_ROWS):
+        stated = _stated_columns(block) if block.kind == "table" else [{}] * block.rows
+        yield from zip(read_block(block, labels=Labels()), stated, strict=True)
+
+
+def _stated_columns(block: Block) -> list[dict[str, Any]]:
+    from pyarrow import parquet  # noqa: PLC0415 - only where a table is read
+
+    first = int(block.content[0][1])
+    with parquet.ParquetFile(block.path) as file:
+        names = [name for name in COLUMNS_OF_PHASES if name in file.schema_arrow.names]
+        if not names:
+            return [{}] * block.rows
+        rows: list[dict[str, Any]] = file.read(columns=names).slice(first, block.rows).to_pylist()
+        return rows
+
+
+def _source_id(identity: str, source: Source) -> str:
+    """The id of a structure; a bare number gets the name of its source in front."""
+    return f"{file_stem(source.path.name)}-{int(identity):0{_WIDTH}d}" if identity.isdecimal() else identity
+
+
+def _merge_id(earlier: Entry, identity: str, stated: Mapping[str, Any], number: int, source: Source) -> None:
+    """A structure that an earlier source has under the same id.
+
+    Raises:
+        DatasetError: the earlier one is of the same source.
+    """
+    if earlier.source == number and earlier.id == identity:
+        msg = f"{source.path} contains the id {shorten(identity)!r} twice; expected every id once"
+        raise DatasetError(msg, code="E_DATASET")
+    if identity not in {earlier.id, *earlier.others}:
+        earlier.others.append(identity)
+    earlier.known |= bool(stated.get("known") or stated.get("in_icsd_guess"))
+    earlier.name = earlier.name or _usual_name(stated)
+
+
+def _to_entry(identity: str, unit: AsymmetricUnit, stated: Mapping[str, Any], number: int, source: Source) -> Entry:
+    public = stated.get("public_id") if "public_id" in stated else identity
+    energy = stated.get("energy_above_hull")
+    experimental = source.experimental or bool(stated.get("experimental"))
+    return Entry(
+        id=identity,
+        unit=unit,
+        source=number,
+        experimental=experimental,
+        known=experimental or bool(stated.get("known") or stated.get("in_icsd_guess")),
+        public_id=public,
+        name=_usual_name(stated),
+        published=stated.get("formula_as_published"),
+        energy_above_hull=np.nan if energy is None else float(energy),
+        study=identity if stated.get("year") is None else (stated["year"], stated.get("journal")),
+    )
+
+
+def _check_elements(composition: Composition, published: str | None) -> None:
+    """Refuse a structure without an element of its published formula, other than hydrogen.
+
+    Raises:
+        StructureError: it lacks one.
+    """
+    stated = None if published is None else parse_published(published)
+    lacking = () if stated is None else sorted(set(stated.symbols) - set(composition.symbols) - {"H"})
+    if lacking:
+        msg = f"the structure lacks {', '.join(lacking)}, which its published formula {shorten(published)!r} states"
+        raise StructureError(msg, code="E_STRUCTURE")
+
+
+def _with_hydrogen(structure: Structure) -> Composition:
+    """Composition with the hydrogen that the source states without coordinates."""
+    amounts = dict(zip(structure.composition.symbols, structure.composition.amounts, strict=True))
+    amounts["H"] = amounts.get("H", 0.0) + structure.unlocated_hydrogen
+    return Composition(tuple(amounts), tuple(amounts.values()))
+
+
+def _usual_name(stated: Mapping[str, Any]) -> str | None:
+    """Name that a table states, with a small first letter, as minerals are written."""
+    name = str(stated.get("name") or stated.get("mineral") or "").strip()
+    return None if name.lower() in _NO_NAME else name[0].lower() + name[1:]
+
+
+def _complete(entries: Sequence[Entry]) -> None:
+    """Add cells, space groups and published compositions."""
+    units = units_to_columns([entry.unit for entry in entries])
+    for row, entry in enumerate(entries):
+        entry.cell, entry.space_group = units.cell[row], int(units.space_group[row])
+        if entry.composition is None and entry.published is not None:
+            entry.composition, entry.hydrogen_missing = published_composition(entry.published, units.composition(row))
+        if entry.composition is None and entry.name in formulas_of_names():
+            entry.composition = _composition_of_name(entry.name, units.composition(row))
+            entry.hydrogen_missing = entry.composition is not None
+
+
+def _composition_of_name(name: str, composition: Composition) -> Composition | None:
+    """Composition of a mineral that differs from that of the structure by hydrogen alone; None where there is none."""
+    if "H" in composition.symbols:
+        return None
+    here = reduced_formula(composition)
+    for formula in formulas_of_names()[name]:
+        whole = parse_formula(formula)
+        rest = {symbol: amount for symbol, amount in zip(whole.symbols, whole.amounts, strict=True) if symbol != "H"}
+        if len(rest) < len(whole.symbols) and reduced_formula(Composition(tuple(rest), tuple(rest.values()))) == here:
+            return whole
+    return None
+
+
+def published_composition(text: str, composition: Composition) -> tuple[Composition | None, bool]:
+    """Published composition where it says more than the structure, and whether the structure lacks its hydrogen.
+
+    Args:
+        text: formula as published: `Al2.38 Si.62 O4.77`, `K S2 Al3 O14 H6`.
+        composition: of the structure.
+
+    Returns:
+        The composition; None where it cannot be read, contradicts the structure, or says the same.
+    """
+    stated = parse_published(text)
+    if stated is None:
+        return None, False
+    there = dict(zip(composition.symbols, composition.amounts, strict=True))
+    wanted = dict(zip(stated.symbols, stated.amounts, strict=True))
+    lacks = "H" in wanted and "H" not in there
+    others = [symbol for symbol in wanted if symbol != "H"]
+    if not others or set(others) != set(there) - {"H"} or ("H" in there and "H" not in wanted):
+        return None, False
+    ratios = np.array([there[symbol] / wanted[symbol] for symbol in others])
+    if ratios.max() > (1 + _TOLERANCE) * ratios.min():
+        return None, False
+    integral = all(float(amount).is_integer() for amount in there.values())
+    return (stated, lacks) if lacks or not integral else (None, False)
+
+
+def parse_published(text: str) -> Composition | None:
+    """A formula as journals print it, with elements apart: `(Mg.7 Fe.3) O`, `K Al3 (S O4)2 (O H)6`; None for others.
+
+    Deuterium counts as hydrogen.
+    """
+    levels: list[dict[str, float]] = [{}]
+    place = 0
+    while place < len(text):
+        found = _PUBLISHED.match(text, place)
+        if found is None:
+            return None
+        place = found.end()
+        if found["open"]:
+            levels.append({})
+        elif found["symbol"] or len(levels) > 1:
+            inner = {_HYDROGEN.get(found["symbol"], found["symbol"]): 1.0} if found["symbol"] else levels.pop()
+            for symbol, amount in inner.items():
+                levels[-1][symbol] = levels[-1].get(symbol, 0.0) + amount * float(found["amount"] or 1)
+        else:
+            return None
+    try:
+        return Composition(tuple(levels[0]), tuple(levels[0].values())) if len(levels) == 1 else None
+    except FormulaError:
+        return None
+
+
+_PUBLISHED = re.compile(r"\s*(?:(?P<open>\()|(?:(?P<symbol>[A-Z][a-z]?)|\))(?P<amount>[0-9]*\.?[0-9]+)?)\s*")
+_HYDROGEN = {"D": "H", "T": "H"}
+_TOLERANCE = 0.05
+"""Relative difference of amounts up to which a published formula agrees with the structure. Ours."""
+
+
+def merge(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Groups of entries that are one phase: formula, space group, kinds of sites and cell; the representative first.
+
+    A measured cell represents a phase where there is one: of several, the one that most studies found. Calculated cells
+    that lie further from it remain phases of their own, so a cell under pressure never stands for the phase alone.
+    """
+    groups: dict[tuple[object, ...], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        groups[_key(entry)].append(entry)
+    merged: list[list[Entry]] = []
+    for members in groups.values():
+        merged += [members] if len(members) == 1 else _split_by_cell(members)
+    return merged
+
+
+def _key(entry: Entry) -> tuple[object, ...]:
+    """Formula, space group and sites: what entries of one phase share besides their cells."""
+    unit = entry.unit
+    units = units_to_columns([unit])
+    formula = reduced_formula(entry.composition or units.composition(0))
+    atoms = units.site_multiplicities
+    sites = sorted(
+        (unit.kinds[site.kind], int(count))
+        for site, count in zip(unit.sites, atoms, strict=True)
+        if unit.kinds[site.kind] != ((1, _FULL),)
+    )
+    return formula, unit.hall, tuple(sites)
+
+
+def _split_by_cell(members: Sequence[Entry]) -> list[list[Entry]]:
+    cells = np.array([entry.cell for entry in members])
+    measured = np.array([entry.experimental for entry in members])
+    points = np.concatenate([np.log(cells[:, :3]), np.radians(cells[:, 3:])], axis=1)
+    points[~measured, :3] += np.log(COMPUTED_SCALE)
+    distance = np.abs(points[:, None] - points[None]).max(axis=2)
+    groups: list[list[int]] = []
+    rest = np.flatnonzero(measured)
+    while rest.size:
+        first = _usual_cell(members, rest, points, distance)
+        same = rest[distance[first, rest] <= SAME_MEASURED]
+        groups.append([first, *(int(row) for row in same if row != first)])
+        rest = np.setdiff1d(rest, same)
+    heads = [group[0] for group in groups]
+    computed = []
+    for row in np.flatnonzero(~measured).tolist():
+        near = [place for place, head in enumerate(heads) if distance[row, head] <= MEASURED_AND_COMPUTED]
+        if near:
+            groups[near[0]].append(row)  # the cell that most studies found
+        else:
+            computed.append(row)
+    computed.sort(key=lambda row: (not members[row].known, np.nan_to_num(members[row].energy_above_hull, nan=1e3), row))
+    left = np.array(computed, dtype=np.int64)
+    while left.size:
+        same = left[distance[left[0], left] <= SAME_COMPUTED]
+        groups.append(same.tolist())
+        left = left[~np.isin(left, same)]
+    return [[members[row] for row in group] for group in groups]
+
+
+def _usual_cell(members: Sequence[Entry], rows: np.ndarray, points: np.ndarray, distance: np.ndarray) -> int:
+    """Of measured cells that at room temperature: the one that most studies found.
+
+    Studies at several temperatures or pressures list the cell at room conditions first, so the first of each is
+    compared. On ties, the one nearest to the median of these.
+    """
+    first_of: dict[object, int] = {}
+    for row in rows.tolist():
+        first_of.setdefault(members[row].study, row)
+    firsts = np.array(list(first_of.values()))
+    studies = [
+        len({members[row].study for row in rows[distance[first, rows] <= ALIKE].tolist()}) for first in firsts.tolist()
+    ]
+    from_median = np.abs(points[firsts] - np.median(points[firsts], axis=0)).max(axis=1)
+    lacking = [members[row].hydrogen_missing for row in firsts.tolist()]
+    return int(firsts[np.lexsort((from_median, lacking, -np.array(studies)))[0]])
+
+
+def _write(
+    path: Path,
+    groups: Sequence[Sequence[Entry]],
+    sources: Sequence[Source],
+    credit: Sequence[str],
+    progress: Callable[[str, int], None],
+) -> int:
+    """Write the phases in order of their elements and formulas, which compresses best; returns their number."""
+    order = sorted(
+        groups,
+        key=lambda group: (sorted({part for kind in group[0].unit.kinds for part, _ in kind}), group[0].unit.hall),
+    )
+    units = units_to_columns([group[0].unit for group in order])
+    lines, phases, kept = [], [], []
+    for row, group in enumerate(order):
+        if row % 100 == 0:
+            progress("reflections", row)
+        try:
+            lines.append(sticks_to_strongest(unit_to_sticks(units, row)))
+        except StructureError:
+            continue  # no reflection in the range: nothing to find it by
+        kept.append(group[0].unit)
+        phases.append(_to_phase(group, units.composition(row)))
+    write_reference_table(
+        path,
+        units_to_columns(kept),
+        phases,
+        lines,
+        sources=[source.path.name for source in sources],
+        credit=credit,
+    )
+    return len(phases)
+
+
+def _to_phase(group: Sequence[Entry], composition: Composition) -> Phase:
+    first = group[0]
+    public = [entry for entry in group if entry.public_id is not None]
+    public.sort(key=lambda entry: (entry.source, not entry.known, len(str(entry.public_id)), str(entry.public_id)))
+    ids = [first.id, *(name for entry in group for name in (entry.id, *entry.others, entry.public_id) if name)]
+    unique = tuple(dict.fromkeys(ids))
+    formula = reduced_formula(first.composition or composition)
+    stated = [name for name, _ in Counter(entry.name for entry in group if entry.name).most_common()]
+    energies = [entry.energy_above_hull for entry in group if not np.isnan(entry.energy_above_hull)]
+    return Phase(
+        ids=unique,
+        shown=unique.index(str(public[0].public_id)) if public else -1,
+        flags=EXPERIMENTAL * first.experimental
+        | KNOWN * any(entry.known for entry in group)
+        | HYDROGEN_MISSING * first.hydrogen_missing,
+        names=_order_names(formula, first.space_group, stated),
+        composition=first.composition,
+        energy_above_hull=min(energies, default=np.nan),
+    )
+
+
+def _order_names(formula: str, space_group: int, stated: Sequence[str]) -> tuple[str, ...]:
+    """Names without repetition: that of the mineral, those that the sources state, then others."""
+    mineral = mineral_name(formula, space_group)
+    first = () if mineral is None else (mineral,)
+    return tuple(dict.fromkeys((*first, *stated, *names_of_phase(formula, space_group))))
+
+
+def read_energies(path: Path) -> dict[str, float]:
+    """Energies by id from a CSV table with the columns `id` and `energy_above_hull` [eV/atom].
+
+    Raises:
+        DatasetError: the table cannot be read, or a value is not a number.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return {row["id"]: float(row["energy_above_hull"]) for row in csv.DictReader(file)}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"{shorten(path.name)}: not a table with the columns id and energy_above_hull ({shorten(error)})"
+        raise DatasetError(msg, code="E_DATASET") from error
