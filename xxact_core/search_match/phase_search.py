@@ -68,7 +68,7 @@ PHASE_WEIGHTS = PlausibilityWeights(
 PROPOSAL_WEIGHTS = replace(PHASE_WEIGHTS, merit=12.0)
 """The same for the gain of a scan, which is less exact. Ours."""
 
-PROBABILITY = (-3.0, 1.0, 1.6, -3.0, 1.0)
+PROBABILITY = (-4.3, 0.6, 2.65, -4.8, 1.65)
 """Coefficients of the logarithm of the odds that a phase is present: constant; logarithm of the χ² that it alone
 explains over the χ² left there; logarithm of one plus its distinct reflections; fraction of missing ones; known."""
 
