@@ -110,12 +110,25 @@ def read_phase_lines(
         structure = references.structure(row)
     except StructureError:
         return _from_sticks(references, row, wavelength=wavelength, two_theta_range=two_theta_range)
-    return structure_to_phase_lines(
-        structure,
-        wavelength=wavelength,
-        two_theta_range=two_theta_range,
-        measured=bool(references.experimental[row]),
+    measured = bool(references.experimental[row])
+    if not references.space_group[row]:  # the symmetry is not stored, and the cell is any
+        return structure_to_phase_lines(
+            structure, wavelength=wavelength, two_theta_range=two_theta_range, measured=measured, row=row
+        )
+    group, rotations = references.symmetry(row)
+    inverse_d_squared, power, hkl = _structure_to_powers(structure, wavelength, two_theta_range)
+    return _join(
         row=row,
+        space_group=group,
+        cell=structure.cell,
+        rotations=rotations,
+        hkl=hkl.astype(np.float64),
+        power=power,
+        inverse_d_squared=inverse_d_squared,
+        wavelength=wavelength,
+        mass_density=_mass_density(structure),
+        measured=measured,
+        elements=references.symbols(row),
     )
 
 
@@ -139,6 +152,28 @@ def structure_to_phase_lines(
     Raises:
         StructureError: there is no reflection in the range, or no symmetry is found.
     """
+    inverse_d_squared, power, hkl = _structure_to_powers(structure, wavelength, two_theta_range)
+    found = find_symmetry(structure)
+    inverse = np.linalg.inv(found.to_conventional)
+    return _join(
+        row=row,
+        space_group=found.space_group,
+        cell=_transformed_cell(structure.cell, inverse),
+        rotations=found.conventional_rotations,
+        hkl=hkl @ inverse,
+        power=power,
+        inverse_d_squared=inverse_d_squared,
+        wavelength=wavelength,
+        mass_density=_mass_density(structure),
+        measured=measured,
+        elements=structure.composition.symbols,
+    )
+
+
+def _structure_to_powers(
+    structure: Structure, wavelength: float, two_theta_range: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """1/d² [Å⁻²], Σ |F|² over the volume squared [electrons² Å⁻⁶] and Miller indices in the structure's own cell."""
     inverse_d_squared, power, hkl = arrays_to_powers(
         cell=structure.cell,
         atomic_numbers=structure.atomic_numbers,
@@ -147,23 +182,13 @@ def structure_to_phase_lines(
         wavelength=wavelength,
         two_theta_range=two_theta_range,
     )
-    found = find_symmetry(structure)
-    inverse = np.linalg.inv(found.to_conventional)
+    return inverse_d_squared, power / float(cell_volume(structure.cell)) ** 2, hkl
+
+
+def _mass_density(structure: Structure) -> float:
+    """Mass of the atoms over volume [u Å⁻³]."""
     masses = np.array(ATOMIC_MASSES)[structure.atomic_numbers - 1]
-    volume = float(cell_volume(structure.cell))
-    return _join(
-        row=row,
-        space_group=found.space_group,
-        cell=_transformed_cell(structure.cell, inverse),
-        rotations=found.conventional_rotations,
-        hkl=hkl @ inverse,
-        power=power / volume**2,
-        inverse_d_squared=inverse_d_squared,
-        wavelength=wavelength,
-        mass_density=float(masses @ structure.occupancies) / volume,
-        measured=measured,
-        elements=structure.composition.symbols,
-    )
+    return float(masses @ structure.occupancies) / float(cell_volume(structure.cell))
 
 
 def _from_sticks(
