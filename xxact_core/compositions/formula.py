@@ -39,14 +39,16 @@ _TOKEN = re.compile(
 _HYDRATE = re.compile(r"(?<=[0-9A-Za-z)\]}])\.([0-9]*(?:\.[0-9]+)?(?:\([HDhd]2O\)|H2O|D2O))$")
 _DOUBTFUL_POINT = re.compile(r"(?<=[0-9A-Za-z)\]}])\.(?=[0-9]+[A-Z(\[{])")
 _MOST_POINTS = 6
-_ANIONS = frozenset("O F Cl Br I S Se Te N H P".split())  # noqa: SIM905 - read as text
+ANIONS = frozenset("O F Cl Br I S Se Te N H P".split())  # noqa: SIM905 - read as text
 _VACANCY = re.compile(r"(?:□|☐|◻|▢)[0-9./]*")
 _ALLOY = re.compile(
     r"([A-Z][a-z]?)((?:\s*-\s*[0-9]+(?:\.[0-9]+)?\s*(?:%|(?:at|wt)\.?\s*%)?\s*[A-Z][a-z]?)+)\s*[,(\[-]?\s*(at|wt|)\.?\s*%?\s*[)\]]?"
 )
 _ALLOY_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(at|wt|)\.?\s*%?\s*([A-Z][a-z]?)")
+_CARBONATE = re.compile(r"(Ca|Sr|Ba|Li(?=2)|Na(?=2)|K(?=2))(2?)Co3")
+_ALLOY_BEFORE_WORDS = re.compile(r"[A-Z][a-z]?(?:-[0-9]+(?:\.[0-9]+)?[A-Z][a-z]?)+(?=\s)")
 _CAPITALS = re.compile(
-    r"B[IK]|CS(?!2?$)|CU|CO(?=[BNPSV]|O(?!H)|3O)|HF(?=[A-Z])|HO(?=2?O)|IN|N[BIP]|OS|P[BU]|S[BIN]|SC(?!N)|YB2O"
+    r"B[IK]|CS(?!2?$)|CU|CO(?=[BNPSV]|O(?!H)|3O|CO3|\(OH|\(NO3|3\(PO4)|HF(?=[A-Z])|HO(?=2?O)|IN|N[BIP]|OS|P[BU]|S[BIN]|SC(?!N)|YB2O"
 )
 """First two capitals that are far more often one element typed in capitals than two: SI, NI, PB."""
 _LARGEST_DENOMINATOR = 1000
@@ -79,7 +81,16 @@ def parse_formula(text: str) -> Composition:
         if amount > LARGEST_AMOUNT:
             msg = f"formula {shorten(text)!r}: the amount of {symbol} is {amount:g}; expected at most {LARGEST_AMOUNT}"
             raise FormulaError(msg, code="E_FORMULA")
+    (largest, *others) = amounts.values()
+    if not others and largest >= _MANY_ATOMS and "C" not in amounts:
+        typed = plain.replace("0", "O")
+        meant = f"; did you mean {shorten(typed, limit=40)}?" if _is_compound(typed) else ""
+        refuse(plain, 0, f"{largest:g} atoms of one element, {next(iter(amounts))}; expected a formula{meant}")
     return Composition(symbols=tuple(amounts), amounts=tuple(amounts.values()))
+
+
+_MANY_ATOMS = 13
+"""Amount of an only element, from which on it is rather a misprint (H20) or the name of a steel; the largest is B12."""
 
 
 def _to_plain(text: str) -> str:
@@ -98,7 +109,13 @@ def _to_plain(text: str) -> str:
             characters.append(unicodedata.normalize("NFKC", character).replace("\N{MINUS SIGN}", "-") or " ")
     plain = "".join(characters).translate(_SEPARATORS).strip()
     plain = with_decimal_points(without_oxidation_numbers(without_polymorph(plain)))
-    return with_hydrate_dots(_VACANCY.sub("", plain)).rstrip(" .")
+    plain = with_hydrate_dots(_VACANCY.sub("", plain)).rstrip(" .")
+    if doubtful := re.search(r"[A-Za-z)\]]\s+[0-9]+(?:\.[0-9]+)?(?=[A-Z(\[])", plain):
+        number = doubtful[0][1:].strip()
+        refuse(
+            plain, doubtful.start() + 1, f"{number} can belong to what precedes or follows it; write it without a blank"
+        )
+    return plain
 
 
 def is_alloy(text: str) -> bool:
@@ -137,16 +154,17 @@ def _with_sum_signs(plain: str) -> str:
     """Sums such as 0.5Li2O-0.5B2O3 and CaO + 2SiO2 with ·; refuses variables, mixtures without amounts, and charges."""
     parts = [part.strip() for part in re.split(r"[-+]", plain)]
     compounds = len(parts) > 1 and all(_is_compound(part) for part in parts)
-    if compounds and any(re.match(r"[0-9.]", part) for part in parts):
+    counted = [bool(re.match(r"[0-9.]", part)) for part in parts]
+    if compounds and (all(counted) or ("-" not in plain and any(counted))):
         return "·".join(parts)
     plain = check_variables(plain)
     if compounds:
-        reason = f"a sum without amounts; write 1{parts[0]}·1{parts[1]}{elements_hint(plain)}"
-        refuse(plain, plain.index(parts[1]) - 1, reason)
+        listed = "·".join(part if has else f"1{part}" for part, has in zip(parts, counted, strict=True))
+        reason = f"a sum without all amounts; write {shorten(listed, limit=40)}{elements_hint(plain)}"
+        refuse(plain, len(parts[0]), reason)
     if len(parts) > 1 and all(part in ATOMIC_NUMBERS for part in parts):
-        refuse(
-            plain, len(parts[0]), f"a system without amounts; write {','.join(parts)}, or amounts, as in Fe-30Ni (wt%)"
-        )
+        reason = f"a system without amounts; write {','.join(parts)}, or amounts, as in Fe-30Ni (wt%)"
+        refuse(plain, len(parts[0]), reason)
     composite = re.search(r"[/@]", plain)
     if composite and re.search(r"[A-Za-z)\]0-9]\s*[/@]\s*[A-Z(\[]", plain):
         refuse(plain, composite.start(), f"a composite without amounts; write a sum with ·{elements_hint(plain)}")
@@ -162,7 +180,13 @@ def _with_sum_signs(plain: str) -> str:
         )
     sign = next((position for position, character in enumerate(plain) if character in _CHARGES), None)
     if sign is not None:
+        _check_hyphen(plain, sign)
         refuse(plain, sign, "charges and negative amounts are not read; write the neutral formula")
+    if carbonate := _CARBONATE.fullmatch(plain):
+        metal, count = carbonate[1], carbonate[2] or "1"
+        refuse(
+            plain, carbonate.end(2), f"Co is cobalt; did you mean {plain[:-3]}CO3? For cobalt write {metal}{count}Co3"
+        )
     if found := capitals_of_one_element(plain):
         merged = _suggestion(plain)
         separate = plain[: found.start() + 1] + "1" + plain[found.start() + 1 :]
@@ -171,6 +195,21 @@ def _with_sum_signs(plain: str) -> str:
             plain, found.start(), f"{found[0][:2]} may be one element; {merged} For {one} and {other} write {separate}"
         )
     return plain
+
+
+def _check_hyphen(plain: str, place: int) -> None:
+    """Refuse a hyphen that is no charge: within a name, before words, or between formulas."""
+    alloy = _ALLOY_BEFORE_WORDS.match(plain)
+    if alloy:
+        refuse(plain, alloy.end(), f"words behind an alloy; did you mean {alloy[0].strip()}?")
+    for found in re.finditer(r"[A-Z][a-z]?", plain):
+        if found[0] not in ATOMIC_NUMBERS and found[0][0] not in ATOMIC_NUMBERS and found[0] not in {"D", "T"}:
+            refuse(plain, found.start(), f"{found[0]!r} is not a chemical element")
+    if re.fullmatch(r"[A-Z(\[][A-Za-z0-9.()\[\]]*(?:\s*-\s*[0-9.]*\s*[A-Z(\[][A-Za-z0-9.()\[\]]*)+", plain):
+        reason = (
+            f"the hyphen can be read in several ways; write a sum with ·, an alloy as Fe-30Ni{elements_hint(plain)}"
+        )
+        refuse(plain, place, reason)
 
 
 def capitals_of_one_element(formula: str) -> re.Match[str] | None:
@@ -187,7 +226,7 @@ def _is_compound(part: str) -> bool:
         _Reader(_without_points(part)).read_sum(amounts)
     except FormulaError:
         return False
-    return len(amounts) > 1 and bool(_ANIONS & set(amounts))
+    return len(amounts) > 1 and bool(ANIONS & set(amounts))
 
 
 def _without_points(text: str) -> str:
@@ -198,11 +237,12 @@ def _with_sum_dots(plain: str) -> str:
     """Replace full stops that denote a sum by `·`; decimal points stay."""
     plain = re.sub(r"\s+\.\s*|\s*\.\s+", "·", plain)
     plain = re.sub(r"(?<=[A-Za-z)\]}])\.(?=[A-Z(\[{])|(?<=[0-9])\.(?=[A-Z(\[{])", "·", plain)
-    plain = re.sub(r"(?<=[0-9A-Za-z)\]}])\.(?=0\.[0-9]+[A-Z(\[{])", "·", plain)
+    plain = re.sub(r"(?<=[0-9A-Za-z)\]}])\.(?=[0-9]+\.[0-9]+[A-Z(\[{])", "·", plain)
     hydrate = _HYDRATE.search(plain)
     if hydrate:
-        before = re.search(r"[0-9]*$", plain[: hydrate.start()])
-        if before is None or before[0] == "" or float(before[0]) > 0:
+        before = re.search(r"(^|.)([0-9]*)$", plain[: hydrate.start()])
+        first, digits = (before[1], before[2]) if before else ("", "")
+        if first not in {"", "·"} and (digits == "" or float(digits) > 0):
             plain = plain[: hydrate.start()] + "·" + hydrate[1]
     points = [found.start() for found in _DOUBTFUL_POINT.finditer(plain) if not _is_decimal(plain, found.start())]
     if not points:
@@ -226,7 +266,8 @@ def _is_decimal(plain: str, point: int) -> bool:
     """Whether the digits before a full stop can only be the whole part of an amount: 0, or an explicit 1."""
     before = re.search(r"[0-9]*$", plain[:point])
     digits = before[0] if before else ""
-    return digits != "" and (float(digits) == 0 or digits == "1" or plain[: point - len(digits)].strip() == "")
+    leading = plain[: point - len(digits)].rstrip()
+    return digits != "" and (float(digits) == 0 or digits == "1" or leading == "" or leading.endswith("·"))
 
 
 def _with_points_as(plain: str, points: list[int], sums: tuple[bool, ...]) -> str:
@@ -309,6 +350,9 @@ class _Reader:
     def _read_number(self) -> float:
         place = self._place()
         _, token = self._take()
+        if re.match(r"0[0-9]", token):
+            meant = self.text[: place + 1].rstrip("0") + "O" + self.text[place + 1 :]
+            refuse(self.text, place, f"the amount {token} begins with a zero; did you mean {shorten(meant, limit=40)}?")
         numerator, _, denominator = token.replace("⁄", "/").partition("/")
         if denominator and float(denominator) == 0:
             refuse(self.text, place, f"the amount {token} divides by zero")
@@ -343,12 +387,10 @@ class _Reader:
 
 def _suggestion(text: str) -> str:
     """`did you mean ...?` for symbols in the wrong case, or for words behind a formula; or nothing."""
-    if words := re.fullmatch(r"([A-Z(\[]\S*)(?:\s+|\s*[(])[A-Za-z][^0-9]*", text):
-        try:
-            _Reader(words[1]).read_sum({})
-        except FormulaError:
-            return ""
-        return f"did you mean {words[1]}?"
+    words = [word.strip("(),;") for word in re.split(r"\s+|(?=\([A-Za-z]{3})", text)]
+    formulas = [word for word in words if len(word) > 1 and _is_compound(word)] if len(words) > 1 else []
+    if len(formulas) == 1:
+        return f"did you mean {formulas[0]}?"
     if not re.fullmatch(r"[A-Za-z0-9.()]{1,30}", text):
         return ""
     pieces = re.findall(r"[A-Za-z]|[^A-Za-z]+", text.lower())

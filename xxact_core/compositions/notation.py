@@ -15,9 +15,7 @@ SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 _HYPHENS = str.maketrans(dict.fromkeys("‐‑‒–—−﹣－", "-"))
 _TAGS = re.compile(r"<\s*/?\s*(?:sub|inf|b|i|em|strong|span|font|p|mark)\b[^<>]*>", re.IGNORECASE)
 _SUP_TAG = re.compile(r"<\s*sup\b[^<>]*>([^<>]*)<\s*/\s*sup\s*>", re.IGNORECASE)
-_COMMANDS = re.compile(
-    r"\\(?:mathrm|mathit|mathbf|text|textrm|rm|ce|ensuremath|textsubscript|mathsf|textnormal)(?![a-z])"
-)
+_COMMANDS = re.compile(r"\\(?:mathrm|mathit|mathbf|text|textrm|rm|ce|ensuremath|mathsf|textnormal)(?![a-z])")
 _DOTS = re.compile(r"\\(?:cdot|bullet|times|ast|centerdot)(?![a-z])")
 _GREEK_COMMAND = re.compile(
     r"\\(alpha|beta|gamma|delta|epsilon|varepsilon|eta|theta|kappa|lambda|sigma|chi|omega|zeta)(?![a-z])"
@@ -40,8 +38,8 @@ _STRUCTURE_WORDS = (
 )
 _PREFIX = re.compile(
     rf"(?:[(]?(?:[{_GREEK_LETTERS}]|(?:{_GREEK_NAMES})(?=[-\s)]))['′″]*[)]?\s*-?\s*"
-    rf"|[acdhilmnoprstw]\s*-\s*|(?:fcc|bcc|hcp|hex|cub|tet|mono|ortho|rhomb)\s*-\s*"
-    rf"|[0-9]{{1,3}}[CHRT]\s*-\s*|(?i:{_STRUCTURE_WORDS})[-\s]+)(?=[A-Z(\[{{0-9])"
+    rf"|(?:[acdhilmnoprstw]|wz|zb|rs|rh)\s*-\s*|(?:fcc|bcc|hcp|hex|cub|tet|mono|ortho|rhomb)\s*-\s*"
+    rf"|[0-9]{{1,3}}[CHRT]['′″]*\s*-\s*|(?i:{_STRUCTURE_WORDS})[-\s]+)(?=[A-Z(\[{{0-9])"
 )
 """Prefixes of polymorphs: α-, alpha-, β', c-, h-, 4H-, 3C-, rutile."""
 _SUFFIX = re.compile(
@@ -68,12 +66,14 @@ def plain_notation(text: str) -> str:
     plain = _TAGS.sub("", plain)
     plain = _GREEK_COMMAND.sub(lambda found: _GREEK[found[1]], plain)
     plain = _DOTS.sub("·", plain)
+    latex = bool(re.search(r"[\\$]|[_^]\{", plain))
+    plain = plain.replace("\\textsubscript", "_").replace("\\textsuperscript", "^")
     plain = re.sub(r"\\[(){}\[\],;! ]", "", _COMMANDS.sub("", plain)).replace("$", "")
     plain = re.sub(r"\^\{([^{}]*)\}|\^([0-9]*[+-]|[0-9]+)", _raise, plain)
-    plain = re.sub(r"(?<=[A-Za-z)\]}])_(?:\{([^{}]*)\}|([0-9]))", lambda found: found[1] or found[2] or "", plain)
+    plain = re.sub(r"(?<=[A-Za-z)\]}])_\s*(?:\{([^{}]*)\}|([0-9]))", lambda found: found[1] or found[2] or "", plain)
     plain = re.sub(r"(?<=[A-Za-z)\]])~([0-9.]+)~", r"\1", plain)
-    plain = re.sub(r"^\{(.*)\}$", r"\1", plain.strip()) if "{" not in plain.strip()[1:] else plain
-    return plain.strip().strip("*`").strip()
+    plain = plain.replace("{", "").replace("}", "") if latex else plain  # which group, but are no brackets
+    return plain.strip().strip("*`\"'“”„").strip()
 
 
 _TO_SUPERSCRIPT = {**dict(zip("0123456789", SUPERSCRIPTS, strict=True)), "+": "⁺", "-": "⁻"}
@@ -176,10 +176,15 @@ def check_variables(text: str) -> str:
 
 def find_variable(text: str) -> int | None:
     """Place of the first amount that is a letter: x of LixCoO2; None if there is none."""
-    if not re.match(r"[0-9.(\[{]*[A-Z]", text):
+    if not re.match(r"[0-9.()\[{xyz+-]*[A-Z]", text):
         return None
+    word = -1
     for found in _SYMBOL_OR_LETTER.finditer(text):
         place = found.end() - 1
+        if len(found[0]) == 1 and found[0].islower():  # a letter within a word is no amount
+            before, word = word, found.end()
+            if before == found.start():
+                continue
         if text[place] not in _VARIABLES or text[place + 1 : place + 2].islower():
             continue
         if len(found[0]) == 1 or (found[0] not in ATOMIC_NUMBERS and found[0][0] in ATOMIC_NUMBERS):

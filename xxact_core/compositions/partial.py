@@ -11,8 +11,9 @@ import numpy as np
 
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.element_table import ATOMIC_MASSES, ATOMIC_NUMBERS
-from xxact_core.compositions.formula import LARGEST_AMOUNT, LONGEST_FORMULA, is_alloy, parse_formula
+from xxact_core.compositions.formula import ANIONS, LARGEST_AMOUNT, LONGEST_FORMULA, is_alloy, parse_formula
 from xxact_core.compositions.formula_format import format_formula
+from xxact_core.compositions.material_names import MATERIAL_NAMES
 from xxact_core.compositions.notation import (
     check_name,
     plain_notation,
@@ -34,12 +35,17 @@ _UNITS = re.compile(
 )
 _BRACKETED_UNIT = re.compile(r"[(\[]\s*((?:at|wt)%)\s*[)\]]")
 _LEADING = re.compile(rf"({_NUMBER})\s*((?:at|wt)%)?\s*([A-Z][a-z]?)(?![a-z])")
-_ALTERNATIVES = re.compile(r"[(\[]([^()\[\],]*,[^()\[\]]*)[)\]]")
+_COMMA = r"(?:[,;]|(?<=[A-Za-z+])/(?=[A-Z]))"
+_ALTERNATIVES = re.compile(rf"[(\[{{]((?:(?!{_COMMA})[^()\[\]{{}}])*{_COMMA}[^()\[\]{{}}]*)[)\]}}]")
+_BRACKETED_DOPANT = re.compile(r"([A-Z][A-Za-z0-9]*[A-Za-z0-9])\s*\(([A-Z][a-z]?)\)")
 _SUM_BY_WEIGHT = re.compile(r"([0-9.][^?±]*?[-+·][^?±]*?)\s*(at%|wt%)")
-_DOPED = re.compile(r"\s*(?:[A-Z][a-z]?(?:\s*[,/&+]\s*|\s+and\s+))*[A-Z][a-z]?(?:-|\s+)doped\s+")
+_DOPED = re.compile(
+    r"\s*(?:[0-9.]+\s*(?:at|wt)?%\s*)?(?:[A-Z][a-z]?(?:\s*[,/&+]\s*|\s+and\s+))*[A-Z][a-z]?(?:-|\s+)doped\s+"
+)
 _DOPED_WITH = re.compile(r"\s+doped\s+(?:with|by)\s+")
 _DOPANT = re.compile(
     r"([0-9]*\.?[0-9]+)?\s*%?\s*([A-Z][a-z]?)\s*\(?\s*(?:\(?[0-9]*[+-]\)?)?\s*(?:[0-9]*\.?[0-9]+)?\s*(?:(?:at|wt)?\s*%)?\s*\)?"
+    r"(?:\s*\(?[0-9.]+\s*(?:at|wt)?%\)?)?"
 )
 _MORE_THAN_A_FORMULA = re.compile(r"[?±%,;]|\+/?-")
 _LIST_SIGNS = re.compile(r"[±%,;]|\+/?-")
@@ -207,10 +213,16 @@ def _amounts_behind(text: str) -> str:
 def _split_dopants(text: str) -> tuple[str, str]:
     """Host and dopants of `TiO2:Nb` or `Nb-doped TiO2`; no dopants in other texts."""
     if text.count(":") == 1 and "?" not in text:
-        host, _, dopants = text.partition(":")
-        return host.strip(), dopants.strip()
+        host, _, dopants = (part.strip() for part in text.partition(":"))
+        elements = all(part.strip() in ATOMIC_NUMBERS for part in re.split(r"[,/&+]", host))
+        hosted = _DOPANT.fullmatch(re.split(r"[,;/&+]", dopants)[0].strip())
+        if elements and (hosted is None or hosted[2] not in ATOMIC_NUMBERS or dopants in MATERIAL_NAMES):
+            return dopants, host  # as of lasers, Nd:YAG
+        return host, dopants
     if found := _DOPED.match(text):
         return text[found.end() :].strip(), re.sub(r"(?:-|\s+)doped\s+$", "", found[0]).strip()
+    if (found := _BRACKETED_DOPANT.fullmatch(text)) and found[2] in ATOMIC_NUMBERS and found[2] not in ANIONS:
+        return found[1], found[2]  # CsI(Tl)
     if found := _DOPED_WITH.search(text):
         return text[: found.start()].strip(), text[found.end() :].strip()
     return text, ""
@@ -238,7 +250,7 @@ def _solid_solution(text: str, alternatives: re.Match[str]) -> Composition | Par
 
     Source: IMA formulas list the most abundant element first.
     """
-    parts = [re.sub(r"[0-9]*[+-]$", "", part.strip()) for part in alternatives[1].split(",")]
+    parts = [re.sub(r"[0-9]*[+-]$", "", part.strip()) for part in re.split(_COMMA, alternatives[1])]
     inside = alternatives[0][0] + "".join(parts) + alternatives[0][-1]
     if all(re.search(r"[A-Za-z)]\s*[0-9]*\.?[0-9]+$", part) for part in parts):
         return parse_composition(text[: alternatives.start()] + inside + text[alternatives.end() :])
