@@ -14,7 +14,7 @@ import numpy as np
 
 from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.peak_profiles.corrections import thermal_factor
-from xxact_core.search_match.database import ReferenceDatabase, StrongestLines, sticks_to_lines
+from xxact_core.search_match.database import ReferenceDatabase, StrongestLines
 from xxact_core.search_match.fit import THERMAL_B, USUAL_SHIFT, IntensityDistribution, usual_strains
 from xxact_core.search_match.peak_axis import two_theta_to_bins
 
@@ -38,7 +38,7 @@ SMALLEST_FRACTION_IN_RANGE = 0.05
 """Lower bound on the fraction of a phase's intensity within the measured range."""
 
 FEW = 0.2
-"""Where lines are not stored, a scan of less than this fraction of a database calculates only those it needs. Ours."""
+"""A scan of less than this fraction of the phases prepares the lines of these phases alone. Ours."""
 
 _TOGETHER = 16384
 
@@ -93,17 +93,24 @@ class LineIndex:
 
     def _lines(self, rows: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Bins, shape (phases, lines), and heights of the lines, at the usual cell scale of each phase."""
-        stored = "_all" in self.__dict__ or "lines" in vars(self.references)
-        if rows is None or stored or len(rows) > FEW * len(self.references):
+        if rows is None:
+            return self._all
+        if "_all" in self.__dict__ or len(rows) > FEW * len(self.references):
             bins, height = self._all
-            return (bins, height) if rows is None else (bins[rows], height[rows])
-        references = self.references
-        lines = sticks_to_lines(lambda place: references.sticks(int(rows[place])), len(rows))
-        return _lines_to_bins(lines, usual_strains(references.experimental[rows]))
+            return bins[rows], height[rows]
+        return _rows_to_bins(self.references, rows)
 
     @cached_property
     def _all(self) -> tuple[np.ndarray, np.ndarray]:
-        return _lines_to_bins(self.references.lines, usual_strains(self.references.experimental))
+        rows = np.arange(len(self.references))
+        parts = [_rows_to_bins(self.references, rows[first : first + _TOGETHER]) for first in rows[::_TOGETHER]]
+        bins, height = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return bins, height
+
+
+def _rows_to_bins(references: ReferenceDatabase, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bins and heights of the lines of these phases, in batches so that little memory is needed."""
+    return _lines_to_bins(references.lines_of(rows), usual_strains(references.experimental[rows]))
 
 
 def _lines_to_bins(lines: StrongestLines, strain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -39,9 +39,12 @@ from xxact_core.search_match.plausibility import (
 )
 from xxact_core.search_match.ranking import FREED, Candidate, fit_best, scan_to_candidates
 
-PROPOSED, PROPOSED_OF_ALL = 60, 150
+PROPOSED, PROPOSED_OF_ALL = 60, 200
 """Number of phases that the scan proposes for a fit, with elements given and without. Ours: the right phase of measured
 patterns is among them 99 and 97 times of a hundred."""
+
+FEW_DEGREES = 15.0
+"""Measured range below which a warning says that many phases match so few reflections [deg 2θ]. Ours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +200,7 @@ class Identifier:
             elements=states.possible,
             candidates=len(self.references) if rows is None else len(rows),
             matches=matches[:count],
-            warnings=pattern.warnings,
+            warnings=(*pattern.warnings, *_range_warning(pattern)),
             no_match=no_match,
             analyse=lambda: find_phases(
                 as_measured,
@@ -312,3 +315,10 @@ class Identifier:
 
 def _fit_weights(states: ElementStates) -> PlausibilityWeights:
     return FIT_WEIGHTS if states.possible else FIT_WEIGHTS_OF_ALL
+
+
+def _range_warning(pattern: GriddedPattern) -> tuple[str, ...]:
+    degrees = pattern.coverage.sum() * pattern.grid.step
+    if degrees >= FEW_DEGREES:
+        return ()
+    return (f"only {degrees:.1f}° were measured: many phases match so few reflections about equally well",)

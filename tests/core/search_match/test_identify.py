@@ -141,6 +141,25 @@ def test_a_pattern_of_noise_alone_is_refused(identifier: Identifier) -> None:
         identifier.identify(noise, elements=["Zn", "O"])
 
 
+def test_a_pattern_of_few_degrees_is_searched_with_a_warning(identifier: Identifier, examples: Path) -> None:
+    pattern = read_pattern(examples / "zincite.prn", wavelength=1.54184)
+    inside = (pattern.two_theta > 31) & (pattern.two_theta < 37)
+    short = Pattern(pattern.two_theta[inside], pattern.intensity[inside], wavelength=1.54184)
+    found = identifier.identify(short, elements=["Zn", "O"])
+    assert "ZnO" in {match.formula for match in found.matches}
+    assert any("many phases match so few reflections" in warning for warning in found.warnings)
+    assert not any("few reflections" in one for one in identifier.identify(pattern, elements=["Zn", "O"]).warnings)
+
+
+def test_sixty_thousand_points_give_the_same_match(identifier: Identifier, examples: Path) -> None:
+    pattern = read_pattern(examples / "zincite.prn", wavelength=1.54184)
+    fine = np.linspace(pattern.two_theta[0], pattern.two_theta[-1], 60_000)
+    dense = Pattern(fine, np.interp(fine, pattern.two_theta, pattern.intensity), wavelength=1.54184)
+    first, again = (identifier.identify(one, elements=["Zn", "O"]).matches[0] for one in (pattern, dense))
+    assert (first.formula, first.space_group) == (again.formula, again.space_group) == ("ZnO", 186)
+    assert again.scale == pytest.approx(first.scale, abs=1e-3)
+
+
 def test_a_table_that_is_missing_or_no_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no table of reference phases"):
         open_references(tmp_path / "none.parquet")

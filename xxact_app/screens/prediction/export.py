@@ -120,7 +120,7 @@ from xxact_core import Identifier
 
 identification = Identifier.load(Path({str(table.path)!r})).identify(gridded, {restriction})
 for match in identification.matches:
-    print(match.label, match.space_group, f"{{match.score:.3f}}")
+    print(match.label, match.space_group, f"{{match.probability:.0%}}", f"{{match.score:.3f}}")
 for phase in identification.phases:
     print(phase.label, phase.weight_text, phase.cell_text)
 """

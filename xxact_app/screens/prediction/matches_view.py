@@ -22,9 +22,9 @@ from xxact_app.ui.formatting import percent
 from xxact_app.ui.theme import TEXT_CSS, palette
 from xxact_core.structures.space_groups import space_group_name
 
-_COLUMNS = ("Formula", "Mineral", "Space group", "ID", "Score", "Shift", "Scale")
+_COLUMNS = ("Formula", "Mineral", "Space group", "ID", "Probability", "Score", "Shift", "Scale")
 _TITLES = {"Score": "Score (1 = perfect)", "Shift": "Shift [° 2θ]", "Scale": "Cell scale"}
-_NUMBERS = {"Score": "0.000", "Shift": "+0.00", "Scale": "0.0000"}
+_NUMBERS = {"Probability": "0 %", "Score": "0.000", "Shift": "+0.00", "Scale": "0.0000"}
 
 _NO_TABLE = (
     "<p>No reference database is available: the installation lacks the Materials Project table. Reinstall XxaCT, or "
@@ -109,6 +109,7 @@ class MatchesPanel:
                 one.name or "",
                 space_group_name(str(one.space_group or "unknown")),
                 one.shown_id,
+                one.probability,
                 one.score,
                 one.shift,
                 one.scale,

@@ -189,7 +189,8 @@ def _lines(page: Page) -> list[str]:
     if page.matches is not None:
         for one in page.matches.matches[:5]:
             shift = f"{one.shift:+.2f}".replace("-", "−")
-            fit = f"score {one.score:.3f}, shift {shift}°, cell scale {one.scale:.4f}"
+            probability = "" if one.probability is None else f"probability {percent(one.probability)}, "
+            fit = f"{probability}score {one.score:.3f}, shift {shift}°, cell scale {one.scale:.4f}"
             facts.append(
                 ("Reference phase", f"{one.label}, {space_group_name(str(one.space_group or 'unknown'))}: {fit}")
             )
