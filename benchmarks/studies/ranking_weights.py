@@ -55,6 +55,9 @@ RIDGE = 1e-3
 HELD = 0.8
 """Share of specimens whose phase the table is assumed to have, on which the probability of no match depends. Ours."""
 
+DOUBT = 0.05
+"""Probability that a label or a reference structure is wrong, so that no single pattern decides the weights. Ours."""
+
 QUICK = 12
 
 
@@ -130,9 +133,11 @@ def fit_phase_weights(cases: Sequence[Case]) -> np.ndarray:
         for case in known:
             logits = case.features @ weights
             odds = np.exp(logits - logits.max())
+            odds /= odds.sum()
             right = np.where(case.right, odds, 0)
-            total -= float(np.log(right.sum() / odds.sum()))
-            slope -= case.features.T @ (right / right.sum() - odds / odds.sum())
+            likelihood = (1 - DOUBT) * right.sum() + DOUBT / len(odds)
+            total -= float(np.log(likelihood))
+            slope -= case.features.T @ (right - right.sum() * odds) * ((1 - DOUBT) / likelihood)
         return total / len(known), slope / len(known)
 
     start = np.zeros(cases[0].features.shape[1])
