@@ -58,7 +58,8 @@ class Identification:
     candidates: int
     """Number of reference phases compared."""
     matches: tuple[Match, ...]
-    """Most probable match first; empty where the database holds no phase of these elements."""
+    """Most probable match first, each followed by those of the same name and space group, such as solid solutions of a
+    mineral; empty where the database holds no phase of these elements."""
     warnings: tuple[str, ...] = ()
     """Warnings of reading and processing the pattern."""
     no_match: float = 0.0
@@ -294,7 +295,7 @@ class Identifier:
             self._match(fitted[place], float(probability))
             for place, probability in zip(best.tolist(), probabilities, strict=True)
         ]
-        return tuple(matches), no_match
+        return _beside_parents(matches), no_match
 
     def _match(self, candidate: Candidate, probability: float) -> Match:
         height = candidate.reflections.height
@@ -315,6 +316,14 @@ class Identifier:
 
 def _fit_weights(states: ElementStates) -> PlausibilityWeights:
     return FIT_WEIGHTS if states.possible else FIT_WEIGHTS_OF_ALL
+
+
+def _beside_parents(matches: Sequence[Match]) -> tuple[Match, ...]:
+    """Matches with those of one name and space group beside each other, in the order of the most probable of each."""
+    families: dict[tuple[str, int | None], list[Match]] = {}
+    for match in matches:
+        families.setdefault((match.name or match.formula, match.space_group), []).append(match)
+    return tuple(match for family in families.values() for match in family)
 
 
 def _range_warning(pattern: GriddedPattern) -> tuple[str, ...]:

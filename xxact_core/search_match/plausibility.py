@@ -54,7 +54,7 @@ SCAN_WEIGHTS = PlausibilityWeights(
 """For the phases that are worth fitting."""
 
 FIT_WEIGHTS = PlausibilityWeights(
-    merit=0.86, strains=-0.5, experimental=1.5, known=0.7, disordered=-2.0, volume=0.0, missing=-2.0
+    merit=1.34, strains=-1.1, experimental=3.3, known=0.5, disordered=-2.8, volume=0.0, missing=-3.1
 )
 """For fitted phases, with elements given."""
 
@@ -63,7 +63,7 @@ FIT_WEIGHTS_OF_ALL = PlausibilityWeights(
 )
 """For fitted phases, without elements."""
 
-NO_MATCH = NoMatchWeights(constant=17.3, merit=-0.2, certainty=-0.5, experimental=-1.8, disordered=3.1)
+NO_MATCH = NoMatchWeights(constant=16.7, merit=-0.18, certainty=-1.3, experimental=-2.8, disordered=2.0)
 NO_MATCH_OF_ALL = NoMatchWeights(constant=18.4, merit=-0.2, certainty=-0.9, experimental=-1.6, disordered=2.0)
 """With elements given, and without.
 
