@@ -16,7 +16,7 @@ from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.peak_profiles.corrections import thermal_factor
 from xxact_core.search_match.database import ReferenceDatabase, StrongestLines
 from xxact_core.search_match.fit import THERMAL_B, USUAL_SHIFT, IntensityDistribution, usual_strains
-from xxact_core.search_match.peak_axis import two_theta_to_bins
+from xxact_core.search_match.peak_axis import BINS_PER_WIDTH, two_theta_to_bins
 
 STEP = 0.001
 """Width of a bin on the axis of ln(1/d)."""
@@ -36,6 +36,9 @@ SCALE_PENALTY = 0.002
 
 SMALLEST_FRACTION_IN_RANGE = 0.05
 """Lower bound on the fraction of a phase's intensity within the measured range."""
+
+RESOLUTION = 2.5
+"""Lines closer than this many peak widths of `peak_axis` count as one. Ours."""
 
 FEW = 0.2
 """A scan of less than this fraction of the phases prepares the lines of these phases alone. Ours."""
@@ -114,11 +117,25 @@ def _rows_to_bins(references: ReferenceDatabase, rows: np.ndarray) -> tuple[np.n
 
 
 def _lines_to_bins(lines: StrongestLines, strain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bins, int16, and heights of the lines, float32, with cells of this strain; both of shape (phases, lines)."""
-    places = (lines.position - strain[:, None].astype(np.float32) - FIRST) / STEP
-    inside = (places >= 0) & (places < BINS - 1)  # not NaN
-    height = lines.height * thermal_factor(np.exp(2 * np.nan_to_num(lines.position)), b=THERMAL_B)
-    return np.where(inside, np.rint(places), 0).astype(np.int16), np.where(inside, height, 0).astype(np.float32)
+    """Bins, int16, and heights of the lines, float32, with cells of this strain; both of shape (phases, lines).
+
+    Lines that a pattern does not resolve become one: as square roots of heights are summed, a peak that a structure of
+    low symmetry splits would count more often than that of its parent.
+    """
+    position = lines.position - strain[:, None].astype(np.float32)
+    inside = (position > FIRST) & (position < FIRST + STEP * (BINS - 1))  # not NaN
+    position = np.where(inside, position, FIRST)
+    height = lines.height * thermal_factor(np.exp(2 * position), b=THERMAL_B).astype(np.float32)
+    height = np.where(inside, height, 0)
+    sine = np.minimum(np.exp(position) * np.float32(CU_K_ALPHA / 2), 1)
+    place, _ = two_theta_to_bins(np.degrees(2 * np.arcsin(sine)))
+    apart = np.diff(np.nan_to_num(place), axis=1, prepend=-np.inf) > RESOLUTION * BINS_PER_WIDTH
+    count = height.shape[1]
+    group = (np.cumsum(apart, axis=1) - 1 + count * np.arange(len(height))[:, None]).ravel()
+    merged = np.bincount(group, height.ravel(), minlength=height.size)
+    centre = np.bincount(group, (height * position).ravel(), minlength=height.size) / np.maximum(merged, 1e-9)
+    bins = np.where(merged > 0, np.rint((centre - FIRST) / STEP), 0)
+    return bins.reshape(height.shape).astype(np.int16), merged.reshape(height.shape).astype(np.float32)
 
 
 def _lookup(measured: IntensityDistribution) -> tuple[np.ndarray, np.ndarray]:

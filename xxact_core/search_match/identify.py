@@ -39,7 +39,7 @@ from xxact_core.search_match.plausibility import (
 )
 from xxact_core.search_match.ranking import FREED, Candidate, fit_best, scan_to_candidates
 
-PROPOSED, PROPOSED_OF_ALL = 60, 200
+PROPOSED, PROPOSED_OF_ALL = 60, 120
 """Number of phases that the scan proposes for a fit, with elements given and without. Ours: the right phase of measured
 patterns is among them 99 and 97 times of a hundred."""
 

@@ -49,7 +49,7 @@ class NoMatchWeights:
 
 
 SCAN_WEIGHTS = PlausibilityWeights(
-    merit=0.55, strains=0.0, experimental=3.0, known=2.0, disordered=-2.5, volume=-0.6, missing=-0.5
+    merit=0.55, strains=0.0, experimental=2.5, known=1.5, disordered=-2.5, volume=-0.6, missing=-0.5
 )
 """For the phases that are worth fitting."""
 
