@@ -49,7 +49,7 @@ class NoMatchWeights:
 
 
 SCAN_WEIGHTS = PlausibilityWeights(
-    merit=0.55, strains=0.0, experimental=2.5, known=1.5, disordered=-2.5, volume=-0.6, missing=-0.5
+    merit=0.8, strains=0.0, experimental=2.0, known=1.0, disordered=-2.5, volume=-0.3, missing=-0.5
 )
 """For the phases that are worth fitting."""
 
@@ -59,12 +59,12 @@ FIT_WEIGHTS = PlausibilityWeights(
 """For fitted phases, with elements given."""
 
 FIT_WEIGHTS_OF_ALL = PlausibilityWeights(
-    merit=1.9, strains=-0.45, experimental=1.9, known=1.0, disordered=-5.0, volume=-0.7, missing=-2.0
+    merit=2.4, strains=-1.3, experimental=4.2, known=0.5, disordered=-4.8, volume=0.0, missing=-2.0
 )
 """For fitted phases, without elements."""
 
 NO_MATCH = NoMatchWeights(constant=16.7, merit=-0.18, certainty=-1.3, experimental=-2.8, disordered=2.0)
-NO_MATCH_OF_ALL = NoMatchWeights(constant=18.4, merit=-0.2, certainty=-0.9, experimental=-1.6, disordered=2.0)
+NO_MATCH_OF_ALL = NoMatchWeights(constant=14.0, merit=-0.15, certainty=-0.6, experimental=-1.8, disordered=1.8)
 """With elements given, and without.
 
 Source of all weights: benchmarks/studies/ranking_weights.py, the likelihood of measured patterns of known phases.
