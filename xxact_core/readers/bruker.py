@@ -22,6 +22,7 @@ from xxact_core.readers.content import (
 from xxact_core.readers.measured_points import (
     MeasuredPoints,
     anode_in_text,
+    check_points,
     doublet_wavelength,
     note_scans,
     plausible_wavelength,
@@ -335,10 +336,7 @@ def read_uxd(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoin
     ]
     if len(stated) == scans:
         for index, one in zip(select_scans(scan, count=scans, name=name), points, strict=True):
-            if one.positions.size != stated[index]:
-                code = "E_TRUNCATED" if one.positions.size < stated[index] else "E_FORMAT"
-                msg = f"{name}: range {index} holds {one.positions.size} points; _STEPCOUNT says {stated[index]}"
-                raise PatternError(msg, code=code)
+            check_points(one.positions.size, stated=stated[index], name=f"{name}, range {index}", where="_STEPCOUNT")
     return points
 
 

@@ -78,7 +78,7 @@ def _read_free_format(lines: list[str], *, name: str) -> MeasuredPoints | None:
         if found is None:
             continue
         start, step, stop = (float(found[group]) for group in (1, 2, 3))
-        if not (0 <= start < stop <= 180 and 0 < step <= _WIDEST_STEP and stop - start > 9 * step):  # noqa: PLR2004 - 2θ, ten points
+        if not (-90 <= start < stop <= 180 and 0 < step <= _WIDEST_STEP and stop - start > 9 * step):  # noqa: PLR2004 - 2θ, ten points
             return None
         body = "\n".join(lines[index + 1 :])
         points = count_even_points(start, step, stop, name=name)

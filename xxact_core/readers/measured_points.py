@@ -107,6 +107,18 @@ def note_scans(scan: int | None, *, count: int) -> tuple[str, ...]:
     )
 
 
+def check_points(points: int, *, stated: float | None, name: str, where: str) -> None:
+    """Hold the number of points that were read against the one that the file states, None where it states none.
+
+    Raises:
+        PatternError: there are fewer (E_TRUNCATED) or more (E_FORMAT).
+    """
+    if stated is not None and stated > 0 and points != stated:
+        code = "E_TRUNCATED" if points < stated else "E_FORMAT"
+        msg = f"{name}: holds {points} points; {where} says {stated:g}"
+        raise PatternError(msg, code=code)
+
+
 def count_even_points(start: float, step: float, stop: float, *, name: str) -> int:
     """Number of points from `start` to `stop` [deg] in steps of `step` [deg].
 
@@ -328,14 +340,18 @@ _LABELLED = re.compile(
     rf"{_VALUE}{_UNIT_AFTER}",
     re.IGNORECASE,
 )
-_ALPHA_1 = re.compile(rf"(?:alpha[\s_]?1|α\s?1|ka1|_WL1)([^0-9\n]{{0,40}}?){_VALUE}{_UNIT_AFTER}", re.IGNORECASE)
-_ALPHA_2 = re.compile(rf"(?:alpha[\s_]?2|α\s?2|ka2|_WL2)([^0-9\n]{{0,40}}?){_VALUE}{_UNIT_AFTER}", re.IGNORECASE)
+_ALPHA_1 = re.compile(
+    rf"(?:alpha[\s_]?1|α\s?1|ka1|(?<![A-Za-z])WL1)([^0-9\n]{{0,40}}?){_VALUE}{_UNIT_AFTER}", re.IGNORECASE
+)
+_ALPHA_2 = re.compile(
+    rf"(?:alpha[\s_]?2|α\s?2|ka2|(?<![A-Za-z])WL2)([^0-9\n]{{0,40}}?){_VALUE}{_UNIT_AFTER}", re.IGNORECASE
+)
 _ENERGY = re.compile(rf"\benergy((?:[\s:=_\"'()\[\]/,]|in|k?eV){{0,12}}?){_VALUE}{_UNIT_AFTER}", re.IGNORECASE)
 _OTHER_ENERGY = re.compile(r"thresh|detect|window|cut|resol|lower|upper|range|gap|bind|form|band", re.IGNORECASE)
 _SECOND = re.compile(rf"[\s]{{0,2}}[,;/&][\s]{{0,2}}{_VALUE}")
 _WORDS = re.compile(r"[^\W\d_]+")
 _NAMED = re.compile(
-    r"\b(Cu|Mo|Co|Fe|Cr|Ag)[\s_-]{0,3}K[\s_\-\\]{0,3}(?:alpha|α|a)[\s_]{0,2}([12])?(?![a-z0-9])([\s_,+/~]{0,3}2\b)?",
+    r"\b(Cu|Mo|Co|Fe|Cr|Ag)[\s_-]{0,3}K[\s_\-\\]{0,3}(?:alpha|α|a)[\s_]{0,2}([12])?(?![a-z0-9]|[.,][0-9]{2})([\s_,+/~]{0,3}2\b)?",
     re.IGNORECASE,
 )
 _ANODE = re.compile(

@@ -35,7 +35,7 @@ _MAX_DEFAULTS = 32
 """Groups that each name the next one as their default; a ring of them has no end."""
 
 _TWO_THETA = frozenset({"two_theta", "twotheta", "2theta", "2th", "tth", "ttheta", "polar_angle", "2_theta"})
-_SIGNALS = frozenset({"intensity", "intensities", "counts", "i", "data"})
+_SIGNALS = frozenset({"intensity", "intensities", "counts", "i", "data", "detector", "det", "signal", "psd"})
 _OTHER_AXES = re.compile(
     r"q(?![a-z])|d(?![a-z])|d ?-?spacing|1 ?/ ?d|dspacing|scattering vector|momentum transfer|radius|r ?mm"
 )

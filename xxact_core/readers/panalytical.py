@@ -27,6 +27,9 @@ _STEP_UNITS = (0.0005, 0.0434657595 / 8, 0.0334225380 / 4, 0.0262605654 / 4)
 Source: measured files; the detectors are PIXcel and X'Celerator at different radii.
 """
 
+_SLACK = 2e-4
+"""Difference [deg] between the range of a scan and its number of steps; the limits have five or more decimals. Ours."""
+
 _MOST_MISSING = 1.5
 """Points that a scan may lack: the complete scan has at most this many times the points. Ours."""
 
@@ -104,7 +107,7 @@ def _check_step(scan_text: str, *, name: str) -> tuple[str, ...]:
     if None in limits or points < MIN_POINTS or span <= 0:
         return ()
     step = span / (points - 1)
-    if any(abs(step / unit - round(step / unit)) * unit * points < 0.2 * step + 2e-6 for unit in _STEP_UNITS):
+    if any(abs(step / unit - round(step / unit)) * unit * points < _SLACK for unit in _STEP_UNITS):
         return ()
     for unit in _STEP_UNITS:
         for times in range(int(step / unit), int(step / _MOST_MISSING / unit), -1):

@@ -19,6 +19,7 @@ from xxact_core.readers.content import (
 )
 from xxact_core.readers.measured_points import (
     MeasuredPoints,
+    check_points,
     check_scan_axis,
     count_even_points,
     doublet_wavelength,
@@ -67,6 +68,8 @@ def _read_ras_scan(
     if values is None:
         _refuse_ras_line(lines, first=first, name=name)
         values = np.array([[*line.split(), "1"][:3] for line in lines], dtype=np.float64)
+    stated = parse_number(_ras_items(header).get("MEAS_DATA_COUNT"))
+    check_points(len(values), stated=stated, name=name, where="MEAS_DATA_COUNT")
     factors = np.where(values[:, 2] > 0, values[:, 2], 1.0) if values.shape[1] > 2 else 1.0  # noqa: PLR2004 - third
     wavelength = _wavelength_of_ras(header)
     return MeasuredPoints(
@@ -152,6 +155,7 @@ def read_rasx(members: dict[str, bytes], *, name: str, scan: int | None = 0) -> 
         conditions = next((text for member, text in texts.items() if "conditions" in member.lower()), "")
         axis = re.search(r"<ScanInformation>\s*<AxisName>([^<]*)</AxisName>", conditions)
         check_scan_axis(axis and axis[1], name=name)
+        stated = parse_number(xml_element(conditions, "DataCount"))
         files = next(files for folder, files in listed if folder == folders[index])
         single = f"<Root><{folders[index]}>{files}</{folders[index]}></Root>"
         points.append(
@@ -166,6 +170,7 @@ def read_rasx(members: dict[str, bytes], *, name: str, scan: int | None = 0) -> 
                 metadata=_metadata_of_rasx(conditions, scans=len(folders)),
             )
         )
+        check_points(points[-1].positions.size, stated=stated, name=name, where="DataCount")
     return points
 
 
@@ -225,6 +230,8 @@ def read_asc(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoin
             raise PatternError(msg, code="E_FORMAT") from None
         body = "\n".join(line for line in piece.split("\n") if not line.startswith(("*", "#")))
         counts = parse_counts(body, points=count_even_points(start, step, stop, name=name), name=name)
+        stated = parse_number(keys.get("COUNT"))
+        check_points(counts.size, stated=stated, name=name, where="*COUNT")
         alpha_1, alpha_2 = (
             float(keys.get(key, "")) if re.fullmatch(NUMBER, keys.get(key, "")) else None
             for key in ("WAVE_LENGTH1", "WAVE_LENGTH2")

@@ -144,6 +144,7 @@ def _table_to_points(table: _Table, *, name: str, scan: int | None) -> list[Meas
     if len(table.values) > MAX_POINTS:
         msg = f"{name}: holds {len(table.values)} points; expected at most {MAX_POINTS}"
         raise PatternError(msg, code="E_TOO_LARGE")
+    table = _with_bin_centres(table)
     notes = [*table.notes, *refuse_neutrons(table.header, name=name)]
     metadata = _metadata_of_header(table.header)
     check_scan_axis(metadata.get("scan_axis"), name=name)
@@ -419,7 +420,7 @@ def _column_to_numbers(fields: list[str]) -> np.ndarray | None:
 
 
 # ------------------------------------------------------------------------------------------------- titles → columns
-_TWO_THETA_TITLE = re.compile(r"\W*(?:2\s?[-*.]?\s?th|two\s?-?th|2\s?θ|ttheta|tth\b|angle|pos)")
+_TWO_THETA_TITLE = re.compile(r"\W*(?:2\s?[-*.]?\s?th|two\s?-?th|2\s?θ|ttheta|tth\b|angle|pos|x$)")
 _POSITION_TITLE = re.compile(rf"{_TWO_THETA_TITLE.pattern}|q\b|1 ?/ ?d\b|d\b|d-?(?:spac|val)|scattering|sin")
 _INTENSITY_TITLE = re.compile(
     r"\W*(?:intensit|counts?\b|cps\b|i(?: ?obs| ?meas)?(?![a-z0-9])|i\(|y(?: ?obs)?(?![a-z])|int\b|signal|"
@@ -470,7 +471,10 @@ def _titles(header: str, *, width: int, separator: str) -> list[str]:
     lines = [plain for line in header.split("\n")[-12:] if (plain := _plain_line(line))]
     parts = [found for line in lines[-4:] if (found := _title_fields(line, width=width, separator=separator))]
     for index, titles in enumerate(parts):
-        if any(_POSITION_TITLE.match(plain) or _INTENSITY_TITLE.match(plain) for plain in map(plain_title, titles)):
+        names = [plain_title(title) for title in titles]
+        if width == _TWO_COLUMNS and _POSITION_TITLE.match(names[1]) and not _INTENSITY_TITLE.match(names[0]):
+            continue  # a statement such as `X dimension  2theta`
+        if any(_POSITION_TITLE.match(title) or _INTENSITY_TITLE.match(title) for title in names):
             units: list[str] = next(
                 (later for later in parts[index + 1 :] if all(_UNIT.fullmatch(plain_title(one)) for one in later)), []
             )
@@ -533,6 +537,9 @@ def _curves(table: _Table, *, name: str) -> tuple[list[_Curve], list[str]]:
     titles, width = table.titles, table.values.shape[1]
     refuse_functions(titles, name=name)
     if not titles:
+        if width > _MOST_UNTITLED and not _monotonic(table.values[:, 0]):
+            msg = f"{name}: {width} columns without titles, the first of which is no axis: a map or an image"
+            raise PatternError(msg, code="E_FORMAT")
         return [_Curve(0, 1)], _note_untitled(table.values)
     if any(_PEAK_LIST.fullmatch(title) for title in titles) and not any(map(_OBSERVED.match, titles)):
         msg = f"{name}: a list of peaks (its columns are {shorten(', '.join(titles), limit=60)}); expected a scan"
@@ -554,6 +561,32 @@ def _curves(table: _Table, *, name: str) -> tuple[list[_Curve], list[str]]:
     ]
     note = [f"columns were left out: {shorten(', '.join(unused), limit=60)}"] if unused else []
     return curves, note
+
+
+_LOWER = re.compile(r"\b(?:left|low(?:er)?|min(?:imum)?|from|start|begin)\b")
+_UPPER = re.compile(r"\b(?:right|high|upper|max(?:imum)?|to|stop|end)\b")
+_MOST_UNTITLED = 6
+"""Columns of a table without titles above which it may be a map or an image. Ours."""
+
+
+def _monotonic(values: np.ndarray) -> bool:
+    """Whether numbers only increase or only decrease, but for a few."""
+    steps = np.diff(values)
+    return bool(max(np.mean(steps > 0), np.mean(steps < 0)) > 0.9) if steps.size else True  # noqa: PLR2004 - ranges
+
+
+def _with_bin_centres(table: _Table) -> _Table:
+    """The table with the centres of bins, where its first two columns are their lower and upper edges."""
+    if len(table.titles) <= _TWO_COLUMNS or not (_LOWER.search(table.titles[0]) and _UPPER.search(table.titles[1])):
+        return table
+    lower, upper = table.values[:, 0], table.values[:, 1]
+    if not np.allclose(lower[1:], upper[:-1], rtol=0, atol=1e-3 * float(np.abs(upper - lower).max())):
+        return table
+    values = np.column_stack([(lower + upper) / 2, table.values[:, 2:]])
+    title = _LOWER.sub("", table.titles[0]).strip()
+    title = title if _POSITION_TITLE.match(title) else "2theta"
+    notes = [*table.notes, "the first two columns are the edges of bins; the intensities are at their centres"]
+    return replace(table, values=values, titles=[title, *table.titles[2:]], notes=notes)
 
 
 def _intensities(titles: list[str], columns: list[int]) -> list[int]:

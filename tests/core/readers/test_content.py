@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import stat
+import time
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -83,3 +85,53 @@ def test_a_file_over_the_limit_is_refused_unread(tmp_path: Path, monkeypatch: py
     assert refusal.value.code == "E_TOO_LARGE"
     monkeypatch.setattr(content, "MAX_BYTES", 100)
     refused(ras().encode(), "E_TOO_LARGE", "expected at most")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"###CBF: VERSION 1.5\n" + b"10 5\n" * 50, "detector image"),
+        (b"{\nHeaderID = EH:000001 ;\n" + b"10 5\n" * 50, "detector image"),
+        (b"\x93NUMPY\x01\0" + b"10 5\n" * 50, "NumPy array"),
+        (b"CDF\x01" + b"10 5\n" * 50, "netCDF-3"),
+        (("\t".join(str(n % 7) for n in range(40)) + "\n").encode() * 40, "a map or an image"),
+        (("\t".join(str(n % 7) for n in range(500)) + "\n").encode() * 40, "like an image or a map"),
+    ],
+)
+def test_images_and_tables_of_others_are_refused_by_name(content: bytes, words: str) -> None:
+    refused(content, "E_TOO_LARGE" if "like" in words else "E_FORMAT", words)
+
+
+_BAIT = {
+    "newlines": b"\n",
+    "blanks": b" ",
+    "digits": b"1",
+    "digits a line": b"1\n",
+    "numbers": b"1;2\n",
+    "commas": b",\n",
+    "comments": b"#\n",
+    "quotes": b'"1",',
+    "blocks": b"data_a\n",
+    "texts": b"data_a\n;a\n",
+    "scans": b"#S 1 a\n",
+    "records": b"##TITLE=a\n",
+    "banks": b"BANK 1 2 3 CONST 1 1 0 0 FXY\n",
+    "starts": b"*START=1\n",
+    "rigaku": b"*RAS_INT_START\n",
+    "statements": b"# wavelength energy sample 1\n",
+    "drives": b"_DRIVE=1\n",
+    "xml": b"<scan ",
+    "titles": b"2theta (rad)\n",
+}
+
+
+@pytest.mark.parametrize("bait", _BAIT)
+@pytest.mark.parametrize("end", [b"", b"10 5\n11 6\n12 7\n" * 20, b"x"])
+def test_no_text_takes_quadratic_time(bait: str, end: bytes) -> None:
+    piece = _BAIT[bait]
+    front = b"<xrdMeasurements>" if bait == "xml" else b""
+    data = front + piece * (1_000_000 // len(piece)) + end
+    before = time.process_time()
+    with contextlib.suppress(PatternError):
+        read_pattern(data, name="bait")
+    assert time.process_time() - before < 3  # a few tenths on the machine of the results; quadratic ones take minutes

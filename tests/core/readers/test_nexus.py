@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from pattern_files import ANGLES, COUNTS, assert_scan, nexus, refused
 
-from xxact_core.readers.read import read_pattern
+from xxact_core.readers.read import read_pattern, read_scans
 
 
 def test_nexus_gives_its_default_curve_and_what_it_says() -> None:
@@ -115,3 +117,59 @@ def test_nexus_of_huge_dimensions_is_refused_unread() -> None:
         data.create_dataset("counts", shape=(10**12,), dtype="f8", chunks=(1000,))
         data.create_dataset("two_theta", shape=(10**12,), dtype="f8", chunks=(1000,))
     refused(buffer.getvalue(), "E_TOO_LARGE", "1000000000000 points")
+
+
+def written(build: Callable[[h5py.File], None]) -> bytes:
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        build(file)
+    return buffer.getvalue()
+
+
+def test_edges_of_bins_become_their_centres() -> None:
+    def build(file: h5py.File) -> None:
+        data = file.create_group("entry/data")
+        data.attrs.update({"NX_class": "NXdata", "signal": "intensity", "axes": ["two_theta"]})
+        data["intensity"] = COUNTS
+        data["two_theta"] = np.append(ANGLES - 0.01, ANGLES[-1] + 0.01)
+
+    pattern = read_pattern(written(build))
+    np.testing.assert_allclose(pattern.two_theta, ANGLES)
+    assert any("edges of bins" in note for note in pattern.warnings)
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [("1/nanometer", 10), ("nm^-1", 10), ("1/nm", 10), ("nanometre-1", 10), ("1/angstrom", 1), ("Å^-1", 1), ("A-1", 1)],
+)
+def test_units_of_q_are_read_in_every_spelling(unit: str, factor: float) -> None:
+    q = 4 * np.pi * np.sin(np.deg2rad(ANGLES) / 2) / 1.541874
+
+    def build(file: h5py.File) -> None:
+        data = file.create_group("entry/data")
+        data.attrs.update({"NX_class": "NXdata", "signal": "intensity", "axes": ["q"]})
+        data["intensity"], data["q"] = COUNTS, q * factor
+        data["q"].attrs["units"] = unit
+        file["entry/wavelength"] = 0.1541874
+        file["entry/wavelength"].attrs["units"] = "nanometer"
+
+    np.testing.assert_allclose(read_pattern(written(build)).two_theta, ANGLES, atol=1e-4)
+
+
+def test_variables_of_xarray_are_patterns(tmp_path: Path) -> None:
+    import xarray as xr
+
+    coords = {"two_theta": ANGLES, "run": [300, 400]}
+    rows = xr.DataArray(np.stack([COUNTS, 2 * COUNTS]), dims=("run", "two_theta"), coords=coords, name="heating")
+    one = xr.DataArray(COUNTS, dims="two_theta", coords={"two_theta": ANGLES}, attrs={"wavelength": "0.15406 nm"})
+    both = xr.Dataset({"a": one, "b": 2 * one})
+    for value, count in ((rows, 2), (one, 1), (both, 2)):
+        value.to_netcdf(tmp_path / "made.nc", engine="h5netcdf")
+        scans = read_scans((tmp_path / "made.nc").read_bytes())
+        assert len(scans) == count
+        for factor, scan in enumerate(scans, 1):
+            np.testing.assert_allclose(scan.two_theta, ANGLES)
+            np.testing.assert_array_equal(scan.intensity, factor * COUNTS)
+    image = xr.DataArray(np.zeros((50, 60)), dims=("y", "x"), coords={"x": np.arange(60.0)})
+    image.to_netcdf(tmp_path / "image.nc", engine="h5netcdf")
+    refused((tmp_path / "image.nc").read_bytes(), "E_FORMAT", "maps and images are not read")

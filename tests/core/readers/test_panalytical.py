@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from pattern_files import ANGLES, COUNTS, assert_scan, refused, xrdml
 
@@ -57,3 +58,24 @@ def test_xrdml_gives_axis_time_and_ratio() -> None:
 
 def test_an_xrdml_whose_alpha_2_is_no_wavelength_has_that_of_alpha_1() -> None:
     assert_scan(read_pattern(xrdml().replace("1.5444260", "0.0000000").encode()), wavelength=1.540598)
+
+
+@pytest.mark.parametrize("missing", [1, 5, 40])
+def test_intensities_that_are_missing_do_not_spread_the_others(missing: int) -> None:
+    lost = " " + " ".join(map(str, range(50, 50 + missing))) + " "
+    refused(xrdml().replace(lost, " ").encode(), "E_TRUNCATED", rf"{200 - missing} intensities; .* are 200")
+
+
+def test_counting_times_that_differ_divide_the_counts() -> None:
+    common = '<commonCountingTime unit="seconds">1</commonCountingTime>'
+    times = [1] * 100 + [4] * 100
+
+    def timed(values: list[int]) -> bytes:
+        listed = " ".join(map(str, values))
+        return xrdml().replace(common, f'<countingTimes unit="seconds">{listed}</countingTimes>').encode()
+
+    pattern = read_pattern(timed(times))
+    np.testing.assert_allclose(pattern.intensity, COUNTS / times)
+    assert any("divided by the counting time" in note for note in pattern.warnings)
+    np.testing.assert_array_equal(read_pattern(timed([2] * 200)).intensity, COUNTS)
+    refused(timed(times[:-1]), "E_FORMAT", "199 counting times for 200 points")

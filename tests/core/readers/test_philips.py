@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from pattern_files import COUNTS, CU_MEAN, assert_scan, philips_rd, philips_udf, refused
 
@@ -28,3 +30,10 @@ def test_philips_text_that_says_more_points_than_it_has_is_cut_off() -> None:
     refused(philips_udf().replace("13.9800", "14.9800").encode(), "E_TRUNCATED", "200 counts; its header says 250")
     refused(philips_udf().replace("ScanStepSize", "Other").encode(), "E_FORMAT", "no range of angles")
     refused(philips_udf().replace(" 13.98", " 913.98").encode(), "E_FORMAT", "expected a range within 0-180")
+
+
+def test_limits_are_the_edges_of_the_first_and_last_step() -> None:
+    edges = bytearray(philips_rd())
+    struct.pack_into("<3d", edges, 214, 0.02, 9.99, 13.99)
+    assert_scan(read_pattern(bytes(edges)), counts=COUNTS**2, wavelength=0.70930 * 2 / 3 + 0.71359 / 3)
+    refused(bytes(edges[:-2]), "E_TRUNCATED", "its header says 200 points")

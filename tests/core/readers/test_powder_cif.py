@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from pattern_files import ANGLES, COUNTS, assert_scan, powder_cif, refused
 
 from xxact_core.readers.read import read_pattern
@@ -69,3 +70,25 @@ def test_the_certified_lanthanum_hexaboride_is_read_in_its_regions(shared_data: 
     assert (pattern.two_theta[pattern.intensity.argmax()], pattern.intensity.max()) == (30.41, 4319)
     assert (np.diff(pattern.two_theta) > 1).sum() == 23
     assert pattern.wavelength == 1.54184
+
+
+def test_more_points_than_stated_are_noted_and_fewer_refused() -> None:
+    more = read_pattern(powder_cif(extra="_pd_meas_number_of_points 190").encode())
+    assert more.two_theta.size == 200
+    assert any("holds 200 points, the file states 190" in note for note in more.warnings)
+    refused(
+        powder_cif(extra="_pd_meas_number_of_points 210").encode(), "E_TRUNCATED", "200 points, the file states 210"
+    )
+
+
+@pytest.mark.parametrize("angle", ["_pd_meas_angle_2theta", "_pd_meas.angle_2theta", "_pd_meas.2theta_scan"])
+def test_aliases_of_the_angle_are_read(angle: str) -> None:
+    assert_scan(read_pattern(powder_cif(columns=f"{angle} _pd_meas_counts_total").encode()), wavelength=1.5405)
+
+
+def test_a_counting_time_that_varies_divides_the_counts() -> None:
+    times = 1 + np.arange(200) % 2
+    rows = "\n".join(f"{x} {count * time} {time}" for x, count, time in zip(ANGLES, COUNTS, times, strict=True))
+    loop = "loop_\n_pd_meas_2theta_scan\n_pd_meas_counts_total\n_pd_meas_step_count_time\n"
+    pattern = read_pattern(f"data_a\n{loop}{rows}\n".encode())
+    np.testing.assert_allclose(pattern.intensity, COUNTS)

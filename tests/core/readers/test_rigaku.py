@@ -34,3 +34,18 @@ def test_asc_exports_are_read_in_groups() -> None:
     assert pattern.metadata["sample"] == "quartz"
     assert len(read_scans(text.replace("*EOF", group).encode())) == 2
     refused(f"*RADIATION = neutron\n{text}".encode(), "E_RADIATION", "neutrons")
+
+
+def test_the_stated_number_of_points_is_held_against_the_rows() -> None:
+    counted = ras().replace("*RAS_HEADER_END", '*MEAS_DATA_COUNT "{}.0000"\n*RAS_HEADER_END')
+    assert_scan(read_pattern(counted.format(200).encode()), wavelength=(2 * 1.540593 + 1.544414) / 3)
+    refused(counted.format(201).encode(), "E_TRUNCATED", "200 points; MEAS_DATA_COUNT says 201")
+    refused(counted.format(199).encode(), "E_FORMAT", "MEAS_DATA_COUNT says 199")
+    conditions = rasx()["Data0/MesurementConditions0.xml"]
+    for count, code in ((201, "E_TRUNCATED"), (199, "E_FORMAT")):
+        changed = conditions.replace(
+            b"</ScanInformation>", f"<DataCount>{count}</DataCount></ScanInformation>".encode()
+        )
+        refused(archive(rasx(**{"Data0/MesurementConditions0.xml": changed})), code, f"DataCount says {count}")
+    text = "*TYPE = Raw\n*START = 10.0\n*STOP = 13.98\n*STEP = 0.02\n*COUNT = 210\n"
+    refused((text + ",".join(map(str, COUNTS)) + "\n*END\n").encode(), "E_TRUNCATED", r"\*COUNT says 210")
