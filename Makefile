@@ -11,7 +11,7 @@ SEED ?= 0
 BIN := .venv/bin
 STAMP := .venv/.made
 
-.PHONY: env app test check docs notebooks pytest wheel-test benchmarks fuzz pins clean
+.PHONY: env app test check docs notebooks pytest test-slow wheel-test benchmarks fuzz pins clean
 
 env: $(STAMP)
 
@@ -44,9 +44,13 @@ notebooks: env
 # Browser tests run last and one at a time, since beside other tests they time out. Exit code 5 means that pytest
 # selected no test.
 pytest: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not browser" --numprocesses $(WORKERS) --dist loadgroup $(PYTEST_ARGS) \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not browser and not long" --numprocesses $(WORKERS) --dist loadgroup $(PYTEST_ARGS) \
 	  || test $$? -eq 5
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser $(PYTEST_ARGS) || test $$? -eq 5
+
+# Tests that take minutes: the app under load, and that each guard against harmful files is needed by a test.
+test-slow: env
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long $(PYTEST_ARGS)
 
 # The wheel, installed without the checkout; `make pytest` runs this, too.
 wheel-test: env

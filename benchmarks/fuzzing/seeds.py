@@ -21,7 +21,7 @@ from benchmarks.fuzzing.targets import (
 from benchmarks.harness import EXAMPLES, REPOSITORY
 
 FIXTURES = REPOSITORY / "tests" / "fixtures" / "v0_1_0"
-LARGEST = 200_000
+LARGEST = 40_000
 """Largest file of the collection that is damaged [bytes]; larger ones take long and show nothing else."""
 
 FORMULAS = (

@@ -69,6 +69,28 @@ def test_archives_with_links_repeats_and_lies_are_refused() -> None:
         assert refusal.value.code in {"E_BOMB", "E_TRUNCATED"}
 
 
+def test_archive_whose_member_has_another_size_than_declared_is_refused() -> None:
+    honest = archive({"a.txt": b"0123456789" * 10})
+    directory = honest.rindex(b"PK\x01\x02")
+    lying = bytearray(honest)
+    lying[directory + 24 : directory + 28] = (150).to_bytes(4, "little")  # too little for the check of the ratio
+    refused(bytes(lying), "E_BOMB", "unpacks to another size than declared")
+
+
+def test_encrypted_archives_are_refused_by_name() -> None:
+    encrypted = bytearray(archive({"a.txt": b"0123456789"}))
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        encrypted[encrypted.index(signature) + offset] |= 1
+    refused(bytes(encrypted), "E_BOMB", "is encrypted")
+
+
+def test_archives_of_many_small_members_are_refused_for_their_total() -> None:
+    noise = np.random.default_rng(0).bytes(9_000)
+    several = {f"{index}.xml": noise * 200 for index in range(75)}  # each below the size that is checked alone
+    with pytest.raises(PatternError, match="unpacks to more than 128 MB"):
+        read_members(archive(several), name="scan")
+
+
 def test_an_archive_of_something_else_is_refused() -> None:
     refused(archive({"xl/workbook.xml": b"<a/>"}), "E_FORMAT", "an Excel workbook")
 
