@@ -219,3 +219,13 @@ def test_a_full_disk_is_told_and_leaves_the_record_as_it_was(
         jobs.cancel("key")
     assert jobs.get("key") == job
     assert stubborn.poll() is None
+
+
+def test_disk_without_locks_is_named(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_locks(*_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    record(jobs, None, state="cancelled")
+    monkeypatch.setattr("filelock.FileLock.acquire", without_locks)
+    with pytest.raises(JobError, match=r"cannot be locked .* use another workspace"):
+        jobs.resume("key")

@@ -66,6 +66,16 @@ def test_uploads_have_a_limit_and_leave_room_on_the_disk(workspace: Workspace, m
     assert len(list(workspace.uploads.iterdir())) == 1
 
 
+def test_upload_to_a_full_disk_leaves_nothing(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
+    with pytest.raises(WorkspaceError, match="the disk may be full"):
+        keep_structures([("a.cif", b"data_a")], workspace)
+    assert list(workspace.uploads.iterdir()) == []
+
+
 @pytest.mark.parametrize("text", ["/etc/passwd", "..", "../..", "owner/../../etc", "", " ", "a\0b", "~/x"])
 def test_nothing_outside_the_allowed_folders_is_read(workspace: Workspace, text: str) -> None:
     with pytest.raises(WorkspaceError):
