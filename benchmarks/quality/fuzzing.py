@@ -95,7 +95,8 @@ def damaged_file(targets: Sequence[Target], number: int, *, seed: int) -> tuple[
     weights = np.array([WEIGHTS.get(target.name, 1) for target in targets], dtype=float)
     target = targets[int(random.choice(len(targets), p=weights / weights.sum()))]
     names = list(target.seeds)
-    name = names[int(random.integers(len(names)))]
+    likely = np.array([1 / max(200, len(target.seeds[name])) for name in names])  # the same time for each file
+    name = names[int(random.choice(len(names), p=likely / likely.sum()))]
     data, mutation = mutate(target.seeds[name], random)
     return target, name, data, mutation
 

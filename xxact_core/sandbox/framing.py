@@ -53,7 +53,7 @@ def serve(
     incoming = sys.stdin.buffer
     outgoing = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not mix with the messages
-    _limit_memory(max_memory)
+    limit_memory(max_memory)
     while (message := read_message(incoming, max_bytes=max_bytes)) is not None:
         request, data = message
         _limit_cpu_seconds(request.pop("seconds"))
@@ -69,7 +69,7 @@ def serve(
             write_message(outgoing, header, block)
 
 
-def _limit_memory(max_memory: int) -> None:
+def limit_memory(max_memory: int) -> None:
     """Limit the address space of this process [bytes], on systems that support it."""
     if sys.platform == "win32":
         return

@@ -364,3 +364,14 @@ def test_source_without_structures_is_refused(tmp_path: Path, source: str) -> No
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match=source):
         build_dataset(BuildPlan(source=str(tmp_path / source)), tmp_path / "made" / "dataset", progress=False)
+
+
+def test_process_of_a_shard_has_a_limit_of_memory() -> None:
+    code = (
+        "import resource\nfrom xxact_core.dataset.building import shard\n"
+        "shard.ShardTask.from_json = staticmethod(lambda text: None)\n"
+        "shard.build_shard = lambda task, tell: {'limit': resource.getrlimit(resource.RLIMIT_AS)[0]}\n"
+        "shard.main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], input="\n", capture_output=True, text=True, check=False)
+    assert json.loads(ended.stdout)["shard"]["limit"] == shard_module.MAX_MEMORY, ended.stderr

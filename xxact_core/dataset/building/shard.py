@@ -23,6 +23,7 @@ from xxact_core.dataset.splits import formula_to_split
 from xxact_core.dataset.store import Material, count_entries, write_json, write_shard
 from xxact_core.errors import InputError, StructureError
 from xxact_core.quantities import CRYSTAL_SYSTEMS, LATTICE
+from xxact_core.sandbox.framing import limit_memory
 from xxact_core.simulation.diffraction import arrays_to_sticks
 from xxact_core.simulation.lattice import cell_volume
 from xxact_core.simulation.symmetry import find_symmetry
@@ -32,6 +33,10 @@ from xxact_core.structures.structure import Structure
 
 TIMEOUT = 60.0
 """Time limit per structure [s]."""
+
+
+MAX_MEMORY = 6 * 2**30
+"""Address space of the process [bytes], including its libraries; a structure that takes more becomes an error row."""
 
 
 @dataclass(frozen=True)
@@ -222,6 +227,7 @@ def main() -> None:
 
     Each line of standard output is JSON: `{"item": 17}` before each item, then `{"shard": ...}` or `{"failed": ...}`.
     """
+    limit_memory(MAX_MEMORY)
     os.environ["SPGLIB_WARNING"] = "OFF"  # what spglib cannot do comes back as an error with the id
     task = ShardTask.from_json(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
