@@ -15,7 +15,7 @@ from typing import Literal, NoReturn
 
 import numpy as np
 
-from xxact_core.errors import PatternError, shorten
+from xxact_core.errors import PatternError, WavelengthError, shorten
 from xxact_core.patterns.conversions import (
     CU_K_ALPHA,
     MAX_WAVELENGTH,
@@ -366,6 +366,9 @@ _XRAY = re.compile(r"\bx-?\s?rays?\b", re.IGNORECASE)
 _SURE_NEUTRONS = re.compile(
     r"\bneutrons?[ -](?:powder|diffract|radiation|source|beam|scatter|wavelength)", re.IGNORECASE
 )
+_SAME_LINE = 0.005
+"""Relative difference within which a wavelength is that of a line. Ours: programs round to three decimals."""
+
 _KNOWN = sorted(value for name, value in WAVELENGTHS.items() if "Ka" in name)
 
 
@@ -614,7 +617,7 @@ def points_to_pattern(points: MeasuredPoints, *, name: str, wavelength: float | 
     if positions.size < MIN_POINTS:
         msg = f"{name}: holds {positions.size} points; expected at least {MIN_POINTS}"
         raise PatternError(msg, code="E_VALUES" if positions.size else "E_EMPTY")
-    found = points.wavelength if wavelength is None else wavelength
+    found = _stated_wavelength_of(points, name=name) if wavelength is None else wavelength
     if points.kind == "tangent":
         positions = np.rad2deg(np.arctan(positions))
     elif points.kind != "two_theta":
@@ -650,6 +653,20 @@ def points_to_pattern(points: MeasuredPoints, *, name: str, wavelength: float | 
         warnings=tuple(notes),
         metadata=points.metadata,
     )
+
+
+def _stated_wavelength_of(points: MeasuredPoints, *, name: str) -> float | None:
+    """The wavelength that a file states, held against the lines of the anode that it names.
+
+    Raises:
+        WavelengthError: it is none of them.
+    """
+    anode, found = points.metadata.get("anode"), points.wavelength
+    lines = [WAVELENGTHS[key] for line in ("Ka", "Ka1", "Ka2", "Kb1") if (key := f"{anode}{line}") in WAVELENGTHS]
+    if found is None or not lines or any(abs(found / line - 1) < _SAME_LINE for line in lines):
+        return found
+    msg = f"{name}: the file states the wavelength {found:g} Å and the anode {anode}, whose Kα is {lines[0]:g} Å; "
+    raise WavelengthError(msg + "expected one of its lines; state the wavelength", code="E_WAVELENGTH")
 
 
 def _without_gaps(

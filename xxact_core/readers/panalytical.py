@@ -52,6 +52,7 @@ def read_xrdml(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPo
     texts = {index: text[starts[index] : [*starts, len(text)][index + 1]] if starts else text for index in selected}
     for scan_text in texts.values():
         check_scan_axis(xml_attribute(scan_text, "scanAxis", element="scan"), name=name)
+    unequal = _unequal_scans([text[start:end] for start, end in zip(starts, [*starts, len(text)][1:], strict=True)])
     plain = re.sub(r"^\s*<\?xml[^>]*\?>", '<?xml version="1.0" encoding="UTF-8"?>', text.lstrip("\ufeff")).encode()
     points = [
         read_with_geddes(
@@ -61,7 +62,7 @@ def read_xrdml(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPo
             label="XRDML",
             wavelength=_wavelength(text),
             scan=index,
-            warnings=(*note_scans(scan, count=len(starts)), *_check_step(scan_text, name=name)),
+            warnings=(*note_scans(scan, count=len(starts)), *_check_step(scan_text, name=name), *unequal),
             metadata=_metadata(text, scan_text=scan_text, scans=max(1, len(starts))),
         )
         for index, scan_text in texts.items()
@@ -120,6 +121,22 @@ def _check_step(scan_text: str, *, name: str) -> tuple[str, ...]:
                 raise PatternError(msg, code="E_TRUNCATED")
     given = f"{points} intensities on {limits[0]:g}-{limits[1]:g}°"
     return (f"{given} give an unusual step of {step:.6g}°: points may be missing",)
+
+
+def _unequal_scans(scans: list[str]) -> tuple[str, ...]:
+    """A note where scans over the same range differ in their number of intensities."""
+    sizes: dict[tuple[str | None, str | None], set[int]] = {}
+    for scan in scans:
+        positions = _positions_of(scan)
+        limits = (xml_element(positions, "startPosition"), xml_element(positions, "endPosition"))
+        counts = xml_element(scan, "counts") or xml_element(scan, "intensities") or ""
+        sizes.setdefault(limits, set()).add(len(counts.split()))
+    different = next((found for limits, found in sizes.items() if None not in limits and len(found) > 1), None)
+    if different is None:
+        return ()
+    return (
+        f"scans over the same range hold {', '.join(map(str, sorted(different)))} intensities: some may be missing",
+    )
 
 
 def _positions_of(scan_text: str) -> str:

@@ -45,6 +45,12 @@ def read_ras(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoin
     """
     pieces = text.split("*RAS_INT_START\n")
     scans = max(1, len(pieces) - 1)
+    ends, headers = text.count("*RAS_INT_END"), text.count("*RAS_HEADER_START")
+    if len(pieces) > 1 and (ends != scans or headers not in {0, scans}):
+        msg = (
+            f"{name}: holds {headers} headers, {scans} beginnings and {ends} ends of scans; expected as many of each, "
+        )
+        raise PatternError(msg + "so parts of the file are missing", code="E_TRUNCATED")
     first_lines = np.cumsum([piece.count("\n") + 1 for piece in pieces]) + 1
     return [
         _read_ras_scan(pieces, index, first=int(first_lines[index]), name=name, warnings=note_scans(scan, count=scans))
@@ -59,6 +65,9 @@ def _read_ras_scan(
         msg = f"{name}: the RAS file is cut off; expected *RAS_INT_START ... *RAS_INT_END"
         raise PatternError(msg, code="E_TRUNCATED")
     header = pieces[index].rpartition("*RAS_INT_END")[2]
+    if re.search(r"^\s*[0-9]", header.partition("*RAS_HEADER_END")[2], re.MULTILINE):
+        msg = f"{name}: rows stand before *RAS_INT_START; expected them between *RAS_INT_START and *RAS_INT_END"
+        raise PatternError(msg, code="E_FORMAT")
     axis = re.search(r'^\*MEAS_SCAN_AXIS_X(?:_INTERNAL)? "([^"\n]*)"', header, re.MULTILINE)
     check_scan_axis(axis and axis[1], name=name)
     refuse_neutrons(header, name=name)

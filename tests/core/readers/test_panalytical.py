@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from pattern_files import ANGLES, COUNTS, assert_scan, refused, xrdml
+from pattern_files import ANGLES, COUNTS, assert_scan, refused, two_scans, xrdml
 
 from xxact_core.readers.read import read_pattern
 
@@ -79,3 +79,19 @@ def test_counting_times_that_differ_divide_the_counts() -> None:
     assert any("divided by the counting time" in note for note in pattern.warnings)
     np.testing.assert_array_equal(read_pattern(timed([2] * 200)).intensity, COUNTS)
     refused(timed(times[:-1]), "E_FORMAT", "199 counting times for 200 points")
+
+
+def test_scans_over_one_range_with_other_numbers_of_intensities_are_noted() -> None:
+    two = two_scans("xrdml").decode()
+    first = two.index("</intensities>")
+    cut = two[:first].rpartition(" ")[0].rpartition(" ")[0] + two[first:]
+    assert any("198, 200 intensities" in note for note in read_pattern(cut.encode(), scan=1).warnings)
+    assert read_pattern(two.encode(), scan=1).warnings == ()
+
+
+@pytest.mark.parametrize("value", ["1.450000", "1.405980", "0.709300"])
+def test_wavelength_that_is_no_line_of_the_stated_anode_is_refused_unless_one_is_given(value: str) -> None:
+    tube = "<xRayTube><anodeMaterial>Cu</anodeMaterial></xRayTube>"
+    data = xrdml(optics=tube).replace("1.5405980", value).replace("1.5444260", value).encode()
+    refused(data, "E_WAVELENGTH", "anode Cu")
+    assert read_pattern(data, wavelength="CuKa").wavelength == pytest.approx(1.54184)

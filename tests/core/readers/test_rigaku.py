@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pattern_files import COUNTS, CU_MEAN, archive, assert_scan, lines, ras, rasx, refused
+from pattern_files import COUNTS, CU_MEAN, archive, assert_scan, lines, ras, rasx, refused, two_scans
 
 from xxact_core.readers.read import read_pattern, read_scans
 
@@ -49,3 +49,17 @@ def test_the_stated_number_of_points_is_held_against_the_rows() -> None:
         refused(archive(rasx(**{"Data0/MesurementConditions0.xml": changed})), code, f"DataCount says {count}")
     text = "*TYPE = Raw\n*START = 10.0\n*STOP = 13.98\n*STEP = 0.02\n*COUNT = 210\n"
     refused((text + ",".join(map(str, COUNTS)) + "\n*END\n").encode(), "E_TRUNCATED", r"\*COUNT says 210")
+
+
+def test_ras_with_missing_parts_or_rows_outside_is_refused() -> None:
+    two = two_scans("ras").decode()
+    second = two.index("*RAS_INT_START", two.index("*RAS_INT_END"))
+    refused(
+        (two[:second] + two[second + len("*RAS_INT_START\n") :]).encode(),
+        "E_TRUNCATED",
+        "parts of the file are missing",
+    )
+    lines = ras().splitlines(keepends=True)
+    start = lines.index("*RAS_INT_START\n")
+    lines[start], lines[start + 40] = lines[start + 40], lines[start]
+    refused("".join(lines).encode(), "E_FORMAT", "rows stand before")
