@@ -72,6 +72,7 @@ def unpack(path: Path, folder: Path, *, processes: int = 1) -> dict[str, Any]:
         "digest": hashlib.sha256("".join(shard["sha256"] for shard in shards).encode()).hexdigest(),
         "materials": sum(shard["materials"] for shard in shards),
         "errors": 0,
+        "duplicates": 0,
         "plan": head["plan"],
         "shards": shards,
     }

@@ -25,7 +25,7 @@ from xxact_core.patterns.gridded_files import write_gridded
 from xxact_core.search_match.combine import combine_with_matches
 from xxact_core.search_match.match import Match
 from xxact_core.search_match.phase_analysis import cell_to_text, value_with_uncertainty
-from xxact_core.shipped import TABLE, shipped_path
+from xxact_core.shipped import REFERENCE_TABLE, shipped_path
 from xxact_core.structures.space_groups import space_group_name
 
 _KEPT_SECONDS = 3600.0
@@ -91,12 +91,12 @@ class MatchesStore:
     ) -> None:
         self.session, self.store = session, store
         self._workspace = workspace
-        self._shipped = shipped_path(TABLE) if shipped is None else shipped
+        self._shipped = shipped_path(REFERENCE_TABLE) if shipped is None else shipped
         self._parsed: tuple[BackgroundTask, Matches] | None = None
 
     def tables(self) -> list[ReferenceTable]:
         """All reference databases, that of the package first."""
-        found = [ReferenceTable("", "Materials Project", self._shipped)] if self._shipped.is_file() else []
+        found = [ReferenceTable("", "Reference materials", self._shipped)] if self._shipped.is_file() else []
         folders = [folder for folder in own_folders(self._workspace().datasets) if (folder / MANIFEST).is_file()]
         return found + [
             ReferenceTable(f"data {folder.name}", f"Dataset {safe_text(folder.name, limit=60)}", folder)
