@@ -56,10 +56,13 @@ def check_table(path: Path, labels: Labels) -> Labels:
     """Check that a table has the required columns; returns the labels with the units that the table states.
 
     Raises:
-        DatasetError: the table lacks a column that a structure needs or a label names, or states another unit for it.
+        DatasetError: the table lacks a column that a structure needs or a label names, states another unit for it, or
+            is of another version.
     """
     schema = _open_table(path).schema_arrow
     _structure_columns(path, schema)
+    if is_compact(schema.names):
+        check_layout(schema.metadata, kind=None, name=path.name)
     columns = dict(labels.columns)
     for target, quantity in LABELLED.items():
         named = target in columns
@@ -107,7 +110,6 @@ def read_table(
     row = start
     try:
         if is_compact(file.schema_arrow.names):
-            check_layout(file.schema_arrow.metadata, kind=None, name=path.name)
             for structure in _compact_rows(path, file, labels=labels, start=start, stop=stop, name=name):
                 yield structure
                 row += 1
