@@ -741,7 +741,7 @@ def measure_alternatives(
     references = identifier.references
     ranks: dict[str, list[int | None]] = {"search-match": [], "strongest lines": [], "cosine similarity": []}
     times: dict[str, list[float]] = {name: [] for name in ranks}
-    shared = [phase for phase in phases if phase.group == "shared"][:: 1 if watch.quick else 2]
+    shared = [phase for phase in phases if phase.group == "shared"][::3]
     for phase in watch.within(shared, seconds=1.5 * QUICK_SECONDS):
         if not holds(identifier, phase.formula, [phase.space_group]):
             continue
