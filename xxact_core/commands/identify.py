@@ -178,7 +178,7 @@ def _to_text(file: Path, found: Identification) -> str:
         probability = "-" if match.probability is None else f"{match.probability:.0%}"
         lines.append(
             f"  {match.formula:20s}{match.name or '':16s}{group:>16s}{probability:>13s}{match.score:8.3f}"
-            f"{match.shift:+11.2f}{match.scale:12.4f}  {match.shown_id or '-'}"
+            f"{match.shift:+11.2f}{match.scale:12.4f}  {match.id or '-'}"
         )
     lines.append(f"  {'not in the database':52s}{found.no_match:>13.0%}")
     if found.analysis is not None:

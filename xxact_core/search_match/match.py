@@ -8,14 +8,6 @@ from typing import Any
 
 import numpy as np
 
-_UNKNOWN_ID = "matbench_"
-"""Beginning of the ids of rows of the shipped table whose Materials Project id is unknown."""
-
-
-def shown_id(identity: str) -> str:
-    """An id for people; empty for a row of the shipped table whose Materials Project id is unknown."""
-    return "" if identity.startswith(_UNKNOWN_ID) else identity
-
 
 @dataclass(frozen=True, eq=False)
 class Match:
@@ -26,7 +18,7 @@ class Match:
     space_group: int | None
     """Number, 1-230, found by spglib; None where it finds none."""
     id: str
-    """Materials Project id where known, else the id in the reference database."""
+    """Id by which the phase is shown; empty where none of its ids means anything to people."""
     score: float
     """Agreement, at most 1: `fit.score_fit` less the penalty of the fit."""
     shift: float
@@ -47,13 +39,8 @@ class Match:
     @property
     def label(self) -> str:
         """Formula with mineral name and id, or with the space group: `TiO2 (rutile, mp-2657)`."""
-        known = ", ".join(part for part in (self.name, self.shown_id) if part)
+        known = ", ".join(part for part in (self.name, self.id) if part)
         return f"{self.formula} ({known or f'space group {self.space_group}'})"
-
-    @property
-    def shown_id(self) -> str:
-        """The id for people; empty for a row of the shipped table whose Materials Project id is unknown."""
-        return shown_id(self.id)
 
     def to_dict(self, *, reflections: bool = False) -> dict[str, Any]:
         """Plain values for JSON; angles and intensities only with `reflections`."""

@@ -83,14 +83,15 @@ def test_the_map_shows_variance_silhouettes_and_own_samples(tmp_path: Path) -> N
     assert np.isfinite(view.figures[0].own.data["x"]).all()
 
 
-def test_row_numbers_of_the_shipped_table_are_not_shown_as_ids(tmp_path: Path) -> None:
+def test_materials_of_the_shipped_table_are_shown_by_the_ids_that_people_know(tmp_path: Path) -> None:
     shown = screen(tmp_path).map
-    embedded = replace(shown.embedded, id=np.array(["matbench_000001", "mp-149", *shown.embedded.id[2:].tolist()]))
+    embedded = replace(shown.embedded, id=np.array(["matbench_083528", "own-7", *shown.embedded.id[2:].tolist()]))
     changed = replace(shown, embedded=embedded)
-    assert embedding_text.selection_rows(changed, [0, 1])["Material"].tolist() == ["", "mp-149"]
-    formula = display_formula(embedded.formula[0])
-    assert embedding_text.material_label(embedded, 0) == formula
-    assert embedding_text.material_label(embedded, 1).endswith(" (mp-149)")
+    assert embedding_text.selection_rows(changed, [0, 1])["Material"].tolist() == ["mp-149", "own-7"]
+    assert embedding_text.material_label(embedded, 0).endswith(" (mp-149)")
+    assert embedding_text.material_label(embedded, 1).endswith(" (own-7)")
+    unknown = replace(embedded, id=np.array(["matbench_000007", *embedded.id[1:].tolist()]))
+    assert embedding_text.material_label(unknown, 0) == display_formula(unknown.formula[0])
     assert "1 material selected" in embedding_text.selection_summary(changed, [0])
 
 

@@ -44,8 +44,8 @@ def test_every_entry_of_the_table_is_unambiguous_and_written_as_chemists_do() ->
     [
         ("mp-2657", "rutile", "TiO2 (rutile, mp-2657)"),
         ("mp-2657", None, "TiO2 (mp-2657)"),
-        ("matbench_000001", "rutile", "TiO2 (rutile)"),
-        ("matbench_000001", None, "TiO2 (space group 136)"),
+        ("", "rutile", "TiO2 (rutile)"),
+        ("", None, "TiO2 (space group 136)"),
     ],
 )
 def test_a_match_is_called_by_name_and_materials_project_id(identity: str, name: str | None, label: str) -> None:

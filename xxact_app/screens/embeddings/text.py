@@ -17,7 +17,7 @@ from xxact_core.compositions.formula import parse_formula, reduced_amounts
 from xxact_core.errors import FormulaError
 from xxact_core.evaluation.embeddings import Embeddings
 from xxact_core.quantities import CRYSTAL_SYSTEMS, TARGETS
-from xxact_core.search_match.match import shown_id
+from xxact_core.structures.public_ids import public_id
 
 PART_LABELS = {"Fused": "fused", "XRD encoder": "pattern", "Composition encoder": "composition"}
 _LISTED = ("crystal_system", "space_group", "formation_energy_per_atom", "band_gap")
@@ -77,7 +77,7 @@ def silhouette_table(shown: EmbeddingMap) -> str:
 def selection_rows(shown: EmbeddingMap, numbers: Sequence[int]) -> pd.DataFrame:
     """The selected materials as a table with their labels."""
     chosen = np.asarray(numbers, dtype=np.int64)
-    columns: dict[str, object] = {"Material": [safe_text(shown_id(name)) for name in shown.embedded.id[chosen]]}
+    columns: dict[str, object] = {"Material": [safe_text(public_id(name)) for name in shown.embedded.id[chosen]]}
     columns["Formula"] = [safe_text(display_formula(formula)) for formula in shown.embedded.formula[chosen]]
     for name in (*_LISTED, *(name for name in shown.quantities if name not in TARGETS)):
         if name in shown.embedded.targets:
@@ -91,7 +91,7 @@ def selection_rows(shown: EmbeddingMap, numbers: Sequence[int]) -> pd.DataFrame:
 
 def material_label(embedded: Embeddings, number: int) -> str:
     """Formula of a material, with its id where people know it: `Si (mp-149)`; not escaped."""
-    formula, name = display_formula(embedded.formula[number]), shown_id(embedded.id[number])
+    formula, name = display_formula(embedded.formula[number]), public_id(embedded.id[number])
     return f"{formula} ({name})" if name else formula
 
 

@@ -34,7 +34,7 @@ from xxact_app.ui.downloads import PythonCode, download_row
 from xxact_app.ui.formatting import display_formula
 from xxact_app.ui.safe_text import plain_markdown, safe_text
 from xxact_app.ui.theme import ALERT_STYLE, CHOICE_CSS, TEXT_CSS, grid_css, palette
-from xxact_core.search_match.match import shown_id
+from xxact_core.structures.public_ids import public_id
 
 _ASK = grid_css(
     "minmax(0, 1fr) minmax(0, 1fr) minmax(0, 1fr) minmax(0, 0.8fr)",
@@ -305,7 +305,7 @@ def _names(shown: EmbeddingMap) -> list[str]:
     formulas = embedded.formula.tolist()
     if len(embedded) <= MOST_FORMATTED:
         formulas = [display_formula(formula) for formula in formulas]
-    names = map(shown_id, embedded.id.tolist())
+    names = map(public_id, embedded.id.tolist())
     return [
         safe_text(f"{formula} ({name})" if name else formula) for formula, name in zip(formulas, names, strict=True)
     ]

@@ -108,7 +108,7 @@ class MatchesPanel:
                 one.formula,
                 one.name or "",
                 space_group_name(str(one.space_group or "unknown")),
-                one.shown_id,
+                one.id,
                 one.probability,
                 one.score,
                 one.shift,
