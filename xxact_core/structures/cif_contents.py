@@ -126,7 +126,7 @@ def _formula_sum(text: str) -> dict[str, float]:
             match = _TERM.match(plain, place)
         symbol = {"D": "H", "T": "H"}.get(match[1], match[1]) if match else ""
         if match is None or symbol not in ATOMIC_NUMBERS:
-            composition = parse_formula(plain)
+            composition = parse_formula(re.sub(r"(?<![A-Za-z])[DT](?![a-z])", "H", plain))
             return dict(zip(composition.symbols, composition.amounts, strict=True))
         if symbol in amounts and symbol != "H":
             refuse(plain, place, f"{symbol} occurs twice")
@@ -161,9 +161,13 @@ def sites_to_contents(sites: Sites, operations: Operations, cell: np.ndarray, *,
     notes: list[str] = []
     repeated: list[str] = []
     total = 0
+    placed, owners = np.empty((0, 3)), np.empty(0, dtype=np.int64)
     for site in sites.sites:
-        shared = next((orbit for orbit in orbits if _is_on(site.place, orbit, vectors, min(nearest, 0.05))), None)
-        if shared is not None:
+        offsets = placed - site.place
+        offsets -= np.rint(offsets)
+        at = np.flatnonzero(np.linalg.norm(offsets @ vectors, axis=1) < min(nearest, 0.05))
+        if len(at):
+            shared = orbits[owners[at[0]]]
             if _is_repetition(site, shared):
                 repeated.append(site.label)
             else:
@@ -179,6 +183,7 @@ def sites_to_contents(sites: Sites, operations: Operations, cell: np.ndarray, *,
         if total > MOST_ATOMS:
             msg = f"the cell contains more than {MOST_ATOMS} atoms"
             raise StructureError(msg, code="E_STRUCTURE")
+        placed, owners = np.concatenate([placed, positions]), np.append(owners, [len(orbits)] * len(positions))
         orbits.append(_Orbit(positions, dict(site.species), [site]))
     if repeated:
         listed = shorten(", ".join(repeated), limit=60)
@@ -248,22 +253,15 @@ def _distinct(positions: np.ndarray, vectors: np.ndarray, *, nearest: float) -> 
     return kept
 
 
-def _is_on(place: np.ndarray, orbit: _Orbit, vectors: np.ndarray, nearest: float) -> bool:
-    offsets = orbit.positions - place
-    offsets -= np.rint(offsets)
-    return bool((np.linalg.norm(offsets @ vectors, axis=1) < nearest).any())
-
-
 def _is_repetition(site: Site, orbit: _Orbit) -> bool:
     """Whether a site is one of the equivalent positions of an earlier one, listed again."""
     together = sum(orbit.species.values()) + sum(share for _, share in site.species)
     same = any(dict(site.species) == dict(other.species) for other in orbit.sites)
-    return same and together > 1 + _round_off(len(orbit.species) + 1)
+    return same and together > 1 + _ROUND_OFF
 
 
-def _round_off(entries: int) -> float:
-    """By how much the sum of so many occupancies may exceed 1, because each is rounded to two digits."""
-    return max(0.01, 0.007 * entries)
+_ROUND_OFF = 0.05
+"""By how much the occupancies at one position may exceed 1. Ours: those of minerals reach 1.03."""
 
 
 def _scale_occupancies(orbit: _Orbit) -> list[str]:
@@ -272,7 +270,7 @@ def _scale_occupancies(orbit: _Orbit) -> list[str]:
     if total <= 1:
         return []
     labels = ", ".join(dict.fromkeys(site.label for site in orbit.sites))
-    if total > 1 + _round_off(len(orbit.sites)):
+    if total > 1 + _ROUND_OFF:
         msg = f"the occupancies of {shorten(labels, limit=60)} at one position sum to {total:g}; expected at most 1"
         raise StructureError(msg, code="E_STRUCTURE")
     orbit.species = {symbol: share / total for symbol, share in orbit.species.items()}
@@ -291,6 +289,9 @@ def find_contradictions(contents: Contents, sites: Sites, stated: StatedContents
     amounts = contents.amounts()
     if stated.amounts:
         found += _wrong_amounts(amounts, stated)
+    if not stated.amounts and _occupancies_are_multiplicities(contents):
+        shown = "all occupancies are the multiplicities of the sites divided by that of a general position"
+        found.append(f"{shown}; expected shares of each site, 0 to 1")
     missing = _missing_hydrogen(amounts, stated)
     mass = sum(_mass(symbol) * amount for symbol, amount in amounts.items()) + missing * _mass("H")
     density = mass / abs(float(np.linalg.det(cell_to_vectors(cell)))) / _AVOGADRO
@@ -299,9 +300,6 @@ def find_contradictions(contents: Contents, sites: Sites, stated: StatedContents
     low, high = PLAUSIBLE_DENSITY
     if not low <= density <= high:
         found.append(f"the density would be {density:.3g} g/cm³; expected {low:g} to {high:g}, and cell lengths in Å")
-    if not stated.amounts and _occupancies_are_multiplicities(contents):
-        shown = "all occupancies are the multiplicities of the sites divided by that of a general position"
-        found.append(f"{shown}; expected shares of each site, 0 to 1")
     return found
 
 
@@ -441,6 +439,7 @@ def shortest_distance(
     sites, first = np.unique(contents.site_of, return_index=True)
     places, vectors = contents.frac_coords[first], cell_to_vectors(cell)
     occupied = np.bincount(contents.site_of, weights=contents.occupancies, minlength=len(sites))
+    light = np.array([contents.symbols[atom] == "H" for atom in first])
     best = None
     for start in range(0, len(sites), _ROWS):
         offsets = places[start : start + _ROWS, None] - places[None]
@@ -450,10 +449,13 @@ def shortest_distance(
         rows = np.arange(distances.shape[0])
         distances[rows, start + rows] = np.inf
         distances[together <= _ALTERNATIVES] = np.inf
+        distances[light[start : start + _ROWS, None] | light[None]] += _HYDROGEN_ALLOWANCE
         row, column = np.unravel_index(int(distances.argmin()), distances.shape)
         if distances[row, column] < (threshold if best is None else best[0]):
             one, other = contents.symbols[first[start + row]], contents.symbols[first[column]]
             best = float(distances[row, column]), one, other, float(together[row, column])
+    if best is not None and "H" in best[1:3]:
+        return (best[0] - _HYDROGEN_ALLOWANCE, *best[1:])
     return best
 
 
@@ -479,6 +481,9 @@ def contents_to_number(contents: Contents, cell: np.ndarray) -> int | None:
         return None
     return None if found is None else int(found.number)
 
+
+_HYDROGEN_ALLOWANCE = 0.2
+"""How much shorter distances of hydrogen may be [Å]: its positions are the least precise."""
 
 _ROWS = 256
 _ALTERNATIVES = 1.05

@@ -25,6 +25,7 @@ from xxact_core.structures.cif_contents import (
 from xxact_core.structures.cif_sites import COORDINATES, Sites, cif_number, read_sites
 from xxact_core.structures.cif_symmetry import (
     MAGNETIC_OPERATIONS,
+    OPERATIONS,
     Operations,
     cell_to_vectors,
     operations_to_number,
@@ -159,7 +160,13 @@ def block_to_structure(block: CifBlock, *, name: str) -> Structure:
     stated = read_stated_contents(block)
     sites = read_sites(block, stated.amounts)
     cell, cell_notes = _read_cell(block)
-    contents, notes = _choose_contents(sites, stated_symmetry(block, cell), cell, stated, block)
+    try:
+        contents, notes = _choose_contents(sites, stated_symmetry(block, cell), cell, stated, block)
+    except StructureError:
+        whole = _whole_cell(sites, cell, stated, block)
+        if whole is None:
+            raise
+        contents, notes = whole
     if block.column(*MAGNETIC_OPERATIONS, "_atom_site_moment_label"):
         notes = [*notes, "magnetic moments were left out"]
     return Structure(
@@ -207,6 +214,23 @@ def _choose_contents(
     elif operations.open and not operations.choice:
         notes = [*notes, operations.open]
     return contents, notes
+
+
+def _whole_cell(
+    sites: Sites, cell: np.ndarray, stated: StatedContents, block: CifBlock
+) -> tuple[Contents, list[str]] | None:
+    """Contents if all atoms of the cell are listed, without operations, and have the stated space group; else None."""
+    numbers, described = stated_numbers(block)
+    if block.column(*OPERATIONS, *MAGNETIC_OPERATIONS) or not numbers:
+        return None
+    identity = Operations(np.eye(3)[None], np.zeros((1, 3)), 1, "P 1")
+    try:
+        contents, notes = _agreeing_contents(sites, identity, cell, stated)
+    except StructureError:
+        return None
+    if contents_to_number(contents, cell) not in numbers:
+        return None
+    return contents, [*notes, f"all atoms are listed; they have the symmetry of {described}"]
 
 
 def _checked_contents(

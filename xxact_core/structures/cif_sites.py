@@ -23,7 +23,7 @@ _VACANCY = re.compile(r"(?:va|vac|vacancy|vacant|void|□|◻|\[\]|vc)[0-9_]*", 
 _GROUPS = (
     (re.compile(r"O-?[Hh](?![a-z])"), "O"),
     (re.compile(r"(?:[Ww][Aa][Tt](?:er)?|H[23]O|Oh?w)(?![a-z])"), "O"),
-    (re.compile(r"[Ww](?![a-z])|HO(?![a-z])"), "O"),
+    (re.compile(r"[Ww]|HO(?![a-z])"), "O"),
     (re.compile(r"NH[2-4]?(?![a-z])"), "N"),
     (re.compile(r"CH[1-3]?(?![a-z])"), "C"),
 )
@@ -91,6 +91,8 @@ def read_sites(block: CifBlock, formula: Collection[str]) -> Sites:
         label, kind = columns["label"][row], columns["type"][row]
         shown = shorten(label if label not in _UNSTATED else kind, limit=40)
         texts = [columns[axis][row] for axis in "xyz"]
+        if {label, kind, *texts} <= _UNSTATED:
+            continue  # a row of a template
         if columns["flag"][row].lower() in {"dum", "dummy"}:
             dummies.append(shown)
             continue
@@ -111,7 +113,9 @@ def read_sites(block: CifBlock, formula: Collection[str]) -> Sites:
             continue
         place = np.array([_to_coordinate(text, shown) for text in texts])
         shares = [(symbol, occupancy * share) for symbol, share in species]
-        found.sites.append(Site(shown, shares, place, _to_multiplicity(block, columns["multiplicity"][row])))
+        found.sites.append(
+            Site(shown, shares, place, _to_multiplicity(columns["multiplicity"][row], columns["wyckoff"][row]))
+        )
         if _to_number(columns["hydrogens"][row]):
             found.hydrogen_missing = True
     found.digits = max((_decimals(text) for axis in "xyz" for text in columns[axis]), default=6)
@@ -157,6 +161,7 @@ def _columns(block: CifBlock) -> dict[str, list[str]]:
         "occupancy": ("_atom_site_occupancy",),
         "flag": ("_atom_site_calc_flag",),
         "hydrogens": ("_atom_site_attached_hydrogens",),
+        "wyckoff": ("_atom_site_wyckoff_symbol", "_atom_site_wyckoff_label"),
         "multiplicity": ("_atom_site_symmetry_multiplicity", "_atom_site_site_symmetry_multiplicity"),
     }
     return {
@@ -253,7 +258,7 @@ def _label_readings(label: str) -> Iterator[str]:
         return
     syllable = match[0]
     if len(syllable) > 1:
-        yield syllable[:2] if syllable[:2] in ATOMIC_NUMBERS else syllable[0]
+        yield syllable[:2] if syllable[:2] in ATOMIC_NUMBERS else {"D": "H"}.get(syllable[0], syllable[0])
         return
     following = text[1:2]
     pair = syllable + following.lower()
@@ -329,15 +334,13 @@ def _decimals(text: str) -> int:
     return len(match[1]) if match else 0
 
 
-def _to_multiplicity(block: CifBlock, text: str) -> int | None:
+def _to_multiplicity(text: str, wyckoff: str) -> int | None:
     """Stated multiplicity of a site, where a Wyckoff letter stands beside it.
 
     Without one it is often the order of the site symmetry instead. Source: SHELXL-97.
     """
-    wyckoff = ("_atom_site_wyckoff_symbol", "_atom_site_wyckoff_label")
     value = _to_number(text)
-    known = value is not None and value >= 1 and any(block.column(name) for name in wyckoff)
-    return int(value) if known and value is not None else None
+    return int(value) if value is not None and value >= 1 and wyckoff not in _UNSTATED else None
 
 
 def cif_number(text: str | None) -> float | None:

@@ -425,9 +425,7 @@ def symbol_to_settings(symbol: str) -> tuple[_Setting, ...]:
 def _plain_symbol(symbol: str) -> tuple[str, str]:
     """The symbol in lower case without blanks, and the choice of origin or axes."""
     text = re.sub(r"</?su[bp]>|<[^>]*>", "", symbol.strip().strip("'\"")).replace("−", "-").replace("–", "-")
-    text = re.sub(
-        r"\s*[,(#]?\s*(?:No\.?|#|\()\s*[0-9]{1,3}\s*\)?$|^\s*[0-9]{1,3}\s*:\s*", "", text, flags=re.IGNORECASE
-    )
+    text = _BEHIND_SYMBOL.sub("", text)
     text = re.sub(r"\\(?:bar|overline)\s*\{?([0-9])\}?", r"-\1", text)
     text = re.sub(r"([0-9])\u0305", r"-\1", text).translate(_SUBSCRIPTS)
     text = re.sub(r"[~_]|(?<=[0-9])\(([1-5])\)|[{}$]", r"\1", text)
@@ -447,6 +445,12 @@ def _plain_symbol(symbol: str) -> tuple[str, str]:
     return plain, choice.lower() if monoclinic else choice
 
 
+_BEHIND_SYMBOL = re.compile(
+    r"(?:\s*\((?:No\.?|#)?\s*[0-9]{2,3}\)|\s+\([0-9]\)|[,;\s]+(?:No\.?|#)\s*[0-9]{1,3})\s*$|^\s*[0-9]{1,3}\s*:\s*",
+    re.IGNORECASE,
+)
+"""A number of the space group beside its symbol: F m -3 m (225)."""
+
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 
 
@@ -457,7 +461,7 @@ def _hexagonal_letter(plain: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _hall_to_settings(symbol: str) -> tuple[_Setting, ...]:
-    plain = re.sub(r"[\s_]+", "", symbol.strip("'\"")).lower()
+    plain = re.sub(r"[\s_]+", "", symbol).lower()
     return tuple(setting for setting in all_settings() if re.sub(r"\s+", "", setting.hall).lower() == plain)
 
 

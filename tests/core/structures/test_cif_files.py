@@ -591,3 +591,47 @@ def test_the_tables_of_cases_have_no_text_twice() -> None:
     texts = [case[0] for case in itertools.chain(NUMBERS.values(), NOTED.values(), REFUSED.values())]
     assert len(texts) >= 100
     assert sum(texts.count(text) > 1 for text in texts) <= 4  # a case may be read and noted
+
+
+@pytest.mark.parametrize(
+    ("symbol", "number"),
+    [
+        ("P2(1)2(1)2(1)", 19),
+        ("P 21 21 21", 19),
+        ("P 21 21 2", 18),
+        ("F m -3 m (225)", 225),
+        ("Fm-3m, No. 225", 225),
+        ("P -1 (2)", 2),
+        ("R \\bar{3} m :H", 166),
+        ("P 2₁/c", 14),
+        ("C -3 m 1", 164),
+    ],
+)
+def test_a_symbol_is_known_in_each_spelling(symbol: str, number: int) -> None:
+    assert {setting.number for setting in symbol_to_settings(symbol)} == {number}
+
+
+def test_a_hall_symbol_may_end_with_a_quotation_mark() -> None:
+    brucite = NOTED["hydroxyl"][0].replace("'P -3 m 1'", "'P -3 m 1'\n_space_group_name_Hall '-P 3 2\"'")
+    assert read(brucite).reduced_formula == "Mg1O2"
+
+
+def test_a_listed_primitive_cell_with_the_symbol_of_its_group_is_read() -> None:
+    cell = (3.84, 3.84, 3.84, 60, 60, 60)
+    structure = read(make_cif(cell, "Si1 Si 0 0 0 1", "Si2 Si 0.25 0.25 0.25 1", symbol="F d -3 m", number=227))
+    assert (structure.reduced_formula, len(structure.atomic_numbers)) == ("Si1", 2)
+    assert structure.notes == ("all atoms are listed; they have the symmetry of F d -3 m (227)",)
+    with pytest.raises(StructureError, match="contradicts the symmetry of F d -3 m"):
+        read(make_cif(cell, "Si1 Si 0 0 0 1", "Si2 Si 0.2 0.25 0.25 1", symbol="F d -3 m"))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (salt().replace("5.64", "564"), r"density would be 2.16e-06 g/cm³; expected 0.05 to 30"),
+        (salt("Na1 Na 0 0 0 0.020833", "Cl1 Cl .5 .5 .5 0.020833"), "all occupancies are the multiplicities"),
+    ],
+)
+def test_cells_in_picometres_and_site_occupation_factors_are_refused(text: str, reason: str) -> None:
+    with pytest.raises(StructureError, match=reason):
+        read(text)
