@@ -43,7 +43,6 @@ NO_PATTERNS = {
 REASONS = {
     "ras/rietx__rigaku_multiscan.ras": "3 points per scan; fewer than 10 are refused",
     "ras/rietx__rigaku_three_column.ras": "4 points; fewer than 10 are refused",
-    "cif/pdCIFplotter__single_list.cif": "the first pattern is zero throughout and refused; the others can be chosen",
     "xrdml/nomad-measurements__m54313_om2th_10.xrdml": (
         "the reference counts lack the attenuation factor stated in the file, which the reader applies"
     ),

@@ -590,7 +590,9 @@ def read_with_geddes(
 
 
 # ---------------------------------------------------------------------------------------------------- points → Pattern
-def points_to_pattern(points: MeasuredPoints, *, name: str, wavelength: float | None = None) -> Pattern:
+def points_to_pattern(
+    points: MeasuredPoints, *, name: str, wavelength: float | None = None, may_be_zero: bool = False
+) -> Pattern:
     """The pattern of the points, angles increasing; its warnings list what was changed.
 
     Positions in q or d are converted to 2θ at `wavelength`, or at Cu Kα where none is given: q is a property of the
@@ -638,11 +640,8 @@ def points_to_pattern(points: MeasuredPoints, *, name: str, wavelength: float | 
     if positions.size < MIN_POINTS:
         msg = f"{name}: holds {positions.size} different angles; expected at least {MIN_POINTS}"
         raise PatternError(msg, code="E_VALUES")
-    if intensity.max() <= 0:
-        scans = points.metadata.get("scans", "1")
-        others = "" if scans == "1" else f"; the file holds {scans} scans: try another one, such as scan=1"
-        msg = f"{name}: no intensity is above 0 (the largest is {intensity.max():g}){others}"
-        raise PatternError(msg, code="E_VALUES")
+    if intensity.max() <= 0 and not may_be_zero:
+        _refuse_zero(intensity, scans=points.metadata.get("scans", "1"), name=name)
     notes += _notes(positions, intensity)
     return Pattern(
         two_theta=positions,
@@ -667,6 +666,12 @@ def _stated_wavelength_of(points: MeasuredPoints, *, name: str) -> float | None:
         return found
     msg = f"{name}: the file states the wavelength {found:g} Å and the anode {anode}, whose Kα is {lines[0]:g} Å; "
     raise WavelengthError(msg + "expected one of its lines; state the wavelength", code="E_WAVELENGTH")
+
+
+def _refuse_zero(intensity: np.ndarray, *, scans: str, name: str) -> NoReturn:
+    others = "" if scans == "1" else f"; the file holds {scans} scans: try another one, such as scan=1"
+    msg = f"{name}: no intensity is above 0 (the largest is {intensity.max():g}){others}"
+    raise PatternError(msg, code="E_VALUES")
 
 
 def _without_gaps(
@@ -783,6 +788,8 @@ def _notes(positions: np.ndarray, intensity: np.ndarray) -> list[str]:
         notes.append(f"the step size varies ({steps.min():.3g}-{steps.max():.3g}°)")
     if positions[-1] < _SMALLEST_RANGE:
         notes.append(f"angles end at {positions[-1]:.3g}: expected 2θ in degrees, not radians, q or d")
+    if intensity.max() <= 0:
+        notes.append("no intensity is above 0")
     below = int((intensity < 0).sum())
     if below:
         notes.append(f"{below} intensities are below 0 (a background was subtracted?); they become 0 on the grid")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -190,13 +191,30 @@ def parse_scans(
         PatternError: as `read_pattern`.
     """
     scans = _content_to_points(data, name=shorten(name), scan=None if isinstance(scan, str) else scan)
+    if scan == 0 and scans[0].metadata.get("scans", "1") != "1" and not (scans[0].intensity > 0).any():
+        return (_first_above_zero(data, name=name, wavelength=wavelength),)
+    some = len(scans) > 1 and any((points.intensity > 0).any() for points in scans)
     patterns = tuple(
-        points_to_pattern(points, name=name if len(scans) == 1 else f"{name}, scan {index}", wavelength=wavelength)
+        points_to_pattern(
+            points,
+            name=name if len(scans) == 1 else f"{name}, scan {index}",
+            wavelength=wavelength,
+            may_be_zero=some,
+        )
         for index, points in enumerate(scans)
     )
     if isinstance(scan, str):
         return (sum_scans(patterns) if scan == "sum" else join_scans(patterns),)
     return patterns
+
+
+def _first_above_zero(data: bytes, *, name: str, wavelength: float | None) -> Pattern:
+    """The first scan of a file that has an intensity above 0, where its first scan has none."""
+    scans = _content_to_points(data, name=shorten(name), scan=None)
+    index = next((index for index, points in enumerate(scans) if (points.intensity > 0).any()), 0)
+    pattern = points_to_pattern(scans[index], name=name, wavelength=wavelength)
+    notes = (*pattern.warnings, f"holds {len(scans)} scans; the first are zero throughout and scan {index} was read")
+    return replace(pattern, warnings=notes)
 
 
 def sum_scans(scans: Sequence[Pattern]) -> Pattern:

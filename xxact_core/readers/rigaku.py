@@ -65,7 +65,7 @@ def _read_ras_scan(
         msg = f"{name}: the RAS file is cut off; expected *RAS_INT_START ... *RAS_INT_END"
         raise PatternError(msg, code="E_TRUNCATED")
     header = pieces[index].rpartition("*RAS_INT_END")[2]
-    if re.search(r"^\s*[0-9]", header.partition("*RAS_HEADER_END")[2], re.MULTILINE):
+    if re.search(r"^[ \t]*[0-9]", header.partition("*RAS_HEADER_END")[2], re.MULTILINE):
         msg = f"{name}: rows stand before *RAS_INT_START; expected them between *RAS_INT_START and *RAS_INT_END"
         raise PatternError(msg, code="E_FORMAT")
     axis = re.search(r'^\*MEAS_SCAN_AXIS_X(?:_INTERNAL)? "([^"\n]*)"', header, re.MULTILINE)

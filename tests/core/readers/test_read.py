@@ -257,11 +257,17 @@ def test_scans_are_chosen_listed_and_summed(kind: str) -> None:
     assert refusal.value.code == "E_SCAN"
 
 
-def test_a_scan_of_zeros_points_to_the_others() -> None:
+def test_a_scan_of_zeros_gives_way_to_the_next_with_a_note() -> None:
     empty = re.sub(r" [0-9]+\([0-9]\)", " 0", powder_cif())
     data = (empty + powder_cif().replace("data_scan", "data_second")).encode()
-    refused(data, "E_VALUES", "no intensity is above 0.*the file holds 2 scans: try another one")
+    first = read_pattern(data)
+    assert_scan(first, wavelength=1.5405)
+    assert any("the first are zero throughout and scan 1 was read" in note for note in first.warnings)
     assert_scan(read_pattern(data, scan=1), wavelength=1.5405)
+    zero, other = read_scans(data)
+    assert (zero.intensity.max(), other.intensity.max()) == (0, 200)
+    assert "no intensity is above 0" in zero.warnings
+    refused((empty + empty.replace("data_scan", "data_second")).encode(), "E_VALUES", "no intensity is above 0")
     refused(empty.encode(), "E_VALUES", r"the largest is 0\)$")
 
 
