@@ -73,6 +73,9 @@ def build(
     list_of_errors = out.with_name(out.name + ERRORS)
     list_of_errors.unlink(missing_ok=True)
     typer.echo(f"{out}: {built.phases} phases from {built.structures} structures")
+    if built.renamed:
+        shown = ", ".join(built.renamed[:3]) + (" ..." if len(built.renamed) > 3 else "")  # noqa: PLR2004 - examples
+        typer.echo(f"{len(built.renamed)} ids occur in an earlier source, too, and got the name of theirs: {shown}")
     if built.errors:
         write_csv(list_of_errors, ("source", "id", "reason"), list(built.errors))
         typer.echo(f"{len(built.errors)} structures could not be used; see {list_of_errors}")

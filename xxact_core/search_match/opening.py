@@ -14,6 +14,7 @@ from xxact_core.errors import DatasetError, shorten
 from xxact_core.patterns.pattern import Sticks
 from xxact_core.search_match.database import ReferenceDatabase, StrongestLines
 from xxact_core.search_match.reference_table import (
+    DATASET_MANIFEST,
     is_compact_table,
     is_reference_table,
     read_compact_table,
@@ -25,8 +26,6 @@ from xxact_core.structures.structure import Structure
 
 MOST_UNBUILT = 2000
 """Largest number of structures that are searched without `xxact reference build`: half a minute. Ours."""
-
-MANIFEST = "manifest.json"
 
 
 def open_references(source: Path | Sequence[Path] | None = None) -> ReferenceDatabase:
@@ -60,7 +59,7 @@ def _open(path: Path) -> ReferenceDatabase:
         )
         msg += f"files of structures, or one of the names {', '.join(NAMED_TABLES)}"
         raise DatasetError(msg, code="E_DATASET")
-    if (path / MANIFEST).is_file():
+    if (path / DATASET_MANIFEST).is_file():
         from xxact_core.dataset.table import read_dataset  # noqa: PLC0415 - HDF5 is for datasets only
         from xxact_core.search_match.dataset_database import DatasetReferences  # noqa: PLC0415 - likewise
 
@@ -75,7 +74,7 @@ def _open(path: Path) -> ReferenceDatabase:
 
 def _build(path: Path) -> ReferenceDatabase:
     """A small source of structures as a table of its own."""
-    from xxact_core.search_match.reference_building import (  # noqa: PLC0415 - only where nothing is built
+    from xxact_core.search_match.reference_building import (  # noqa: PLC0415 - only where something is built
         Source,
         build_reference_table,
     )

@@ -17,18 +17,22 @@ from xxact_core.compositions.formula import parse_formula, reduced_formula
 from xxact_core.errors import DatasetError, FormulaError, StructureError, shorten
 from xxact_core.search_match.mineral_names import formulas_of_names, mineral_name, names_of_phase
 from xxact_core.search_match.reference_table import (
+    DATASET_MANIFEST,
     EXPERIMENTAL,
     HYDROGEN_MISSING,
     KNOWN,
     Phase,
+    ReferenceTable,
+    is_reference_table,
+    read_reference_table,
     sticks_to_strongest,
     unit_to_sticks,
     write_reference_table,
 )
 from xxact_core.structures.asymmetric_units import OCCUPANCY_STEP, AsymmetricUnit, units_to_columns
 from xxact_core.structures.labels import Labels
-from xxact_core.structures.source_files import file_stem
-from xxact_core.structures.sources import Block, list_blocks, read_block
+from xxact_core.structures.source_files import file_kind, file_stem
+from xxact_core.structures.sources import list_blocks, read_block
 from xxact_core.structures.standardising import structure_to_unit
 from xxact_core.structures.structure import Structure
 
@@ -86,6 +90,8 @@ class Entry:
 
     id: str
     """Its id."""
+    formula: str
+    """Reduced formula of the structure."""
     unit: AsymmetricUnit
     """Its asymmetric unit."""
     source: int
@@ -126,6 +132,8 @@ class BuiltTable:
     """Phases written."""
     errors: tuple[tuple[str, str, str], ...]
     """Source, id and reason of each structure that could not be used."""
+    renamed: tuple[str, ...] = ()
+    """Ids with the name of their source in front, because an earlier source has the same id."""
 
 
 def build_reference_table(
@@ -154,6 +162,7 @@ def build_reference_table(
     entries: list[Entry] = []
     errors: list[tuple[str, str, str]] = []
     by_id: dict[str, Entry] = {}
+    renamed: list[str] = []
     read = 0
     for number, source in enumerate(sources):
         for item, stated in _read_source(source):
@@ -164,13 +173,16 @@ def build_reference_table(
                 errors.append((str(source.path), *item))
                 continue
             identity = _source_id(item.id, source)
-            earlier = by_id.get(identity) or by_id.get(str(stated.get("public_id")))
-            if earlier is not None:
-                _merge_id(earlier, identity, stated, number, source)
+            same = by_id.get(str(stated.get("public_id")))
+            if same is not None and same.source != number and same.formula == item.reduced_formula:
+                _merge_id(same, identity, stated)
                 continue
+            if identity in by_id:
+                identity = _another_id(identity, by_id[identity], number, source)
+                renamed.append(identity)
             try:
                 _check_elements(item.composition, stated.get("formula_as_published"))
-                entry = _to_entry(identity, to_unit(item), stated, number, source)
+                entry = _to_entry(identity, item.reduced_formula, to_unit(item), stated, number, source)
             except StructureError as error:
                 errors.append((str(source.path), identity, str(error)))
                 continue
@@ -187,26 +199,59 @@ def build_reference_table(
             entry.energy_above_hull = min(known, default=np.nan)
     _complete(entries)
     written = _write(path, merge(entries), sources, credit, progress)
-    return BuiltTable(read, written, tuple(errors))
+    return BuiltTable(read, written, tuple(errors), tuple(renamed))
 
 
 def _read_source(source: Source) -> Iterator[tuple[Structure | tuple[str, str], Mapping[str, Any]]]:
-    """Structures of a source, or id and reason, each with what its table states about it."""
+    """Structures of a source, or id and reason, each with what its table states about it.
+
+    Raises:
+        DatasetError: the source is missing, contains no structures, or is a dataset.
+    """
+    if (source.path / DATASET_MANIFEST).is_file():
+        msg = f"{source.path} is a dataset, which stores reflections and no structures; search it with --reference, "
+        msg += "or build from the structures that it was made of"
+        raise DatasetError(msg, code="E_DATASET")
+    if source.path.is_file() and file_kind(source.path) == "table" and is_reference_table(source.path):
+        yield from _phases_of_table(read_reference_table(source.path))
+        return
+    tables: dict[str, list[dict[str, Any]]] = {}
     for block in list_blocks(source.path, rows=_BLOCK_ROWS):
-        stated = _stated_columns(block) if block.kind == "table" else [{}] * block.rows
+        stated: Sequence[Mapping[str, Any]] = [{}] * block.rows
+        if block.kind == "table":
+            if block.path not in tables:
+                tables = {block.path: _stated_columns(Path(block.path))}
+            first = int(block.content[0][1])
+            stated = tables[block.path][first : first + block.rows] or stated
         yield from zip(read_block(block, labels=Labels()), stated, strict=True)
 
 
-def _stated_columns(block: Block) -> list[dict[str, Any]]:
+def _stated_columns(path: Path) -> list[dict[str, Any]]:
+    """What a table states about its rows; empty where it states nothing."""
     from pyarrow import parquet  # noqa: PLC0415 - only where a table is read
 
-    first = int(block.content[0][1])
-    with parquet.ParquetFile(block.path) as file:
+    with parquet.ParquetFile(path) as file:
         names = [name for name in COLUMNS_OF_PHASES if name in file.schema_arrow.names]
-        if not names:
-            return [{}] * block.rows
-        rows: list[dict[str, Any]] = file.read(columns=names).slice(first, block.rows).to_pylist()
+        rows: list[dict[str, Any]] = file.read(columns=names).to_pylist() if names else []
         return rows
+
+
+def _phases_of_table(table: ReferenceTable) -> Iterator[tuple[Structure, Mapping[str, Any]]]:
+    """Phases of a reference table, with what it states about them."""
+    for row in range(len(table)):
+        stated = table.stated.get(row)
+        energy = float(table.energy_above_hull[row])
+        yield (
+            table.structure(row),
+            {
+                "public_id": table.public_id(row) or None,
+                "experimental": bool(table.experimental[row]),
+                "known": bool(table.known[row]),
+                "name": table.name(row),
+                "formula_as_published": stated,
+                "energy_above_hull": None if np.isnan(energy) else energy,
+            },
+        )
 
 
 def _source_id(identity: str, source: Source) -> str:
@@ -214,27 +259,35 @@ def _source_id(identity: str, source: Source) -> str:
     return f"{file_stem(source.path.name)}-{int(identity):0{_WIDTH}d}" if identity.isdecimal() else identity
 
 
-def _merge_id(earlier: Entry, identity: str, stated: Mapping[str, Any], number: int, source: Source) -> None:
-    """A structure that an earlier source has under the same id.
+def _another_id(identity: str, earlier: Entry, number: int, source: Source) -> str:
+    """The id with the name of its source in front, for one that an earlier source has.
 
     Raises:
         DatasetError: the earlier one is of the same source.
     """
-    if earlier.source == number and earlier.id == identity:
+    if earlier.source == number:
         msg = f"{source.path} contains the id {shorten(identity)!r} twice; expected every id once"
         raise DatasetError(msg, code="E_DATASET")
+    return f"{file_stem(source.path.name) or source.path.name}:{identity}"
+
+
+def _merge_id(earlier: Entry, identity: str, stated: Mapping[str, Any]) -> None:
+    """Add a structure that states the id of an earlier one as its public id."""
     if identity not in {earlier.id, *earlier.others}:
         earlier.others.append(identity)
     earlier.known |= bool(stated.get("known") or stated.get("in_icsd_guess"))
     earlier.name = earlier.name or _usual_name(stated)
 
 
-def _to_entry(identity: str, unit: AsymmetricUnit, stated: Mapping[str, Any], number: int, source: Source) -> Entry:
+def _to_entry(
+    identity: str, formula: str, unit: AsymmetricUnit, stated: Mapping[str, Any], number: int, source: Source
+) -> Entry:
     public = stated.get("public_id") if "public_id" in stated else identity
     energy = stated.get("energy_above_hull")
     experimental = source.experimental or bool(stated.get("experimental"))
     return Entry(
         id=identity,
+        formula=formula,
         unit=unit,
         source=number,
         experimental=experimental,

@@ -50,6 +50,9 @@ from xxact_core.structures.structure import Structure
 if TYPE_CHECKING:
     import pyarrow as pa
 
+DATASET_MANIFEST = "manifest.json"
+"""File that makes a folder a dataset, which is searched but is no reference table."""
+
 KIND = "reference"
 """Kind of table that the file's metadata states."""
 

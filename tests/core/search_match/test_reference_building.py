@@ -227,6 +227,38 @@ def test_an_id_that_a_source_contains_twice_is_named(folder: Path) -> None:
     assert not (folder / "none.parquet").exists()
 
 
+def test_two_tables_with_the_same_ids_keep_all_structures(tmp_path: Path) -> None:
+    first = write_rows(tmp_path / "first.parquet", [halite("a-1", 4.2), rutile("a-2", 4.6)])
+    second = write_rows(tmp_path / "second.parquet", [halite("a-1", 5.1, ("Sr", "O")), halite("a-3", 6.1, ("Ba", "S"))])
+    out = tmp_path / "both.parquet"
+    result = CliRunner().invoke(app, ["reference", "build", str(out), str(first), str(second)])
+    assert result.exit_code == 0, result.output
+    assert "1 ids occur in an earlier source, too, and got the name of theirs: second:a-1" in result.output
+    table = read_reference_table(out)
+    assert sorted(table.id.tolist()) == ["a-1", "a-2", "a-3", "second:a-1"]
+    assert table.formula(one(table, "second:a-1")) == "SrO"
+
+
+def test_a_reference_table_is_a_source(table: ReferenceTable, tmp_path: Path) -> None:
+    out = tmp_path / "again.parquet"
+    built = build_reference_table(out, [Source(table.path)])
+    assert built.errors == ()
+    again = read_reference_table(out)
+    assert sorted(again.id.tolist()) == sorted(table.id.tolist())
+    for identity in table.id.tolist():
+        row, former = one(again, identity), one(table, identity)
+        assert again.formula(row) == table.formula(former)
+        assert again.public_id(row) == table.public_id(former)
+        assert again.name(row) == table.name(former)
+        assert again.experimental[row] == table.experimental[former]
+        np.testing.assert_allclose(again.cell[row], table.cell[former], atol=2e-5)
+
+
+def test_a_dataset_is_no_source(small_dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="stores reflections and no structures"):
+        build_reference_table(tmp_path / "out.parquet", [Source(small_dataset)])
+
+
 def test_broken_files_of_a_folder_are_listed_and_the_rest_is_used(tmp_path: Path) -> None:
     crystals = tmp_path / "crystals"
     crystals.mkdir()
