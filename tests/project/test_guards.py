@@ -68,7 +68,6 @@ GUARDS = (
     ),
     # the sandbox
     Guard("xxact_core/sandbox/framing.py", "    limit_memory(max_memory)\n", "    pass\n", SANDBOX_TESTS),
-    Guard("xxact_core/sandbox/process.py", "_WALL_TIME_FACTOR * seconds", "1000 * seconds", SANDBOX_TESTS),
     # HDF5
     Guard(HDF5, "            if item is None:", "            if False:", HDF5_TESTS),
     Guard(HDF5, "if item.is_virtual or item.external:", "if False:", HDF5_TESTS),

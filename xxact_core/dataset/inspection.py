@@ -38,8 +38,8 @@ def describe_dataset(folder: Path) -> dict[str, Any]:
     systems = zip(TARGETS["crystal_system"].classes, classes["crystal_system"].tolist(), strict=True)
     return {
         "materials": manifest["materials"],
-        "errors": manifest["errors"],
-        "duplicates": manifest["duplicates"],
+        "errors": manifest.get("errors", 0),
+        "duplicates": manifest.get("duplicates", 0),
         "lines_per_material": sum(shard["peaks"] for shard in shards) / manifest["materials"],
         "bytes_per_material": size / manifest["materials"],
         "shards": len(shards),

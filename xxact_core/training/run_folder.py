@@ -148,6 +148,7 @@ def owning(folder: Path) -> Iterator[None]:
     """
     path, own = folder / OWNER, Owner.this_process()
     part = folder / f"{OWNER}.{own.host}.{own.pid}.part"
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         part.write_text(json.dumps(asdict(own)), encoding="utf-8")
@@ -164,8 +165,9 @@ def owning(folder: Path) -> Iterator[None]:
     finally:
         if read_owner(folder) == own:
             path.unlink(missing_ok=True)
-        with suppress(OSError):
-            folder.rmdir()  # where nothing was written into it
+        if made:
+            with suppress(OSError):
+                folder.rmdir()  # where nothing was written into it
 
 
 def _linked(part: Path, path: Path) -> bool:

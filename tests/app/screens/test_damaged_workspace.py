@@ -102,7 +102,7 @@ def test_workspace_whose_folders_are_gone_lists_nothing(workspace: Workspace) ->
     assert TrainingStore(Session(), workspace).rows() == []
 
 
-@pytest.mark.parametrize("field", ["digest", "materials", "errors", "plan", "shards"])
+@pytest.mark.parametrize("field", ["digest", "materials", "errors", "plan", "shards", "content_sha256"])
 def test_manifest_of_a_dataset_is_checked_field_by_field(workspace: Workspace, field: str) -> None:
     folder = workspace.datasets / "healthy"
     manifest = read_manifest(folder)

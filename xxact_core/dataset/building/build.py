@@ -28,6 +28,7 @@ from xxact_core.dataset.store import (
     write_json,
 )
 from xxact_core.errors import DatasetError
+from xxact_core.json_digest import with_digest
 from xxact_core.structures.sources import Block, count_items, list_blocks
 
 ERRORS, NOTES = "errors.csv", "notes.csv"
@@ -173,7 +174,7 @@ def write_manifest(folder: Path, plan: dict[str, Any], shards: list[dict[str, An
         "plan": plan,
         "shards": [{name: value for name, value in shard.items() if name not in left_out} for shard in shards],
     }
-    write_json(folder / MANIFEST, manifest)
+    write_json(folder / MANIFEST, with_digest(manifest))
     return {name: manifest[name] for name in COUNTS}
 
 
