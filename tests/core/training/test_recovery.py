@@ -221,7 +221,13 @@ def test_record_of_a_process_that_has_ended_is_replaced(tmp_path: Path, change: 
     owner(tmp_path / "run", **change)
     with owning(tmp_path / "run"):
         assert json.loads((tmp_path / "run" / OWNER).read_text())["pid"] == os.getpid()
-    assert not (tmp_path / "run").exists()
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_folder_that_nothing_was_written_into_is_removed(tmp_path: Path) -> None:
+    with owning(tmp_path / "new" / "run"):
+        pass
+    assert not (tmp_path / "new" / "run").exists()
 
 
 def _own_many_times(folder: Path, held: str) -> int:
