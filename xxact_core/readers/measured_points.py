@@ -504,6 +504,8 @@ def _to_float(text: str) -> float:
 # ------------------------------------------------------------------------------------------------------------ metadata
 _ANODE_SYMBOL = re.compile(r"(Cu|Mo|Co|Fe|Cr|Ag|W|Ni|Ga|In)\b", re.IGNORECASE)
 
+_TEMPERATURE = re.compile(r"([-+]?[0-9]{1,5}(?:\.[0-9]{1,6})?)(?:\([0-9]+\))? ?(K|C|°C|degC)", re.IGNORECASE)
+
 
 def scan_metadata(
     *,
@@ -513,6 +515,7 @@ def scan_metadata(
     axis: str | None = None,
     seconds: float | str | None = None,
     sample: str | None = None,
+    temperature: str | None = None,
     scans: int = 1,
 ) -> dict[str, str]:
     """Metadata of a scan, under the same keys for every format; keys without a stated value are left out.
@@ -524,6 +527,7 @@ def scan_metadata(
         axis: scan axis as the file calls it → `scan_axis`.
         seconds: counting time per step [s] → `step_seconds`.
         sample: name of the sample → `sample`.
+        temperature: of the sample, a number with its unit → `temperature`, as `550 °C`.
         scans: number of scans in the file → `scans`.
     """
     metadata = {"scans": str(scans)}
@@ -545,6 +549,9 @@ def scan_metadata(
     sample_name = shorten((sample or "").replace("\0", " ").strip())
     if sample_name:
         metadata["sample"] = sample_name
+    degrees = _TEMPERATURE.fullmatch((temperature or "").strip())
+    if degrees:
+        metadata["temperature"] = f"{float(degrees[1]):g} {'K' if degrees[2].upper() == 'K' else '°C'}"
     return metadata
 
 

@@ -173,5 +173,15 @@ def _metadata(text: str, *, scan_text: str, scans: int) -> dict[str, str]:
         axis=xml_attribute(scan_text, "scanAxis", element="scan"),
         seconds=xml_element(scan_text, "commonCountingTime"),
         sample=(xml_element(sample, "name") or xml_element(sample, "id")) if sample else None,
+        temperature=_temperature(scan_text),
         scans=scans,
     )
+
+
+def _temperature(scan_text: str) -> str | None:
+    """Mean temperature over a scan, which XRDML states in kelvin for every point or at a few."""
+    found = re.search(r'<nonAmbientPoints\b[^<>]{0,2000}?\btype="Temperature"[^<>]{0,2000}>', scan_text)
+    values = xml_element(scan_text[found.end() :], "nonAmbientValues") if found else None
+    numbers = [parse_number(text) for text in (values or "").split()]
+    known = [number for number in numbers if number is not None]
+    return f"{sum(known) / len(known):.2f} K" if known and len(known) == len(numbers) else None

@@ -93,7 +93,8 @@ def _block_to_points(
     if scan == 0 and scans > 1:
         notes.append(f"holds {scans} patterns; the first was read ({shorten(block.name, limit=60)})")
     anode = re.match(r"([A-Z][a-z]?)\b", block.items.get("_diffrn_radiation_type", ""))
-    metadata = scan_metadata(anode=anode[1] if anode else None, scans=scans)
+    temperature = f"{block.items.get('_diffrn_ambient_temperature', '')} K"
+    metadata = scan_metadata(anode=anode[1] if anode else None, temperature=temperature, scans=scans)
     return MeasuredPoints(
         positions=positions[given],
         intensity=intensity[given],

@@ -14,6 +14,7 @@ from xxact_core.readers.content import (
     parse_counts,
     parse_number,
     parse_rows,
+    xml_attribute,
     xml_content,
     xml_element,
 )
@@ -132,8 +133,17 @@ def _metadata_of_ras(header: str, *, scans: int) -> dict[str, str]:
             items.get("MEAS_SCAN_SPEED"), items.get("MEAS_SCAN_SPEED_UNIT"), items.get("MEAS_SCAN_STEP")
         ),
         sample=items.get("FILE_SAMPLE"),
+        temperature=_temperature_of_ras(items),
         scans=scans,
     )
+
+
+def _temperature_of_ras(items: dict[str, str]) -> str | None:
+    """Position and unit of the axis of the sample heater."""
+    found = (key for key, value in items.items() if key.startswith("MEAS_COND_AXIS_NAME-") and value == "Temp")
+    number = next(found, "").rpartition("-")[2]
+    parts = [items.get(f"MEAS_COND_AXIS_{part}-{number}") for part in ("POSITION", "UNIT")]
+    return " ".join(part for part in parts if part)
 
 
 def _seconds_per_step(speed: str | None, unit: str | None, step: str | None) -> float | None:
@@ -210,8 +220,16 @@ def _metadata_of_rasx(conditions: str, *, scans: int) -> dict[str, str]:
         axis=xml_element(scan, "AxisName"),
         seconds=_seconds_per_step(*(xml_element(scan, tag) for tag in ("Speed", "SpeedUnit", "Step"))),
         sample=xml_element(conditions, "SampleName"),
+        temperature=_temperature_of_rasx(conditions),
         scans=scans,
     )
+
+
+def _temperature_of_rasx(conditions: str) -> str | None:
+    """Position and unit of the axis of the sample heater, which a file of another stage states without a position."""
+    axis = re.search(r'<Axis\b[^<>]{0,200}?\bName="Temp"[^<>]{0,2000}>', conditions)
+    parts = [xml_attribute(axis[0], attribute, element="Axis") for attribute in ("Position", "Unit")] if axis else []
+    return " ".join(part for part in parts if part)
 
 
 # ---------------------------------------------------------------------------------------------------------------- .asc
