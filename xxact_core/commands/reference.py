@@ -1,4 +1,4 @@
-"""The commands `xxact reference build | info | find`."""
+"""The commands `xxact reference build | energies | info | find`."""
 
 from __future__ import annotations
 
@@ -79,6 +79,43 @@ def build(
     if built.errors:
         write_csv(list_of_errors, ("source", "id", "reason"), list(built.errors))
         typer.echo(f"{len(built.errors)} structures could not be used; see {list_of_errors}")
+
+
+@app.command()
+def energies(
+    out: Annotated[Path, typer.Argument(help="CSV table to write: id, energy_above_hull.")],
+    tables: Annotated[list[Path], typer.Argument(help="Structure tables with the formulas and, where known, labels.")],
+    *,
+    total: Annotated[
+        list[Path] | None,
+        typer.Option(help="CSV table of energies by one method: id, energy_per_atom [eV]; repeatable."),
+    ] = None,
+) -> None:
+    """Calculate energies above the convex hull, for `xxact reference build --energies`.
+
+    Energies by one method are brought to formation energies by element references that are fitted to the labels.
+    """
+    from xxact_core.dataset.building.build import write_csv
+    from xxact_core.search_match.hull_energies import (
+        energies_above_hull,
+        formation_energies,
+        read_formulas_and_labels,
+        read_total_energies,
+    )
+
+    formulas: dict[str, str] = {}
+    labels: dict[str, float] = {}
+    for table in tables:
+        formulas_here, labels_here = read_formulas_and_labels(named_structures(table))
+        formulas = {**formulas_here, **formulas}
+        labels = {**labels_here, **labels}
+    known: dict[str, float] = {}
+    for path in total or ():
+        known |= read_total_energies(path)
+    above = energies_above_hull(formulas, formation_energies(formulas, known, labels))
+    rows = [(identity, f"{energy:.4f}") for identity, energy in above.items()]
+    write_csv(out, ("id", "energy_above_hull"), rows)
+    typer.echo(f"{out}: {len(rows)} energies above the hull")
 
 
 @app.command()
