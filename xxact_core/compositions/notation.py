@@ -192,17 +192,20 @@ def find_variable(text: str) -> int | None:
     return None
 
 
+_DECIMAL = r"[0-9]+\.[0-9]+|\.[0-9]+|[0-9]+"
+
+
 def _evaluate(text: str, values: dict[str, float]) -> str:
     """Replace amounts such as x, 1-x, 2+2x, (1-x) by numbers."""
     names = "".join(values)
-    term = rf"(?:[0-9]*\.?[0-9]*[{names}]|[0-9]*\.?[0-9]+)"
+    term = rf"(?:(?:{_DECIMAL})?[{names}]|{_DECIMAL})"
     amount = re.compile(rf"\(?({term}(?:\s*[-+]\s*{term})*)\)?")
 
     def number(found: re.Match[str]) -> str:
         if not set(found[1]) & set(names):
             return found[0]
         total = 0.0
-        for sign, factor, name in re.findall(rf"([-+]?)\s*([0-9]*\.?[0-9]*)([{names}]?)", found[1]):
+        for sign, factor, name in re.findall(rf"([-+]?)\s*((?:{_DECIMAL})?)([{names}]?)", found[1]):
             if factor or name:
                 value = float(factor or 1) * (values[name] if name else 1.0)
                 total += -value if sign == "-" else value

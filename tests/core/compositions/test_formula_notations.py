@@ -448,3 +448,9 @@ def test_bombs_end_at_once(text: str) -> None:
     except FormulaError as refusal:
         assert refusal.code == "E_FORMULA"  # noqa: PT017 - either outcome is right
     assert time.process_time() - began < 0.1
+
+
+@pytest.mark.parametrize("text", ["La1-.xSrxMnO3 (x=0.3)", "YBa2Cu3O7-δ, δ=0.δ", "x=1", "(x = 2)"])
+def test_misplaced_values_of_variables_are_refused(text: str) -> None:
+    with pytest.raises(FormulaError):
+        parse_composition(text)
