@@ -205,7 +205,9 @@ def _setting(hall_number: int) -> Any:  # noqa: ANN401 - spglib has no types
 
 @cache
 def _settings_of(space_group: int) -> tuple[int, ...]:
-    return tuple(number for number in range(1, _HALL_NUMBERS + 1) if _setting(number).number == space_group)
+    """All settings of a space group but those with rhombohedral axes."""
+    numbers = (number for number in range(1, _HALL_NUMBERS + 1) if _setting(number).number == space_group)
+    return tuple(number for number in numbers if _setting(number).choice != "R")
 
 
 def _hall_number_to_operations(hall_number: int) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:

@@ -94,6 +94,18 @@ def test_a_conventional_setting_other_than_the_standard_one_is_kept() -> None:
     assert [site.multiplicity for site in found.sites] == [4, 4]
 
 
+def test_a_rhombohedral_cell_becomes_hexagonal() -> None:
+    """Bismuth, R -3 m: a = 4.746 Å and α = 57.23°, or a = 4.546 Å and c = 11.86 Å."""
+    u = 0.234
+    structure = Structure(
+        "Bi", np.array([4.746] * 3 + [57.23] * 3), np.array([83, 83]), np.array([[u] * 3, [1 - u] * 3]), np.ones(2)
+    )
+    found = structure_to_conventional(structure, symprec=0.01)
+    assert found.space_group == 166
+    assert found.symbol == "R -3 m"
+    assert found.cell == pytest.approx([4.546, 4.546, 11.86, 90, 90, 120], rel=1e-3)
+
+
 def test_a_cell_whose_angles_do_not_close_is_refused() -> None:
     structure = Structure("x", np.array([4.0, 4.0, 4.0, 10, 10, 170]), np.array([11]), np.zeros((1, 3)), np.ones(1))
     with pytest.raises(StructureError, match=r"x: the cell .* has no volume"):
