@@ -96,8 +96,12 @@ def named_phases(
         opened = references() if opened is None else opened
         row = find_row(opened, name)
         structures.append(opened.structure(row))
-        shown = opened.name(row) or opened.formula(row)
-        phases.append(structure_to_phase(structures[-1], name=shown, identity=opened.public_id(row)))
+        formula = opened.formula(row)
+        phases.append(
+            structure_to_phase(
+                structures[-1], name=opened.name(row) or formula, formula=formula, identity=opened.public_id(row)
+            )
+        )
     given = structures_to_table(structures)
     analysis = find_phases(
         pattern, given, rows=np.arange(len(given)), wavelength=wavelength, instrument=instrument, most_phases=len(given)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.formula_format import format_formula
 from xxact_core.search_match.database import ReferenceDatabase
 from xxact_core.search_match.phase_analysis import PhaseAnalysis
@@ -37,13 +38,10 @@ class StartingPhase:
     """Space group and atoms."""
     cell: np.ndarray
     """Cell from which the refinement starts, a, b, c [Å], α, β, γ [deg], shape (6,): within about 1 % of the truth."""
+    formula: str
+    """Reduced formula, as chemists write it."""
     id: str = ""
     """Id in the reference database; empty for a phase from a file."""
-
-    @property
-    def formula(self) -> str:
-        """Reduced formula, as chemists write it."""
-        return format_formula(self.structure.composition)
 
     def nearest_cell(self, cell: np.ndarray) -> np.ndarray:
         """Another cell of this phase, with what symmetry fixes; the present one where it is of another setting."""
@@ -59,6 +57,7 @@ def structure_to_phase(
     structure: Structure,
     *,
     name: str = "",
+    formula: str = "",
     identity: str = "",
     cell: np.ndarray | None = None,
     scale: float = 1.0,
@@ -69,6 +68,7 @@ def structure_to_phase(
     Args:
         structure: in any cell; the phase is refined in a conventional one.
         name: by which the phase is shown; by default its formula.
+        formula: as the reference database states it; by default that of the atoms, which may lack hydrogen.
         identity: in the reference database.
         cell: that the refinement starts from, ignored where it is not of the setting of the conventional cell, shape
             (6,); that of the structure where none is given.
@@ -79,13 +79,20 @@ def structure_to_phase(
         StructureError: the structure has no symmetry (E_SYMMETRY).
     """
     conventional = structure_to_conventional(structure, symprec=symprec)
+    formula = formula or format_formula(_rounded(conventional.composition))
     start = StartingPhase(
-        name=name or format_formula(conventional.composition),
+        name=name or formula,
+        formula=formula,
         structure=conventional,
         cell=conventional.cell * np.array([scale] * 3 + [1.0] * 3),
         id=identity,
     )
     return start if cell is None else replace(start, cell=start.nearest_cell(cell))
+
+
+def _rounded(composition: Composition) -> Composition:
+    """Amounts without what occupancies written with three digits add or lack."""
+    return Composition(composition.symbols, tuple(max(round(amount, 2), 0.01) for amount in composition.amounts))
 
 
 def read_phase(path: Path) -> StartingPhase:
@@ -108,6 +115,7 @@ def analysis_to_phases(analysis: PhaseAnalysis, references: ReferenceDatabase) -
         structure_to_phase(
             references.structure(phase.row),
             name=phase.name or phase.formula,
+            formula=phase.formula,
             identity=phase.id,
             cell=phase.cell,
         )

@@ -42,6 +42,10 @@ class RefinedPhase:
     """Isotropic displacement parameter B of all atoms [Å²]."""
     u_b_iso: float
     """Standard uncertainty of B, 0 where B was not refined."""
+    texture: float
+    """March-Dollase coefficient along c: below 1 for plates, above for needles; NaN where there is no texture axis."""
+    u_texture: float
+    """Standard uncertainty of the coefficient, 0 where it was not refined."""
     size: float
     """Crystallite size from the Lorentzian width [nm]; NaN without the width of the instrument."""
     u_size: float
@@ -60,8 +64,8 @@ class RefinedPhase:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, None instead of NaN; the keys are those of the phases of `xxact identify`."""
         numbers = (
-            "weight_fraction", "u_weight_fraction", "scale_factor", "u_scale_factor", "b_iso", "u_b_iso", "size",
-            "u_size", "strain", "u_strain", "r_bragg",
+            "weight_fraction", "u_weight_fraction", "scale_factor", "u_scale_factor", "b_iso", "u_b_iso", "texture",
+            "u_texture", "size", "u_size", "strain", "u_strain", "r_bragg",
         )  # fmt: skip
         return {
             "formula": self.start.formula,
@@ -199,6 +203,8 @@ def _phase_lines(phase: RefinedPhase, instant: Mapping[str, Any] | None) -> list
         lines.append(f"microstrain {with_uncertainty(100 * phase.strain, 100 * phase.u_strain)} %")
     if phase.u_b_iso > 0:
         lines.append(f"B {with_uncertainty(phase.b_iso, phase.u_b_iso)} Å²")
+    if phase.u_texture > 0 and abs(phase.texture - 1) > 3 * phase.u_texture:
+        lines.append(f"texture along c {with_uncertainty(phase.texture, phase.u_texture)} (March-Dollase)")
     return lines
 
 

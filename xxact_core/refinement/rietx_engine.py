@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from xxact_core.errors import InputError, shorten
+from xxact_core.quantities import space_group_to_crystal_system
 from xxact_core.refinement.phases import StartingPhase, unique_names
 from xxact_core.refinement.results import CELL_NAMES, RefinedPhase, Refinement
 from xxact_core.refinement.settings import Geometry, RefinementSettings
@@ -32,8 +33,8 @@ ANGLE_LIMIT = 3.0
 START_B = 0.5
 """Displacement parameter B from which phases start [Å²]. Ours: typical of inorganic materials at room temperature."""
 
-LARGEST_B = 8.0
-"""Largest B [Å²]. Ours: atoms of molecular crystals reach it."""
+LARGEST_B = 4.0
+"""Largest B [Å²]. Ours: twice that of ordinary inorganic materials at room temperature."""
 
 STRONGEST = 12
 """Number of strongest peaks whose median width starts the peak widths. Ours."""
@@ -127,7 +128,10 @@ def run(job: Job, *, progress: Callable[[int, int], None], cancelled: Callable[[
                 two_theta=job.two_theta.tolist(), intensity=job.intensity.tolist(), sigma=job.sigma.tolist()
             )
             structure = rietx.Structure(
-                phases=[phase_to_rietx(phase, name=name) for phase, name in zip(job.phases, names, strict=True)]
+                phases=[
+                    phase_to_rietx(phase, name=name, texture=job.settings.texture and not lebail)
+                    for phase, name in zip(job.phases, names, strict=True)
+                ]
             )
             instrument = _instrument(job, data)
             refinement = rietx.Refinement(structure, instrument, history=False)
@@ -140,7 +144,7 @@ def run(job: Job, *, progress: Callable[[int, int], None], cancelled: Callable[[
             result = refinement.fit(data, plan=_plan(stages, job, last=lebail), **fit)
             if not lebail:
                 parameters = [glob for _, globs in stages for glob in globs]
-                parameters += _displacements(refinement, result, job)
+                parameters += _intensity_parameters(refinement, result, job)
                 result = refinement.fit(data, plan=_plan([("intensities", parameters)], job, last=True), **fit)
             report.finish()
     except RefinementCancelled:
@@ -169,7 +173,7 @@ class _Progress:
 
 
 # --------------------------------------------------------------------------------------------------- what goes in
-def phase_to_rietx(phase: StartingPhase, *, name: str) -> Any:  # noqa: ANN401 - rietx is optional
+def phase_to_rietx(phase: StartingPhase, *, name: str, texture: bool) -> Any:  # noqa: ANN401 - rietx is optional
     """A phase of rietx: the setting by its operations, mixed sites as several atoms."""
     import rietx  # noqa: PLC0415 - an extra
     from gemmi import find_spacegroup_by_ops, symops_from_hall  # noqa: PLC0415 - comes with rietx
@@ -199,7 +203,17 @@ def phase_to_rietx(phase: StartingPhase, *, name: str) -> Any:  # noqa: ANN401 -
         symmetry_operations=list(phase.structure.operations) if known is None else None,
         cell=rietx.Cell(**cell),
         atoms=atoms,
+        preferred_orientation=_texture(phase) if texture else None,
     )
+
+
+def _texture(phase: StartingPhase) -> Any:  # noqa: ANN401 - rietx is optional
+    """No texture to start from, along c of a phase with one main axis; None for other phases."""
+    import rietx  # noqa: PLC0415 - an extra
+
+    if space_group_to_crystal_system(phase.structure.space_group) not in {"tetragonal", "trigonal", "hexagonal"}:
+        return None
+    return rietx.PreferredOrientation(axis=(0, 0, 1), r=rietx.Parameter(value=1.0, min=0.2, max=3.0))
 
 
 def bare_instrument(*, wavelength: float, anode: str | None, geometry: Geometry | None) -> Any:  # noqa: ANN401 - rietx is optional
@@ -276,17 +290,20 @@ def _plan(stages: Sequence[tuple[str, list[str]]], job: Job, *, last: bool) -> A
     return plan
 
 
-def _displacements(refinement: Any, result: Any, job: Job) -> list[str]:  # noqa: ANN401 - rietx is optional
-    """Make B one parameter of each phase that is strong enough to determine it; their paths."""
-    if not job.settings.displacements or result.qpa is None:
+def _intensity_parameters(refinement: Any, result: Any, job: Job) -> list[str]:  # noqa: ANN401 - rietx is optional
+    """Paths of one B and of the texture of each phase that is strong enough to determine them."""
+    if result.qpa is None:
         return []
     weights, paths = {one.name: one.weight_fraction or 0.0 for one in result.qpa.phases}, []
     for place, phase in enumerate(refinement.structure.phases):
         if weights.get(phase.name, 0.0) < WEAK_PHASE:
             continue
-        paths.append(f"phases.{place}.atoms.0.biso")
-        if len(phase.atoms) > 1:
-            refinement.tie_equal([f"phases.{place}.atoms.*.biso"], source=paths[-1])
+        if phase.preferred_orientation is not None:
+            paths.append(f"phases.{place}.preferred_orientation.r")
+        if job.settings.displacements:
+            paths.append(f"phases.{place}.atoms.0.biso")
+            if len(phase.atoms) > 1:
+                refinement.tie_equal([f"phases.{place}.atoms.*.biso"], source=paths[-1])
     return paths
 
 
@@ -352,6 +369,8 @@ def _to_phase(
         u_scale_factor=_uncertainty(values, f"phases.{place}.scale"),
         b_iso=_value(values, path),
         u_b_iso=_uncertainty(values, path),
+        texture=_value(values, f"phases.{place}.preferred_orientation.r"),
+        u_texture=_uncertainty(values, f"phases.{place}.preferred_orientation.r"),
         size=size / ANGSTROMS,
         u_size=u_size / ANGSTROMS,
         strain=strain / WIDTHS_OF_STRAIN,

@@ -43,6 +43,10 @@ class RefinementSettings:
     displacements: bool = True
     """Whether one isotropic displacement parameter B is refined for each phase of at least 5 wt%."""
 
+    texture: bool = True
+    """Whether preferred orientation along c (March-Dollase) is refined for each tetragonal, trigonal or hexagonal phase
+    of at least 5 wt%."""
+
     most_iterations: int = 100
     """Largest number of iterations of each stage, at least 1."""
 
