@@ -267,7 +267,7 @@ def _stages(job: Job) -> list[tuple[str, list[str]]]:
     else:
         stages += [
             ("widths", ["instrument.profile.w", "instrument.profile.x"]),
-            ("profile", ["instrument.profile.u", "instrument.profile.y", "phases.*.lor_size"]),
+            ("profile", ["instrument.profile.u", "instrument.profile.v", "instrument.profile.y", "phases.*.lor_size"]),
         ]
     if tube:
         stages.append(("doublet", ["instrument.source.lines.*.weight"]))
