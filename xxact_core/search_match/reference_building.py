@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -158,6 +159,7 @@ def build_reference_table(
     Raises:
         DatasetError: a source is missing or contains no structure, none can be used, or an id occurs twice in a source.
     """
+    os.environ.setdefault("SPGLIB_WARNING", "OFF")  # what spglib cannot do is told with the id
     to_unit = to_unit or (lambda structure: structure_to_unit(structure, keep=False))
     entries: list[Entry] = []
     errors: list[tuple[str, str, str]] = []
@@ -198,6 +200,10 @@ def build_reference_table(
             known = [energies[name] for name in (entry.id, entry.public_id) if name is not None and name in energies]
             entry.energy_above_hull = min(known, default=np.nan)
     _complete(entries)
+    incomplete = find_incomplete(entries)
+    errors += [(str(sources[entry.source].path), entry.id, reason) for entry, reason in incomplete]
+    left_out = {id(entry) for entry, _ in incomplete}
+    entries = [entry for entry in entries if id(entry) not in left_out]
     written = _write(path, merge(entries), sources, credit, progress)
     return BuiltTable(read, written, tuple(errors), tuple(renamed))
 
@@ -336,6 +342,51 @@ def _complete(entries: Sequence[Entry]) -> None:
         if entry.composition is None and entry.name in formulas_of_names():
             entry.composition = _composition_of_name(entry.name, units.composition(row))
             entry.hydrogen_missing = entry.composition is not None
+
+
+def find_incomplete(entries: Sequence[Entry]) -> list[tuple[Entry, str]]:
+    """Measured structures without the atoms of an element that others of the same mineral have, each with the reason.
+
+    The other one has the same name, space group and cell, and the elements of the incomplete one in the same
+    proportions: PbS with the cell of anglesite is PbSO4 without its oxygen.
+    """
+    named: dict[tuple[str, int], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.experimental and entry.name is not None:
+            named[entry.name, entry.space_group].append(entry)
+    found = []
+    for members in (members for members in named.values() if len(members) > 1):
+        compositions = [one.composition or units_to_columns([one.unit]).composition(0) for one in members]
+        for entry, composition in zip(members, compositions, strict=True):
+            for other, whole in zip(members, compositions, strict=True):
+                lacking = _lacking(composition, whole)
+                if lacking and _same_cell(entry.cell, other.cell):
+                    found.append(
+                        (entry, f"the structure lacks {', '.join(lacking)}, which {other.id} of the same cell has")
+                    )
+                    break
+    return found
+
+
+def _lacking(part: Composition, whole: Composition) -> list[str]:
+    """Elements of a composition that another lacks, if it has at least two of the others, in the same proportions."""
+    here = dict(zip(part.symbols, part.amounts, strict=True))
+    there = dict(zip(whole.symbols, whole.amounts, strict=True))
+    lacking = sorted(set(there) - set(here) - {"H"})
+    missing = sum(there[symbol] for symbol in lacking) / sum(there.values())
+    if len(here) < 2 or not set(here) <= set(there) or missing < _LARGE_PART:  # noqa: PLR2004 - proportions need two
+        return []
+    ratios = [there[symbol] / here[symbol] for symbol in here]
+    return lacking if max(ratios) <= (1 + _SAME_PROPORTIONS) * min(ratios) else []
+
+
+def _same_cell(first: np.ndarray, second: np.ndarray) -> bool:
+    lengths, angles = np.abs(np.log(first[:3] / second[:3])), np.abs(np.radians(first[3:] - second[3:]))
+    return bool(max(lengths.max(), angles.max()) <= SAME_MEASURED)
+
+
+_LARGE_PART, _SAME_PROPORTIONS = 0.2, 0.15
+"""Fraction of the atoms that an incomplete structure lacks at least, and tolerance on proportions. Ours."""
 
 
 def _composition_of_name(name: str, composition: Composition) -> Composition | None:

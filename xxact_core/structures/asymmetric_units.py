@@ -173,7 +173,7 @@ class AsymmetricUnits:
         counts = np.repeat(of_kind, np.diff(self.part_start[first : last + 1]))
         amounts = np.bincount(self.element[parts], weights=counts * self.occupancy[parts] * OCCUPANCY_STEP)
         if (self.occupancy[parts] != round(1 / OCCUPANCY_STEP)).any():
-            amounts = np.round(amounts / np.gcd.reduce(multiplicity), 3)
+            amounts = np.round(amounts / np.gcd.reduce(multiplicity), 4)
         numbers = np.flatnonzero(amounts)
         return Composition(tuple(SYMBOLS[n - 1] for n in numbers), tuple(float(amounts[n]) for n in numbers))
 

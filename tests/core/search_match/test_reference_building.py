@@ -227,6 +227,19 @@ def test_an_id_that_a_source_contains_twice_is_named(folder: Path) -> None:
     assert not (folder / "none.parquet").exists()
 
 
+def test_a_measured_structure_without_its_oxygen_is_left_out(tmp_path: Path) -> None:
+    whole = rutile(1, 4.6, mineral="Made")
+    bare = rutile(2, 4.61, mineral="Made")
+    whole["species"] = ["Ti", "Ti", "O", "O", "S", "S"]
+    bare["species"], bare["frac_coords"] = ["Ti", "Ti", "S", "S"], np.ravel([*RUTILE[:2], *RUTILE[4:]]).tolist()
+    source = write_rows(tmp_path / "minerals.parquet", [whole, bare, halite(3, 4.2, mineral="Other")])
+    built = build_reference_table(tmp_path / "out.parquet", [Source(source, experimental=True)])
+    assert [(identity, reason) for _, identity, reason in built.errors] == [
+        ("minerals-0000002", "the structure lacks O, which minerals-0000001 of the same cell has")
+    ]
+    assert built.phases == 2
+
+
 def test_two_tables_with_the_same_ids_keep_all_structures(tmp_path: Path) -> None:
     first = write_rows(tmp_path / "first.parquet", [halite("a-1", 4.2), rutile("a-2", 4.6)])
     second = write_rows(tmp_path / "second.parquet", [halite("a-1", 5.1, ("Sr", "O")), halite("a-3", 6.1, ("Ba", "S"))])
