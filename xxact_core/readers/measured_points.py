@@ -234,6 +234,8 @@ def axis_of_title(title: str, *, name: str, header: str = "") -> Axis:  # noqa: 
     if re.search(r"sin.{0,12}/ ?(?:λ|lambda)", text):
         times = math.pi * (2 if "2" in text else 4)
         return _reciprocal(text, shown, "sin θ/λ", 1.0 if re.match(r"q\b|4", text) else times, name=name)
+    if re.search(r"\b(?:sin|cos|tan)", text):
+        _refuse_axis(name, shown, "a function of the angle")
     if _TWO_THETA.search(text):
         factor = next((factor for unit, factor in _ANGLE_UNITS if unit.search(text)), 1.0)
         return Axis("two_theta", factor, () if factor == 1 else (f"the angles ({shown}) were converted to degrees",))
@@ -336,8 +338,8 @@ def over_time_or_monitor(
 _VALUE = r"((?:[0-9]{1,6}(?:[.,][0-9]{0,14})?|\.[0-9]{1,14})(?:[eE][+-]?[0-9]{1,3})?)"
 _UNIT_AFTER = r"[\s\"')\]]{0,3}([^\W\d_]{0,12})"
 _LABELLED = re.compile(
-    rf"(?:wave[\s_-]?length|wellenl(?:ä|ae)nge|longueur d.onde|\blambda\b|λ|\bWL1?\b)([^0-9\n]{{0,60}}?)"
-    rf"{_VALUE}{_UNIT_AFTER}",
+    r"(?:wave[\s_-]?length(?:[ _]?[12](?=[ _]?[:=]))?|wellenl(?:ä|ae)nge|longueur d.onde|\blambda\b|λ|\bWL1?\b)"
+    rf"([^0-9\n]{{0,60}}?){_VALUE}{_UNIT_AFTER}",
     re.IGNORECASE,
 )
 _ALPHA_1 = re.compile(
@@ -366,6 +368,9 @@ _XRAY = re.compile(r"\bx-?\s?rays?\b", re.IGNORECASE)
 _SURE_NEUTRONS = re.compile(
     r"\bneutrons?[ -](?:powder|diffract|radiation|source|beam|scatter|wavelength)", re.IGNORECASE
 )
+_DOUBLET, _SAME_LENGTH = 1.02, 1.001
+"""Largest ratio of the wavelengths of Kα2 and Kα1 (0.9 % for Ag), and of one wavelength with fewer digits. Ours."""
+
 _SAME_LINE = 0.005
 """Relative difference within which a wavelength is that of a line. Ours: programs round to three decimals."""
 
@@ -411,20 +416,15 @@ def stated_wavelength(header: str) -> tuple[float | None, tuple[str, ...]]:  # n
     first, second = (_first_of_line(pattern, header) for pattern in (_ALPHA_1, _ALPHA_2))
     if first and second and abs(second / first - 1) < 0.02:  # noqa: PLR2004 - a doublet
         return plausible_wavelength(weighted_mean(first, second)), ()
-    notes: list[str] = []
-    for match in _LABELLED.finditer(header):
-        value, note = _stated_value(match)
-        if value is None and not note:
-            continue
-        following = _SECOND.match(header, match.end(2))
-        if value is not None and following:
-            other = _to_float(following[1]) * value / _to_float(match[2])
-            value = weighted_mean(value, other) if 0 < other - value < 0.02 * value else value
-        if value is not None and plausible_wavelength(value) is not None:
-            return value, tuple(notes)
-        notes.append(note or f"the stated wavelength, {value:g} Å, is outside {MIN_WAVELENGTH}-{MAX_WAVELENGTH:g} Å")
+    values, notes = _labelled_wavelengths(header)
+    if values and values[-1] > _DOUBLET * values[0]:
+        stated = f"{values[0]:g} and {values[-1]:g} Å"
+        return None, (f"the header states several wavelengths, {stated}; state the one of the scan",)
+    if values:
+        same = values[-1] < _SAME_LENGTH * values[0]
+        return values[0] if same else weighted_mean(values[0], values[-1]), ()
     if notes:
-        return None, tuple(notes[:1])
+        return None, notes
     if first:
         return plausible_wavelength(first), ()
     for match in _ENERGY.finditer(header):
@@ -437,6 +437,26 @@ def stated_wavelength(header: str) -> tuple[float | None, tuple[str, ...]]:  # n
         both = named[2] is None or named[3] is not None
         return WAVELENGTHS[f"{named[1].capitalize()}Ka{'' if both else named[2]}"], ()
     return None, ()
+
+
+def _labelled_wavelengths(header: str) -> tuple[list[float], tuple[str, ...]]:
+    """The wavelengths [Å] that a header states by this name, increasing, and a note on the first that is not read."""
+    values, notes = [], []
+    for match in _LABELLED.finditer(header):
+        value, note = _stated_value(match)
+        before = header[max(0, match.start() - 12) : match.start(2)].lower()
+        if (value is None and not note) or "beta" in before or "β" in before:
+            continue
+        if value is None or plausible_wavelength(value) is None:
+            limits = f"{MIN_WAVELENGTH}-{MAX_WAVELENGTH:g} Å"
+            notes.append(note or f"the stated wavelength, {value:g} Å, is outside {limits}")
+            continue
+        values.append(value)
+        following = _SECOND.match(header, match.end(2))
+        other = _to_float(following[1]) * value / _to_float(match[2]) if following else value
+        if value < other < _DOUBLET * value:
+            values.append(other)
+    return sorted(values), tuple(notes[:1])
 
 
 def _stated_value(match: re.Match[str]) -> tuple[float | None, str]:

@@ -426,9 +426,9 @@ _INTENSITY_TITLE = re.compile(
     r"\W*(?:intensit|counts?\b|cps\b|i(?: ?obs| ?meas)?(?![a-z0-9])|i\(|y(?: ?obs)?(?![a-z])|int\b|signal|"
     r"detector|det\b|psd\b|impulse|intensität)"
 )
-_OBSERVED = re.compile(r"\W*(?:[yi]|int\w*|counts?)?\W{0,2}(?:obs|observed|meas|measured|exp|experiment\w*)\b")
+_OBSERVED = re.compile(r"\W*(?:[yi]|int\w*|counts?)?\W{0,2}(?:obs|observed|meas|measured|exp|experiment\w*|data|raw)\b")
 _NO_INTENSITY = re.compile(
-    r"\W*(?:esd|e\.s\.d|sig|σ|err|error|uncert|std|stdev|weight|w\b|wt\b|diff|delta|resid|bkg|bgr?\b|background|calc|"
+    r"\W*(?:smooth|simul|theor|esd|e\.s\.d|sig|σ|err|error|uncert|std|stdev|weight|w\b|wt\b|diff|delta|resid|bkg|bgr?\b|background|calc|"
     r"[yi]\W{0,2}cal|[yi]\W{0,2}c\b|model|fit\b|yo-?yc|obs ?- ?calc|time|sec|live|dead|temp|mon\b|monitor|i0\b|io\b|"
     r"ic[0-9]?\b|epoch|point|pt\b|no\b|#|index|channel|step|"
     r"q\b|d\b|d-|1/d|θ|theta|omega|phi|chi\b|attenu|flag|mask|norm|phase|sample|pattern|name|wave|lambda|h\b|k\b|l\b|x\b|unnamed)"
@@ -541,7 +541,8 @@ def _curves(table: _Table, *, name: str) -> tuple[list[_Curve], list[str]]:
             msg = f"{name}: {width} columns without titles, the first of which is no axis: a map or an image"
             raise PatternError(msg, code="E_FORMAT")
         return [_Curve(0, 1)], _note_untitled(table.values)
-    if any(_PEAK_LIST.fullmatch(title) for title in titles) and not any(map(_OBSERVED.match, titles)):
+    indexed = {"h", "k", "l"} <= set(titles) or any(_PEAK_LIST.fullmatch(title) for title in titles)
+    if indexed and not any(map(_OBSERVED.match, titles)):
         msg = f"{name}: a list of peaks (its columns are {shorten(', '.join(titles), limit=60)}); expected a scan"
         raise PatternError(msg, code="E_FORMAT")
     positions = [index for index, title in enumerate(titles) if _TWO_THETA_TITLE.match(title)]
@@ -607,7 +608,7 @@ def _intensity_named(title: str) -> bool:
     return (
         _INTENSITY_TITLE.match(inner) is not None
         and not re.match(r"\W*(?:i0|io|ic)\b", inner)
-        and not re.search(r"calc|bkg|background|error|\besd\b|sigma|diff", inner)
+        and not re.search(r"calc|bkg|background|error|\besd\b|sigma|diff|\bfit|smooth|model|theor|simul", inner)
     )
 
 

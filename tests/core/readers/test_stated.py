@@ -74,6 +74,7 @@ def test_wavelengths_are_read_with_their_units(header: str) -> None:
         ("# wavelength 154.06", "no unit and is not one in Å"),
         ("# wavelength (nm): 1.5406 Å", "two units"),
         ("# wavelength 12 nm", "outside"),
+        ("# wavelength 1.5406\n# wavelength 0.7093", "several wavelengths"),
     ],
 )
 def test_doubtful_wavelengths_are_not_read_but_noted(header: str, words: str) -> None:
@@ -102,6 +103,10 @@ def test_other_energies_and_numbers_are_no_wavelength(header: str) -> None:
 def test_two_wavelengths_of_a_doublet_give_their_mean() -> None:
     pattern = read_pattern(table(ANGLES, COUNTS, header="# Wavelength: 1.54060, 1.54443\n"))
     assert pattern.wavelength == pytest.approx((2 * 1.5406 + 1.54443) / 3)
+    numbered = read_pattern(table(ANGLES, COUNTS, header="# Wavelength 1: 1.54060\n# Wavelength 2: 1.54443\n"))
+    assert numbered.wavelength == pytest.approx(pattern.wavelength)
+    repeated = read_pattern(table(ANGLES, COUNTS, header="# wavelength 1.54060\n# lambda = 0.15406 nm\n"))
+    assert repeated.wavelength == pytest.approx(1.5406)
     only_first = read_pattern(table(ANGLES, COUNTS, header="# ratio K-Alpha2/K-Alpha1: 0.5\n# K-Alpha1: 1.54060\n"))
     assert only_first.wavelength == 1.5406
 
@@ -202,6 +207,8 @@ def test_a_radius_is_an_angle_where_the_distance_is_stated() -> None:
         ("Wavelength (nm)", "a wavelength"),
         ("TOF (us)", "time of flight"),
         ("channel", "channels"),
+        ("sin2theta", "a function of the angle"),
+        ("index", "a number of points"),
     ],
 )
 def test_other_axes_are_refused_by_name(title: str, words: str) -> None:
@@ -233,11 +240,13 @@ def test_functions_without_titles_are_refused_by_their_file_name(suffix: str) ->
         ("2Theta weight I_obs I_calc diff", 2),
         ("tth bkg intensity error mask", 2),
         ("2theta d q counts esd", 3),
+        ("x y_fit y_data residual e", 2),
+        ("2theta smoothed raw a b", 2),
     ],
 )
 def test_titles_say_which_column_is_measured(titles: str, column: int) -> None:
     words = titles.split()
-    angle = next(index for index, word in enumerate(words) if word.lower().startswith(("2th", "tth", "angle")))
+    angle = next(index for index, word in enumerate(words) if word.lower().startswith(("2th", "tth", "angle", "x")))
     others = np.full(200, 7)
     columns = [ANGLES if index == angle else COUNTS if index == column else others for index in range(5)]
     columns = [D if word == "d" else Q if word == "q" else values for word, values in zip(words, columns, strict=True)]
