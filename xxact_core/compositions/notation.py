@@ -56,7 +56,7 @@ _NUMBER = r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+|[0-9]+/[0-9]+)"
 _WATER = r"(?:\([HDhd]2O\)|[HD]2O)"
 _VARIABLES = frozenset("xyzδεnmuvw")
 _SYMBOL_OR_LETTER = re.compile(r"[A-Z][a-z]?|[a-zα-ω]")
-_VALUE = re.compile(r"[,;(]?\s?\b([xyzδεnmd])\s*=\s*([0-9]*\.?[0-9]+)\s*\)?")
+_VALUE = re.compile(r"[,;(]?\s?\b([xyzδεnmd])\s*=\s*([0-9]*\.?[0-9]+)\s*(?:\)|(?=[,;\s]|$))")
 
 
 def plain_notation(text: str) -> str:
