@@ -18,14 +18,21 @@ from xxact_core.search_match.database import ReferenceDatabase
 from xxact_core.search_match.fit import profile_to_distribution
 from xxact_core.search_match.measured_profile import MeasuredProfile
 from xxact_core.search_match.phase_analysis import PhaseAnalysis
-from xxact_core.search_match.phase_lines import PhaseLines, read_phase_lines
+from xxact_core.search_match.phase_lines import (
+    COMPUTED_SCALE,
+    COMPUTED_SPREAD,
+    MEASURED_SCALE,
+    MEASURED_SPREAD,
+    PhaseLines,
+    read_phase_lines,
+)
 from xxact_core.search_match.plausibility import (
     SCAN_WEIGHTS,
     PlausibilityWeights,
     features_to_log_odds,
     phase_features,
 )
-from xxact_core.search_match.profile_fit import Freedom, JointFit, fit_model, solve_scales
+from xxact_core.search_match.profile_fit import DISPLACEMENT_SPREAD, Freedom, JointFit, fit_model, solve_scales
 from xxact_core.search_match.profile_model import (
     InstrumentWidth,
     ModelState,
@@ -62,12 +69,16 @@ PRESENT = 0.35
 """Measured height relative to the calculated one above which a reflection is matched. Ours."""
 
 PHASE_WEIGHTS = PlausibilityWeights(
-    merit=25.0, experimental=2.0, known=1.0, disordered=-2.0, volume=-0.5, missing=-1.0, strains=-0.5
+    merit=1.2, strains=-0.5, experimental=2.0, known=1.0, disordered=-3.0, volume=-0.4, missing=-0.4
 )
-"""Log-odds among phases that compete to explain a residual; `merit` is for each factor e in the χ² explained. Ours."""
+"""Log-odds among phases that compete to explain a residual; `merit` is for each unit of the square root of the χ²
+explained, whose standard deviation is 1. Ours, near those of `plausibility.FIT_WEIGHTS`."""
 
-PROPOSAL_WEIGHTS = replace(PHASE_WEIGHTS, merit=12.0)
-"""The same for the gain of a scan, which is less exact. Ours."""
+PHASE_WEIGHTS_OF_ALL = replace(PHASE_WEIGHTS, merit=1.8, disordered=-5.0, volume=-0.7)
+"""The same without elements."""
+
+SCAN_SHARE = 0.5
+"""Weight of the gain of a scan, which is less exact, relative to that of a fit. Ours."""
 
 PROBABILITY = (-5.1, 0.7, 3.1, -3.1, 1.3)
 """Coefficients of the logarithm of the odds that a phase is present: constant; logarithm of the χ² that it alone
@@ -76,6 +87,24 @@ ones; known. Ours: a logistic regression on 256 phases of measured mixtures and 
 
 ENOUGH = 8
 """Number of distinct reflections beyond which more do not make a phase more likely. Ours."""
+
+ALIKE_BLUR, ALIKE_OVERLAP = 1.0, 0.85
+"""Two phases are alike whose profiles, blurred by this many widths, overlap by more than this, 1 if equal. Ours."""
+
+DISPLACEMENTS = (0.0, -0.15, 0.15, -0.3, 0.3)
+"""Shifts by displacement at which a search may start [deg 2θ]. Ours."""
+
+DISPLACED_ROWS, DISPLACED_BEST = 50, 4
+"""Number of likely phases at each scale with which the displacement is chosen, and of the best of them. Ours."""
+
+ANGLE_SCALES = (1.0, 0.992, 1.008, 0.984, 1.016)
+"""Factors on sin θ at which a search may start: the axis of a file can be wrong by a factor. Ours."""
+
+SCALED = 1.0
+"""Increase of the mean log-odds of the likeliest phases from which a search with scaled angles is made, too. Ours."""
+
+BETTER = 0.85
+"""χ² with scaled angles relative to that without below which they are taken. Ours."""
 
 ONE_LINE = 0.8
 """χ² without Kα2 relative to that with it, below which there is none. Ours."""
@@ -98,6 +127,10 @@ _RANGE_MARGIN = 2.5
 _LINES: WeakKeyDictionary[ReferenceDatabase, OrderedDict[tuple[int, float, float, float], PhaseLines | None]] = (
     WeakKeyDictionary()
 )
+
+
+Proposer = Callable[[MeasuredProfile], Callable[[np.ndarray, float], Sequence[Proposal]]]
+"""Makes, of a measurement, a function that ranks phases by what they explain of a residual, at a zero shift."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +165,7 @@ class PhaseSearch:
         self,
         measured: MeasuredProfile,
         references: ReferenceDatabase,
-        propose: Callable[[np.ndarray, float], Sequence[Proposal]],
+        proposer: Proposer,
         *,
         required: Iterable[str] = (),
         instrument: InstrumentWidth | None = None,
@@ -142,12 +175,15 @@ class PhaseSearch:
         Args:
             measured: the measurement.
             references: the database.
-            propose: ranks phases by what they explain of a residual, at a zero shift.
+            proposer: ranks phases by what they explain of a residual of the measurement, at a zero shift.
             required: elements that are in the specimen: phases that hold one that no other phase holds are preferred.
             instrument: width of the instrument where it is known.
         """
         self.required = frozenset(required)
-        self.measured, self.references, self.propose = measured, references, propose
+        self.weights = PHASE_WEIGHTS if self.required else PHASE_WEIGHTS_OF_ALL
+        self.measured, self.references, self.proposer = measured, references, proposer
+        self.propose = proposer(measured)
+        self.stated_wavelength = measured.radiation.wavelength
         self.width_is_known = instrument is not None
         self.instrument = InstrumentWidth(w=(0.7 * measured.width) ** 2) if instrument is None else instrument
         self._kinds: dict[int, tuple[str, int]] = {}
@@ -193,12 +229,12 @@ class PhaseSearch:
         features = phase_features(
             self.references,
             np.array([row]),
-            merit=np.log(np.array([max(gain, 1e-9)])) / 100,
+            merit=np.sqrt(np.array([max(gain, 0.0)])) / 100,
             strains=len(strains),
             missing=lacking,
         )
         deviation = (added.model.phases[-1].strain[0] - lines.usual_strain) / lines.strain_spread[0]
-        score = float(features_to_log_odds(features, PHASE_WEIGHTS)[0]) - float(deviation**2) / 2
+        score = float(features_to_log_odds(features, self.weights)[0]) - float(deviation**2) / 2
         return Addition(row, added, gain, score)
 
     def unscaled(self, fit: JointFit, index: int) -> np.ndarray:
@@ -230,7 +266,7 @@ class PhaseSearch:
         residual = self.measured.net - fit.calculated
         kinds = Counter({self.kind(phase.lines.row): alike for phase in fit.model.phases})
         tried: list[Addition] = []
-        for proposal in self.propose(residual, fit.model.zero):
+        for proposal in self.propose(residual, fit.model.zero + fit.model.displacement):
             kind = self.kind(proposal.row)
             kinds[kind] += 1
             if kinds[kind] > alike or not self.is_possible(proposal.row):
@@ -244,8 +280,32 @@ class PhaseSearch:
         return sorted(tried, key=lambda one: -one.score)
 
     def search(self, *, most: int, progress: Callable[[int, int], None] = lambda _done, _total: None) -> JointFit:
-        """Add phases one by one as long as each explains enough, then try to replace and to remove each."""
-        fit = self.empty
+        """Add phases one by one as long as each explains enough, then try to replace and to remove each.
+
+        Where phases would fit better with scaled angles, both searches are made, and the better fit is taken.
+        """
+        usual, *scaled = self.starts()
+        fit = self._search_from(*usual, most=most, progress=progress)
+        for start in scaled:
+            measured = self.measured
+            other = self._search_from(*start, most=most, progress=progress)
+            if other.chi_squared < BETTER * fit.chi_squared:
+                fit = other
+            else:
+                self.set_measured(measured)
+        return fit
+
+    def _search_from(
+        self,
+        measured: MeasuredProfile,
+        displacement: float,
+        *,
+        most: int,
+        progress: Callable[[int, int], None],
+    ) -> JointFit:
+        if measured is not self.measured:
+            self.set_measured(measured)
+        fit = replace(self.empty, model=replace(self.empty.model, displacement=displacement))
         for number in range(most):
             progress(number, most)
             fit, grown = self._grow(fit)
@@ -255,6 +315,46 @@ class PhaseSearch:
                 fit = self.choose_radiation(fit)
         fit = self.replace_each(fit)
         return self.prune(fit)
+
+    def starts(self) -> list[tuple[MeasuredProfile, float]]:
+        """Measurement and displacement of the sample at which phases explain most; a second with scaled angles.
+
+        Displacement and scale look like a change of all cells, which would favour phases of other cells.
+        """
+        scaled_profiles = [
+            self.measured if scale == 1 else replace(self.measured, radiation=self.measured.radiation.scaled(scale))
+            for scale in ANGLE_SCALES
+        ]
+        likely = [
+            proposal.row
+            for measured in scaled_profiles
+            for proposal in self.proposer(measured)(measured.net, 0.0)[:DISPLACED_ROWS]
+        ]
+        rows = np.unique(np.array(likely, dtype=np.intp))
+        found = [(*self._best_displacement(measured, rows), measured) for measured in scaled_profiles]
+        usual, *others = found
+        starts = [(usual[2], usual[1])]
+        best = max(others, key=lambda one: one[0])
+        if best[0] > usual[0] + SCALED:
+            starts.append((best[2], best[1]))
+        return starts
+
+    def _best_displacement(self, measured: MeasuredProfile, rows: np.ndarray) -> tuple[float, float]:
+        """Mean log-odds of the likeliest phases of these rows at the best displacement, and that displacement."""
+        axis, best, displacement = ScanAxis(measured), -math.inf, 0.0
+        for shift in DISPLACEMENTS:
+            found = scan_rows(axis, measured.net, self.references, rows, zero=shift)
+            odds = np.sort(proposals_to_log_odds(found, self.references, self.weights))[::-1][:DISPLACED_BEST]
+            total = float(odds.mean()) - (shift / DISPLACEMENT_SPREAD) ** 2 / 2 if odds.size else -math.inf
+            if total > best:
+                best, displacement = total, shift
+        return best, displacement
+
+    def set_measured(self, measured: MeasuredProfile) -> None:
+        """Take the measurement with other wavelengths."""
+        self.measured = measured
+        self.propose = self.proposer(measured)
+        self.empty = fit_model(measured, ModelState((), self.instrument), Freedom(shifts=False, widths=False))
 
     def choose_radiation(self, fit: JointFit) -> JointFit:
         """Fit the first phase without Kα2, too, which a monochromator or software may have removed."""
@@ -312,7 +412,21 @@ class PhaseSearch:
 
     def is_supported(self, fit: JointFit, index: int) -> bool:
         """Whether a phase explains enough that nothing else in the fit does, and its strong reflections are there."""
-        return self.gain_of(fit, index) >= SMALLEST_GAIN and self.probability(fit, index) >= LIKELY
+        if self.gain_of(fit, index) < SMALLEST_GAIN or self.probability(fit, index) < LIKELY:
+            return False
+        return not any(self.are_alike(fit, index, other) for other in range(index))
+
+    def are_alike(self, fit: JointFit, one: int, other: int) -> bool:
+        """Whether two phases have the same peaks, as a superstructure and its parent or two members of a series.
+
+        Two of them together imitate the shape of broad peaks.
+        """
+        from scipy.ndimage import gaussian_filter1d  # noqa: PLC0415 - slow to import
+
+        sigma = ALIKE_BLUR * self.measured.width / self.measured.step
+        first, second = (gaussian_filter1d(self.unscaled(fit, index), sigma) for index in (one, other))
+        norm = math.sqrt(float(first @ first) * float(second @ second))
+        return float(first @ second) > ALIKE_OVERLAP * norm
 
     def gain_of(self, fit: JointFit, index: int) -> float:
         """Increase of χ² if a phase is left out and the scales of the others are fitted."""
@@ -406,18 +520,24 @@ def _smooth(curve: np.ndarray, measured: MeasuredProfile) -> np.ndarray:
     return blurred
 
 
-def row_proposer(
-    measured: MeasuredProfile, references: ReferenceDatabase, rows: np.ndarray
-) -> Callable[[np.ndarray, float], Sequence[Proposal]]:
+def row_proposer(references: ReferenceDatabase, rows: np.ndarray) -> Proposer:
     """Proposals among these rows."""
-    axis = ScanAxis(measured)
-    return lambda residual, zero: most_likely(scan_rows(axis, residual, references, rows, zero=zero), references)
+
+    def propose_for(measured: MeasuredProfile) -> Callable[[np.ndarray, float], Sequence[Proposal]]:
+        axis = ScanAxis(measured)
+        return lambda residual, zero: most_likely(scan_rows(axis, residual, references, rows, zero=zero), references)
+
+    return propose_for
 
 
-def table_proposer(
+def table_proposer(references: ReferenceDatabase, index: LineIndex, rows: np.ndarray | None) -> Proposer:
+    """Proposals among all phases of a database, or so many rows that each scan first selects the most likely."""
+    return lambda measured: _propose_from_table(measured, references, index, rows)
+
+
+def _propose_from_table(
     measured: MeasuredProfile, references: ReferenceDatabase, index: LineIndex, rows: np.ndarray | None
 ) -> Callable[[np.ndarray, float], Sequence[Proposal]]:
-    """Proposals among all phases of a database, or so many rows that each scan first selects the most likely."""
     axis = ScanAxis(measured)
     angles = change_wavelength(measured.two_theta, measured=measured.radiation.wavelength, target=CU_K_ALPHA)
     on_grid = np.isfinite(angles) & (angles > GRID.start) & (angles < GRID.stop)
@@ -439,8 +559,20 @@ def most_likely(proposals: Sequence[Proposal], references: ReferenceDatabase) ->
     """Proposals in the order of their probability."""
     if not proposals:
         return []
-    rows = np.array([one.row for one in proposals])
-    gains = np.array([one.gain for one in proposals])
-    features = phase_features(references, rows, merit=np.log(np.maximum(gains, 1e-9)) / 100)
-    order = np.argsort(-features_to_log_odds(features, PROPOSAL_WEIGHTS), kind="stable")
+    order = np.argsort(-proposals_to_log_odds(proposals, references, PHASE_WEIGHTS), kind="stable")
     return [proposals[place] for place in order]
+
+
+def proposals_to_log_odds(
+    proposals: Sequence[Proposal], references: ReferenceDatabase, weights: PlausibilityWeights
+) -> np.ndarray:
+    """Log-odds of proposals up to a constant, shape (proposals,)."""
+    rows = np.array([one.row for one in proposals], dtype=np.intp)
+    gains = np.array([one.gain for one in proposals])
+    measured = references.experimental[rows]
+    usual = np.where(measured, 1 - 1 / MEASURED_SCALE, 1 - 1 / COMPUTED_SCALE)
+    spread = np.where(measured, MEASURED_SPREAD, COMPUTED_SPREAD)
+    deviation = (np.array([one.strain for one in proposals]) - usual) / spread
+    features = phase_features(references, rows, merit=SCAN_SHARE * np.sqrt(gains) / 100)
+    log_odds: np.ndarray = features_to_log_odds(features, weights) - deviation**2 / 2
+    return log_odds

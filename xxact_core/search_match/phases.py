@@ -105,9 +105,9 @@ def find_phases(
     if rows is None and symbols:
         rows = references.rows_within(symbols)
     if rows is not None and len(rows) <= MOST_ROWS:
-        proposer = row_proposer(measured, references, rows)
+        proposer = row_proposer(references, rows)
     else:
-        proposer = table_proposer(measured, references, LineIndex(references) if index is None else index, rows)
+        proposer = table_proposer(references, LineIndex(references) if index is None else index, rows)
     search = PhaseSearch(
         measured,
         references,
@@ -156,8 +156,20 @@ def fit_to_analysis(search: PhaseSearch, fit: JointFit, *, instrument_is_known: 
         displacement=fit.model.displacement,
         width=_middle_width(fit.model, measured),
         weighted_residual=weighted_residual(measured, fit.calculated),
-        warnings=measured.warnings,
+        warnings=(*measured.warnings, *_scale_warning(measured, search.stated_wavelength)),
     )
+
+
+def _scale_warning(measured: MeasuredProfile, stated: float) -> tuple[str, ...]:
+    """A note where the angles were scaled."""
+    scale = measured.radiation.wavelength / stated
+    if scale == 1:
+        return ()
+    note = (
+        f"all lattice spacings would differ from those of known phases by {100 * abs(1 - scale):.1f} %: the angles or "
+        "the wavelength of the file are taken to be wrong by this factor, and cells are uncertain by as much"
+    )
+    return (note,)
 
 
 def _mass(phase: Phase) -> float:

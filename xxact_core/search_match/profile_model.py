@@ -40,6 +40,10 @@ class Radiation:
     ratio: float = 0.0
     """Intensity of Kα2 relative to Kα1."""
 
+    def scaled(self, scale: float) -> Radiation:
+        """The wavelengths multiplied by a factor."""
+        return Radiation(self.wavelength * scale, self.second * scale, self.ratio)
+
     @property
     def lines(self) -> tuple[tuple[float, float], ...]:
         """Wavelengths [Å] with their share of the intensity."""
