@@ -87,9 +87,10 @@ def identify(  # noqa: PLR0913 - one argument per option
 
     if cache is not None:
         typer.echo("note: --cache is deprecated and has no effect, as nothing is stored any more", err=True)
+    present, possible = _parse_elements(elements, formula)
     states = parse_element_states(  # before the database is read, which takes seconds
-        elements=_parse_elements(elements, formula),
-        maybe=parse_symbols(maybe),
+        elements=present,
+        maybe=(*possible, *(parse_symbols(maybe) or ())) if possible else parse_symbols(maybe),
         one_of=parse_symbols(one_of),
         exclude=parse_symbols(exclude),
     )
@@ -119,15 +120,17 @@ def identify(  # noqa: PLR0913 - one argument per option
         typer.echo(_to_text(file, found))
 
 
-def _parse_elements(elements: str | None, formula: str | None) -> tuple[str, ...] | None:
-    from xxact_core.compositions.partial import parse_composition, possible_symbols
+def _parse_elements(elements: str | None, formula: str | None) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """Elements that are present, None where neither option is given, and those of the formula that may be."""
+    from xxact_core.compositions.partial import maybe_symbols, parse_composition
 
     if elements is not None and formula is not None:
         msg = "give either --elements or --formula"
         raise FormulaError(msg, code="E_FORMULA")
     if formula is not None:
-        return possible_symbols(parse_composition(formula)) or None
-    return parse_symbols(elements)
+        known = parse_composition(formula)
+        return known.symbols or None, maybe_symbols(known)
+    return parse_symbols(elements), ()
 
 
 def parse_symbols(text: str | None) -> tuple[str, ...] | None:
@@ -169,18 +172,24 @@ def _to_text(file: Path, found: Identification) -> str:
     lines = [f"{file}  ({found.candidates} reference phases{searched} compared)"]
     if not found.matches:
         return f"{lines[0]}\n  no match: the database holds no phase of these elements"
-    lines.append(
-        f"  {'formula':20s}{'name':16s}{'space group':>16s}{'probability':>13s}{'score':>8s}{'shift [°]':>11s}"
-        f"{'cell scale':>12s}  id"
-    )
+    if found.analysis is not None:
+        lines += _phases_to_lines(found.analysis)
+    lines += [
+        "",
+        "  Single phases compared:",
+        (
+            f"  {'formula':20s}{'name':16s}{'space group':>16s}{'probability':>13s}{'score':>8s}{'shift [°]':>11s}"
+            f"{'cell scale':>12s}  id"
+        ),
+    ]
+    mixture = found.verdict == "mixture"
     for match in found.matches:
         group = "-" if match.space_group is None else space_group_name(str(match.space_group))
-        probability = "-" if match.probability is None else f"{match.probability:.0%}"
+        probability = "-" if match.probability is None or mixture else f"{match.probability:.0%}"
         lines.append(
             f"  {match.formula:20s}{match.name or '':16s}{group:>16s}{probability:>13s}{match.score:8.3f}"
             f"{match.shift:+11.2f}{match.scale:12.4f}  {match.id or '-'}"
         )
-    lines.append(f"  {'not in the database':52s}{found.no_match:>13.0%}")
-    if found.analysis is not None:
-        lines += _phases_to_lines(found.analysis)
+    if not mixture:
+        lines.append(f"  {'not in the database':52s}{found.no_match:>13.0%}")
     return "\n".join([*lines, *(f"  note: {warning}" for warning in found.warnings)])

@@ -127,6 +127,11 @@ def possible_symbols(known: Composition | PartialComposition) -> tuple[str, ...]
     return (*known.symbols, *known.maybe) if isinstance(known, PartialComposition) else known.symbols
 
 
+def maybe_symbols(known: Composition | PartialComposition) -> tuple[str, ...]:
+    """Elements that may be present besides those that are."""
+    return known.maybe if isinstance(known, PartialComposition) else ()
+
+
 def parse_composition(text: str) -> Composition | PartialComposition:
     """Parse what is known of a composition.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.formula import parse_formula
-from xxact_core.compositions.partial import PartialComposition, parse_composition, possible_symbols
+from xxact_core.compositions.partial import PartialComposition, maybe_symbols, parse_composition
 from xxact_core.errors import FormulaError
 from xxact_core.prediction.prediction import (
     Prediction,
@@ -88,8 +88,8 @@ def combine_with_matches(prediction: Prediction, matches: Sequence[Match]) -> Pr
     )
 
 
-def prediction_to_elements(prediction: Prediction) -> tuple[str, ...]:
-    """All elements that the composition of a prediction allows, to which the search is restricted.
+def prediction_to_elements(prediction: Prediction) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Elements of the composition of a prediction, to which the search is restricted: present, and possible besides.
 
     Raises:
         FormulaError: nothing is known of the composition.
@@ -99,7 +99,7 @@ def prediction_to_elements(prediction: Prediction) -> tuple[str, ...]:
         msg = "reference phases are searched by their elements; expected a composition with at least one element, "
         msg += "not '?'"
         raise FormulaError(msg, code="E_FORMULA")
-    return possible_symbols(known)
+    return known.symbols, maybe_symbols(known)
 
 
 def matches_to_evidence(

@@ -14,7 +14,7 @@ from xxact_core.search_match.database import ReferenceDatabase, check_elements
 
 @dataclass(frozen=True)
 class ElementStates:
-    """Elements that a specimen must, may, or cannot contain; each tuple in order of atomic number."""
+    """Elements that a specimen must, may, or cannot contain; each tuple in the order given."""
 
     must: tuple[str, ...] = ()
     """Elements that the specimen contains: each is in at least one of its phases."""
@@ -30,7 +30,7 @@ class ElementStates:
         """All elements that the phases may contain; empty where every element but those of `never` is possible."""
         if not self.must and not self.may:
             return ()
-        return tuple(sorted({*self.must, *self.may, *self.one_of}, key=ATOMIC_NUMBERS.__getitem__))
+        return tuple(dict.fromkeys((*self.must, *self.may, *self.one_of)))
 
     def rows(self, references: ReferenceDatabase) -> np.ndarray | None:
         """Rows of the phases that the specimen may contain, in ascending order; None for all."""
@@ -75,14 +75,22 @@ def parse_element_states(
     Raises:
         FormulaError: a symbol is unknown, a list is empty, or an element is both possible and excluded (E_ELEMENT).
     """
-    given = [None if symbols is None else check_elements(symbols) for symbols in (elements, maybe, one_of, exclude)]
-    must, may, either, never = (() if symbols is None else symbols for symbols in given)
+    must, may, either, never = (_checked(symbols) for symbols in (elements, maybe, one_of, exclude))
     for name, symbols in (("elements", must), ("maybe", may), ("one_of", either)):
         both = [symbol for symbol in symbols if symbol in never]
         if both:
             msg = f"{', '.join(both)} cannot be both in {name} and excluded; expected each element in one of them"
             raise FormulaError(msg, code="E_ELEMENT")
     return ElementStates(must, tuple(symbol for symbol in may if symbol not in must), either, never)
+
+
+def _checked(symbols: Iterable[str] | None) -> tuple[str, ...]:
+    """Symbols, each once, in the order given; empty where none are given."""
+    if symbols is None:
+        return ()
+    given = tuple(dict.fromkeys(symbols))
+    check_elements(given)
+    return given
 
 
 def _bits(symbols: Iterable[str]) -> tuple[np.uint64, np.uint64]:

@@ -54,7 +54,7 @@ class Identification:
     pattern: GriddedPattern
     """The pattern that was searched for, on the grid."""
     elements: tuple[str, ...]
-    """Elements that the search was restricted to; empty for all."""
+    """Elements that the search was restricted to, in the order given; empty for all."""
     candidates: int
     """Number of reference phases compared."""
     matches: tuple[Match, ...]
@@ -63,7 +63,8 @@ class Identification:
     warnings: tuple[str, ...] = ()
     """Warnings of reading and processing the pattern."""
     no_match: float = 0.0
-    """Probability that the database lacks the phase, 0-1; with those of all matches it adds up to 1."""
+    """Probability that the database lacks the phase of a specimen of one phase, 0-1; it adds up to 1 with the
+    probabilities of all matches. For a mixture, see `no_match_probability`."""
     analyse: Callable[[], PhaseAnalysis | None] = field(default=lambda: None, repr=False)
     """Finds the phases of the specimen; called once, by `analysis`."""
 
@@ -94,6 +95,13 @@ class Identification:
         return "no match" if self.analysis is None else self.analysis.verdict
 
     @property
+    def no_match_probability(self) -> float:
+        """Probability that the database lacks the phases of the specimen, 0-1: in a mixture, even the surest one."""
+        if self.verdict == "mixture":
+            return 1 - max(phase.probability for phase in self.phases)
+        return self.no_match
+
+    @property
     def mixture(self) -> Mixture | None:
         """The verdict in the words and numbers of version 0.1.0; None where nothing matches."""
         return (
@@ -116,7 +124,7 @@ class Identification:
             **analysis,
             "matches": matches,
             "neighbours": matches,
-            "no_match_probability": self.no_match,
+            "no_match_probability": self.no_match_probability,
             "mixture": None if self.mixture is None else self.mixture.to_dict(),
             "warnings": list(self.warnings),
         }
@@ -229,8 +237,8 @@ class Identifier:
             PatternError: the pattern cannot be used, for instance because no peak rises above the noise.
             WavelengthError: neither the file nor the call states the wavelength.
         """
-        elements = prediction_to_elements(prediction)
-        found = self.identify(pattern, elements=elements, wavelength=wavelength)
+        present, possible = prediction_to_elements(prediction)
+        found = self.identify(pattern, elements=present, maybe=possible or None, wavelength=wavelength)
         return combine_with_matches(prediction, found.matches)
 
     def weigh(

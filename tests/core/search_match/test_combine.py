@@ -161,7 +161,7 @@ def test_the_distance_of_a_composition_is_the_share_of_other_atoms(known: str, o
 
 
 def test_without_a_composition_no_reference_phases_are_searched() -> None:
-    assert prediction_to_elements(said("Ti,?O")) == ("Ti", "O")
+    assert prediction_to_elements(said("Ti,?O")) == (("Ti",), ("O",))
     with pytest.raises(FormulaError, match="expected a composition"):
         prediction_to_elements(said("?"))
 

@@ -19,7 +19,7 @@ from xxact_app.samples.store import Store
 from xxact_app.session.session import Session
 from xxact_app.ui.formatting import display_formula, percent
 from xxact_app.ui.safe_text import safe_text
-from xxact_core.compositions.partial import possible_symbols
+from xxact_core.compositions.partial import maybe_symbols, possible_symbols
 from xxact_core.dataset.store import MANIFEST
 from xxact_core.patterns.gridded_files import write_gridded
 from xxact_core.search_match.combine import combine_with_matches
@@ -125,11 +125,12 @@ class MatchesStore:
             if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
                 old.unlink(missing_ok=True)
         write_gridded(path, self.store.gridded(answer.sample.key))
-        elements = self.elements(answer)
+        known = self.store.known(answer.formula)
         arguments = [
             "identify", str(path), "--gridded", "--reference", str(table.path), "--json", "--full", "--progress",
         ]  # fmt: skip
-        arguments += ["--elements", ",".join(elements)] if elements else []
+        arguments += ["--elements", ",".join(known.symbols)] if known.symbols else []
+        arguments += ["--maybe", ",".join(possible)] if (possible := maybe_symbols(known)) else []
         step = command_step(f"Searching {table.label}", lambda: arguments)
         submit(self._key(answer, table), [step], lock=folder / "making.lock")
 
