@@ -193,7 +193,7 @@ def _find_values(frames: Sequence[Frame], by: str | None) -> tuple[str, list[Qua
             raise InputError(msg, code="E_SERIES")
         return by, found, []
     for quantity in UNITS:
-        found = _values_by(frames, quantity)
+        found = _values_by(frames, quantity, plain=False)
         if (
             len({one for one in found if one is not None}) > 1
             and sum(one is not None for one in found) > len(frames) / 2
@@ -202,12 +202,16 @@ def _find_values(frames: Sequence[Frame], by: str | None) -> tuple[str, list[Qua
     return FRAME, _values_by(frames, FRAME), []
 
 
-def _values_by(frames: Sequence[Frame], by: str) -> list[Quantity | None]:
+def _values_by(frames: Sequence[Frame], by: str, *, plain: bool = True) -> list[Quantity | None]:
     if by == FRAME:
         return _frame_numbers(frames)
     names = names_to_quantities([frame.file for frame in frames], by)
-    stated = [None if frame.pattern is None else metadata_to_quantity(frame.pattern.metadata, by) for frame in frames]
-    return [one if one is not None else other for one, other in zip(stated, names, strict=True)]
+    return [one or other for one, other in zip(_stated(frames, by, plain=plain), names, strict=True)]
+
+
+def _stated(frames: Sequence[Frame], by: str, *, plain: bool) -> list[Quantity | None]:
+    patterns = [frame.pattern for frame in frames]
+    return [None if one is None else metadata_to_quantity(one.metadata, by, plain=plain) for one in patterns]
 
 
 def _frame_numbers(frames: Sequence[Frame]) -> list[Quantity | None]:
@@ -217,6 +221,9 @@ def _frame_numbers(frames: Sequence[Frame]) -> list[Quantity | None]:
         if len(set(numbers)) == len(frames) and None not in numbers:
             return numbers
     if len({frame.file for frame in frames}) == 1:
+        titles = _stated(frames, FRAME, plain=True)
+        if len(set(titles)) == len(frames) and None not in titles:
+            return titles
         return [Quantity(float(frame.scan or 0)) for frame in frames]
     return [Quantity(float(place)) for place in range(len(frames))]
 

@@ -172,9 +172,20 @@ def gaps(numbers: Sequence[int]) -> list[str]:
     return [str(run[0][1]) if len(run) == 1 else f"{run[0][1]}-{run[-1][1]}" for run in runs]
 
 
-def metadata_to_quantity(metadata: Mapping[str, str], by: str) -> Quantity | None:
-    """The value that the metadata of a scan state under the name of the quantity."""
-    return text_to_quantity(metadata[by]) if by in metadata else None
+def metadata_to_quantity(metadata: Mapping[str, str], by: str, *, plain: bool) -> Quantity | None:
+    """The value that the metadata of a scan state under the name of the quantity, or the title of its column.
+
+    With `plain`, a title without a unit, as in a table of angles and one column for each temperature, counts, too.
+    """
+    if by in metadata:
+        return text_to_quantity(metadata[by])
+    title = text_to_quantity(metadata.get("column", ""))
+    if title is None:
+        found = name_to_quantities(metadata.get("column", "").upper(), by) if by in UNITS else []
+        return found[-1] if found else None
+    unit = _SPELLINGS.get(title.unit, _SPELLINGS.get(title.unit.upper(), title.unit))  # readers write titles small
+    fits = unit in UNITS.get(by, {unit: ()}) if unit else plain
+    return Quantity(title.value, unit) if fits else None
 
 
 def _spellings_of(by: str) -> list[str]:

@@ -128,3 +128,23 @@ def test_a_folder_without_patterns_and_a_quantity_without_values_are_refused(tmp
         read_frames(tmp_path, by="temperature")
     with pytest.raises(InputError, match=r"the folder has no pattern files named \*.raw"):
         read_frames(tmp_path, files="*.raw")
+
+
+@pytest.mark.parametrize(
+    ("titles", "by", "expected", "values", "unit"),
+    [
+        ("25C,100C,200C", None, "temperature", [25, 100, 200], "°C"),
+        ("25,100,200", "temperature", "temperature", [25, 100, 200], ""),
+        ("25,100,200", None, "frame", [25, 100, 200], ""),
+        ("0.5 GPa,2 GPa,1 GPa", "pressure", "pressure", [0.5, 1, 2], "GPa"),
+        ("run a,run b,run c", None, "frame", [0, 1, 2], ""),
+    ],
+)
+def test_columns_of_a_table_are_frames_whose_titles_state_the_values(
+    tmp_path: Path, titles: str, by: str | None, expected: str, values: list[float], unit: str
+) -> None:
+    rows = [f"{angle:.2f},{10 + k % 5},{20 + k % 7},{30 + k % 3}" for k, angle in enumerate(ANGLES)]
+    (tmp_path / "heating.csv").write_text("\n".join([f"2theta,{titles}", *rows]))
+    frames = read_frames(tmp_path / "heating.csv", by=by, wavelength="CuKa")
+    assert (frames.by, frames.unit) == (expected, unit)
+    assert [frame.value for frame in frames.frames] == values
