@@ -572,12 +572,13 @@ def _arrow_to_table(path: Path, table: pa.Table, layout: Mapping[str, Any]) -> R
 
 def _stated(column: Any, to: Any) -> dict[int, Any]:  # noqa: ANN401 - pyarrow is not imported here
     """Values of a column by row, where there are any."""
-    import pyarrow.compute as pc  # noqa: PLC0415 - only where a table is read
-
-    column = column.combine_chunks()
-    rows = pc.indices_nonzero(column.is_valid())
-    values = column.take(rows).to_pylist()
-    return {row: to(value) for row, value in zip(rows.to_pylist(), values, strict=True)}
+    array = column.combine_chunks()
+    valid = array.buffers()[0]
+    rows: Sequence[int] = range(len(array))
+    if valid is not None:  # a bit for each row; pyarrow's functions take longer to import than this
+        bits = np.unpackbits(np.frombuffer(valid, dtype=np.uint8), bitorder="little")
+        rows = np.flatnonzero(bits[array.offset : array.offset + len(array)]).tolist()
+    return {row: to(array[row].as_py()) for row in rows}
 
 
 @dataclass(frozen=True, eq=False)
