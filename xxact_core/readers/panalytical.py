@@ -39,7 +39,7 @@ def read_xrdml(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPo
 
     Raises:
         PatternError: another kind of XML (E_FORMAT), one that is cut off or lacks points (E_TRUNCATED), or a scan over
-            another axis than 2θ (E_AXIS).
+            another axis than 2θ, or with ranges of 2θ and ω that contradict each other (E_AXIS).
     """
     if "<xrdMeasurement" not in text[:10_000]:
         msg = f"{name}: is XML but not XRDML; expected the element xrdMeasurements"
@@ -52,6 +52,7 @@ def read_xrdml(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPo
     texts = {index: text[starts[index] : [*starts, len(text)][index + 1]] if starts else text for index in selected}
     for scan_text in texts.values():
         check_scan_axis(xml_attribute(scan_text, "scanAxis", element="scan"), name=name)
+        _check_coupled_axes(scan_text, name=name)
     unequal = _unequal_scans([text[start:end] for start, end in zip(starts, [*starts, len(text)][1:], strict=True)])
     plain = re.sub(r"^\s*<\?xml[^>]*\?>", '<?xml version="1.0" encoding="UTF-8"?>', text.lstrip("\ufeff")).encode()
     points = [
@@ -139,9 +140,30 @@ def _unequal_scans(scans: list[str]) -> tuple[str, ...]:
     )
 
 
-def _positions_of(scan_text: str) -> str:
-    """The element with the limits of 2θ."""
-    found = re.search(r'<positions\b[^<>]{0,2000}?axis="2Theta"[^<>]{0,2000}>', scan_text)
+def _check_coupled_axes(scan_text: str, *, name: str) -> None:
+    """Hold the range of 2θ against that of ω, half of it in a coupled scan.
+
+    Raises:
+        PatternError: they contradict each other (E_AXIS).
+    """
+    spans = []
+    for axis in ("2Theta", "Omega"):
+        limits = [
+            parse_number(xml_element(_positions_of(scan_text, axis), f"{end}Position")) for end in ("start", "end")
+        ]
+        if None in limits:
+            return
+        spans.append((limits[1] or 0.0) - (limits[0] or 0.0))
+    if xml_attribute(scan_text, "scanAxis", element="scan") != "2Theta" and abs(2 * spans[1] - spans[0]) > 0.02 * abs(
+        spans[0]
+    ):
+        msg = f"{name}: 2θ runs over {spans[0]:g}° and ω over {spans[1]:g}°; expected half of it in a coupled scan"
+        raise PatternError(msg, code="E_AXIS")
+
+
+def _positions_of(scan_text: str, axis: str = "2Theta") -> str:
+    """The element with the limits of an axis."""
+    found = re.search(rf'<positions\b[^<>]{{0,2000}}?axis="{axis}"[^<>]{{0,2000}}>', scan_text)
     return scan_text[found.end() :].partition("</positions>")[0] if found else ""
 
 

@@ -95,3 +95,15 @@ def test_wavelength_that_is_no_line_of_the_stated_anode_is_refused_unless_one_is
     data = xrdml(optics=tube).replace("1.5405980", value).replace("1.5444260", value).encode()
     refused(data, "E_WAVELENGTH", "anode Cu")
     assert read_pattern(data, wavelength="CuKa").wavelength == pytest.approx(1.54184)
+
+
+def test_ranges_of_two_theta_and_omega_that_contradict_each_other_are_refused() -> None:
+    limits = "<startPosition>{}</startPosition><endPosition>{}</endPosition>"
+    omega = f'<positions axis="Omega" unit="deg">{limits}</positions><commonCountingTime'
+
+    def coupled(start: float, end: float) -> bytes:
+        return xrdml().replace("<commonCountingTime", omega.format(start, end)).encode()
+
+    assert_scan(read_pattern(coupled(5, 6.99)), wavelength=(2 * 1.540598 + 1.544426) / 3)
+    for start, end in ((6.99, 5), (5, 13.98)):
+        refused(coupled(start, end), "E_AXIS", "ω over .* expected half")
