@@ -129,11 +129,12 @@ def count_even_points(start: float, step: float, stop: float, *, name: str) -> i
     if not (all(map(math.isfinite, (start, step, stop))) and step > 0 and -90 <= start < stop <= 180):  # noqa: PLR2004 - 2θ
         msg = f"{name}: the header gives {start:g}° to {stop:g}° in steps of {step:g}°; expected a range within 0-180°"
         raise PatternError(msg, code="E_FORMAT")
-    points = round((stop - start) / step) + 1
-    if points > MAX_POINTS:
-        msg = f"{name}: the header gives {points} points; expected at most {MAX_POINTS}"
+    if stop - start > step * MAX_POINTS:
+        msg = (
+            f"{name}: the header gives steps of {step:g}° and so more points than {MAX_POINTS}; expected at most these"
+        )
         raise PatternError(msg, code="E_TOO_LARGE")
-    return points
+    return round((stop - start) / step) + 1
 
 
 _SHIFT_JIS_THETA = b"\x83\xc6".decode("latin-1")
