@@ -57,8 +57,17 @@ MOST_PEAKS = 20
 SMALLEST_HUMP = 0.08
 """Smallest area of a hump relative to all intensity above the background. Ours."""
 
-HUMP_WIDTHS = (3.0, 25.0)
+HUMP_WIDTHS = (4.0, 15.0)
 """Widths of humps [deg 2θ]. Ours."""
+
+HUMP_REACH = 1.0
+"""Widths from the middle of a hump beyond which the background is that beside it. Ours."""
+
+HUMP_HEIGHT, HUMP_SCATTER = 0.25, 4.0
+"""Smallest height of a hump relative to the smooth background, and to the scatter about that. Ours."""
+
+FEWEST_BESIDE = 100
+"""Fewest points beside a hump."""
 
 
 def find_phases(
@@ -376,22 +385,36 @@ def _unexplained_peaks(measured: MeasuredProfile, left: np.ndarray) -> tuple[Une
 
 
 def _amorphous_hump(measured: MeasuredProfile) -> AmorphousHump | None:
-    """A broad maximum of the background above its lower convex envelope, which air scatter follows."""
+    """A broad maximum of the background, well above the smooth background beside it.
+
+    The maximum is sought above the lower convex envelope of the background. Beside it, the background is fitted with a
+    constant, a slope, and 1/2θ for scattering by air; the hump is what lies above the continuation of that fit.
+    """
     angles, background = measured.two_theta, measured.background
     if not background.any():
         return None
-    hump = background - _convex_envelope(angles, background)
-    steps = np.minimum(np.gradient(angles), 2 * measured.step)
-    area = float((hump * steps).sum())
-    peaks = float((np.maximum(measured.net, 0) * steps).sum())
-    fraction = area / max(area + peaks, 1e-300)
-    top = int(hump.argmax())
-    above = hump >= hump[top] / 2
-    first = top - int(np.argmin(above[top::-1])) if not above[: top + 1].all() else 0
-    last = top + int(np.argmin(above[top:])) if not above[top:].all() else len(angles) - 1
+    above = background - _convex_envelope(angles, background)
+    top = int(above.argmax())
+    high = above >= above[top] / 2
+    first = top - int(np.argmin(high[top::-1])) if not high[: top + 1].all() else 0
+    last = top + int(np.argmin(high[top:])) if not high[top:].all() else len(angles) - 1
     width = float(angles[last] - angles[first])
-    at_end = first == 0 or last == len(angles) - 1
-    if at_end or fraction < SMALLEST_HUMP or not HUMP_WIDTHS[0] <= width <= HUMP_WIDTHS[1]:
+    if first == 0 or last == len(angles) - 1 or not HUMP_WIDTHS[0] <= width <= HUMP_WIDTHS[1]:
+        return None
+    near = np.abs(angles - angles[top]) < HUMP_REACH * width
+    terms = np.stack([np.ones_like(angles), angles / 90, 10 / angles])
+    if (~near).sum() < FEWEST_BESIDE or angles[near][0] == angles[0]:
+        return None
+    smooth = np.linalg.lstsq(terms[:, ~near].T, background[~near], rcond=None)[0] @ terms
+    hump = np.where(near, np.maximum(background - smooth, 0), 0)
+    scatter = float(np.std((background - smooth)[~near]))
+    noise = float(np.sqrt(np.median(measured.variance[near])))
+    if hump[top] < max(HUMP_HEIGHT * smooth[top], HUMP_SCATTER * scatter, noise):
+        return None
+    steps = np.minimum(np.gradient(angles), 2 * measured.step)
+    area, peaks = (float((part * steps).sum()) for part in (hump, np.maximum(measured.net, 0)))
+    fraction = area / max(area + peaks, 1e-300)
+    if fraction < SMALLEST_HUMP:
         return None
     return AmorphousHump(two_theta=float(angles[top]), width=width, fraction=fraction)
 

@@ -145,6 +145,27 @@ def test_another_material_is_no_match(references: ReferenceDatabase) -> None:
     assert found.sentence.startswith("No match")
 
 
+def test_a_broad_hump_is_reported_and_crystalline_specimens_have_none(references: StructureReferences) -> None:
+    crystalline = specimen({3: 1.0})
+    assert find_phases(crystalline, references, elements=["Ti", "O"]).amorphous is None
+    hump = 600 * np.exp(-(((TWO_THETA - 24) / 5) ** 2))
+    glassy = Pattern(TWO_THETA, crystalline.intensity + hump, wavelength=crystalline.wavelength)
+    found = find_phases(glassy, references, elements=["Ti", "O"])
+    assert [phase.formula for phase in found.phases] == ["TiO2"]
+    assert found.amorphous is not None
+    assert found.amorphous.two_theta == pytest.approx(24, abs=2)
+    assert found.amorphous.width == pytest.approx(8.3, abs=2)  # 2 √ln 2 · 5°
+
+
+def test_an_axis_that_is_wrong_by_a_factor_is_noticed(references: StructureReferences) -> None:
+    pattern = specimen({0: 0.5, 3: 0.5})
+    stretched = np.degrees(2 * np.arcsin(np.sin(np.radians(TWO_THETA / 2)) * 0.985))
+    found = find_phases(
+        Pattern(stretched, pattern.intensity, wavelength=pattern.wavelength), references, elements=["Mg", "Ti", "O"]
+    )
+    assert {phase.source_id for phase in found.phases} == {"MgO", "rutile"}
+
+
 def test_an_analysis_starts_the_next(references: ReferenceDatabase) -> None:
     elements = ["Mg", "Ni", "Mn", "Ti", "O"]
     first = find_phases(specimen({0: 0.6, 3: 0.4}), references, elements=elements)
