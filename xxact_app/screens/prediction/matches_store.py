@@ -56,6 +56,8 @@ class PhaseRow:
     """Crystallite size with uncertainty [nm]."""
     probability: float
     """Probability that the phase is present, 0-1."""
+    source_id: str
+    """Id in the reference database, not escaped."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +92,14 @@ class MatchesStore:
         shipped: Path | None = None,
     ) -> None:
         self.session, self.store = session, store
-        self._workspace = workspace
+        self.workspace = workspace
         self._shipped = shipped_path(REFERENCE_TABLE) if shipped is None else shipped
         self._parsed: tuple[BackgroundTask, Matches] | None = None
 
     def tables(self) -> list[ReferenceTable]:
         """All reference databases, that of the package first."""
         found = [ReferenceTable("", "Reference materials", self._shipped)] if self._shipped.is_file() else []
-        folders = [folder for folder in own_folders(self._workspace().datasets) if (folder / MANIFEST).is_file()]
+        folders = [folder for folder in own_folders(self.workspace().datasets) if (folder / MANIFEST).is_file()]
         return found + [
             ReferenceTable(f"data {folder.name}", f"Dataset {safe_text(folder.name, limit=60)}", folder)
             for folder in folders
@@ -118,8 +120,8 @@ class MatchesStore:
         table = self.table()
         if table is None:
             return
-        folder = self._workspace().root / "known"
-        path = folder / "patterns" / f"{self._digest(answer)}.npz"
+        folder = self.workspace().root / "known"
+        path = folder / "patterns" / f"{self.digest(answer)}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
         for old in path.parent.glob("*.npz"):
             if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
@@ -167,7 +169,8 @@ class MatchesStore:
             f"(model alone: {percent(before)})."
         )
 
-    def _digest(self, answer: Answer) -> str:
+    def digest(self, answer: Answer) -> str:
+        """What tells the pattern of an answer from others, in names of files."""
         gridded = self.store.gridded(answer.sample.key)
         return hashlib.sha256(gridded.intensity.tobytes() + gridded.coverage.tobytes()).hexdigest()[:24]
 
@@ -175,7 +178,7 @@ class MatchesStore:
         """Everything the result depends on: the pattern, the elements and the database."""
         changed = (table.path / MANIFEST if table.path.is_dir() else table.path).stat().st_mtime_ns
         asked = sorted(self.elements(answer)) or ["?"]
-        return ("known", self._digest(answer), table.key, str(changed), *asked)
+        return ("known", self.digest(answer), table.key, str(changed), *asked)
 
 
 def parse_matches(result: dict[str, Any]) -> Matches:
@@ -204,6 +207,7 @@ def _phase_row(values: dict[str, Any]) -> PhaseRow:
         cell=cell_to_text(cell, errors),
         size=value_with_uncertainty(nan_if_none(values["size"]), nan_if_none(values["u_size"])),
         probability=float(values["probability"]),
+        source_id=str(values["source_id"]),
     )
 
 

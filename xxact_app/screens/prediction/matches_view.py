@@ -17,6 +17,7 @@ from xxact_app.samples.processing import WINDOW_EDGES
 from xxact_app.samples.store import Store
 from xxact_app.screens.prediction.figures import draw_match, match_figure
 from xxact_app.screens.prediction.matches_store import Matches, MatchesStore
+from xxact_app.screens.prediction.refinement_store import RefinedPhases, RefinementStore
 from xxact_app.session.session import Session
 from xxact_app.ui.formatting import percent
 from xxact_app.ui.theme import TEXT_CSS, palette
@@ -35,12 +36,24 @@ _NO_TABLE = (
 class MatchesPanel:
     """The pattern of an answer and, after a search, the reference phases that match it; `panel` holds both."""
 
-    def __init__(self, session: Session, store: Store, search: MatchesStore, *, on_result: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        store: Store,
+        search: MatchesStore,
+        *,
+        on_result: Callable[[], None],
+        refinement: RefinementStore | None = None,
+    ) -> None:
         self.session, self.store, self.search = session, store, search
+        self.refinement = RefinementStore(store, search) if refinement is None else refinement
         self._answer: Answer | None = None
         self._matches: Matches | None = None
         self._on_result = on_result
-        self.hint, self.verdict, self.caption = _text(), _text(), _text()
+        self.hint, self.verdict, self.refined, self.caption = _text(), _text(), _text(), _text()
+        self.refine = TaskPanel(
+            label="Refine these phases", start=self._refine, current=self._refining, when_done=self._show_refined,
+        )  # fmt: skip
         self.tables = pmui.Select(label="Reference database", options={}, size="small", width=260, margin=(8, 0, 0, 0))
         self.task = TaskPanel(
             label="Search reference phases", start=self._start, current=self._task, when_done=self._done,
@@ -59,7 +72,8 @@ class MatchesPanel:
         self.panel = pn.Column(
             pn.pane.HTML("<h2>Matching reference phases</h2>", stylesheets=[TEXT_CSS], margin=(0, 0, 4, 0)),
             self.hint, pn.FlexBox(self.tables, self.task.panel, gap="12px", align_items="center", margin=0),
-            self.verdict, plot, self.caption, self.table, sizing_mode="stretch_width", margin=0,
+            self.verdict, self.refine.panel, self.refined, plot, self.caption, self.table,
+            sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
         self.tables.param.watch(self._choose_table, "value")
         self.table.param.watch(self._choose, "selection")
@@ -76,6 +90,7 @@ class MatchesPanel:
         self.hint.object = _NO_TABLE if table is None else self._offer(answer)
         self.task.look()
         self._show_matches()
+        self._show_refined()
         self._draw()
 
     def _offer(self, answer: Answer) -> str:
@@ -142,7 +157,27 @@ class MatchesPanel:
         if self._answer is not None:
             self._draw()
 
+    def _show_refined(self) -> None:
+        """The refinement of the phases found, or the offer to start it."""
+        assert self._answer is not None, "the phases belong to an answer"
+        possible = self.refinement.can_refine(self._answer, self._matches)
+        self.refine.panel.visible = possible and self.refinement.installed
+        result = self.refinement.refined(self._answer, self._matches) if possible else None
+        if possible and not self.refinement.installed:
+            text = 'To refine these phases, install the extra: <code>pip install "xxact[refine]"</code>'
+            self.refined.object = f"<p class='muted'>{text}</p>"
+        else:
+            self.refined.object = "" if result is None else _refined_table(result)
+        self.refine.look()
+
     # ----------------------------------------------------------------------------------------------- what the user does
+    def _refine(self) -> None:
+        if self._answer is not None and self._matches is not None:
+            self.refinement.start(self._answer, self._matches)
+
+    def _refining(self) -> BackgroundTask | None:
+        return None if self._answer is None else self.refinement.task(self._answer, self._matches)
+
     def _start(self) -> None:
         if self._answer is not None:
             self.search.start(self._answer)
@@ -196,4 +231,16 @@ def _phases_table(matches: Matches) -> str:
     return (
         f"<table><caption>Phases of the specimen; {rest} of the intensity is unexplained</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _refined_table(result: RefinedPhases) -> str:
+    """Refined weight fractions and cells as safe HTML."""
+    head = "".join(f"<th scope='col'>{text}</th>" for text in ("Phase", "Name", "wt%", "Cell [Å, °]"))
+    rows = ((one.formula, one.name, one.weight, one.cell) for one in result.rows)
+    body = "".join(f"<tr>{''.join(f'<td>{text}</td>' for text in row)}</tr>" for row in rows)
+    notes = "".join(f"<p class='muted'>{note}</p>" for note in result.notes)
+    return (
+        f"<table><caption>Rietveld refinement; {result.agreement}</caption><thead><tr>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table>{notes}"
     )
