@@ -79,7 +79,7 @@ COUNTED = 0.03
 SEED = 20261129
 
 QUICK_SECONDS = 25.0
-"""CPU time for a part with `--quick`, whose patterns come in random order, so that any number will do [s]."""
+"""CPU time for a part with `--quick` [s]."""
 
 QUICK_DEVELOPMENT = 40
 """Development patterns with `--quick`."""
@@ -321,20 +321,20 @@ def ask(identifier: Identifier, pattern: Pattern, elements: Iterable[str] | None
 
 
 class Stopwatch:
-    """Items of a part, in random order with `--quick` and only until the time of the part is used."""
+    """Items of a part, in random order and only until the time of the part is used where times are limited."""
 
-    def __init__(self, *, quick: bool, verbose: bool) -> None:
-        """Limits apply only with `quick`; `verbose` prints each item."""
-        self.quick, self.verbose = quick, verbose
+    def __init__(self, *, quick: bool, verbose: bool, seconds: float | None) -> None:
+        """`seconds`: CPU time that a part may take; `quick`: fewer items, too; `verbose`: print each item."""
+        self.quick, self.verbose, self.seconds = quick, verbose, seconds
 
-    def within(self, items: Sequence[T], *, seconds: float = QUICK_SECONDS) -> Iterator[T]:
-        """The items that there is time for, at least one; with `quick` in random order."""
-        if self.quick:
+    def within(self, items: Sequence[T], *, parts: float = 1.0) -> Iterator[T]:
+        """The items that there is time for, at least one; a part may take `parts` times as long as others."""
+        if self.seconds is not None:
             items = [items[index] for index in np.random.default_rng(SEED).permutation(len(items))]
         began = cpu_time()
         for item in items:
             yield item
-            if self.quick and cpu_time() - began > seconds:
+            if self.seconds is not None and cpu_time() - began > parts * self.seconds:
                 return
 
     def say(self, text: str) -> None:
@@ -382,7 +382,7 @@ def measure_singles(
         chosen = np.random.default_rng(SEED).permutation(len(others))[:QUICK_DEVELOPMENT]
         phases = [*(phase for phase in phases if phase.group == "shared"), *(others[index] for index in chosen)]
     found = []
-    for phase in watch.within(phases, seconds=2.5 * QUICK_SECONDS):
+    for phase in watch.within(phases, parts=2.5):
         held = holds(identifier, phase.formula, [phase.space_group])
         try:
             given = ask(identifier, phase.pattern, phase.elements)
@@ -517,7 +517,7 @@ def measure_mixtures(
     """Phases of the Dara mixtures named, wrong phases, and mixtures recognised."""
     answers: list[tuple[MixedPhases, Answer]] = []
     held: dict[str, bool] = {}
-    for mixture in watch.within(mixtures, seconds=1.5 * QUICK_SECONDS):
+    for mixture in watch.within(mixtures, parts=1.5):
         answer = ask(identifier, mixture.pattern, mixture.elements)
         answers.append((mixture, answer))
         held |= {formula: bool(rows_of(identifier, formula)) for formula in mixture.weights if formula not in held}
@@ -584,7 +584,7 @@ def measure_cpd(
 ) -> tuple[dict[str, Any], str]:
     """Weight fractions of the CPD round robin."""
     rows, errors = [], {}
-    for mixture in watch.within(mixtures):
+    for mixture in watch.within(mixtures, parts=2):
         answer = ask(identifier, mixture.pattern, mixture.elements)
         errors[mixture.name] = weight_errors(mixture, answer)
         found = ", ".join(f"{phase.formula} {100 * (phase.weight or 0):.1f}" for phase in answer.phases)
@@ -742,7 +742,7 @@ def measure_alternatives(
     ranks: dict[str, list[int | None]] = {"search-match": [], "strongest lines": [], "cosine similarity": []}
     times: dict[str, list[float]] = {name: [] for name in ranks}
     shared = [phase for phase in phases if phase.group == "shared"][::3]
-    for phase in watch.within(shared, seconds=1.5 * QUICK_SECONDS):
+    for phase in watch.within(shared, parts=1.5):
         if not holds(identifier, phase.formula, [phase.space_group]):
             continue
         sticks, labels = [], []
@@ -852,12 +852,18 @@ def main() -> None:
     parser.add_argument(
         "--share", type=float, default=1.0, help="share of the patterns to measure, chosen at random (default: 1)"
     )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        help="CPU time for each part, as far as which patterns are measured in random order [s]",
+    )
     parser.add_argument("--verbose", action="store_true", help="print the outcome for each pattern")
     arguments = parser.parse_args()
     collection = arguments.collection if (arguments.collection / "experimental" / "labels.csv").is_file() else None
     development = arguments.development or arguments.collection / "experimental_dev"
     development = development if (development / "labels.csv").is_file() else None
-    watch = Stopwatch(quick=arguments.quick, verbose=arguments.verbose)
+    seconds = arguments.seconds or (QUICK_SECONDS if arguments.quick else None)
+    watch = Stopwatch(quick=arguments.quick, verbose=arguments.verbose, seconds=seconds)
     identifier = Identifier.load(arguments.reference)
     phases = part_of(read_singles(collection, development), arguments.share)
     mixtures = part_of(read_mixtures(collection) if collection else [], arguments.share)
@@ -891,8 +897,9 @@ def main() -> None:
         figures,
         quick=arguments.quick or bool(arguments.only),
         title="Search-match",
-        introduction=f"{len(phases)} measured single phases, {len(dara)} scans of mixtures, the CPD round robin, and a "
-        f"reference table of {len(identifier.references):,} phases; elements given are those of the specimen.",
+        introduction=f"{'Part of ' if seconds else ''}{len(phases)} measured single phases and {len(dara)} scans of "
+        f"mixtures, the CPD round robin, and a reference table of {len(identifier.references):,} phases; elements "
+        "given are those of the specimen.",
         data_digest=identifier.references.digest,
         seed=SEED,
     )
