@@ -132,14 +132,14 @@ def _files_of(source: Path, files: str, *, leave_out: Path | None) -> tuple[list
     notes = []
     if len(found) < len(every):
         others = sorted(path.name for path in every if path.suffix.lower() in NO_PATTERNS)
-        notes.append(f"{len(others)} files that are no patterns were left out ({_some(others)})")
+        notes.append(f"{_number(others, 'file')} without a pattern left out ({_some(others)})")
     if not found:
         msg = f"{shorten(source.name)}: the folder has no pattern files{'' if files == '*' else f' named {files}'}"
         raise InputError(msg, code="E_SERIES")
     twice = [stem for stem, count in Counter(path.stem for path in found).items() if count > 1]
     if twice:
         notes.append(
-            f"{len(twice)} names occur with several endings ({_some(twice)}): if these are exports of one scan, choose "
+            f"{_number(twice, 'name')} with several endings ({_some(twice)}): if these are exports of one scan, choose "
             "one of them by --files, such as --files '*.xy'"
         )
     return found, notes
@@ -256,7 +256,9 @@ def _values_of_table(
         )
         raise InputError(msg, code="E_SERIES")
     missing = [Frame(name, None, None, None, error="the file is missing") for name in unused]
-    notes = [f"{len(missing)} files of the table are missing in the folder ({_some(list(unused))})"] if missing else []
+    notes = (
+        [f"{_number(missing, 'file')} of the table missing in the folder ({_some(list(unused))})"] if missing else []
+    )
     return [*frames, *missing], [*found, *(table[name] for name in unused)], notes
 
 
@@ -265,7 +267,7 @@ def _in_order(frames: Sequence[Frame], by: str) -> tuple[list[Frame], list[str]]
     notes = []
     unknown = [frame.name for frame in frames if frame.value is None]
     if unknown:
-        notes.append(f"{len(unknown)} frames have no {by} and come last ({_some(unknown)})")
+        notes.append(f"{_number(unknown, 'frame')} without a {by} at the end ({_some(unknown)})")
     known = [frame for frame in frames if frame.value is not None]
     if len({frame.value for frame in known}) < len(known):
         notes.append(f"values of {by} repeat: the frames are in the order of their names, not of the values")
@@ -297,6 +299,10 @@ def _notes_on_angles(frames: Sequence[Frame]) -> list[str]:
         shown = [f"{length} ({_count(names)})" for length, names in wavelengths.items()]
         notes.append(f"the frames do not have the same wavelength: {'; '.join(shown[:5])}")
     return notes
+
+
+def _number(things: Sequence[object], noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def _count(names: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -281,9 +282,7 @@ class PhaseSeries:
                 "intensity": (("frame", "two_theta"), patterns),
             },
             coords={
-                self.by: (("frame",), self.value, {"units": self.unit})
-                if self.by != "frame"
-                else ("frame", self.value),
+                _variable_name(self.by): (("frame",), self.value, {"units": self.unit, "long_name": self.by}),
                 "file": (("frame",), np.array([frame.name for frame in self.frames], dtype=str)),
                 "error": (("frame",), np.array([result.error for result in self.results], dtype=str)),
                 "phase": np.array([phase.label for phase in self.phases], dtype=str),
@@ -299,6 +298,12 @@ _ROW_OF_PHASE = (
     *(name for parameter in CELL_NAMES for name in (parameter, f"u_{parameter}")), "size", "strain", "scale_factor",
     "probability",
 )  # fmt: skip
+
+
+def _variable_name(by: str) -> str:
+    """Name of the quantity as netCDF allows it; another one where the dataset has a variable of that name."""
+    name = re.sub(r"\W+", "_", by).strip("_") or "value"
+    return f"{name}_value" if name in {"phase", "file", "error", "size", "strain", "cell", "intensity"} else name
 
 
 def _parameter(cell: Literal["cell", "u_cell"], number: int, phase: FramePhase) -> float:

@@ -53,7 +53,7 @@ def test_a_file_that_cannot_be_read_is_a_frame_with_an_error(tmp_path: Path) -> 
     assert [frame.file for frame in frames.frames] == ["scan_1.xy", "scan_2.xy", "scan_3.xy"]
     assert [bool(frame.error) for frame in frames.frames] == [False, True, False]
     assert "scan_2.xy" in frames.frames[1].error
-    assert frames.notes == ("1 files that are no patterns were left out (picture.png)",)
+    assert frames.notes == ("1 file without a pattern left out (picture.png)",)
 
 
 def test_unequal_ranges_and_wavelengths_are_noted(tmp_path: Path) -> None:
@@ -86,8 +86,8 @@ def test_a_table_gives_values_and_names_files_that_are_missing(tmp_path: Path) -
         ("b.xy", 300), ("lost.xy", 350), ("a.xy", 400), ("c.xy", None),
     ]  # fmt: skip
     assert frames.frames[1].error == "the file is missing"
-    assert "1 files of the table are missing in the folder (lost.xy)" in frames.notes
-    assert "1 frames have no temperature and come last (c.xy)" in frames.notes
+    assert "1 file of the table missing in the folder (lost.xy)" in frames.notes
+    assert "1 frame without a temperature at the end (c.xy)" in frames.notes
 
 
 def test_a_table_without_names_has_one_value_for_each_frame(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_exports_of_one_scan_in_several_formats_are_noted(tmp_path: Path) -> Non
         write(tmp_path, name)
     frames = read_frames(tmp_path)
     assert len(frames) == 3
-    assert any("1 names occur with several endings (scan_1)" in note for note in frames.notes)
+    assert any("1 name with several endings (scan_1)" in note for note in frames.notes)
     assert len(read_frames(tmp_path, files="*.xy")) == 2
 
 

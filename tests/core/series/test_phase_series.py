@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -217,6 +218,13 @@ def test_everything_is_written_and_read_again(short: PhaseSeries, tmp_path: Path
         assert np.isnan(data["weight_fraction"].values[2]).all()
         assert data["intensity"].values[2, 0] == 3
     assert (tmp_path / "out" / "series.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_any_name_of_a_quantity_is_written_to_netcdf(short: PhaseSeries, tmp_path: Path) -> None:
+    for by, name in (("ZnO wt%", "ZnO_wt"), ("phase", "phase_value"), ("frame", "frame")):
+        replace(short, by=by).to_xarray().to_netcdf(tmp_path / f"{name}.nc", engine="h5netcdf")
+        with xarray.open_dataset(tmp_path / f"{name}.nc", engine="h5netcdf") as data:
+            assert data[name].values.tolist() == [0, 100, 200, 300]
 
 
 def test_the_figure_has_patterns_fractions_and_cells_with_marks_of_changes(short: PhaseSeries, tmp_path: Path) -> None:
