@@ -152,6 +152,12 @@ def _phases_to_lines(analysis: PhaseAnalysis) -> list[str]:
             f"  {phase.formula:20s}{phase.name or '':16s}{group:>14s}{phase.weight_text:>12s}"
             f"{phase.probability:>13.0%}{phase.size_text:>11s}  {phase.cell_text}"
         )
+    lines += [
+        f"  Preferred orientation of {phase.label} along {''.join(map(str, phase.texture_axis))}: March-Dollase r = "
+        f"{phase.texture:.2f}"
+        for phase in analysis.phases
+        if phase.texture_axis is not None
+    ]
     rest = f"  Unexplained: {100 * analysis.unexplained_fraction:.1f} % of the intensity"
     if analysis.unexplained_peaks:
         strongest = analysis.unexplained_peaks[:SHOWN_PEAKS]

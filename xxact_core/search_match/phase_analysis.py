@@ -79,6 +79,10 @@ class Phase:
     """Miller indices of the reflections in the conventional cell, shape (reflections, 3)."""
     intensity: np.ndarray
     """Integrated intensities of the reflections relative to the strongest, 0-100, shape (reflections,)."""
+    texture: float = 1.0
+    """March-Dollase coefficient r of preferred orientation: below 1 for plates, above 1 for needles, 1 for none."""
+    texture_axis: tuple[int, int, int] | None = None
+    """Miller indices of the texture axis; None where the orientation is random."""
 
     @property
     def label(self) -> str:
@@ -120,6 +124,8 @@ class Phase:
             "missing": self.missing,
             "probability": _finite(self.probability),
             **{name: _finite(getattr(self, name)) for name in sizes},
+            "texture": self.texture,
+            "texture_axis": None if self.texture_axis is None else list(self.texture_axis),
             **(arrays if reflections else {}),
         }
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from xxact_core.peak_profiles.corrections import lorentz_polarisation, thermal_factor
+from xxact_core.peak_profiles.corrections import lorentz_polarisation, march_dollase_factor, thermal_factor
 from xxact_core.search_match.phase_lines import PhaseLines
 
 _GAUSS_AREA = 2 * math.sqrt(math.log(2) / math.pi)
@@ -94,8 +94,21 @@ class PhaseState:
     """Lorentzian width by microstrain [deg]: Γ = Y tan θ."""
     b: float = 0.6
     """Isotropic displacement parameter B [Å²]."""
-    factor: np.ndarray | None = None
-    """Factors of the intensities by preferred orientation, shape (reflections,); None for 1."""
+    texture: float = 1.0
+    """March-Dollase coefficient r; 1 for random orientation."""
+    texture_axis: tuple[int, int, int] | None = None
+    """Miller indices of the texture axis, which every operation of the Laue group keeps or inverts."""
+
+    @property
+    def factor(self) -> np.ndarray:
+        """Factors of the intensities by preferred orientation, shape (reflections,)."""
+        if self.texture_axis is None:
+            return np.ones(len(self.lines.power))
+        metric, axis = self.lines.metric, np.array(self.texture_axis, dtype=np.float64)
+        hkl = self.lines.hkl.astype(np.float64)
+        along = hkl @ metric @ axis
+        squared = np.einsum("lh,hk,lk->l", hkl, metric, hkl) * float(axis @ metric @ axis)
+        return march_dollase_factor(np.minimum(along**2 / squared, 1.0), r=self.texture)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +172,7 @@ def line_areas(state: PhaseState, *, wavelength: float) -> np.ndarray:
     _, sine_squared, squared = line_positions(state.lines, state.strain, wavelength=wavelength)
     safe = np.clip(sine_squared, 1e-6, 0.995)
     areas: np.ndarray = state.lines.power * lorentz_polarisation(safe) * thermal_factor(squared, b=state.b)
-    return areas if state.factor is None else areas * state.factor
+    return areas if state.texture_axis is None else areas * state.factor
 
 
 @dataclass(frozen=True, eq=False)

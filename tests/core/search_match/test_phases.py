@@ -145,6 +145,28 @@ def test_another_material_is_no_match(references: ReferenceDatabase) -> None:
     assert found.sentence.startswith("No match")
 
 
+def test_preferred_orientation_is_found_and_does_not_change_the_weights(references: StructureReferences) -> None:
+    lines = structure_to_phase_lines(STRUCTURES[3], wavelength=CU.wavelength, two_theta_range=(10, 110), measured=False)
+    strain = np.array([1 - 1 / 0.99, *[0.0] * (len(lines.change) - 1)])
+    total = np.zeros_like(TWO_THETA)
+    magnesia = structure_to_phase_lines(
+        STRUCTURES[0], wavelength=CU.wavelength, two_theta_range=(10, 110), measured=False
+    )
+    for phase in (
+        PhaseState(lines, strain, size_width=0.05, texture=0.6, texture_axis=(0, 0, 1)),
+        PhaseState(magnesia, strain[:1], size_width=0.05),
+    ):
+        profile = phase_profile(phase, ModelState((phase,), WIDTH), TWO_THETA, CU, reach=30).profile
+        total += 0.5 / phase.lines.mass_density * profile
+    counts = np.random.default_rng(2).poisson(5000 * total / total.max() + 100).astype(np.float64)
+    found = find_phases(Pattern(TWO_THETA, counts, wavelength=CU.wavelength), references, elements=["Mg", "Ti", "O"])
+    by_formula = {phase.formula: phase for phase in found.phases}
+    assert by_formula["TiO2"].texture_axis == (0, 0, 1)
+    assert by_formula["TiO2"].texture == pytest.approx(0.6, abs=0.11)
+    assert by_formula["TiO2"].weight_fraction == pytest.approx(0.5, abs=0.03)
+    assert by_formula["MgO"].texture_axis is None
+
+
 def test_a_broad_hump_is_reported_and_crystalline_specimens_have_none(references: StructureReferences) -> None:
     crystalline = specimen({3: 1.0})
     assert find_phases(crystalline, references, elements=["Ti", "O"]).amorphous is None
