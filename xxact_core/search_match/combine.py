@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -34,6 +35,9 @@ SYSTEM_IN_SET, GROUP_IN_SET = 0.25, 0.03
 
 Source of all four: benchmarks/studies/combination_weights.py, on measured patterns with the shipped model
 (docs/results/known_materials.md)."""
+
+_ELEMENT = re.compile(r"([A-Z][a-z]?)([0-9]+(?:\.[0-9]+)?)?")
+_DECIMALS = re.compile(rf"(?=.*\.)(?:{_ELEMENT.pattern})+")
 
 SMALLEST_PROBABILITY = 1e-3
 """Lower bound on the model's probability of a space group where it weights a match, so that reference phases can
@@ -110,8 +114,22 @@ def matches_to_evidence(
     return MatchEvidence(
         group=np.array([group - 1 for _, group, _ in with_group], dtype=np.int64),
         probability=np.array([probability for *_, probability in with_group], dtype=np.float64),
-        distance=np.array([composition_distance(known, parse_formula(formula)) for formula, *_ in with_group]),
+        distance=np.array([composition_distance(known, read_match_formula(formula)) for formula, *_ in with_group]),
     )
+
+
+def read_match_formula(formula: str) -> Composition:
+    """Composition of a match; decimals in it are amounts, as no match is a sum of formulas with a full stop.
+
+    Raises:
+        FormulaError: the formula cannot be read.
+    """
+    if not _DECIMALS.fullmatch(formula):
+        return parse_formula(formula)
+    amounts: dict[str, float] = {}
+    for symbol, amount in _ELEMENT.findall(formula):
+        amounts[symbol] = amounts.get(symbol, 0.0) + float(amount or 1)
+    return Composition(tuple(amounts), tuple(amounts.values()))
 
 
 def composition_distance(known: Composition | PartialComposition, other: Composition) -> float:

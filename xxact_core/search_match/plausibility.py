@@ -54,17 +54,17 @@ SCAN_WEIGHTS = PlausibilityWeights(
 """For the phases that are worth fitting."""
 
 FIT_WEIGHTS = PlausibilityWeights(
-    merit=1.34, strains=-1.1, experimental=3.3, known=0.5, disordered=-2.8, volume=0.0, missing=-3.1
+    merit=1.1, strains=-1.1, experimental=3.2, known=0.5, disordered=-2.8, volume=-0.1, missing=-3.1
 )
 """For fitted phases, with elements given."""
 
 FIT_WEIGHTS_OF_ALL = PlausibilityWeights(
-    merit=2.4, strains=-1.3, experimental=4.2, known=0.5, disordered=-4.8, volume=0.0, missing=-2.0
+    merit=2.2, strains=-1.0, experimental=4.2, known=0.5, disordered=-4.8, volume=0.0, missing=-2.0
 )
 """For fitted phases, without elements."""
 
-NO_MATCH = NoMatchWeights(constant=16.7, merit=-0.18, certainty=-1.3, experimental=-2.8, disordered=2.0)
-NO_MATCH_OF_ALL = NoMatchWeights(constant=14.0, merit=-0.15, certainty=-0.6, experimental=-1.8, disordered=1.8)
+NO_MATCH = NoMatchWeights(constant=15.1, merit=-0.16, certainty=-0.9, experimental=-2.6, disordered=2.1)
+NO_MATCH_OF_ALL = NoMatchWeights(constant=11.1, merit=-0.12, certainty=-0.8, experimental=-2.0, disordered=1.6)
 """With elements given, and without.
 
 Source of all weights: benchmarks/studies/ranking_weights.py, the likelihood of measured patterns of known phases.

@@ -31,6 +31,7 @@ from xxact_core.search_match.combine import (
     combine_with_matches,
     composition_distance,
     prediction_to_elements,
+    read_match_formula,
     sum_by_system,
 )
 from xxact_core.search_match.identify import Identifier
@@ -92,6 +93,16 @@ def test_a_phase_of_another_composition_has_less_weight() -> None:
     alone = said(orthorhombic=0.5, tetragonal=0.3)
     same, other = (combine_with_matches(alone, [found(formula, 141, 0.95)]) for formula in ("TiO2", "Ti4O3"))
     assert probability(same, "tetragonal") > probability(other, "tetragonal") + 0.05
+
+
+def test_decimals_in_the_formula_of_a_match_are_amounts() -> None:
+    formula = "K0.81Fe2.88H5.83S2O13.6"
+    read = read_match_formula(formula)
+    assert dict(zip(read.symbols, read.amounts, strict=True)) == {"K": 0.81, "Fe": 2.88, "H": 5.83, "S": 2, "O": 13.6}
+    assert read_match_formula("CaSO4·2H2O").symbols == parse_formula("CaSO4·2H2O").symbols
+    alone = said("K,Fe,H,S,O", cubic=0.6)
+    both = combine_with_matches(alone, [found(formula, 166, 0.9)])
+    assert both.crystal_system[0].label == "trigonal"
 
 
 def test_as_far_as_no_phase_matches_the_model_decides() -> None:
