@@ -189,6 +189,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="end after this time")
     parser.add_argument("--seed", type=int, default=0, help="seed of the damage")
     parser.add_argument("--state", type=Path, help="folder of totals and findings; a temporary one by default")
+    parser.add_argument(
+        "--add", type=Path, action="append", default=[], help="state of another run, added to the totals"
+    )
     parser.add_argument("--only", help="fuzz one kind of file, such as patterns")
     parser.add_argument("--no-page", action="store_true", help="write no page of results")
     parser.add_argument("--replay", type=int, help="read one number again and print what comes of it")
@@ -215,7 +218,7 @@ def main() -> None:
     for target in targets:
         for name in sorted(target.seeds):
             digest.update(target.seeds[name])
-    totals = state.totals
+    totals = sum((State.load(folder).totals for folder in arguments.add), state.totals)
     figures = {"fuzzed": totals.total()} | {
         kind: sum(count for key, count in totals.items() if key.endswith(kind))
         for kind in ("uncaught", "hung", "silent")
