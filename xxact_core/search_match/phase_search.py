@@ -386,7 +386,8 @@ class PhaseSearch:
         for phase in start.phases:
             lines = self.lines(phase.row)
             if lines is not None:
-                states.append(PhaseState(lines, lines.strains_of(phase.cell), size_width=_START_SIZE))
+                state = PhaseState(lines, lines.strains_of(phase.cell), size_width=_START_SIZE)
+                states.append(replace(state, texture=phase.texture, texture_axis=phase.texture_axis))
         model = ModelState(tuple(states), self.instrument, zero=start.zero_shift, displacement=start.displacement)
         return fit_model(self.measured, model, self.freedom(), iterations=6, tolerance=0.3)
 

@@ -143,15 +143,25 @@ def find_phases(
         fit = search.search(most=most_phases, progress=progress)
     else:
         fit = search.follow(start, most=most_phases)
-    return fit_to_analysis(search, fit, instrument_is_known=instrument is not None)
+    return fit_to_analysis(search, fit, instrument_is_known=instrument is not None, textures=start is None)
 
 
-def fit_to_analysis(search: PhaseSearch, fit: JointFit, *, instrument_is_known: bool) -> PhaseAnalysis:
-    """The result for people: everything refined, with standard uncertainties."""
+def fit_to_analysis(
+    search: PhaseSearch, fit: JointFit, *, instrument_is_known: bool, textures: bool = True
+) -> PhaseAnalysis:
+    """The result for people: everything refined, with standard uncertainties.
+
+    Args:
+        search: with the measurement.
+        fit: of the phases.
+        instrument_is_known: whether the width of the instrument was measured.
+        textures: whether preferred orientation is tried; that of the fit is kept.
+    """
     measured = search.measured
     if fit.model.phases:
         fit = _fit_all(search, fit.model, instrument_is_known=instrument_is_known)
-        fit = _with_textures(search, fit, instrument_is_known=instrument_is_known)
+        if textures:
+            fit = _with_textures(search, fit, instrument_is_known=instrument_is_known)
     phases = _phases(search, fit, instrument_is_known=instrument_is_known)
     order = sorted(range(len(phases)), key=lambda index: -_mass(phases[index]))
     unexplained, curve = _unexplained(measured, fit)
@@ -208,6 +218,8 @@ def _with_textures(search: PhaseSearch, fit: JointFit, *, instrument_is_known: b
     states, misfit = list(fit.model.phases), fit.misfit
     shapes = [search.unscaled(fit, index) for index in range(len(states))]
     for index, state in enumerate(states):
+        if search.misfit_near(fit, index) < TEXTURE_GAIN:
+            continue
         best = (misfit - max(TEXTURE_GAIN, TEXTURE_SHARE * misfit), state, shapes[index])
         for axis in texture_axes(state.lines.space_group):
             for coefficient in TEXTURES:
