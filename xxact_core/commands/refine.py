@@ -34,8 +34,8 @@ def refine(  # noqa: PLR0913 - one argument per option
     phase: Annotated[
         list[str] | None,
         typer.Option(
-            help="A phase that is present: a CIF file, or the id of a reference phase such as mp-2133. May be given "
-            "several times; then the phases are not searched for."
+            help="A phase that is present: a CIF file, or the id or name of a reference phase, such as mp-2133 or "
+            "corundum. May be given several times; then the phases are not searched for."
         ),
     ] = None,
     maybe: Annotated[

@@ -20,6 +20,9 @@ from xxact_core.search_match.reference_table import structures_to_table
 from xxact_core.structures.conventional_cell import conventional_to_structure
 from xxact_core.structures.structure import Structure
 
+_LISTED = 5
+"""Number of ids listed where several phases have a name."""
+
 
 @dataclass(frozen=True, eq=False)
 class NamedPhases:
@@ -72,7 +75,7 @@ def named_phases(
     """The phases of CIF files and of ids in a reference database, with the cells that the instant analysis fits.
 
     Args:
-        names: paths of CIF files, or ids such as `mp-2133`.
+        names: paths of CIF files, or ids or names of reference phases, such as `mp-2133` and `corundum`.
         references: opens the database, which takes a moment and is needed for ids only.
         pattern: in which the phases are.
         wavelength: of the measurement, in Å or by name; overrides that of the file.
@@ -117,16 +120,25 @@ def named_phases(
 
 
 def find_row(references: ReferenceDatabase, identity: str) -> int:
-    """Row of the phase that has an id, its own or another one.
+    """Row of the phase that has an id, its own or another one, or the name of a single phase, such as corundum.
 
     Raises:
-        DatasetError: there is none (E_PHASE).
+        DatasetError: there is none, or several have the name (E_PHASE).
     """
     own = np.flatnonzero(references.id == identity)
-    row = int(own[0]) if own.size else None
-    if row is None:
-        row = next((row for row in range(len(references)) if identity in references.ids(row)), None)
-    if row is None:
-        msg = f"{shorten(identity)!r} is neither a CIF file nor the id of a reference phase, such as mp-2133"
+    if own.size:
+        return int(own[0])
+    name, named = identity.casefold(), []
+    for row in range(len(references)):
+        if identity in references.ids(row):
+            return row
+        if (references.name(row) or "").casefold() == name:
+            named.append(row)
+    if len(named) == 1:
+        return named[0]
+    if named:
+        ids = ", ".join(f"{references.public_id(row)} ({references.formula(row)})" for row in named[:_LISTED])
+        msg = f"{len(named)} reference phases are called {shorten(identity)}: give the id of one, such as {ids}"
         raise DatasetError(msg, code="E_PHASE")
-    return row
+    msg = f"{shorten(identity)!r} is neither a CIF file nor the id or name of a reference phase, such as mp-2133"
+    raise DatasetError(msg, code="E_PHASE")
