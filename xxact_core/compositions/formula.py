@@ -178,6 +178,8 @@ def _with_sum_signs(plain: str) -> str:
         refuse(
             plain, len(host), f"a dopant without an amount in the formula; write {shorten(f'{host} {hint}', limit=40)}"
         )
+    if part := _PERCENT_OF_A_PART.search(plain):
+        refuse(plain, part.start(1), PERCENT_OF_A_PART)
     sign = next((position for position, character in enumerate(plain) if character in _CHARGES), None)
     if sign is not None:
         _check_hyphen(plain, sign)
@@ -195,6 +197,12 @@ def _with_sum_signs(plain: str) -> str:
             plain, found.start(), f"{found[0][:2]} may be one element; {merged} For {one} and {other} write {separate}"
         )
     return plain
+
+
+PERCENT_OF_A_PART = "a percentage of one part; write those of all parts, as in 95Al2O3-5SiO2 mol%"
+"""Why a sum with one percentage is refused."""
+
+_PERCENT_OF_A_PART = re.compile(r"[+·]\s*([0-9.]+\s*[a-z]*\.?-?%)")
 
 
 def _check_hyphen(plain: str, place: int) -> None:

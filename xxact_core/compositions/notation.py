@@ -56,7 +56,7 @@ _NUMBER = r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+|[0-9]+/[0-9]+)"
 _WATER = r"(?:\([HDhd]2O\)|[HD]2O)"
 _VARIABLES = frozenset("xyzδεnmuvw")
 _SYMBOL_OR_LETTER = re.compile(r"[A-Z][a-z]?|[a-zα-ω]")
-_VALUE = re.compile(r"[,;(]?\s?\b([xyzδεnmd])\s*=\s*([0-9]*\.?[0-9]+)\s*(?:\)|(?=[,;\s]|$))")
+_VALUE = re.compile(r"[,;(]?\s?\b([xyzδεnmd])\s*=\s*([0-9]*[.,]?[0-9]+)\s*(?:\)|(?=[,;\s]|$))")
 
 
 def plain_notation(text: str) -> str:
@@ -126,6 +126,7 @@ def with_hydrate_dots(text: str) -> str:
         FormulaError: a number between blanks belongs to the element before it, or to the water.
     """
     count = rf"({_NUMBER}\s*|)"
+    text = re.sub(rf"([·.+x]\s*{_NUMBER})\s*(?:aq\.?|\(aq\))\s*$", r"\1H2O", text)
     text = re.sub(rf"(?<=[0-9A-Za-z)\]}}])\s*[xX]\s*({_NUMBER})\s*({_WATER})\s*$", r"·\1\2", text)
     text = re.sub(rf"(?<=[0-9A-Za-z)\]}}])\s*[-+]\s*{count}({_WATER})\s*$", r"·\1\2", text)
     text = re.sub(rf"(?<=[0-9A-Za-z)\]}}])\s*,\s+{count}({_WATER})\s*$", r"·\1\2", text)
@@ -142,7 +143,7 @@ def with_hydrate_dots(text: str) -> str:
 
 def with_values(text: str) -> str:
     """A formula with its variables replaced, where their values follow: La1-xSrxMnO3, x = 0.3."""
-    values = {found[1]: float(found[2]) for found in _VALUE.finditer(text)}
+    values = {found[1]: float(found[2].replace(",", ".")) for found in _VALUE.finditer(text)}
     if not values:
         return text
     plain = _DELTA.sub(r"\1δ", _VALUE.sub("", text).strip(" ,;"))

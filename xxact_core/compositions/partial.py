@@ -11,7 +11,14 @@ import numpy as np
 
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.element_table import ATOMIC_MASSES, ATOMIC_NUMBERS
-from xxact_core.compositions.formula import ANIONS, LARGEST_AMOUNT, LONGEST_FORMULA, is_alloy, parse_formula
+from xxact_core.compositions.formula import (
+    ANIONS,
+    LARGEST_AMOUNT,
+    LONGEST_FORMULA,
+    PERCENT_OF_A_PART,
+    is_alloy,
+    parse_formula,
+)
 from xxact_core.compositions.formula_format import format_formula
 from xxact_core.compositions.material_names import MATERIAL_NAMES
 from xxact_core.compositions.notation import (
@@ -39,6 +46,7 @@ _COMMA = r"(?:[,;]|(?<=[A-Za-z+])/(?=[A-Z]))"
 _ALTERNATIVES = re.compile(rf"[(\[{{]((?:(?!{_COMMA})[^()\[\]{{}}])*{_COMMA}[^()\[\]{{}}]*)[)\]}}]")
 _BRACKETED_DOPANT = re.compile(r"([A-Z][A-Za-z0-9]*[A-Za-z0-9])\s*\(([A-Z][a-z]?)\)")
 _SUM_BY_WEIGHT = re.compile(r"([0-9.][^?±]*?[-+·][^?±]*?)\s*(at%|wt%)")
+_PERCENT_OF_A_PART = re.compile(r"[A-Za-z0-9)]\s*[+·]\s*([0-9.]+\s*(?:at|wt)%)\s*[A-Z(]")
 _DOPED = re.compile(
     r"\s*(?:[0-9.]+\s*(?:at|wt)?%\s*)?(?:[A-Z][a-z]?(?:\s*[,/&+]\s*|\s+and\s+))*[A-Z][a-z]?(?:-|\s+)doped\s+"
 )
@@ -159,6 +167,8 @@ def parse_composition(text: str) -> Composition | PartialComposition:
         return _with_dopants(host, dopants)
     if by_weight := _SUM_BY_WEIGHT.fullmatch(plain):
         return _sum_in_percent(by_weight[1], by_weight[2])
+    if part := _PERCENT_OF_A_PART.search(plain):
+        _refuse(plain, part.start(1), PERCENT_OF_A_PART)
     if "," in plain and plain.endswith("H2O"):
         plain = with_hydrate_dots(plain)
     plain = without_oxidation_numbers(plain)

@@ -71,6 +71,7 @@ _LENGTHS = {
     **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1e10),
     **dict.fromkeys(("μm", "um", "micron", "microns", "micrometer", "micrometre"), 1e4),
     "mm": 1e7,
+    "cm": 1e8,
 }
 """Units of length in lower case → Å."""
 

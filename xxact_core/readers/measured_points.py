@@ -171,6 +171,9 @@ _RECIPROCAL_UNITS = (
     (re.compile(r"\bm ?\^?\(? ?- ?1|1 ?/ ?m\b"), 1e-10),
 )
 _LENGTH_UNITS = ((re.compile(r"nm|nanomet"), 10.0), (re.compile(r"pm\b|picomet"), 0.01), (re.compile(r"\bm\b"), 1e10))
+_POWER_OF_TEN = re.compile(
+    r"(?<![0-9.])10 ?(?:\^|e|-|\+)? ?[-+]?[0-9]{0,2} ?[*x×·]? ?(?:å|ang|nm|nano|pm|pico|m\b|a\b)|[*x×] ?10\b"
+)
 _MILLIMETRES = (
     (re.compile(r"\bmm\b|millimet"), 1.0),
     (re.compile(r"\bcm\b|centimet"), 10.0),
@@ -251,6 +254,7 @@ def axis_of_title(title: str, *, name: str, header: str = "") -> Axis:  # noqa: 
         msg = f"{name}: the first column is s ({shown!r}), which is 1/d or 4π sin θ/λ; name the column '1/d' or 'q'"
         raise PatternError(msg, code="E_AXIS")
     if re.match(r"d(?![a-z])|(?:lattice|interplanar) ?-?(?:spacing|distance)|d-?(?:spacing|value)", text):
+        _refuse_power_of_ten(text, shown, "d", name=name)
         return Axis("d", next((factor for unit, factor in _LENGTH_UNITS if unit.search(text)), 1.0))
     if re.match(r"(?:r|radius|radial(?: distance)?)(?![a-z])", text):
         return _radius(text, shown, header, name=name)
@@ -281,11 +285,19 @@ def _refuse_axis(name: str, shown: str, what: str) -> NoReturn:
 
 
 def _reciprocal(text: str, shown: str, label: str, factor: float, *, name: str) -> Axis:
+    _refuse_power_of_ten(text, shown, label, name=name)
     unit = next((factor for pattern, factor in _RECIPROCAL_UNITS if pattern.search(text)), None)
     if unit is None:
         msg = f"{name}: the first column is {label} without a unit ({shown!r}); expected 1/Å or 1/nm"
         raise PatternError(msg, code="E_AXIS")
     return Axis("q", factor * unit, () if label == "q" else (f"the axis {label} was converted to q",))
+
+
+def _refuse_power_of_ten(text: str, shown: str, label: str, *, name: str) -> None:
+    """Refuse a unit with a power of ten, `10^-1 nm`, which may multiply or have multiplied the numbers."""
+    if _POWER_OF_TEN.search(text):
+        msg = f"{name}: the unit of {label} has a power of ten ({shown!r}); expected Å, nm, 1/Å or 1/nm"
+        raise PatternError(msg, code="E_AXIS")
 
 
 def _radius(text: str, shown: str, header: str, *, name: str) -> Axis:

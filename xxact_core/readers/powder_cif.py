@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from xxact_core.errors import PatternError, shorten
+from xxact_core.patterns.conversions import d_to_two_theta
 from xxact_core.readers.measured_points import (
     AxisKind,
     MeasuredPoints,
@@ -56,12 +57,13 @@ def read_powder_cif(text: str, *, name: str, scan: int | None = 0) -> list[Measu
     r"""Points of one data block among those with a measured pattern, or of all for `scan=None`.
 
     Angles are, in order of preference, the corrected ones, the scanned ones, or an even range from minimum to maximum;
-    a d axis is read where no angles are given. The wavelength is that of the block, or the only one in the file; a
-    doublet gives its weighted mean, a radiation type such as `Cu K\a` the named wavelength.
+    an axis of d or q is read where no angles are given. Angles and d that contradict each other are refused. The
+    wavelength is that of the block, or the only one in the file; a doublet gives its weighted mean, a radiation type
+    such as `Cu K\a` the named wavelength.
 
     Raises:
-        PatternError: no powder pattern in the file (E_FORMAT), neutrons (E_RADIATION), a time-of-flight axis (E_AXIS),
-            a loop that is cut off (E_TRUNCATED), or a value that is not a number (E_VALUES).
+        PatternError: no powder pattern in the file (E_FORMAT), neutrons (E_RADIATION), a time-of-flight axis or angles
+            that contradict d (E_AXIS), a loop that is cut off (E_TRUNCATED), or a value that is no number (E_VALUES).
     """
     blocks = _read_blocks(text, name=name)
     powder = [block for block in blocks if any(_has_pattern(loop) for loop in block.loops)]
@@ -169,9 +171,33 @@ def _refuse_neutrons(blocks: list[_Block], block: _Block, *, name: str) -> None:
 
 
 def _positions(block: _Block, loop: dict[str, list[str]], *, points: int, name: str) -> tuple[np.ndarray, AxisKind]:
+    two_theta = _two_theta(block, loop, points=points, name=name)
+    if two_theta is not None:
+        _check_against_spacings(two_theta, block, loop, name=name)
+        return two_theta, "two_theta"
+    if any("time_of_flight" in tag for tag in loop):
+        msg = f"{name}: the axis is a time of flight (neutrons); expected 2θ of x-rays"
+        raise PatternError(msg, code="E_AXIS")
+    if _SPACING in loop:
+        return _numbers(loop[_SPACING], name=name, tag=_SPACING), "d"
+    if _Q in loop:
+        return _numbers(loop[_Q], name=name, tag=_Q), "q"
+    msg = f"{name}: the powder pattern has no angles; expected one of {', '.join(_ANGLES)} or a 2theta range"
+    raise PatternError(msg, code="E_AXIS")
+
+
+_SPACING, _Q = "_pd_proc_d_spacing", "_pd_proc_recip_len_q"
+
+_MOST_SHIFT = 0.5
+"""Largest difference [deg] of stated angles from those of the d of the same points. Ours: several times the shifts
+of zero and sample that are corrected."""
+
+
+def _two_theta(block: _Block, loop: dict[str, list[str]], *, points: int, name: str) -> np.ndarray | None:
+    """Angles [deg] of the loop, or evenly spread over the stated range; None if neither is there."""
     for tag in _ANGLES:
         if tag in loop:
-            return _numbers(loop[tag], name=name, tag=tag), "two_theta"
+            return _numbers(loop[tag], name=name, tag=tag)
     for kind in ("proc", "meas"):
         limits = [block.items.get(f"_pd_{kind}_2theta_range_{end}") for end in ("min", "max", "inc")]
         if all(limit is not None for limit in limits):
@@ -179,14 +205,31 @@ def _positions(block: _Block, loop: dict[str, list[str]], *, points: int, name: 
             if abs(high - (low + step * (points - 1))) > 0.5 * step + 1e-5 * points:
                 msg = f"{name}: {points} points do not fit the range {low:g}-{high:g}° in steps of {step:g}°"
                 raise PatternError(msg, code="E_TRUNCATED")
-            return np.linspace(low, high, points), "two_theta"
-    if any("time_of_flight" in tag for tag in loop):
-        msg = f"{name}: the axis is a time of flight (neutrons); expected 2θ of x-rays"
+            return np.linspace(low, high, points)
+    return None
+
+
+def _check_against_spacings(two_theta: np.ndarray, block: _Block, loop: dict[str, list[str]], *, name: str) -> None:
+    """Refuse angles that are not those of the d of the same points, at the wavelength of the block or at any."""
+    if _SPACING not in loop:
+        return
+    spacings = _numbers(loop[_SPACING], name=name, tag=_SPACING)
+    sines = np.sin(np.radians(two_theta / 2))
+    usable = np.isfinite(spacings) & (spacings > 0) & np.isfinite(sines) & (sines > 0)
+    if not usable.any():
+        return
+    stated = _block_wavelength(block)
+    wavelength = float(np.median(2 * spacings[usable] * sines[usable])) if stated is None else stated
+    expected = d_to_two_theta(spacings[usable], wavelength=wavelength)
+    expected = np.where(np.isfinite(expected), expected, 180.0)
+    differences = np.abs(expected - two_theta[usable])
+    if float(np.median(differences)) > _MOST_SHIFT:
+        worst = int(np.argmax(differences))
+        msg = (
+            f"{name}: the angles and {_SPACING} contradict each other: 2θ is {two_theta[usable][worst]:g}°, "
+            f"d = {spacings[usable][worst]:g} Å gives {expected[worst]:.4g}° at {wavelength:.5g} Å"
+        )
         raise PatternError(msg, code="E_AXIS")
-    if "_pd_proc_d_spacing" in loop:
-        return _numbers(loop["_pd_proc_d_spacing"], name=name, tag="_pd_proc_d_spacing"), "d"
-    msg = f"{name}: the powder pattern has no angles; expected one of {', '.join(_ANGLES)} or a 2theta range"
-    raise PatternError(msg, code="E_AXIS")
 
 
 def _check_count(block: _Block, *, points: int, name: str) -> list[str]:

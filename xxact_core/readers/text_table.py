@@ -263,12 +263,27 @@ def _read_values(
             fields = [row.split(None if separator == " " else separator) for row in table]
             _check_three_decimals(fields, given, name=name)
         notes = [_NO_END.format(points=len(values))] if last == len(lines) - 1 else []
+        notes += _note_comments(lines, given)
         return values, np.array(given) + 1, notes
     rows, notes = _read_rows(lines, first=first, last=last, separator=separator, name=name)
+    notes += _note_comments(lines, given)
     _check_thousands(rows, separator=separator, name=name)
     _check_three_decimals([row.fields for row in rows], [row.line - 1 for row in rows], name=name)
     values = np.array([[_to_float(field) for field in row.fields] for row in rows], dtype=np.float64)
     return values, np.array([row.line for row in rows]), notes
+
+
+def _note_comments(lines: list[str], given: list[int]) -> list[str]:
+    """A note on comments between the rows: they may state that the counting time or the sample changes there."""
+    if given[-1] - given[0] + 1 == len(given):
+        return []
+    rows = set(given)
+    between = (line for line in range(given[0], given[-1]) if line not in rows)
+    texts = [text for line in between if _WORD.search(text := _plain_line(lines[line]))]
+    if not texts:
+        return []
+    what = "a comment" if len(texts) == 1 else f"{len(texts)} comments"
+    return [f"{what} between the rows may state a change of the scan: {shorten(texts[0], limit=60)!r}"]
 
 
 def _read_rows(lines: list[str], *, first: int, last: int, separator: str, name: str) -> tuple[list[_Row], list[str]]:

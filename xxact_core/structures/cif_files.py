@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from xxact_core.structures.cif_symmetry import (
     OPERATIONS,
     Operations,
     cell_to_vectors,
+    fitting_settings,
     operations_to_number,
     stated_numbers,
     stated_symmetry,
@@ -160,13 +162,19 @@ def block_to_structure(block: CifBlock, *, name: str) -> Structure:
     stated = read_stated_contents(block)
     sites = read_sites(block, stated.amounts)
     cell, cell_notes = _read_cell(block)
-    try:
-        contents, notes = _choose_contents(sites, stated_symmetry(block, cell), cell, stated, block)
-    except StructureError:
-        whole = _whole_cell(sites, cell, stated, block)
-        if whole is None:
-            raise
-        contents, notes = whole
+    if not sites.ho_labels:
+        contents, notes = _read_contents(sites, cell, stated, block)
+    else:
+        try:
+            contents, notes = _read_contents(sites, cell, stated, block)
+        except StructureError:
+            beside_oxygen = True
+        else:
+            near = shortest_distance(contents, cell, threshold=_SHORTEST_PEROXIDE)
+            beside_oxygen = near is not None and near[1:3] == ("O", "O")
+        if beside_oxygen:
+            sites = read_sites(block, stated.amounts, ho_is_hydrogen=True)
+            contents, notes = _read_contents(sites, cell, stated, block)
     if block.column(*MAGNETIC_OPERATIONS, "_atom_site_moment_label"):
         notes = [*notes, "magnetic moments were left out"]
     return Structure(
@@ -178,6 +186,27 @@ def block_to_structure(block: CifBlock, *, name: str) -> Structure:
         unlocated_hydrogen=contents.unlocated_hydrogen,
         notes=tuple(dict.fromkeys([*cell_notes, *sites.notes, *notes])),
     )
+
+
+_SHORTEST_PEROXIDE = 1.2
+"""Distance [Å] below which two oxygen atoms cannot be present at once. Ours: that of O₂ is 1.21 Å."""
+
+
+def _read_contents(
+    sites: Sites, cell: np.ndarray, stated: StatedContents, block: CifBlock
+) -> tuple[Contents, list[str]]:
+    """Contents under the stated symmetry, or of a list of all atoms, and notes.
+
+    Raises:
+        StructureError: neither agrees with what is stated.
+    """
+    try:
+        return _choose_contents(sites, stated_symmetry(block, cell), cell, stated, block)
+    except StructureError:
+        whole = _whole_cell(sites, cell, stated, block)
+        if whole is None:
+            raise
+        return whole
 
 
 def _choose_contents(
@@ -219,7 +248,10 @@ def _choose_contents(
 def _whole_cell(
     sites: Sites, cell: np.ndarray, stated: StatedContents, block: CifBlock
 ) -> tuple[Contents, list[str]] | None:
-    """Contents if all atoms of the cell are listed, without operations, and have the stated space group; else None."""
+    """Contents if all atoms of the cell are listed, without operations, and have the stated space group; else None.
+
+    Atoms that a setting of the space group would multiply, and that agree with the file then, too, are not all.
+    """
     numbers, described = stated_numbers(block)
     if block.column(*OPERATIONS, *MAGNETIC_OPERATIONS) or not numbers:
         return None
@@ -230,6 +262,11 @@ def _whole_cell(
         return None
     if contents_to_number(contents, cell) not in numbers:
         return None
+    for operations in fitting_settings(numbers, cell):  # the other axes of a rhombohedral cell, another origin
+        with suppress(StructureError):
+            other, _ = _agreeing_contents(sites, operations, cell, stated)
+            if len(other.symbols) != len(contents.symbols):
+                return None
     return contents, [*notes, f"all atoms are listed; they have the symmetry of {described}"]
 
 
@@ -362,6 +399,8 @@ def _fill_cell(values: dict[str, float], block: CifBlock) -> None:
         values.setdefault("_cell_length_b", a)
         if system == "cubic":
             values.setdefault("_cell_length_c", a)
-    hexagonal = system == "hexagonal" or (system == "trigonal" and "_cell_angle_alpha" not in values)
+    hexagonal = system == "hexagonal" or (
+        system == "trigonal" and all(values.get(f"_cell_angle_{angle}", 90.0) == 90.0 for angle in ("alpha", "beta"))  # noqa: PLR2004 - degrees
+    )
     for angle in ("alpha", "beta", "gamma"):
         values.setdefault(f"_cell_angle_{angle}", 120.0 if hexagonal and angle == "gamma" else 90.0)

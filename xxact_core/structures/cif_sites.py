@@ -69,20 +69,25 @@ class Sites:
     hydrogen_missing: bool = False
     """Whether a label or an entry tells of hydrogen without coordinates."""
     notes: list[str] = field(default_factory=list)
+    ho_is_hydrogen: bool = False
+    """Whether labels such as HO1 are the hydrogen of a hydroxyl group, not its oxygen."""
+    ho_labels: bool = False
+    """Whether there are such labels."""
 
 
-def read_sites(block: CifBlock, formula: Collection[str]) -> Sites:
+def read_sites(block: CifBlock, formula: Collection[str], *, ho_is_hydrogen: bool = False) -> Sites:
     """Sites of a block; vacancies, dummy atoms and hydrogen without coordinates are left out with a note.
 
     Args:
         block: a data block.
         formula: elements of its formula sum, which decide where a label can be read in two ways; empty if not stated.
+        ho_is_hydrogen: whether labels such as HO1 are the hydrogen of a hydroxyl group, not its oxygen.
 
     Raises:
         StructureError: a site names no element, or has a coordinate or occupancy that is not a number.
     """
     columns = _columns(block)
-    found = Sites()
+    found = Sites(ho_is_hydrogen=ho_is_hydrogen)
     dummies: list[str] = []
     vacancies: list[str] = []
     unlocated: list[str] = []
@@ -201,6 +206,11 @@ def _group_symbol(text: str, formula: Collection[str], found: Sites) -> str | No
             continue
         if index == _DOUBTFUL_GROUP and (not formula or {"W", "Ho"} & set(formula)):
             continue
+        if index == _DOUBTFUL_GROUP and text.startswith("HO"):
+            found.ho_labels = True
+            if found.ho_is_hydrogen:
+                _note(found, f"{shorten(text, limit=40)} was read as H, because it is beside an oxygen atom")
+                return "H"
         if not formula or "H" in formula:
             found.hydrogen_missing = True
             _note(found, f"{shorten(text, limit=40)} was read as {element}; its hydrogen has no coordinates")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
@@ -106,6 +106,18 @@ def stated_numbers(block: CifBlock) -> tuple[set[int], str]:
     """
     settings = _stated_settings(block)
     return {setting.number for setting in settings or ()}, describe_stated(block)
+
+
+def fitting_settings(numbers: Collection[int], cell: np.ndarray) -> list[Operations]:
+    """Operations of all settings of space groups that the metric of a cell allows.
+
+    Args:
+        numbers: of space groups, 1-230.
+        cell: a, b, c [Å], α, β, γ [deg].
+    """
+    settings = [setting for setting in all_settings() if setting.number in numbers]
+    found = [_setting_operations(setting, f"space group {setting.number}") for setting in settings]
+    return [one for one in found if _metric_deviation(one.rotations, cell) <= METRIC_TOLERANCE]
 
 
 def operations_to_number(operations: Operations, cell: np.ndarray) -> int | None:

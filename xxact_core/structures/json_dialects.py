@@ -51,6 +51,9 @@ def structure_dict_to_arrays(crystal: Json) -> CrystalArrays:
         cell = np.array([lattice[name] for name in ("a", "b", "c", "alpha", "beta", "gamma")], dtype=np.float64)
     else:
         cell = matrix_to_cell(matrix)
+        _check_cell(cell, [lattice.get(name) for name in ("a", "b", "c", "alpha", "beta", "gamma")])
+        if sites and all("abc" in site and "xyz" in site for site in sites):
+            _check_positions(places, [site["xyz"] for site in sites], matrix)
     return _sites_to_arrays(cell, places, species)
 
 
@@ -63,9 +66,14 @@ def jarvis_dict_to_arrays(crystal: Json) -> CrystalArrays:
     """
     matrix, places, symbols = crystal["lattice_mat"], crystal["coords"], crystal["elements"]
     check_atom_count(len(symbols))
+    cell = matrix_to_cell(matrix)
+    _check_cell(cell, [*(crystal.get("abc") or [None] * 3), *(crystal.get("angles") or [None] * 3)])
     if crystal.get("cartesian"):
         places = positions_to_frac_coords(places, matrix)
-    return _sites_to_arrays(matrix_to_cell(matrix), places, [[(str(symbol).strip(), 1.0)] for symbol in symbols])
+    elif np.abs(np.array(places, dtype=np.float64)).max(initial=0) > _LARGEST_FRACTION:
+        msg = "coordinates beyond 1.5 are stated to be fractional (cartesian: false); expected them near 0 to 1"
+        raise StructureError(msg, code="E_CONTRADICTION")
+    return _sites_to_arrays(cell, places, [[(str(symbol).strip(), 1.0)] for symbol in symbols])
 
 
 def ase_dict_to_arrays(crystal: Json) -> CrystalArrays:
@@ -168,6 +176,32 @@ def numbers_to_arrays(
 
 
 _LAST_ELEMENT = 118
+
+
+_LARGEST_FRACTION = 1.5
+"""Coordinate above which JARVIS coordinates are no fractions. Ours: JARVIS writes them within 0 to 1."""
+
+_CELL_TOLERANCE, _POSITION_TOLERANCE = 0.01, 0.05
+"""Largest deviations of a cell (relative) and of a position [Å] that are stated twice. Ours: files with few digits."""
+
+
+def _check_cell(cell: np.ndarray, stated: Sequence[object]) -> None:
+    """Refuse lattice vectors whose cell is not the stated a, b, c, α, β, γ; None where one is not stated."""
+    for label, value, number in zip(("a", "b", "c", "alpha", "beta", "gamma"), cell.tolist(), stated, strict=True):
+        if isinstance(number, int | float) and np.isfinite(value) and abs(number - value) > _CELL_TOLERANCE * value:
+            msg = f"the lattice vectors give {label} = {value:.5g}; {label} = {number:.5g} is stated"
+            raise StructureError(msg, code="E_CONTRADICTION")
+
+
+def _check_positions(places: np.ndarray, positions: object, matrix: object) -> None:
+    """Refuse fractional coordinates that are not those of the stated positions [Å], modulo lattice vectors."""
+    offsets = positions_to_frac_coords(positions, matrix) - places
+    offsets -= np.rint(offsets)
+    distances = np.linalg.norm(offsets @ np.array(matrix, dtype=np.float64), axis=1)
+    if distances.max(initial=0) > _POSITION_TOLERANCE:
+        site = int(distances.argmax())
+        msg = f"site {site}: abc and xyz are {distances[site]:.2f} Å apart; expected the same position"
+        raise StructureError(msg, code="E_CONTRADICTION")
 
 
 def _sites_to_arrays(

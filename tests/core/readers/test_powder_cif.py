@@ -92,3 +92,34 @@ def test_a_counting_time_that_varies_divides_the_counts() -> None:
     loop = "loop_\n_pd_meas_2theta_scan\n_pd_meas_counts_total\n_pd_meas_step_count_time\n"
     pattern = read_pattern(f"data_a\n{loop}{rows}\n".encode())
     np.testing.assert_allclose(pattern.intensity, COUNTS)
+
+
+def _two_axes(axis: str, *, wavelength: bool, shift: float = 0.0) -> bytes:
+    angles = np.linspace(20, 80, 121)
+    q = 4 * np.pi * np.sin(np.radians(angles + shift) / 2) / 1.5406
+    values = q if axis.endswith("Q") else 2 * np.pi / q
+    rows = "\n".join(f"{value:.6f} {100 + index % 7}" for index, value in enumerate(values))
+    stated = "_diffrn_radiation_wavelength 1.5406\n" if wavelength else ""
+    limits = (
+        ""
+        if axis.endswith("Q")
+        else "".join(
+            f"_pd_meas_2theta_range_{key} {value}\n" for key, value in (("min", 20), ("max", 80), ("inc", 0.5))
+        )
+    )
+    return f"data_a\n{stated}{limits}loop_\n{axis}\n_pd_meas_counts_total\n{rows}\n".encode()
+
+
+@pytest.mark.parametrize("wavelength", [True, False])
+def test_a_range_of_angles_that_d_contradicts_is_refused(wavelength: bool) -> None:
+    spacing = "_pd_proc_d_spacing"
+    for shift in (0.0, 0.2):  # of zero or sample
+        pattern = read_pattern(_two_axes(spacing, wavelength=wavelength, shift=shift), name="a.cif")
+        assert pattern.two_theta[[0, -1]] == pytest.approx([20, 80])
+    data = _two_axes(spacing, wavelength=wavelength, shift=10.0)
+    refused(data, "E_AXIS", "contradict each other: 2θ is", name="a.cif")
+
+
+def test_an_axis_of_q_is_read_where_no_angles_are_given() -> None:
+    pattern = read_pattern(_two_axes("_pd_proc_recip_len_Q", wavelength=True), name="a.cif")
+    assert pattern.two_theta[[0, -1]] == pytest.approx([20, 80], abs=1e-3)

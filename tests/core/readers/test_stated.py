@@ -498,3 +498,25 @@ def test_what_is_written_is_read(
 def test_no_wavelength_is_assumed_for_angles_and_copper_for_q() -> None:
     assert read_pattern(table(ANGLES, COUNTS, header="2theta\tI\n", separator="\t")).wavelength is None
     assert read_pattern(table(Q, COUNTS, header="q (1/A)\tI\n", separator="\t")).wavelength == CU_K_ALPHA
+
+
+@pytest.mark.parametrize(
+    "title", ["q (10^-1 nm)", "q (10 nm^-1)", "d (10^-10 m)", "q [1/(10 nm)]", "1/d (10^9 m^-1)", "q (1/nm x 10)"]
+)
+def test_a_unit_with_a_power_of_ten_is_refused(title: str) -> None:
+    rows = "".join(f"{1 + index / 50:.4f}\t{100 + index % 9}\n" for index in range(100))
+    refused(f"{title}\tintensity\n{rows}".encode(), "E_AXIS", "power of ten", name="a.txt")
+
+
+def test_a_wavelength_in_centimetres_is_read() -> None:
+    rows = "".join(f"{10 + index / 50:.4f} {100 + index % 9}\n" for index in range(100))
+    pattern = read_pattern(f"# lambda = 1.5406e-8 cm\n{rows}".encode(), name="a.xy")
+    assert pattern.wavelength == pytest.approx(1.5406)
+
+
+def test_comments_between_the_rows_are_noted() -> None:
+    rows = [f"{10 + index / 50:.4f} {100 + index % 9}\n" for index in range(100)]
+    told = read_pattern("".join([*rows[:50], "# range 2: 5 s/step\n", *rows[50:]]).encode(), name="a.xy")
+    assert any("range 2: 5 s/step" in note for note in told.warnings)
+    plain = read_pattern("".join(["# Si\n", *rows[:50], "#\n", *rows[50:], "# end\n"]).encode(), name="a.xy")
+    assert not any("comment" in note for note in plain.warnings)

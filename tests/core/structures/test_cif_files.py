@@ -635,3 +635,19 @@ def test_a_listed_primitive_cell_with_the_symbol_of_its_group_is_read() -> None:
 def test_cells_in_picometres_and_site_occupation_factors_are_refused(text: str, reason: str) -> None:
     with pytest.raises(StructureError, match=reason):
         read(text)
+
+
+def test_a_rhombohedral_cell_with_hexagonal_axes_stated_is_no_list_of_all_atoms() -> None:
+    cell = (4.7459, 4.7459, 4.7459, 57.24, 57.24, 57.24)
+    site = "Bi1 Bi 0.2339 0.2339 0.2339 1"
+    with pytest.raises(StructureError, match="contradicts the symmetry of R -3 m :H"):
+        read(make_cif(cell, site, symbol="R -3 m :H"))
+    both = read(make_cif(cell, site, "Bi2 Bi 0.7661 0.7661 0.7661 1", symbol="R -3 m :H"))
+    assert both.atomic_numbers.tolist() == [83, 83]
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_label_ho_beside_oxygen_is_hydrogen(beside: bool) -> None:
+    sites = ("OW ? 0.3333 0.6667 0.0629 1", "HO1 ? 0.3333 0.6667 0.197 1" if beside else "HO1 ? 0 0 0 1")
+    ice = read(make_cif(hexagonal(4.497, 7.322), *sites, symbol="P 63/m m c", formula="H2 O"))
+    assert set(ice.atomic_numbers.tolist()) == ({1, 8} if beside else {8})

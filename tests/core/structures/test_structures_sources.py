@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,8 @@ from source_fixtures import (
     write_table,
 )
 
-from xxact_core.errors import DatasetError
-from xxact_core.structures.json_dialects import structure_dict_to_arrays
+from xxact_core.errors import DatasetError, StructureError
+from xxact_core.structures.json_dialects import jarvis_dict_to_arrays, structure_dict_to_arrays
 from xxact_core.structures.sources import count_items, list_blocks
 from xxact_core.structures.structure import MOST_ATOMS, Structure, pymatgen_to_structure
 
@@ -451,3 +452,41 @@ def test_molecule_in_extended_xyz_becomes_an_error_row(tmp_path: Path) -> None:
     good, bad = read_source(path)
     np.testing.assert_allclose(good.frac_coords, CRYSTALS["Si"].frac_coords, atol=1e-7)
     assert bad == ("frames:1", "periodic in 0 of three directions: not a crystal")
+
+
+def _cesium_chloride(*, xyz: Sequence[float] = (2.06, 2.06, 2.06), **lattice: float) -> dict[str, object]:
+    """CsCl as pymatgen writes it, with the position of the chlorine and members of the lattice as given."""
+    cell = {"a": 4.12, "b": 4.12, "c": 4.12, "alpha": 90.0, "beta": 90.0, "gamma": 90.0, **lattice}
+    sites = [
+        {"species": [{"element": element, "occu": 1}], "abc": places, "xyz": positions}
+        for element, places, positions in (("Cs", [0, 0, 0], [0, 0, 0]), ("Cl", [0.5] * 3, list(xyz)))
+    ]
+    return {"lattice": {"matrix": (4.12 * np.eye(3)).tolist(), **cell}, "sites": sites}
+
+
+def test_what_a_json_structure_states_twice_must_agree() -> None:
+    for agreeing in (
+        _cesium_chloride(),
+        _cesium_chloride(a=4.121),  # rounded
+        _cesium_chloride(xyz=(2.06, 2.06, 6.18)),  # in another cell of the lattice
+    ):
+        assert structure_dict_to_arrays(agreeing).atomic_numbers.tolist() == [55, 17]
+    for contradicting, message in (
+        (_cesium_chloride(a=8.24), "the lattice vectors give a = 4.12; a = 8.24 is stated"),
+        (_cesium_chloride(gamma=120), "the lattice vectors give gamma = 90; gamma = 120 is stated"),
+        (_cesium_chloride(xyz=(1.0, 2.06, 2.06)), "site 1: abc and xyz are 1.06 Å apart"),
+    ):
+        with pytest.raises(StructureError, match=message) as caught:
+            structure_dict_to_arrays(contradicting)
+        assert caught.value.code == "E_CONTRADICTION"
+
+
+def test_jarvis_coordinates_that_are_no_fractions_are_refused() -> None:
+    atoms = {"lattice_mat": [[4.12, 0, 0], [0, 4.12, 0], [0, 0, 4.12]], "elements": ["Cs", "Cl"], "abc": [4.12] * 3}
+    places = [[0, 0, 0], [2.06] * 3]
+    read = jarvis_dict_to_arrays(atoms | {"coords": places, "cartesian": True})
+    assert read.frac_coords[1].tolist() == pytest.approx([0.5] * 3)
+    with pytest.raises(StructureError, match="stated to be fractional"):
+        jarvis_dict_to_arrays(atoms | {"coords": places, "cartesian": False})
+    with pytest.raises(StructureError, match=r"a = 4\.12; a = 5 is stated"):
+        jarvis_dict_to_arrays(atoms | {"coords": places, "cartesian": True, "abc": [5, 5, 5]})
