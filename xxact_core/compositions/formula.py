@@ -76,7 +76,9 @@ def parse_formula(text: str) -> Composition:
     if alloy := _parse_alloy(plain):
         return alloy
     amounts: dict[str, float] = {}
-    _Reader(_with_sum_dots(_with_sum_signs(plain))).read_sum(amounts)
+    summed = _with_sum_dots(_with_sum_signs(plain))
+    _check_part_of_one_element(summed)
+    _Reader(summed).read_sum(amounts)
     for symbol, amount in amounts.items():
         if amount > LARGEST_AMOUNT:
             msg = f"formula {shorten(text)!r}: the amount of {symbol} is {amount:g}; expected at most {LARGEST_AMOUNT}"
@@ -87,6 +89,20 @@ def parse_formula(text: str) -> Composition:
         meant = f"; did you mean {shorten(typed, limit=40)}?" if _is_compound(typed) else ""
         refuse(plain, 0, f"{largest:g} atoms of one element, {next(iter(amounts))}; expected a formula{meant}")
     return Composition(symbols=tuple(amounts), amounts=tuple(amounts.values()))
+
+
+_PART_OF_ONE_ELEMENT = re.compile(r"(?<=[A-Za-z0-9)\]])(?:\s*[·*]\s*[0-9./]*\s*|\s+)([A-Z][a-z]?)([0-9]{2,})\s*$")
+
+
+def _check_part_of_one_element(text: str) -> None:
+    """Refuse many atoms of one element behind a compound: a misprint, CuSO4·5H20, or a grade, TiO2 P25."""
+    found = _PART_OF_ONE_ELEMENT.search(text)
+    if found is None or int(found[2]) < _MANY_ATOMS or not _is_compound(text[: found.start()]):
+        return
+    part = found[0].strip(" ·*")
+    typed = f"{text[: found.start(2)]}{found[2].replace('0', 'O')}"
+    meant = f"; did you mean {shorten(typed, limit=40)}?" if _is_compound(part.replace("0", "O")) else ""
+    refuse(text, found.start(1), f"{int(found[2])} atoms of one element, {found[1]}, behind a formula{meant}")
 
 
 _MANY_ATOMS = 13
@@ -213,6 +229,9 @@ def _check_hyphen(plain: str, place: int) -> None:
     for found in re.finditer(r"[A-Z][a-z]?", plain):
         if found[0] not in ATOMIC_NUMBERS and found[0][0] not in ATOMIC_NUMBERS and found[0] not in {"D", "T"}:
             refuse(plain, found.start(), f"{found[0]!r} is not a chemical element")
+    name = re.fullmatch(r"([A-Z(\[].*[A-Za-z0-9)\]])(-[0-9]+)", plain)
+    if name and _is_compound(name[1]):
+        refuse(plain, name.start(2), f"{name[2]} behind a formula is no amount; write the formula without it")
     if re.fullmatch(r"[A-Z(\[][A-Za-z0-9.()\[\]]*(?:\s*-\s*[0-9.]*\s*[A-Z(\[][A-Za-z0-9.()\[\]]*)+", plain):
         reason = (
             f"the hyphen can be read in several ways; write a sum with ·, an alloy as Fe-30Ni{elements_hint(plain)}"

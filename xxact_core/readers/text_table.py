@@ -560,6 +560,11 @@ def _curves(table: _Table, *, name: str) -> tuple[list[_Curve], list[str]]:
     if indexed and not any(map(_OBSERVED.match, titles)):
         msg = f"{name}: a list of peaks (its columns are {shorten(', '.join(titles), limit=60)}); expected a scan"
         raise PatternError(msg, code="E_FORMAT")
+    stage = [index for index, title in enumerate(titles) if _STAGE.fullmatch(title)]
+    if len(stage) > 1 and len(stage) + 1 < width and np.ptp(table.values[:, stage], axis=0).any():
+        listed = " and ".join(titles[index] for index in stage[:3])
+        msg = f"{name}: a map over the places {shorten(listed, limit=60)}; expected one scan, or a column for each"
+        raise PatternError(msg, code="E_FORMAT")
     positions = [index for index, title in enumerate(titles) if _TWO_THETA_TITLE.match(title)]
     if not positions:
         positions = [index for index, title in enumerate(titles) if _POSITION_TITLE.match(title)][:1] or [0]
@@ -571,6 +576,9 @@ def _curves(table: _Table, *, name: str) -> tuple[list[_Curve], list[str]]:
         ]
     if not curves:
         curves = [_Curve(positions[0], positions[0] + 1 if positions[0] + 1 < width else 0)]
+    if all(_NOT_DIFFRACTED.match(titles[curve.intensity]) for curve in curves):
+        msg = f"{name}: the column {shorten(titles[curves[0].intensity], limit=40)!r} is no diffracted intensity"
+        raise PatternError(msg, code="E_FORMAT")
     used = {curve.intensity for curve in curves} | {curve.position for curve in curves}
     unused = [
         title for index, title in enumerate(titles) if index not in used and title and not _NO_INTENSITY.match(title)
@@ -579,6 +587,10 @@ def _curves(table: _Table, *, name: str) -> tuple[list[_Curve], list[str]]:
     return curves, note
 
 
+_STAGE = re.compile(
+    r"(?:sample|stage)?[ _]?[xyz](?:[ _]?(?:pos(?:ition)?|stage))?[ _]?[\[(]?(?:mm|cm|[μu]m|steps?)?[\])]?"
+)
+_NOT_DIFFRACTED = re.compile(r"\W*(?:transmi(?:ssion|tt)|absorb|absorpt|reflectan|reflectivity)")
 _LOWER = re.compile(r"\b(?:left|low(?:er)?|min(?:imum)?|from|start|begin)\b")
 _UPPER = re.compile(r"\b(?:right|high|upper|max(?:imum)?|to|stop|end)\b")
 _MOST_UNTITLED = 6

@@ -13,6 +13,7 @@ _CLOSING = {mark: re.compile(rf"{mark}(?=\s|$)") for mark in "'\""}
 """A quotation mark ends a text where white space follows."""
 
 _UNKNOWN = frozenset({"", "?", "."})
+_DECISIVE = ("_cell_", "_symmetry_", "_space_group_", "_chemical_formula_", "_exptl_crystal_density_")
 
 
 @dataclass
@@ -25,14 +26,30 @@ class CifBlock:
     """Value of each item outside loops."""
     loops: list[dict[str, list[str]]] = field(default_factory=list)
     """Values of each item of each loop."""
+    repeated: dict[str, str] = field(default_factory=dict)
+    """Another value of items that the block states twice."""
+
+    def add(self, name: str, text: str) -> None:
+        """Add an item; of a repeated one the first value stays, and another one is kept apart."""
+        first = self.items.setdefault(name, text)
+        if first.strip() != text.strip() and not {first.strip(), text.strip()} & _UNKNOWN:
+            self.repeated[name] = text
 
     def value(self, *names: str) -> str | None:
-        """First stated value among items of these names; None where all are missing, `?` or `.`."""
+        """First stated value among items of these names; None where all are missing, `?` or `.`.
+
+        Raises:
+            StructureError: the cell, the symmetry, the formula or the density is stated twice, with other values.
+        """
         for name in names:
             text = self.items.get(name)
             if text is None:
                 column = self.column(name)
                 text = column[0] if column and len(column) == 1 else None
+            if text is not None and name in self.repeated and name.startswith(_DECISIVE):
+                values = f"{shorten(text, limit=40)} and {shorten(self.repeated[name], limit=40)}"
+                msg = f"{name} is stated twice: {values}"
+                raise StructureError(msg, code="E_CONTRADICTION")
             if text is not None and text.strip() not in _UNKNOWN:
                 return text.strip()
         return None
@@ -91,7 +108,7 @@ def cif_to_blocks(text: str) -> list[CifBlock]:
         elif in_loop and tags:
             values.append(word)
         elif item:
-            blocks[-1].items.setdefault(item, word)
+            blocks[-1].add(item, word)
             item = ""
     close()
     return blocks

@@ -133,8 +133,8 @@ def _compare(arrays: CrystalArrays, record: Mapping[str, Any]) -> None:
         raise StructureError(msg, code="E_CONTRADICTION")
 
 
-FORMULAS = ("chemical_formula_reduced", "formula_pretty", "pretty_formula", "reduced_formula", "formula")
-"""Members that contain the formula of a record. Source: OPTIMADE, Materials Project, JARVIS, Alexandria."""
+FORMULAS = ("chemical_formula_reduced", "formula_pretty", "pretty_formula", "reduced_formula", "formula", "compound")
+"""Members that contain the formula of a record. Source: OPTIMADE, Materials Project, JARVIS, Alexandria, AFLOW."""
 
 _SHARE_TOLERANCE = 0.02
 """Deviation of the atomic fraction of an element, above which structure and formula contradict each other. Ours."""

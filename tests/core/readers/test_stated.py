@@ -520,3 +520,15 @@ def test_comments_between_the_rows_are_noted() -> None:
     assert any("range 2: 5 s/step" in note for note in told.warnings)
     plain = read_pattern("".join(["# Si\n", *rows[:50], "#\n", *rows[50:], "# end\n"]).encode(), name="a.xy")
     assert not any("comment" in note for note in plain.warnings)
+
+
+@pytest.mark.parametrize("titles", ["x(mm),y(mm),2theta,I", "X,Y,2theta,counts", "sample_x,sample_y,2theta,intensity"])
+def test_a_map_over_places_is_refused_by_name(titles: str) -> None:
+    rows = "".join(f"{index // 100},{index // 200},{20 + index % 100 / 10},{50 + index % 7}\n" for index in range(400))
+    refused(f"{titles}\n{rows}".encode(), "E_FORMAT", "a map over the places", name="a.csv")
+
+
+@pytest.mark.parametrize("title", ["Transmission", "absorbance", "Transmittance (%)", "reflectivity"])
+def test_columns_that_are_no_diffracted_intensities_are_refused(title: str) -> None:
+    rows = "".join(f"{10 + index / 50:.4f},{100 + index % 9}\n" for index in range(100))
+    refused(f"2theta,{title}\n{rows}".encode(), "E_FORMAT", "no diffracted intensity", name="a.csv")

@@ -651,3 +651,16 @@ def test_a_label_ho_beside_oxygen_is_hydrogen(beside: bool) -> None:
     sites = ("OW ? 0.3333 0.6667 0.0629 1", "HO1 ? 0.3333 0.6667 0.197 1" if beside else "HO1 ? 0 0 0 1")
     ice = read(make_cif(hexagonal(4.497, 7.322), *sites, symbol="P 63/m m c", formula="H2 O"))
     assert set(ice.atomic_numbers.tolist()) == ({1, 8} if beside else {8})
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("_cell_length_a 5.70", "_cell_length_a is stated twice: 5.64 and 5.70"),
+        ("_symmetry_space_group_name_H-M 'P m -3 m'", "is stated twice: F m -3 m and P m -3 m"),
+    ],
+)
+def test_what_a_block_states_twice_with_other_values_is_refused(more: str, message: str) -> None:
+    with pytest.raises(StructureError, match=message):
+        read(salt(more=more))
+    assert len(read(salt(more="_cell_length_a 5.64\n_publ_section_title a\n_publ_section_title b")).atomic_numbers) == 8

@@ -490,3 +490,12 @@ def test_jarvis_coordinates_that_are_no_fractions_are_refused() -> None:
         jarvis_dict_to_arrays(atoms | {"coords": places, "cartesian": False})
     with pytest.raises(StructureError, match=r"a = 4\.12; a = 5 is stated"):
         jarvis_dict_to_arrays(atoms | {"coords": places, "cartesian": True, "abc": [5, 5, 5]})
+
+
+def test_the_compound_of_an_aflow_record_is_compared(tmp_path: Path) -> None:
+    record = {"geometry": "4.12,4.12,4.12,90,90,90", "positions_fractional": "0,0,0;0.5,0.5,0.5", "species": "Cs,Cl"}
+    record |= {"composition": "1,1"}
+    (good,) = read_source(write_json(tmp_path / "good.json", [record | {"compound": "Cl1Cs1"}]))
+    assert good.atomic_numbers.tolist() == [55, 17]
+    (bad,) = read_source(write_json(tmp_path / "bad.json", [record | {"compound": "Br1Cs1"}]))
+    assert "the formula Br1Cs1 is stated" in bad[1]
