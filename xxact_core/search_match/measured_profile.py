@@ -14,6 +14,7 @@ from xxact_core.peak_profiles.shapes import K_ALPHA_SHARES, doublet_wavelengths
 from xxact_core.processing.background import points_to_baseline
 from xxact_core.processing.kalpha2 import wavelength_to_anode
 from xxact_core.processing.resampling import angles_to_stretches
+from xxact_core.search_match.peak_finding import find_maxima, prominences, widths_at_half
 from xxact_core.search_match.profile_model import Radiation
 
 FIRST_ANGLE, LAST_ANGLE = 3.0, 130.0
@@ -191,19 +192,20 @@ def _radiation(wavelength: float, *, doublet: bool | None) -> Radiation:
 def peak_width(two_theta: np.ndarray, net: np.ndarray) -> float:
     """Median full width at half maximum of the strongest peaks [deg 2θ]."""
     from scipy.ndimage import gaussian_filter1d  # noqa: PLC0415 - slow to import
-    from scipy.signal import find_peaks, peak_widths  # noqa: PLC0415 - likewise
 
     step = float(np.median(np.diff(two_theta)))
     smoothing = max(0.03 / step / 2.35, 0.5)
     curve = gaussian_filter1d(net, smoothing)
-    peaks, found = find_peaks(curve, prominence=0.1 * curve.max())
-    if not len(peaks):
+    peaks = find_maxima(curve, height=0.1 * curve.max())
+    prominence = prominences(curve, peaks)
+    strongest = np.argsort(-prominence, kind="stable")[:15]
+    strongest = strongest[prominence[strongest] >= 0.1 * curve.max()]
+    if not len(strongest):
         return _USUAL_WIDTH
-    strongest = np.argsort(-found["prominences"], kind="stable")[:15]
-    widths = peak_widths(curve, peaks[strongest], rel_height=0.5)[0] * step
+    widths = widths_at_half(curve, peaks[strongest], prominence[strongest]) * step
     narrow = np.sqrt(np.maximum(widths**2 - (2.35 * smoothing * step) ** 2, step**2))
     order = np.argsort(narrow)
-    share = np.cumsum(found["prominences"][strongest][order])
+    share = np.cumsum(prominence[strongest][order])
     usual = float(narrow[order][np.searchsorted(share, 0.4 * share[-1])])
     return min(max(usual, 2 * step, 0.02), _WIDEST_PEAK)
 

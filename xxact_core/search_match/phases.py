@@ -15,6 +15,7 @@ from xxact_core.search_match.coarse_scan import LineIndex
 from xxact_core.search_match.database import ReferenceDatabase, check_elements
 from xxact_core.search_match.instrument import DEFAULT_INSTRUMENT, InstrumentProfile
 from xxact_core.search_match.measured_profile import MeasuredProfile, measure_profile
+from xxact_core.search_match.peak_finding import find_maxima
 from xxact_core.search_match.phase_analysis import AmorphousHump, Phase, PhaseAnalysis, UnexplainedPeak, Verdict
 from xxact_core.search_match.phase_lines import metric_to_cell
 from xxact_core.search_match.phase_search import PhaseSearch, row_proposer, table_proposer
@@ -433,13 +434,9 @@ def _unexplained(measured: MeasuredProfile, fit: JointFit) -> tuple[float, np.nd
 
 
 def _unexplained_peaks(measured: MeasuredProfile, left: np.ndarray) -> tuple[UnexplainedPeak, ...]:
-    from scipy.signal import find_peaks  # noqa: PLC0415 - slow to import
-
     points = max(1, round(measured.width / measured.step))
-    places, _ = find_peaks(
-        np.concatenate([[0], left, [0]]), height=SMALLEST_UNEXPLAINED * measured.highest, distance=points
-    )
-    places = places - 1
+    lowest = SMALLEST_UNEXPLAINED * measured.highest
+    places = find_maxima(np.concatenate([[0], left, [0]]), height=lowest, distance=points) - 1
     steps = np.minimum(np.gradient(measured.two_theta), 2 * measured.step)
     total = float((np.maximum(measured.net, 0) * steps).sum())
     strongest = places[np.argsort(-left[places], kind="stable")[:MOST_PEAKS]]
