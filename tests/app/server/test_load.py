@@ -41,8 +41,8 @@ def test_pages_are_served_to_twenty_sessions_beside_a_training(tmp_path: Path) -
             deadline = time.monotonic() + 300
             while not (run / "journal.jsonl").is_file() and time.monotonic() < deadline:
                 time.sleep(0.2)
-            load = measure_sessions(server.url, server.process.pid, sessions=20, seconds=20)
             latency = page_latency(server.url, requests=20)
+            load = measure_sessions(server.url, server.process.pid, sessions=20, seconds=20)
             assert jobs.get(job.key).state == "running"
         finally:
             jobs.cancel(job.key)
