@@ -164,6 +164,19 @@ def fuzz(targets: Sequence[Target], state: State, *, files: int, seed: int, unti
     state.save()
 
 
+def totals_now(folder: Path, targets: Sequence[Target]) -> Counter[str]:
+    """Totals of a state; its findings are read again, as the code may have been repaired since."""
+    totals, named = State.load(folder).totals.copy(), {target.name: target for target in targets}
+    path = folder / "findings.jsonl"
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        found = json.loads(line)
+        data = next(folder.glob(f"{found['number']:07d}-*")).read_bytes()
+        again = fuzz_one(named[found["target"]], found["seed"], data, found["mutation"])
+        totals[f"{found['target']}|{found['kind']}"] -= 1
+        totals[f"{found['target']}|{again.kind}"] += 1
+    return totals
+
+
 def table(totals: Counter[str]) -> str:
     """Totals by kind of file."""
     kinds = ("refused", "read", "uncaught", "hung", "silent")
@@ -218,7 +231,7 @@ def main() -> None:
     for target in targets:
         for name in sorted(target.seeds):
             digest.update(target.seeds[name])
-    totals = sum((State.load(folder).totals for folder in arguments.add), state.totals)
+    totals = sum((totals_now(folder, targets) for folder in arguments.add), state.totals)
     figures = {"fuzzed": totals.total()} | {
         kind: sum(count for key, count in totals.items() if key.endswith(kind))
         for kind in ("uncaught", "hung", "silent")
