@@ -438,14 +438,19 @@ def stated_wavelength(header: str) -> tuple[float | None, tuple[str, ...]]:  # n
         return values[0] if same else weighted_mean(values[0], values[-1]), ()
     if notes:
         return None, notes
+    named = _NAMED.search(header)
     if first:
+        line = WAVELENGTHS[f"{named[1].capitalize()}Ka"] if named else first
+        if abs(first / line - 1) > _DOUBLET - 1:
+            return None, (
+                f"the header names {named[1] if named else ''} Kα and states {first:g} Å; state the wavelength",
+            )
         return plausible_wavelength(first), ()
     for match in _ENERGY.finditer(header):
         units = [word.lower() for word in (*_WORDS.findall(match[1]), match[3]) if word.lower() in {"ev", "kev"}]
         before = header[max(0, match.start() - 30) : match.start()].rpartition("\n")[2]
         if units and not _OTHER_ENERGY.search(before):
             return plausible_wavelength(quantity_to_wavelength(_to_float(match[2]), units[0])), ()
-    named = _NAMED.search(header)
     if named:
         both = named[2] is None or named[3] is not None
         return WAVELENGTHS[f"{named[1].capitalize()}Ka{'' if both else named[2]}"], ()

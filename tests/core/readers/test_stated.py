@@ -532,3 +532,12 @@ def test_a_map_over_places_is_refused_by_name(titles: str) -> None:
 def test_columns_that_are_no_diffracted_intensities_are_refused(title: str) -> None:
     rows = "".join(f"{10 + index / 50:.4f},{100 + index % 9}\n" for index in range(100))
     refused(f"2theta,{title}\n{rows}".encode(), "E_FORMAT", "no diffracted intensity", name="a.csv")
+
+
+def test_a_length_far_from_the_line_of_the_named_anode_is_not_its_wavelength() -> None:
+    rows = "".join(f"{10 + index / 50:.4f} {100 + index % 9}\n" for index in range(100))
+    doubtful = read_pattern(f"# 2theta at Mo Ka1 equivalent (measured 0.2072 A), I\n{rows}".encode(), name="a.xy")
+    assert doubtful.wavelength is None
+    assert any("names Mo Kα and states 0.2072 Å" in note for note in doubtful.warnings)
+    stated = read_pattern(f"# Mo Ka1 0.70932 A\n{rows}".encode(), name="a.xy")
+    assert stated.wavelength == pytest.approx(0.70932)

@@ -65,7 +65,7 @@ def model_predicts(output: str, *, finished: bool) -> bool:
 
 
 def unreadable_row(key: str, kind: str, name: str, error: Exception) -> RunRow:
-    """The row of a build or training whose files cannot be read, so that the others are listed all the same."""
+    """The row of a build or training whose files cannot be read, so that the others are still listed."""
     return RunRow(
         key=key, kind=kind, name=safe_text(name), run=name, state="failed", progress=None, status="cannot be read",
         seconds_left=None, reason=safe_message(error), can_stop=False, can_resume=False, can_use=False,
