@@ -43,6 +43,12 @@ PROPOSED, PROPOSED_OF_ALL = 60, 120
 """Number of phases that the scan proposes for a fit, with elements given and without. Ours: the right phase of measured
 patterns is among them 99 and 97 times of a hundred."""
 
+PREFERRED = 0.5
+"""Probability of a match from which it is preferred to another single phase that explains the pattern. Ours."""
+
+PREFERRED_LOSS = 0.02
+"""Fraction of the intensity that it may explain less. Ours."""
+
 FEW_DEGREES = 15.0
 """Measured range below which a warning says that many phases match so few reflections [deg 2θ]. Ours."""
 
@@ -204,14 +210,9 @@ class Identifier:
         rows = states.rows(self.references)
         fitted = self.fit_phases(measured, states, rows, progress=progress)
         matches, no_match = self._rank(fitted, states)
-        return Identification(
-            pattern=pattern,
-            elements=states.possible,
-            candidates=len(self.references) if rows is None else len(rows),
-            matches=matches[:count],
-            warnings=(*pattern.warnings, *_range_warning(pattern)),
-            no_match=no_match,
-            analyse=lambda: find_phases(
+
+        def analyse(rows: np.ndarray | None) -> PhaseAnalysis:
+            return find_phases(
                 as_measured,
                 self.references,
                 rows=rows,
@@ -219,8 +220,40 @@ class Identifier:
                 index=self.index,
                 wavelength=wavelength,
                 instrument=instrument,
-            ),
+            )
+
+        return Identification(
+            pattern=pattern,
+            elements=states.possible,
+            candidates=len(self.references) if rows is None else len(rows),
+            matches=matches[:count],
+            warnings=(*pattern.warnings, *_range_warning(pattern)),
+            no_match=no_match,
+            analyse=lambda: self._prefer_match(analyse, rows, matches),
         )
+
+    def _prefer_match(
+        self,
+        analyse: Callable[[np.ndarray | None], PhaseAnalysis],
+        rows: np.ndarray | None,
+        matches: tuple[Match, ...],
+    ) -> PhaseAnalysis:
+        """The phases of these rows; of a single phase, the probable match where it explains as much.
+
+        Structures of low symmetry, superstructures and solid solutions fit a pattern as well as the simpler phase, and
+        the probabilities of matches account for that.
+        """
+        found = analyse(rows)
+        if found.verdict != "single" or not matches or (matches[0].probability or 0.0) < PREFERRED:
+            return found
+        phase, match = found.phases[0], matches[0]
+        if (phase.formula, phase.space_group) == (match.formula, match.space_group):
+            return found
+        alone = analyse(np.flatnonzero(self.references.id == match.source_id))
+        as_good = (
+            alone.verdict == "single" and alone.unexplained_fraction <= found.unexplained_fraction + PREFERRED_LOSS
+        )
+        return alone if as_good else found
 
     def combine(
         self, prediction: Prediction, pattern: Pattern | GriddedPattern, *, wavelength: str | float | None = None

@@ -111,7 +111,7 @@ def test_several_columns_and_labels_are_scans() -> None:
 @pytest.mark.parametrize(
     "value",
     [5, None, object(), np.zeros((3, 4, 5)), np.zeros((10, 5)), {"a": 1}, pd.DataFrame({"name": ["a"] * 20})],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_other_objects_are_refused_by_name(value: object) -> None:
     with pytest.raises(PatternError, match=r"expected two arrays|columns of numbers"):

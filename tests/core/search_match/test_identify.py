@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from xxact_core.processing.gridding import put_on_grid
 from xxact_core.readers.read import read_pattern
 from xxact_core.search_match.identify import Identification, Identifier
 from xxact_core.search_match.opening import open_references
+from xxact_core.search_match.phases import find_phases
 from xxact_core.shipped import TABLE, shipped_path
 
 
@@ -282,3 +284,28 @@ def test_a_file_without_a_gridded_pattern_is_refused(tmp_path: Path) -> None:
     for name in ("text.npz", "none.npz"):
         with pytest.raises(PatternError, match="gridded pattern"):
             read_gridded(tmp_path / name)
+
+
+@pytest.mark.parametrize(("unexplained", "expected"), [(0.5, 186), (-0.5, 216)])
+def test_a_single_phase_is_the_probable_match_where_it_explains_as_much(
+    identifier: Identifier, examples: Path, monkeypatch: pytest.MonkeyPatch, unexplained: float, expected: int
+) -> None:
+    references = identifier.references
+    rows = references.rows_within(["Zn", "O"])
+    match, other = (
+        next(row for row in rows if references.formula(row) == "ZnO" and references.space_group[row] == group)
+        for group in (186, 216)
+    )
+    pattern = read_pattern(examples / "zincite.prn", wavelength="CuKa")
+    alone, another = (find_phases(pattern, references, rows=np.array([row])) for row in (match, other))
+    another = dataclasses.replace(
+        another, verdict="single", phases=another.phases or alone.phases, unexplained_fraction=unexplained
+    )
+    another = dataclasses.replace(another, phases=(dataclasses.replace(another.phases[0], space_group=216),))
+    monkeypatch.setattr(
+        "xxact_core.search_match.identify.find_phases",
+        lambda *_, rows, **__: another if len(rows) > 1 else alone,
+    )
+    found = identifier.identify(pattern, elements=["Zn", "O"])
+    assert found.matches[0].space_group == 186
+    assert [phase.space_group for phase in found.phases] == [expected]
