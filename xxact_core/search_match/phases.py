@@ -59,7 +59,10 @@ SMALLEST_UNEXPLAINED = 0.01
 """Smallest height of an unexplained peak relative to the strongest. Ours."""
 
 NO_MATCH = 0.5
-"""Fraction of the intensity unexplained above which nothing matches. Ours."""
+"""Fraction of the intensity unexplained above which nothing matches, unless two phases are sure. Ours."""
+
+SURE = 0.9
+"""Probability from which a phase is sure. Ours."""
 
 MOST_PEAKS = 20
 """Largest number of unexplained peaks listed."""
@@ -167,7 +170,8 @@ def fit_to_analysis(
     order = sorted(range(len(phases)), key=lambda index: -_mass(phases[index]))
     unexplained, curve = _unexplained(measured, fit)
     verdict: Verdict = "no match"
-    if phases and unexplained < NO_MATCH:
+    sure = sum(phase.probability >= SURE for phase in phases)
+    if phases and (unexplained < NO_MATCH or sure > 1):
         verdict = "single" if len(phases) == 1 else "mixture"
     return PhaseAnalysis(
         phases=tuple(phases[index] for index in order),

@@ -15,7 +15,7 @@ from xxact_core.search_match.database import ReferenceDatabase
 from xxact_core.search_match.instrument import STANDARDS, InstrumentProfile, measure_instrument, standard_lines
 from xxact_core.search_match.opening import open_references
 from xxact_core.search_match.phase_lines import structure_to_phase_lines
-from xxact_core.search_match.phases import find_phases
+from xxact_core.search_match.phases import NO_MATCH, find_phases
 from xxact_core.search_match.profile_model import InstrumentWidth, ModelState, PhaseState, Radiation, phase_profile
 from xxact_core.structures.packing import pack_table
 from xxact_core.structures.structure import Structure
@@ -145,7 +145,14 @@ def test_another_material_is_no_match(references: ReferenceDatabase) -> None:
     assert found.sentence.startswith("No match")
 
 
-def test_preferred_orientation_is_found_and_does_not_change_the_weights(references: StructureReferences) -> None:
+def test_two_sure_phases_are_told_where_most_of_the_intensity_is_of_others(references: ReferenceDatabase) -> None:
+    found = find_phases(specimen({1: 0.2, 2: 0.2, 3: 0.6}), references, elements=["Mn", "Ni", "O"])
+    assert {phase.source_id for phase in found.phases} == {"NiO", "MnO"}
+    assert found.unexplained_fraction > NO_MATCH
+    assert found.verdict == "mixture"
+
+
+def test_preferred_orientation_is_found_and_does_not_change_the_weights(references: ReferenceDatabase) -> None:
     lines = structure_to_phase_lines(STRUCTURES[3], wavelength=CU.wavelength, two_theta_range=(10, 110), measured=False)
     strain = np.array([1 - 1 / 0.99, *[0.0] * (len(lines.change) - 1)])
     total = np.zeros_like(TWO_THETA)
@@ -167,7 +174,7 @@ def test_preferred_orientation_is_found_and_does_not_change_the_weights(referenc
     assert by_formula["MgO"].texture_axis is None
 
 
-def test_a_broad_hump_is_reported_and_crystalline_specimens_have_none(references: StructureReferences) -> None:
+def test_a_broad_hump_is_reported_and_crystalline_specimens_have_none(references: ReferenceDatabase) -> None:
     crystalline = specimen({3: 1.0})
     assert find_phases(crystalline, references, elements=["Ti", "O"]).amorphous is None
     hump = 600 * np.exp(-(((TWO_THETA - 24) / 5) ** 2))
@@ -179,7 +186,7 @@ def test_a_broad_hump_is_reported_and_crystalline_specimens_have_none(references
     assert found.amorphous.width == pytest.approx(8.3, abs=2)  # 2 √ln 2 · 5°
 
 
-def test_an_axis_that_is_wrong_by_a_factor_is_noticed(references: StructureReferences) -> None:
+def test_an_axis_that_is_wrong_by_a_factor_is_noticed(references: ReferenceDatabase) -> None:
     pattern = specimen({0: 0.5, 3: 0.5})
     stretched = np.degrees(2 * np.arcsin(np.sin(np.radians(TWO_THETA / 2)) * 0.985))
     found = find_phases(
