@@ -42,7 +42,7 @@ def _statistics_problems(statistics: Mapping[str, Any]) -> Iterator[str]:
     for name, values in statistics.items():
         if name not in TARGETS or TARGETS[name].kind != "value":
             yield f"the statistics name {shorten(name)!r}, which is no regression target"
-        elif not isinstance(values, list) or len(values) != 2 or not all(map(_is_number, values)):  # noqa: PLR2004
+        elif not isinstance(values, list) or len(values) != 2 or not all(map(_is_number, values)):  # noqa: PLR2004 - a pair
             yield f"the statistics of {name} are {shorten(values, limit=40)}; expected mean and standard deviation"
         elif not (abs(values[0]) <= LARGEST_STATISTIC and 0 < values[1] <= LARGEST_STATISTIC):
             yield f"the statistics of {name} are {values}; expected a standard deviation above 0, and below 10⁶"
@@ -74,7 +74,7 @@ def _domain_problems(domain: Mapping[str, Any]) -> Iterator[str]:
         yield "the directions of the domain do not have the length of its mean, or there are more or fewer variances"
     elif any(value <= 0 for value in variances):
         yield "a variance of the domain is not above 0"
-    elif any(abs(sum(value * value for value in direction) - 1) > 1e-3 for direction in directions):  # noqa: PLR2004
+    elif any(abs(sum(value * value for value in direction) - 1) > 1e-3 for direction in directions):  # noqa: PLR2004 - of unit length
         yield "a direction of the domain is no unit vector"
     for name in ("rest", "limit"):
         if not _is_number(domain[name]) or domain[name] <= 0:

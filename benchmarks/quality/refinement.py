@@ -106,7 +106,7 @@ def read_mixtures(collection: Path) -> list[Mixture]:
 
 @cache
 def phase_id(identifier: Identifier, formula: str) -> str:
-    """The id of a phase in the reference table: an experimental one, of the smallest cell."""
+    """The id of a phase in the reference table: an experimental one, of the entry that most structures agree with."""
     references = identifier.references
     elements = set(re.findall(r"[A-Z][a-z]?", formula))
     rows = [
@@ -119,7 +119,7 @@ def phase_id(identifier: Identifier, formula: str) -> str:
     if not rows:
         msg = f"the reference table holds no {formula} of space group {PHASES[formula]}"
         raise LookupError(msg)
-    best = min(rows, key=lambda row: (not references.experimental[row], references.cell_volume[row]))
+    best = min(rows, key=lambda row: (not references.experimental[row], -len(references.ids(row))))
     return str(references.id[best])
 
 
