@@ -235,7 +235,7 @@ def measure_indexing(_identifier: Identifier, collection: Path, *, quick: bool) 
             + " ".join(f"{value:.3f}" for value in best.lattice.cell[:3])
         )
         merit = "-" if best is None else f"{best.figure_of_merit:.0f}"
-        indexed = "-" if best is None else f"{best.indexed} of {best.peaks}"
+        indexed = "-" if best is None else f"{best.indexed} / {best.peaks}"
         place = str(places[0]) if places else "-"
         rows.append(
             (Path(path).name, f"{system}: {' '.join(map(str, lengths))}", cell, merit, indexed, place, f"{seconds:.0f}")

@@ -21,7 +21,7 @@ class SampleChoices:
     """Composition as typed."""
 
     scan: int | Literal["sum", "join"] = 0
-    """Index of the scan in a file with several, `sum` for their sum, `join` for ranges side by side."""
+    """Index of the scan in a file with several, `sum` for their sum, `join` for ranges joined into one."""
 
     masked: tuple[int, ...] = ()
     """Indices of the masked windows (0-16)."""

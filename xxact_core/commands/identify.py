@@ -32,7 +32,7 @@ def identify(  # noqa: PLR0913 - one argument per option
         str | None,
         typer.Option(
             help="Elements that the specimen contains: 'La,B'. Phases with other elements are not compared. By default "
-            "all reference phases are."
+            "all reference phases are compared."
         ),
     ] = None,
     maybe: Annotated[
@@ -73,7 +73,7 @@ def identify(  # noqa: PLR0913 - one argument per option
     ] = False,
     progress: Annotated[bool, typer.Option(help="Print progress as lines of JSON before the result.")] = False,
 ) -> None:
-    """Find the reference phases that match a pattern, and decide whether one of them explains it."""
+    """Find the phases of a pattern, with weight fractions and cells, and the reference phases that match it best."""
     from xxact_core.patterns.gridded_files import read_gridded
     from xxact_core.readers.read import parse_scan
     from xxact_core.readers.read_untrusted import read_untrusted_pattern

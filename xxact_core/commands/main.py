@@ -201,7 +201,7 @@ def train(
         list[str] | None, typer.Option("--set", help="Change a setting, for instance --set epochs=2.")
     ] = None,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Start again at step 0; what the run folder holds is kept, renamed.")
+        bool, typer.Option("--restart", help="Start again at step 0; the files of the run folder are renamed and kept.")
     ] = False,
 ) -> None:
     """Train a model with a recipe."""

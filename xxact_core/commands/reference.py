@@ -13,7 +13,7 @@ from xxact_core.errors import DatasetError
 from xxact_core.shipped import named_structures
 
 app = typer.Typer(
-    help="Build and inspect tables of reference phases for search and match.",
+    help="Build and inspect tables of reference phases for search-match.",
     no_args_is_help=True,
 )
 

@@ -132,7 +132,7 @@ def index(
     scan: ScanOption = "0",
     systems: Annotated[
         str | None,
-        typer.Option(help="Crystal systems to search: 'cubic,tetragonal'. By default all, until a cell is convincing."),
+        typer.Option(help="Crystal systems to search: 'cubic,tetragonal'. By default all, until a cell has M20 >= 20."),
     ] = None,
     seconds: Annotated[float, typer.Option(help="Time limit of the search [s].")] = 60.0,
     as_json: JsonFlag = False,

@@ -28,8 +28,8 @@ def series(  # noqa: PLR0913 - one argument per option
     by: Annotated[
         str | None,
         typer.Option(
-            help="Quantity that the series runs over: temperature, pressure, time, frame, or another name that file "
-            "names have, as in voltage=3.7V. By default the first of them that changes."
+            help="Quantity that the series runs over: temperature, pressure, time, frame, or another name in the "
+            "file names, as in voltage=3.7V. By default the first of them that changes."
         ),
     ] = None,
     values: Annotated[

@@ -214,8 +214,11 @@ class PhaseAnalysis:
     @property
     def sentence(self) -> str:
         """The verdict as a sentence."""
-        if self.verdict == "no match" or not self.phases:
+        if not self.phases:
             return "No match: no reference phase explains the pattern."
+        if self.verdict == "no match":
+            unexplained = f"{100 * self.unexplained_fraction:.0f} % of the intensity"
+            return f"No match: the phases found leave {unexplained} unexplained."
         explained = f"{100 * (1 - self.unexplained_fraction):.0f} % of the intensity"
         if self.verdict == "single":
             return f"Single phase: {self.phases[0].label} explains {explained}."

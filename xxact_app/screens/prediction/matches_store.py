@@ -170,7 +170,7 @@ class MatchesStore:
         )
 
     def digest(self, answer: Answer) -> str:
-        """What tells the pattern of an answer from others, in names of files."""
+        """Digest of the pattern of an answer, for file names."""
         gridded = self.store.gridded(answer.sample.key)
         return hashlib.sha256(gridded.intensity.tobytes() + gridded.coverage.tobytes()).hexdigest()[:24]
 

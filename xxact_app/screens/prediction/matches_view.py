@@ -28,7 +28,7 @@ _TITLES = {"Score": "Score (1 = perfect)", "Shift": "Shift [° 2θ]", "Scale": "
 _NUMBERS = {"Probability": "0 %", "Score": "0.000", "Shift": "+0.00", "Scale": "0.0000"}
 
 _NO_TABLE = (
-    "<p>No reference database is available: the installation lacks its table. Reinstall XxaCT, or "
+    "<p>No reference database is available: the installation lacks the reference table. Reinstall XxaCT, or "
     "build a dataset on the Training screen and search that.</p>"
 )
 
