@@ -28,6 +28,9 @@ from xxact_core.setting_types import unknown_settings
 MIN_COVERAGE = 0.3
 """Fraction of the grid, from first to last measured point, below which a prediction requires an override."""
 
+ROUNDING = 1e-8
+"""Intensity relative to that of the background up to which nothing but rounding remains after subtracting it. Ours."""
+
 _REQUIRED = (ConvertWavelength.NAME, PutOnGrid.NAME)
 _ORDER = list(STEPS)
 _MAX_SHOWN_STRETCHES = 4
@@ -200,7 +203,8 @@ def finish_processing(pattern: ProcessedPattern, *, override_coverage: bool = Fa
         )
         raise PatternError(msg + axis_hint(pattern), code="E_COVERAGE")
     values = np.where(pattern.covered, np.clip(pattern.intensity, 0, None), 0.0)
-    if values.max() <= 0:
+    rounding = 0.0 if pattern.background is None else ROUNDING * float(np.abs(pattern.background).max(initial=0.0))
+    if values.max() <= rounding:
         msg = f"{pattern.name}: nothing rises above the background between {GRID.start:g} and {GRID.stop:g}°"
         raise PatternError(msg, code="E_VALUES")
     return GriddedPattern(

@@ -32,11 +32,18 @@ RELATIVE_ERROR = 0.12
 DETECTION = 0.004
 """Intensity relative to the strongest peak below which misfit is ignored. Ours."""
 
+LOWEST_BACKGROUND = 1e-4
+"""Background relative to the strongest peak below which it does not show how the noise grows with the intensity: that
+of a calculated pattern is 0 but for rounding. Ours."""
+
 SMALLEST_PEAK = 5.0
 """Smallest height of the strongest peak in units of the noise. Ours."""
 
 FEWEST_POINTS = 50
 """Smallest number of points of a pattern. Ours."""
+
+ROUNDING = 1e-7
+"""Largest error by rounding of the intensity above the background, relative to the intensity. Ours."""
 
 KNOT_DISTANCE = 8.0
 """Distance of the knots of the background's correction [deg 2θ]. Ours."""
@@ -158,7 +165,8 @@ def measure_profile(
     step = float(np.median(np.diff(angles)))
     smooth = _smoothed(net, width / step / 4)
     noise = float(np.sqrt(np.median(variance)))
-    if smooth.max() < SMALLEST_PEAK * noise / max(1.0, np.sqrt(width / step)) or smooth.max() <= 0:
+    rounding = ROUNDING * float(np.abs(intensity).max())
+    if smooth.max() < SMALLEST_PEAK * noise / max(1.0, np.sqrt(width / step)) or smooth.max() <= rounding:
         msg = f"{pattern.name}: no peak rises above the noise"
         raise PatternError(msg, code="E_VALUES")
     return MeasuredProfile(
@@ -228,11 +236,12 @@ def _variance(intensity: np.ndarray, background: np.ndarray) -> np.ndarray:
     parts = np.array_split(curvature, blocks)
     levels = np.array([np.mean(part) for part in np.array_split(background[1:-1], blocks)])
     local = np.array([np.median(np.square(part)) / 0.455 / 1.5 for part in parts])
-    smallest = 1e-6 * max(float((intensity - background).max()), 1e-9) ** 2
+    highest = max(float((intensity - background).max()), 1e-9)
+    smallest = 1e-6 * highest**2
     local = np.maximum(local, smallest)
     centres = (np.arange(blocks) + 0.5) * intensity.size / blocks
     floor = np.interp(np.arange(intensity.size), centres, local)
-    positive = levels > 0
+    positive = levels > LOWEST_BACKGROUND * highest
     gain = float(np.median(local[positive] / levels[positive])) if positive.sum() >= blocks / 2 else 0.0
     variance: np.ndarray = floor + gain * np.maximum(intensity - background, 0)
     return variance

@@ -6,6 +6,7 @@ import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from threading import Lock
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -127,6 +128,8 @@ _RANGE_MARGIN = 2.5
 _LINES: WeakKeyDictionary[ReferenceDatabase, OrderedDict[tuple[int, float, float, float], PhaseLines | None]] = (
     WeakKeyDictionary()
 )
+_LINES_LOCK = Lock()
+"""Threads that search the same database share the lines."""
 
 
 Proposer = Callable[[MeasuredProfile], Callable[[np.ndarray, float], Sequence[Proposal]]]
@@ -191,20 +194,25 @@ class PhaseSearch:
 
     def lines(self, row: int) -> PhaseLines | None:
         """Reflections of one row; None where it has none."""
-        kept = _LINES.setdefault(self.references, OrderedDict())
+        with _LINES_LOCK:
+            kept = _LINES.setdefault(self.references, OrderedDict())
         angles = self.measured.two_theta
         reach = (max(float(angles[0]) - 1, 0.5), min(float(angles[-1]) + _RANGE_MARGIN, 170.0))
         wavelength = self.measured.radiation.wavelength
         key = (row, round(wavelength, 6), round(reach[0]), round(reach[1]))
-        if key not in kept:
-            try:
-                kept[key] = read_phase_lines(self.references, row, wavelength=wavelength, two_theta_range=reach)
-            except StructureError:
-                kept[key] = None
+        with _LINES_LOCK:
+            if key in kept:
+                kept.move_to_end(key)
+                return kept[key]
+        try:
+            lines = read_phase_lines(self.references, row, wavelength=wavelength, two_theta_range=reach)
+        except StructureError:
+            lines = None
+        with _LINES_LOCK:
+            kept[key] = lines
             while len(kept) > _KEPT_PHASES:
                 kept.popitem(last=False)
-        kept.move_to_end(key)
-        return kept[key]
+        return lines
 
     def freedom(self, **more: bool) -> Freedom:
         """What is fitted jointly."""

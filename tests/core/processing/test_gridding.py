@@ -151,9 +151,10 @@ def test_a_zero_shift_is_added_to_the_angles() -> None:
     np.testing.assert_allclose(peak_positions(put_on_grid(shifted, zero_shift=0.3)), LINES.two_theta, atol=0.021)
 
 
-def test_a_pattern_of_nothing_but_background_is_refused() -> None:
+@pytest.mark.parametrize("intensity", [np.zeros(4250), np.full(4250, 7.0), np.linspace(900, 100, 4250)])
+def test_a_pattern_of_nothing_but_background_is_refused(intensity: np.ndarray) -> None:
     with pytest.raises(PatternError, match="nothing rises above"):
-        put_on_grid(Pattern(np.arange(5, 90, 0.02), np.zeros(4250), CU_K_ALPHA))
+        put_on_grid(Pattern(np.arange(5, 90, 0.02), intensity, CU_K_ALPHA))
 
 
 @pytest.mark.parametrize("method", ["arpls", "snip"])

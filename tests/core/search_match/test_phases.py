@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,13 @@ from xxact_core.compositions.element_table import SYMBOLS
 from xxact_core.errors import FormulaError, InputError, PatternError, WavelengthError
 from xxact_core.patterns.conversions import WAVELENGTHS
 from xxact_core.patterns.pattern import Pattern
+from xxact_core.search_match import phase_search
 from xxact_core.search_match.database import ReferenceDatabase
 from xxact_core.search_match.instrument import STANDARDS, InstrumentProfile, measure_instrument, standard_lines
+from xxact_core.search_match.measured_profile import measure_profile
 from xxact_core.search_match.opening import open_references
 from xxact_core.search_match.phase_lines import structure_to_phase_lines
+from xxact_core.search_match.phase_search import PhaseSearch, row_proposer
 from xxact_core.search_match.phases import NO_MATCH, find_phases
 from xxact_core.search_match.profile_model import InstrumentWidth, ModelState, PhaseState, Radiation, phase_profile
 from xxact_core.structures.packing import pack_table
@@ -137,6 +142,39 @@ def test_what_no_phase_explains_is_listed(references: ReferenceDatabase) -> None
     strongest = found.unexplained_peaks[0]
     assert strongest.two_theta == pytest.approx(27.7, abs=0.5)  # rutile 110
     assert strongest.d == pytest.approx(3.22, abs=0.06)
+
+
+@pytest.mark.parametrize("background", [0.0, 1e-30, 100.0])
+def test_a_calculated_pattern_without_noise_is_recognised(references: ReferenceDatabase, background: float) -> None:
+    lines = structure_to_phase_lines(STRUCTURES[0], wavelength=CU.wavelength, two_theta_range=(10, 110), measured=False)
+    phase = PhaseState(lines, np.zeros(len(lines.change)))
+    profile = phase_profile(phase, ModelState((phase,), WIDTH), TWO_THETA, CU, reach=30).profile
+    pattern = Pattern(TWO_THETA, 5000 * profile / profile.max() + background, wavelength=CU.wavelength)
+    found = find_phases(pattern, references, elements=["Mg", "O"])
+    assert found.verdict == "single"
+    assert found.phases[0].formula == "MgO"
+
+
+@pytest.mark.parametrize("intensity", [np.full_like(TWO_THETA, 7.0), np.linspace(900, 100, TWO_THETA.size)])
+def test_a_pattern_without_peaks_is_refused(references: ReferenceDatabase, intensity: np.ndarray) -> None:
+    with pytest.raises(PatternError, match="no peak rises above the noise"):
+        find_phases(Pattern(TWO_THETA, intensity, wavelength=CU.wavelength), references)
+
+
+def test_threads_share_the_lines_of_a_database(references: ReferenceDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phase_search, "_KEPT_PHASES", 1)
+    search = PhaseSearch(measure_profile(specimen({0: 1.0})), references, row_proposer(references, np.arange(4)))
+    lines = [search.lines(row) for row in range(4)]
+    monkeypatch.setattr(phase_search, "read_phase_lines", lambda _references, row, **_settings: lines[row])
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            rows = [0, 1, 2, 3] * 5000
+            found = list(threads.map(search.lines, rows))
+    finally:
+        sys.setswitchinterval(interval)
+    assert all(mine is lines[row] for mine, row in zip(found, rows, strict=True))
 
 
 def test_another_material_is_no_match(references: ReferenceDatabase) -> None:
