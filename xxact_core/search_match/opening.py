@@ -123,9 +123,12 @@ class JoinedReferences:
         seen: set[str] = set()
         joined: list[str] = []
         for database, name in zip(self.databases, self.names, strict=True):
-            here = [f"{name}:{identity}" if identity in seen else identity for identity in database.id.tolist()]
-            seen.update(here)
-            joined += here
+            for identity in database.id.tolist():
+                unique = identity
+                while unique in seen:
+                    unique = f"{name}:{unique}"
+                seen.add(unique)
+                joined.append(unique)
         return np.array(joined)
 
     @cached_property

@@ -196,7 +196,7 @@ class PhaseSeries:
         with the phase and `vanishes` in the last; numbers that are not known are None.
         """
         rows = []
-        quantity = f"{self.by} [{self.unit}]" if self.unit else self.by
+        quantity = f"{self.by} [{self.unit}]" if self.unit else _free_name(self.by, _COLUMNS)
         for number, (frame, result, places) in enumerate(zip(self.frames, self.results, self.places, strict=True)):
             head: dict[str, Any] = {"number": number, "file": frame.file, "scan": frame.scan, quantity: frame.value}
             tail = {
@@ -300,10 +300,22 @@ _ROW_OF_PHASE = (
 )  # fmt: skip
 
 
+_COLUMNS = frozenset(
+    ("number", "file", "scan", *_ROW_OF_PHASE, "verdict", "unexplained_fraction", "weighted_residual", "error")
+)
+"""Columns of the table besides the quantity."""
+
+_VARIABLES = _COLUMNS | {"cell", "u_cell", "intensity", "two_theta", "cell_parameter"}
+"""Names that variables and coordinates of the dataset have, or might be mistaken for."""
+
+
 def _variable_name(by: str) -> str:
     """Name of the quantity as netCDF allows it; another one where the dataset has a variable of that name."""
-    name = re.sub(r"\W+", "_", by).strip("_") or "value"
-    return f"{name}_value" if name in {"phase", "file", "error", "size", "strain", "cell", "intensity"} else name
+    return _free_name(re.sub(r"\W+", "_", by).strip("_") or "value", _VARIABLES)
+
+
+def _free_name(name: str, taken: frozenset[str]) -> str:
+    return f"{name}_value" if name in taken else name
 
 
 def _parameter(cell: Literal["cell", "u_cell"], number: int, phase: FramePhase) -> float:

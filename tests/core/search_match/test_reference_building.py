@@ -339,6 +339,11 @@ def test_several_tables_are_searched_as_one(table: ReferenceTable, tmp_path: Pat
     rows = np.array([int(row), 0])
     np.testing.assert_array_equal(joined.lines_of(rows).position, joined.lines.position[rows])
     assert joined.space_group[row] == 225
+    (tmp_path / "copy").mkdir()
+    again = write_rows(tmp_path / "copy" / "own.parquet", [halite("mp-7", 4.9)])
+    ids = open_references([table.path, own, again]).id.tolist()
+    assert len(set(ids)) == len(ids)
+    assert ids[-1] == "own:own:mp-7"
     with pytest.raises(DatasetError, match="given twice"):
         open_references([table.path, table.path])
 

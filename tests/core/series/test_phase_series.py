@@ -204,6 +204,14 @@ def test_the_table_has_a_row_for_each_frame_and_phase(short: PhaseSeries) -> Non
     assert text[0].startswith("number,file,scan,temperature [°C],phase,formula")
 
 
+def test_a_quantity_called_as_a_column_of_the_table_keeps_its_values(short: PhaseSeries) -> None:
+    for by in ("strain", "c", "file"):
+        rows = replace(short, by=by, unit="").to_rows()
+        assert [row[f"{by}_value"] for row in rows] == [0, 100, 100, 200, 300]
+        assert rows[0]["c"] == short.results[0].phases[0].cell[2]
+        assert rows[0]["file"] == short.frames[0].file
+
+
 def test_everything_is_written_and_read_again(short: PhaseSeries, tmp_path: Path) -> None:
     written = write_series(short, tmp_path / "out")
     assert [path.name for path in written] == ["series.csv", "series.json", "series.nc", "series.png"]
@@ -221,7 +229,8 @@ def test_everything_is_written_and_read_again(short: PhaseSeries, tmp_path: Path
 
 
 def test_any_name_of_a_quantity_is_written_to_netcdf(short: PhaseSeries, tmp_path: Path) -> None:
-    for by, name in (("ZnO wt%", "ZnO_wt"), ("phase", "phase_value"), ("frame", "frame")):
+    names = (("ZnO wt%", "ZnO_wt"), ("phase", "phase_value"), ("frame", "frame"), ("probability", "probability_value"))
+    for by, name in names:
         replace(short, by=by).to_xarray().to_netcdf(tmp_path / f"{name}.nc", engine="h5netcdf")
         with xarray.open_dataset(tmp_path / f"{name}.nc", engine="h5netcdf") as data:
             assert data[name].values.tolist() == [0, 100, 200, 300]
