@@ -16,6 +16,7 @@ import numpy as np
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.formula import parse_formula, reduced_formula
 from xxact_core.errors import DatasetError, FormulaError, StructureError, shorten
+from xxact_core.search_match.database import TWO_THETA_RANGE
 from xxact_core.search_match.mineral_names import formulas_of_names, mineral_name, names_of_phase
 from xxact_core.search_match.reference_table import (
     DATASET_MANIFEST,
@@ -180,7 +181,7 @@ def build_reference_table(
                 _merge_id(same, identity, stated)
                 continue
             if identity in by_id:
-                identity = _another_id(identity, by_id[identity], number, source)
+                identity = _another_id(identity, by_id, number, source)
                 renamed.append(identity)
             try:
                 _check_elements(item.composition, stated.get("formula_as_published"))
@@ -204,8 +205,12 @@ def build_reference_table(
     errors += [(str(sources[entry.source].path), entry.id, reason) for entry, reason in incomplete]
     left_out = {id(entry) for entry, _ in incomplete}
     entries = [entry for entry in entries if id(entry) not in left_out]
-    written = _write(path, merge(entries), sources, credit, progress)
+    written, left_over = _write(path, merge(entries), sources, credit, progress)
+    errors += [(str(sources[entry.source].path), entry.id, _NO_REFLECTION) for entry in left_over]
     return BuiltTable(read, written, tuple(errors), tuple(renamed))
+
+
+_NO_REFLECTION = f"no reflection lies between {TWO_THETA_RANGE[0]:g}° and {TWO_THETA_RANGE[1]:g}° at Cu Kα"
 
 
 def _read_source(source: Source) -> Iterator[tuple[Structure | tuple[str, str], Mapping[str, Any]]]:
@@ -265,16 +270,18 @@ def _source_id(identity: str, source: Source) -> str:
     return f"{file_stem(source.path.name)}-{int(identity):0{_WIDTH}d}" if identity.isdecimal() else identity
 
 
-def _another_id(identity: str, earlier: Entry, number: int, source: Source) -> str:
-    """The id with the name of its source in front, for one that an earlier source has.
+def _another_id(identity: str, by_id: Mapping[str, Entry], number: int, source: Source) -> str:
+    """The id with the name of its source in front, several times if need be, for one that an earlier source has.
 
     Raises:
         DatasetError: the earlier one is of the same source.
     """
-    if earlier.source == number:
-        msg = f"{source.path} contains the id {shorten(identity)!r} twice; expected every id once"
-        raise DatasetError(msg, code="E_DATASET")
-    return f"{file_stem(source.path.name) or source.path.name}:{identity}"
+    while identity in by_id:
+        if by_id[identity].source == number:
+            msg = f"{source.path} contains the id {shorten(identity)!r} twice; expected every id once"
+            raise DatasetError(msg, code="E_DATASET")
+        identity = f"{file_stem(source.path.name) or source.path.name}:{identity}"
+    return identity
 
 
 def _merge_id(earlier: Entry, identity: str, stated: Mapping[str, Any]) -> None:
@@ -543,23 +550,35 @@ def _write(
     sources: Sequence[Source],
     credit: Sequence[str],
     progress: Callable[[str, int], None],
-) -> int:
-    """Write the phases in order of their elements and formulas, which compresses best; returns their number."""
+) -> tuple[int, list[Entry]]:
+    """Write the phases in order of their elements and formulas, which compresses best.
+
+    Returns:
+        The number of phases, and the entries without a reflection, by which they could be found.
+
+    Raises:
+        DatasetError: no phase has a reflection.
+    """
     order = sorted(
         groups,
         key=lambda group: (sorted({part for kind in group[0].unit.kinds for part, _ in kind}), group[0].unit.hall),
     )
     units = units_to_columns([group[0].unit for group in order])
     lines, phases, kept = [], [], []
+    left_over: list[Entry] = []
     for row, group in enumerate(order):
         if row % 100 == 0:
             progress("reflections", row)
         try:
             lines.append(sticks_to_strongest(unit_to_sticks(units, row)))
         except StructureError:
-            continue  # no reflection in the range: nothing to find it by
+            left_over += group
+            continue
         kept.append(group[0].unit)
         phases.append(_to_phase(group, units.composition(row)))
+    if not kept:
+        msg = f"none of the {len(left_over)} structures can be found in a pattern: {_NO_REFLECTION}"
+        raise DatasetError(msg, code="E_DATASET")
     write_reference_table(
         path,
         units_to_columns(kept),
@@ -568,7 +587,7 @@ def _write(
         sources=[source.path.name for source in sources],
         credit=credit,
     )
-    return len(phases)
+    return len(phases), left_over
 
 
 def _to_phase(group: Sequence[Entry], composition: Composition) -> Phase:

@@ -626,7 +626,9 @@ def write_reference_table(
     place = {prefix: number for number, prefix in enumerate(prefixes)}
     prefix_type = pa.uint8() if len(prefixes) <= np.iinfo(np.uint8).max else pa.uint32()
     energies = [
-        _NO_ENERGY if np.isnan(phase.energy_above_hull) else min(round(phase.energy_above_hull / ENERGY_STEP), 32767)
+        _NO_ENERGY
+        if np.isnan(phase.energy_above_hull)
+        else round(min(max(phase.energy_above_hull / ENERGY_STEP, 0), np.iinfo(np.int16).max))
         for phase in phases
     ]
     columns = {

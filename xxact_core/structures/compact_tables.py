@@ -198,6 +198,9 @@ def write_columns(
 def flat(column: Any) -> tuple[np.ndarray, np.ndarray]:  # noqa: ANN401 - pyarrow is not imported here
     """Offsets of the lists of a column, shape (rows + 1,), and their concatenated values; a missing list is empty."""
     lists = column.combine_chunks()
+    if not hasattr(lists, "offsets"):
+        msg = f"expected a column of lists, not of {shorten(lists.type)}"
+        raise TypeError(msg)
     offsets = np.from_dlpack(lists.offsets)
     return (offsets - offsets[0]).astype(np.int64), np.from_dlpack(lists.flatten())
 

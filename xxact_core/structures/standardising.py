@@ -43,6 +43,7 @@ MOST_ROUNDING = 0.01
 """Largest distance [Å] between an atom of the standardised structure and its stored position. Ours."""
 
 _ONE = round(1 / OCCUPANCY_STEP)
+_MOST_PARTS = np.iinfo(np.uint16).max
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,11 @@ class StandardStructure:
 
 
 def structure_to_sites(structure: Structure) -> tuple[np.ndarray, np.ndarray, tuple[tuple[tuple[int, int], ...], ...]]:
-    """Sites of a structure, atoms at the same place being one: coordinates, kind of each site, and the kinds."""
+    """Sites of a structure, atoms at the same place being one: coordinates, kind of each site, and the kinds.
+
+    Raises:
+        StructureError: more atoms of an element are at one place than can be stored.
+    """
     coords, site_of = np.unique(np.round(structure.frac_coords, 6), axis=0, return_inverse=True)
     mixtures: list[dict[int, float]] = [{} for _ in coords]
     for site, number, occupancy in zip(
@@ -78,6 +83,10 @@ def structure_to_sites(structure: Structure) -> tuple[np.ndarray, np.ndarray, tu
     ):
         mixtures[site][number] = mixtures[site].get(number, 0.0) + occupancy
     named = [tuple(sorted((number, round(part / OCCUPANCY_STEP)) for number, part in mix.items())) for mix in mixtures]
+    most = max((part for kind in named for _, part in kind), default=0)
+    if most > _MOST_PARTS:
+        msg = f"{structure.id}: {most * OCCUPANCY_STEP:g} atoms of one element are at the same place"
+        raise StructureError(msg, code="E_STRUCTURE")
     kinds = tuple(sorted(set(named)))
     place = {kind: number for number, kind in enumerate(kinds)}
     return coords, np.array([place[kind] for kind in named]), kinds

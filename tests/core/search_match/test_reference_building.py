@@ -252,6 +252,48 @@ def test_two_tables_with_the_same_ids_keep_all_structures(tmp_path: Path) -> Non
     assert table.formula(one(table, "second:a-1")) == "SrO"
 
 
+def test_ids_of_several_tables_of_one_name_stay_unique(tmp_path: Path) -> None:
+    sources = []
+    for number in range(3):
+        (tmp_path / str(number)).mkdir()
+        sources.append(Source(write_rows(tmp_path / str(number) / "own.parquet", [halite("a-1", 4.2 + number)])))
+    built = build_reference_table(tmp_path / "built.parquet", sources)
+    assert built.renamed == ("own:a-1", "own:own:a-1")
+    assert set(read_reference_table(tmp_path / "built.parquet").id.tolist()) == {"a-1", *built.renamed}
+
+
+def test_structures_that_cannot_be_stored_or_found_are_listed_and_the_rest_is_used(tmp_path: Path) -> None:
+    heap = halite("heap", 4.2) | {"species": ["Fe"] * 8, "frac_coords": [0.0] * 24}
+    tiny = halite("tiny", 4.2) | {"a": 1.0, "b": 1.0, "c": 1.0, "species": ["Fe"], "frac_coords": [0.0] * 3}
+    source = Source(write_rows(tmp_path / "rows.parquet", [heap, tiny, halite("good", 4.2)]))
+    built = build_reference_table(tmp_path / "built.parquet", [source])
+    assert built.phases == 1
+    reasons = {identity: reason for _, identity, reason in built.errors}
+    assert "8 atoms of one element are at the same place" in reasons["heap"]
+    assert reasons["tiny"].startswith("no reflection lies between")
+    with pytest.raises(DatasetError, match="none of the 1 structures can be found in a pattern"):
+        build_reference_table(tmp_path / "none.parquet", [Source(write_rows(tmp_path / "tiny.parquet", [tiny]))])
+
+
+@pytest.mark.parametrize(("energy", "expected"), [(-0.001, 0.0), (-50.0, 0.0), (40.0, 32.767), (np.inf, 32.767)])
+def test_energies_beyond_what_can_be_stored_are_limited(tmp_path: Path, energy: float, expected: float) -> None:
+    source = Source(write_rows(tmp_path / "rows.parquet", [halite("a", 4.2)]))
+    build_reference_table(tmp_path / "built.parquet", [source], energies={"a": energy})
+    assert read_reference_table(tmp_path / "built.parquet").energy_above_hull == pytest.approx([expected])
+
+
+@pytest.mark.parametrize("column", ["cell", "sites", "occupancy", "id_number"])
+def test_a_table_whose_columns_are_of_another_type_is_refused(
+    table: ReferenceTable, tmp_path: Path, column: str
+) -> None:
+    content = pq.read_table(table.path)
+    texts = pa.array(["text"] * len(content))
+    damaged = content.set_column(content.column_names.index(column), column, texts)
+    pq.write_table(damaged, tmp_path / "damaged.parquet")
+    with pytest.raises(DatasetError, match="expected a column of lists"):
+        read_reference_table(tmp_path / "damaged.parquet")
+
+
 def test_a_reference_table_is_a_source(table: ReferenceTable, tmp_path: Path) -> None:
     out = tmp_path / "again.parquet"
     built = build_reference_table(out, [Source(table.path)])
