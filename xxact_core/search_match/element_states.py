@@ -51,11 +51,6 @@ class ElementStates:
             lacking += ((bits[:, 0] & low) | (bits[:, 1] & high)) == 0
         return lacking
 
-    def covered_by(self, symbols: Iterable[str]) -> bool:
-        """Whether phases that contain these elements together account for all that the specimen must contain."""
-        present = set(symbols)
-        return present.issuperset(self.must) and (not self.one_of or not present.isdisjoint(self.one_of))
-
 
 def parse_element_states(
     *,

@@ -30,6 +30,9 @@ NO_PATTERNS = frozenset(
 )
 """Endings of files that are never patterns and are left out of a folder, with a note."""
 
+SPARSE = 20
+"""Numbers from the first to the last for each frame, from which they are no row but, for instance, times. Ours."""
+
 NEAR = 0.011
 """Largest difference of the first or last angle of two frames that cover the same range [deg 2θ]."""
 
@@ -274,8 +277,10 @@ def _in_order(frames: Sequence[Frame], by: str) -> tuple[list[Frame], list[str]]
     else:
         known = sorted(known, key=lambda frame: frame.value or 0.0)
     if by == FRAME:
-        missing = gaps([int(frame.value or 0) for frame in known])
-        if missing and len(known) > 2:  # noqa: PLR2004 - two numbers are no row
+        numbers = [int(frame.value or 0) for frame in known]
+        missing = gaps(numbers)
+        is_row = len(known) > 2 and max(numbers) - min(numbers) < SPARSE * len(known)  # noqa: PLR2004 - two are none
+        if missing and is_row:
             notes.append(f"frames are missing: {', '.join(missing[:20])}{' …' if len(missing) > 20 else ''}")  # noqa: PLR2004 - enough to see
     return [*known, *(frame for frame in frames if frame.value is None)], notes
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import pairwise
 from pathlib import Path
 
 from xxact_core.errors import InputError, shorten
@@ -93,7 +94,8 @@ def name_to_quantities(name: str, by: str) -> list[Quantity]:
 def text_to_quantity(text: str) -> Quantity | None:
     """The number and unit of a text such as `573 K`; None where it is neither."""
     match = re.fullmatch(r"\s*([-+−]?[0-9]*[.,]?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-z°℃%µ/]*)\s*", text)
-    return _quantity(match[1], match[2]) if match else None
+    found = _quantity(match[1], match[2]) if match else None
+    return found if found is not None and math.isfinite(found.value) else None
 
 
 def names_to_quantities(names: Sequence[str], by: str) -> list[Quantity | None]:
@@ -165,11 +167,8 @@ def read_values(path: Path, by: str | None) -> tuple[str | None, dict[str, Quant
 
 def gaps(numbers: Sequence[int]) -> list[str]:
     """The numbers missing between the first and the last, as `3` or `5-7`."""
-    if not numbers:
-        return []
-    missing = sorted(set(range(min(numbers), max(numbers) + 1)) - set(numbers))
-    runs = (list(group) for _, group in groupby(enumerate(missing), key=lambda pair: pair[1] - pair[0]))
-    return [str(run[0][1]) if len(run) == 1 else f"{run[0][1]}-{run[-1][1]}" for run in runs]
+    runs = [(one + 1, other - 1) for one, other in pairwise(sorted(set(numbers))) if other > one + 1]
+    return [str(first) if first == last else f"{first}-{last}" for first, last in runs]
 
 
 def metadata_to_quantity(metadata: Mapping[str, str], by: str, *, plain: bool) -> Quantity | None:

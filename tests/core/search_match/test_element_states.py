@@ -60,13 +60,6 @@ def test_required_elements_that_a_phase_lacks_are_counted(references: Elements) 
     assert states.missing(references, np.arange(6)).tolist() == [2, 1, 0, 1, 2, 2]
 
 
-def test_phases_together_must_contain_the_required_elements() -> None:
-    states = parse_element_states(elements=["O", "Ti"], maybe=["H"], one_of=["Fe", "Co"])
-    assert states.covered_by(["Ti", "O", "Fe"])
-    assert not states.covered_by(["Ti", "Fe"])
-    assert not states.covered_by(["Ti", "O"])
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -43,6 +43,14 @@ def test_without_values_frames_are_numbered_and_missing_ones_are_told(tmp_path: 
     assert frames.notes == ("frames are missing: 3-4, 6-9",)
 
 
+def test_times_in_file_names_are_numbers_without_missing_ones(tmp_path: Path) -> None:
+    for time in (20231105123000, 20231207123000, 20240105123000):
+        write(tmp_path, f"scan_{time}.xy")
+    frames = read_frames(tmp_path, by="frame", wavelength="CuKa")
+    assert [frame.value for frame in frames.frames] == [20231105123000, 20231207123000, 20240105123000]
+    assert frames.notes == ()
+
+
 def test_a_file_that_cannot_be_read_is_a_frame_with_an_error(tmp_path: Path) -> None:
     for number in (1, 2, 3):
         write(tmp_path, f"scan_{number}.xy")

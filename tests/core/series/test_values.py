@@ -90,6 +90,8 @@ def test_missing_numbers_are_listed_as_ranges() -> None:
     assert gaps([3, 1]) == ["2"]
     assert gaps([1, 2, 3]) == []
     assert gaps([]) == []
+    assert gaps([10**15, 1]) == ["2-999999999999999"]
+    assert text_to_quantity("1e999") is None
 
 
 @pytest.mark.parametrize(
