@@ -133,7 +133,7 @@ def test_predict_and_identify(installed: Installed) -> None:
     zincite = ("identify", str(examples / "zincite.prn"), "--wavelength", "CuKa", "--elements", "Zn,O")
     identified = installed.run(*zincite, "--table", "materials_project", "--json")
     assert identified.returncode == 0, identified.stderr
-    assert json.loads(identified.stdout)[0]["space_group"] == 186
+    assert json.loads(identified.stdout)["matches"][0]["space_group"] == 186
 
 
 def test_a_damaged_installation_names_the_missing_file(installed: Installed) -> None:

@@ -29,6 +29,7 @@ from xxact_core.dataset.splits import (
 from xxact_core.dataset.store import INTENSITY_STEP, MANIFEST
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import DatasetError
+from xxact_core.json_digest import with_digest
 from xxact_core.patterns.pattern import Sticks
 from xxact_core.peak_profiles.reference import broaden_sticks
 from xxact_core.quantities import CRYSTAL_SYSTEMS, space_group_to_crystal_system
@@ -329,7 +330,7 @@ def test_data_sets_of_another_split_are_not_merged(small_dataset: Path, tmp_path
     shutil.copytree(small_dataset, other)
     manifest = json.loads((other / "manifest.json").read_text())
     manifest["plan"]["seed"] = 7
-    (other / "manifest.json").write_text(json.dumps(manifest))
+    (other / "manifest.json").write_text(json.dumps(with_digest(manifest)))
     with pytest.raises(DatasetError, match="seed"):
         merge_datasets([small_dataset, other], tmp_path / "merged")
     with pytest.raises(DatasetError, match="not empty"):

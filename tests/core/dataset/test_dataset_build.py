@@ -373,5 +373,11 @@ def test_process_of_a_shard_has_a_limit_of_memory() -> None:
         "shard.build_shard = lambda task, tell: {'limit': resource.getrlimit(resource.RLIMIT_AS)[0]}\n"
         "shard.main()"
     )
-    ended = subprocess.run([sys.executable, "-c", code], input="\n", capture_output=True, text=True, check=False)
-    assert json.loads(ended.stdout)["shard"]["limit"] == shard_module.MAX_MEMORY, ended.stderr
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdin is not None
+        assert run.stdout is not None
+        run.stdin.write("\n")  # and stays open: the process ends once it is closed
+        run.stdin.flush()
+        assert json.loads(run.stdout.readline())["shard"]["limit"] == shard_module.MAX_MEMORY

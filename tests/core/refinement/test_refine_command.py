@@ -94,7 +94,11 @@ def test_a_stopped_refinement_leaves_no_files(inputs: Path, tmp_path: Path, numb
         MAIN, "refine", str(inputs / "pattern.xye"), "--wavelength", "CuKa", "--phase", str(inputs / "periclase.cif"),
         "--phase", str(inputs / "halite.cif"), "--progress", "--output", str(tmp_path / "out"),
     )  # fmt: skip
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Where the tests run in the background of a shell, SIGINT is ignored, which a child would inherit.
+    heeding = "import os, sys; from signal import *; signal(SIGINT, SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    child = subprocess.Popen(
+        [sys.executable, "-c", heeding, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert child.stdout is not None
     assert json.loads(child.stdout.readline())["done"] == 0
     time.sleep(0.2)

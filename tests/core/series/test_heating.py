@@ -78,8 +78,8 @@ def test_the_phases_of_a_decomposition_are_found_where_they_are(
     present = np.array([[frame.calcite > 0, frame.calcite < 1] for frame in truth])
     assert ((heating.weight_fraction > 0) == present).all()
     assert heating.changes() == [
-        "CaO appears between temperature 620 and 680 °C",
-        "CaCO3 vanishes between temperature 800 and 860 °C",
+        "CaO (lime) appears between temperature 620 and 680 °C",
+        "CaCO3 (calcite) vanishes between temperature 800 and 860 °C",
     ]
 
 
@@ -111,13 +111,13 @@ def test_the_command_tells_phases_changes_and_notes_and_goes_on_after_an_interru
     assert result.exit_code == 0, result.output
     for text in (
         "(5 frames by temperature [°C])",
-        "CaO appears between temperature 620 and 740 °C",
+        "CaO (lime) appears between temperature 620 and 740 °C",
         "note: 1 of 5 frames have no result; the first is broken_999C.xy",
         f"written: {tmp_path / 'heating.svg'}",
     ):
         assert text in result.stdout
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out" / "series.csv").read_text())))
-    assert [row["temperature [°C]"] for row in rows if row["phase"] == "CaCO3"] == ["500.0", "620.0", "740.0"]
+    assert [row["temperature [°C]"] for row in rows if row["phase"] == "CaCO3 (calcite)"] == ["500.0", "620.0", "740.0"]
     assert rows[-1]["error"]
     again = CliRunner().invoke(app, [*arguments, "--json"])
     assert "4 results of an earlier run are used again" in again.stderr
