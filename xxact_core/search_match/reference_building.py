@@ -228,12 +228,13 @@ def _read_source(source: Source) -> Iterator[tuple[Structure | tuple[str, str], 
         return
     tables: dict[str, list[dict[str, Any]]] = {}
     for block in list_blocks(source.path, rows=_BLOCK_ROWS):
-        stated: Sequence[Mapping[str, Any]] = [{}] * block.rows
+        # A phase of which somebody keeps a file is taken to exist; large tables hold many that were only calculated.
+        stated: Sequence[Mapping[str, Any]] = [{"known": True}] * block.rows
         if block.kind == "table":
             if block.path not in tables:
                 tables = {block.path: _stated_columns(Path(block.path))}
             first = int(block.content[0][1])
-            stated = tables[block.path][first : first + block.rows] or stated
+            stated = tables[block.path][first : first + block.rows] or [{}] * block.rows
         yield from zip(read_block(block, labels=Labels()), stated, strict=True)
 
 

@@ -339,8 +339,19 @@ def test_broken_files_of_a_folder_are_listed_and_the_rest_is_used(tmp_path: Path
     assert "exists already" in str(again.exception)
     shown = CliRunner().invoke(app, ["reference", "info", str(out), "--json"])
     assert json.loads(shown.output)["phases"] == 1
+    assert read_reference_table(out).known.all()  # a table of calculated structures would have to say so
     found = CliRunner().invoke(app, ["reference", "find", "NiO", "--reference", str(out), "--json"])
     assert [phase["ids"] for phase in json.loads(found.output)] == [["own-1"]]
+
+
+def test_rows_of_a_table_are_known_only_where_it_says_so(tmp_path: Path) -> None:
+    rows = [halite("a", 4.2, known=True), halite("b", 5.0, ("Ca", "O"), known=False)]
+    build_reference_table(tmp_path / "said.reference.parquet", [Source(write_rows(tmp_path / "said.parquet", rows))])
+    unsaid = [{name: value for name, value in row.items() if name != "known"} for row in rows]
+    build_reference_table(tmp_path / "un.reference.parquet", [Source(write_rows(tmp_path / "un.parquet", unsaid))])
+    said, unknown = (read_reference_table(tmp_path / f"{name}.reference.parquet") for name in ("said", "un"))
+    assert {str(one): bool(known) for one, known in zip(said.id, said.known, strict=True)} == {"a": True, "b": False}
+    assert not unknown.known.any()
 
 
 def test_a_folder_without_a_usable_structure_is_refused(tmp_path: Path) -> None:
