@@ -31,6 +31,9 @@ the amount of an element, and the latter also as a share of all atoms. Ours: ref
 DENSITY_TOLERANCE = 0.05
 """Relative deviation of the stated density. Ours: densities are stated with two digits at least."""
 
+_HYDROGEN = 0.13
+"""Share of the mass that hydrogen without coordinates may have; that of water is 0.11."""
+
 PLAUSIBLE_DENSITY = (0.05, 30.0)
 """Densities of crystals [g/cm³]: the most open frameworks have 0.1, osmium 22.6, and more under pressure."""
 
@@ -56,6 +59,8 @@ class StatedContents:
     """Z, number of formula units in the cell."""
     density: float | None = None
     """Density [g/cm³]."""
+    weight: float | None = None
+    """Mass of a formula unit [g/mol]."""
     title: str = ""
     """A name of the material that is a formula, which is only compared."""
     notes: tuple[str, ...] = ()
@@ -110,6 +115,7 @@ def read_stated_contents(block: CifBlock) -> StatedContents:
         amounts=amounts,
         units=units or None,
         density=density or None,
+        weight=cif_number(block.value("_chemical_formula_weight")) or None,
         notes=tuple(notes),
     )
 
@@ -297,6 +303,11 @@ def find_contradictions(contents: Contents, sites: Sites, stated: StatedContents
     density = mass / abs(float(np.linalg.det(cell_to_vectors(cell)))) / _AVOGADRO
     if stated.density is not None and abs(density - stated.density) > DENSITY_TOLERANCE * stated.density:
         found.append(f"the cell has a density of {density:.2f} g/cm³; {stated.density:g} g/cm³ is stated")
+    if not stated.amounts and stated.weight and stated.units:
+        expected = stated.weight * stated.units
+        if not (1 - _HYDROGEN) * expected <= mass <= (1 + DENSITY_TOLERANCE) * expected:
+            shown = f"{stated.units:g} formula units of {stated.weight:g} g/mol"
+            found.append(f"the sites have a mass of {mass:.1f} g/mol; {shown} are stated")
     low, high = PLAUSIBLE_DENSITY
     if not low <= density <= high:
         found.append(f"the density would be {density:.3g} g/cm³; expected {low:g} to {high:g}, and cell lengths in Å")

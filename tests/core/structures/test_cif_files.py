@@ -54,6 +54,7 @@ def spinel(symbol: str, *, shift: float, facts: bool = True) -> str:
 NUMBERS = {
     "old symbol": (salt(symbol="F m 3 m", formula="Cl Na", units=4), "Cl1Na1", 8, 225),
     "symbol without blanks": (salt(symbol="Fm-3m"), "Cl1Na1", 8, 225),
+    "mass of a formula unit": (salt(units=4, more="_chemical_formula_weight 58.44"), "Cl1Na1", 8, 225),
     "symbol in capitals": (salt(symbol="F M -3 M"), "Cl1Na1", 8, 225),
     "full symbol": (salt(symbol="F 4/m -3 2/m"), "Cl1Na1", 8, 225),
     "Hall symbol alone": (salt(symbol="", more="_space_group_name_Hall '-F 4 2 3'"), "Cl1Na1", 8, 225),
@@ -432,6 +433,10 @@ REFUSED = {
     ),
     "volume": (salt(more="_cell_volume 45.1"), r"volume of 179.41 Å³; 45.1 Å³ is stated"),
     "density": (salt(more="_exptl_crystal_density_diffrn 4.33"), r"density of 2.16 g/cm³; 4.33 g/cm³ is stated"),
+    "mass of a formula unit": (
+        salt(units=4, more="_chemical_formula_weight 40.3"),
+        r"mass of 233.8 g/mol; 4 formula units of 40.3 g/mol are stated",
+    ),
     "density with hydrogen counted": (
         make_cif(
             hexagonal(3.142, 4.766),
