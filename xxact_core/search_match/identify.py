@@ -15,7 +15,7 @@ from xxact_core.patterns.pattern import GriddedPattern, Pattern
 from xxact_core.prediction.prediction import Prediction
 from xxact_core.processing.gridding import put_on_grid
 from xxact_core.search_match.coarse_scan import LineIndex
-from xxact_core.search_match.combine import combine_with_matches, prediction_to_elements
+from xxact_core.search_match.combine import combine_with_matches, prediction_to_elements, read_match_formula
 from xxact_core.search_match.database import ReferenceDatabase
 from xxact_core.search_match.element_states import ElementStates, parse_element_states
 from xxact_core.search_match.fit import IntensityDistribution, pattern_to_distribution, reflections_to_two_theta
@@ -48,6 +48,8 @@ PREFERRED = 0.5
 
 PREFERRED_LOSS = 0.02
 """Fraction of the intensity that it may explain less. Ours."""
+
+_ROUNDING = 1e-3
 
 FEW_DEGREES = 15.0
 """Measured range below which a warning says that many phases match so few reflections [deg 2θ]. Ours."""
@@ -360,11 +362,39 @@ def _fit_weights(states: ElementStates) -> PlausibilityWeights:
 
 
 def _beside_parents(matches: Sequence[Match]) -> tuple[Match, ...]:
-    """Matches with those of one name and space group beside each other, in the order of the most probable of each."""
+    """Matches with their solid solutions and hydrates behind them, in the order of the most probable of each group.
+
+    Solid solutions have the name and space group of their parent, hydrates its composition but for water.
+    """
     families: dict[tuple[str, int | None], list[Match]] = {}
     for match in matches:
         families.setdefault((match.name or match.formula, match.space_group), []).append(match)
-    return tuple(match for family in families.values() for match in family)
+    left = [(_without_water(family[0].formula), family) for family in families.values()]
+    ordered: list[Match] = []
+    while left:
+        (dry, hydrated), family = left.pop(0)
+        ordered += family
+        related = [one for one in left if one[0][0] == dry and (hydrated or one[0][1])]
+        left = [one for one in left if not any(one is other for other in related)]
+        ordered += [match for _, others in related for match in others]
+    return tuple(ordered)
+
+
+def _without_water(formula: str) -> tuple[frozenset[tuple[str, float]], bool]:
+    """Composition without water, relative to the least abundant element, and whether there is any.
+
+    Hydroxides of one metal do not count as hydrates of its oxide.
+    """
+    composition = read_match_formula(formula)
+    amounts = dict(zip(composition.symbols, composition.amounts, strict=True))
+    dry = {symbol: amount for symbol, amount in amounts.items() if symbol != "H"}
+    oxygen = dry.get("O", 0.0) - amounts.get("H", 0.0) / 2
+    hydrated = "H" in amounts and oxygen > -_ROUNDING and len(dry.keys() - {"O"}) > 1
+    if hydrated:
+        dry["O"] = oxygen
+        amounts = {symbol: amount for symbol, amount in dry.items() if amount > _ROUNDING}
+    least = min(amounts.values())
+    return frozenset((symbol, round(amount / least, 2)) for symbol, amount in amounts.items()), hydrated
 
 
 def _range_warning(pattern: GriddedPattern) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ from xxact_core.patterns.pattern import Pattern
 from xxact_core.peak_profiles.reference import broaden_sticks
 from xxact_core.processing.gridding import put_on_grid
 from xxact_core.readers.read import read_pattern
-from xxact_core.search_match.identify import Identification, Identifier
+from xxact_core.search_match.identify import Identification, Identifier, _beside_parents
+from xxact_core.search_match.match import Match
 from xxact_core.search_match.opening import open_references
 from xxact_core.search_match.phases import find_phases
 from xxact_core.shipped import TABLE, shipped_path
@@ -309,3 +310,17 @@ def test_a_single_phase_is_the_probable_match_where_it_explains_as_much(
     found = identifier.identify(pattern, elements=["Zn", "O"])
     assert found.matches[0].space_group == 186
     assert [phase.space_group for phase in found.phases] == [expected]
+
+
+def test_hydrates_and_solid_solutions_stand_beside_their_parents() -> None:
+    def match(formula: str, space_group: int, name: str | None = None) -> Match:
+        return Match(formula, space_group, "", 0.9, 0.0, 1.0, np.zeros(0), np.zeros(0), name=name)
+
+    given = [
+        match("CaSO4", 63, "anhydrite"), match("MgO", 225), match("CaH4SO6", 15, "gypsum"), match("Mg(OH)2", 164),
+        match("CaCO3", 167, "calcite"), match("Ca2H2S2O9", 5), match("Ca0.9Mg0.1CO3", 167, "calcite"),
+        match("CaSO4", 152),
+    ]  # fmt: skip
+    formulas = [one.formula for one in _beside_parents(given)]
+    assert formulas[:3] == ["CaSO4", "CaH4SO6", "Ca2H2S2O9"]
+    assert formulas[3:] == ["MgO", "Mg(OH)2", "CaCO3", "Ca0.9Mg0.1CO3", "CaSO4"]
