@@ -7,19 +7,29 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xxact_core.augmentation.effects import (
+    AxialDivergence,
     Background,
+    CalculatedCell,
     CountingNoise,
     CrystalliteSize,
+    DetectorBins,
     Doublet,
     Effect,
+    FilterEdge,
+    FilterLines,
     Graininess,
     Impurity,
     InstrumentWidth,
+    KAlpha2Ratio,
     LimitedRange,
     Microstrain,
     OtherRadiation,
+    ProcessedBins,
+    ProcessedSmoothing,
     PseudoVoigt,
     SampleDisplacement,
+    ScanStep,
+    Smoothing,
     Strain,
     Texture,
     ThermalMotion,
@@ -47,8 +57,22 @@ EFFECTS: dict[str, type[Effect]] = {
     "background": Background,
     "counting_noise": CountingNoise,
     "limited_range": LimitedRange,
+    "calculated_cell": CalculatedCell,
+    "axial_divergence": AxialDivergence,
+    "k_alpha2": KAlpha2Ratio,
+    "filter_lines": FilterLines,
+    "filter_edge": FilterEdge,
+    "scan_step": ScanStep,
+    "detector_bins": DetectorBins,
+    "smoothing": Smoothing,
+    "processed_smoothing": ProcessedSmoothing,
+    "processed_bins": ProcessedBins,
 }
-"""Effects by the name of their setting, in the order in which they are sampled and applied."""
+"""Effects by the name of their setting, in the order in which they are sampled; new ones at the end, so that stored
+configurations without them give the same patterns as before."""
+
+_EFFECTS_0_1_0 = tuple(EFFECTS)[: tuple(EFFECTS).index("calculated_cell")]
+"""Effects of version 0.1.0. A configuration that names all of them and no other was stored by it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +114,27 @@ class AugmentationConfig:
     limited_range: LimitedRange | None = field(default_factory=LimitedRange)
     """Limited 2θ range."""
 
+    calculated_cell: CalculatedCell | None = field(default_factory=CalculatedCell)
+    """Calculated cells scaled to measured ones."""
+    axial_divergence: AxialDivergence | None = field(default_factory=AxialDivergence)
+    """Asymmetric peaks at low angles."""
+    k_alpha2: KAlpha2Ratio | None = field(default_factory=KAlpha2Ratio)
+    """Kα2 peaks of another intensity."""
+    filter_lines: FilterLines | None = field(default_factory=FilterLines)
+    """Residual Kβ and W Lα."""
+    filter_edge: FilterEdge | None = field(default_factory=FilterEdge)
+    """Absorption edge of the Kβ filter."""
+    scan_step: ScanStep | None = field(default_factory=ScanStep)
+    """Steps of the scan."""
+    detector_bins: DetectorBins | None = field(default_factory=DetectorBins)
+    """Detector bins as wide as the step."""
+    smoothing: Smoothing | None = field(default_factory=Smoothing)
+    """Smoothing by the software of an instrument."""
+    processed_smoothing: ProcessedSmoothing | None = field(default_factory=ProcessedSmoothing)
+    """Smoothing of a processed pattern."""
+    processed_bins: ProcessedBins | None = field(default_factory=ProcessedBins)
+    """Binning of a processed pattern."""
+
     def __post_init__(self) -> None:
         """Check all settings; `RecipeError` names the first invalid one."""
         check_number("AugmentationConfig", "share", self.share, limits=(0.0, 1.0))
@@ -118,12 +163,16 @@ class AugmentationConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> AugmentationConfig:
         """The inverse of `to_dict`; missing settings keep their defaults, False or None switches an effect off.
 
+        What version 0.1.0 stored names all of its effects; those that it did not have are off then.
+
         Raises:
             RecipeError: a setting is unknown (the message lists the choices), given under two names, or invalid.
         """
         values = rename(values, AUGMENTATION_SETTINGS, owner="augmentation")
         check_names("augmentation", values, known=("share", *EFFECTS))
         settings: dict[str, Any] = {}
+        if set(_EFFECTS_0_1_0) <= set(values) <= {"share", *_EFFECTS_0_1_0}:
+            settings = {name: None for name in EFFECTS if name not in _EFFECTS_0_1_0}
         for name, value in values.items():
             if name == "share":
                 settings[name] = value

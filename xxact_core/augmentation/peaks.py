@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from xxact_core.augmentation.sampling import SampledEffects
 from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.peak_profiles.corrections import (
+    AXIAL_NODES,
+    axial_divergence_parts,
     displacement_shift,
     entries_to_metric,
     lorentz_polarisation,
@@ -33,7 +35,13 @@ from xxact_core.peak_profiles.shapes import (
 _BEYOND = 1e3
 """Larger than twice any Miller index of a texture axis."""
 
-_FARTHEST = 0.999
+STRONG = 0.03
+"""Intensity relative to the strongest peak from which a reflection has visible Kβ and W Lα peaks."""
+
+_VISIBLE = 0.15
+"""Shift relative to the width σ from which the asymmetry of a peak is visible."""
+
+FARTHEST = 0.999
 """Largest sin θ of a peak (2θ = 174°): goniometers reach no further, and 1 / cos θ diverges."""
 
 
@@ -63,8 +71,26 @@ class InstrumentPeaks:
     """Gaussian width σ [deg]."""
 
 
-def sticks_to_reflections(sticks: SticksOfRows, effects: SampledEffects, *, generator: torch.Generator) -> Reflections:
-    """Reflections with sample effects: lattice strain, texture, thermal motion, graininess and impurity."""
+def sticks_to_reflections(
+    sticks: SticksOfRows,
+    effects: SampledEffects,
+    *,
+    generator: torch.Generator,
+    cell_is_measured: Bool[Tensor, " batch"] | None = None,
+) -> Reflections:
+    """Reflections with sample effects: lattice scale and strain, texture, thermal motion, graininess and impurity.
+
+    Args:
+        sticks: of the batch.
+        effects: sampled for the batch.
+        generator: on the device of the sticks.
+        cell_is_measured: cells that `calculated_cell` leaves as they are; None for none.
+    """
+    if "calculated_cell" in effects.occurring:
+        scale = effects.values["calculated_cell", "scale"]
+        if cell_is_measured is not None:
+            scale = torch.where(cell_is_measured, 1.0, scale)
+        sticks = replace(sticks, metric=sticks.metric / scale[:, None] ** 2)
     metric = _strain_lattice(sticks, effects, generator=generator)
     sample = sticks.sample
     inverse_d_squared = hkl_to_inverse_d_squared(sticks.hkl, metric[sample])
@@ -185,34 +211,94 @@ def reflections_to_peaks(
     first, second, mean = effects.wavelengths.unbind(1)
     other = effects.present["other_radiation"]
     if "other_radiation" in effects.occurring:
-        there, here = ((sine * length).clamp(max=_FARTHEST) ** 2 for length in (mean[sample], wavelength))
+        there, here = ((sine * length).clamp(max=FARTHEST) ** 2 for length in (mean[sample], wavelength))
         ratio = lorentz_polarisation(there) / lorentz_polarisation(here)
         intensity = torch.where(other[sample], intensity * ratio, intensity)
     doubled = effects.present["doublet"][sample]
+    residual = _residual_peaks(sine, intensity, sample, effects) if "filter_lines" in effects.occurring else None
     if "doublet" in effects.occurring:
-        shares = torch.where(doubled, K_ALPHA_SHARES[0], 1.0)
+        of_first, of_second = _doublet_shares(effects)
         again = doubled.nonzero().squeeze(1)
         sine = torch.cat([sine * first[sample], (sine * second[sample])[again]])
-        intensity = torch.cat([intensity * shares, intensity[again] * K_ALPHA_SHARES[1]])
+        intensity = torch.cat([intensity * of_first[sample], (intensity * of_second[sample])[again]])
         sample = torch.cat([sample, sample[again]])
     else:
         sine = sine * mean[sample]
-    sine = torch.where(sine < _FARTHEST, sine, torch.nan)
+    if residual is not None:
+        sine, intensity, sample = (torch.cat(pair) for pair in zip((sine, intensity, sample), residual, strict=True))
+    sine = torch.where(sine < FARTHEST, sine, torch.nan)
     cos_theta = (1 - sine**2).sqrt()
     width = _peak_sigma(sine / cos_theta, cos_theta, sample, effects, sigma=sigma)
-    height = heights_of_equal_area(intensity, sigma=width, reference=sigma)
     two_theta = torch.rad2deg(2 * torch.asin(sine)) + effects.values["zero_shift", "shift"][sample]
     two_theta += displacement_shift(
         cos_theta,
         displacement=effects.values["displacement", "displacement"][sample],
         radius=effects.values["displacement", "radius"][sample],
     )
+    if "axial_divergence" in effects.occurring:
+        two_theta, intensity, sample, width = _spread_axially(two_theta, intensity, sample, width, effects)
+    height = heights_of_equal_area(intensity, sigma=width, reference=sigma)
     if "other_radiation" in effects.occurring:
         shifted = other[sample].nonzero().squeeze(1)
         two_theta[shifted], stretched = angle_at_copper(two_theta[shifted], wavelength=mean[sample[shifted]])
         width[shifted] *= stretched
     # Peaks that cannot be measured have no width; their position stays NaN.
     return InstrumentPeaks(two_theta, height.float(), sample, width.nan_to_num(sigma).float())
+
+
+def _doublet_shares(effects: SampledEffects) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+    """Fractions of Kα1 and Kα2 in the intensity of each pattern; 1 and 0 without a doublet."""
+    doubled = effects.present["doublet"]
+    if "k_alpha2" not in effects.occurring:
+        return torch.where(doubled, K_ALPHA_SHARES[0], 1.0), torch.where(doubled, K_ALPHA_SHARES[1], 0.0)
+    second = effects.values["k_alpha2", "ratio"] / (1 + effects.values["k_alpha2", "ratio"])
+    second = torch.where(doubled, second, 0.0)
+    return 1 - second, second
+
+
+def _residual_peaks(
+    half_inverse_d: Tensor, intensity: Tensor, sample: Tensor, effects: SampledEffects
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sin θ, intensities and patterns of the Kβ and W Lα peaks of strong reflections."""
+    strong = (relative_intensity(intensity, sample, len(effects.wavelengths)) >= STRONG) & effects.present[
+        "filter_lines"
+    ][sample]
+    chosen = strong.nonzero().squeeze(1)
+    row = sample[chosen]
+    fractions = [effects.values["filter_lines", name][row] for name in ("k_beta", "tungsten")]
+    return (
+        torch.cat([half_inverse_d[chosen] * effects.residual_wavelengths[row, column] for column in (0, 1)]),
+        torch.cat([intensity[chosen] * fraction for fraction in fractions]),
+        torch.cat([row, row]),
+    )
+
+
+def relative_intensity(intensity: Tensor, sample: Tensor, batch: int) -> Float[Tensor, " peaks"]:
+    """Intensities relative to the strongest of each pattern."""
+    strongest = torch.zeros(batch, dtype=intensity.dtype, device=intensity.device)
+    strongest.scatter_reduce_(0, sample, intensity, "amax")
+    relative: Tensor = intensity / strongest.clamp(min=1e-30)[sample]
+    return relative
+
+
+def _spread_axially(
+    two_theta: Tensor, intensity: Tensor, sample: Tensor, width: Tensor, effects: SampledEffects
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Low-angle peaks as several parts at lower angles: their positions, intensities, patterns and widths."""
+    divergence = torch.where(
+        effects.present["axial_divergence"], effects.values["axial_divergence", "divergence"], 0.0
+    )[sample]
+    cotangent = 1 / torch.tan(torch.deg2rad(two_theta.clamp(min=1.0)))
+    farthest, _, _ = axial_divergence_parts(cotangent, divergence=divergence, part=AXIAL_NODES // 2)
+    visible = -farthest > _VISIBLE * width  # false for peaks without a position, and at high angles
+    parts = [(two_theta[~visible], intensity[~visible], sample[~visible], width[~visible])]
+    cotangent, divergence = cotangent[visible], divergence[visible]
+    for part in range(AXIAL_NODES):
+        shift, spread, fraction = axial_divergence_parts(cotangent, divergence=divergence, part=part)
+        broadened = (width[visible].square() + spread.square()).sqrt()
+        parts.append((two_theta[visible] + shift, intensity[visible] * fraction, sample[visible], broadened))
+    joined = [torch.cat(columns) for columns in zip(*parts, strict=True)]
+    return joined[0], joined[1], joined[2], joined[3]
 
 
 def angle_at_copper(two_theta: Tensor, *, wavelength: Tensor) -> tuple[Tensor, Tensor]:
@@ -223,7 +309,7 @@ def angle_at_copper(two_theta: Tensor, *, wavelength: Tensor) -> tuple[Tensor, T
     theta = torch.deg2rad(two_theta) / 2
     ratio = CU_K_ALPHA / wavelength
     sine = torch.sin(theta) * ratio
-    sine = torch.where(sine.abs() < _FARTHEST, sine, torch.nan)
+    sine = torch.where(sine.abs() < FARTHEST, sine, torch.nan)
     return torch.rad2deg(2 * torch.asin(sine)), ratio * torch.cos(theta) / (1 - sine**2).sqrt()
 
 

@@ -1,4 +1,4 @@
-"""Background, counting noise, background subtraction and limited range of augmented patterns."""
+"""Background and its subtraction, white radiation, and limited range of augmented patterns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from xxact_core.augmentation.peaks import angle_at_copper
+from xxact_core.augmentation.peaks import FARTHEST, STRONG, Reflections, angle_at_copper, relative_intensity
 from xxact_core.augmentation.sampling import SampledEffects
 from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.pattern import LEAST_WINDOW
@@ -16,9 +16,8 @@ from xxact_core.patterns.pattern import LEAST_WINDOW
 DEGREE = 5
 """Degree of the polynomial of the background."""
 
-FEW_COUNTS = 50
-"""Expected counts below which a Poisson distribution is sampled; above, a Gaussian of the same mean and variance,
-whose skewness 1/√n is then below 0.15."""
+TRANSMITTED = 1.2
+"""Wavelength relative to that of the edge up to which a filter's white radiation is modelled. Ours."""
 
 
 def measured_range(effects: SampledEffects) -> Bool[Tensor, "batch points"]:
@@ -57,25 +56,39 @@ def sample_background(effects: SampledEffects, *, generator: torch.Generator) ->
     return total.addcmul_(hump, value["hump"])
 
 
-def count_photons(
-    profile: Float[Tensor, "batch points"],
-    background: Float[Tensor, "batch points"] | None,
-    effects: SampledEffects,
-    *,
-    generator: torch.Generator,
+def add_filter_edges(profile: Float[Tensor, "batch points"], reflections: Reflections, effects: SampledEffects) -> None:
+    """Add white radiation behind a Kβ filter to profiles of maximum 1: steps that fall to zero linearly."""
+    present = effects.present["filter_edge"]
+    relative = relative_intensity(reflections.intensity, reflections.sample, len(profile))
+    chosen = ((relative >= STRONG) & present[reflections.sample]).nonzero().squeeze(1)
+    row = reflections.sample[chosen]
+    edge, mean = effects.residual_wavelengths[row, 2], effects.wavelengths[row, 2]
+    sine = reflections.inverse_d_squared[chosen].sqrt() / 2 * edge
+    height = effects.values["filter_edge", "height"][row] * relative[chosen]
+    ends = [
+        angle_at_copper(torch.rad2deg(2 * torch.asin((sine * factor).clamp(max=FARTHEST))), wavelength=mean)[0]
+        for factor in (1.0, TRANSMITTED)
+    ]
+    first, last = (((end.nan_to_num(180.0) - GRID.start) / GRID.step).round() for end in ends)
+    slope = height / (last - first).clamp(min=1.0)
+    # A step of height h at `first` and a slope of -h / (last - first) until `last`, as sums of differences.
+    rows = present.nonzero().squeeze(1)
+    row = (present.cumsum(0) - 1)[row]
+    changes = torch.zeros((2, len(rows), GRID.points + 1), dtype=torch.float64, device=row.device)
+    inside = first.clamp(0, GRID.points).long()
+    end = last.clamp(0, GRID.points).long()
+    changes[0].index_put_((row, inside), height - slope * (inside - first), accumulate=True)
+    changes[1].index_put_((row, inside), -slope, accumulate=True)
+    changes[1].index_put_((row, end), slope, accumulate=True)
+    changes[0].index_put_((row, end), -(height - slope * (end - first)), accumulate=True)
+    slopes = torch.nn.functional.pad(changes[1].cumsum(1), (1, 0))[:, :-1]
+    profile[rows] += (changes[0] + slopes).cumsum(1)[:, :-1].clamp(min=0).float()
+
+
+def subtract_background(
+    observed: Float[Tensor, "batch points"], background: Float[Tensor, "batch points"] | None, effects: SampledEffects
 ) -> Float[Tensor, "batch points"]:
-    """Add the background to a profile of maximum 1, sample counts, and subtract most of the background again."""
-    if background is None and "counting_noise" not in effects.occurring:
-        return profile
-    expected = profile if background is None else profile + background
-    observed = expected
-    if "counting_noise" in effects.occurring:
-        counts = effects.values["counting_noise", "counts"].float()[:, None]
-        noise = torch.randn(profile.shape, generator=generator, device=profile.device)
-        observed = noise.mul_((expected / counts).sqrt_()).add_(expected)
-        few = (expected * counts < FEW_COUNTS).nonzero(as_tuple=True)
-        per_maximum = counts.squeeze(1)[few[0]]
-        observed[few] = torch.poisson(expected[few] * per_maximum, generator=generator) / per_maximum
+    """Subtract most of the background."""
     if background is None:
         return observed
     return observed.addcmul(background, effects.values["background", "remains"].float()[:, None] - 1)

@@ -13,7 +13,9 @@ from torch import Tensor
 from xxact_core.augmentation.config import EFFECTS, AugmentationConfig
 from xxact_core.augmentation.effects import Effect
 from xxact_core.patterns.conversions import CU_K_ALPHA
-from xxact_core.peak_profiles.shapes import doublet_wavelengths
+from xxact_core.patterns.grid import GRID
+from xxact_core.peak_profiles.shapes import K_ALPHA_SHARES, doublet_wavelengths, residual_wavelengths
+from xxact_core.peak_profiles.smoothing import SMOOTHING_FILTERS
 
 _VALUES_WITHOUT = {
     ("texture", "r"): 1.0,
@@ -22,6 +24,9 @@ _VALUES_WITHOUT = {
     ("counting_noise", "counts"): math.inf,
     ("limited_range", "last"): 180.0,
     ("other_radiation", "last"): 180.0,
+    ("calculated_cell", "scale"): 1.0,
+    ("k_alpha2", "ratio"): K_ALPHA_SHARES[1] / K_ALPHA_SHARES[0],
+    ("scan_step", "step"): GRID.step,
 }
 """Value of a setting for patterns without the effect, 0 unless stated."""
 
@@ -42,6 +47,10 @@ class SampledEffects:
     """Row of the batch that is the impurity."""
     wavelengths: Float[Tensor, "batch 3"]
     """Wavelengths of Kα1, Kα2 and their weighted mean [Å]; without a doublet all are the mean."""
+    residual_wavelengths: Float[Tensor, "batch 3"]
+    """Wavelengths of Kβ, of W Lα and of the absorption edge of the Kβ filter [Å]."""
+    filter_number: Int[Tensor, " batch"]
+    """Index of the smoothing filter in `SMOOTHING_FILTERS`."""
 
 
 def sample_effects(augmentation: AugmentationConfig, batch: int, *, generator: torch.Generator) -> SampledEffects:
@@ -66,13 +75,17 @@ def sample_effects(augmentation: AugmentationConfig, batch: int, *, generator: t
     if batch < 2:  # noqa: PLR2004 - an impurity is another material of the batch
         present["impurity"] = torch.zeros_like(present["impurity"])
     step = torch.randint(1, max(batch, 2), (batch,), generator=generator, device=device)
+    axis = _sample_axis(augmentation, batch, generator=generator)
+    wavelengths, residual_wavelengths = _sample_wavelengths(augmentation, present, batch, generator=generator)
     return SampledEffects(
         present=present,
         occurring=_occurring(present),
         values=values,
-        axis=_sample_axis(augmentation, batch, generator=generator),
+        axis=axis,
         partner=(torch.arange(batch, device=device) + step) % batch,
-        wavelengths=_sample_wavelengths(augmentation, present, batch, generator=generator),
+        wavelengths=wavelengths,
+        residual_wavelengths=residual_wavelengths,
+        filter_number=_sample_filter(augmentation, batch, generator=generator),
     )
 
 
@@ -91,11 +104,23 @@ def _sample_axis(augmentation: AugmentationConfig, batch: int, *, generator: tor
 
 def _sample_wavelengths(
     augmentation: AugmentationConfig, present: Mapping[str, Tensor], batch: int, *, generator: torch.Generator
-) -> Float[Tensor, "batch 3"]:
+) -> tuple[Float[Tensor, "batch 3"], Float[Tensor, "batch 3"]]:
     device = generator.device
     anodes = ("Cu", *(augmentation.other_radiation.anodes if augmentation.other_radiation else ()))
     table = torch.tensor([doublet_wavelengths(anode) for anode in anodes], dtype=torch.float64, device=device)
     table[0, 2] = CU_K_ALPHA
+    residual = torch.tensor([residual_wavelengths(anode) for anode in anodes], dtype=torch.float64, device=device)
     other = torch.randint(1, max(len(anodes), 2), (batch,), generator=generator, device=device)
-    both = table[torch.where(present["other_radiation"], other, 0)]
-    return torch.where(present["doublet"][:, None], both, both[:, 2:])
+    anode = torch.where(present["other_radiation"], other, 0)
+    both = table[anode]
+    return torch.where(present["doublet"][:, None], both, both[:, 2:]), residual[anode]
+
+
+def _sample_filter(
+    augmentation: AugmentationConfig, batch: int, *, generator: torch.Generator
+) -> Int[Tensor, " batch"]:
+    if augmentation.smoothing is None:
+        return torch.zeros(batch, dtype=torch.long, device=generator.device)
+    numbers = [SMOOTHING_FILTERS.index(method) for method in augmentation.smoothing.methods]
+    place = torch.randint(len(numbers), (batch,), generator=generator, device=generator.device)
+    return torch.tensor(numbers, device=generator.device)[place]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,3 +52,22 @@ class Composition:
         amounts = np.array(self.amounts, dtype=np.float64)
         fractions: np.ndarray = amounts / amounts.sum()
         return fractions
+
+
+def composition_to_text(composition: Composition) -> str:
+    """Elements and amounts, separated by spaces, which no notation of formulas can misread: `Si0.62 Al2.38 O4.77`."""
+    return " ".join(
+        f"{symbol}{amount:.6g}" for symbol, amount in zip(composition.symbols, composition.amounts, strict=True)
+    )
+
+
+def text_to_composition(text: str) -> Composition:
+    """The inverse of `composition_to_text`.
+
+    Raises:
+        FormulaError: an element is unknown, or an amount is not positive.
+        ValueError: an amount is not a number.
+    """
+    parts = [re.fullmatch("([A-Z][a-z]?)(.+)", part) for part in text.split()]
+    pairs = [(part[1], float(part[2])) for part in parts if part is not None]
+    return Composition(tuple(symbol for symbol, _ in pairs), tuple(amount for _, amount in pairs))

@@ -50,7 +50,7 @@ _SUFFIX = re.compile(
 _POLYTYPE = re.compile(r"(SiC|ZnS|BN|PbI2|CdI2|(?:Mo|W)(?:S|Se|Te)2|(?:Nb|Ta)(?:S|Se)2)\s*[-_ ]\s*[0-9]{1,3}[CHRT]")
 
 _ROMAN = re.compile(r"(?<=[A-Za-z0-9])\s?\((VIII|VII|VI|IV|III|II|I|V|viii|vii|vi|iv|iii|ii)(?:\s*[,/]\s*[IViv]+)*\)")
-_BARE_ROMAN = re.compile(r"(?<=[A-HJ-Za-z0-9])I{2,3}(?![a-zI])")
+_BARE_ROMAN = re.compile(r"(?<=[A-HJ-Za-z0-9])I{2,3}(?![a-zI])|(?<=[A-Za-z0-9)\]])\s+(?:VIII|VII|VI|IV|III|II)(?=\s|$)")
 _DOUBTFUL_ROMAN = frozenset("IV")
 _NUMBER = r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+|[0-9]+/[0-9]+)"
 _WATER = r"(?:\([HDhd]2O\)|[HD]2O)"
@@ -100,7 +100,7 @@ def without_oxidation_numbers(text: str) -> str:
     """The formula without Roman oxidation numbers: Fe(III)2O3 → Fe2O3.
 
     Raises:
-        FormulaError: (I), (V), II or III, which may be iodine or vanadium.
+        FormulaError: (I), (V), II, III, or IV between blanks, which may be iodine or vanadium.
     """
     for found in _ROMAN.finditer(text):
         if found[0].strip(" ()") in _DOUBTFUL_ROMAN:
@@ -113,9 +113,11 @@ def without_oxidation_numbers(text: str) -> str:
 
 def _refuse_roman(text: str, found: re.Match[str], element: str) -> NoReturn:
     numeral = found[0].strip(" ()")
-    without = shorten(text[: found.start()] + text[found.end() :], limit=40)
-    amount = f"{numeral[0]}{len(numeral)}"
-    reason = f"{numeral} may be an oxidation number or {element}; write {without}, or {amount} for {element}"
+    behind = text[found.end() :]
+    without = shorten(text[: found.start()] + (behind.lstrip() if found[0][0].isspace() else behind), limit=40)
+    reason = f"{numeral} may be an oxidation number or {element}; write {without}"
+    if len(set(numeral)) == 1:
+        reason += f", or {numeral[0]}{len(numeral)} for {element}"
     refuse(text, found.start(), reason)
 
 

@@ -8,26 +8,31 @@ from typing import Any
 import h5py
 import numpy as np
 
+from xxact_core.dataset.shard_cache import fetch_shard, is_copy, local_folder
 from xxact_core.dataset.splits import SPLITS
-from xxact_core.dataset.store import file_digest, read_manifest
-from xxact_core.dataset.table import shard_paths
-from xxact_core.quantities import TARGETS
+from xxact_core.dataset.store import file_digest, read_energy_kind, read_manifest, read_text
+from xxact_core.dataset.table import count_compared_formulas, shard_paths
+from xxact_core.errors import DatasetError
+from xxact_core.quantities import ENERGY_KINDS, FORMATION_ENERGY, TARGETS
 
 
-def describe_dataset(folder: Path) -> dict[str, Any]:
-    """Counts, labels, sizes and origin of a dataset, from its manifest and the columns of its shards.
+def describe_dataset(source: Path | str) -> dict[str, Any]:
+    """Counts, labels, sizes and origin of a dataset, in a folder or at a URL, from its manifest and its columns.
 
     Raises:
         DatasetError: the folder is no finished dataset, or a shard is missing.
     """
+    folder = local_folder(source)
     manifest = read_manifest(folder)
     shards, paths = manifest["shards"], shard_paths(folder, manifest)
     labelled = dict.fromkeys(TARGETS, 0)
+    kinds = np.zeros(len(ENERGY_KINDS), dtype=int)
     classes = {name: np.zeros(target.width, dtype=int) for name, target in TARGETS.items() if target.kind == "class"}
     attributes: dict[str, Any] = {}
     for path in paths:
         with h5py.File(path, "r") as file:
             attributes = {name: np.squeeze(value).tolist() for name, value in file.attrs.items() if name[0] != "_"}
+            kinds += np.bincount(read_energy_kind(file), minlength=len(ENERGY_KINDS))
             for name, target in TARGETS.items():
                 values = file[name][...]
                 known = values[values >= 0] if target.kind == "class" else values[~np.isnan(values)]
@@ -45,6 +50,7 @@ def describe_dataset(folder: Path) -> dict[str, Any]:
         "shards": len(shards),
         "splits": {split: sum(shard["splits"][split] for shard in shards) for split in SPLITS},
         "labelled": labelled,
+        "formation_energies": {kind: count for kind, count in zip(ENERGY_KINDS, kinds.tolist(), strict=True) if count},
         "crystal_systems": dict(systems),
         "space_groups": int((classes["space_group"] > 0).sum()),
         "digest": manifest["digest"],
@@ -53,7 +59,28 @@ def describe_dataset(folder: Path) -> dict[str, Any]:
     }
 
 
-def verify_dataset(folder: Path) -> list[str]:
+def count_training_polymorphs(folder: Path) -> int:
+    """Number of formulas of which several training materials have formation energies of one kind.
+
+    Raises:
+        DatasetError: the folder is no finished dataset, or a shard is missing.
+    """
+    columns: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for path in shard_paths(folder, read_manifest(folder)):
+        with h5py.File(path, "r") as file:
+            training = file["split"][...] == SPLITS.index("train")
+            columns.append(
+                (
+                    np.asarray(read_text(file, "formula"))[training],
+                    file[FORMATION_ENERGY.name][...][training],
+                    read_energy_kind(file)[training],
+                )
+            )
+    formula, energy, kind = (np.concatenate(parts) for parts in zip(*columns, strict=True))
+    return count_compared_formulas(formula, energy, kind)
+
+
+def verify_dataset(source: Path | str) -> list[str]:
     """Problems with the files of a dataset, one sentence each; empty if it is intact.
 
     Every shard is compared with its digest, then read in full, which verifies the checksums of HDF5, and its counts are
@@ -62,10 +89,17 @@ def verify_dataset(folder: Path) -> list[str]:
     Raises:
         DatasetError: the folder is no finished dataset.
     """
+    folder = local_folder(source)
     manifest = read_manifest(folder)
     problems: list[str] = []
     for shard in manifest["shards"]:
         path = folder / shard["file"]
+        if is_copy(folder):
+            try:
+                fetch_shard(folder, shard)
+            except DatasetError as error:
+                problems.append(str(error))
+                continue
         if not path.is_file():
             problems.append(f"{path.name} is missing")
         elif file_digest(path) != shard["sha256"]:

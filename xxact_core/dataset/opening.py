@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
+from xxact_core.dataset.shard_cache import local_folder
 from xxact_core.dataset.store import CELL, INTENSITY_STEP, read_manifest, read_text
 from xxact_core.dataset.table import shard_paths
 from xxact_core.simulation.lattice import cell_to_reciprocal_metric, hkl_to_two_theta
@@ -19,8 +20,8 @@ SIZES = {"material": "materials", "peak": "peaks", "element": "elements", "rotat
 """Dimension → name of its size in a manifest."""
 
 
-def open_dataset(folder: Path) -> xr.Dataset:
-    """Open a dataset folder as an xarray `Dataset` of dask arrays, one chunk per shard.
+def open_dataset(source: Path | str) -> xr.Dataset:
+    """Open a dataset, in a folder or at a URL, as an xarray `Dataset` of dask arrays, one chunk per shard.
 
     Dimensions are `material`, `peak`, `element` and `rotation`; the entries of a material are contiguous, and
     `peak_count`, `element_count` and `rotation_count` give their numbers. Coordinates: `id`, `formula`, `split` of a
@@ -31,6 +32,7 @@ def open_dataset(folder: Path) -> xr.Dataset:
     """
     import xarray as xr  # noqa: PLC0415 - slow to import, and not needed for training
 
+    folder = local_folder(source)
     manifest = read_manifest(folder)
     shards, paths = manifest["shards"], shard_paths(folder, manifest)
     variables: dict[str, Any] = {}

@@ -8,6 +8,7 @@ exactly from the cell. Entries of all materials are concatenated, as CF "contigu
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -23,7 +24,7 @@ import numpy as np
 from xxact_core.dataset.splits import SPLITS
 from xxact_core.errors import DatasetError, shorten
 from xxact_core.json_digest import CONTENT_DIGEST, is_damaged
-from xxact_core.quantities import TARGETS
+from xxact_core.quantities import ENERGY_KINDS, EXACT_ENERGY_KINDS, FORMATION_ENERGY, TARGETS
 
 if TYPE_CHECKING:
     import h5netcdf
@@ -63,8 +64,8 @@ class Material:
     """Atomic fractions, shape (elements,)."""
     targets: Mapping[str, float]
     """Targets by name, in their units; classes as index."""
-    energy_is_exact: bool
-    """Whether the formation energy belongs to this structure, and not to a similar one."""
+    energy_kind: str
+    """Where the formation energy comes from, one of `ENERGY_KINDS`."""
     split: str
     """One of `SPLITS`."""
 
@@ -145,8 +146,13 @@ def _write_rows(file: h5netcdf.File, materials: Sequence[Material]) -> None:
             variable.attrs["flag_values"] = np.arange(len(target.classes), dtype=np.int16)
             variable.attrs["flag_meanings"] = " ".join(target.classes)
         variable.attrs["long_name"] = target.label
-    exact = np.array([material.energy_is_exact for material in materials], dtype=np.int8)
+    exact = np.array([material.energy_kind in EXACT_ENERGY_KINDS for material in materials], dtype=np.int8)
     _write(file, "energy_is_exact", ("material",), exact).attrs["long_name"] = "formation energy is of this structure"
+    codes = np.array([ENERGY_KINDS.index(material.energy_kind) for material in materials], dtype=np.int8)
+    variable = _write(file, "energy_kind", ("material",), codes)
+    variable.attrs["flag_values"] = np.arange(len(ENERGY_KINDS), dtype=np.int8)
+    variable.attrs["flag_meanings"] = " ".join(ENERGY_KINDS)
+    variable.attrs["long_name"] = "where the formation energy comes from"
     codes = np.array([SPLITS.index(material.split) for material in materials], dtype=np.int8)
     variable = _write(file, "split", ("material",), codes)
     variable.attrs["flag_values"] = np.arange(len(SPLITS), dtype=np.int8)
@@ -189,6 +195,33 @@ def read_text(file: h5py.File, name: str) -> np.ndarray:
     return np.char.decode(letters.view(f"S{letters.shape[1]}")[:, 0], "utf-8").astype(object)
 
 
+def read_energy_kind(file: h5py.File) -> np.ndarray:
+    """Kind of the formation energy of each material of a shard, as its position in `ENERGY_KINDS`, int8.
+
+    Shards of version 0.1.0 say only whether an energy belongs to the structure itself: then it is `stated`, otherwise
+    `approximate`.
+
+    Raises:
+        DatasetError: the shard names other kinds.
+    """
+    if "energy_kind" not in file:
+        known = ~np.isnan(file[FORMATION_ENERGY.name][...])
+        stated, approximate = ENERGY_KINDS.index("stated"), ENERGY_KINDS.index("approximate")
+        derived: np.ndarray = np.where(file["energy_is_exact"][...] == 1, stated, approximate) * known
+        return derived.astype(np.int8)
+    stored = file["energy_kind"]
+    meanings = stored.attrs["flag_meanings"]
+    names = (meanings.decode() if isinstance(meanings, bytes) else str(meanings)).split()
+    unknown = sorted(set(names) - set(ENERGY_KINDS))
+    if unknown:
+        msg = f"{Path(file.filename).name}: the kinds of formation energies {unknown} are unknown; "
+        msg += f"expected {', '.join(ENERGY_KINDS)}"
+        raise DatasetError(msg, code="E_DATASET")
+    positions = np.array([ENERGY_KINDS.index(name) for name in names], dtype=np.int8)
+    kinds: np.ndarray = positions[stored[...]]
+    return kinds
+
+
 def _write(file: h5netcdf.File, name: str, dimensions: tuple[str, ...], values: np.ndarray) -> h5netcdf.Variable:
     chunks = tuple(
         1 if dimension == "index" and "peak" in dimensions else max(1, min(size, CHUNK))
@@ -223,14 +256,28 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_json(path: Path, content: object) -> None:
-    """Write JSON atomically."""
+def write_csv(path: Path, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Write a CSV table atomically."""
     part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, ensure_ascii=False)
+    with part.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+    fsync_folder(path.parent)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON atomically."""
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1, ensure_ascii=False)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)  # left where the disk is full
     fsync_folder(path.parent)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,17 @@ import h5py
 import numpy as np
 
 from xxact_core.compositions.element_table import SYMBOLS
+from xxact_core.dataset.shard_cache import SIZE_VARIABLE, fetch_shard, is_copy, local_folder
 from xxact_core.dataset.splits import SPLITS
-from xxact_core.dataset.store import CELL, INTENSITY_STEP, file_digest, read_manifest, read_text
+from xxact_core.dataset.store import CELL, INTENSITY_STEP, file_digest, read_energy_kind, read_manifest, read_text
 from xxact_core.errors import DatasetError
 from xxact_core.patterns.pattern import Sticks
-from xxact_core.plain_hdf5 import open_plain
-from xxact_core.quantities import TARGETS
+from xxact_core.plain_hdf5 import UnreadableError, open_plain
+from xxact_core.quantities import ENERGY_KINDS, EXACT_ENERGY_KINDS, TARGETS, TEACHER
 from xxact_core.simulation.lattice import cell_to_reciprocal_metric, hkl_to_two_theta
+
+_OPENINGS = 5
+"""Attempts to open a shard that other processes remove from a full cache. Ours."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +58,15 @@ class ResidentSticks:
 class ShardSticks:
     """Reflections in shards on disk, of which the most recently used stay in memory.
 
-    The checksum of a shard is verified before its first use.
+    The checksum of a shard is verified before its first use, and again where the file was changed since.
     """
 
     def __init__(self, folder: Path, shards: list[dict[str, Any]], *, kept: int) -> None:
         self.folder, self.shards, self.kept = folder, shards, kept
         self.first_row = np.concatenate([[0], np.cumsum([shard["materials"] for shard in shards])])
         self._open: OrderedDict[int, ResidentSticks] = OrderedDict()
-        self._whole: set[int] = set()
+        self._whole: dict[int, tuple[int, int, int] | None] = {}
+        """Inode, size and time of change of the shards that were verified, by number."""
 
     def take(self, rows: np.ndarray) -> StickRows:
         """Reflections of these rows, in this order; fast for rows of few shards."""
@@ -77,17 +84,25 @@ class ShardSticks:
         if number in self._open:
             self._open.move_to_end(number)
             return self._open[number]
-        path = self.folder / self.shards[number]["file"]
-        if number not in self._whole:
-            check_shard(path, self.shards[number]["sha256"])
-            self._whole.add(number)
-        with open_plain(path) as file:
+        shard = self.shards[number]
+        state = _file_state(self.folder / shard["file"])
+        with open_shard(self.folder, shard, verify=state is None or self._whole.get(number) != state) as file:
+            self._whole[number] = state
             start = counts_to_start(file["peak_count"][...])
             sticks = ResidentSticks(start, np.ascontiguousarray(file["hkl"][...].T), file["intensity"][...])
         self._open[number] = sticks
         while len(self._open) > self.kept:
             self._open.popitem(last=False)
         return sticks
+
+
+def _file_state(path: Path) -> tuple[int, int, int] | None:
+    """Inode, size and time of change of a file, by which a change is noticed; None where it is missing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _in_order(pieces: list[StickRows], places: np.ndarray) -> StickRows:
@@ -117,8 +132,8 @@ class StickTable:
     """Reduced formulas with all numbers, shape (materials,)."""
     split: np.ndarray
     """Index of the split in `SPLITS`, -1 for none, shape (materials,)."""
-    energy_is_exact: np.ndarray
-    """Whether the formation energy belongs to the structure itself, shape (materials,)."""
+    energy_kind: np.ndarray
+    """Where the formation energy comes from, as its position in `ENERGY_KINDS`, shape (materials,), int8."""
     targets: Mapping[str, np.ndarray]
     """Targets by name, shape (materials,), float32; NaN where unknown, index for classes."""
     cell: np.ndarray
@@ -141,6 +156,8 @@ class StickTable:
     """Wavelength of the intensities [Å]."""
     digest: str
     """Digest of the dataset."""
+    cell_is_measured: np.ndarray
+    """Whether the cell was measured, or scaled to measured ones, shape (materials,)."""
     others: tuple[str, ...] = ()
     """Digests of datasets joined to it."""
 
@@ -148,10 +165,27 @@ class StickTable:
         """Number of materials."""
         return len(self.id)
 
+    @cached_property
+    def energy_is_exact(self) -> np.ndarray:
+        """Whether the formation energy is one by which a model is judged, shape (materials,), bool."""
+        return np.isin(self.energy_kind, [ENERGY_KINDS.index(kind) for kind in EXACT_ENERGY_KINDS])
+
+    @cached_property
+    def formula_group(self) -> np.ndarray:
+        """Number of each material's reduced formula, equal for polymorphs, shape (materials,), int64."""
+        _, group = np.unique(np.asarray(self.formula, dtype=str), return_inverse=True)
+        return group.astype(np.int64)
+
     @property
     def resident(self) -> bool:
         """Whether the reflections are in memory."""
         return isinstance(self.stored, ResidentSticks)
+
+    @property
+    def from_teacher(self) -> np.ndarray:
+        """Whether the formation energy is that of a teacher, shape (materials,)."""
+        teacher: np.ndarray = self.energy_kind == ENERGY_KINDS.index(TEACHER)
+        return teacher
 
     @property
     def peak_start(self) -> np.ndarray:
@@ -204,8 +238,32 @@ class StickTable:
         return [SYMBOLS[number - 1] for number in np.unique(self.atomic_number[in_split])]
 
 
-def read_dataset(folder: Path, *, verify: bool = True, resident: bool = True, kept: int = 32) -> StickTable:
-    """Read the columns of a dataset folder, and with `resident` its reflections, into memory.
+def count_compared_formulas(formula: np.ndarray, energy: np.ndarray, energy_kind: np.ndarray) -> int:
+    """Number of formulas of which several materials have formation energies of one kind, so that they can be compared.
+
+    Args:
+        formula: reduced formulas, shape (materials,).
+        energy: formation energies [eV/atom], NaN where unknown, shape (materials,).
+        energy_kind: their kinds, as positions in `ENERGY_KINDS`, shape (materials,).
+    """
+    from_teacher = energy_kind == ENERGY_KINDS.index(TEACHER)
+    exact = np.isin(energy_kind, [ENERGY_KINDS.index(kind) for kind in EXACT_ENERGY_KINDS])
+    known = ~np.isnan(energy) & (exact | from_teacher)
+    _, group = np.unique(np.asarray(formula, dtype=str)[known], return_inverse=True)
+    _, counts = np.unique(2 * group + from_teacher[known], return_counts=True)
+    return int((counts > 1).sum())
+
+
+def polymorph_groups(table: StickTable) -> np.ndarray:
+    """A number for every material, equal where formula and kind of formation energy are, shape (materials,)."""
+    groups: np.ndarray = 2 * table.formula_group + table.from_teacher
+    return groups
+
+
+def read_dataset(source: Path | str, *, verify: bool = True, resident: bool = True, kept: int = 32) -> StickTable:
+    """Read the columns of a dataset, and with `resident` its reflections, into memory.
+
+    The source is a folder, or a URL of one, see `xxact_core.dataset.shard_cache`.
 
     Reflections that do not fit into memory are read from shards on demand, of which `kept` stay in memory; the order
     of `xxact_core.dataset.loading.sampler.blockwise_order` reads each shard once per epoch.
@@ -214,6 +272,7 @@ def read_dataset(folder: Path, *, verify: bool = True, resident: bool = True, ke
         DatasetError: a shard is missing, or its digest differs from the manifest's (with `verify`; shards that stay on
             disk are verified at their first use).
     """
+    folder = local_folder(source)
     manifest = read_manifest(folder)
     shards = manifest["shards"]
     peaks = sum(shard["peaks"] for shard in shards)
@@ -222,13 +281,13 @@ def read_dataset(folder: Path, *, verify: bool = True, resident: bool = True, ke
     intensity = np.empty(peaks if resident else 0, dtype=np.uint16)
     columns: dict[str, list[np.ndarray]] = {}
     filled, wavelength = 0, float("nan")
-    for path, shard in zip(shard_paths(folder, manifest), shards, strict=True):
-        if verify and resident:
-            check_shard(path, shard["sha256"])
-        with open_plain(path) as file:
+    for shard in shards:
+        with open_shard(folder, shard, verify=verify and resident) as file:
             wavelength = float(np.asarray(file.attrs["wavelength"]).item())
             for name, values in _read_columns(file):
                 columns.setdefault(name, []).append(values)
+            measured = bool(np.squeeze(file.attrs.get("measured_cells", 0)))  # version 0.1.0 wrote no such attribute
+            columns.setdefault("cell_is_measured", []).append(np.full(shard["materials"], measured))
             if resident:
                 piece = slice(filled, filled + shard["peaks"])
                 hkl[piece] = file["hkl"][...].T
@@ -244,7 +303,7 @@ def read_dataset(folder: Path, *, verify: bool = True, resident: bool = True, ke
         id=joined["id"],
         formula=joined["formula"],
         split=joined["split"],
-        energy_is_exact=joined["energy_is_exact"].astype(bool),
+        energy_kind=joined["energy_kind"],
         targets=targets,
         cell=np.stack([joined[name] for name in CELL], axis=1),
         element_start=counts_to_start(joined["element_count"]),
@@ -256,30 +315,68 @@ def read_dataset(folder: Path, *, verify: bool = True, resident: bool = True, ke
         stored=in_memory if resident else ShardSticks(folder, shards, kept=kept),
         wavelength=wavelength,
         digest=manifest["digest"],
+        cell_is_measured=joined["cell_is_measured"],
     )
 
 
 def _read_columns(file: h5py.File) -> Iterator[tuple[str, np.ndarray]]:
     for name in ("id", "formula"):
         yield name, read_text(file, name)
-    for name in (*CELL, *TARGETS, "split", "energy_is_exact", "peak_count"):
+    for name in (*CELL, *TARGETS, "split", "peak_count"):
         yield name, file[name][...]
+    yield "energy_kind", read_energy_kind(file)
     for name in ("element_count", "atomic_number", "fraction", "rotation_count", "rotation_matrix"):
         yield name, file[name][...]
 
 
 def shard_paths(folder: Path, manifest: Mapping[str, Any]) -> list[Path]:
-    """Paths of the shards that a manifest names.
+    """Paths of the shards that a manifest names; of a dataset at a URL all are fetched.
 
     Raises:
-        DatasetError: a shard is missing.
+        DatasetError: a shard is missing, or the cache has no room for all of a dataset at a URL.
     """
-    paths = [folder / shard["file"] for shard in manifest["shards"]]
-    for path in paths:
-        if not path.is_file():
-            msg = f"the shard {path} is missing"
-            raise DatasetError(msg, code="E_DATASET")
+    paths = [_find_shard(folder, shard) for shard in manifest["shards"]]
+    if gone := [path for path in paths if not path.is_file()]:
+        msg = (
+            f"{len(gone)} of {len(paths)} shards had to be removed for the others, since the cache {folder.parent} is "
+        )
+        msg += f"full; set a larger size by {SIZE_VARIABLE}"
+        raise DatasetError(msg, code="E_DATASET")
     return paths
+
+
+def _find_shard(folder: Path, shard: Mapping[str, Any]) -> Path:
+    if is_copy(folder):
+        return fetch_shard(folder, shard)
+    path: Path = folder / shard["file"]
+    if not path.is_file():
+        msg = f"the shard {path} is missing"
+        raise DatasetError(msg, code="E_DATASET")
+    return path
+
+
+@contextmanager
+def open_shard(folder: Path, shard: Mapping[str, Any], *, verify: bool) -> Iterator[h5py.File]:
+    """Open a shard for reading, after its digest was compared with the manifest's where `verify`.
+
+    Of a dataset at a URL it is fetched, and always verified.
+
+    Raises:
+        DatasetError: the shard is missing, damaged, or another than that of the manifest.
+    """
+    for attempt in range(_OPENINGS):
+        path = _find_shard(folder, shard)
+        if verify and not is_copy(folder):
+            check_shard(path, shard["sha256"])
+        with ExitStack() as opened:
+            try:
+                file = opened.enter_context(open_plain(path))
+            except UnreadableError:
+                if path.exists() or not is_copy(folder) or attempt == _OPENINGS - 1:
+                    raise
+                continue  # another process removed it from the cache, to make room
+            yield file
+            return
 
 
 def check_shard(path: Path, sha256: str) -> None:

@@ -39,6 +39,13 @@ LAYOUT = "xxact_layout"
 VERSION = 1
 """Version of the layout; tables of another version are refused."""
 
+FLAGS, STATED_COMPOSITION = "flags", "formula"
+"""Columns of a reference table: bits of provenance, and compositions that the structures do not show."""
+
+EXPERIMENTAL, KNOWN, HYDROGEN_MISSING = 1, 2, 4
+"""Bits of the column `flags`: the cell was measured; the phase was found in experiments; the formula is the published
+one, and the structure lacks its hydrogen."""
+
 _ENCODINGS = {
     "hall": "BYTE_STREAM_SPLIT",
     "cell.list.element": "BYTE_STREAM_SPLIT",
@@ -180,19 +187,22 @@ def write_columns(
         and pa.types.is_string(field.type.value_type if pa.types.is_list(field.type) else field.type)
     ]
     part = path.with_name(f"{path.name}.part")
-    parquet.write_table(
-        table,
-        part,
-        compression="zstd",
-        compression_level=19,
-        use_dictionary=texts,
-        column_encoding=leaves,
-        row_group_size=rows,
-        data_page_size=2**22,
-        write_statistics=False,
-        store_schema=True,
-    )
-    part.replace(path)
+    try:
+        parquet.write_table(
+            table,
+            part,
+            compression="zstd",
+            compression_level=19,
+            use_dictionary=texts,
+            column_encoding=leaves,
+            row_group_size=rows,
+            data_page_size=2**22,
+            write_statistics=False,
+            store_schema=True,
+        )
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def flat(column: Any) -> tuple[np.ndarray, np.ndarray]:  # noqa: ANN401 - pyarrow is not imported here

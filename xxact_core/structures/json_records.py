@@ -102,7 +102,7 @@ def arrays_to_structure(arrays: CrystalArrays, record: Mapping[str, Any], *, nam
         occupancies=arrays.occupancies,
         notes=arrays.notes,
         targets=targets,
-        energy_is_exact=FORMATION_ENERGY.name in targets,
+        energy_kind="stated" if FORMATION_ENERGY.name in targets else "none",
     )
 
 

@@ -14,6 +14,7 @@ from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.element_table import ATOMIC_NUMBERS, SYMBOLS
 from xxact_core.compositions.formula import reduced_formula
 from xxact_core.errors import StructureError, shorten
+from xxact_core.quantities import ENERGY_KINDS, EXACT_ENERGY_KINDS
 
 MOST_ATOMS = 5000
 """Largest number of atoms in a cell. Ours: databases reach about a thousand."""
@@ -41,10 +42,14 @@ class Structure:
     """Occupancies, shape (atoms,); a mixed site is several atoms at the same coordinates."""
     targets: Mapping[str, float] = field(default_factory=dict)
     """Known targets by name, in their units."""
-    energy_is_exact: bool = False
-    """Whether the formation energy belongs to this structure, and not to a similar one."""
+    energy_kind: str = "none"
+    """Where the formation energy comes from, one of `ENERGY_KINDS`."""
     unlocated_hydrogen: float = 0.0
     """Hydrogen atoms in the cell that the source states without coordinates; `composition` does not count them."""
+    cell_is_measured: bool = False
+    """Whether the source states that the cell was measured, not calculated."""
+    found_in_experiments: bool = False
+    """Whether the source states that the phase was found in experiments."""
     notes: tuple[str, ...] = ()
     """What was assumed, left out or moved when the structure was read."""
 
@@ -66,6 +71,10 @@ class Structure:
             if not np.isfinite(array).all():
                 msg = f"{self.id}: the {name} contain a value that is not a finite number"
                 raise StructureError(msg, code="E_STRUCTURE")
+        if self.energy_kind not in ENERGY_KINDS:
+            msg = f"{self.id}: {shorten(self.energy_kind)!r} is not a kind of formation energy; expected one of "
+            msg += ", ".join(ENERGY_KINDS)
+            raise StructureError(msg, code="E_LABEL")
         if (occupancies < 0).any() or (occupancies > MOST_OCCUPANCY).any():
             msg = f"{self.id}: the occupancies range from {occupancies.min():g} to {occupancies.max():g}; "
             msg += "expected 0 to 1"
@@ -74,6 +83,11 @@ class Structure:
             object.__setattr__(self, name, values)
         object.__setattr__(self, "occupancies", occupancies)
         object.__setattr__(self, "targets", MappingProxyType(dict(self.targets)))
+
+    @property
+    def energy_is_exact(self) -> bool:
+        """Whether the formation energy is one by which a model is judged, see `EXACT_ENERGY_KINDS`."""
+        return self.energy_kind in EXACT_ENERGY_KINDS
 
     @property
     def composition(self) -> Composition:

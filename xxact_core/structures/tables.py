@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xxact_core.errors import DatasetError, StructureError, shorten
-from xxact_core.quantities import FORMATION_ENERGY
-from xxact_core.structures.compact_tables import UNIT_COLUMNS, arrow_to_units, check_layout, is_compact
+from xxact_core.compositions.composition import text_to_composition
+from xxact_core.errors import DatasetError, FormulaError, StructureError, shorten
+from xxact_core.quantities import FORMATION_ENERGY, TEACHER
+from xxact_core.structures.compact_tables import (
+    EXPERIMENTAL,
+    FLAGS,
+    HYDROGEN_MISSING,
+    KNOWN,
+    LAYOUT,
+    STATED_COMPOSITION,
+    UNIT_COLUMNS,
+    arrow_to_units,
+    check_layout,
+    flat,
+    is_compact,
+)
 from xxact_core.structures.json_dialects import DIALECTS
 from xxact_core.structures.json_records import NAMES, find_name, parsed_to_structure
 from xxact_core.structures.labels import ALIASES, LABELLED, NESTED, Labels, record_to_targets, unit_to_factor
+from xxact_core.structures.prototype_tables import check_prototype_table, is_prototype_table, prototype_structures
 from xxact_core.structures.source_files import file_stem
 from xxact_core.structures.structure import Structure, symbol_to_number
 
@@ -39,7 +54,10 @@ _RECORD_COLUMNS = frozenset({"structure", "atoms", "attributes", "cif"})
 _DAMAGE = (OSError, ValueError, LookupError, OverflowError)
 """Errors that pyarrow raises for damaged files, besides its own."""
 
+_ID_COLUMNS = ("id_prefix", "id_number")
 _OCCUPANCIES, _ENERGY_SOURCE = "occupancies", "formation_energy_source"
+UNLOCATED_HYDROGEN, CELL_IS_MEASURED = "unlocated_hydrogen", "cell_is_measured"
+"""Optional columns: hydrogen atoms in the cell that have no coordinates, and whether the cell was measured."""
 _BATCH_ROWS = 1024
 
 
@@ -61,6 +79,8 @@ def check_table(path: Path, labels: Labels) -> Labels:
     """
     schema = _open_table(path).schema_arrow
     _structure_columns(path, schema)
+    if is_prototype_table(schema.names):
+        check_prototype_table(schema.metadata, name=path.name)
     if is_compact(schema.names):
         check_layout(schema.metadata, kind=None, name=path.name)
     columns = dict(labels.columns)
@@ -109,6 +129,11 @@ def read_table(
     columns = _structure_columns(path, file.schema_arrow)
     row = start
     try:
+        if is_prototype_table(file.schema_arrow.names):
+            for structure in _prototype_rows(file, start=start, stop=stop):
+                yield structure
+                row += 1
+            return
         if is_compact(file.schema_arrow.names):
             for structure in _compact_rows(path, file, labels=labels, start=start, stop=stop, name=name):
                 yield structure
@@ -145,7 +170,7 @@ def _open_table(path: Path) -> Any:  # noqa: ANN401 - pyarrow is not imported he
 def _structure_columns(path: Path, schema: pa.Schema) -> dict[str, str]:
     """Name of each required column in this table; empty if its rows are records."""
     names = set(schema.names)
-    if is_compact(names):
+    if is_compact(names) or is_prototype_table(names):
         return {}
     found = {
         column: next((name for name in (column, *COLUMN_ALIASES.get(column, ())) if name in names), None)
@@ -179,6 +204,7 @@ def _columns_to_read(schema: pa.Schema, columns: Mapping[str, str], labels: Labe
     named = {part for name, _ in labels.columns.values() for part in (name, name.partition(".")[0])}
     aliases = {name for names in ALIASES.values() for name in names}
     wanted = {*columns.values(), *NAMES, *NESTED, *named, *aliases, _OCCUPANCIES, _ENERGY_SOURCE}
+    wanted |= {UNLOCATED_HYDROGEN, CELL_IS_MEASURED}
     return [name for name in schema.names if name in wanted or name.startswith("_")]
 
 
@@ -199,6 +225,17 @@ def _rows(file: Any, columns: list[str] | None, *, start: int, stop: int) -> Ite
         row += size
 
 
+def _prototype_rows(file: Any, *, start: int, stop: int) -> Iterator[Structure | tuple[str, str]]:  # noqa: ANN401 - likewise
+    """Rows of a prototype table."""
+    row = 0
+    for group in range(file.num_row_groups):
+        size = file.metadata.row_group(group).num_rows
+        first, last = max(start - row, 0), min(stop - row, size)
+        if first < last:
+            yield from prototype_structures(file.read_row_group(group, use_threads=False).slice(first, last - first))
+        row += size
+
+
 def _compact_rows(
     path: Path,
     file: Any,  # noqa: ANN401 - pyarrow is not imported here
@@ -210,30 +247,67 @@ def _compact_rows(
 ) -> Iterator[Structure | tuple[str, str]]:
     """Rows of a table of asymmetric units, each in its primitive cell."""
     wanted = _columns_to_read(file.schema_arrow, {"unit": "unit"}, labels) or []
+    wanted += [column for column in (FLAGS, STATED_COMPOSITION) if column in file.schema_arrow.names]
     row = 0
     for group in range(file.num_row_groups):
         size = file.metadata.row_group(group).num_rows
         first, last = max(start - row, 0), min(stop - row, size)
         if first < last:
-            table = file.read_row_group(group, columns=[*UNIT_COLUMNS, *wanted], use_threads=False)
+            ids = [name for name in _ID_COLUMNS if name in file.schema_arrow.names]
+            table = file.read_row_group(group, columns=[*UNIT_COLUMNS, *wanted, *ids], use_threads=False)
             table = table.slice(first, last - first)
+            own = _reference_ids(table, file.schema_arrow.metadata) if ids else []
             units = arrow_to_units(table, file.schema_arrow.metadata, name=path.name)
             for number, record in enumerate(table.select(wanted).to_pylist()):
-                identity = find_name(record) or f"{name or file_stem(path.name)}:{row + first + number}"
+                fallback = own[number] if ids else f"{name or file_stem(path.name)}:{row + first + number}"
+                identity = find_name(record) or fallback
                 try:
-                    structure = units.structure(number, name=identity, primitive=True)
-                    targets, exact = _record_to_labels(record, labels)
-                    yield replace(structure, targets=targets, energy_is_exact=exact)
-                except (StructureError, ValueError) as error:
+                    structure = _with_provenance(units.structure(number, name=identity, primitive=True), record)
+                    targets, kind = _record_to_labels(record, labels)
+                    yield replace(structure, targets=targets, energy_kind=kind)
+                except (StructureError, FormulaError, TypeError, ValueError) as error:
                     yield identity, shorten(error)
         row += size
 
 
-def _record_to_labels(record: Mapping[str, Any], labels: Labels) -> tuple[dict[str, float], bool]:
-    """Targets of a row, and whether its formation energy belongs to the structure itself."""
+def _with_provenance(structure: Structure, record: Mapping[str, Any]) -> Structure:
+    """A structure with what a reference table states about its cell, its origin and its hydrogen."""
+    flags = int(record.get(FLAGS) or 0)
+    unlocated = 0.0
+    if flags & HYDROGEN_MISSING:
+        stated = text_to_composition(record[STATED_COMPOSITION])
+        amounts = dict(zip(stated.symbols, stated.amounts, strict=True))
+        located = structure.occupancies[structure.atomic_numbers == 1].sum()
+        others = structure.occupancies.sum() - located
+        hydrogen = amounts.pop("H", 0.0)
+        unlocated = max(0.0, hydrogen * others / sum(amounts.values()) - located)
+    return replace(
+        structure,
+        unlocated_hydrogen=unlocated,
+        cell_is_measured=bool(flags & EXPERIMENTAL),
+        found_in_experiments=bool(flags & (EXPERIMENTAL | KNOWN)),
+    )
+
+
+def _reference_ids(table: pa.Table, metadata: Mapping[bytes, bytes]) -> list[str]:
+    """Own ids of the phases of a reference table: the first of each."""
+    prefixes = json.loads(metadata[LAYOUT.encode()])["prefixes"]
+    start, prefix = flat(table.column("id_prefix"))
+    number = flat(table.column("id_number"))[1]
+    return [
+        prefixes[prefix[first]] + (str(number[first]) if number[first] >= 0 else "") for first in start[:-1].tolist()
+    ]
+
+
+def _record_to_labels(record: Mapping[str, Any], labels: Labels) -> tuple[dict[str, float], str]:
+    """Targets of a row, and the kind of its formation energy, one of `ENERGY_KINDS`."""
     targets = record_to_targets(record, labels)
-    exact = _ENERGY_SOURCE not in record or record[_ENERGY_SOURCE] in EXACT_ENERGY_SOURCES
-    return targets, exact and FORMATION_ENERGY.name in targets
+    if FORMATION_ENERGY.name not in targets:
+        return targets, "none"
+    if _ENERGY_SOURCE not in record:
+        return targets, "stated"
+    source = record[_ENERGY_SOURCE]
+    return targets, source if source in (*EXACT_ENERGY_SOURCES, TEACHER) else "approximate"
 
 
 def _row_to_structure(
@@ -245,7 +319,7 @@ def _row_to_structure(
     try:
         numbers = [symbol_to_number(symbol) for symbol in record[columns["species"]]]
         occupancies = record.get(_OCCUPANCIES)
-        targets, exact = _record_to_labels(record, labels)
+        targets, kind = _record_to_labels(record, labels)
         return Structure(
             id=name,
             cell=np.array([record[columns[axis]] for axis in COLUMNS[:6]], dtype=np.float64),
@@ -253,7 +327,9 @@ def _row_to_structure(
             frac_coords=np.array(record[columns["frac_coords"]], dtype=np.float64).reshape(-1, 3),
             occupancies=np.ones(len(numbers)) if occupancies is None else np.array(occupancies, dtype=np.float64),
             targets=targets,
-            energy_is_exact=exact,
+            energy_kind=kind,
+            unlocated_hydrogen=float(record.get(UNLOCATED_HYDROGEN) or 0.0),
+            cell_is_measured=bool(record.get(CELL_IS_MEASURED)),
         )
     except (StructureError, TypeError, ValueError) as error:
         return name, shorten(error)

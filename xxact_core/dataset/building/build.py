@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
 import warnings
-from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from xxact_core.dataset.building.duplicates import DUPLICATES, find_duplicates
+from xxact_core.dataset.building.energy_table import read_energy_table
 from xxact_core.dataset.building.plan import BuildPlan, keep_plan
 from xxact_core.dataset.building.shard import TIMEOUT, ShardTask, shard_name
 from xxact_core.dataset.building.workers import build_in_process, check_scheduler, open_workers
@@ -22,9 +21,9 @@ from xxact_core.dataset.store import (
     MANIFEST,
     SCHEMA,
     file_digest,
-    fsync_folder,
     read_manifest,
     shards_to_digest,
+    write_csv,
     write_json,
 )
 from xxact_core.errors import DatasetError
@@ -68,6 +67,7 @@ def build_dataset(
             shard cannot be written; finished shards are kept, and the same call resumes the build.
     """
     labels = plan.parsed_labels  # invalid labels are reported first
+    _check_energies(plan)
     if scheduler is not None:
         check_scheduler(scheduler)
     source = Path(plan.source).resolve()
@@ -104,6 +104,21 @@ def build_dataset(
         while running:
             running = _collect(running, shards, bar)
     return _finish(plan, folder, [shards[start] for start in sorted(shards)])
+
+
+def _check_energies(plan: BuildPlan) -> None:
+    """Refuse energies whose references were fitted to labels of another training split.
+
+    Raises:
+        DatasetError: the seeds differ, or the file is no table of energies.
+    """
+    if plan.energies is None:
+        return
+    seed = read_energy_table(Path(plan.energies)).split_seed
+    if seed != plan.seed:
+        msg = f"{Path(plan.energies).name}: its reference energies were fitted to labels of another split; "
+        msg += f"build with --seed {seed}, or compute the energies again with --split-seed {plan.seed}"
+        raise DatasetError(msg, code="E_DATASET")
 
 
 def _collect(
@@ -176,17 +191,6 @@ def write_manifest(folder: Path, plan: dict[str, Any], shards: list[dict[str, An
     }
     write_json(folder / MANIFEST, with_digest(manifest))
     return {name: manifest[name] for name in COUNTS}
-
-
-def write_csv(path: Path, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Write a CSV table atomically."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    fsync_folder(path.parent)
 
 
 def _warn_of_small_disk(folder: Path, total: int | None) -> None:

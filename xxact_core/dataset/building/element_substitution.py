@@ -10,21 +10,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xxact_core.compositions.element_table import ATOMIC_NUMBERS, SYMBOLS, VILLARS_ORDER
-from xxact_core.dataset.splits import formula_to_split
+from xxact_core.dataset.building.structure_rows import is_for_training, read_structures, write_structures
 from xxact_core.errors import DatasetError
 from xxact_core.simulation.lattice import cell_volume
-from xxact_core.structures.labels import Labels
-from xxact_core.structures.sources import list_blocks, read_block
 from xxact_core.structures.structure import Structure
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from pyarrow import parquet
 
 SUBSTITUTION_RANGE = 3.0
 """Distance in Villars' order over which the probability of a substitution falls by a factor of e. Ours."""
@@ -33,7 +26,6 @@ KEPT = 0.25
 """Probability that an element is not replaced. Ours."""
 
 _TRIES = 20
-_ROWS_TOGETHER = 4096
 
 
 def write_substituted_structures(source: Path, table: Path, *, copies: int, seed: int = 0, split_seed: int = 0) -> int:
@@ -45,48 +37,26 @@ def write_substituted_structures(source: Path, table: Path, *, copies: int, seed
     Raises:
         DatasetError: the source holds no readable structure, `copies` is below 1, or the table exists.
     """
-    import pyarrow as pa  # noqa: PLC0415 - only where a table is written
-    from pyarrow import parquet  # noqa: PLC0415 - likewise
-
     if copies < 1:
         msg = f"copies is {copies}; expected 1 or more"
         raise DatasetError(msg, code="E_DATASET")
-    if table.exists():
-        msg = f"{table} already exists; choose another name"
-        raise DatasetError(msg, code="E_DATASET")
     volumes = fit_element_volumes(read_structures(source))
     random = np.random.default_rng(seed)
-    schema = pa.schema(
-        {"id": pa.string()}
-        | dict.fromkeys(("a", "b", "c", "alpha", "beta", "gamma"), pa.float64())
-        | {"species": pa.list_(pa.string()), "frac_coords": pa.list_(pa.float32())}
-        | {"occupancies": pa.list_(pa.float32())}
+    return write_structures(
+        _substituted_structures(source, volumes, copies=copies, random=random, split_seed=split_seed), table
     )
-    written, part, rows = 0, table.with_name(table.name + ".part"), list[dict[str, object]]()
-    try:
-        with parquet.ParquetWriter(part, schema, compression="zstd") as writer:
-            for structure in read_structures(source):
-                if formula_to_split(structure.reduced_formula, seed=split_seed) != "train":
-                    continue
-                for copy in range(copies):
-                    substituted = sample_substitution(structure, volumes, random=random, split_seed=split_seed)
-                    if substituted is not None:
-                        rows.append(_structure_to_row(replace(substituted, id=f"{structure.id}~{copy}")))
-                if len(rows) >= _ROWS_TOGETHER:
-                    written += _write_rows(writer, rows, schema)
-            written += _write_rows(writer, rows, schema)
-        part.replace(table)
-    finally:
-        part.unlink(missing_ok=True)
-    return written
 
 
-def read_structures(source: Path) -> Iterator[Structure]:
-    """All structures of a source that can be read."""
-    for block in list_blocks(source, rows=_ROWS_TOGETHER):
-        for item in read_block(block, labels=Labels()):
-            if isinstance(item, Structure):
-                yield item
+def _substituted_structures(
+    source: Path, volumes: np.ndarray, *, copies: int, random: np.random.Generator, split_seed: int
+) -> Iterator[Structure]:
+    for structure in read_structures(source):
+        if not is_for_training(structure, split_seed=split_seed):
+            continue
+        for copy in range(copies):
+            substituted = sample_substitution(structure, volumes, random=random, split_seed=split_seed)
+            if substituted is not None:
+                yield replace(substituted, id=f"{structure.id}~{copy}")
 
 
 def fit_element_volumes(structures: Iterable[Structure]) -> np.ndarray:
@@ -94,8 +64,6 @@ def fit_element_volumes(structures: Iterable[Structure]) -> np.ndarray:
 
     Volumes per atom are fitted, so that all structures have the same weight.
     """
-    from scipy.optimize import nnls  # noqa: PLC0415 - needed here only
-
     products, sums = np.zeros((len(SYMBOLS), len(SYMBOLS))), np.zeros(len(SYMBOLS))
     for structure in structures:
         amounts = np.bincount(structure.atomic_numbers - 1, weights=structure.occupancies, minlength=len(SYMBOLS))
@@ -106,6 +74,20 @@ def fit_element_volumes(structures: Iterable[Structure]) -> np.ndarray:
         share = amounts[seen] / atoms
         products[np.ix_(seen, seen)] += np.outer(share, share)
         sums[seen] += share * float(cell_volume(structure.cell)) / atoms
+    return _solve_volumes(products, sums)
+
+
+def fit_volumes_to_fractions(fractions: np.ndarray, volumes: np.ndarray) -> np.ndarray:
+    """The same from atomic fractions, shape (structures, 118), and volumes per atom [Å³], shape (structures,)."""
+    return _solve_volumes(
+        (fractions.T @ fractions).astype(np.float64), fractions.T.astype(np.float64) @ volumes.astype(np.float64)
+    )
+
+
+def _solve_volumes(products: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """Volumes of the elements by the normal equations of the fit; NaN for elements that do not occur."""
+    from scipy.optimize import nnls  # noqa: PLC0415 - needed here only
+
     known = np.flatnonzero(products.diagonal())
     root = np.linalg.cholesky(products[np.ix_(known, known)] + 1e-9 * np.eye(len(known)))
     volumes = np.full(len(SYMBOLS), np.nan)
@@ -139,8 +121,8 @@ def sample_substitution(
             continue
         cell = structure.cell.copy()
         cell[:3] *= (after / before) ** (1 / 3)
-        substituted = replace(structure, cell=cell, atomic_numbers=elements[site], targets={}, energy_is_exact=False)
-        if formula_to_split(substituted.reduced_formula, seed=split_seed) == "train":
+        substituted = replace(structure, cell=cell, atomic_numbers=elements[site], targets={}, energy_kind="none")
+        if is_for_training(substituted, split_seed=split_seed):
             return substituted
     return None
 
@@ -155,23 +137,3 @@ def element_similarity() -> np.ndarray:
     places[[ATOMIC_NUMBERS[symbol] - 1 for symbol in VILLARS_ORDER]] = np.arange(len(VILLARS_ORDER))
     similarity: np.ndarray = np.nan_to_num(np.exp(-np.abs(places[:, None] - places) / SUBSTITUTION_RANGE))
     return similarity
-
-
-def _structure_to_row(structure: Structure) -> dict[str, object]:
-    return {
-        "id": structure.id,
-        **dict(zip(("a", "b", "c", "alpha", "beta", "gamma"), structure.cell.tolist(), strict=True)),
-        "species": [SYMBOLS[number - 1] for number in structure.atomic_numbers],
-        "frac_coords": structure.frac_coords.ravel().astype(np.float32),
-        "occupancies": structure.occupancies.astype(np.float32),
-    }
-
-
-def _write_rows(writer: parquet.ParquetWriter, rows: list[dict[str, object]], schema: pa.Schema) -> int:
-    """Write and clear rows; returns their number."""
-    import pyarrow as pa  # noqa: PLC0415 - only where a table is written
-
-    writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-    count = len(rows)
-    rows.clear()
-    return count

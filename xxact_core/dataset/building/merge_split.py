@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from xxact_core.dataset.building.build import ERRORS, NOTES, write_csv, write_manifest
+from xxact_core.dataset.building.build import ERRORS, NOTES, write_manifest
 from xxact_core.dataset.building.shard import shard_name
 from xxact_core.dataset.splits import SPLITS
 from xxact_core.dataset.store import (
@@ -20,16 +20,21 @@ from xxact_core.dataset.store import (
     MANIFEST,
     Material,
     count_entries,
+    read_energy_kind,
     read_manifest,
     read_text,
+    write_csv,
     write_shard,
 )
 from xxact_core.dataset.table import check_shard, counts_to_start, shard_paths
 from xxact_core.errors import DatasetError
-from xxact_core.quantities import TARGETS
+from xxact_core.quantities import ENERGY_KINDS, TARGETS
 
 SAME = ("wavelength", "two_theta_range", "symprec", "symmetry", "seed")
 """Settings that datasets must share to be merged."""
+
+SHARD_ROWS = 4096
+"""Materials of a shard."""
 
 
 def merge_datasets(folders: Sequence[Path], merged: Path) -> dict[str, int]:
@@ -75,7 +80,7 @@ def _read_csv(path: Path) -> list[tuple[str, ...]]:
         return [tuple(row) for row in csv.reader(file)][1:]
 
 
-def split_dataset(folder: Path, parts: Path, *, by: str = "split", shard_rows: int = 4096) -> dict[str, int]:
+def split_dataset(folder: Path, parts: Path, *, by: str = "split", shard_rows: int = SHARD_ROWS) -> dict[str, int]:
     """Write one dataset per split, or per crystal system, into folders of these names in `parts`.
 
     Returns:
@@ -98,7 +103,7 @@ def split_dataset(folder: Path, parts: Path, *, by: str = "split", shard_rows: i
         system = material.targets.get(by, np.nan)
         return "" if np.isnan(system) else names[by][int(system)]
 
-    writers = {name: _PartWriter(parts / name, shard_rows) for name in names[by]}
+    writers = {name: DatasetWriter(parts / name, shard_rows) for name in names[by]}
     for path, shard in zip(shard_paths(folder, manifest), manifest["shards"], strict=True):
         check_shard(path, shard["sha256"])
         materials, attributes = read_materials(path)
@@ -109,22 +114,26 @@ def split_dataset(folder: Path, parts: Path, *, by: str = "split", shard_rows: i
     return {name: writer.finish({**plan, "part": name}) for name, writer in writers.items()}
 
 
-class _PartWriter:
+class DatasetWriter:
     """Writes a dataset from materials, one shard at a time."""
 
-    def __init__(self, folder: Path, shard_rows: int) -> None:
+    def __init__(self, folder: Path, shard_rows: int = SHARD_ROWS) -> None:
         self.folder, self.shard_rows = folder, shard_rows
         self.shards: list[dict[str, Any]] = []
         self.waiting: list[Material] = []
         self.attributes: dict[str, Any] = {}
 
     def add(self, material: Material, attributes: dict[str, Any]) -> None:
+        """Append a material; those of a shard have the same attributes."""
+        if self.waiting and attributes != self.attributes:
+            self._write()
         self.attributes = attributes
         self.waiting.append(material)
         if len(self.waiting) == self.shard_rows:
             self._write()
 
     def finish(self, plan: dict[str, Any]) -> int:
+        """Write the manifest; returns the number of materials. Nothing is written without any."""
         if self.waiting:
             self._write()
         if not self.shards:
@@ -152,7 +161,7 @@ def read_materials(path: Path) -> tuple[list[Material], dict[str, Any]]:
             if name not in {"Conventions", "featureType", "schema"} and not name.startswith("_")
         }
         columns = {name: read_text(file, name) for name in ("id", "formula")}
-        columns |= {name: file[name][...] for name in (*TARGETS, "energy_is_exact", "split")}
+        columns |= {name: file[name][...] for name in (*TARGETS, "split")} | {"energy_kind": read_energy_kind(file)}
         cells = np.stack([file[name][...] for name in CELL], axis=1)
         hkl, intensity = file["hkl"][...].T, file["intensity"][...] * INTENSITY_STEP
         entries = {name: file[name][...] for name in ("atomic_number", "fraction", "rotation_matrix")}
@@ -171,7 +180,7 @@ def read_materials(path: Path) -> tuple[list[Material], dict[str, Any]]:
             atomic_numbers=entries["atomic_number"][slices[1](row)],
             fractions=entries["fraction"][slices[1](row)],
             targets=dict(_targets(columns, row)),
-            energy_is_exact=bool(columns["energy_is_exact"][row]),
+            energy_kind=ENERGY_KINDS[columns["energy_kind"][row]],
             split=SPLITS[columns["split"][row]],
         )
         for row in range(len(cells))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from xxact_core.dataset.store import write_json
+from xxact_core.dataset.store import file_digest, write_json
 from xxact_core.errors import DatasetError
 from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.simulation.symmetry import SYMPREC
@@ -35,8 +35,12 @@ class BuildPlan:
     """Whether to determine crystal system, space group and conventional cell."""
     labels: tuple[str, ...] = ()
     """Fields and units of targets, as `parse_labels` reads them: `band_gap=gap pbe:eV`."""
+    energies: str | None = None
+    """Table of a teacher's energies, as `xxact dataset label` writes it, for materials without a formation energy."""
     limit: int | None = None
     """Use only the first structures; None for all."""
+    measured_cells: bool = False
+    """Whether the cells of the source were measured, or are scaled to measured ones; augmentation shrinks others."""
 
     @property
     def parsed_labels(self) -> Labels:
@@ -61,7 +65,12 @@ class BuildPlan:
 
     def described(self) -> dict[str, object]:
         """Plain values for a manifest, with the name of the source but not its folder."""
-        return {**json.loads(self.to_json()), "source": Path(self.source).name}
+        values = {**json.loads(self.to_json()), "source": Path(self.source).name}
+        if self.energies is None:
+            del values["energies"]  # so that plans of version 0.1.0 are the same
+        else:
+            values["energies"] = f"{Path(self.energies).name} (SHA-256 {file_digest(Path(self.energies))})"
+        return values
 
 
 def keep_plan(plan: BuildPlan, folder: Path) -> None:
@@ -79,7 +88,8 @@ def keep_plan(plan: BuildPlan, folder: Path) -> None:
     except ValueError as error:
         msg = f"{path} is not JSON: {error}; choose another folder"
         raise DatasetError(msg, code="E_DATASET") from error
-    changed = [name for name, value in plan.described().items() if before.get(name) != value]
+    unset = {item.name: item.default for item in fields(BuildPlan)}  # for settings that version 0.1.0 lacks
+    changed = [name for name, value in plan.described().items() if before.get(name, unset[name]) != value]
     if changed:
         msg = f"{folder} contains a dataset with other settings ({changed}): choose another folder"
         raise DatasetError(msg, code="E_DATASET")

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from xxact_core.compositions.element_table import ATOMIC_MASSES, AVOGADRO
+from xxact_core.compositions.formula import reduced_formula
+from xxact_core.dataset.building.energy_table import read_energy_table
 from xxact_core.dataset.building.plan import BuildPlan
 from xxact_core.dataset.splits import formula_to_split
 from xxact_core.dataset.store import Material, count_entries, write_json, write_shard
@@ -93,6 +95,7 @@ def build_shard(task: ShardTask, *, tell: Callable[[int], None] = lambda _: None
         OSError: the shard cannot be written, for instance because the disk is full; nothing of it is left.
     """
     plan, block, folder = task.plan, task.block, Path(task.folder)
+    label = (lambda one: one) if plan.energies is None else read_energy_table(Path(plan.energies)).label
     materials: list[Material] = []
     errors: list[tuple[str, str]] = []
     notes: list[tuple[str, str]] = []
@@ -105,6 +108,7 @@ def build_shard(task: ShardTask, *, tell: Callable[[int], None] = lambda _: None
             with time_limit(task.timeout):
                 item = read()
                 if isinstance(item, Structure):
+                    item = label(item)
                     materials.append(structure_to_material(item, plan))
                     notes += [(item.id, note) for note in item.notes]
                 else:
@@ -132,7 +136,8 @@ def structure_to_material(structure: Structure, plan: BuildPlan) -> Material:
         two_theta_range=plan.two_theta_range,
     )
     assert sticks.hkl is not None
-    composition, formula = structure.composition, structure.reduced_formula
+    composition = structure.stated_composition
+    formula = reduced_formula(composition)
     volume, atoms = float(cell_volume(structure.cell)), float(structure.occupancies.sum())
     mass = float(np.array(ATOMIC_MASSES)[structure.atomic_numbers - 1] @ structure.occupancies)
     targets = {
@@ -159,7 +164,7 @@ def structure_to_material(structure: Structure, plan: BuildPlan) -> Material:
         atomic_numbers=composition.atomic_numbers,
         fractions=composition.fractions,
         targets=targets,
-        energy_is_exact=structure.energy_is_exact,
+        energy_kind=structure.energy_kind,
         split=formula_to_split(formula, seed=plan.seed),
     )
 
@@ -190,6 +195,7 @@ def _write(task: ShardTask, materials: list[Material]) -> dict[str, Any]:
         "source": Path(plan.source).name,
         "symprec": plan.symprec if plan.symmetry else np.nan,
         "split_seed": plan.seed,
+        "measured_cells": int(plan.measured_cells),
         "spglib": version("spglib") if plan.symmetry else "",
         "xxact": version("xxact"),
     }
