@@ -13,17 +13,27 @@ TABLE = "data/materials_project.parquet"
 REFERENCE_TABLE = "data/reference_materials.parquet"
 """Reference phases of search and match: calculated and measured structures. Source: xxact_core/data/README.md."""
 
-NAMED_TABLES = {"materials_project": TABLE, "reference_materials": REFERENCE_TABLE}
+PROTOTYPE_TABLE = "data/prototype_structures.parquet"
+"""Prototypes with other elements, at the equilibrium volume of CHGNet. Source: xxact_core/data/README.md."""
+
+ENERGY_TABLE = "data/teacher_energies.parquet"
+"""CHGNet's energies of structures of the other tables. Source: xxact_core/data/README.md."""
+
+NAMED_TABLES = {
+    "materials_project": TABLE,
+    "reference_materials": REFERENCE_TABLE,
+    "prototype_structures": PROTOTYPE_TABLE,
+}
 """Names of the shipped tables wherever a command takes a file or folder of structures."""
 
 EXAMPLES = "data/examples"
 """Measured patterns in the formats of instruments; `examples.csv` describes each."""
 
 CHECKPOINT = "weights/compact"
-"""The model that predicts."""
+"""The shipped model."""
 
-RECONSTRUCTION_CHECKPOINT = "weights/reconstruction"
-"""The model that reconstructs masked windows."""
+EMBEDDINGS = "weights/compact/embeddings.h5"
+"""Embeddings of 2000 materials of the test split by the shipped model, with coordinates of a t-SNE."""
 
 
 def shipped_path(name: str) -> Path:
@@ -47,6 +57,15 @@ def named_structures(source: Path) -> Path:
     """
     table = NAMED_TABLES.get(str(source))
     return source if table is None or source.exists() else shipped_path(table)
+
+
+def named_energies(table: Path) -> Path:
+    """The shipped table of energies for a path that is `teacher_energies`, where no file has that name, else the path.
+
+    Raises:
+        InstallationError: the installation lacks the table (E_INSTALLATION).
+    """
+    return table if str(table) != "teacher_energies" or table.exists() else shipped_path(ENERGY_TABLE)
 
 
 def packages_folder() -> Path:
