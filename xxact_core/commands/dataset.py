@@ -1,4 +1,4 @@
-"""The commands `xxact dataset info | compact | verify | merge | split | substitute`."""
+"""The commands of `xxact dataset`: info, compact, verify, merge, split, and generators of structures and labels."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import typer
 
 from xxact_core.commands.options import DatasetArgument, JsonFlag
 from xxact_core.errors import DatasetError
-from xxact_core.shipped import named_structures
+from xxact_core.shipped import named_energies, named_structures
 
 app = typer.Typer(
-    help="Inspect, verify, merge and split datasets, compact tables, and generate element-substituted structures.",
+    help="Inspect, verify, merge and split datasets, compact tables, and generate structures and labels.",
     no_args_is_help=True,
 )
 
@@ -105,6 +105,142 @@ def substitute(
         named_structures(source), table, copies=copies, seed=seed, split_seed=split_seed
     )
     typer.echo(f"{count} element-substituted structures in {table}")
+
+
+@app.command()
+def disorder(
+    source: Annotated[Path, typer.Argument(help="Structures, as for `xxact build`; or reference_materials.")],
+    table: Annotated[
+        Path, typer.Argument(help="Parquet table to write, for `xxact build --measured-cells`; must not exist.")
+    ],
+    *,
+    count: Annotated[int, typer.Option(help="Number of disordered structures, approximately.", min=1)] = 50_000,
+    seed: Annotated[int, typer.Option(help="Seed of the disorder.", min=0)] = 0,
+    split_seed: Annotated[int, typer.Option(help="Seed of the split, the --seed of `xxact build`.")] = 0,
+) -> None:
+    """Generate solid solutions, vacancies and exchanged sites that keep the symmetry of training structures."""
+    from xxact_core.dataset.building.site_disorder import write_disordered_structures
+
+    written = write_disordered_structures(
+        named_structures(source), table, count=count, seed=seed, split_seed=split_seed
+    )
+    typer.echo(f"{written} disordered structures in {table}")
+
+
+@app.command()
+def measured(
+    source: Annotated[Path, typer.Argument(help="Reference table, or a table with the column cell_is_measured.")],
+    table: Annotated[
+        Path, typer.Argument(help="Parquet table to write, for `xxact build --measured-cells`; must not exist.")
+    ],
+    *,
+    split_seed: Annotated[int, typer.Option(help="Seed of the split, the --seed of `xxact build`.")] = 0,
+) -> None:
+    """Select the structures with measured cells and training formulas, minerals for instance."""
+    from xxact_core.dataset.building.measured_cells import write_measured_structures
+
+    count = write_measured_structures(named_structures(source), table, split_seed=split_seed)
+    typer.echo(f"{count} structures with measured cells in {table}")
+
+
+@app.command()
+def label(
+    source: Annotated[Path, typer.Argument(help="File or folder of structures, as for `xxact build`.")],
+    out: Annotated[Path, typer.Argument(help="Table of energies to write (.parquet), for `xxact build --energies`.")],
+    *,
+    teacher: Annotated[str, typer.Option(help="Model that computes the energies: chgnet.")] = "chgnet",
+    labelled: Annotated[
+        Path | None,
+        typer.Option(
+            help="Structures with formation energies, known by id or public_id, to which the reference energies of the "
+            "elements are fitted; by default the source itself and materials_project."
+        ),
+    ] = None,
+    known: Annotated[
+        list[Path] | None,
+        typer.Option(help="CSV table of energies that need not be computed: id, energy_per_atom [eV]; repeatable."),
+    ] = None,
+    split_seed: Annotated[int, typer.Option(help="Seed of the split, the --seed of `xxact build`.")] = 0,
+    limit: Annotated[int | None, typer.Option(help="Use only the first N structures.", min=1)] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing table.")] = False,
+) -> None:
+    """Compute the energies of structures by a teacher, and with them formation energies for rows that have none.
+
+    An interrupted run continues where it ended. Beside OUT are written: OUT.journal.csv (the energies as they are
+    computed), OUT.errors.csv (failures) and OUT.contradicted.csv (labels that differ by more than 0.5 eV/atom).
+    """
+    from tqdm import tqdm
+
+    from xxact_core.dataset.building.energy_table import read_total_energies
+    from xxact_core.dataset.building.teacher_labels import CONTRADICTED, ERRORS, label_structures
+    from xxact_core.structures.sources import count_items
+    from xxact_core.teachers import open_teacher
+
+    if out.exists() and not overwrite:
+        msg = f"{out} exists already; choose another name, or give --overwrite"
+        raise DatasetError(msg, code="E_DATASET")
+    found: dict[str, float] = {}
+    for path in known or ():
+        found |= read_total_energies(path)
+    structures = named_structures(source)
+    with tqdm(total=limit or count_items(structures), unit="structure") as bar:
+        counts = label_structures(
+            structures,
+            out,
+            open_teacher(teacher),
+            labelled=named_structures(labelled or Path("materials_project")),
+            known=found,
+            split_seed=split_seed,
+            limit=limit,
+            progress=lambda done: bar.update(done - bar.n) and None,
+        )
+    typer.echo(f"{out}: {counts.energies} energies, {counts.elements} elements with a reference energy")
+    typer.echo(f"median difference from training labels: {1000 * counts.error:.0f} meV/atom")
+    if counts.failed:
+        typer.echo(f"{counts.failed} structures without an energy: {out}{ERRORS}")
+    if counts.contradicted:
+        typer.echo(f"{counts.contradicted} labels are contradicted: {out}{CONTRADICTED}")
+
+
+@app.command()
+def prototypes(
+    out: Annotated[Path, typer.Argument(help="Prototype table to write (.parquet), for `xxact build`.")],
+    *,
+    structures: Annotated[int, typer.Option(help="Number of candidates; about 80 % become rows.", min=1)] = 150_000,
+    teacher: Annotated[str, typer.Option(help="Model that computes the energies: chgnet.")] = "chgnet",
+    energies: Annotated[
+        Path, typer.Option(help="Table of energies of the same teacher, with the reference energies of the elements.")
+    ] = Path("teacher_energies"),
+    seed: Annotated[int, typer.Option(help="Seed of the draw.", min=0)] = 0,
+    most_atoms: Annotated[int, typer.Option(help="Atoms in the primitive cell of a prototype.", min=1)] = 8,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing table.")] = False,
+) -> None:
+    """Put other elements into prototypes, several for one formula, at the volume where a teacher's energy is lowest.
+
+    An interrupted run continues where it ended; with more structures it is extended. Beside OUT are written:
+    OUT.settings.json, OUT.journal.csv (every candidate) and OUT.errors.csv (those that were left out).
+    """
+    from tqdm import tqdm
+
+    from xxact_core.dataset.building.energy_table import read_energy_table
+    from xxact_core.dataset.building.prototype_structures import ERRORS, build_prototype_table
+    from xxact_core.teachers import open_teacher
+
+    if out.exists() and not overwrite:
+        msg = f"{out} exists already; choose another name, or give --overwrite"
+        raise DatasetError(msg, code="E_DATASET")
+    with tqdm(total=structures, unit="structure") as bar:
+        counts = build_prototype_table(
+            out,
+            open_teacher(teacher),
+            read_energy_table(named_energies(energies)),
+            structures=structures,
+            seed=seed,
+            most_atoms=most_atoms,
+            progress=lambda done: bar.update(done - bar.n) and None,
+        )
+    typer.echo(f"{out}: {counts['structures']} structures of {counts['formulas']} formulas")
+    typer.echo(f"{counts['errors']} candidates were left out: {out}{ERRORS}")
 
 
 def _to_text(value: Any) -> str:  # noqa: ANN401 - any value of a description

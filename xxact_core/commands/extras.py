@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 LIBRARIES: dict[str, tuple[str, ...]] = {
-    "train": ("ase", "dask", "distributed", "h5netcdf", "numba", "sklearn", "xarray"),
+    "train": ("ase", "dask", "distributed", "fsspec", "h5netcdf", "numba", "sklearn", "xarray"),
     "app": (
         "bokeh",
         "filelock",
@@ -16,6 +16,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
         "tornado",
     ),
     "refine": ("gemmi", "rietx"),
+    "teacher": ("chgnet",),
+    "mcp": ("anyio", "filelock", "mcp", "mcp_types"),
 }
 """Extra → the modules that are imported only where it is installed."""
 

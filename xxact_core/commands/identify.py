@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xxact_core.commands.former_names import IdentifyOptions
-from xxact_core.commands.options import ReferenceOption, ScanOption, WavelengthOption
-from xxact_core.errors import FormulaError, WavelengthError
+from xxact_core.commands.options import (
+    ElementsOption,
+    ExcludeOption,
+    FormulaOption,
+    InstrumentOption,
+    MaybeOption,
+    OneOfOption,
+    ReferenceOption,
+    ScanOption,
+    WavelengthOption,
+)
+from xxact_core.errors import InputError, WavelengthError
 from xxact_core.structures.space_groups import space_group_name
 
 if TYPE_CHECKING:
+    from xxact_core.patterns.pattern import Pattern
+    from xxact_core.requests.identifying import IdentifyRequest
     from xxact_core.search_match.identify import Identification
     from xxact_core.search_match.phase_analysis import PhaseAnalysis
 
@@ -28,24 +39,11 @@ SHOWN_PEAKS = 5
 def identify(  # noqa: PLR0913 - one argument per option
     file: Annotated[Path, typer.Argument(help="Measured pattern file.")],
     *,
-    elements: Annotated[
-        str | None,
-        typer.Option(
-            help="Elements that the specimen contains: 'La,B'. Phases with other elements are not compared. By default "
-            "all reference phases are compared."
-        ),
-    ] = None,
-    maybe: Annotated[
-        str | None, typer.Option(help="Elements that the specimen may contain besides --elements: 'C,H'.")
-    ] = None,
-    one_of: Annotated[
-        str | None, typer.Option("--one-of", help="Elements of which the specimen contains at least one: 'Fe,Co'.")
-    ] = None,
-    exclude: Annotated[str | None, typer.Option(help="Elements that the specimen does not contain: 'F,Cl'.")] = None,
-    formula: Annotated[
-        str | None,
-        typer.Option(help="Instead of --elements, a composition as in `xxact predict`: LaB6, 'La,B,?O', '?'."),
-    ] = None,
+    elements: ElementsOption = None,
+    maybe: MaybeOption = None,
+    one_of: OneOfOption = None,
+    exclude: ExcludeOption = None,
+    formula: FormulaOption = None,
     wavelength: WavelengthOption = None,
     scan: ScanOption = "0",
     reference: ReferenceOption = None,
@@ -58,15 +56,18 @@ def identify(  # noqa: PLR0913 - one argument per option
     full: Annotated[
         bool, typer.Option("--full", help="With --json, also print the fitted reflections of matches and phases.")
     ] = False,
-    instrument: Annotated[
-        str | None,
-        typer.Option(
-            help="Width of the instrument, for crystallite sizes: a name given to `xxact instrument --save`, or a file."
-        ),
-    ] = None,
+    instrument: InstrumentOption = None,
     curves: Annotated[
         Path | None,
         typer.Option(help="Write measured and calculated curves to this netCDF file.", dir_okay=False),
+    ] = None,
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Write the results to a file: .html (report), .png, .svg or .pdf (plot), .nxs (NeXus), .eln (archive "
+            "for lab notebooks), .jsonld, .csv or .json; repeatable.",
+            dir_okay=False,
+        ),
     ] = None,
     gridded: Annotated[
         bool, typer.Option("--gridded", help="FILE is a pattern on the grid, written by write_gridded.")
@@ -75,9 +76,9 @@ def identify(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Find the phases of a pattern, with weight fractions and cells, and the reference phases that match it best."""
     from xxact_core.patterns.gridded_files import read_gridded
-    from xxact_core.readers.read import parse_scan
-    from xxact_core.readers.read_untrusted import read_untrusted_pattern
-    from xxact_core.search_match.element_states import parse_element_states
+    from xxact_core.patterns.pattern import Pattern
+    from xxact_core.readers.content import read_source
+    from xxact_core.requests.identifying import IdentifyRequest, identify_pattern
     from xxact_core.search_match.identify import Identifier
     from xxact_core.search_match.instrument import read_instrument
 
@@ -87,55 +88,73 @@ def identify(  # noqa: PLR0913 - one argument per option
 
     if cache is not None:
         typer.echo("note: --cache is deprecated and has no effect, as nothing is stored any more", err=True)
-    present, possible = _parse_elements(elements, formula)
-    states = parse_element_states(  # before the database is read, which takes seconds
-        elements=present,
-        maybe=(*possible, *(parse_symbols(maybe) or ())) if possible else parse_symbols(maybe),
-        one_of=parse_symbols(one_of),
-        exclude=parse_symbols(exclude),
+    request = IdentifyRequest(  # checked before the database is read, which takes seconds
+        elements=elements,
+        maybe=maybe,
+        one_of=one_of,
+        exclude=exclude,
+        formula=formula,
+        wavelength=wavelength,
+        scan=scan,
+        count=count,
+        full=full,
     )
-    selected = parse_scan(scan)
+    _check_outputs(output, gridded=gridded)
     profile = None if instrument is None else read_instrument(instrument)
-    pattern = read_gridded(file) if gridded else read_untrusted_pattern(file, scan=selected)
+    content = b"" if gridded else read_source(file)[0]  # read once, as the file may change during the search
+    pattern = read_gridded(file) if gridded else request.read(content, name=file.name)
     try:
-        found = Identifier.load(reference).identify(
-            pattern,
-            elements=states.must or None,
-            maybe=states.may or None,
-            one_of=states.one_of or None,
-            exclude=states.never or None,
-            wavelength=wavelength,
-            count=count,
-            instrument=profile,
-            progress=report,
-        )
+        identifier = Identifier.load(reference)
+        found = identify_pattern(pattern, request, identifier, instrument=profile, progress=report)
     except WavelengthError as error:
         msg = f"{error} (--wavelength)"
         raise WavelengthError(msg, code=error.code) from error
     if curves is not None and found.analysis is not None:
         found.analysis.write_netcdf(curves)
+    if output and isinstance(pattern, Pattern):
+        _write_outputs(output, (file.name, content), pattern, found, request, digest=identifier.references.digest)
     if as_json:
         typer.echo(json.dumps(found.to_dict(reflections=full), ensure_ascii=False))
     else:
         typer.echo(_to_text(file, found))
 
 
-def _parse_elements(elements: str | None, formula: str | None) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
-    """Elements that are present, None where neither option is given, and those of the formula that may be."""
-    from xxact_core.compositions.partial import maybe_symbols, parse_composition
+def _check_outputs(output: list[Path] | None, *, gridded: bool) -> None:
+    """Refuse files that cannot be written before the search, which takes seconds."""
+    from xxact_core.reports.files import format_of
 
-    if elements is not None and formula is not None:
-        msg = "give either --elements or --formula"
-        raise FormulaError(msg, code="E_FORMULA")
-    if formula is not None:
-        known = parse_composition(formula)
-        return known.symbols or None, maybe_symbols(known)
-    return parse_symbols(elements), ()
+    for path in output or ():
+        format_of(path)
+    if output and gridded:
+        msg = "--output needs the measured pattern; a gridded one has lost its background and its angles"
+        raise InputError(msg, code="E_WRITE")
 
 
-def parse_symbols(text: str | None) -> tuple[str, ...] | None:
-    """The element symbols of an option, separated by commas or spaces; None where it is not given."""
-    return None if text is None else tuple(part for part in re.split(r"[\s,;]+", text) if part)
+def _write_outputs(
+    output: list[Path],
+    source: tuple[str, bytes],
+    pattern: Pattern,
+    found: Identification,
+    request: IdentifyRequest,
+    *,
+    digest: str,
+) -> None:
+    """Write the results; `source` is the name and the content of the measured file."""
+    from dataclasses import asdict
+
+    from xxact_core.reports.analysed_pattern import AnalysisSettings, FileFacts, to_analysed_pattern
+    from xxact_core.reports.files import write_report
+
+    name, content = source
+    analysed = to_analysed_pattern(
+        found,
+        pattern,
+        source=FileFacts.of(content, name=name),
+        settings=AnalysisSettings(**asdict(request)),
+        reference_digest=digest,
+    )
+    for path in output:
+        write_report(analysed, path, content=content)
 
 
 def _phases_to_lines(analysis: PhaseAnalysis) -> list[str]:

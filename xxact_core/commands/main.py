@@ -21,10 +21,12 @@ from xxact_core.commands import identify as identify_command
 from xxact_core.commands import instrument as instrument_command
 from xxact_core.commands import model as model_commands
 from xxact_core.commands import paper as paper_commands
+from xxact_core.commands import patterns as pattern_commands
 from xxact_core.commands import recipes as recipes_command
 from xxact_core.commands import reference as reference_commands
 from xxact_core.commands import refine as refine_command
 from xxact_core.commands import series as series_command
+from xxact_core.commands import watch as watch_command
 from xxact_core.commands.extras import missing_extra
 from xxact_core.commands.former_names import PredictOptions
 from xxact_core.commands.options import (
@@ -37,15 +39,16 @@ from xxact_core.commands.options import (
     WavelengthOption,
 )
 from xxact_core.errors import InputError, RecipeError, WavelengthError, is_disk_error, os_error_to_text, shorten
-from xxact_core.shipped import named_structures
+from xxact_core.shipped import named_energies, named_structures
 
 if TYPE_CHECKING:
     from typer._click.core import Context
 
 ORDER = (
-    *("predict", "identify", "series", "refine", "index", "instrument", "reference", "examples", "info", "app"),
-    *("build", "dataset", "recipes", "train", "progress", "evaluate", "system-table", "embed", "reconstruct"),
-    *("retrieval", "paper"),
+    *("predict", "identify", "series", "watch", "refine", "index", "read", "simulate", "instrument", "reference"),
+    *("examples", "info", "app", "serve", "mcp"),
+    *("build", "dataset", "recipes", "train", "progress", "finish", "export", "evaluate", "system-table", "embed"),
+    *("reconstruct", "retrieval", "paper"),
 )
 """Commands in the order of the help; those of other packages come last."""
 
@@ -70,9 +73,11 @@ app.add_typer(dataset_commands.app, name="dataset")
 app.add_typer(paper_commands.app, name="paper")
 app.add_typer(reference_commands.app, name="reference")
 app.add_typer(identify_command.app)
+app.add_typer(pattern_commands.app)
 app.add_typer(refine_command.app)
 app.add_typer(instrument_command.app)
 app.add_typer(series_command.app)
+app.add_typer(watch_command.app)
 app.add_typer(recipes_command.app)
 app.add_typer(examples_command.app)
 model_commands.add_to(app)
@@ -81,7 +86,7 @@ model_commands.add_to(app)
 COMMANDS = "xxact.commands"
 """Entry-point group of the commands of other packages."""
 
-ANSWERING = frozenset({"identify", "info", "predict"})
+ANSWERING = frozenset({"identify", "info", "predict", "read", "simulate"})
 """Commands that print a result and write no file."""
 
 _OBJECTS_BETWEEN_COLLECTIONS = 100_000
@@ -142,7 +147,8 @@ def build(  # noqa: PLR0913 - an argument for each option
         Path,
         typer.Argument(
             help="File or folder of structures: CIF files or archives of them, a Parquet table, extended XYZ, or JSON "
-            "of pymatgen, Alexandria, Matbench, JARVIS, ASE or OPTIMADE; or materials_project, the shipped table."
+            "of pymatgen, Alexandria, Matbench, JARVIS, ASE or OPTIMADE; or a shipped table: "
+            "materials_project, reference_materials or prototype_structures."
         ),
     ],
     dataset: Annotated[Path, typer.Argument(help="Folder to write the dataset to; an interrupted build is resumed.")],
@@ -156,10 +162,20 @@ def build(  # noqa: PLR0913 - an argument for each option
         str | None, typer.Option(help="Address of a Dask scheduler to use: tls://HOST:PORT or tcp://127.0.0.1:PORT.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split by reduced formula.")] = 0,
+    energies: Annotated[
+        Path | None,
+        typer.Option(
+            help="Energies of a teacher for structures without a formation energy, from `xxact dataset label`, or "
+            "teacher_energies, the shipped ones; labels that they contradict are replaced and listed in notes.csv."
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Use only the first N structures.", min=1)] = None,
     shard_rows: Annotated[int, typer.Option(help="Structures per shard.", min=1)] = 4096,
     symmetry: Annotated[bool, typer.Option(help="Determine crystal system and space group with spglib.")] = True,
     symprec: Annotated[float, typer.Option(help="Symmetry tolerance of spglib [Å].", min=1e-6)] = 0.1,
+    measured_cells: Annotated[
+        bool, typer.Option("--measured-cells", help="The cells were measured; augmentation shrinks calculated ones.")
+    ] = False,
     timeout: Annotated[float, typer.Option(help="Time limit per structure [s].", min=0.1)] = 60,
 ) -> None:
     """Build a dataset from structures: calculated reflections, compositions, labels and a split."""
@@ -176,7 +192,9 @@ def build(  # noqa: PLR0913 - an argument for each option
         symprec=symprec,
         symmetry=symmetry,
         labels=tuple(label or ()),
+        energies=None if energies is None else str(named_energies(energies).resolve()),
         limit=limit,
+        measured_cells=measured_cells,
     )
     counts = build_dataset(plan, dataset, workers=workers, scheduler=scheduler, timeout=timeout)
     typer.echo(f"{counts['materials']} materials in {dataset}, {counts['errors']} errors in {dataset / ERRORS}")
@@ -227,7 +245,9 @@ def train(
     changes = parse_settings(settings or [], notice=notice)
     check_names("--set: a recipe", changes, known=field_names(Recipe))
     chosen = override(recipe_by_name(recipe), values | changes, notice=notice)
-    folder = train_run(chosen, dataset, run, progress=True, restart=restart)
+    folder = train_run(
+        chosen, dataset, run, progress=True, restart=restart, notice=lambda text: typer.echo(f"xxact: {text}", err=True)
+    )
     finished = folder.name == "model"
     typer.echo(f"model written to {folder}" if finished else f"stopped; the same command resumes from {folder}")
 
@@ -261,15 +281,22 @@ def evaluate(
         str | None, typer.Option(help="Grouping of the split: formula or prototype; by default that of the training.")
     ] = None,
     predictions: Annotated[Path | None, typer.Option(help="Also write all predictions to this .h5 file.")] = None,
+    augmented: Annotated[
+        bool, typer.Option("--augmented", help="Add instrument and sample effects to all patterns.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Evaluate a model on a split: errors, accuracies and silhouettes, with 95 % intervals in parentheses.
+    """Evaluate a model on a split, with 95 % intervals in parentheses.
 
-    For a model that was only pretrained, silhouettes alone.
+    Errors and accuracies, also without the pattern, by the kind of the energy label, the number of polymorphs and
+    whether the prototype was seen; order and differences of polymorphs; silhouettes; masked windows where the model was
+    trained to reconstruct them. For a model that was only pretrained, silhouettes and masked windows alone.
     """
     from xxact_core.evaluation.report import evaluate_checkpoint
 
-    report = evaluate_checkpoint(model, dataset, split=split, split_by=split_by, predictions_file=predictions)
+    report = evaluate_checkpoint(
+        model, dataset, split=split, split_by=split_by, predictions_file=predictions, augmented=augmented
+    )
     if as_json:
         typer.echo(json.dumps(report.to_dict()))
         return
@@ -326,19 +353,19 @@ def predict(
 
     Exits with code 2 if there is no prediction for one of the files.
     """
-    from xxact_core.compositions.partial import parse_composition
-    from xxact_core.patterns.conversions import parse_wavelength
     from xxact_core.prediction.prediction import answer_to_text
     from xxact_core.prediction.predictor import Predictor
-    from xxact_core.processing.pipeline import ProcessingPipeline, read_pipeline
-    from xxact_core.processing.steps import ConvertWavelength
-    from xxact_core.readers.read import parse_scan
-    from xxact_core.readers.read_untrusted import prepare_reading, read_untrusted_pattern
+    from xxact_core.processing.pipeline import read_pipeline
+    from xxact_core.readers.read_untrusted import prepare_reading
+    from xxact_core.requests.predicting import PredictRequest, predict_pattern
 
-    parse_composition(formula)  # so that an invalid formula is reported once, not for every file
-    length, selected = None if wavelength is None else parse_wavelength(wavelength), parse_scan(scan)
-    steps = ProcessingPipeline() if processing is None else read_pipeline(processing)
-    steps = steps if length is None else steps.replace_step(ConvertWavelength(wavelength=length))
+    request = PredictRequest(  # checked here, so that a mistake is reported once, not for every file
+        formula=formula,
+        wavelength=wavelength,
+        scan=scan,
+        processing=None if processing is None else read_pipeline(processing).to_dict(),
+        override_coverage=override_coverage,
+    )
     prepare_reading()
     predictor, identifier = Predictor.load(model), None
     if search_match or reference:
@@ -348,12 +375,8 @@ def predict(
     answers: list[dict[str, Any]] = []
     for file in files:
         try:
-            pattern = read_untrusted_pattern(file, wavelength=length, scan=selected)
-            gridded = steps.apply(pattern, override_coverage=override_coverage).gridded
-            prediction = predictor.predict(gridded, formula)
-            if identifier is not None:
-                prediction = identifier.combine(prediction, gridded)
-            answers.append({"file": str(file), **prediction.to_dict()})
+            prediction = predict_pattern(request.read(file), request, predictor, identifier=identifier)
+            answers.append({"file": str(file), **prediction})
         except WavelengthError as error:
             text = f"{error} (--wavelength)"
             answers.append({"file": str(file), "formula": formula, "error": text})

@@ -26,5 +26,30 @@ ReferenceOption = Annotated[
         "some CIF files; repeatable. `reference_materials` names the shipped table, to search own phases beside it."
     ),
 ]
-DatasetArgument = Annotated[Path, typer.Argument(help="Dataset folder, made by `xxact build`.")]
+ElementsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Elements that the specimen contains: 'La,B'. Phases with other elements are not compared. By default all "
+        "reference phases are compared."
+    ),
+]
+MaybeOption = Annotated[
+    str | None, typer.Option(help="Elements that the specimen may contain besides --elements: 'C,H'.")
+]
+OneOfOption = Annotated[
+    str | None, typer.Option("--one-of", help="Elements of which the specimen contains at least one: 'Fe,Co'.")
+]
+ExcludeOption = Annotated[str | None, typer.Option(help="Elements that the specimen does not contain: 'F,Cl'.")]
+FormulaOption = Annotated[
+    str | None,
+    typer.Option(help="Instead of --elements, a composition as in `xxact predict`: LaB6, 'La,B,?O', '?'."),
+]
+InstrumentOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Width of the instrument, for crystallite sizes: a name given to `xxact instrument --save`, or a file."
+    ),
+]
+FileNamesOption = Annotated[str, typer.Option(help="Only the files of these names: '*.xy'.")]
+DatasetArgument = Annotated[Path, typer.Argument(help="Dataset folder, made by `xxact build`, or a URL of one.")]
 SplitOption = Annotated[str, typer.Option(help="Split to evaluate on: train, validation or test.")]

@@ -48,7 +48,7 @@ def build(
 
     Structures that cannot be used are listed in OUT.errors.csv; the rest is used.
     """
-    from xxact_core.dataset.building.build import write_csv
+    from xxact_core.dataset.store import write_csv
     from xxact_core.search_match.reference_building import Source, build_reference_table, read_energies
 
     if out.exists() and not overwrite:
@@ -95,12 +95,12 @@ def energies(
 
     Energies by one method are brought to formation energies by element references that are fitted to the labels.
     """
-    from xxact_core.dataset.building.build import write_csv
+    from xxact_core.dataset.building.energy_table import read_total_energies
+    from xxact_core.dataset.store import write_csv
     from xxact_core.search_match.hull_energies import (
         energies_above_hull,
         formation_energies,
         read_formulas_and_labels,
-        read_total_energies,
     )
 
     formulas: dict[str, str] = {}

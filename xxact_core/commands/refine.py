@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xxact_core.commands.options import JsonFlag, ReferenceOption, ScanOption, WavelengthOption
+from xxact_core.commands.options import (
+    InstrumentOption,
+    JsonFlag,
+    MaybeOption,
+    ReferenceOption,
+    ScanOption,
+    WavelengthOption,
+)
 from xxact_core.errors import InputError, WavelengthError
 
 if TYPE_CHECKING:
@@ -38,9 +45,7 @@ def refine(  # noqa: PLR0913 - one argument per option
             "corundum. May be given several times; then the phases are not searched for."
         ),
     ] = None,
-    maybe: Annotated[
-        str | None, typer.Option(help="Elements that the specimen may contain besides --elements: 'C,H'.")
-    ] = None,
+    maybe: MaybeOption = None,
     wavelength: WavelengthOption = None,
     scan: ScanOption = "0",
     method: Annotated[
@@ -53,12 +58,7 @@ def refine(  # noqa: PLR0913 - one argument per option
             help="bragg_brentano (flat plate) or debye_scherrer (capillary); by default the former for Kα radiation."
         ),
     ] = None,
-    instrument: Annotated[
-        str | None,
-        typer.Option(
-            help="Width of the instrument, for crystallite sizes: a name given to `xxact instrument --save`, or a file."
-        ),
-    ] = None,
+    instrument: InstrumentOption = None,
     angles: Annotated[
         tuple[float, float] | None,
         typer.Option("--range", help="First and last angle to refine [deg 2θ]; by default the whole pattern."),
@@ -78,12 +78,12 @@ def refine(  # noqa: PLR0913 - one argument per option
 
     Needs the extra `refine`: pip install "xxact[refine]". The phases are given with --phase or found with --elements.
     """
-    from xxact_core.commands.identify import parse_symbols
     from xxact_core.refinement.naming import identify_phases, named_phases
     from xxact_core.refinement.output_files import write_refinement
     from xxact_core.refinement.refine import refine as refine_phases
     from xxact_core.refinement.rietx_engine import check_installed
     from xxact_core.refinement.settings import RefinementSettings
+    from xxact_core.requests.identifying import parse_symbols
     from xxact_core.search_match.identify import Identifier
     from xxact_core.search_match.instrument import read_instrument
 

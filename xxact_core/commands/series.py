@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xxact_core.commands.options import ReferenceOption, WavelengthOption
+from xxact_core.commands.options import FileNamesOption, ReferenceOption, WavelengthOption
 from xxact_core.errors import InputError, WavelengthError, shorten
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def series(  # noqa: PLR0913 - one argument per option
             "which is less reliable and slower."
         ),
     ] = None,
-    files: Annotated[str, typer.Option(help="Only the files of these names: '*.xy'.")] = "*",
+    files: FileNamesOption = "*",
     wavelength: WavelengthOption = None,
     reference: ReferenceOption = None,
     most_phases: Annotated[int, typer.Option(help="Largest number of phases in a frame.", min=1, max=10)] = 5,

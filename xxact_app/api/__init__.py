@@ -1,0 +1,1 @@
+"""Interfaces for other programs: HTTP with JSON, and tools for agents by the Model Context Protocol."""

@@ -1,0 +1,1 @@
+"""A measured pattern with its phases and prediction → files: JSON, report, plot, NeXus, records for lab notebooks."""
