@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from xxact_core.refinement.phases import structure_to_phase
     from xxact_core.refinement.refine import refine
     from xxact_core.refinement.settings import RefinementSettings
+    from xxact_core.reports.analysed_pattern import AnalysedPattern, AnalysisSettings, PatternAnalyser
+    from xxact_core.reports.files import write_report
     from xxact_core.search_match.identify import Identification, Identifier
     from xxact_core.search_match.phase_analysis import Phase, PhaseAnalysis
     from xxact_core.search_match.phases import find_phases
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
 _MODULES = {
     "CRYSTAL_SYSTEMS": "quantities",
     "GRID": "patterns.grid",
+    "AnalysedPattern": "reports.analysed_pattern",
+    "AnalysisSettings": "reports.analysed_pattern",
     "BatchMaker": "dataset.loading.batches",
     "BuildPlan": "dataset.building.plan",
     "Checkpoint": "checkpoint",
@@ -65,6 +69,7 @@ _MODULES = {
     "Identifier": "search_match.identify",
     "PartialComposition": "compositions.partial",
     "Pattern": "patterns.pattern",
+    "PatternAnalyser": "reports.analysed_pattern",
     "Phase": "search_match.phase_analysis",
     "PhaseAnalysis": "search_match.phase_analysis",
     "PhaseSeries": "series.phases",
@@ -105,6 +110,7 @@ _MODULES = {
     "train": "training.run",
     "verify_dataset": "dataset.inspection",
     "write_refinement": "refinement.output_files",
+    "write_report": "reports.files",
 }
 """Public name → the module of this package that defines it."""
 
@@ -114,6 +120,8 @@ _DEFINED_AS = {"evaluate": "evaluate_checkpoint"}
 __all__ = [
     "CRYSTAL_SYSTEMS",
     "GRID",
+    "AnalysedPattern",
+    "AnalysisSettings",
     "AugmentationConfig",
     "BatchMaker",
     "BuildPlan",
@@ -125,6 +133,7 @@ __all__ = [
     "Identifier",
     "PartialComposition",
     "Pattern",
+    "PatternAnalyser",
     "Phase",
     "PhaseAnalysis",
     "PhaseSeries",
@@ -166,6 +175,7 @@ __all__ = [
     "train",
     "verify_dataset",
     "write_refinement",
+    "write_report",
 ]
 
 

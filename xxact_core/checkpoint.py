@@ -33,6 +33,13 @@ PARTS = ("model", "statistics", "calibration", "about")
 _FIELDS = frozenset({"schema", "weights_sha256", *PARTS})
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "checkpoint.json"
+HUB_DESCRIPTION = "config.json"
+"""Name of the description in the layout of model hubs, see `xxact_core.evaluation.model_hub`; it has more fields."""
+
+HUB_FIELDS = frozenset({"architectures", "library_name", "model_type", "torch_dtype"})
+MODEL_TYPE = "xxact"
+"""Fields of that description beside those of a checkpoint, and its `model_type`."""
+
 _RETRIEVAL = "knn_retrieval."
 _MAX_UNCHECKED_DEPTH = 64
 
@@ -106,7 +113,7 @@ def describe_checkpoint(folder: Path) -> dict[str, Any]:
         CheckpointError: it is missing, not JSON, of another schema, incomplete, or made by a newer version, or it holds
             a setting under two names.
     """
-    path = folder / DESCRIPTION
+    path = _description_of(folder)
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -127,7 +134,8 @@ def describe_checkpoint(folder: Path) -> dict[str, Any]:
         msg = f"{path} is not of the schema {SCHEMA!r}"
         raise CheckpointError(msg, code="E_CHECKPOINT")
     missing = [part for part in PARTS if not isinstance(description.get(part), dict)]
-    if damage := f"it lacks {missing}" if missing else is_damaged(description, known=_FIELDS):
+    known = _FIELDS | HUB_FIELDS if path.name == HUB_DESCRIPTION else _FIELDS
+    if damage := f"it lacks {missing}" if missing else is_damaged(description, known=known):
         msg = f"{path} is damaged: {damage}"
         raise CheckpointError(msg, code="E_CHECKPOINT")
     try:
@@ -137,12 +145,25 @@ def describe_checkpoint(folder: Path) -> dict[str, Any]:
         model = rename_model(description["model"], owner=f"{path}, model")
     except RecipeError as error:
         raise CheckpointError(str(error), code="E_CHECKPOINT") from error
-    described = {name: value for name, value in description.items() if name != CONTENT_DIGEST}
+    described = {name: value for name, value in description.items() if name not in HUB_FIELDS | {CONTENT_DIGEST}}
     described |= {"model": model, "about": about}
     for problem in field_problems(described):
         msg = f"{path} cannot be used: {problem}"
         raise CheckpointError(msg, code="E_CHECKPOINT")
     return described
+
+
+def _description_of(folder: Path) -> Path:
+    """Path of checkpoint.json, or of the config.json of an exported model."""
+    exported = folder / HUB_DESCRIPTION
+    if (folder / DESCRIPTION).exists() or not exported.is_file():
+        return folder / DESCRIPTION
+    try:
+        described = json.loads(exported.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return exported
+    of_other = isinstance(described, dict) and described.get("model_type") not in {None, MODEL_TYPE}
+    return folder / DESCRIPTION if of_other else exported
 
 
 def load_checkpoint(folder: Path | None = None, *, device: str | torch.device = "cpu") -> Checkpoint:
@@ -163,7 +184,7 @@ def load_checkpoint(folder: Path | None = None, *, device: str | torch.device = 
         msg = f"{folder} is not a checkpoint: it has no {WEIGHTS}"
         raise CheckpointError(msg, code="E_CHECKPOINT") from error
     if hashlib.sha256(content).hexdigest() != description.get("weights_sha256"):
-        msg = f"{folder / WEIGHTS} is damaged: its SHA-256 is not the one in {DESCRIPTION}"
+        msg = f"{folder / WEIGHTS} is damaged: its SHA-256 is not the one in {_description_of(folder).name}"
         raise CheckpointError(msg, code="E_CHECKPOINT")
     try:
         config, weights = ModelConfig.from_dict(description["model"]), rename_tensors(load_tensors(content))

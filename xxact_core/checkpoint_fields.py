@@ -16,6 +16,9 @@ LARGEST_STATISTIC = 1e6
 TEMPERATURES = (1e-2, 1e2)
 """Smallest and largest temperature; calibration finds exp(-3) to exp(3)."""
 
+BINNED = frozenset({"set_thresholds_90", "residuals_90"})
+"""Fields of a calibration that have a value for each bin of similarity."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -31,10 +34,16 @@ def field_problems(description: Mapping[str, Any]) -> Iterator[str]:
             yield f"the calibration of {shorten(name)!r} is no table of values"
         elif name == "domain":
             yield from _domain_problems(fit)
+        elif name == "similarity":
+            continue  # below
+        elif name == "trust":
+            if set(fit) != {"constant", "similarity", "agreement"} or not all(map(_is_number, fit.values())):
+                yield f"the trust is {shorten(fit, limit=60)}; expected numbers constant, similarity and agreement"
         elif name not in names:
             yield f"the calibration names {shorten(name)!r}, which is no target of the model"
         else:
             yield from _calibration_problems(name, fit)
+    yield from _similarity_problems(description["calibration"])
     yield from _about_problems(description["about"])
 
 
@@ -52,14 +61,34 @@ def _calibration_problems(name: str, fit: Mapping[str, Any]) -> Iterator[str]:
     ranges = {
         "temperature": TEMPERATURES,
         "set_threshold_90": (0.0, 1.0),
+        "set_thresholds_90": (0.0, 1.0),
         "residual_90": (0.0, LARGEST_STATISTIC),
+        "residuals_90": (0.0, LARGEST_STATISTIC),
     }
     for field, value in fit.items():
         if field not in ranges:
             yield f"the calibration of {name} has an unknown field {shorten(field)!r}"
-        elif not _is_number(value) or not ranges[field][0] <= value <= ranges[field][1]:
-            low, high = ranges[field]
-            yield f"{field} of {name} is {shorten(value, limit=40)}; expected a number from {low:g} to {high:g}"
+            continue
+        low, high = ranges[field]
+        values = value if field in BINNED else [value]
+        if not isinstance(values, list) or not all(_is_number(one) and low <= one <= high for one in values):
+            expected = "numbers" if field in BINNED else "a number"
+            yield f"{field} of {name} is {shorten(value, limit=40)}; expected {expected} from {low:g} to {high:g}"
+
+
+def _similarity_problems(calibration: Mapping[str, Any]) -> Iterator[str]:
+    fit = calibration.get("similarity", {"edges": []})
+    edges = fit.get("edges") if isinstance(fit, dict) else None
+    if not isinstance(edges, list) or set(fit) != {"edges"} or not all(map(_is_number, edges)):
+        yield f"the bins of similarity are {shorten(fit, limit=60)}; expected a list of numbers called edges"
+        return
+    if edges != sorted(edges):
+        yield f"the edges of the bins of similarity are {shorten(edges, limit=60)}; expected ascending numbers"
+    for name, of_target in calibration.items():
+        for field in BINNED & set(of_target if isinstance(of_target, dict) else ()):
+            values = of_target[field]
+            if isinstance(values, list) and len(values) != len(edges) + 1:
+                yield f"{field} of {name} has {len(values)} values; expected one for each of {len(edges) + 1} bins"
 
 
 def _domain_problems(domain: Mapping[str, Any]) -> Iterator[str]:

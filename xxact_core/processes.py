@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
@@ -50,6 +51,7 @@ def start_child(
     folder: os.PathLike[str] | None = None,
     threads: int | None = None,
     low_priority: bool = False,
+    memory: int | None = None,
     environment: Mapping[str, str] | None = None,
     own_session: bool = True,
 ) -> subprocess.Popen[bytes]:
@@ -63,6 +65,7 @@ def start_child(
         folder: working directory; this process's own where none is given.
         threads: on which the numerical libraries compute; as many as they choose where none is given.
         low_priority: give way to other processes.
+        memory: that it may allocate [bytes], on Linux; as much as there is where none is given.
         environment: further variables.
         own_session: neither Ctrl-C nor a closed terminal reaches it.
     """
@@ -75,6 +78,14 @@ def start_child(
     if low_priority and hasattr(os, "setpriority"):
         with suppress(ProcessLookupError):  # it has ended already
             os.setpriority(os.PRIO_PROCESS, child.pid, max(LOW_PRIORITY, os.getpriority(os.PRIO_PROCESS, 0)))
+        if own_session:  # Linux may share out the CPU by session first: a nice value counts within a session only
+            with suppress(OSError):  # no such system
+                Path(f"/proc/{child.pid}/autogroup").write_text(str(LOW_PRIORITY), encoding="ascii")
+    if memory is not None and sys.platform == "linux":
+        import resource  # noqa: PLC0415 - not on every system
+
+        with suppress(ProcessLookupError, PermissionError):  # it has ended already
+            resource.prlimit(child.pid, resource.RLIMIT_DATA, (memory, memory))
     return child
 
 

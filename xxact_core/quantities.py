@@ -18,6 +18,11 @@ CRYSTAL_SYSTEM_COLOURS = ("#5F5F5F", "#0072B2", "#3B9BD0", "#009E73", "#C98500",
 Source: Okabe and Ito (2008); with a darker yellow, for contrast on white, and grey instead of black.
 """
 
+PHASE_COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C6D31", "#999999", "#7570B3"),
+)
+"""Colours of phases, distinguishable with any colour vision. Source: the first seven, Okabe and Ito (2008)."""
+
 SPACE_GROUP_COUNT = 230
 
 CRYSTAL_SYSTEM_LAST_GROUP = (2, 15, 74, 142, 167, 194, 230)
@@ -91,6 +96,20 @@ TARGETS = {
     for target in (FORMATION_ENERGY, BAND_GAP, CRYSTAL_SYSTEM, SPACE_GROUP, DENSITY, VOLUME_PER_ATOM, *LATTICE)
 }
 """All targets that a dataset can hold and a model can learn."""
+
+TEACHER = "teacher"
+"""Kind of the formation energies that a teacher computed, see `ENERGY_KINDS`."""
+
+ENERGY_KINDS = ("none", "unique", "megnet2018", "approximate", "stated", TEACHER)
+"""Where the formation energy of a material comes from.
+
+`none`: it has no formation energy. `unique`, `megnet2018`: calculated for this structure, see the README of the data.
+`approximate`: of a similar structure, or a mean over polymorphs. `stated`: as a source states it, of which no more is
+known. `teacher`: computed by a teacher, such as CHGNet, for this structure.
+"""
+
+EXACT_ENERGY_KINDS = ("unique", "megnet2018", "stated")
+"""Kinds of formation energies by which a model is judged: those that a source states for the structure itself."""
 
 PREDICTED = tuple(target.name for target in (FORMATION_ENERGY, BAND_GAP, CRYSTAL_SYSTEM, SPACE_GROUP))
 """Default targets, those that a prediction shows."""

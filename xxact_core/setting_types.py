@@ -1,13 +1,14 @@
-"""Settings of dataclasses: checks of names and types from TOML, JSON or the command line; documentation of fields."""
+"""Settings of dataclasses: checks of names and types from TOML, JSON or the command line; documentation and schema."""
 
 from __future__ import annotations
 
 import ast
 import inspect
+import json
 import math
 import textwrap
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
 from types import NoneType, UnionType
@@ -65,6 +66,81 @@ def field_documentation(settings: type) -> dict[str, str]:
             if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
                 found[statement.target.id] = _docstring(following)
     return found
+
+
+def settings_schema(settings: type) -> dict[str, Any]:
+    """JSON Schema of a dataclass: type, meaning and default of each field; no other properties are allowed."""
+    documentation, declared = field_documentation(settings), _declared(settings)
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    for item in fields(settings):
+        default = item.default if item.default_factory is MISSING else item.default_factory()
+        described = {**_type_schema(declared[item.name]), "description": " ".join(documentation[item.name].split())}
+        if default is MISSING:
+            required.append(item.name)
+        elif default is None or isinstance(default, bool | int | float | str | tuple):
+            described["default"] = list(default) if isinstance(default, tuple) else default
+        properties[item.name] = described
+    schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    return {**schema, "required": required} if required else schema
+
+
+def _type_schema(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - a type as it is written
+    """JSON Schema of the type of a field; empty, which allows anything, for types that JSON does not have."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return {"anyOf": [_type_schema(part) for part in parts]}
+    if origin is Literal:
+        return {"enum": list(parts)}
+    if origin is tuple:
+        items = {"type": "array", "items": _type_schema(parts[0])}
+        return items if parts[-1] is ... else {**items, "minItems": len(parts), "maxItems": len(parts)}
+    if is_dataclass(kind):
+        assert isinstance(kind, type), "a field has a type, not a value"
+        return settings_schema(kind)
+    if isinstance(origin or kind, type) and issubclass(origin or kind, Mapping):
+        return {"type": "object"}
+    names = {int: "integer", float: "number", bool: "boolean", str: "string", NoneType: "null"}
+    return {"type": names[kind]} if kind in names else {}
+
+
+def type_mismatch(kind: type, name: str, value: object) -> str:
+    """What is wrong with a value for a field of a dataclass, "is 'x'; expected a number"; empty where it fits."""
+    declared = _declared(kind)[name]
+    return "" if _fits(value, declared) else f"is {shorten(repr(value))}; expected {_in_words(declared)}"
+
+
+def plain_to_declared(kind: type, name: str, value: object) -> object:
+    """A value from JSON with lists as tuples, where the field of a dataclass is declared as a tuple."""
+    return _lists_to_tuples(value) if "tuple" in str(_declared(kind)[name]) else value
+
+
+def _lists_to_tuples(value: object) -> object:
+    return tuple(map(_lists_to_tuples, value)) if isinstance(value, list) else value
+
+
+def is_text(kind: type, name: str) -> bool:
+    """Whether a field of a dataclass may be a text."""
+    declared = _declared(kind)[name]
+    return declared is str or str in get_args(declared)
+
+
+def text_to_declared(kind: type, name: str, text: str) -> object:
+    """A value written as text, as in a form: as it is where the field may be a text, else parsed as JSON.
+
+    A list may be written without brackets. A text that is no JSON is returned unchanged, for the check of the type to
+    refuse.
+    """
+    if is_text(kind, name):
+        return text
+    plain = text.strip().lower()
+    if "tuple" in str(_declared(kind)[name]) and plain and not plain.startswith(("[", "null")):
+        plain = f"[{plain}]"
+    try:
+        value = json.loads(plain if plain in {"true", "false"} or plain.startswith("[") else text)
+    except (ValueError, RecursionError):
+        return text
+    return plain_to_declared(kind, name, value)
 
 
 def _docstring(statement: ast.stmt | None) -> str:

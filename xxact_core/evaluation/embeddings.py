@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
 import numpy as np
 import torch
 
-from xxact_core.checkpoint import load_checkpoint
+from xxact_core.checkpoint import describe_checkpoint, load_checkpoint
 from xxact_core.compositions.composition import Composition
 from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.loading.sampler import rows_in_order
@@ -50,6 +50,13 @@ class Embeddings:
     dataset: str = ""
     """Digest of the dataset; empty where unknown."""
 
+    model: str = ""
+    """SHA-256 of the weights of the model; empty where unknown."""
+
+    t_sne: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Coordinates of `projection.t_sne` by the names of `PARTS`, each of shape (materials, 2); empty where the file has
+    none."""
+
     def __len__(self) -> int:
         """Number of materials."""
         return len(self.id)
@@ -73,6 +80,7 @@ def embed_dataset(
         DatasetError: the dataset cannot be read.
     """
     model = load_checkpoint(model_folder, device=device).model
+    weights = str(describe_checkpoint(model_folder).get("weights_sha256", ""))
     table = read_dataset(dataset)
     rows = np.arange(len(table))[:limit]
     maker = BatchMaker(table, device=torch.device(device))
@@ -90,6 +98,7 @@ def embed_dataset(
         parts={name: np.concatenate([piece[name] for piece in batches]) for name in batches[0]},
         targets={name: values[rows] for name, values in table.targets.items()},
         dataset=table.digest,
+        model=weights,
     )
 
 
@@ -103,30 +112,36 @@ def embed_pattern(model: Model, pattern: GriddedPattern, composition: Compositio
 def _embed(model: Model, inputs: ModelInput) -> dict[str, np.ndarray]:
     if isinstance(model, Xxact):
         encoded = model.encode(inputs)
-        fused = model.fuse(encoded, cls_only=True)[:, 0]
+        fused = model.embedding_of(model.features_of(encoded, model.fuse(encoded, cls_only=True)[:, 0]))
         parts = {"fused": fused, "pattern": encoded.pattern[:, 0], "composition": encoded.composition[:, 0]}
     else:
         parts = {"fused": model.embed(inputs)}
     return {name: values.float().cpu().numpy() for name, values in parts.items()}
 
 
-def write_embeddings(path: Path, embedded: Embeddings) -> None:
+def write_embeddings(path: Path, embedded: Embeddings, *, compact: bool = False) -> None:
     """Write embeddings as HDF5 in the layout of `write_predictions`, atomically.
 
-    Additional datasets: `formula`, `embedding_pattern`, `embedding_composition`, and every known target.
+    Additional datasets: `formula`, `embedding_pattern`, `embedding_composition`, coordinates of a t-SNE as `t_sne`,
+    `t_sne_pattern` and `t_sne_composition`, and every known target. With `compact`, embeddings and coordinates are
+    float16, and everything is compressed.
     """
+    precision = np.float16 if compact else np.float32
+    packed = {"compression": "gzip", "compression_opts": 9, "shuffle": True} if compact else {}
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.touch()  # a folder that is missing or may not be written gets a message that names it
     with h5py.File(part, "w") as file:
-        file.attrs["dataset"] = embedded.dataset
+        file.attrs["dataset"], file.attrs["model"] = embedded.dataset, embedded.model
         for name in ("id", "formula"):
-            file[name] = getattr(embedded, name).astype(h5py.string_dtype())
-        file["row"] = embedded.row
+            file.create_dataset(name, data=getattr(embedded, name).astype(h5py.string_dtype()), **packed)
+        file.create_dataset("row", data=embedded.row, **packed)
         for name, values in embedded.parts.items():
-            file[_hdf5_name(name)] = values
+            file.create_dataset(_hdf5_name(name), data=values.astype(precision), **packed)
+        for name, values in embedded.t_sne.items():
+            file.create_dataset(_hdf5_name(name, "t_sne"), data=values.astype(precision), **packed)
         for name, values in embedded.targets.items():
             if not np.isnan(values).all():
-                file[f"true/{name}"] = values
+                file.create_dataset(f"true/{name}", data=values.astype(np.float32), **packed)
                 file[f"true/{name}"].attrs["units"] = TARGETS[name].unit
     part.replace(path)
 
@@ -142,7 +157,8 @@ def read_embeddings(path: Path, *, parts: Collection[str] = PARTS) -> Embeddings
     try:
         with open_plain(path) as file:
             identity = file["id"].asstr()[...].astype(str)
-            taken = {name: file[_hdf5_name(name)][...] for name in parts if _hdf5_name(name) in file}
+            taken = {name: file[_hdf5_name(name)][...].astype(np.float32) for name in parts if _hdf5_name(name) in file}
+            planar = {name: _hdf5_name(name, "t_sne") for name in parts if _hdf5_name(name, "t_sne") in file}
             known = [name for name in TARGETS if f"true/{name}" in file]
             embedded = Embeddings(
                 id=identity,
@@ -151,17 +167,21 @@ def read_embeddings(path: Path, *, parts: Collection[str] = PARTS) -> Embeddings
                 parts=taken,
                 targets={name: file[f"true/{name}"][...].astype(np.float32) for name in known},
                 dataset=str(file.attrs.get("dataset", "")),
+                model=str(file.attrs.get("model", "")),
+                t_sne={name: file[column][...].astype(np.float32) for name, column in planar.items()},
             )
     except (OSError, KeyError, TypeError, ValueError) as error:
         reason = shorten(error) if isinstance(error, OSError) else "it lacks a column"
         msg = f"{path} is not a file of embeddings or predictions: {reason}"
         raise DatasetError(msg, code="E_PREDICTIONS") from error
-    columns = [embedded.formula, embedded.row, *embedded.parts.values(), *embedded.targets.values()]
+    columns = [
+        embedded.formula, embedded.row, *embedded.parts.values(), *embedded.targets.values(), *embedded.t_sne.values()
+    ]  # fmt: skip
     if not taken or not len(identity) or any(len(column) != len(identity) for column in columns):
         msg = f"{path} has no embedding of the part {' or '.join(parts)}, or columns of different lengths"
         raise DatasetError(msg, code="E_PREDICTIONS")
     return embedded
 
 
-def _hdf5_name(part: str) -> str:
-    return "embedding" if part == "fused" else f"embedding_{part}"
+def _hdf5_name(part: str, kind: str = "embedding") -> str:
+    return kind if part == "fused" else f"{kind}_{part}"

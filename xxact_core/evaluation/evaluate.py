@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
 
-from xxact_core.dataset.loading.batches import BatchMaker
+from xxact_core.dataset.loading.batches import Batch, BatchMaker
 from xxact_core.dataset.loading.sampler import rows_in_order
 from xxact_core.dataset.table import StickTable
 from xxact_core.evaluation.labelled import Labelled, Predictions, predictions_to_labelled
@@ -20,9 +22,25 @@ from xxact_core.evaluation.metrics import (
     top_k_accuracy,
 )
 from xxact_core.model.model import Model
-from xxact_core.objectives.targets import from_z_scores
+from xxact_core.objectives.targets import output_to_values
 from xxact_core.prediction.reliability import pattern_traits
-from xxact_core.quantities import TARGETS
+from xxact_core.quantities import CRYSTAL_SYSTEM, FORMATION_ENERGY, TARGETS
+
+ENERGY = FORMATION_ENERGY.name
+
+Hidden = Literal["pattern", "composition"]
+"""An input that a model is not given."""
+
+
+def hide_input(batch: Batch, hidden: Hidden) -> Batch:
+    """The same materials without their patterns or without their compositions, as in modality dropout."""
+    if hidden == "pattern":
+        return replace(batch, window_mask=torch.ones_like(batch.window_mask))
+    return replace(
+        batch,
+        atomic_numbers=torch.zeros_like(batch.atomic_numbers),
+        fractions=torch.zeros_like(batch.fractions),
+    )
 
 
 @torch.inference_mode()
@@ -34,30 +52,52 @@ def predict_rows(
     *,
     batch_size: int = 256,
     seed: int = 0,
+    hidden: Hidden | None = None,
+    before_batch: Callable[[], None] = lambda: None,
 ) -> Predictions:
-    """Outputs and embeddings of a model in evaluation mode, for rows of a dataset in order."""
+    """Outputs and embeddings of a model in evaluation mode, for rows of a dataset in order.
+
+    Values are those that `Predictor` shows. With `hidden`, the model is not given patterns or compositions; the
+    patterns are the same as without it. What `before_batch` raises ends the evaluation.
+    """
     was_training = model.training
     model.eval()
     parts: dict[str, list[np.ndarray]] = {}
     for number, chosen in enumerate(rows_in_order(rows, batch_size=batch_size)):
+        before_batch()
         batch = maker.batch(chosen, seed=seed + number)
-        embedding, tokens = model.encode_features(batch)
-        parts.setdefault("embedding", []).append(embedding.float().cpu().numpy())
+        batch = batch if hidden is None else hide_input(batch, hidden)
+        features, tokens = model.encode_features(batch)
+        parts.setdefault("features", []).append(features.float().cpu().numpy())
         if tokens is not None:
             parts.setdefault("traits", []).append(pattern_traits(tokens).float().cpu().numpy())
-        for name, output in model.apply_heads(embedding).items():
-            value = from_z_scores(output, statistics[name]) if name in statistics else output
+        outputs, neighbours = model.apply_heads_with_neighbours(features)
+        if neighbours is not None:
+            parts.setdefault("similarity", []).append(neighbours.similarity.float().cpu().numpy())
+            if CRYSTAL_SYSTEM.name in neighbours.votes:
+                shares = neighbours.votes[CRYSTAL_SYSTEM.name]
+                parts.setdefault("system_votes", []).append(shares.float().cpu().numpy())
+        if ENERGY in statistics and (offset := model.heads.teacher_offset(features)) is not None:
+            in_ev = offset.squeeze(1) * statistics[ENERGY][1]
+            parts.setdefault("teacher_offset", []).append(in_ev.float().cpu().numpy())
+        for name, output in outputs.items():
+            value = output_to_values(name, output, statistics[name]) if name in statistics else output
             parts.setdefault(name, []).append(value.float().cpu().numpy())
     model.train(was_training)
     joined = {name: np.concatenate(values) for name, values in parts.items()}
-    embeddings, traits = joined.pop("embedding"), joined.pop("traits", None)
+    of_all = joined.pop("features")
+    traits, similarities = joined.pop("traits", None), joined.pop("similarity", None)
+    votes, offsets = joined.pop("system_votes", None), joined.pop("teacher_offset", None)
     classes = {name for name in joined if TARGETS[name].kind == "class"}
     return Predictions(
         rows=rows,
         values={name: values for name, values in joined.items() if name not in classes},
         logits={name: values for name, values in joined.items() if name in classes},
-        embedding=embeddings,
+        embedding=of_all[:, : model.config.embedding_width or None],
         traits=traits,
+        similarity=similarities,
+        system_votes=votes,
+        teacher_offset=offsets,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -26,10 +26,19 @@ class Predictions:
     """Logits of each classification target, shape (rows, classes)."""
 
     embedding: np.ndarray
-    """Input of the heads (for XxaCT the fused [CLS]), shape (rows, width)."""
+    """The embedding that the class heads read, shape (rows, width)."""
 
     traits: np.ndarray | None
     """Traits of the encoded pattern, shape (rows, traits), see `pattern_traits`; None without a pattern encoder."""
+
+    similarity: np.ndarray | None = None
+    """Cosine similarity of the nearest training material, shape (rows,); None without kNN retrieval."""
+
+    system_votes: np.ndarray | None = None
+    """Shares (0-1) of the crystal systems among the nearest training materials, shape (rows, 7); None without."""
+
+    teacher_offset: np.ndarray | None = None
+    """To be added to formation energies for a comparison with those of a teacher [eV/atom], shape (rows,)."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +51,25 @@ class Labelled:
     probabilities: Mapping[str, tuple[np.ndarray, np.ndarray]]
     """Class probabilities and index of the true class of each target, shapes (labelled, classes) and (labelled,)."""
 
+    similarity: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Similarity of the nearest training material, of each target over its labelled rows; empty without retrieval."""
+
 
 def predictions_to_labelled(
     predictions: Predictions, table: StickTable, *, temperatures: Mapping[str, float]
 ) -> Labelled:
     """Predictions with the labels of a dataset; targets without any label are left out."""
-    values, probabilities = {}, {}
+    values, probabilities, similarity = {}, {}, {}
     for name, predicted in predictions.values.items():
         if (known := labelled_rows(table, name, predictions.rows)).any():
             values[name] = (predicted[known], table.targets[name][predictions.rows][known])
     for name, of_all in probabilities_of(predictions, temperatures).items():
         if (known := labelled_rows(table, name, predictions.rows)).any():
             probabilities[name] = (of_all[known], table.targets[name][predictions.rows][known].astype(int))
-    return Labelled(values, probabilities)
+    if predictions.similarity is not None:
+        for name in (*values, *probabilities):
+            similarity[name] = predictions.similarity[labelled_rows(table, name, predictions.rows)]
+    return Labelled(values, probabilities, similarity)
 
 
 def labelled_rows(table: StickTable, name: str, rows: np.ndarray) -> np.ndarray:

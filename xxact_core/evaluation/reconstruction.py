@@ -20,6 +20,7 @@ from xxact_core.model.xxact import Xxact
 from xxact_core.objectives.masked_patterns import draw_mask
 from xxact_core.patterns.grid import GRID
 from xxact_core.patterns.pattern import GriddedPattern
+from xxact_core.quantities import CRYSTAL_SYSTEMS
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,53 @@ class WindowErrors:
         """Error and empty over all masked windows."""
         return self._over_windows(self.error), self._over_windows(self.empty)
 
+    @property
+    def gain(self) -> float:
+        """Part by which the error lies below that of an empty reconstruction, over all masked windows; at most 1."""
+        error, empty = self.total
+        return 1 - error / empty
+
     def _over_windows(self, values: np.ndarray) -> float:
         known = self.patterns > 0
         shares = self.patterns[known] / self.patterns.sum()
         return float(np.sqrt((shares * values[known] ** 2).sum()))
+
+
+@dataclass(frozen=True)
+class RowErrors:
+    """Errors of each window of many patterns, each of shape (rows, windows)."""
+
+    masked: np.ndarray
+    """Whether the window is masked."""
+
+    error: np.ndarray
+    """Mean square error of the reconstruction [% of the strongest peak, squared]; 0 where it is not masked."""
+
+    empty: np.ndarray
+    """The same of an empty reconstruction."""
+
+    def over_windows(self, rows: np.ndarray | None = None) -> WindowErrors:
+        """The errors of each window, of all rows or of those of a mask or of indices."""
+        chosen = np.arange(len(self.masked)) if rows is None else rows
+        patterns = self.masked[chosen].sum(axis=0)
+        with np.errstate(invalid="ignore"):
+            error, empty = (np.sqrt(values[chosen].sum(axis=0) / patterns) for values in (self.error, self.empty))
+        return WindowErrors(patterns.astype(int), error, empty)
+
+
+def reconstruction_metrics(errors: RowErrors, systems: np.ndarray) -> dict[str, float]:
+    """`reconstruction_gain` and `reconstruction_gain_cubic`, see `WindowErrors.gain`; without those of no material.
+
+    Args:
+        errors: of some materials.
+        systems: index of the crystal system of each material, shape (rows,); NaN where unknown.
+    """
+    groups = {"": np.ones(len(systems), dtype=bool), "_cubic": systems == CRYSTAL_SYSTEMS.index("cubic")}
+    return {
+        f"reconstruction_gain{name}": errors.over_windows(members).gain
+        for name, members in groups.items()
+        if errors.masked[members].any()
+    }
 
 
 def trained_to_reconstruct(about: Mapping[str, Any]) -> bool:
@@ -98,7 +142,7 @@ def reconstruct_pattern(
 
 def reconstruct_rows(
     checkpoint: Checkpoint, maker: BatchMaker, rows: np.ndarray, *, ratio: float, seed: int = 0, batch_size: int = 64
-) -> WindowErrors:
+) -> RowErrors:
     """Errors over rows of a dataset, with randomly masked windows.
 
     Raises:
@@ -106,17 +150,15 @@ def reconstruct_rows(
     """
     model = _reconstructing(checkpoint)
     generator = torch.Generator().manual_seed(seed)
-    count, error, empty = torch.zeros((3, GRID.windows), dtype=torch.float64)
+    parts: list[tuple[np.ndarray, ...]] = []
     for number, chosen in enumerate(rows_in_order(rows, batch_size=batch_size)):
         batch = maker.batch(chosen, seed=seed + number)
         masked = draw_mask(~batch.window_mask, torch.rand(batch.window_mask.shape, generator=generator), ratio=ratio)
         expected = _expect(model, batch.hide(masked))
         truth = batch.intensity.unflatten(1, (GRID.windows, -1))
-        error += ((expected - truth).square().mean(dim=2) * masked).sum(dim=0)
-        empty += (truth.square().mean(dim=2) * masked).sum(dim=0)
-        count += masked.sum(dim=0)
-    patterns = count.numpy().astype(int)
-    return WindowErrors(patterns, *((values / count).sqrt().numpy() for values in (error, empty)))
+        error, empty = ((values.square().mean(dim=2) * masked).double() for values in (expected - truth, truth))
+        parts.append((masked.numpy(), error.numpy(), empty.numpy()))
+    return RowErrors(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def _reconstructing(checkpoint: Checkpoint) -> Xxact:
@@ -130,8 +172,7 @@ def _reconstructing(checkpoint: Checkpoint) -> Xxact:
 @torch.inference_mode()
 def _expect(model: Xxact, inputs: ModelInput) -> Tensor:
     """Intensities (0-100) of every window, shape (batch, windows, points)."""
-    scaled = model.reconstruct(model.fuse(model.encode(inputs)))
-    return 100 * (scaled if model.config.intensity_scale == "linear" else scaled.square())
+    return model.reconstruct_intensity(inputs)
 
 
 def _root_mean_square(values: np.ndarray, windows: np.ndarray) -> np.ndarray:

@@ -11,15 +11,22 @@ import h5py
 import numpy as np
 import torch
 
+from xxact_core.augmentation.config import AugmentationConfig
 from xxact_core.checkpoint import Checkpoint, load_checkpoint
 from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.splits import with_split
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import DatasetError
+from xxact_core.evaluation.breakdown import WITHOUT_PATTERN, breakdown
 from xxact_core.evaluation.calibration import coverage_metrics
-from xxact_core.evaluation.evaluate import metrics_of, predict_rows, silhouettes
+from xxact_core.evaluation.evaluate import labelled_to_metrics, predict_rows, silhouettes
 from xxact_core.evaluation.intervals import Interval, intervals_of
-from xxact_core.evaluation.labelled import Predictions, labelled_rows, predictions_to_labelled
+from xxact_core.evaluation.labelled import Labelled, Predictions, labelled_rows, predictions_to_labelled
+from xxact_core.evaluation.reconstruction import reconstruct_rows, reconstruction_metrics, trained_to_reconstruct
+from xxact_core.quantities import CRYSTAL_SYSTEM
+
+MASKED = 0.25
+"""Fraction of the windows that are masked where a reconstruction is measured."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +53,10 @@ def evaluate_checkpoint(
     split: str = "test",
     split_by: str | None = None,
     predictions_file: Path | None = None,
+    augmented: bool = False,
     device: str = "cpu",
 ) -> Report:
-    """Metrics of a checkpoint on ideal patterns of a split; see `metrics_of` for their names and units.
-
-    Models that were pretrained without targets have silhouettes only.
+    """Metrics of a checkpoint on ideal or augmented patterns of a split; see `measure_rows`.
 
     The dataset is split as in the training of the checkpoint, or by `split_by` (`formula` or `prototype`).
 
@@ -65,22 +71,70 @@ def evaluate_checkpoint(
     if not len(rows):
         msg = f"the dataset {dataset} has no materials in its split {split!r}"
         raise DatasetError(msg, code="E_DATASET")
-    maker = BatchMaker(table, device=torch.device(device))
+    augmentation = replace(AugmentationConfig(), share=1.0) if augmented else None
+    measured = measure_rows(checkpoint, table, rows, augmentation=augmentation, device=device)
+    if predictions_file is not None:
+        write_predictions(predictions_file, measured.predictions, table, temperatures=temperatures_of(checkpoint))
+    return Report(measured.metrics, intervals_of(measured.labelled))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a model predicts for rows of a dataset, and how good it is."""
+
+    predictions: Predictions
+    labelled: Labelled
+    metrics: Mapping[str, float]
+
+
+def temperatures_of(checkpoint: Checkpoint) -> dict[str, float]:
+    """Temperatures of the class heads by target."""
+    return {name: fit["temperature"] for name, fit in checkpoint.calibration.items() if "temperature" in fit}
+
+
+def measure_rows(
+    checkpoint: Checkpoint,
+    table: StickTable,
+    rows: np.ndarray,
+    *,
+    augmentation: AugmentationConfig | None = None,
+    device: str = "cpu",
+) -> Measured:
+    """All metrics of a model on rows of a dataset: the one way in which models and baselines are measured.
+
+    Those of `metrics_of`, `coverage_metrics` and `breakdown`; silhouettes of the embedding; for models that read both
+    inputs, the errors without the pattern; for models with a trained reconstruction, `reconstruction_metrics` with a
+    quarter of the windows masked. Models that were pretrained without targets have the last two alone.
+
+    Args:
+        checkpoint: the model.
+        table: the dataset.
+        rows: to measure on.
+        augmentation: instrument and sample effects; None for ideal patterns.
+        device: for the computation.
+    """
+    maker = BatchMaker(table, device=torch.device(device), augmentation=augmentation)
     predictions = predict_rows(checkpoint.model, maker, rows, checkpoint.statistics)
     if not checkpoint.predicts_targets:
         predictions = replace(predictions, values={}, logits={})
-    temperatures = {name: fit["temperature"] for name, fit in checkpoint.calibration.items() if "temperature" in fit}
-    metrics = metrics_of(predictions, table, temperatures=temperatures)
-    systems = table.targets["crystal_system"][rows]
+    temperatures = temperatures_of(checkpoint)
+    labelled = predictions_to_labelled(predictions, table, temperatures=temperatures)
+    metrics = labelled_to_metrics(labelled) | coverage_metrics(labelled, checkpoint.calibration)
+    hidden = None
+    if checkpoint.predicts_targets and checkpoint.model.config.architecture == "xxact":
+        hidden = predict_rows(checkpoint.model, maker, rows, checkpoint.statistics, hidden="pattern")
+        without = labelled_to_metrics(predictions_to_labelled(hidden, table, temperatures=temperatures))
+        metrics |= {f"{WITHOUT_PATTERN}{name}": value for name, value in without.items()}
+    metrics |= breakdown(predictions, table, temperatures=temperatures, hidden=hidden)
+    systems = table.targets[CRYSTAL_SYSTEM.name][rows]
     known = ~np.isnan(systems)
     if 1 < len(np.unique(systems[known])) < known.sum():  # silhouettes need two systems, and two materials of one
         scores = silhouettes(predictions.embedding[known], systems[known])
         metrics |= {f"silhouette_{name}": score for name, score in scores.items()}
-    if predictions_file is not None:
-        write_predictions(predictions_file, predictions, table, temperatures=temperatures)
-    labelled = predictions_to_labelled(predictions, table, temperatures=temperatures)
-    metrics |= coverage_metrics(labelled, checkpoint.calibration)
-    return Report(metrics, intervals_of(labelled))
+    if trained_to_reconstruct(checkpoint.about) and checkpoint.model.config.architecture == "xxact":
+        errors = reconstruct_rows(checkpoint, maker, rows, ratio=MASKED)
+        metrics |= reconstruction_metrics(errors, systems)
+    return Measured(predictions, labelled, metrics)
 
 
 def _grouping_of_training(checkpoint: Checkpoint, *, split: str, wanted: str | None) -> str:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xxact_core.model.config import BlockSizes
-from xxact_core.model.linear import Dropout, Linear, linear
+from xxact_core.model.dropout import Dropout, dropout_of_packed
+from xxact_core.model.linear import Linear, linear
 
 
 class Attention(nn.Module):
@@ -183,10 +184,10 @@ class EncoderLayer(nn.Module):
         if mask is not None and tokens.device.type == "cpu" and not torch.compiler.is_compiling():
             places = mask.flatten().nonzero().squeeze(1)
             packed_tokens = tokens.flatten(0, 1)[places]
-            packed_tokens = self.attention_norm(
-                packed_tokens + self.dropout(self.attention.attend_packed(packed_tokens, mask, places))
-            )
-            packed_tokens = self.feedforward_norm(packed_tokens + self.dropout(self.feedforward(packed_tokens)))
+            attended = self.attention.attend_packed(packed_tokens, mask, places)
+            with dropout_of_packed(mask):
+                packed_tokens = self.attention_norm(packed_tokens + self.dropout(attended))
+                packed_tokens = self.feedforward_norm(packed_tokens + self.dropout(self.feedforward(packed_tokens)))
             empty = packed_tokens.new_zeros(mask.numel(), packed_tokens.shape[1])
             unpacked: Tensor = empty.index_copy(0, places, packed_tokens).view_as(tokens)
             return unpacked

@@ -14,6 +14,7 @@ from xxact_core.stored_names import rename_model
 Architecture = Literal["xxact", "crabnet", "xrd-transformer", "fcn", "fcn-mlp", "extra-trees"]
 Tokenizer = Literal["windows", "convolution"]
 IntensityScale = Literal["linear", "sqrt", "sqrt_and_log"]
+Decoder = Literal["linear", "peaks"]
 
 MAX_PEAK_TOKENS = 512
 """Upper limit of `peak_tokens`, more peaks than a powder pattern resolves."""
@@ -119,8 +120,29 @@ class ModelConfig:
     element_readout: bool = False
     """Add a mean over a two-layer network of each encoded element to the fused [CLS], bypassing the fusion."""
 
+    peak_ratios: int = 0
+    """Number of the strongest peaks whose ratios of spacings are added to the fused [CLS], bypassing the fusion; 0 for
+    none, at most 512."""
+
     head_hidden_width: int = 0
     """Hidden width of the target heads, which then have two hidden layers; 0 for linear heads, at most 8192."""
+
+    embedding_width: int = 0
+    """Width of an embedding of the fused [CLS] that the class heads read linearly, so that symmetry orders it; values
+    read the fused [CLS] itself. 0 where all heads read the fused [CLS]; at most 8192."""
+
+    composition_estimate: bool = False
+    """Formation energy as an estimate from the composition alone plus a correction from the fused [CLS]."""
+
+    teacher_offset: bool = False
+    """A head for the difference between the energies of a teacher and of DFT, so that one model learns from both."""
+
+    metal_head: bool = False
+    """Band gap as a value times a gate, which is 0 where a metal is more probable than not."""
+
+    decoder: Decoder = "linear"
+    """Reconstruction of masked windows: `linear`, the paper's linear map of each fused window, or `peaks`, convolutions
+    over copies of the visible peaks at related spacings, which place sharp peaks."""
 
     forest: ForestSizes = ForestSizes()
     """Sizes of `extra-trees`."""
@@ -139,6 +161,7 @@ class ModelConfig:
             ("tokenizer", self.tokenizer, get_args(Tokenizer)),
             ("tokens_per_window", self.tokens_per_window, (1, 5)),
             ("intensity_scale", self.intensity_scale, get_args(IntensityScale)),
+            ("decoder", self.decoder, get_args(Decoder)),
         ):
             if value not in choices:
                 msg = f"{name} is {value!r}; choose from {', '.join(map(str, choices))}"
@@ -146,9 +169,24 @@ class ModelConfig:
         if not 0 <= self.peak_tokens <= MAX_PEAK_TOKENS:
             msg = f"peak_tokens is {self.peak_tokens}; expected 0 to {MAX_PEAK_TOKENS}"
             raise RecipeError(msg, code="E_RECIPE")
-        if (self.skip_to_heads or self.element_readout) and self.architecture != "xxact":
-            msg = "skip_to_heads and element_readout bypass the fusion, which only the architecture 'xxact' has, "
-            msg += f"not {self.architecture!r}"
+        if not 0 <= self.peak_ratios <= MAX_PEAK_TOKENS:
+            msg = f"peak_ratios is {self.peak_ratios}; expected 0 to {MAX_PEAK_TOKENS}"
+            raise RecipeError(msg, code="E_RECIPE")
+        if (self.skip_to_heads or self.element_readout or self.peak_ratios) and self.architecture != "xxact":
+            msg = "skip_to_heads, element_readout and peak_ratios bypass the fusion, which only the architecture "
+            msg += f"'xxact' has, not {self.architecture!r}"
+            raise RecipeError(msg, code="E_RECIPE")
+        if (self.embedding_width or self.composition_estimate or self.decoder != "linear") and (
+            self.architecture != "xxact"
+        ):
+            msg = "embedding_width, composition_estimate and the decoder 'peaks' need the fused [CLS], which only the "
+            msg += f"architecture 'xxact' has, not {self.architecture!r}"
+            raise RecipeError(msg, code="E_RECIPE")
+        if not 0 <= self.embedding_width <= MAX_HEAD_HIDDEN_WIDTH:
+            msg = f"embedding_width is {self.embedding_width}; expected 0 to {MAX_HEAD_HIDDEN_WIDTH}"
+            raise RecipeError(msg, code="E_RECIPE")
+        if self.decoder == "peaks" and self.intensity_scale == "linear":
+            msg = "the decoder 'peaks' needs the intensity_scale 'sqrt' or 'sqrt_and_log', not 'linear'"
             raise RecipeError(msg, code="E_RECIPE")
         width = self.head_hidden_width
         if not 0 <= width <= MAX_HEAD_HIDDEN_WIDTH or (width and self.architecture == "extra-trees"):
@@ -201,6 +239,12 @@ PRESETS: dict[str, ModelConfig] = {
     "paper": _PAPER,
     # The same architecture with about a thirtieth of the parameters, for a small GPU or a slow CPU.
     "small": _SMALL,
+    # The same with about a hundredth, for hundreds of epochs in a day on two CPU cores.
+    "narrow": ModelConfig(
+        pattern=BlockSizes(width=128, depth=2, heads=4, feedforward=256),
+        composition=BlockSizes(width=128, depth=2, heads=4, feedforward=512),
+        fusion=BlockSizes(width=128, depth=3, heads=4, feedforward=256),
+    ),
     # The same architecture for tests and tutorials: trains in seconds on a CPU.
     "tiny": ModelConfig(
         pattern=BlockSizes(width=32, depth=1, heads=2, feedforward=64),

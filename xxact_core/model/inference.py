@@ -17,15 +17,18 @@ from xxact_core.quantities import CRYSTAL_SYSTEMS, SYSTEM_OF_GROUP
 
 def encode_with_compositions(
     model: Model, inputs: ModelInput
-) -> tuple[Float[Tensor, "batch width"], Float[Tensor, "one tokens token_width"] | None]:
+) -> tuple[Float[Tensor, "batch features"], Float[Tensor, "one tokens token_width"] | None]:
     """`Model.encode_features` of inputs that `pattern_to_input` made; XxaCT encodes their one pattern only once."""
     if len(inputs) == 1 or not isinstance(model, Xxact):
-        embedding, tokens = model.encode_features(inputs)
-        return embedding, None if tokens is None else tokens[:1]
-    pattern = model.pattern_encoder(inputs.intensity[:1], inputs.window_mask[:1], model.mask_token)
+        features, tokens = model.encode_features(inputs)
+        return features, None if tokens is None else tokens[:1]
+    first = inputs.part(slice(1))
+    pattern = model.pattern_encoder(first.intensity, first.window_mask, model.mask_token)
+    ratios = model.read_ratios(first)
     composition, element_mask = model.composition_encoder(inputs.atomic_numbers, inputs.fractions)
-    encoded = Encoded(pattern.expand(len(inputs), -1, -1), composition, element_mask)
-    return model.fuse(encoded, cls_only=True)[:, 0], pattern
+    ratios = None if ratios is None else ratios.expand(len(inputs), -1)
+    encoded = Encoded(pattern.expand(len(inputs), -1, -1), composition, element_mask, ratios)
+    return model.features_of(encoded, model.fuse(encoded, cls_only=True)[:, 0]), pattern
 
 
 def entropy_bits(probabilities: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:

@@ -38,11 +38,15 @@ class ModelInput:
         """Some of its materials, without a copy."""
         return replace(self, **self._tensors(chosen))
 
+    def take(self, rows: Int[Tensor, " chosen"]) -> ModelInput:
+        """The inputs of some of its materials, by index."""
+        return ModelInput(**self._tensors(rows))
+
     def hide(self, windows: Bool[Tensor, "batch windows"]) -> ModelInput:
         """The same with more windows masked."""
         return replace(self, window_mask=self.window_mask | windows)
 
-    def _tensors(self, chosen: slice) -> dict[str, Tensor]:
+    def _tensors(self, chosen: slice | Tensor) -> dict[str, Tensor]:
         return {field.name: getattr(self, field.name)[chosen] for field in fields(ModelInput)}
 
 

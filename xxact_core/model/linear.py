@@ -1,4 +1,4 @@
-"""Linear layers and dropout that are faster on a CPU than torch's."""
+"""Linear layers that are faster on a CPU than torch's."""
 
 from __future__ import annotations
 
@@ -80,25 +80,3 @@ _apply_linear: Callable[..., Tensor] = _Linear.apply
 def _product(values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     product: Tensor = torch.ops.mkldnn._linear_pointwise(values, weight, bias, "none", [], "")  # noqa: SLF001 - it has no other name
     return product
-
-
-_DROPOUT_LEVELS = 2**16
-"""Random numbers have 16 bits, so that one draw of torch's generator gives four; p is rounded to 1/65536."""
-
-
-class Dropout(nn.Dropout):
-    """torch's dropout; on a CPU with masks from 16 random bits a value, which is five times as fast.
-
-    On a CPU, torch draws its masks by Bernoulli trials in single precision, which take a seventh of a training step of
-    the preset `small`. Remaining values are scaled by 1 / (1 - p), as torch does.
-    """
-
-    def forward(self, input: Float[Tensor, "..."]) -> Float[Tensor, "..."]:  # noqa: A002 - torch's signature
-        """Zero random values in training mode; the identity in evaluation mode."""
-        if not self.training or self.p == 0 or input.device.type != "cpu" or torch.compiler.is_compiling():
-            return super().forward(input)
-        dropped = round(self.p * _DROPOUT_LEVELS)
-        numbers = torch.empty(-(-input.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-        bits = numbers.view(torch.int16)[: input.numel()].view(input.shape)
-        kept = bits.ge_(dropped - _DROPOUT_LEVELS // 2)  # in place: comparisons that return booleans are slow
-        return input * kept.to(input.dtype).mul_(_DROPOUT_LEVELS / (_DROPOUT_LEVELS - dropped))

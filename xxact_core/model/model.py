@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.heads import TargetHeads
 from xxact_core.model.inputs import ModelInput
-from xxact_core.model.knn_retrieval import KnnRetrieval
+from xxact_core.model.knn_retrieval import KnnRetrieval, Neighbours
 
 
 class Model(nn.Module, ABC):
@@ -29,23 +29,38 @@ class Model(nn.Module, ABC):
         self.register_module("knn_retrieval", None)  # only finished models have it
 
     @abstractmethod
+    def features(self, inputs: ModelInput) -> Float[Tensor, "batch features"]:
+        """Input of the heads, whose first columns are the embedding."""
+
+    def embedding_of(self, features: Float[Tensor, "batch features"]) -> Float[Tensor, "batch width"]:
+        """The embedding, which the class heads read: the first `embedding_width` features, all where that is 0."""
+        return features[:, : self.config.embedding_width or None]
+
     def embed(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
-        """Input of the heads."""
+        """The embedding of each material, which the class heads read."""
+        return self.embedding_of(self.features(inputs))
 
     def encode_features(
         self, inputs: ModelInput
-    ) -> tuple[Float[Tensor, "batch width"], Float[Tensor, "batch tokens token_width"] | None]:
+    ) -> tuple[Float[Tensor, "batch features"], Float[Tensor, "batch tokens token_width"] | None]:
         """Input of the heads, and the tokens of the encoded pattern, [CLS] first; None without a pattern encoder."""
-        return self.embed(inputs), None
+        return self.features(inputs), None
 
     def forward(self, inputs: ModelInput) -> dict[str, Tensor]:
         """Output for each target: z-scores (batch, 1) or logits (batch, classes)."""
-        return self.apply_heads(self.embed(inputs))
+        return self.apply_heads(self.features(inputs))
 
-    def apply_heads(self, embedding: Float[Tensor, "batch width"]) -> dict[str, Tensor]:
+    def apply_heads(self, features: Float[Tensor, "batch features"]) -> dict[str, Tensor]:
         """Outputs of the heads, corrected by kNN retrieval where the model has it."""
-        outputs = self.heads(embedding)
-        if self.knn_retrieval is not None:
-            outputs = self.knn_retrieval(embedding, outputs)
+        return self.apply_heads_with_neighbours(features)[0]
+
+    def apply_heads_with_neighbours(
+        self, features: Float[Tensor, "batch features"]
+    ) -> tuple[dict[str, Tensor], Neighbours | None]:
+        """`apply_heads`, and what the nearest training materials are like; None without kNN retrieval."""
+        outputs = self.heads(features)
         assert isinstance(outputs, dict)
-        return outputs
+        if self.knn_retrieval is None:
+            return outputs, None
+        corrected, neighbours = self.knn_retrieval(features, outputs)
+        return corrected, neighbours

@@ -7,6 +7,7 @@ import math
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from xxact_core.model.config import ModelConfig
 from xxact_core.model.linear import Linear
@@ -75,13 +76,33 @@ class ConvolutionTokens(nn.Module):
             _ResidualConvolution(second, kernel=5),
             _Convolution(second, third, kernel=5, stride=5),
             _ResidualConvolution(third, kernel=3),
-            nn.Conv1d(third, config.pattern.width, kernel_size=5, stride=stride, padding=(5 - stride) // 2),
+            _PlainConvolution(third, config.pattern.width, kernel_size=5, stride=stride, padding=(5 - stride) // 2),
         )
 
     def forward(self, channels: Float[Tensor, "batch channels points"]) -> Float[Tensor, "batch tokens width"]:
-        """Tokens of a pattern, `tokens_per_window` a window."""
-        output: Tensor = self.stem(channels).transpose(1, 2)
+        """Tokens of a pattern, `tokens_per_window` a window.
+
+        On a CPU the channels of a point are neighbours in memory, from the input to the tokens: convolutions and their
+        gradients then take two thirds of the time, and nothing is reordered between them.
+        """
+        features = channels.unsqueeze(2)
+        if channels.device.type == "cpu":
+            features = features.contiguous(memory_format=torch.channels_last)
+        output: Tensor = self.stem(features).squeeze(2).transpose(1, 2)
         return output
+
+
+class _PlainConvolution(nn.Conv1d):
+    """torch's convolution in one dimension, computed in two, of which only the second is longer than 1.
+
+    In two dimensions there is a memory format with the channels last.
+    """
+
+    def forward(
+        self, features: Float[Tensor, "batch channels_before one points_before"]
+    ) -> Float[Tensor, "batch channels one points"]:
+        stride, padding = (1, *self.stride), (0, *(int(size) for size in self.padding))
+        return functional.conv2d(features, self.weight.unsqueeze(2), self.bias, stride, padding)
 
 
 class _Convolution(nn.Sequential):
@@ -89,8 +110,8 @@ class _Convolution(nn.Sequential):
         # The padding makes the output exactly 1/stride of the input, with every kernel centred on its stride.
         padding = (kernel - stride + 1) // 2
         super().__init__(
-            nn.Conv1d(channels_in, channels_out, kernel, stride=stride, padding=padding, bias=False),
-            nn.BatchNorm1d(channels_out),
+            _PlainConvolution(channels_in, channels_out, kernel, stride=stride, padding=padding, bias=False),
+            nn.BatchNorm2d(channels_out),
             nn.ReLU(inplace=True),
         )
 
@@ -100,7 +121,9 @@ class _ResidualConvolution(nn.Module):
         super().__init__()
         self.body = _Convolution(channels, channels, kernel=kernel, stride=1)
 
-    def forward(self, features: Float[Tensor, "batch channels points"]) -> Float[Tensor, "batch channels points"]:
+    def forward(
+        self, features: Float[Tensor, "batch channels one points"]
+    ) -> Float[Tensor, "batch channels one points"]:
         output: Tensor = features + self.body(features)
         return output
 

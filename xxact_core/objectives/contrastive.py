@@ -23,7 +23,7 @@ INITIAL_SCALE = 10.0
 
 
 def cosine_similarities(
-    left: Float[Tensor, "batch width"], right: Float[Tensor, "batch width"]
+    left: Float[Tensor, "batch width"], right: Float[Tensor, "others width"]
 ) -> Float[Tensor, "batch others"]:
     """Cosine similarity of each left row to each right row, in float32, because τ magnifies rounding errors."""
     with torch.autocast(left.device.type, enabled=False):

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from xxact_core.quantities import TARGETS
+from xxact_core.quantities import BAND_GAP, TARGETS
 
 RegressionLoss = Literal["squared", "absolute"]
 
@@ -43,6 +43,16 @@ def target_losses(
     return losses
 
 
+def nonmetal_loss(
+    logit: Float[Tensor, " batch"], band_gap: Float[Tensor, " batch"], chosen: Bool[Tensor, " batch"]
+) -> Float[Tensor, ""]:
+    """Binary cross-entropy of a gap above 0, summed over the materials `chosen` and divided by all of the batch."""
+    nonmetal = torch.where(chosen, band_gap, 0.0) > 0
+    each = functional.binary_cross_entropy_with_logits(logit.float(), nonmetal.float(), reduction="none")
+    loss: Tensor = torch.where(chosen, each, 0.0).sum() / len(chosen)
+    return loss
+
+
 def to_z_scores(
     targets: Mapping[str, Float[Tensor, " batch"]], statistics: Mapping[str, tuple[float, float]]
 ) -> dict[str, Float[Tensor, " batch"]]:
@@ -57,6 +67,14 @@ def from_z_scores(output: Float[Tensor, "batch one"], statistics: tuple[float, f
     """The inverse of `to_z_scores`, for the output of one regression head."""
     mean, deviation = statistics
     return torch.squeeze(output, 1).float() * deviation + mean
+
+
+def output_to_values(
+    name: str, output: Float[Tensor, "batch one"], statistics: tuple[float, float]
+) -> Float[Tensor, " batch"]:
+    """Predicted values of a regression target in its unit, as shown and as evaluated: a band gap is at least 0."""
+    values = from_z_scores(output, statistics)
+    return values.clamp(min=0.0) if name == BAND_GAP.name else values
 
 
 def sample_tasks(

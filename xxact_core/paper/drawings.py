@@ -21,7 +21,7 @@ Drawing = Any
 """A HoloViews object; the library is imported in functions, since its import takes seconds."""
 
 COLOURS = {"before": "#5F5F5F", "after": "#0072B2", "unimodal": "#009E73", "bimodal": "#D55E00"}
-_LABELS = {MAE: "formation energy, MAE [meV/atom]", ACCURACY: "crystal system, accuracy [%]"}
+LABELS = {MAE: "formation energy, MAE [meV/atom]", ACCURACY: "crystal system, accuracy [%]"}
 _LOG_TICKS = [10, 20, 30, 50, 70, 100, 150, 200, 250, 300, 400, 500, 700, 1000, 1500, 2000]
 _FONT = {"title": "11pt", "labels": "10pt", "ticks": "9pt", "legend": "9pt"}
 _AXES = {"fontsize": _FONT, "toolbar": None, "show_grid": True, "gridstyle": {"grid_line_alpha": 0.4}}
@@ -69,8 +69,15 @@ def draw_embeddings(data: FigureData) -> Drawing:
         ]
         parts = []
         for system, colour in zip(CRYSTAL_SYSTEMS, CRYSTAL_SYSTEM_COLOURS, strict=True):
-            points = [(row["component_1"], row["component_2"]) for row in rows if row["crystal_system"] == system]
-            parts.append(hv.Points(points, axes, label=system).opts(color=colour, size=3.5, alpha=0.6, line_color=None))
+            points = [(row["component_1"], row["component_2"], row["id"], system)
+                      for row in rows if row["crystal_system"] == system]  # fmt: skip
+            drawn_points = hv.Points(points, axes, ["material", "crystal system"], label=system)
+            parts.append(
+                drawn_points.opts(
+                    color=colour, size=3.5, alpha=0.6, line_color=None, tools=["hover"],
+                    hover_tooltips=["material", "crystal system"],
+                )
+            )  # fmt: skip
         drawn.append(
             hv.Overlay(parts).opts(
                 title=f"{panel} (silhouette {data.about['silhouette'][panel]:.2f})", frame_width=225, frame_height=225,
@@ -85,21 +92,21 @@ def draw_scaling(data: FigureData) -> Drawing:
     """Figure 3: errors of runs, with the power law of each model and its 95 % band."""
     import holoviews as hv  # noqa: PLC0415 - slow to import
 
-    x, y = hv.Dimension("materials", label="training materials"), hv.Dimension("mae", label=_LABELS[MAE])
+    x, y = hv.Dimension("materials", label="training materials"), hv.Dimension("mae", label=LABELS[MAE])
     parts, laws = [], scaling_laws(data.rows)
     for label, colour in zip(MODELS.values(), (COLOURS["unimodal"], COLOURS["bimodal"]), strict=True):
-        points = [(row["materials"], row["mae"]) for row in data.rows if row["model"] == label]
+        points = [(row["materials"], row["mae"], row["seed"]) for row in data.rows if row["model"] == label]
         name = label
         if label in laws:
             law = laws[label]
-            sizes = np.geomspace(min(size for size, _ in points), max(size for size, _ in points), 60)
+            sizes = np.geomspace(min(size for size, *_ in points), max(size for size, *_ in points), 60)
             low, high = law.exponent_interval
             name = f"{label}: {law.factor:.3g} · D^{law.exponent:.3f}, exponent {low:.3f} to {high:.3f} at 95 %"
             parts.append(
                 hv.Area((sizes, *law.band(sizes)), x, [y, "high"]).opts(color=colour, alpha=0.15, line_color=None)
             )
             parts.append(hv.Curve((sizes, law.at(sizes)), x, y).opts(color=colour, line_width=2))
-        parts.append(hv.Scatter(points, x, y, label=name).opts(color=colour, size=7))
+        parts.append(hv.Scatter(points, x, [y, "seed"], label=name).opts(color=colour, size=7, tools=["hover"]))
     trained = sorted({row["materials"] for row in data.rows})
     return hv.Overlay(parts).opts(
         title=f"{data.title} (D in millions)", logx=True, logy=True, frame_width=760, frame_height=430,
@@ -117,13 +124,16 @@ def draw_crystal_systems(data: FigureData) -> Drawing:
     drawn = []
     for split in ("train", "test"):
         rows = [row for row in data.rows if row["split"] == split]
-        bars = [(row["crystal_system"], row["share"], colour)
+        bars = [(row["crystal_system"], row["share"], row["materials"], colour)
                 for row, colour in zip(rows, CRYSTAL_SYSTEM_COLOURS, strict=True)]  # fmt: skip
         counts = [(row["crystal_system"], row["share"], f"{row['materials']:,}") for row in rows]
         total = sum(row["materials"] for row in rows)
-        overlay = hv.Bars(bars, "crystal system", [y, "colour"]).opts(color="colour", line_color=None) * hv.Labels(
-            counts, ["crystal system", "share"], "count"
-        ).opts(text_font_size="8.5pt", text_baseline="bottom", yoffset=0.3, text_color="#1F2933")
+        columns = hv.Bars(bars, "crystal system", [y, "materials", "colour"]).opts(
+            color="colour", line_color=None, tools=["hover"], hover_tooltips=["crystal system", "share", "materials"]
+        )
+        overlay = columns * hv.Labels(counts, ["crystal system", "share"], "count").opts(
+            text_font_size="8.5pt", text_baseline="bottom", yoffset=0.3, text_color="#1F2933"
+        )
         drawn.append(
             overlay.opts(
                 title=f"{split}: {total:,} materials", frame_width=400, frame_height=330, xrotation=35,
@@ -141,7 +151,7 @@ def draw_elements(data: FigureData) -> Drawing:
     for split in ("train", "test"):
         rows = [row for row in data.rows if row["split"] == split]
         most = max(row["materials"] for row in rows)
-        cells: list[tuple[float, ...]] = []
+        cells: list[tuple[Any, ...]] = []
         empty: list[tuple[float, ...]] = []
         symbols, counts = [], []
         for row in rows:
@@ -151,11 +161,12 @@ def draw_elements(data: FigureData) -> Drawing:
             many = row["materials"]
             # Few materials have dark colours, on a logarithmic scale, and light text.
             ink = "#1F2933" if many**2 > most or not many else "white"
-            (cells if many else empty).append((*edges, many) if many else edges)
+            (cells if many else empty).append((*edges, many, row["element"]) if many else edges)
             symbols.append((x, y + 0.15, row["element"], ink))
             counts.append((x, y - 0.24, _short(many), ink))
         box = ["left", "bottom", "right", "top"]
-        tiles = hv.Rectangles(cells, box, hv.Dimension("materials")).opts(
+        tiles = hv.Rectangles(cells, box, [hv.Dimension("materials"), "element"]).opts(
+            tools=["hover"], hover_tooltips=["element", "materials"],
             color="materials", cmap="viridis", logz=True, clim=(1, max(most, 2)), line_color=None, colorbar=True,
             colorbar_opts={"title": "materials", "width": 12},
         )  # fmt: skip
@@ -180,7 +191,7 @@ def draw_convergence(data: FigureData) -> Drawing:
 
     plain, *pretrained = STRATEGIES
     drawn: list[Drawing] = []
-    for metric, label in _LABELS.items():
+    for metric, label in LABELS.items():
         x = hv.Dimension("share", label="share of the training [%]", range=(0, 102))
         y = hv.Dimension(metric, label=label)
         for strategy in reversed(pretrained):
@@ -189,14 +200,14 @@ def draw_convergence(data: FigureData) -> Drawing:
                 (plain, plain, COLOURS["before"], "dashed"),
                 (strategy, "pretrained", COLOURS["after"], "solid"),
             ):
-                shares, values = _by_share(data, name, metric)
+                shares, values = values_by_share(data, name, metric)
                 if len(shares):
                     band = (shares, values.min(axis=0), values.max(axis=0))
                     parts.append(
                         hv.Area(band, x, [y, f"{metric} high"]).opts(color=colour, alpha=0.15, line_color=None)
                     )
                     curve = hv.Curve((shares, values.mean(axis=0)), x, y, label=legend)
-                    parts.append(curve.opts(color=colour, line_dash=dash, line_width=2))
+                    parts.append(curve.opts(color=colour, line_dash=dash, line_width=2, tools=["hover"]))
             in_first_row = metric == MAE
             drawn.append(
                 hv.Overlay(parts).opts(
@@ -208,7 +219,7 @@ def draw_convergence(data: FigureData) -> Drawing:
     return hv.Layout(drawn).cols(len(pretrained)).opts(toolbar=None)
 
 
-def _by_share(data: FigureData, strategy: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
+def values_by_share(data: FigureData, strategy: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
     """Fractions of the training, and values at them for each seed: shapes (validations,) and (seeds, validations)."""
     rows = [row for row in data.rows if row["strategy"] == strategy and row["metric"] == metric]
     shares = np.array(sorted({row["share"] for row in rows}))

@@ -1,11 +1,13 @@
-"""The trainings behind the tables and figures of XxaCT-NN."""
+"""The trainings behind the tables and figures of XxaCT-NN, and the order in which they decide its claims."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from xxact_core.errors import InputError
+from xxact_core.training.recipes import RECIPES
 
 ENERGY, SYSTEM, GAP = "formation_energy_per_atom", "crystal_system", "band_gap"
 BOTH = (ENERGY, SYSTEM)
@@ -34,6 +36,9 @@ class Experiment:
     share: float = 1
     """Fraction (0-1) of the training materials."""
 
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that replace those of the recipe and of the size."""
+
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 """Fractions of the training materials in figure 3, a wider range than the paper's 1 to 4.5 million."""
@@ -49,6 +54,36 @@ STRATEGIES = {
 EMBEDDINGS = {"CrabNet": "crabnet-crystal-system", "XRD transformer": "xrd-transformer-crystal-system", **STRATEGIES}
 """Panels of figure 2 and columns of table 5. The paper does not state whether its unimodal models have both targets."""
 
+VARIANT = "variant-multi-target"
+"""Our variant of the model, multi-target, with the sizes of the other runs."""
+
+_COMPACT = RECIPES["compact"]
+_VARIANT_SETTINGS = {
+    **{
+        name: getattr(_COMPACT, name)
+        for name in (
+            "task_sampling", "regression_loss", "regression_weight", "optimiser", "weight_decay", "warmup_fraction",
+            "grad_clip_norm", "polymorphs_together", "difference_weight", "symmetry_contrast_weight",
+        )
+    },
+    "model_settings": {
+        "tokenizer": "convolution",
+        "skip_to_heads": True,
+        **{
+            name: _COMPACT.model_settings[name]
+            for name in (
+                "intensity_scale", "element_readout", "head_hidden_width", "embedding_width", "composition_estimate",
+                "peak_ratios",
+            )
+        },
+    },
+}  # fmt: skip
+"""What our variant takes over from the recipe of the shipped model: all but augmentation, modality dropout, masked
+windows and what serves labels of two kinds."""
+
+SEEDS = 3
+"""Seeds of the runs that carry a claim."""
+
 
 def scaling_name(model: str, share: float) -> str:
     """Name of the run of a model (`xxact` or `crabnet`) with a fraction of the training materials."""
@@ -61,6 +96,7 @@ def _experiments() -> Iterable[Experiment]:
     for model, recipe in (("xxact", "multi-target"), ("crabnet", "crabnet")):
         for share in SHARES:
             yield Experiment(scaling_name(model, share), recipe, BOTH, share=share)
+    yield Experiment(VARIANT, "multi-target", BOTH, settings=_VARIANT_SETTINGS)  # not in the paper
     for model in ("crabnet", "xrd-transformer"):
         for target, name in ((ENERGY, "formation-energy"), (SYSTEM, "crystal-system")):
             yield Experiment(f"{model}-{name}", model, (target,))
@@ -94,6 +130,114 @@ def _experiments() -> Iterable[Experiment]:
 
 EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment in _experiments()}
 
+# ------------------------------------------------------------------------------------- batch size and rate of each kind
+TRIAL_BATCHES, TRIAL_RATES = (64, 256), (4e-4, 1e-3, 2.5e-3)
+"""Batch sizes and peak learning rates that are tried. Ours."""
+
+TRIAL_SHARE, TRIAL_LENGTH = 1 / 4, 1 / 4
+"""Fraction of the training materials, and of the length of a supervised run, of a trial. Ours."""
+
+KINDS = {
+    "xxact": ("multi-target", {}),
+    "variant": ("multi-target", _VARIANT_SETTINGS),
+    "crabnet": ("crabnet", {}),
+    "xrd-transformer": ("xrd-transformer", {}),
+    "fcn-mlp": ("fcn-mlp", {}),
+    "fcn": ("fcn", {}),
+}
+"""Kinds of models that have a batch size and a learning rate of their own: recipe and settings of their trials."""
+
+
+def kind_of(name: str) -> str | None:
+    """The kind of an experiment, of `KINDS`; None for trees, which have neither batches nor rates."""
+    if name == "extra-trees":
+        return None
+    if name.startswith("pretrain-"):
+        return "xxact"
+    return next(kind for kind in KINDS if f"{name}-".startswith(f"{kind}-"))
+
+
+def trial_name(kind: str, batch_size: int, rate: float) -> str:
+    """Name of a trial."""
+    return f"trial-{kind}-{batch_size}-{rate:g}"
+
+
+TRIALS: dict[str, Experiment] = {
+    trial_name(kind, batch_size, rate): Experiment(
+        trial_name(kind, batch_size, rate),
+        recipe,
+        BOTH,
+        length=TRIAL_LENGTH,
+        share=TRIAL_SHARE,
+        settings={**settings, "batch_size": batch_size, "lr_peak": rate},
+    )
+    for kind, (recipe, settings) in KINDS.items()
+    for batch_size in TRIAL_BATCHES
+    for rate in TRIAL_RATES
+}
+"""Short runs by whose validation metrics batch size and rate of each kind are chosen."""
+
+
+def trials_of(kind: str) -> list[str]:
+    """Names of the trials of a kind."""
+    return [trial_name(kind, batch_size, rate) for batch_size in TRIAL_BATCHES for rate in TRIAL_RATES]
+
+
+# ---------------------------------------------------------------------------------------------------------------- order
+_SCALING = [scaling_name(model, share) for share in reversed(SHARES) for model in ("crabnet", "xxact")]
+_TRANSFERS = [name for name in EXPERIMENTS if name.endswith("-to-band-gap")]
+_SINGLE = ("xxact-formation-energy", "xxact-crystal-system")
+_FCN = [name for name in EXPERIMENTS if name.startswith("fcn")]
+_FCN_OF_TABLE_1 = (
+    "fcn-mlp-formation-energy-100", "fcn-mlp-crystal-system-200", "fcn-formation-energy-100", "fcn-crystal-system-200",
+)  # fmt: skip
+
+STAGES: tuple[tuple[tuple[str, ...], int], ...] = (
+    (("xxact-multi-target",), 1),
+    (
+        (
+            "crabnet-formation-energy",
+            "crabnet-crystal-system",
+            "xrd-transformer-crystal-system",
+            "xrd-transformer-formation-energy",
+            "extra-trees",
+            VARIANT,
+        ),
+        1,
+    ),
+    (("xxact-contrastive-mxm", "xxact-mxm", "xxact-contrastive"), 1),
+    (tuple(_SCALING), 1),
+    (tuple(name for name in _TRANSFERS if not name.startswith(_SINGLE)), 1),
+    (tuple(STRATEGIES.values()), SEEDS),
+    ((*_SINGLE, *(name for name in _TRANSFERS if name.startswith(_SINGLE))), 1),
+    (_FCN_OF_TABLE_1, 1),
+    (tuple(_FCN), 1),
+)
+"""Names and number of seeds of the experiments, those that decide most first."""
+
+
+def planned() -> list[tuple[str, int]]:
+    """All runs (experiment, seed) in the order of `STAGES`, each once and after those that it starts from."""
+    runs: dict[tuple[str, int], None] = {}
+    for names, seeds in STAGES:
+        for seed in range(seeds):
+            for experiment in with_prerequisites(names):
+                runs[experiment.name, seed] = None
+    return list(runs)
+
+
+def experiment_by_name(name: str) -> Experiment:
+    """An experiment or trial by name.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = EXPERIMENTS.get(name) or TRIALS.get(name)
+    if found is None:
+        msg = f"there is no experiment {name!r}; choose from {', '.join(EXPERIMENTS)}"
+        raise InputError(msg, code="E_PAPER")
+    return found
+
 
 def with_prerequisites(names: Iterable[str]) -> list[Experiment]:
     """These experiments and those that they start from, each once and after its prerequisites.
@@ -103,10 +247,7 @@ def with_prerequisites(names: Iterable[str]) -> list[Experiment]:
     """
     ordered: dict[str, Experiment] = {}
     for name in names:
-        if name not in EXPERIMENTS:
-            msg = f"there is no experiment {name!r}; choose from {', '.join(EXPERIMENTS)}"
-            raise InputError(msg, code="E_PAPER")
-        experiment = EXPERIMENTS[name]
+        experiment = experiment_by_name(name)
         if experiment.start_from is not None:
             ordered |= {before.name: before for before in with_prerequisites([experiment.start_from])}
         ordered[name] = experiment

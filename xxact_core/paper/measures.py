@@ -8,10 +8,11 @@ from pathlib import Path
 
 from xxact_core.evaluation.convergence import metric_at_share
 from xxact_core.evaluation.evaluate import labelled_to_metrics
-from xxact_core.evaluation.intervals import intervals_of, mean_over_runs
+from xxact_core.evaluation.intervals import intervals_of, mean_interval, mean_over_runs
 from xxact_core.evaluation.tables import read_labelled, read_system_predictions, systems_to_rows
-from xxact_core.paper.layouts import RUN_FRACTIONS, at_share
-from xxact_core.paper.runs import PREDICTIONS
+from xxact_core.paper.layouts import DFT_MAE, RUN_FRACTIONS, at_share
+from xxact_core.paper.results import DFT_ERROR, read_results
+from xxact_core.paper.runs import PREDICTIONS, read_materials
 from xxact_core.training.journal import read_run
 
 
@@ -39,7 +40,8 @@ def run_to_measures(run: Path, *, by_system: bool) -> dict[str, Measure]:
     """Metrics of a run by name: errors in their unit, accuracies in %.
 
     Those of `metrics_of` for the test split; those of `at_share`, after fractions of the training, for the validation
-    split; and `accuracy/SYSTEM` and `silhouette/SYSTEM` with `by_system`.
+    split; `DFT_MAE` where the folder of the run states energies by DFT; and `accuracy/SYSTEM` and `silhouette/SYSTEM`
+    with `by_system`.
     """
     predictions = run / PREDICTIONS
     labelled = read_labelled(predictions)
@@ -53,6 +55,10 @@ def run_to_measures(run: Path, *, by_system: bool) -> dict[str, Measure]:
         for share in RUN_FRACTIONS:
             if (validated := metric_at_share(events, name, share)) is not None:
                 measures[at_share(name, share)] = _in_unit(name, validated)
+    if (materials := read_materials(run.parent)) is not None and materials.dft:
+        by_dft = read_results(run, materials).errors.get(DFT_ERROR)
+        if by_dft is not None:
+            measures[DFT_MAE] = Measure(float(by_dft.value.mean()), 1, *mean_interval(by_dft.value, seed=0))
     if by_system and "crystal_system" in labelled.probabilities:
         for row in systems_to_rows(read_system_predictions(predictions)):
             system = row["crystal_system"]

@@ -32,6 +32,18 @@ K_ALPHA_SHARES = (2 / 3, 1 / 3)
 Source: International Tables for Crystallography C, section 4.2.2.
 """
 
+TUNGSTEN_L_ALPHA = 1.47639
+"""Wavelength of W Lα1 [Å], of tungsten that evaporates from the filament.
+
+Source: Bearden (1967), Rev. Mod. Phys. 39, 78-124.
+"""
+
+FILTER_EDGES = {"Cu": 1.48807, "Co": 1.74346, "Mo": 0.68883, "Fe": 1.89643, "Cr": 2.26921, "Ag": 0.53395}
+"""Wavelength of the K absorption edge [Å] of the usual Kβ filter of an anode: Ni, Fe, Zr, Mn, V, Rh.
+
+Source: International Tables for Crystallography C, section 4.2.2.
+"""
+
 CHECKED_RANGE = (5.0, 90.0)
 """Angles 2θ [deg] at which a width must be real: those of the shared grid."""
 
@@ -113,6 +125,16 @@ def doublet_wavelengths(anode: str) -> tuple[float, float, float]:
         msg = f"anode {shorten(anode, limit=40)!r} is not known; expected one of {', '.join(known)}"
         raise WavelengthError(msg, code="E_WAVELENGTH")
     return WAVELENGTHS[f"{anode}Ka1"], WAVELENGTHS[f"{anode}Ka2"], WAVELENGTHS[f"{anode}Ka"]
+
+
+def residual_wavelengths(anode: str) -> tuple[float, float, float]:
+    """Wavelengths [Å] of Kβ of an anode, of W Lα, and of the absorption edge of the anode's Kβ filter.
+
+    Raises:
+        WavelengthError: the anode is not known; the message lists those that are.
+    """
+    doublet_wavelengths(anode)
+    return WAVELENGTHS[f"{anode}Kb1"], TUNGSTEN_L_ALPHA, FILTER_EDGES[anode]
 
 
 def split_doublet(two_theta: np.ndarray, intensity: np.ndarray, *, anode: str) -> tuple[np.ndarray, np.ndarray]:

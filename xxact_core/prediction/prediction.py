@@ -15,6 +15,9 @@ from xxact_core.structures.space_groups import space_group_name
 SHOWN_OF_A_SET = 8
 """Labels of a prediction set that are printed."""
 
+_INTERNAL = "set_rules"
+"""Field that `Prediction.to_dict` always omits."""
+
 _OPTIONAL = {"crystal_system_set", "space_group_set", "composition_cost"}
 """Fields that `Prediction.to_dict` omits where they are None."""
 
@@ -55,9 +58,19 @@ def ranked_to_probabilities(ranked: tuple[RankedLabel, ...], target: Quantity) -
     return np.array([probability.get(label, 0.0) for label in target.classes])
 
 
-def likely_labels(ranked: tuple[RankedLabel, ...], threshold: float) -> tuple[str, ...]:
-    """Labels with at least this probability, and always the first; see `reliability.class_sets`."""
-    return tuple(entry.label for rank, entry in enumerate(ranked) if rank == 0 or entry.probability >= threshold)
+def likely_labels(ranked: tuple[RankedLabel, ...], threshold: float, *, smallest_mass: float = 0.0) -> tuple[str, ...]:
+    """Labels with at least this probability, always the first, and further ones up to the mass.
+
+    See `reliability.class_sets`, which does the same with arrays.
+    """
+    likely: list[str] = []
+    mass = 0.0
+    for entry in ranked:
+        if likely and entry.probability < threshold and mass >= smallest_mass:
+            break
+        likely.append(entry.label)
+        mass += entry.probability
+    return tuple(likely)
 
 
 def uncertainty_warning(systems: tuple[RankedLabel, ...]) -> list[str]:
@@ -65,6 +78,21 @@ def uncertainty_warning(systems: tuple[RankedLabel, ...]) -> list[str]:
     if not systems or systems[0].probability >= SURE:
         return []
     return [f"the crystal system is uncertain: the most probable one has only {systems[0].probability:.0%}"]
+
+
+DOUBTFUL = 0.4
+"""Probability that the crystal system is wrong from which a prediction is flagged. Ours: chosen on augmented validation
+patterns, checked on measured ones."""
+
+UNLIKE = "unlike the training materials"
+"""Words of `doubt_warning`, by which it is recognised."""
+
+
+def doubt_warning(risk: float) -> list[str]:
+    """A warning where the crystal system is wrong with at least `DOUBTFUL` probability; otherwise empty."""
+    if risk < DOUBTFUL:
+        return []
+    return [f"the material is {UNLIKE}: the crystal system is wrong for {risk:.0%} of such materials"]
 
 
 @dataclass(frozen=True)
@@ -126,9 +154,13 @@ class Prediction:
     composition_cost: CompositionCost | None = None
     """Uncertainty due to the composition; None where it is known exactly."""
 
+    set_rules: Mapping[str, tuple[float, float]] | None = None
+    """Of each class target the threshold (0-1) and the smallest mass (0-1) of its 90 % prediction set, see
+    `likely_labels`; None without calibration by similarity."""
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; prediction sets and uncertainty due to the composition only where there are any."""
-        plain = asdict(self)
+        plain = {name: value for name, value in asdict(self).items() if name != _INTERNAL}
         return {name: value for name, value in plain.items() if value is not None or name not in _OPTIONAL}
 
 

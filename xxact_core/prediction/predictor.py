@@ -18,21 +18,30 @@ from xxact_core.compositions.sampling import sample_compositions
 from xxact_core.errors import CheckpointError, FormulaError
 from xxact_core.model.inference import class_probabilities, encode_with_compositions, entropy_bits
 from xxact_core.model.inputs import pattern_to_input
-from xxact_core.objectives.targets import from_z_scores
+from xxact_core.model.knn_retrieval import Neighbours
+from xxact_core.objectives.targets import output_to_values
 from xxact_core.patterns.pattern import GriddedPattern, Pattern
 from xxact_core.prediction.prediction import (
     CompositionCost,
     Estimate,
     Prediction,
     RankedLabel,
+    doubt_warning,
     likely_labels,
     rank_classes,
     uncertainty_warning,
 )
-from xxact_core.prediction.reliability import Domain, pattern_traits
+from xxact_core.prediction.reliability import (
+    Domain,
+    Trust,
+    agreement_of,
+    interval_half_widths,
+    pattern_traits,
+    set_thresholds,
+)
 from xxact_core.processing.pipeline import ProcessingPipeline
 from xxact_core.processing.steps import ConvertWavelength
-from xxact_core.quantities import TARGETS
+from xxact_core.quantities import CRYSTAL_SYSTEM, TARGETS
 
 _HALF_WIDTH_90 = 1.645
 """Half-width of the 90 % interval of a normal distribution, in standard deviations."""
@@ -49,6 +58,8 @@ class Predictor:
         self.device = device
         stored = checkpoint.calibration.get("domain")
         self._domain = None if stored is None else Domain.from_dict(stored)
+        trust = checkpoint.calibration.get("trust")
+        self._trust = None if trust is None else Trust(**trust)
 
     @classmethod
     def load(cls, folder: Path | str | None = None, *, device: str = "cpu") -> Predictor:
@@ -97,10 +108,12 @@ class Predictor:
                 preparation = preparation.replace_step(ConvertWavelength(wavelength=wavelength))
             pattern = preparation.apply(pattern, override_coverage=override_coverage).gridded
         sampled = (known,) if isinstance(known, Composition) else sample_compositions(known)
-        outputs, traits = self._outputs(pattern, sampled)
+        outputs, traits, neighbours = self._outputs(pattern, sampled)
+        similarity = None if neighbours is None else neighbours.similarity.mean(dim=0, keepdim=True).cpu().numpy()
         samples = {name: self._values(name, output) for name, output in outputs.items() if name in self._statistics}
         values = {
-            name: self._estimate(name, of_samples, calibrated=bool(sampled)) for name, of_samples in samples.items()
+            name: self._estimate(name, of_samples, similarity if sampled else None, calibrated=bool(sampled))
+            for name, of_samples in samples.items()
         }
         logits = {name: output for name, output in outputs.items() if name not in self._statistics}
         probabilities = class_probabilities(logits, self._temperatures)
@@ -110,7 +123,10 @@ class Predictor:
         }
         cost = None if isinstance(known, Composition) else _composition_cost(known, sampled, samples, probabilities)
         symbols = possible_symbols(known)
-        sets = {name: self._set(name, labels) for name, labels in ranked.items()} if sampled else {}
+        rules = {name: self._set_rule(name, similarity) for name in ranked} if sampled else {}
+        sets = {
+            name: likely_labels(ranked[name], rule[0], smallest_mass=rule[1]) for name, rule in rules.items() if rule
+        }
         systems = ranked.get("crystal_system", ())
         return Prediction(
             formula=formula,
@@ -119,27 +135,35 @@ class Predictor:
             band_gap=values.get("band_gap"),
             crystal_system=systems,
             space_group=ranked.get("space_group", ()),
-            warnings=(*pattern.warnings, *self._warnings(symbols, systems, traits, cost)),
+            warnings=(
+                *pattern.warnings,
+                *self._warnings(symbols, systems, traits, cost),
+                *(self._doubts(neighbours, probabilities) if sampled else ()),
+            ),
             crystal_system_set=sets.get("crystal_system"),
             space_group_set=sets.get("space_group"),
             composition_cost=cost,
+            set_rules={name: rule for name, rule in rules.items() if rule and rule[1]} or None,
         )
 
     @torch.inference_mode()
     def _outputs(
         self, pattern: GriddedPattern, compositions: Sequence[Composition]
-    ) -> tuple[dict[str, Tensor], np.ndarray | None]:
-        """Outputs of every head, one row per composition, or one row without any; and traits of the pattern."""
+    ) -> tuple[dict[str, Tensor], np.ndarray | None, Neighbours | None]:
+        """Outputs of every head, one row per composition, or one row without any; and traits of the pattern.
+
+        Last, what the nearest training materials are like; None without kNN retrieval.
+        """
         model = self.checkpoint.model
         if not compositions and model.config.architecture == "crabnet":
             msg = "the model 'crabnet' reads the composition alone; expected a composition"
             raise FormulaError(msg, code="E_FORMULA")
         embedding, tokens = encode_with_compositions(model, pattern_to_input(pattern, compositions, device=self.device))
-        outputs = model.apply_heads(embedding)
+        outputs, neighbours = model.apply_heads_with_neighbours(embedding)
         if wrong := [name for name, output in outputs.items() if not bool(torch.isfinite(output).all())]:
             msg = f"the model gives NaN or infinity for {', '.join(wrong)}: its weights are damaged"
             raise CheckpointError(msg, code="E_CHECKPOINT")
-        return outputs, None if tokens is None else pattern_traits(tokens).cpu().numpy()
+        return outputs, None if tokens is None else pattern_traits(tokens).cpu().numpy(), neighbours
 
     @property
     def _temperatures(self) -> dict[str, float]:
@@ -150,28 +174,31 @@ class Predictor:
         return dict(self.checkpoint.statistics)
 
     def _values(self, name: str, output: Tensor) -> np.ndarray:
-        """Value of each sample in the unit of the target, shape (samples,); a band gap is at least 0."""
-        values = from_z_scores(output, self._statistics[name]).double().cpu().numpy()
-        return np.maximum(values, 0.0) if name == "band_gap" else values
+        """Value of each sample in the unit of the target, shape (samples,)."""
+        values: np.ndarray = output_to_values(name, output, self._statistics[name]).double().cpu().numpy()
+        return values
 
-    def _estimate(self, name: str, values: np.ndarray, *, calibrated: bool) -> Estimate:
+    def _estimate(self, name: str, values: np.ndarray, similarity: np.ndarray | None, *, calibrated: bool) -> Estimate:
         """Mean of the samples; the errors of the model and the spread of the samples are added in quadrature.
 
         Args:
             name: of the target.
             values: of the samples, shape (samples,).
+            similarity: of the nearest training material, shape (1,); None without kNN retrieval.
             calibrated: whether the model read a composition, as it did when its errors were measured.
         """
         value, floor = float(values.mean()), 0.0 if name == "band_gap" else -np.inf
-        residual = self.checkpoint.calibration.get(name, {}).get("residual_90")
-        if residual is None or not calibrated:
+        half_width = interval_half_widths(self.checkpoint.calibration, name, similarity)
+        if half_width is None or not calibrated:
             return Estimate(value, TARGETS[name].unit, None, None)
+        residual = float(np.ravel(half_width)[0])
         half = residual if len(values) == 1 else float(np.hypot(residual, _HALF_WIDTH_90 * values.std()))
         return Estimate(value, TARGETS[name].unit, max(value - half, floor), value + half)
 
-    def _set(self, name: str, ranked: tuple[RankedLabel, ...]) -> tuple[str, ...] | None:
-        threshold = self.checkpoint.calibration.get(name, {}).get("set_threshold_90")
-        return None if threshold is None else likely_labels(ranked, threshold)
+    def _set_rule(self, name: str, similarity: np.ndarray | None) -> tuple[float, float] | None:
+        """Threshold and smallest mass of the prediction set of a target; None without calibration."""
+        found = set_thresholds(self.checkpoint.calibration, name, similarity)
+        return None if found is None else (float(np.ravel(found.threshold)[0]), found.smallest_mass)
 
     def _warnings(
         self,
@@ -194,6 +221,16 @@ class Predictor:
         if unseen:
             warnings.append(f"no training material contains {', '.join(unseen)}: errors may be larger than stated")
         return [*warnings, *uncertainty_warning(systems)]
+
+    def _doubts(self, neighbours: Neighbours | None, probabilities: Mapping[str, Tensor]) -> list[str]:
+        """A warning where the crystal system of such materials is often wrong; otherwise empty."""
+        systems = probabilities.get(CRYSTAL_SYSTEM.name)
+        if self._trust is None or neighbours is None or systems is None:
+            return []
+        votes = neighbours.votes[CRYSTAL_SYSTEM.name].mean(dim=0, keepdim=True).cpu().numpy()
+        agreement = agreement_of(votes, systems.mean(dim=0, keepdim=True).cpu().numpy())
+        similarity = neighbours.similarity.mean(dim=0, keepdim=True).cpu().numpy()
+        return doubt_warning(float(self._trust.risk(similarity, agreement)[0]))
 
 
 def _named(composition: Composition | PartialComposition | str) -> tuple[str, Composition | PartialComposition]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -33,6 +35,12 @@ SNIP_HALF_WINDOW = 50
 """Half window of snip in samples of 0.02° (1°): wider ones distort the ends of a scan.
 
 Source: Morháč et al., NIM A 401 (1997) 113, the method."""
+
+POINT_REACH = 0.25
+"""Half width [deg 2θ] of the range from which the height of a background point without one is taken. Ours."""
+
+_POINT_QUANTILE = 0.2
+"""Quantile of the intensities in that range: below a peak beside the point, above the lowest noise. Ours."""
 
 _MIN_SAMPLES = 25
 """The background of shorter runs (0.5°) is their minimum: there is no shape to fit."""
@@ -121,6 +129,63 @@ def points_to_baseline(two_theta: np.ndarray, intensity: np.ndarray, **settings:
     curve = baseline(np.interp(uniform, two_theta, intensity), **settings)
     background: np.ndarray = np.interp(two_theta, uniform, curve)
     return background
+
+
+def points_to_curve(
+    two_theta: np.ndarray, intensity: np.ndarray, *, points: Sequence[tuple[float, float | None]]
+) -> np.ndarray:
+    """Background through points that a user chose, shape (points,), float64.
+
+    Between them the curve is a monotone cubic (PCHIP), which never swings beyond its points; outside it is constant.
+
+    Args:
+        two_theta: angles of the pattern [deg], ascending, shape (points,).
+        intensity: of the pattern, shape (points,).
+        points: angle [deg 2θ] and height of each; without a height, that of the pattern around the angle.
+    """
+    heights: dict[float, float] = {}
+    for angle, height in sorted(points, key=lambda point: point[0]):
+        if height is None:
+            near = intensity[np.abs(two_theta - angle) <= POINT_REACH]
+            if not near.size:
+                continue
+            height = float(np.quantile(near, _POINT_QUANTILE))  # noqa: PLW2901 - the height it has
+        heights[angle] = height
+    if not heights:
+        return np.zeros_like(intensity, dtype=np.float64)
+    places, values = np.array(list(heights)), np.array(list(heights.values()))
+    if places.size == 1:
+        return np.full(two_theta.shape, values[0])
+    from scipy.interpolate import PchipInterpolator  # noqa: PLC0415 - slow to import
+
+    inside = np.clip(two_theta, places[0], places[-1])
+    curve: np.ndarray = np.asarray(PchipInterpolator(places, values)(inside), dtype=np.float64)
+    return curve
+
+
+def suggest_points(
+    two_theta: np.ndarray, intensity: np.ndarray, *, count: int = 12, with_heights: bool = True
+) -> tuple[tuple[float, float | None], ...]:
+    """Background points to begin with, one in each of `count` equal ranges.
+
+    It is where the pattern is nearest to its arPLS background, and has the height of that curve.
+
+    Args:
+        two_theta: angles of the pattern [deg], ascending, shape (points,).
+        intensity: of the pattern, shape (points,).
+        count: number of ranges.
+        with_heights: whether the points have heights, or take them from the pattern that they are applied to.
+    """
+    curve = points_to_baseline(two_theta, intensity)
+    edges = np.linspace(two_theta[0], two_theta[-1], count + 1)
+    chosen = []
+    for low, high in pairwise(edges.tolist()):
+        inside = np.flatnonzero((two_theta >= low) & (two_theta <= high))
+        if inside.size:
+            best = inside[np.argmin(np.abs(intensity[inside] - curve[inside]))]
+            height = float(f"{curve[best]:.5g}") if with_heights else None
+            chosen.append((round(float(two_theta[best]), 3), height))
+    return tuple(dict(chosen).items())
 
 
 def estimate_background(pattern: Pattern, *, method: str = "arpls") -> np.ndarray:

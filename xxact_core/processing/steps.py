@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -26,14 +26,20 @@ from xxact_core.peak_profiles.shapes import doublet_wavelengths
 from xxact_core.processing.background import (
     ARPLS_STIFFNESS,
     SNIP_HALF_WINDOW,
-    BackgroundMethod,
     baseline,
     points_to_baseline,
+    points_to_curve,
 )
 from xxact_core.processing.kalpha2 import strip_kalpha2, wavelength_to_anode
 from xxact_core.processing.processed_pattern import ProcessedPattern, axis_hint
 from xxact_core.processing.resampling import angles_to_coverage, points_to_grid
 from xxact_core.setting_types import check_types
+
+SubtractionMethod = Literal["arpls", "snip", "points", "none"]
+SUBTRACTION_METHODS: tuple[SubtractionMethod, ...] = get_args(SubtractionMethod)
+
+MOST_BACKGROUND_POINTS = 200
+"""Largest number of background points."""
 
 _NOTED_SHIFT = 0.005
 """Distance from Cu Kα [Å] above which a conversion is noted; that of Kα1 from the Kα mean is below."""
@@ -270,10 +276,10 @@ class PutOnGrid(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class SubtractBackground(Step):
-    """Subtracts the background of every stretch without a gap, as `background.baseline` fits it."""
+    """Subtracts the background: of every stretch without a gap as `background.baseline` fits it, or through points."""
 
-    method: BackgroundMethod = "arpls"
-    """Method: `arpls`, `snip` or `none`."""
+    method: SubtractionMethod = "arpls"
+    """Method: `arpls`, `snip`, `points` or `none`."""
 
     stiffness: float = ARPLS_STIFFNESS
     """λ of arpls, 1 to 1e15; a larger one gives a smoother curve."""
@@ -281,11 +287,33 @@ class SubtractBackground(Step):
     half_window: float = SNIP_HALF_WINDOW * GRID.step
     """Half window of snip [deg 2θ], 0.04 to 20."""
 
+    points: tuple[tuple[float, float | None], ...] = ()
+    """Background points of `points`: angle [deg 2θ, as the pattern has them at this step] and intensity, each; without
+    an intensity (None), that of the pattern around the angle. At most 200."""
+
     NAME: ClassVar[str] = "subtract_background"
     LIMITS: ClassVar[Mapping[str, tuple[float, float]]] = {"stiffness": (1, 1e15), "half_window": (0.04, 20)}
 
+    def __post_init__(self) -> None:
+        """Lists of points become tuples; `ProcessingError` names a wrong one."""
+        if isinstance(self.points, list | tuple):
+            pairs = tuple(tuple(point) if isinstance(point, list) else point for point in self.points)
+            object.__setattr__(self, "points", pairs)
+        super().__post_init__()
+        if len(self.points) > MOST_BACKGROUND_POINTS:
+            msg = f"step {self.NAME!r}: {len(self.points)} points; expected at most {MOST_BACKGROUND_POINTS}"
+            raise ProcessingError(msg, code="E_PREPARATION")
+        for angle, _ in self.points:
+            if not 0 <= angle <= 180:  # noqa: PLR2004 - the range of a scattering angle
+                msg = f"step {self.NAME!r}: a point is at {angle:g}; expected 2θ from 0 to 180°"
+                raise ProcessingError(msg, code="E_PREPARATION")
+
     def apply(self, pattern: ProcessedPattern) -> ProcessedPattern:
         """The pattern without its background, which is in `background`."""
+        if self.method == "points":
+            kept, curve = pattern.covered, np.zeros_like(pattern.intensity)
+            curve[kept] = points_to_curve(pattern.two_theta[kept], pattern.intensity[kept], points=self.points)
+            return replace(pattern, intensity=pattern.intensity - curve, background=curve)
         settings: dict[str, Any] = {
             "method": self.method,
             "stiffness": self.stiffness,
@@ -298,6 +326,12 @@ class SubtractBackground(Step):
             else:
                 curve[run] = points_to_baseline(pattern.two_theta[run], pattern.intensity[run], **settings)
         return replace(pattern, intensity=pattern.intensity - curve, background=curve)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name and settings as plain values for JSON, with points only where there are some."""
+        values = super().to_dict()
+        points = [list(point) for point in values.pop("points")]
+        return {**values, "points": points} if points else values
 
 
 @dataclass(frozen=True, kw_only=True)

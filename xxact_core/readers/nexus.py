@@ -42,6 +42,11 @@ _OTHER_AXES = re.compile(
 _MOST_ROWS = 1000
 """Rows of an array of two dimensions that are offered as scans; more are a map or an image. Ours."""
 
+_SAME_WAVELENGTH = 1e-3
+"""Relative difference up to which the wavelength of the beam is the mean of the doublet of the tube, more precisely."""
+
+_ANGSTROM = frozenset({"angstrom", "å", "a"})
+
 _DAMAGE = (OSError, RuntimeError, LookupError, TypeError, ValueError, OverflowError)
 """What h5py raises for a damaged file, depending on the place of the damage; some files crash it or never end."""
 
@@ -111,7 +116,11 @@ def _find_curves(members: dict[str, h5py.Group | h5py.Dataset], *, name: str) ->
             break
         default = following
     groups.sort(key=lambda group: group != default)
+    groups = [group for group in groups if not _is_processed(group, members)] or groups
+    if any("NXdata" in _words(group.attrs.get("NX_class", "")) for group in groups):  # they show what detectors hold
+        groups = [group for group in groups if "NXdetector" not in _words(group.attrs.get("NX_class", ""))]
     curves, others = [], []
+    seen: list[tuple[h5py.Dataset, h5py.Dataset]] = []
     for group in groups:
         sets = _datasets(group, members)
         signal, axis = _signal_and_axis(group, sets)
@@ -121,7 +130,8 @@ def _find_curves(members: dict[str, h5py.Group | h5py.Dataset], *, name: str) ->
             others.append(f"{group.name} has {signal.ndim} dimensions, of shape {signal.shape}")
         elif axis.size - signal.size not in {0, 1}:
             others.append(f"{group.name} has {axis.size} positions for {signal.size} values")
-        else:
+        elif (signal, axis) not in seen:  # several groups may link to one dataset
+            seen.append((signal, axis))
             curves += _patterns_of(signal, axis, sets)
     curves = curves or _coordinate_curves(members)
     if not curves:
@@ -132,6 +142,17 @@ def _find_curves(members: dict[str, h5py.Group | h5py.Dataset], *, name: str) ->
         )
         raise PatternError(msg, code="E_FORMAT")
     return curves
+
+
+def _is_processed(group: h5py.Group, members: Mapping[str, h5py.Group | h5py.Dataset]) -> bool:
+    """Whether a group belongs to a processing step (NXprocess), such as a background or a fit."""
+    path = str(group.name)
+    while path not in {"", "/"}:
+        above = members.get(path)
+        if above is not None and "NXprocess" in _words(above.attrs.get("NX_class", "")):
+            return True
+        path = posixpath.dirname(path)
+    return False
 
 
 def _patterns_of(signal: h5py.Dataset, axis: h5py.Dataset, sets: Mapping[str, h5py.Dataset]) -> list[_Curve]:
@@ -310,9 +331,11 @@ def _axis(axis: h5py.Dataset, *, name: str) -> Axis:
 def _wavelength(
     members: dict[str, h5py.Group | h5py.Dataset], signal: h5py.Dataset, *, alpha_2: float | None, ratio: float | None
 ) -> float | None:
-    """Wavelength [Å] of the tube, else the one wavelength or photon energy in the file, else that in an attribute."""
+    """Wavelength [Å] of the tube or, more exactly, its beam; else the one wavelength or energy, or an attribute."""
     if (alpha_1 := _number(members, "k_alpha_one")) is not None:
-        return doublet_wavelength(alpha_1, alpha_2, ratio=ratio)
+        mean, used = doublet_wavelength(alpha_1, alpha_2, ratio=ratio), _number(members, "beam/incident_wavelength")
+        same = mean is not None and used is not None and abs(used / mean - 1) < _SAME_WAVELENGTH
+        return used if same and _unit(members, "beam/incident_wavelength") in _ANGSTROM else mean
     for key in ("wavelength", "incident_wavelength", "energy", "incident_energy"):
         unit = _unit(members, key)
         usable = is_wavelength_unit(unit) or (not unit and "wavelength" in key)

@@ -42,7 +42,8 @@ def read_xrdml(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPo
             another axis than 2θ, or with ranges of 2θ and ω that contradict each other (E_AXIS).
     """
     if "<xrdMeasurement" not in text[:10_000]:
-        msg = f"{name}: is XML but not XRDML; expected the element xrdMeasurements"
+        kind = "a web page (HTML)" if re.match(r"\W*(?:!doctype\s+)?html\b", text[:200], re.IGNORECASE) else "XML"
+        msg = f"{name}: is {kind} but not XRDML; expected the element xrdMeasurements"
         raise PatternError(msg, code="E_FORMAT")
     if not text.rstrip().endswith("</xrdMeasurements>"):
         msg = f"{name}: the file is cut off; expected </xrdMeasurements> at its end"

@@ -182,6 +182,7 @@ def _object_to_patterns(
     return tuple(patterns[index] for index in select_scans(scan, count=len(patterns), name=name or "pattern"))
 
 
+@np.errstate(all="ignore")  # values that are not finite are refused or left out, in words
 def parse_scans(
     data: bytes, *, name: str, wavelength: float | None, scan: int | Literal["sum", "join"] | None
 ) -> tuple[Pattern, ...]:

@@ -462,7 +462,7 @@ _HEADER_LINES = {
         ("ratio", r"ratio[ _]?K-?Alpha2/K-?Alpha1", _VALUE),
         (
             "points",
-            r"(?:number of (?:data )?points|no\.? of (?:data )?points|n_?points|data[ _]?points|data[ _]?count)",
+            r"(?:(?:number|no\.?) of (?:data |measured )?points|n_?p(?:oin)?ts|(?:data[ _]?)?points|data[ _]?count)",
             r"([0-9]{1,9})",
         ),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
@@ -11,42 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from xxact_core.compositions.formula import parse_formula
+from xxact_core.dataset.building.element_references import (
+    fit_element_references,
+    formula_to_fractions,
+    to_formation_energy,
+)
 from xxact_core.errors import DatasetError, shorten
 from xxact_core.structures.tables import EXACT_ENERGY_SOURCES
 
-FEWEST_LABELS = 20
-"""Compounds with a label and an energy that an element needs for its reference energy to be fitted. Ours."""
-
-ROUND_OFF = 0.02
-"""Misfit [eV/atom] below which all compounds weigh the same in the fit of reference energies. Ours."""
-
 _LABEL, _SOURCE = "formation_energy_per_atom", "formation_energy_source"
 _TRUSTED = frozenset({*EXACT_ENERGY_SOURCES, "matched", "spread<30meV"}) - {"megnet2018"}
-
-
-def read_total_energies(path: Path) -> dict[str, float]:
-    """Energies per atom [eV] by id, from a CSV table `id,energy_per_atom` with or without a header; NaN is left out.
-
-    Raises:
-        DatasetError: the table cannot be read, or a line has other columns.
-    """
-    found: dict[str, float] = {}
-    line = 0
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.reader(file)
-            for row in reader:
-                line = reader.line_num
-                if row[:1] == ["id"] or not row:
-                    continue
-                identity, energy = row
-                if np.isfinite(value := float(energy)):
-                    found[identity] = value
-    except (OSError, ValueError, csv.Error) as error:
-        msg = f"{shorten(path.name)}: not a table with the columns id and energy_per_atom, line {line}: {error}"
-        raise DatasetError(msg, code="E_DATASET") from error
-    return found
 
 
 def read_formulas_and_labels(path: Path) -> tuple[dict[str, str], dict[str, float]]:
@@ -83,35 +56,17 @@ def formation_energies(
 ) -> dict[str, float]:
     """Formation energies per atom [eV]: from total energies where known, else labels.
 
-    The energies of the elements are those that bring total energies and labels together with the smallest absolute
-    deviations; entries with an element that has fewer than `FEWEST_LABELS` are left out.
+    The energies of the elements are fitted to the labels, see `fit_element_references`; entries with an element that
+    has too few of them are left out.
     """
-    from scipy.sparse import csr_array, diags_array  # noqa: PLC0415 - slow to import
-    from scipy.sparse.linalg import lsqr  # noqa: PLC0415 - likewise
-
-    fractions = {identity: _fractions(formulas[identity]) for identity in total if identity in formulas}
-    both = [identity for identity in fractions if identity in labels]
-    elements = sorted({symbol for parts in fractions.values() for symbol in parts})
-    column = {symbol: number for number, symbol in enumerate(elements)}
-    entries = [(row, column[symbol], part) for row, one in enumerate(both) for symbol, part in fractions[one].items()]
-    found: dict[str, float] = {}
-    if entries:
-        rows, columns, parts = zip(*entries, strict=True)
-        matrix = csr_array((parts, (rows, columns)), shape=(len(both), len(elements)))
-        difference = np.array([total[identity] - labels[identity] for identity in both])
-        weights = np.ones(len(both))
-        for _ in range(10):
-            root = np.sqrt(weights)
-            energies = lsqr(diags_array(root) @ matrix, root * difference, damp=1e-6)[0]
-            weights = 1 / np.maximum(np.abs(difference - matrix @ energies), ROUND_OFF)
-        fitted = {
-            elements[place] for place in np.flatnonzero(np.bincount(columns, minlength=len(elements)) >= FEWEST_LABELS)
-        }
-        for identity, parts_of in fractions.items():
-            if parts_of.keys() <= fitted:
-                reference = sum(part * float(energies[column[symbol]]) for symbol, part in parts_of.items())
-                found[identity] = total[identity] - reference
-    return {**{identity: energy for identity, energy in labels.items() if identity not in found}, **found}
+    references = fit_element_references(formulas, total, labels)
+    found = {
+        identity: to_formation_energy(formulas[identity], energy, references)
+        for identity, energy in total.items()
+        if identity in formulas
+    }
+    known = {identity: energy for identity, energy in found.items() if np.isfinite(energy)}
+    return {**{identity: energy for identity, energy in labels.items() if identity not in known}, **known}
 
 
 def energies_above_hull(
@@ -133,7 +88,7 @@ def energies_above_hull(
     for identity, energy in energies.items():
         formula = formulas[identity]
         lowest[formula] = min(lowest.get(formula, np.inf), energy)
-    fractions = {formula: _fractions(formula) for formula in lowest}
+    fractions = {formula: formula_to_fractions(formula) for formula in lowest}
     systems: dict[frozenset[str], list[str]] = defaultdict(list)
     for formula, parts in fractions.items():
         systems[frozenset(parts)].append(formula)
@@ -174,8 +129,3 @@ def _hull_of(
         solved = linprog(energy[useful], A_eq=points[useful].T, b_eq=wanted, method="highs")
         hull[formula] = float(solved.fun) if solved.status == 0 else lowest[formula]
     return hull
-
-
-def _fractions(formula: str) -> dict[str, float]:
-    composition = parse_formula(formula)
-    return dict(zip(composition.symbols, composition.fractions.tolist(), strict=True))

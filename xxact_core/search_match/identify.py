@@ -182,6 +182,7 @@ class Identifier:
         count: int = 10,
         instrument: InstrumentProfile | None = None,
         progress: Callable[[int, int], None] = lambda _done, _total: None,
+        phase_progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> Identification:
         """Find the reference phases that match a pattern best, each formula and space group once.
 
@@ -198,6 +199,7 @@ class Identifier:
             count: largest number of matches to return.
             instrument: width of the instrument, measured on a standard, for the sizes of crystallites.
             progress: progress callback (done, total), while candidates are fitted.
+            phase_progress: progress callback (done, total), while `Identification.analysis` is determined.
 
         Raises:
             FormulaError: an element is unknown, or both possible and excluded.
@@ -222,6 +224,7 @@ class Identifier:
                 index=self.index,
                 wavelength=wavelength,
                 instrument=instrument,
+                progress=phase_progress,
             )
 
         return Identification(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +24,8 @@ SAME_LENGTH = 1e-6
 
 RIGHT_ANGLES = (90.0, 120.0)
 """Angles [deg] that are not printed."""
+
+_SIZES = ("size", "u_size", "strain", "u_strain")
 
 CELL_NAMES = ("a", "b", "c", "alpha", "beta", "gamma")
 """Names of the six numbers of a cell."""
@@ -108,7 +111,6 @@ class Phase:
         """Plain values for JSON, None instead of NaN; angles, indices and intensities only with `reflections`."""
         names = ("formula", "name", "space_group", "id", "source_id")
         numbers = ("weight_fraction", "u_weight_fraction", "scale_factor", "probability")
-        sizes = ("size", "u_size", "strain", "u_strain")
         arrays = {
             "two_theta": _finite_list(self.two_theta),
             "hkl": self.hkl.tolist(),
@@ -123,11 +125,28 @@ class Phase:
             "matched": self.matched,
             "missing": self.missing,
             "probability": _finite(self.probability),
-            **{name: _finite(getattr(self, name)) for name in sizes},
+            **{name: _finite(getattr(self, name)) for name in _SIZES},
             "texture": self.texture,
             "texture_axis": None if self.texture_axis is None else list(self.texture_axis),
             **(arrays if reflections else {}),
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, calculated: np.ndarray) -> Phase:
+        """The inverse of `to_dict(reflections=True)`; the row of the database, which that leaves out, is -1.
+
+        Args:
+            values: as of `to_dict`.
+            calculated: intensity of this phase at the angles of the analysis, shape (points,).
+        """
+        given = {item.name: values[item.name] for item in fields(cls) if item.name in values}
+        for name in ("weight_fraction", "u_weight_fraction", "scale_factor", "probability", *_SIZES):
+            given[name] = _or_nan(given[name])
+        for name in ("cell", "u_cell", "two_theta", "intensity"):
+            given[name] = np.array([_or_nan(value) for value in values[name]], dtype=np.float64)
+        given["hkl"] = np.array(values["hkl"], dtype=np.int64).reshape(-1, 3)
+        axis = values["texture_axis"]
+        return cls(**{**given, "texture_axis": axis and tuple(axis), "row": -1, "calculated": calculated})
 
 
 @dataclass(frozen=True)
@@ -255,6 +274,38 @@ class PhaseAnalysis:
             **({"curves": arrays} if curves else {}),
         }
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, curves: np.ndarray) -> PhaseAnalysis:
+        """The inverse of `to_dict(reflections=True)`.
+
+        What that leaves out is unknown here: rows of the database are -1, the uncertainty of the zero shift is NaN.
+
+        Args:
+            values: as of `to_dict`; others, such as those of an identification, are ignored.
+            curves: angles, measured intensity, background and each phase, shape (3 + phases, points).
+        """
+        two_theta, measured, background = np.asarray(curves[:3], dtype=np.float64)
+        hump = values["amorphous"]
+        return cls(
+            phases=tuple(
+                Phase.from_dict(one, calculated=np.asarray(curve, dtype=np.float64))
+                for one, curve in zip(values["phases"], curves[3:], strict=True)
+            ),
+            two_theta=two_theta,
+            measured=measured,
+            background=background,
+            unexplained_peaks=tuple(UnexplainedPeak(**peak) for peak in values["unexplained_peaks"]),
+            unexplained_fraction=_or_nan(values["unexplained_fraction"]),
+            amorphous=None if hump is None else AmorphousHump(**hump),
+            verdict=values["verdict"],
+            wavelength=values["wavelength"],
+            zero_shift=_or_nan(values["zero_shift"]),
+            u_zero_shift=math.nan,
+            displacement=_or_nan(values["displacement"]),
+            width=_or_nan(values["width"]),
+            weighted_residual=_or_nan(values["weighted_residual"]),
+        )
+
     def to_xarray(self) -> Dataset:
         """The curves over 2θ, those of the phases over `phase` too, with the results of the phases as coordinates."""
         import xarray  # noqa: PLC0415 - slow to import
@@ -307,6 +358,11 @@ class PhaseAnalysis:
         except OSError as error:
             msg = f"{shorten(path.name)}: cannot be written ({shorten(error)})"
             raise InputError(msg, code="E_WRITE") from error
+
+
+def _or_nan(value: float | None) -> float:
+    """A number of JSON, where None stands for one that is unknown."""
+    return math.nan if value is None else float(value)
 
 
 def _finite(value: float) -> float | None:

@@ -20,9 +20,6 @@ from xxact_core.search_match.database import TWO_THETA_RANGE
 from xxact_core.search_match.mineral_names import formulas_of_names, mineral_name, names_of_phase
 from xxact_core.search_match.reference_table import (
     DATASET_MANIFEST,
-    EXPERIMENTAL,
-    HYDROGEN_MISSING,
-    KNOWN,
     Phase,
     ReferenceTable,
     is_reference_table,
@@ -32,6 +29,7 @@ from xxact_core.search_match.reference_table import (
     write_reference_table,
 )
 from xxact_core.structures.asymmetric_units import OCCUPANCY_STEP, AsymmetricUnit, units_to_columns
+from xxact_core.structures.compact_tables import EXPERIMENTAL, HYDROGEN_MISSING, KNOWN
 from xxact_core.structures.labels import Labels
 from xxact_core.structures.source_files import file_kind, file_stem
 from xxact_core.structures.sources import list_blocks, read_block

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xxact_core.compositions.composition import Composition
+from xxact_core.compositions.composition import Composition, composition_to_text, text_to_composition
 from xxact_core.compositions.element_table import ATOMIC_MASSES, ATOMIC_NUMBERS, SYMBOLS
 from xxact_core.compositions.formula import parse_formula, reduced_formula
 from xxact_core.compositions.formula_format import format_formula
@@ -32,6 +32,9 @@ from xxact_core.simulation.diffraction import arrays_to_sticks
 from xxact_core.simulation.lattice import cell_to_reciprocal_metric, cell_volume
 from xxact_core.structures.asymmetric_units import OCCUPANCY_STEP, AsymmetricUnits, units_to_columns
 from xxact_core.structures.compact_tables import (
+    EXPERIMENTAL,
+    HYDROGEN_MISSING,
+    KNOWN,
     UNIT_COLUMNS,
     VERSION,
     arrow_to_units,
@@ -55,10 +58,6 @@ DATASET_MANIFEST = "manifest.json"
 
 KIND = "reference"
 """Kind of table that the file's metadata states."""
-
-EXPERIMENTAL, KNOWN, HYDROGEN_MISSING = 1, 2, 4
-"""Bits of the column `flags`: the cell was measured; the phase was found in experiments; the formula is the published
-one, and the structure lacks its hydrogen."""
 
 HEIGHT_STEPS = 63
 """Steps of the square root of a relative intensity in the list of strongest reflections. Ours."""
@@ -380,25 +379,6 @@ def unit_to_sticks(units: AsymmetricUnits, row: int) -> Sticks:
         wavelength=sticks.wavelength,
         hkl=np.rint(sticks.hkl @ to_conventional).astype(np.int64),
     )
-
-
-def composition_to_text(composition: Composition) -> str:
-    """Elements and amounts, separated by spaces, which no notation of formulas can misread: `Si0.62 Al2.38 O4.77`."""
-    return " ".join(
-        f"{symbol}{amount:.6g}" for symbol, amount in zip(composition.symbols, composition.amounts, strict=True)
-    )
-
-
-def text_to_composition(text: str) -> Composition:
-    """The inverse of `composition_to_text`.
-
-    Raises:
-        FormulaError: an element is unknown, or an amount is not positive.
-        ValueError: an amount is not a number.
-    """
-    parts = [re.fullmatch("([A-Z][a-z]?)(.+)", part) for part in text.split()]
-    pairs = [(part[1], float(part[2])) for part in parts if part is not None]
-    return Composition(tuple(symbol for symbol, _ in pairs), tuple(amount for _, amount in pairs))
 
 
 def split_id(identity: str) -> tuple[str, int]:

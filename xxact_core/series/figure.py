@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xxact_core.errors import InputError, shorten
+from xxact_core.quantities import PHASE_COLOURS
 from xxact_core.series.phases import PhaseSeries, patterns_to_image
 
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
 FORMATS = (".png", ".svg", ".pdf")
 """Endings of the files that can be written."""
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C6D31", "#999999", "#7570B3")
-"""Colours of the phases, distinguishable with any colour vision. Source: the first seven, Okabe & Ito (2008)."""
 
 MARKERS = "osD^vPX<>*"
 """Markers of the phases."""
@@ -100,7 +98,7 @@ def _draw_fractions(axes: Axes, series: PhaseSeries, positions: np.ndarray) -> N
             positions,
             fractions[:, index],
             yerr=np.nan_to_num(errors[:, index]),
-            color=COLOURS[index % len(COLOURS)],
+            color=PHASE_COLOURS[index % len(PHASE_COLOURS)],
             marker=MARKERS[index % len(MARKERS)],
             markersize=3,
             linewidth=1,
@@ -130,7 +128,7 @@ def _draw_cells(axes: Axes, series: PhaseSeries, positions: np.ndarray) -> None:
                 positions,
                 100 * (lengths[:, axis] / first[axis] - 1),
                 yerr=100 * np.nan_to_num(errors[:, index, axis]) / first[axis],
-                color=COLOURS[index % len(COLOURS)],
+                color=PHASE_COLOURS[index % len(PHASE_COLOURS)],
                 linestyle=style,
                 marker=MARKERS[index % len(MARKERS)],
                 markersize=3,
@@ -147,7 +145,7 @@ def _mark_changes(axes: Axes, series: PhaseSeries, positions: np.ndarray) -> Non
     """Lines where phases appear (dashed) and vanish (dotted), in their colours."""
     usable = np.flatnonzero(series.usable)
     for index, phase in enumerate(series.phases):
-        colour = COLOURS[index % len(COLOURS)]
+        colour = PHASE_COLOURS[index % len(PHASE_COLOURS)]
         for begin, end in phase.stretches:
             before, after = usable[usable < begin], usable[usable > end]
             if before.size:

@@ -51,7 +51,7 @@ def align(
     `share` is the fraction of the batch's materials that belongs to this process.
     """
     pattern, composition = pattern.requires_grad_(), composition.requires_grad_()
-    loss = contrastive(gather(pattern), gather(composition))
+    loss = contrastive(gather(pattern.float()), gather(composition.float()))
     (loss * share).backward()
     assert pattern.grad is not None
     assert composition.grad is not None

@@ -61,6 +61,24 @@ class Recipe:
     mask_ratio: float = MASK_RATIO
     """Fraction of the windows that `mxm` masks, between 0 and 1."""
 
+    mask_share: float = 1.0
+    """Probability, above 0 and at most 1, that `mxm` masks windows of a material; others are trained as they are."""
+
+    mxm_weight: float = 1.0
+    """Weight of the loss of `mxm`, above 0."""
+
+    polymorphs_together: int = 1
+    """Largest number of materials of one formula, with labels of one kind, that a batch holds side by side, at least 1;
+    with 1 all materials are shuffled."""
+
+    difference_weight: float = 0.0
+    """Weight, relative to `regression_weight`, of a loss on differences of formation energy between materials of one
+    formula in a batch, where that is a target; 0 for none. It needs `polymorphs_together` of at least 2."""
+
+    symmetry_contrast_weight: float = 0.0
+    """Weight of a supervised contrastive loss that brings embeddings of one crystal system together, where that is a
+    target; 0 for none."""
+
     contrastive_loss: str = "softmax"
     """`softmax` over the batch (InfoNCE, the paper's), or `sigmoid` for each pair (SigLIP)."""
 
@@ -135,14 +153,17 @@ class Recipe:
     """Checkpoint folder whose weights the run starts from; None for random weights."""
 
     freeze_backbone: bool = False
-    """Train the target heads only (transfer learning)."""
+    """Train the target heads only (transfer learning), and with `mxm` the decoder of masked windows."""
+
+    freeze_heads: bool = False
+    """Train the decoder of masked windows alone, with `freeze_backbone` and the objectives `targets` and `mxm`."""
 
     device: str = "auto"
     """`cpu`, `cuda`, or `auto`: CUDA where there is a GPU."""
 
     precision: str = "auto"
-    """Precision of matrix products: `float32`, `bfloat16` (autocast), or `auto`, which is bfloat16 on a GPU and float32
-    on a CPU, because many CPUs are slower with bfloat16."""
+    """Precision of matrix products: `float32`, `bfloat16` (autocast), or `auto`: bfloat16 on a GPU, and on a CPU that
+    computes it faster, which is measured at the start; a model narrower than 128 stays in float32 there."""
 
     threads: int = 1
     """CPU threads of torch and of the data pipeline, at least 1."""
@@ -157,7 +178,7 @@ class Recipe:
     """Number of training materials to use, drawn by the seed; fewer are a subset of more. None for all."""
 
     extra_datasets: tuple[str, ...] = ()
-    """Dataset folders whose training materials are used as well, e.g. element-substituted structures."""
+    """Folders or URLs of datasets whose training materials are used as well, e.g. element-substituted structures."""
 
     retrieval_rows: int = 0
     """Number of training materials that the finished model retrieves nearest neighbours from; 0 for no retrieval."""
@@ -204,12 +225,27 @@ class Recipe:
             ),
             (min(self.muon_lr_factor, self.regression_weight) <= 0, "muon_lr_factor and regression_weight: above 0"),
             (not 0 < self.mask_ratio < 1, "mask_ratio: between 0 and 1"),
+            (not 0 < self.mask_share <= 1, "mask_share: above 0, at most 1"),
+            (self.mxm_weight <= 0, "mxm_weight: above 0"),
+            (self.polymorphs_together < 1, "polymorphs_together: at least 1"),
+            (
+                min(self.difference_weight, self.symmetry_contrast_weight) < 0,
+                "difference_weight and symmetry_contrast_weight: at least 0",
+            ),
+            (
+                self.difference_weight > 0 and self.polymorphs_together < 2,  # noqa: PLR2004 - a pair
+                "difference_weight with polymorphs_together of at least 2",
+            ),
             (self.epochs <= 0 or self.batch_size < 1, "epochs above 0 and batch_size at least 1"),
             (not 0 <= self.warmup_fraction < 1, "warmup_fraction: a fraction of the run, in [0, 1)"),
             (min(self.lr_peak, self.lr_init, self.lr_final) < 0, "lr_peak, lr_init and lr_final: at least 0"),
             (
-                self.freeze_backbone and self.objectives != ("targets",),
-                "freeze_backbone with the objective 'targets' only",
+                self.freeze_backbone and "contrastive" in self.objectives,
+                "freeze_backbone with the objectives 'targets' and 'mxm' only",
+            ),
+            (
+                self.freeze_heads and not (self.freeze_backbone and {"targets", "mxm"} <= set(self.objectives)),
+                "freeze_heads with freeze_backbone and the objectives 'targets' and 'mxm' only",
             ),
             (self.validate_every < 1 or self.save_every < 1, "validate_every and save_every: at least 1 step"),
             (min(self.validation_rows, self.retrieval_rows) < 0, "validation_rows and retrieval_rows: at least 0"),

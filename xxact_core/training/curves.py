@@ -31,6 +31,10 @@ def describe_progress(run: Path) -> str:
             text += f", {timedelta(seconds=round(status['seconds_left']))} left"
     elif (run / STATUS).is_file():
         text = f"{STATUS} is damaged; its state is not known"
+    if (precision := last.get("precision")) is not None:
+        text += f"\nprecision {precision['precision']}"
+        text += f", {precision['former']} until step {precision['step']}" if precision.get("former") else ""
+        text += f" ({precision['cpu']})" if precision.get("cpu") else ""
     if (step := last.get("step")) is not None:
         text += f"\nstep {step['step']}: loss {step['loss']:.4g}, learning rate {step['learning_rate']:.3g}"
         text += f", gradient norm {step['gradient_norm']:.3g}" if "gradient_norm" in step else ""

@@ -10,12 +10,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Shaped
 from torch import Tensor, distributed
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,13 @@ SINGLE_PROCESS = Ranks()
 def ranks_from_environment() -> Ranks:
     """Ranks from torchrun's RANK and WORLD_SIZE; those of a single process where they are not set."""
     return Ranks(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+
+
+def current_ranks() -> Ranks:
+    """Rank of this process in the group that it has joined; that of a single process outside of `process_group`."""
+    return (
+        Ranks(distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else SINGLE_PROCESS
+    )
 
 
 def local_device(name: str) -> torch.device:
@@ -81,11 +89,28 @@ def all_reduce_sum(tensors: Iterable[Tensor]) -> None:
             tensor.copy_(summed.view_as(tensor))
 
 
-def gather(rows: Float[Tensor, "batch width"]) -> Float[Tensor, "all_rows width"]:
+def fill_missing_gradients(parameters: Iterable[Tensor]) -> None:
+    """Set gradients of 0 where another process has a gradient and this one has none, so that all can be summed.
+
+    A part of the model has no gradient in a process whose part of the batch does not use it, for instance the decoder
+    where no window is masked.
+    """
+    if not distributed.is_initialized():
+        return
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    found = torch.tensor([float(parameter.grad is not None) for parameter in trained], device=trained[0].device)
+    distributed.all_reduce(found)
+    for parameter, processes in zip(trained, found.tolist(), strict=True):
+        if processes and parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+
+
+def gather(rows: Shaped[Tensor, "batch *sizes"]) -> Shaped[Tensor, "all_rows *sizes"]:
     """Rows of all processes, in order of their ranks; differentiable.
 
-    Every process must have the same number of rows. Each computes the loss of all rows, weighted by its share, and the
-    backward pass sums the gradients of all processes, so that they equal those of one process with the whole batch.
+    Every process must have the same number of rows. Each computes its part of the loss, or all of it weighted by its
+    share, and the backward pass sums the gradients of all processes, so that they equal those of one process with the
+    whole batch.
     """
     if not distributed.is_initialized():
         return rows
@@ -111,13 +136,46 @@ class _Gathered(torch.autograd.Function):
 _all_gather: Callable[..., Tensor] = _Gathered.apply
 
 
-def broadcast_path(value: Path | None) -> Path | None:
-    """The path of the process of rank 0, in all processes."""
+@dataclass(frozen=True)
+class GatheredRows:
+    """How many rows each process has; gathers them although their numbers may differ."""
+
+    counts: tuple[int, ...]
+    """Rows of each process."""
+
+    own: slice
+    """Rows of this process among those of all."""
+
+    @classmethod
+    def of(cls, own: int, *, device: torch.device) -> GatheredRows:
+        """Where this process has `own` rows; the processes exchange their numbers."""
+        if not distributed.is_initialized():
+            return cls((own,), slice(0, own))
+        ranks = current_ranks()
+        found = torch.zeros(ranks.world, dtype=torch.long, device=device)
+        found[ranks.rank] = own
+        distributed.all_reduce(found)
+        counts = tuple(int(count) for count in found.tolist())
+        first = sum(counts[: ranks.rank])
+        return cls(counts, slice(first, first + own))
+
+    def gather(self, rows: Shaped[Tensor, "batch *sizes"]) -> Shaped[Tensor, "all_rows *sizes"]:
+        """Rows of all processes, in order of their ranks; differentiable, see `gather`."""
+        if len(self.counts) == 1:
+            return rows
+        largest = max(self.counts)
+        padded = torch.cat([rows, rows.new_zeros((largest - len(rows), *rows.shape[1:]))])
+        pieces = gather(padded).split(largest)
+        return torch.cat([piece[:count] for piece, count in zip(pieces, self.counts, strict=True)])
+
+
+def broadcast(value: Value) -> Value:
+    """The value of the process of rank 0, in all processes; one that pickle stores."""
     if not distributed.is_initialized():
         return value
-    paths = [None if value is None else str(value)]
-    distributed.broadcast_object_list(paths)
-    return None if paths[0] is None else Path(paths[0])
+    values = [value]
+    distributed.broadcast_object_list(values)
+    return values[0]
 
 
 def any_rank(value: bool, *, device: torch.device) -> bool:  # noqa: FBT001 - the only argument of interest

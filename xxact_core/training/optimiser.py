@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from xxact_core.training.config import Recipe
+from xxact_core.training.muon import Muon
 
 _OUTSIDE = ("heads", "positions", "reconstruction_head")
 """Modules whose matrices are no hidden layers, which Muon's authors leave to AdamW."""
@@ -58,7 +59,7 @@ def make_optimiser(module: nn.Module, recipe: Recipe) -> Optimisers:
         (torch.optim.AdamW(rest, lr=recipe.lr_init, betas=recipe.betas, weight_decay=decay, fused=True), 1.0)
     ]
     if matrices:
-        muon = torch.optim.Muon(matrices, lr=recipe.lr_init, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+        muon = Muon(matrices, lr=recipe.lr_init, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
         parts.append((muon, recipe.muon_lr_factor))
     return Optimisers(*parts)
 

@@ -9,27 +9,30 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.loading.sampler import TrainingOrder, blockwise_order, shuffled_order
-from xxact_core.dataset.table import ShardSticks, StickTable
-from xxact_core.errors import RecipeError
+from xxact_core.dataset.table import ShardSticks, StickTable, polymorph_groups
+from xxact_core.errors import DatasetError, RecipeError
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows
+from xxact_core.training.batch_norm import synchronise_batch_norm
 from xxact_core.training.config import Recipe
-from xxact_core.training.distributed import SINGLE_PROCESS, Ranks, any_rank, broadcast_path, local_device, process_group
+from xxact_core.training.distributed import SINGLE_PROCESS, Ranks, any_rank, broadcast, local_device, process_group
 from xxact_core.training.finish import finished_checkpoint
-from xxact_core.training.gradients import gradients_of
+from xxact_core.training.gradients import count_pieces, gradients_of
 from xxact_core.training.journal import STOP, Journal
 from xxact_core.training.optimiser import Optimisers, learning_rate, make_optimiser
+from xxact_core.training.precision import EVENT as PRECISION
+from xxact_core.training.precision import choose_precision
 from xxact_core.training.run_folder import owning, write_run_status
 from xxact_core.training.snapshots import finish_run, load_snapshot, newest_snapshot, save_snapshot, set_run_aside
 from xxact_core.training.start import (
     check_materials,
+    check_polymorphs,
     checkpoint_activations,
     compile_layers,
     initial_model,
@@ -43,15 +46,14 @@ from xxact_core.training.trees import grow_trees
 STEP_SEEDS = 1_000_003
 """Offset of the seeds of two runs, a prime: runs of small seeds have no step seed in common."""
 
-RANK_SEEDS = 7_368_787
-"""Offset of the seeds of two processes, another prime: each augments its patterns with its own random numbers."""
-
 
 @dataclass
 class Run:
     """The state of a running training."""
 
     recipe: Recipe
+    """The recipe, with the precision that was chosen where it has `auto`."""
+
     folder: Path
     device: torch.device
     table: StickTable
@@ -64,6 +66,9 @@ class Run:
     validation_batches: BatchMaker
     steps: int
     micro_batch_size: int | None = None
+    pieces: int = 1
+    """Pieces of a batch with random numbers of their own, see `count_pieces`; 1 in runs of earlier versions."""
+
     ranks: Ranks = SINGLE_PROCESS
     step: int = 0
     first_step: int = 0
@@ -71,17 +76,35 @@ class Run:
     stopping: bool = False
     began: float = field(default_factory=time.monotonic)
 
+    @property
+    def is_asked_to_stop(self) -> bool:
+        """Whether a signal has arrived, or in the main process the file `stop` is there."""
+        return self.interrupted or (self.ranks.is_main and (self.folder / STOP).exists())
 
-def train(recipe: Recipe, dataset: Path, folder: Path, *, progress: bool = False, restart: bool = False) -> Path:
+
+class _ValidationStoppedError(Exception):
+    """The run is to stop while a validation is under way."""
+
+
+def train(
+    recipe: Recipe,
+    dataset: Path | str,
+    folder: Path,
+    *,
+    progress: bool = False,
+    restart: bool = False,
+    notice: Callable[[str], None] | None = None,
+) -> Path:
     """Train a model by a recipe, resuming from the newest valid snapshot in the run folder where there is one.
 
     Args:
         recipe: all settings.
-        dataset: folder of the dataset.
+        dataset: folder or URL of the dataset.
         folder: run folder; no other process may train in it.
         progress: show a progress bar.
         restart: begin again at the first step; journal, snapshots, model and recipe.json of the former run are kept
             under other names.
+        notice: called with what one should know of the run, such as the precision that was chosen.
 
     Returns:
         The folder of the finished checkpoint, or of the last snapshot if the run was stopped by Ctrl+C, SIGTERM or a
@@ -101,7 +124,7 @@ def train(recipe: Recipe, dataset: Path, folder: Path, *, progress: bool = False
             set_run_aside(folder)
         if recipe.model_config().architecture == "extra-trees":
             return grow_trees(recipe, dataset, folder) if ranks.is_main else folder / "model"
-        run = open_run(recipe, dataset, folder, device=device, ranks=ranks)
+        run = open_run(recipe, dataset, folder, device=device, ranks=ranks, notice=notice)
         try:
             _train(run, progress=progress)
         except OSError:
@@ -117,8 +140,7 @@ def _train(run: Run, *, progress: bool) -> None:
     with _progress_bar(run, shown=progress and main) as show, _stopped_by_signals(run):
         while run.step < run.steps and not run.stopping:
             show(training_step(run))
-            stop = run.interrupted or (main and (folder / STOP).exists())
-            run.stopping = any_rank(stop, device=device)
+            run.stopping = any_rank(run.is_asked_to_stop, device=device)
             if main:
                 validate_and_save(run)
     if main and run.step == run.steps:
@@ -129,45 +151,61 @@ def _train(run: Run, *, progress: bool) -> None:
 
 
 def validate_and_save(run: Run) -> None:
-    """Validate and save a snapshot at their intervals, and after the last step."""
-    last = run.step == run.steps or run.stopping
+    """Validate and save a snapshot at their intervals, and after the last step.
+
+    A run that is stopped is saved without a validation, so that it ends quickly.
+    """
+    last = run.step == run.steps
     if last or run.step % run.recipe.validate_every == 0:
         validate(run)
         write_status(run, "running")
-    if last or run.step % run.recipe.save_every == 0:
+    if last or run.stopping or run.step % run.recipe.save_every == 0:
         save_snapshot(run.folder, run.module, run.optimiser, step=run.step)
         run.journal.write("saved", step=run.step)
 
 
 def open_run(
-    recipe: Recipe, dataset: Path, folder: Path, *, device: torch.device, ranks: Ranks = SINGLE_PROCESS
+    recipe: Recipe,
+    dataset: Path | str,
+    folder: Path,
+    *,
+    device: torch.device,
+    ranks: Ranks = SINGLE_PROCESS,
+    notice: Callable[[str], None] | None = None,
 ) -> Run:
-    """A run at its first step, or at the step of its newest snapshot.
+    """A run at its first step, or at the step of its newest snapshot; for `notice` see `train`.
 
     Raises:
         RecipeError: see `train`.
     """
     torch.set_num_threads(recipe.threads)
-    if recipe.batch_size < ranks.world:
-        msg = f"a batch of {recipe.batch_size} cannot be divided among {ranks.world} processes; increase batch_size"
-        raise RecipeError(msg, code="E_RECIPE")
-    if recipe.batch_size % ranks.world and "contrastive" in recipe.objectives:
-        msg = f"contrastive: a batch of {recipe.batch_size} cannot be divided evenly among {ranks.world} processes"
-        raise RecipeError(msg, code="E_RECIPE")
+    _check_processes(recipe, ranks)
     table = open_table(recipe, dataset)
+    if broadcast(table.digest) != table.digest:
+        msg = f"{dataset} was changed while it was opened: the processes found different datasets; start again"
+        raise DatasetError(msg, code="E_DATASET")
     materials = check_materials(table, recipe)
+    check_polymorphs(table, recipe)
     statistics = target_statistics(table, recipe)
     steps = max(1, round(recipe.epochs * materials / recipe.batch_size))
     module = TrainingModule(initial_model(recipe), recipe).to(device)
-    journal = open_journal(recipe, table, folder, steps=steps) if ranks.is_main else Journal(Path(os.devnull))
-    if ranks.world > 1 and device.type == "cuda":
-        module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    journal = (
+        open_journal(recipe, table, folder, steps=steps, pieces=count_pieces(device))
+        if ranks.is_main
+        else Journal(Path(os.devnull))
+    )
+    if ranks.world > 1:
+        synchronise_batch_norm(module, device=device)
     if recipe.torch_compile:
         compile_layers(module.model)
     if recipe.activation_checkpointing:
         checkpoint_activations(module.model)
+    events = journal.read() if ranks.is_main else []
+    pieces = broadcast(next((event.get("pieces", 1) for event in events if event["event"] == "started"), 1))
+    snapshot = broadcast(newest_snapshot(folder, journal) if ranks.is_main else None)
+    precision = broadcast(choose_precision(recipe, device, events=events, resumed=snapshot is not None))
     run = Run(
-        recipe=recipe,
+        recipe=replace(recipe, precision=precision.name),
         folder=folder,
         device=device,
         table=table,
@@ -186,37 +224,70 @@ def open_run(
         validation_batches=BatchMaker(table, device=device, threads=recipe.threads),
         steps=steps,
         micro_batch_size=recipe.micro_batch_size,
+        pieces=pieces,
         ranks=ranks,
     )
-    snapshot = broadcast_path(newest_snapshot(folder, journal) if ranks.is_main else None)
     if snapshot is not None:
         run.step = run.first_step = load_snapshot(snapshot, module, run.optimiser)
     if ranks.is_main:
         (folder / STOP).unlink(missing_ok=True)  # of an earlier session
         journal.truncate_after(run.step)
     if snapshot is not None:
-        journal.write("resumed", step=run.step)
+        journal.write("resumed", step=run.step, processes=ranks.world)
+    if snapshot is None or precision.former:
+        journal.write(PRECISION, step=run.step, precision=precision.name, cpu=precision.cpu, former=precision.former)
+    if precision.notice and notice is not None and ranks.is_main:
+        notice(precision.notice)
     write_status(run, "running")
     return run
 
 
+def _check_processes(recipe: Recipe, ranks: Ranks) -> None:
+    """Check that the batch can be divided among the processes.
+
+    Raises:
+        RecipeError: it cannot.
+    """
+    if recipe.batch_size < ranks.world:
+        msg = f"a batch of {recipe.batch_size} cannot be divided among {ranks.world} processes; increase batch_size"
+        raise RecipeError(msg, code="E_RECIPE")
+    uneven = recipe.batch_size % ranks.world > 0
+    if uneven and "contrastive" in recipe.objectives:
+        msg = f"contrastive: a batch of {recipe.batch_size} cannot be divided evenly among {ranks.world} processes"
+        raise RecipeError(msg, code="E_RECIPE")
+    if uneven and recipe.micro_batch_size == 1:
+        msg = f"a batch of {recipe.batch_size} cannot be divided evenly among {ranks.world} processes, one material "
+        msg += "at a time; choose a micro_batch_size of at least 2"
+        raise RecipeError(msg, code="E_RECIPE")
+
+
 def training_order(table: StickTable, recipe: Recipe) -> TrainingOrder:
     """Order of the training rows: shuffled in memory, or within blocks of shards when they are read from disk."""
-    rows = table.rows("train")
+    rows, together = table.rows("train"), recipe.polymorphs_together
+    groups = polymorph_groups(table) if together > 1 else None
+    settings = {"batch_size": recipe.batch_size, "seed": recipe.seed}
     if isinstance(table.stored, ShardSticks):
-        return blockwise_order(rows, table.stored.first_row, batch_size=recipe.batch_size, seed=recipe.seed)
-    return shuffled_order(rows, batch_size=recipe.batch_size, seed=recipe.seed)
+        return blockwise_order(rows, table.stored.first_row, **settings, groups=groups, together=together)
+    return shuffled_order(rows, **settings, groups=groups, together=together)
 
 
 def training_step(run: Run) -> float:
     """One step: batch → losses → gradients → weights. Its randomness follows from its number. Returns the loss."""
     recipe, seed = run.recipe, run.recipe.seed * STEP_SEEDS + run.step
     began = time.monotonic()
-    rows = run.order.step(run.step)[run.ranks.part(recipe.batch_size)]
-    batch = run.training_batches.batch(rows, seed=seed + RANK_SEEDS * run.ranks.rank)
+    batch = run.training_batches.batch(
+        run.order.step(run.step), seed=seed, pieces=run.pieces, part=run.ranks.part(recipe.batch_size)
+    )
     before = run.micro_batch_size
     values, run.micro_batch_size = gradients_of(
-        run.module, batch, recipe, run.statistics, micro_batch_size=before, seed=seed, ranks=run.ranks
+        run.module,
+        batch,
+        recipe,
+        run.statistics,
+        micro_batch_size=before,
+        seed=seed,
+        ranks=run.ranks,
+        pieces=run.pieces,
     )
     if run.micro_batch_size != before:
         run.journal.write("out of memory", step=run.step, micro_batch_size=run.micro_batch_size)
@@ -247,11 +318,26 @@ def training_step(run: Run) -> float:
 
 
 def validate(run: Run) -> None:
-    """Write metrics on ideal patterns of the validation split to the journal, for recipes that train targets."""
+    """Write metrics on ideal patterns of the validation split to the journal, for recipes that train targets.
+
+    Unless it is the last one, a validation ends without metrics where the run is to stop.
+    """
     rows = run.table.rows("validation")[: run.recipe.validation_rows]
-    if "targets" in run.recipe.objectives and len(rows):
-        predictions = predict_rows(run.module.inference_model, run.validation_batches, rows, run.statistics)
-        run.journal.write("validation", step=run.step, metrics=metrics_of(predictions, run.table))
+    if "targets" not in run.recipe.objectives or not len(rows):
+        return
+
+    def before_batch() -> None:
+        if run.step < run.steps and run.is_asked_to_stop:
+            raise _ValidationStoppedError
+
+    model = run.module.inference_model
+    was_training = model.training
+    try:
+        predictions = predict_rows(model, run.validation_batches, rows, run.statistics, before_batch=before_batch)
+    except _ValidationStoppedError:
+        model.train(was_training)
+        return
+    run.journal.write("validation", step=run.step, metrics=metrics_of(predictions, run.table))
 
 
 def seconds_left(run: Run) -> float | None:

@@ -88,6 +88,9 @@ class Owner:
     started: float | None
     """Start of the process, see `ProcessIdentity`; None where psutil is not installed."""
 
+    job: str | None = None
+    """Number of its Slurm job, a full stop, and how often Slurm had queued the job again; None outside of Slurm."""
+
     @classmethod
     def this_process(cls) -> Owner:
         """This process."""
@@ -95,7 +98,10 @@ class Owner:
             started = ProcessIdentity.of(os.getpid()).started
         except ModuleNotFoundError:  # a machine that only trains has no psutil
             started = None
-        return cls(socket.gethostname(), os.getpid(), started)
+        job = os.environ.get("SLURM_JOB_ID")
+        if job is not None:
+            job += f".{os.environ.get('SLURM_RESTART_COUNT', '0')}"
+        return cls(socket.gethostname(), os.getpid(), started, job)
 
     @property
     def is_here(self) -> bool:
@@ -103,8 +109,22 @@ class Owner:
         return self.host == socket.gethostname()
 
     @property
+    def was_queued_again(self) -> bool:
+        """Whether this process belongs to a later start of the same Slurm job."""
+        (job, _, restarts), (own, _, own_restarts) = (
+            (owner.job or "").partition(".") for owner in (self, Owner.this_process())
+        )
+        counts = restarts.isdecimal() and own_restarts.isdecimal()
+        return counts and job == own and int(restarts) < int(own_restarts)
+
+    @property
     def has_ended(self) -> bool:
-        """Whether it is known to have ended; what another machine does is not known."""
+        """Whether it is known to have ended; what another machine does is not known.
+
+        Where Slurm has queued its job again, it has ended on whatever machine.
+        """
+        if self.was_queued_again:
+            return True
         if not self.is_here:
             return False
         try:
@@ -133,7 +153,8 @@ def _read_owner(path: Path) -> Owner | None:
     host, pid, started = values.get("host"), values.get("pid"), values.get("started")
     if not isinstance(host, str) or type(pid) is not int or pid < 1 or not (started is None or _is_number(started)):
         return None
-    return Owner(host, pid, started)
+    job = values.get("job")  # version 0.1.0 wrote none
+    return Owner(host, pid, started, job if isinstance(job, str) else None)
 
 
 @contextmanager

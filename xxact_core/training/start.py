@@ -16,11 +16,12 @@ from torch.utils.checkpoint import checkpoint
 from xxact_core.checkpoint import load_checkpoint, make_model
 from xxact_core.dataset.loading.concat import join_training_data
 from xxact_core.dataset.splits import with_split, with_training_rows
-from xxact_core.dataset.table import StickTable, read_dataset
+from xxact_core.dataset.table import StickTable, count_compared_formulas, read_dataset
 from xxact_core.errors import RecipeError, shorten
 from xxact_core.model.attention import DecoderLayer, EncoderLayer
+from xxact_core.model.dropout import replayed_dropout
 from xxact_core.model.model import Model
-from xxact_core.quantities import TARGETS
+from xxact_core.quantities import FORMATION_ENERGY, TARGETS
 from xxact_core.stored_names import CHECKPOINT_FACTS, rename
 from xxact_core.training.config import FROM_A_MODEL, Recipe
 from xxact_core.training.journal import JOURNAL, Journal
@@ -33,7 +34,7 @@ RUNTIME_SETTINGS = (
 """Settings that may change when a run is resumed: they do not affect what it learns."""
 
 
-def open_table(recipe: Recipe, dataset: Path) -> StickTable:
+def open_table(recipe: Recipe, dataset: Path | str) -> StickTable:
     """The training data of a recipe: the dataset with its split, and the training materials of `extra_datasets`.
 
     Raises:
@@ -45,7 +46,7 @@ def open_table(recipe: Recipe, dataset: Path) -> StickTable:
         raise RecipeError(msg, code="E_RECIPE")
     table, *others = (
         with_split(read_dataset(folder, resident=not recipe.stream_from_disk), by=recipe.split_by)
-        for folder in (dataset, *map(Path, recipe.extra_datasets))
+        for folder in (dataset, *recipe.extra_datasets)
     )
     table = with_training_rows(table, rows=recipe.training_rows, seed=recipe.seed)
     return join_training_data(table, others, by=recipe.split_by)
@@ -68,23 +69,47 @@ def check_materials(table: StickTable, recipe: Recipe) -> int:
     return materials
 
 
+def check_polymorphs(table: StickTable, recipe: Recipe) -> None:
+    """Check that a recipe which compares polymorphs finds some.
+
+    Raises:
+        RecipeError: no formula has two training materials with formation energies of one kind.
+    """
+    if not recipe.difference_weight or FORMATION_ENERGY.name not in recipe.targets:
+        return
+    rows = table.rows("train")
+    energy = table.targets[FORMATION_ENERGY.name]
+    if not count_compared_formulas(table.formula[rows], energy[rows], table.energy_kind[rows]):
+        msg = f"recipe {recipe.name!r} compares polymorphs (difference_weight {recipe.difference_weight:g}), but no "
+        msg += "formula has two training materials with formation energies of one kind; expected at least one, or "
+        msg += "difference_weight=0"
+        raise RecipeError(msg, code="E_RECIPE")
+
+
 def target_statistics(table: StickTable, recipe: Recipe) -> dict[str, tuple[float, float]]:
     """Mean and standard deviation of every regression target over the labelled training rows, in its unit.
 
+    Frozen heads keep those of the training data that they learned from.
+
     Raises:
         RecipeError: a target of the recipe has no label, or all its labels are equal.
+        CheckpointError: the heads are those of a checkpoint that cannot be read.
     """
+    if recipe.freeze_heads and recipe.start_from is not None:
+        learned = load_checkpoint(Path(recipe.start_from)).statistics
+        return {name: learned[name] for name in recipe.targets if name in learned}
     rows, statistics = table.rows("train"), {}
     for name in recipe.targets:
         values = table.targets[name][rows]
         values = values[~np.isnan(values)].astype(np.float64)
         if "targets" in recipe.objectives and not values.size:
-            msg = f"no training material has a label of {name}; remove it from the targets"
+            msg = f"no training material has a label of {TARGETS[name].label.lower()}; remove {name} from the targets"
             raise RecipeError(msg, code="E_RECIPE")
         if "targets" in recipe.objectives and values.std() == 0:
             target = TARGETS[name]
             only = target.classes[int(values[0])] if target.kind == "class" else f"{values[0]:g}"
-            msg = f"{name} is {only} for every labelled training material; remove it from the targets"
+            msg = f"{target.label.lower()} is {only} for every labelled training material; "
+            msg += f"remove {name} from the targets"
             raise RecipeError(msg, code="E_RECIPE")
         if TARGETS[name].kind == "value" and values.size and values.std() > 0:
             statistics[name] = (float(values.mean()), float(values.std()))
@@ -100,8 +125,10 @@ def describe_run(recipe: Recipe, table: StickTable) -> dict[str, Any]:
     return plain
 
 
-def open_journal(recipe: Recipe, table: StickTable, folder: Path, *, steps: int) -> Journal:
+def open_journal(recipe: Recipe, table: StickTable, folder: Path, *, steps: int, pieces: int = 1) -> Journal:
     """Create the run folder with its recipe.json, or check that it belongs to the same run.
+
+    The journal of a new run states its steps, materials, and pieces of a batch with random numbers of their own.
 
     Raises:
         RecipeError: the folder belongs to a run of another recipe or dataset, or cannot be created.
@@ -118,7 +145,7 @@ def open_journal(recipe: Recipe, table: StickTable, folder: Path, *, steps: int)
         write_recipe(folder, described)
     journal = Journal(folder / JOURNAL)
     if not journal.path.exists():
-        journal.write("started", step=0, steps=steps, materials=len(table.rows("train")))
+        journal.write("started", step=0, steps=steps, materials=len(table.rows("train")), pieces=pieces)
     return journal
 
 
@@ -145,8 +172,8 @@ def check_same_run(described: dict[str, Any], folder: Path) -> None:
 def initial_model(recipe: Recipe) -> Model:
     """A model with random weights, or with those of `start_from`.
 
-    Heads of other targets or sizes stay random and, unless the backbone is frozen, so does an element readout that the
-    checkpoint lacks.
+    Heads of other targets or sizes stay random. Unless the backbone is frozen, so do readouts of elements and
+    peak ratios, an embedding and a decoder of masked windows that the checkpoint lacks or has in another form.
 
     Raises:
         RecipeError: the checkpoint has a different architecture, or the recipe needs one and names none.
@@ -159,15 +186,17 @@ def initial_model(recipe: Recipe) -> Model:
         return model
     trained = load_checkpoint(Path(recipe.start_from)).model
     trained.knn_retrieval = None  # it belongs to the embeddings of that model
+    random: tuple[str, ...] = ("heads.",)
+    if not recipe.freeze_backbone:
+        random += ("element_readout.", "peak_ratios.", "symmetry_embedding.", "reconstruction_head.")
     before = trained.state_dict()
     wanted = model.state_dict()
     kept = {
         name: value
         for name, value in before.items()
-        if not name.startswith("heads.") or (name in wanted and value.shape == wanted[name].shape)
+        if not name.startswith(random) or (name in wanted and value.shape == wanted[name].shape)
     }
     unfit = [name for name, value in kept.items() if name not in wanted or value.shape != wanted[name].shape]
-    random = ("heads.",) if recipe.freeze_backbone else ("heads.", "element_readout.")
     unfit += [name for name in wanted if name not in kept and not name.startswith(random)]
     if unfit:
         msg = f"{recipe.start_from} has a different architecture than the preset {recipe.preset!r}: {unfit[:3]} differ"
@@ -190,11 +219,12 @@ def checkpoint_activations(model: Model) -> None:
     """Keep only the input of each transformer layer, and recompute its activations in the backward pass.
 
     The random state is kept, so that dropout is the same. Convolutions with batch normalisation are not checkpointed,
-    because they would update their running statistics twice. Source: Chen et al. 2016, arXiv:1604.06174.
+    because they would update their running statistics twice. Layers are compiled before, not after.
+    Source: Chen et al. 2016, arXiv:1604.06174.
     """
     for part in model.modules():
         if isinstance(part, EncoderLayer | DecoderLayer):
-            part.forward = partial(checkpoint, part.forward, use_reentrant=False)  # type: ignore[method-assign]  # fmt: skip
+            part.forward = partial(checkpoint, part.forward, use_reentrant=False, context_fn=replayed_dropout)  # type: ignore[method-assign]  # fmt: skip
 
 
 def _parts(module: nn.Module) -> Iterator[nn.Module]:

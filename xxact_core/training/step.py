@@ -12,19 +12,29 @@ from torch import Tensor, nn
 
 from xxact_core.compositions.element_table import ATOMIC_NUMBERS, SYMBOLS
 from xxact_core.dataset.loading.batches import Batch
+from xxact_core.model.dropout import dropout_of_rows
+from xxact_core.model.inputs import ModelInput
 from xxact_core.model.model import Model
 from xxact_core.model.pattern_tokens import scale_intensity
 from xxact_core.model.xxact import Encoded, Xxact
 from xxact_core.objectives.contrastive import ContrastiveLoss, SigmoidContrastiveLoss
-from xxact_core.objectives.masked_patterns import draw_mask, reconstruction_loss
-from xxact_core.objectives.targets import sample_tasks, target_losses, to_z_scores
+from xxact_core.objectives.masked_patterns import draw_mask, reconstruction_loss, sharp_reconstruction_loss
+from xxact_core.objectives.polymorphs import difference_loss
+from xxact_core.objectives.symmetry_contrast import symmetry_contrast
+from xxact_core.objectives.targets import nonmetal_loss, sample_tasks, target_losses, to_z_scores
 from xxact_core.patterns.grid import GRID
+from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY
 from xxact_core.training.alignment import Alignment
 from xxact_core.training.config import Recipe
-from xxact_core.training.distributed import gather
+from xxact_core.training.distributed import GatheredRows, gather
 
 LIGHT_ELEMENTS = tuple(ATOMIC_NUMBERS[symbol] for symbol in ("H", "Li", "C", "O"))
 """Atomic numbers that X-ray fluorescence does not detect, or not well: `drop_light_elements` leaves them out."""
+
+
+GOLDEN_RATIO = (5**0.5 - 1) / 2
+"""Multiples of it, modulo 1, are spread evenly, so that every part of a batch has its share of masked materials; a
+process without any would have no gradient of the decoder, for which the others wait."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,9 @@ class BatchRandomness:
     modality: Float[Tensor, "batch one"]
     """Modality dropout."""
 
+    mask_share: Float[Tensor, "batch one"] | None = None
+    """Which materials have masked windows; None where all have."""
+
     light_elements: Float[Tensor, "batch one"] | None = None
     """Dropping of light elements; None where the recipe has none."""
 
@@ -52,6 +65,7 @@ class BatchRandomness:
             self.masking[chosen],
             self.tasks[chosen],
             self.modality[chosen],
+            mask_share=None if self.mask_share is None else self.mask_share[chosen],
             light_elements=None if self.light_elements is None else self.light_elements[chosen],
             jitter=None if self.jitter is None else self.jitter[chosen],
         )
@@ -63,10 +77,12 @@ def draw_randomness(batch: int, recipe: Recipe, *, generator: torch.Generator) -
     def draw(columns: int) -> Tensor:
         return torch.rand((batch, columns), generator=generator, device=generator.device)
 
+    count = torch.arange(batch, device=generator.device).unsqueeze(1)
     return BatchRandomness(
         masking=draw(GRID.windows),
         tasks=draw(len(recipe.targets)),
         modality=draw(1),
+        mask_share=(draw(1)[:1] + GOLDEN_RATIO * count) % 1 if recipe.mask_share < 1 else None,
         light_elements=draw(1) if recipe.drop_light_elements else None,
         jitter=draw(len(SYMBOLS) + 1) if recipe.fraction_jitter else None,
     )
@@ -115,7 +131,9 @@ class TrainingModule(nn.Module):
         self.frozen = recipe.freeze_backbone
         if self.frozen:
             self.model.requires_grad_(requires_grad=False)
-            self.model.heads.requires_grad_()
+            self.model.heads.requires_grad_("targets" in recipe.objectives and not recipe.freeze_heads)
+            if isinstance(model, Xxact):
+                model.reconstruction_head.requires_grad_("mxm" in recipe.objectives)
         self.ema_model = copy.deepcopy(model).requires_grad_(requires_grad=False).eval() if recipe.ema_decay else None
         self.ema_decay = recipe.ema_decay or 0.0
 
@@ -157,6 +175,8 @@ def encode_batch(
     masked = torch.zeros_like(batch.window_mask)
     if "mxm" in recipe.objectives:
         masked = draw_mask(~batch.window_mask, randomness.masking, ratio=recipe.mask_ratio)
+        if randomness.mask_share is not None:
+            masked = masked & (randomness.mask_share < recipe.mask_share)
     return model.encode(batch.hide(masked)), masked
 
 
@@ -181,37 +201,127 @@ def batch_losses(
     """
     model, losses = module.model, {}
     if set(recipe.objectives) == {"targets"}:
-        embedding = model.embed(batch)
-        return _supervised_losses(model, embedding, batch, recipe, statistics, randomness)
+        return _supervised_losses(model, model.features(batch), batch, recipe, statistics, randomness)
     assert isinstance(model, Xxact), "recipes refuse these objectives for other architectures"
     encoded, masked = encode_batch(model, batch, recipe, randomness)
     if alignment is not None:
         losses["contrastive"] = alignment.loss_of(encoded)
     elif module.contrastive is not None:
-        losses["contrastive"] = module.contrastive(gather(encoded.pattern[:, 0]), gather(encoded.composition[:, 0]))
+        losses["contrastive"] = module.contrastive(
+            gather(encoded.pattern[:, 0].float()), gather(encoded.composition[:, 0].float())
+        )
     if "mxm" in recipe.objectives or "targets" in recipe.objectives:
-        fused = model.fuse(encoded, cls_only="mxm" not in recipe.objectives)
+        cls, reconstruction = _fuse(model, encoded, batch, masked)
     if "mxm" in recipe.objectives:
-        scaled = scale_intensity(batch.intensity, intensity_scale=model.config.intensity_scale)
-        losses["mxm"] = reconstruction_loss(model.reconstruct(fused), scaled, masked)
+        losses["mxm"] = recipe.mxm_weight * reconstruction
     if "targets" in recipe.objectives:
-        losses |= _supervised_losses(model, fused[:, 0], batch, recipe, statistics, randomness)
+        features = model.features_of(encoded, cls)
+        losses |= _supervised_losses(model, features, batch, recipe, statistics, randomness)
     return losses
+
+
+def _fuse(
+    model: Xxact, encoded: Encoded, batch: Batch, masked: Bool[Tensor, "batch windows"]
+) -> tuple[Float[Tensor, "batch width"], Float[Tensor, ""]]:
+    """Fused [CLS] of a batch, and the loss of its masked windows.
+
+    The last layer of the fusion computes the windows of materials with masked windows alone.
+    """
+    rows = masked.any(dim=1).nonzero().squeeze(1)
+    if len(rows) == len(masked):
+        fused = model.fuse(encoded)
+        return fused[:, 0], _reconstruction_loss(model, fused, batch.hide(masked), batch.intensity, masked)
+    others = (~masked.any(dim=1)).nonzero().squeeze(1)
+    with dropout_of_rows(others):
+        cls_of_others = model.fuse(encoded.take(others), cls_only=True)[:, 0]
+    if not len(rows):
+        return cls_of_others, cls_of_others.new_zeros(())
+    with dropout_of_rows(rows):
+        fused = model.fuse(encoded.take(rows))
+    inputs = batch.take(rows).hide(masked[rows])
+    loss = _reconstruction_loss(model, fused, inputs, batch.intensity[rows], masked[rows]) * len(rows) / len(masked)
+    order = torch.cat([rows, others]).argsort()
+    return torch.cat([fused[:, 0], cls_of_others])[order], loss
+
+
+def _reconstruction_loss(
+    model: Xxact, fused: Tensor, inputs: ModelInput, intensity: Tensor, masked: Tensor
+) -> Float[Tensor, ""]:
+    scaled = scale_intensity(intensity, intensity_scale=model.config.intensity_scale)
+    loss = sharp_reconstruction_loss if model.config.decoder == "peaks" else reconstruction_loss
+    return loss(model.reconstruct(fused, inputs), scaled, masked)
 
 
 def _supervised_losses(
     model: Model,
-    embedding: Tensor,
+    features: Tensor,
     batch: Batch,
     recipe: Recipe,
     statistics: Mapping[str, tuple[float, float]],
     randomness: BatchRandomness,
 ) -> dict[str, Tensor]:
     chosen = sample_tasks(batch.targets, model.config.targets, randomness.tasks, sampling=recipe.task_sampling)
-    return target_losses(
-        model.heads(embedding),
-        to_z_scores(batch.targets, statistics),
-        chosen,
-        regression_loss=recipe.regression_loss,
-        regression_weight=recipe.regression_weight,
+    truth = to_z_scores(batch.targets, statistics)
+    outputs, parts = model.heads.with_parts(features)
+    weight = recipe.regression_weight
+    losses: dict[str, Tensor] = {}
+    energy = FORMATION_ENERGY.name
+    if (offset := parts.get("teacher_offset")) is not None:
+        outputs[energy] = outputs[energy] + torch.where(batch.from_teacher.unsqueeze(1), offset, 0.0)
+    if (estimate := parts.get("composition_estimate")) is not None:
+        if offset is not None:
+            estimate = estimate + torch.where(batch.from_teacher.unsqueeze(1), offset.detach(), 0.0)
+        (losses["composition_estimate"],) = target_losses(
+            {energy: estimate},
+            truth,
+            {energy: chosen[energy]},
+            regression_loss=recipe.regression_loss,
+            regression_weight=weight,
+        ).values()
+    if (logit := parts.get("nonmetal")) is not None:
+        losses["nonmetal"] = nonmetal_loss(logit.squeeze(1), batch.targets[BAND_GAP.name], chosen[BAND_GAP.name])
+    losses |= _comparison_losses(model, features, outputs, batch, recipe, truth)
+    return losses | target_losses(
+        outputs, truth, chosen, regression_loss=recipe.regression_loss, regression_weight=weight
     )
+
+
+def compares_materials(recipe: Recipe) -> bool:
+    """Whether a loss compares the materials of a batch with each other, for which processes exchange them."""
+    targets = set(recipe.targets) if "targets" in recipe.objectives else set()
+    differences = bool(recipe.difference_weight) and FORMATION_ENERGY.name in targets
+    contrast = bool(recipe.symmetry_contrast_weight) and CRYSTAL_SYSTEM.name in targets
+    return differences or contrast or "contrastive" in recipe.objectives
+
+
+def _comparison_losses(
+    model: Model,
+    features: Tensor,
+    outputs: Mapping[str, Tensor],
+    batch: Batch,
+    recipe: Recipe,
+    truth: Mapping[str, Tensor],
+) -> dict[str, Tensor]:
+    """Losses that compare the materials of this process with those that pass through the model in any process."""
+    losses, energy = {}, FORMATION_ENERGY.name
+    differences = recipe.difference_weight and energy in outputs
+    contrast = recipe.symmetry_contrast_weight and CRYSTAL_SYSTEM.name in outputs
+    if not (differences or contrast):
+        return {}
+    rows = GatheredRows.of(len(batch), device=features.device)
+    if differences:
+        seen = ~batch.window_mask.all(dim=1) & (batch.fractions.sum(dim=1) > 0)
+        usable = batch.energy_is_exact & ~truth[energy].isnan() & seen
+        difference = difference_loss(
+            rows.gather(outputs[energy].squeeze(1).float()),
+            rows.gather(truth[energy]),
+            rows.gather(batch.polymorph_group),
+            rows.gather(usable.long()).bool(),
+            own=rows.own,
+        )
+        losses["polymorph_difference"] = recipe.difference_weight * recipe.regression_weight * difference
+    if contrast:
+        embedding, classes = model.embedding_of(features), batch.targets[CRYSTAL_SYSTEM.name]
+        of_own = symmetry_contrast(rows.gather(embedding.float()), rows.gather(classes), own=rows.own)
+        losses["symmetry_contrast"] = recipe.symmetry_contrast_weight * of_own
+    return losses

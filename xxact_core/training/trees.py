@@ -34,7 +34,7 @@ _BATCH = 256
 """Patterns of a batch."""
 
 
-def grow_trees(recipe: Recipe, dataset: Path, folder: Path) -> Path:
+def grow_trees(recipe: Recipe, dataset: Path | str, folder: Path) -> Path:
     """Grow the trees of a recipe of the architecture `extra-trees`, in a run folder like that of other models.
 
     Settings of the optimisation (epochs, batch size, learning rates ...) have no effect. A finished run is not changed.

@@ -34,7 +34,7 @@ class CrabNet(Model):
         self.residual_network = ResidualNetwork([width, 2 * width, width, width // 2, width // 4])
         self.heads = TargetHeads(config, width=width // 4)
 
-    def embed(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
+    def features(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
         """Mean over the elements of the composition; the encoder has already weighted them by their fractions."""
         elements, element_mask = self.composition_encoder(inputs.atomic_numbers, inputs.fractions)
         features = self.residual_network(elements).masked_fill(~element_mask.unsqueeze(-1), 0.0)

@@ -73,7 +73,7 @@ class ExtraTrees(Model):
         self.heads = LogProbabilities(config)
         nn.Module.register_load_state_dict_post_hook(self, _check_paths)
 
-    def embed(self, inputs: ModelInput) -> Float[Tensor, "batch classes"]:
+    def features(self, inputs: ModelInput) -> Float[Tensor, "batch classes"]:
         """Class probabilities; peaks in masked windows are ignored."""
         return self.leaf_means(pattern_to_peak_features(zero_masked_windows(inputs.intensity, inputs.window_mask)))
 

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xxact_core.model.config import ModelConfig
+from xxact_core.model.dropout import Dropout
 from xxact_core.model.heads import TargetHeads
 from xxact_core.model.inputs import ModelInput
 from xxact_core.model.model import Model
@@ -36,11 +37,11 @@ class Fcn(Model):
         width = SPACE_GROUP_READOUT_WIDTH if "space_group" in config.targets else READOUT_WIDTH
         self.blocks = ConvolutionBlocks(dropout=DROPOUT, last_dropout=LAST_DROPOUT)
         self.readout = nn.Conv1d(CHANNELS[-1], width, kernel_size=3, padding=1)
-        self.dropout = nn.Dropout(LAST_DROPOUT)
+        self.dropout = Dropout(LAST_DROPOUT)
         self.heads = TargetHeads(config, width=width)
         init_glorot(self.readout)
 
-    def embed(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
+    def features(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
         """Features of the last point; masked windows are zeros."""
         scaled = scale_intensity(inputs.intensity, intensity_scale=self.config.intensity_scale)
         embedding: Tensor = self.dropout(
@@ -62,7 +63,7 @@ class ConvolutionBlocks(nn.Sequential):
             self.append(nn.Conv1d(channels_in, channels_out, kernel_size=3, padding=1))
             self.append(nn.LeakyReLU(SLOPE))
             self.append(nn.MaxPool1d(2))
-            self.append(nn.Dropout(last_dropout if number == len(CHANNELS) else dropout))
+            self.append(Dropout(last_dropout if number == len(CHANNELS) else dropout))
         init_glorot(self)
 
     def forward(self, scaled: Float[Tensor, "batch points"]) -> Float[Tensor, "batch channels one"]:

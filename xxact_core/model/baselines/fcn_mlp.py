@@ -40,7 +40,7 @@ class FcnMlp(Model):
         self.joint_network = _network(JOINT_WIDTHS)
         self.heads = TargetHeads(config, width=JOINT_WIDTHS[-1])
 
-    def embed(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
+    def features(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
         """Joint features of pattern and composition; masked windows are zeros.
 
         Raises:

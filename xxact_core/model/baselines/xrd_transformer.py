@@ -28,7 +28,7 @@ class XrdTransformer(Model):
         self.mask_token = learned_tokens(width)
         self.heads = TargetHeads(config, width=width)
 
-    def embed(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
+    def features(self, inputs: ModelInput) -> Float[Tensor, "batch width"]:
         """The encoder's [CLS]."""
         embedding: Tensor = self.pattern_encoder(inputs.intensity, inputs.window_mask, self.mask_token)[:, 0]
         return embedding

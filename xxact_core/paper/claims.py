@@ -1,0 +1,390 @@
+"""The claims of XxaCT-NN, judged by the runs in a folder: holds, does not hold at this size, or cannot be decided."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from xxact_core.evaluation.scaling import fit_power_law
+from xxact_core.paper.experiments import EXPERIMENTS, STRATEGIES, VARIANT
+from xxact_core.paper.figures import MODELS, scaling_rows
+from xxact_core.paper.layouts import ACCURACY, MAE, steps_to
+from xxact_core.paper.results import (
+    DFT_ERROR,
+    ENERGY_ERROR,
+    FROM_FORMULA,
+    GAP_ERROR,
+    SILHOUETTE,
+    WRONG,
+    Estimate,
+    RunResults,
+    difference_of,
+    mean_of,
+    read_results,
+)
+from xxact_core.paper.runs import read_materials
+from xxact_core.paper.tables import add_steps_to_thresholds, finished_runs, runs_to_provenance
+from xxact_core.paper.trials import read_trials
+
+Verdict = Literal["holds", "does not hold at this size", "cannot be decided"]
+HOLDS: Verdict = "holds"
+FAILS: Verdict = "does not hold at this size"
+UNKNOWN: Verdict = "cannot be decided"
+
+_QUANTILES = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}
+"""Quantiles of Student's t for 95 % intervals over so many seeds."""
+
+FUSED = "xxact-multi-target"
+_HOW_JUDGED = (
+    "Errors are means over the test split, with 95 % intervals by a bootstrap over formulas and, where there are "
+    "several seeds, their scatter. A claim holds where the interval of every difference lies on its side of 0, does "
+    "not hold at this size where one lies on the other side, and cannot be decided otherwise, or without its runs."
+)
+_UNITS = {
+    ENERGY_ERROR: "meV/atom",
+    FROM_FORMULA: "meV/atom",
+    DFT_ERROR: "meV/atom",
+    GAP_ERROR: "eV",
+    WRONG: "% wrong",
+    SILHOUETTE: "",
+}
+_NAMES = {
+    FUSED: "both (multi-task)",
+    "crabnet-formation-energy": "composition",
+    "crabnet-crystal-system": "composition",
+    "xrd-transformer-formation-energy": "pattern",
+    "xrd-transformer-crystal-system": "pattern",
+    VARIANT: "our variant",
+    **{run: strategy for strategy, run in STRATEGIES.items() if run != FUSED},
+}
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number that a verdict is based on."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+    unit: str = ""
+    seeds: int = 1
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper, and whether it holds here."""
+
+    title: str
+    """The claim, one sentence."""
+
+    paper: str
+    """The paper's numbers."""
+
+    verdict: Verdict
+    numbers: tuple[Number, ...]
+    figure: str = ""
+    """Name of the table or figure that shows it."""
+
+    needs: tuple[str, ...] = ()
+    """Experiments that it is based on."""
+
+
+@dataclass
+class _Runs:
+    """Results of the experiments in a folder, read once."""
+
+    folder: Path
+    groups: Mapping[str, str] = field(default_factory=dict)
+    found: dict[str, list[RunResults]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.materials = read_materials(self.folder)
+        self.groups = self.materials.formula if self.materials else {}
+
+    def of(self, name: str) -> list[RunResults]:
+        """Results of the seeds of an experiment, in their order."""
+        if name not in self.found:
+            shown = name in _NAMES and name.endswith(("system", "multi-target", "contrastive", "mxm"))
+            runs = finished_runs(self.folder, name).values()
+            self.found[name] = [read_results(run, self.materials, silhouette=shown) for run in runs]
+        return self.found[name]
+
+    def mean(self, name: str, kind: str) -> Estimate | None:
+        """Mean of an error."""
+        return mean_of(self.of(name), kind, self.groups)
+
+    def gain(self, better: str, worse: str, kind: str) -> Estimate | None:
+        """By how much an error of the second is larger than that of the first; None without runs."""
+        return difference_of(self.of(better), self.of(worse), kind, self.groups)
+
+
+def folder_to_claims(folder: Path) -> list[Claim]:
+    """The claims, judged by the finished runs in a folder.
+
+    A claim that compares errors holds where the 95 % interval of every difference lies on its side of 0, does not hold
+    where one lies on the other side, and cannot be decided otherwise.
+    """
+    runs = _Runs(folder)
+    return [
+        *_fusion(runs),
+        *_pretraining(runs),
+        _speed(folder),
+        _mxm(runs),
+        _clusters(runs),
+        _scaling(folder),
+        _transfer(runs),
+        _attention(runs),
+        _variant(runs),
+    ]
+
+
+def _compare(
+    runs: _Runs,
+    title: str,
+    paper: str,
+    kind: str,
+    order: Sequence[tuple[str, str]],
+    *,
+    figure: str,
+    larger_is_better: bool = False,
+) -> Claim:
+    """A claim that the first of each pair of experiments is better than the second."""
+    names = list(dict.fromkeys(name for pair in order for name in pair))
+    numbers = [_number(_shown(name), mean, kind) for name in names if (mean := runs.mean(name, kind)) is not None]
+    gains = []
+    for better, worse in order:
+        gain = runs.gain(worse, better, kind) if larger_is_better else runs.gain(better, worse, kind)
+        gains.append(gain)
+        if gain is not None:
+            first, second = (worse, better) if not larger_is_better else (better, worse)
+            label = f"{_shown(first)} minus {_shown(second)}"
+            numbers.append(_number(label, gain, kind))
+    return Claim(title, paper, _verdict(gains), tuple(numbers), figure, tuple(names))
+
+
+def _shown(name: str) -> str:
+    """Name of an experiment in a table."""
+    return _NAMES.get(name.removesuffix("-to-band-gap"), name)
+
+
+def _verdict(gains: Sequence[Estimate | None]) -> Verdict:
+    signs = [None if gain is None else gain.is_positive for gain in gains]
+    return FAILS if False in signs else UNKNOWN if None in signs or not signs else HOLDS
+
+
+def _number(label: str, estimate: Estimate, kind: str) -> Number:
+    return Number(label, estimate.value, estimate.low, estimate.high, _UNITS[kind], estimate.seeds)
+
+
+def _fusion(runs: _Runs) -> Iterator[Claim]:
+    composition, pattern = "crabnet-formation-energy", "xrd-transformer-formation-energy"
+    order = ((composition, pattern), (FUSED, composition))
+    paper = "pattern 422, composition 131, both 40 meV/atom"
+    claim = _compare(
+        runs, "Formation energy: composition alone is better than the pattern alone, and both together are best.",
+        paper, ENERGY_ERROR, order, figure="Table 1",
+    )  # fmt: skip
+    if (floor := mean_of(runs.of(FUSED), FROM_FORMULA, runs.groups)) is not None:
+        number = _number("best that composition alone can reach: the median of each formula", floor, FROM_FORMULA)
+        claim = replace(claim, numbers=(*claim.numbers, replace(number, seeds=1)))
+    yield claim
+    yield _compare(
+        runs, "The same with regard to DFT labels, by which the models were not trained.",
+        paper, DFT_ERROR, order, figure="Table 1",
+    )  # fmt: skip
+    composition, pattern = "crabnet-crystal-system", "xrd-transformer-crystal-system"
+    yield _compare(
+        runs, "Crystal system: the pattern alone is better than composition alone, and both together are best.",
+        "wrong: composition 32.2, pattern 7.9, both 2.8 %", WRONG, ((pattern, composition), (FUSED, pattern)),
+        figure="Table 1",
+    )  # fmt: skip
+
+
+def _pretraining(runs: _Runs) -> Iterator[Claim]:
+    pretrained = [run for run in STRATEGIES.values() if run != FUSED]
+    yield _compare(
+        runs, "Every pretraining lowers the final error of the formation energy.",
+        "45.7 without, 44.5 contrastive, 43.5 MXM, 43.8 meV/atom both", ENERGY_ERROR,
+        [(run, FUSED) for run in pretrained], figure="Table 2",
+    )  # fmt: skip
+    yield _compare(
+        runs, "Every pretraining raises the final accuracy of the crystal system.",
+        "wrong: 2.81 without, 2.79 contrastive, 2.79 MXM, 2.68 % both", WRONG,
+        [(run, FUSED) for run in pretrained], figure="Table 2",
+    )  # fmt: skip
+
+
+def _speed(folder: Path) -> Claim:
+    """Ratio of the steps to the threshold, contrastive + MXM to none, of each seed."""
+    names = tuple(STRATEGIES.values())
+    both = STRATEGIES["contrastive + MXM"]
+    runs = {name: finished_runs(folder, name) for name in names}
+    found: dict[str, dict[int, dict[str, Any]]] = {name: {seed: {} for seed in of} for name, of in runs.items()}
+    add_steps_to_thresholds(found, runs)
+    numbers, ends = [], []
+    for metric, label in ((MAE, "formation energy"), (ACCURACY, "crystal system")):
+        ratios = [
+            found[both][seed][steps_to(metric)].value / found[FUSED][seed][steps_to(metric)].value
+            for seed in found[both]
+            if seed in found[FUSED] and all(steps_to(metric) in found[name][seed] for name in (both, FUSED))
+        ]
+        if ratios:
+            estimate = _over_seeds(ratios)
+            numbers.append(Number(f"steps with pretraining / without, {label}", *estimate, seeds=len(ratios)))
+            ends.append(estimate[1:] if len(ratios) > 1 else (-np.inf, np.inf))
+    verdict = UNKNOWN
+    if numbers and all(high < 1 for _, high in ends):
+        verdict = HOLDS
+    elif any(low > 1 for low, _ in ends):
+        verdict = FAILS
+    title = "Contrastive + MXM pretraining reaches the threshold of table 2 in fewer steps."
+    return Claim(title, "4.2 times faster, a ratio of 0.24", verdict, tuple(numbers), "Figure 6", names)
+
+
+def _over_seeds(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean with its 95 % interval over seeds; for one seed the interval is the number itself."""
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return mean, mean, mean
+    error = float(np.std(values, ddof=1)) / len(values) ** 0.5
+    half = _QUANTILES.get(len(values), 2.0) * error
+    return mean, mean - half, mean + half
+
+
+def _mxm(runs: _Runs) -> Claim:
+    return _compare(
+        runs, "MXM pretraining lowers the error of the formation energy more than contrastive pretraining.",
+        "43.5 instead of 44.5 meV/atom", ENERGY_ERROR, [(STRATEGIES["MXM"], STRATEGIES["contrastive"])],
+        figure="Table 2",
+    )  # fmt: skip
+
+
+def _clusters(runs: _Runs) -> Claim:
+    order = [("xrd-transformer-crystal-system", "crabnet-crystal-system"), (FUSED, "xrd-transformer-crystal-system")]
+    return _compare(
+        runs, "The embedding is ordered by crystal system: composition < pattern < both.",
+        "silhouettes 0.08, 0.29, 0.42; with pretraining 0.45 to 0.50", SILHOUETTE, order,
+        figure="Figure 2 and table 5", larger_is_better=True,
+    )  # fmt: skip
+
+
+def _scaling(folder: Path) -> Claim:
+    """Exponents of the two models, and their difference with the errors of the fits."""
+    rows, _ = scaling_rows(folder)
+    fits = {}
+    for model, label in MODELS.items():
+        points = [(row["materials"], row["mae"]) for row in rows if row["model"] == label]
+        if len({size for size, _ in points}) >= 3:  # noqa: PLR2004 - a line with an error
+            sizes, errors = np.array(points, dtype=float).T
+            fits[model] = fit_power_law(sizes, errors)
+    numbers = [
+        Number(f"exponent, {MODELS[model]}", fit.exponent, *fit.exponent_interval) for model, fit in fits.items()
+    ]
+    verdict: Verdict = UNKNOWN
+    if len(fits) == len(MODELS):
+        steep, flat = fits["xxact"], fits["crabnet"]
+        halves = [(fit.exponent_interval[1] - fit.exponent_interval[0]) / 2 for fit in (steep, flat)]
+        value, half = steep.exponent - flat.exponent, math.hypot(*halves)
+        numbers.append(Number("difference of the exponents", value, value - half, value + half))
+        verdict = HOLDS if value + half < 0 else FAILS if value - half > 0 else UNKNOWN
+    title = "The error of the formation energy falls faster with data for both inputs than for composition alone."
+    needs = tuple(name for name in EXPERIMENTS if "-multi-target" in name and name.startswith(("xxact", "crabnet")))
+    needs = tuple(name for name in needs if "band-gap" not in name)
+    return Claim(title, "exponents -0.335 and -0.046", verdict, tuple(numbers), "Figure 3", needs)
+
+
+def _transfer(runs: _Runs) -> Claim:
+    fused = f"{FUSED}-to-band-gap"
+    others = ("crabnet-formation-energy-to-band-gap", "xrd-transformer-crystal-system-to-band-gap")
+    return _compare(
+        runs, "The band gap, learned by a new head on frozen features, is best from both inputs.",
+        "0.063 to 0.139 from both, 0.191 from the pattern, 0.233 eV from composition", GAP_ERROR,
+        [(fused, other) for other in others], figure="Table 1",
+    )  # fmt: skip
+
+
+def _attention(runs: _Runs) -> Claim:
+    return _compare(
+        runs, "Fusion by cross-attention is better than FCN + MLP, which joins the same inputs.",
+        "28 and 148 meV/atom", ENERGY_ERROR, [("xxact-formation-energy", "fcn-mlp-formation-energy-100")],
+        figure="Table 1",
+    )  # fmt: skip
+
+
+def _variant(runs: _Runs) -> Claim:
+    return _compare(
+        runs, "Not in the paper: our variant of the model predicts crystal systems better in the same epochs.",
+        "-", WRONG, [(VARIANT, FUSED)], figure="Table 1",
+    )  # fmt: skip
+
+
+def claims_to_markdown(claims: Sequence[Claim], folder: Path) -> str:
+    """A page: the verdicts as a table, then each claim with its numbers and the command that makes them again."""
+    lines = ["# Claims of the paper", ""]
+    lines += [_HOW_JUDGED, "", "| claim | here | shown in |", "|---|---|---|"]
+    lines += [*(f"| {claim.title} | **{claim.verdict}** | {claim.figure} |" for claim in claims), ""]
+    for claim in claims:
+        missing = [name for name in claim.needs if not finished_runs(folder, name)]
+        lines += [
+            f"## {claim.title}",
+            "",
+            f"**{claim.verdict[0].upper()}{claim.verdict[1:]}.** In the paper: {claim.paper}.",
+        ]
+        if claim.numbers:
+            lines += ["", "| number | value | 95 % interval | seeds |", "|---|---:|---:|---:|"]
+            lines += [_number_to_line(number) for number in claim.numbers]
+        lines += ["", *([f"Missing: {', '.join(missing)}.", ""] if missing else [])]
+    lines += [*_settings_of_kinds(folder), *_provenance(claims, folder)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def claims_to_dict(claims: Sequence[Claim]) -> list[dict[str, Any]]:
+    """The claims as plain values for JSON."""
+    return [asdict(claim) for claim in claims]
+
+
+def _number_to_line(number: Number) -> str:
+    unit = f" {number.unit}" if number.unit else ""
+    ends = "" if number.low == number.high else f"{_text(number.low)} to {_text(number.high)}"
+    return f"| {number.label} | {_text(number.value)}{unit} | {ends} | {number.seeds} |"
+
+
+def _text(value: float) -> str:
+    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"  # noqa: PLR2004
+
+
+def _settings_of_kinds(folder: Path) -> list[str]:
+    """How batch size and learning rate of each kind were chosen."""
+    trials = read_trials(folder)
+    if not trials:
+        return []
+    lines = ["## Batch size and learning rate", ""]
+    lines += ["Chosen once for each kind of model by short runs, on the validation split.", ""]
+    lines += [
+        "| kind | batch size | rate | Ef MAE [meV/atom] | crystal system [%] | |",
+        "|---|---:|---:|---:|---:|---|",
+    ]
+    for kind, entry in trials.items():
+        for trial in entry["trials"]:
+            mark = "chosen" if all(trial[name] == entry[name] for name in ("batch_size", "lr_peak")) else ""
+            lines.append(
+                f"| {kind} | {trial['batch_size']} | {trial['lr_peak']:g} | {trial[MAE]:.0f} "
+                f"| {100 * trial[ACCURACY]:.1f} | {mark} |"
+            )
+    return [*lines, ""]
+
+
+def _provenance(claims: Sequence[Claim], folder: Path) -> list[str]:
+    names = list(dict.fromkeys(name for claim in claims for name in claim.needs))
+    about = runs_to_provenance({name: finished_runs(folder, name) for name in names})
+    lines = [f"- {name.replace('_', ' ')}: {', '.join(map(str, about[name]))}"
+             for name in ("date", "commit", "data_digest", "hardware", "size", "epochs", "split")]  # fmt: skip
+    again = "Every number is made again by `xxact paper all DATASET RUNS`, or one run by `xxact paper run DATASET RUNS "
+    again += "--experiment NAME --seed K`, and this page by `xxact paper claims RUNS`."
+    return ["## Provenance", "", again, "", *lines]
