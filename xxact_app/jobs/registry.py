@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from xxact_app.jobs.progress import State
+from xxact_app.jobs.progress import State, memory_limit
 from xxact_app.jobs.records import LOG, RECORD, Job, JobError, read_job, write_job
 from xxact_core.errors import shorten
 from xxact_core.processes import ProcessIdentity, end_process, module_command, start_child
@@ -227,7 +227,7 @@ class Jobs:
         with (folder / LOG).open("ab") as log:
             child = start_child(
                 module_command("xxact_app.jobs.process", str(folder)), stdout=log, stderr=subprocess.STDOUT,
-                folder=folder, low_priority=True,
+                folder=folder, low_priority=True, memory=memory_limit(),
                 environment={name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()},
             )  # fmt: skip
         identity = ProcessIdentity.of(child.pid)

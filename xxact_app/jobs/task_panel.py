@@ -9,7 +9,8 @@ import panel_material_ui as pmui
 
 from xxact_app.jobs.progress import Progress
 from xxact_app.jobs.tasks import BackgroundTask
-from xxact_app.ui.theme import TEXT_CSS
+from xxact_app.ui.theme import PROGRESS_STYLE, TEXT_CSS
+from xxact_app.ui.timer import Timer, from_any_thread
 
 PERIOD = 300
 """Polling interval of the task [ms]."""
@@ -24,6 +25,8 @@ class TaskPanel:
         current: the task that is active or has ended, if there is one.
         when_done: called once at the end of the task.
         meanwhile: called at each poll of an active task.
+        stop: called by the button that stops the task; by default it is cancelled.
+        variant: of the button, as in Material UI.
     """
 
     def __init__(
@@ -34,16 +37,26 @@ class TaskPanel:
         current: Callable[[], BackgroundTask | None],
         when_done: Callable[[], None],
         meanwhile: Callable[[], None] = lambda: None,
+        stop: Callable[[], None] | None = None,
+        variant: str = "contained",
     ) -> None:
         self._start, self._current, self._when_done, self._meanwhile = start, current, when_done, meanwhile
+        self._stop = stop
         self._watched: BackgroundTask | None = None
-        self._timer: pn.io.PeriodicCallback | None = None
-        self.button = pmui.Button(label=label, variant="contained", size="small", margin=0, on_click=self._begin)
+        self._followed: BackgroundTask | None = None
+        self._timer = Timer(self.look, period=PERIOD)
+        self.button = pmui.Button(label=label, variant=variant, size="small", margin=0, on_click=self._begin)
         self.stop = pmui.Button(
             label="Stop", variant="outlined", size="small", margin=0, visible=False, on_click=self._cancel
         )
         self.bar = pmui.LinearProgress(
-            value=0, variant="determinate", label="Progress", sizing_mode="stretch_width", visible=False, margin=(8, 0)
+            value=0,
+            variant="determinate",
+            label="Progress",
+            sx=PROGRESS_STYLE,
+            sizing_mode="stretch_width",
+            visible=False,
+            margin=(8, 0),
         )
         self.status = pn.pane.HTML(
             "<p aria-live='polite'></p>", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0
@@ -63,16 +76,18 @@ class TaskPanel:
             self.bar.value = round(100 * (progress.share or 0))
             text = str(progress) if task is not None and (active or task.reason) else ""
             self.status.object = f"<p aria-live='polite'>{text}</p>"
-            if active:
-                self._watched = task
+            if task is not None and active:
+                if task is not self._followed:
+                    task.call_at_end(from_any_thread(self.look))  # rather than at the next poll
+                self._watched = self._followed = task
                 self._meanwhile()
-                self._keep_looking()
+                self._timer.start()
             elif task is not None and task is self._watched:
-                self._watched = None
-                self._stop_looking()
+                self._watched = self._followed = None
+                self._timer.stop()
                 self._when_done()
             else:
-                self._stop_looking()
+                self._timer.stop()
 
     def _begin(self, _event: object = None) -> None:
         self._start()
@@ -81,14 +96,7 @@ class TaskPanel:
 
     def _cancel(self, _event: object = None) -> None:
         task = self._current()
-        if task is not None:
+        if self._stop is not None:
+            self._stop()
+        elif task is not None:
             task.cancel()
-
-    def _keep_looking(self) -> None:
-        if self._timer is None and pn.state.curdoc is not None:
-            self._timer = pn.state.add_periodic_callback(self.look, period=PERIOD)
-
-    def _stop_looking(self) -> None:
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer = None

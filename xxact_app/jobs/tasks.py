@@ -19,9 +19,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from xxact_app.jobs.progress import ACTIVE, Progress, State, estimate_left
+from xxact_app.jobs.progress import ACTIVE, Progress, State, estimate_left, memory_limit
 from xxact_app.ui.formatting import percent
 from xxact_app.ui.safe_text import safe_message
+from xxact_core.errors import InputError
 from xxact_core.processes import ProcessIdentity, end_child, end_process, last_line, module_command, start_child
 
 logger = logging.getLogger(__name__)
@@ -29,12 +30,22 @@ logger = logging.getLogger(__name__)
 GRACE = 10.0
 """Time [s] for the command of a cancelled task to end before it is killed."""
 
+OUT_OF_MEMORY = ("MemoryError", "allocate memory", "std::bad_alloc")
+"""What Python, torch and C++ write where a process has reached its limit."""
+
 _LOCK_POLL = 0.5
 """Polling interval [s] for a cancellation while another server works on the same."""
 
 
 class TaskError(Exception):
-    """A step of a task failed; the message is safe to show."""
+    """A step of a task failed; the message is safe to show.
+
+    Where bad input is why, `code` is that of the `InputError`, and `plain` its message as it is, for programs.
+    """
+
+    def __init__(self, message: str, *, code: str = "", plain: str = "") -> None:
+        super().__init__(message)
+        self.code, self.plain = code, plain
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,10 @@ class BackgroundTask:
         self.state: State = "starting"
         self.reason = ""
         """Why it failed or where it was stopped, safe to show."""
+        self.code = ""
+        """Code of the error, see `InputError`, where bad input is why it failed."""
+        self.plain_reason = ""
+        """The reason then as it is, for programs; not safe to show."""
         self.result: dict[str, Any] = {}
         """What the last command printed as JSON."""
         self._number = 0
@@ -80,6 +95,7 @@ class BackgroundTask:
         self._process: ProcessIdentity | None = None
         self._changing = threading.Lock()
         self._cancelled = threading.Event()
+        self._at_end: list[Callable[[], object]] = []
         self._began = time.monotonic()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -117,6 +133,14 @@ class BackgroundTask:
         """Wait until it has ended, at most `seconds`."""
         self._thread.join(seconds)
 
+    def call_at_end(self, call: Callable[[], object]) -> None:
+        """Call a function when it has ended, in its thread; at once where it has."""
+        with self._changing:
+            if self.active:
+                self._at_end.append(call)
+                return
+        call()
+
     # -------------------------------------------------------------------------------------------------- for the steps
     @property
     def cancelled(self) -> bool:
@@ -153,7 +177,9 @@ class BackgroundTask:
                         step.work(self)
             state = "finished"
         except TaskError as error:
-            self.reason = str(error)
+            self.reason, self.code, self.plain_reason = str(error), error.code, error.plain
+        except InputError as error:
+            self.reason, self.code, self.plain_reason = safe_message(error), error.code, str(error)
         except OSError as error:
             self.reason = safe_message(f"The task failed: {error}")
         except Exception:
@@ -163,6 +189,9 @@ class BackgroundTask:
             if self.cancelled:
                 state, self.reason = "cancelled", self._stopped_at()
             self.state, self.steps = state, ()  # their inputs are not needed any more
+            calls, self._at_end = self._at_end, []
+        for call in calls:
+            call()
 
     def _stopped_at(self) -> str:
         done, total = self._reported
@@ -219,7 +248,7 @@ def command_step(
         with tempfile.TemporaryFile() as errors:
             child = start_child(
                 command, stdout=subprocess.PIPE, stderr=errors, threads=1, low_priority=True,
-                environment={"TQDM_DISABLE": "1"},
+                memory=memory_limit(), environment={"TQDM_DISABLE": "1"},
             )  # fmt: skip
             with task.waiting_for(child):
                 assert child.stdout is not None
@@ -229,6 +258,8 @@ def command_step(
                 status = child.wait()
             if status != 0 and not task.cancelled:
                 reason = last_line(errors).removeprefix("xxact: ") or "no reason given"
+                if any(sign in reason for sign in OUT_OF_MEMORY):
+                    reason = f"it needs more than {memory_limit() / 1e9:.1f} GB of memory"
                 raise TaskError(safe_message(f"{text} failed: {reason}"))
 
     return Step(text, work, is_done=is_done, count=count, weight=weight)
@@ -266,8 +297,11 @@ def find_task(*key: str) -> BackgroundTask | None:
     return _tasks.get(key)
 
 
-def submit(key: tuple[str, ...], steps: Sequence[Step], *, lock: Path) -> BackgroundTask:
-    """Start a task with a key, or join the active one; the oldest ended tasks are forgotten."""
+def submit(key: tuple[str, ...], steps: Sequence[Step], *, lock: Path | None) -> BackgroundTask:
+    """Start a task with a key, or join the active one; the oldest ended tasks are forgotten.
+
+    lock: as of `BackgroundTask`.
+    """
     with _changing:
         task = _tasks.get(key)
         if task is None or not task.active:

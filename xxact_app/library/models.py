@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from xxact_app.library.workspace import Workspace, WorkspaceError, open_workspace, own_folders
 from xxact_app.ui.safe_text import safe_text
 from xxact_core.errors import CheckpointError
-from xxact_core.shipped import CHECKPOINT, RECONSTRUCTION_CHECKPOINT, shipped_path
+from xxact_core.shipped import CHECKPOINT, shipped_path
 
 if TYPE_CHECKING:
     from xxact_core.checkpoint import Checkpoint
@@ -27,12 +27,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SHIPPED, SHIPPED_RECONSTRUCTION = "shipped", "shipped-reconstruction"
-"""Keys of the models that ship; see `run_key` for the others."""
+"""Key of the shipped model, and that of the reconstruction model of version 0.1.0, which means the same; see `run_key`
+for the others."""
 
-_SHIPPED = {
-    SHIPPED: ("Shipped model", CHECKPOINT),
-    SHIPPED_RECONSTRUCTION: ("Shipped model for reconstruction", RECONSTRUCTION_CHECKPOINT),
-}
 _DESCRIPTION = "checkpoint.json"
 _MAX_LOADED = 4
 
@@ -81,13 +78,13 @@ def former_run_to_key(name: str) -> str:
 def keys_by_text(models: Sequence[ModelFolder]) -> dict[str, str]:
     """Keys by their text in an address: the key itself, or the name of the run, as in addresses of version 0.1.0."""
     former = {run_name(model.key): model.key for model in models if run_name(model.key)}
-    return {**former, **{model.key: model.key for model in models}}
+    return {SHIPPED_RECONSTRUCTION: SHIPPED, **former, **{model.key: model.key for model in models}}
 
 
 # ------------------------------------------------------------------------------------------------------------- finding
 def list_models(workspace: Workspace) -> list[ModelFolder]:
-    """Every model that can be used, the shipped ones first; folders without one are skipped."""
-    folders = [(key, label, shipped_path(path)) for key, (label, path) in _SHIPPED.items()]
+    """Every model that can be used, the shipped one first; folders without one are skipped."""
+    folders = [_shipped()]
     runs = [run for run in own_folders(workspace.runs) if workspace.holds(run / "model")]
     folders += [(run_key(run.name), _run_label(run.name), run / "model") for run in runs]
     models = []
@@ -108,9 +105,8 @@ def find_model(key: str, *, workspace: Callable[[], Workspace] = open_workspace)
         WorkspaceError: there is no such run in the workspace.
         CheckpointError: its model is damaged.
     """
-    if key in _SHIPPED:
-        label, path = _SHIPPED[key]
-        return _describe(key, label, shipped_path(path))
+    if key in {SHIPPED, SHIPPED_RECONSTRUCTION}:
+        return _describe(*_shipped())
     name, opened = run_name(key), workspace()
     folder = opened.runs / name / "model"
     if name not in {run.name for run in own_folders(opened.runs)} or not opened.holds(folder):
@@ -129,6 +125,11 @@ def open_model(folder: Path) -> ModelFolder:
     place = place.resolve()
     run = place.parent.name if place.name == "model" else place.name
     return _open(f"folder {place}", f"Model {safe_text(run, limit=60)}", place)
+
+
+def _shipped() -> tuple[str, str, Path]:
+    """Key, label and folder of the shipped model."""
+    return SHIPPED, "Shipped model", shipped_path(CHECKPOINT)
 
 
 def _run_label(name: str) -> str:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ logger = logging.getLogger(__name__)
 WORKSPACE_VARIABLE = "XXACT_WORKSPACE"
 SOURCES_VARIABLE = "XXACT_SOURCES"
 """Environment variables: the workspace, and further folders that may be read, separated as in PATH."""
+
+_CHECKED_SECONDS = 2.0
+"""Time for which the default workspace counts as one that can be written [s]."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
@@ -55,6 +59,16 @@ class Workspace:
         return self.root / "uploads"
 
     @property
+    def sessions(self) -> Path:
+        """Sessions saved while people work, one folder for each visitor."""
+        return self.root / "sessions"
+
+    @property
+    def parts(self) -> tuple[Path, ...]:
+        """All of these folders."""
+        return (self.datasets, self.runs, self.jobs, self.uploads, self.sessions)
+
+    @property
     def readable(self) -> tuple[Path, ...]:
         """The folders that may be read."""
         return (self.root, *self.sources)
@@ -63,9 +77,15 @@ class Workspace:
         """The file or folder of a path; relative paths are in the workspace, links are resolved before the check.
 
         Raises:
-            WorkspaceError: it is outside the folders that may be read, holds a link that leads out of them, or is not
-                there.
+            WorkspaceError: it is a URL, outside the folders that may be read, not there, or holds a link that leads out
+                of them.
         """
+        from xxact_core.dataset.shard_cache import to_url  # noqa: PLC0415 - HDF5, which most users of this module do without
+
+        if to_url(text.strip()) is not None:
+            msg = f"{shorten(text)!r} is a URL, and this server fetches nothing; name a folder on it, or use the URL "
+            msg += "with the command line"
+            raise WorkspaceError(msg, code="E_WORKSPACE")
         try:
             path = (self.root / text.strip()).resolve()
         except (OSError, ValueError, RuntimeError) as error:
@@ -93,18 +113,38 @@ class Workspace:
         return any(path.is_relative_to(folder) for folder in self.readable)
 
 
+_opened: dict[tuple[str, str], tuple[Workspace, float]] = {}
+
+
 def open_workspace(root: Path | None = None, *, sources: tuple[Path, ...] | None = None) -> Workspace:
     """The workspace, created where it is missing; by default that of the environment, else the user data folder.
+
+    Whether it can be written is checked again after `_CHECKED_SECONDS`, since one action asks for it many times.
 
     Raises:
         WorkspaceError: it cannot be written.
     """
-    chosen = root or os.environ.get(WORKSPACE_VARIABLE) or platformdirs.user_data_path("xxact", appauthor=False)
+    if root is not None or sources is not None:
+        return _open(root or _default_root(), sources)
+    asked = (_default_root(), os.environ.get(SOURCES_VARIABLE, ""))
+    workspace, checked = _opened.get(asked, (None, 0.0))
+    if workspace is None or time.monotonic() - checked > _CHECKED_SECONDS or not all(map(Path.is_dir, workspace.parts)):
+        workspace = _open(asked[0], None)
+        _opened.clear()
+        _opened[asked] = workspace, time.monotonic()
+    return workspace
+
+
+def _default_root() -> str:
+    return os.environ.get(WORKSPACE_VARIABLE) or str(platformdirs.user_data_path("xxact", appauthor=False))
+
+
+def _open(chosen: Path | str, sources: tuple[Path, ...] | None) -> Workspace:
     allowed = os.environ.get(SOURCES_VARIABLE, "").split(os.pathsep) if sources is None else sources
     try:
         folder = Path(chosen).expanduser().resolve()
         workspace = Workspace(folder, tuple(Path(source).expanduser().resolve() for source in allowed if str(source)))
-        for part in (workspace.datasets, workspace.runs, workspace.jobs, workspace.uploads):
+        for part in workspace.parts:
             part.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=part):  # a read-only disk lets an existing folder pass
                 pass
@@ -112,6 +152,14 @@ def open_workspace(root: Path | None = None, *, sources: tuple[Path, ...] | None
         msg = f"the workspace {chosen} cannot be written ({shorten(error)}): use another one, xxact app --workspace DIR"
         raise WorkspaceError(msg, code="E_WORKSPACE") from error
     return workspace
+
+
+def private_folder(folder: Path) -> Path:
+    """A folder of the workspace that only this user can read, created where it is missing."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if os.name == "posix" and folder.stat().st_mode & 0o077:  # of an earlier version
+        folder.chmod(0o700)
+    return folder
 
 
 def check_name(text: str, *, parent: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 
 import panel as pn
@@ -14,6 +13,7 @@ from xxact_app.page.shortcuts import redo, undo
 from xxact_app.samples.store import Store
 from xxact_app.session.history import History
 from xxact_app.session.session import Session
+from xxact_app.ui.downloads import download_button
 from xxact_app.ui.theme import NARROW
 
 _LOOK = {
@@ -34,9 +34,9 @@ class HeaderButtons:
         self.session, self.store, self.history, self.keys = session, store, history, keys
         self.undo = _button("Undo", "undo", lambda: keys.notify(undo(history)))
         self.redo = _button("Redo", "redo", lambda: keys.notify(redo(history)))
-        self.save = pmui.FileDownload(
-            callback=self._file, filename=f"session{ENDING}", label="Save session", icon="save", variant="text",
-            size="small", margin=0, sx=_LOOK, description=_SAVE_TOOLTIP,
+        self.save = download_button(
+            "Save session", f"session{ENDING}", lambda: session_to_file(session, store), icon="save", variant="text",
+            sx=_LOOK, description=_SAVE_TOOLTIP,
         )  # fmt: skip
         self.list = _button("Shortcuts", "keyboard", keys.show_list)
         self.panel = pn.Row(
@@ -57,9 +57,6 @@ class HeaderButtons:
         size = sum(len(sample.content) for sample in self.store.samples.values())
         too_large = size > LARGEST_CONTENT
         self.save.param.update(disabled=too_large, label="Too large to save" if too_large else "Save session")
-
-    def _file(self) -> io.BytesIO:
-        return io.BytesIO(session_to_file(self.session, self.store))
 
 
 _SAVE_TOOLTIP = "Save session: all files and settings in one file. Drop it on the page to restore the session."

@@ -2,6 +2,7 @@
 
 const OFF = "xxact-single-keys-off"
 const NOTICE_MILLISECONDS = 4000
+const LOOK_MILLISECONDS = 300
 const TYPING = ["textbox", "searchbox", "combobox", "listbox", "option", "menu", "menuitem", "spinbutton", "slider"]
 const PRESSED = ["checkbox", "radio", "button", "submit", "reset", "file"]
 const MAC = /Mac|iPhone|iPad/.test(navigator.platform)
@@ -16,6 +17,15 @@ function takes_keys(event) {
   const typed = name === "INPUT" && !PRESSED.includes(target.type)
   return typed || name === "TEXTAREA" || name === "SELECT" || target.isContentEditable ||
     TYPING.includes(target.getAttribute("role"))
+}
+
+// Whether the focus is in the editor of a cell of a table.
+function is_cell_edited() {
+  let focused = document.activeElement
+  while (focused?.shadowRoot?.activeElement) {
+    focused = focused.shadowRoot.activeElement
+  }
+  return focused?.closest(".tabulator-editing") != null
 }
 
 // The name of a pressed key as in the table of shortcuts; empty with Alt, which some keyboard layouts need.
@@ -111,10 +121,40 @@ export function render({model}) {
   const known = new Map(model.shortcuts.flatMap((one) => one.keys.map((key) => [key, one])))
   const removed = new AbortController()
 
+  // Tables are not redrawn while one of their cells is edited. Where a field is removed anyway while the user types,
+  // the rest of what is typed must not act as shortcuts.
+  // The focus moves within the shadow root of the table, from a cell to its editor, which no event tells the page.
+  let field = null  // in which the user types
+  let looking = null
+  const look = () => {
+    model.editing = is_cell_edited()
+    clearTimeout(looking)
+    if (model.editing) {
+      looking = setTimeout(look, LOOK_MILLISECONDS)
+    }
+  }
+  for (const kind of ["focusin", "focusout", "click", "keydown"]) {
+    document.addEventListener(kind, () => setTimeout(look), {signal: removed.signal, capture: true})
+  }
+  document.addEventListener("pointerdown", () => {
+    field = null
+  }, {signal: removed.signal, capture: true})
+
   document.addEventListener("keydown", (event) => {
     const key = key_name(event)
     const rests = !key.startsWith("mod+") && localStorage.getItem(OFF) === "yes"
-    if (event.defaultPrevented || rests || dialog.open || takes_keys(event)) {
+    const ends = ["Enter", "Escape", "Tab"].includes(event.key)
+    if (takes_keys(event)) {
+      field = ends ? null : event.composedPath()[0]
+      return
+    }
+    const was_removed = field !== null && !field.isConnected
+    if (was_removed && !key.startsWith("mod+")) {
+      field = ends ? null : field
+      return
+    }
+    field = null
+    if (event.defaultPrevented || rests || dialog.open) {
       return
     }
     if (key === "?") {
@@ -148,7 +188,11 @@ export function render({model}) {
     }, NOTICE_MILLISECONDS)
   })
 
-  const write_address = () => {
+  // The screen that the address names; the first one where it names none.
+  const screen_of = (href) => new URL(href).searchParams.get("screen") ?? model.screens[0]
+  let awaited = null  // the screen that “Back” leads to, until the server shows it
+
+  const write_address = ({first = false} = {}) => {
     const address = new URL(window.location.href)
     for (const name of model.names) {
       address.searchParams.delete(name)
@@ -156,13 +200,29 @@ export function render({model}) {
     for (const [name, value] of new URLSearchParams(model.query)) {
       address.searchParams.append(name, value)
     }
-    if (address.href !== window.location.href) {
+    if (awaited !== null && screen_of(address.href) !== awaited) {
+      return
+    }
+    awaited = null
+    if (address.href === window.location.href) {
+      return
+    }
+    if (first || screen_of(address.href) === screen_of(window.location.href)) {
       window.history.replaceState(window.history.state, "", address)
+    } else {
+      window.history.pushState(null, "", address)
     }
   }
-  model.on("query", write_address)
-  model.on("remove", () => removed.abort())
-  write_address()
+  window.addEventListener("popstate", () => {
+    awaited = screen_of(window.location.href)
+    model.send_msg({screen: awaited})
+  }, {signal: removed.signal})
+  model.on("query", () => write_address())
+  model.on("remove", () => {
+    removed.abort()
+    clearTimeout(looking)
+  })
+  write_address({first: true})
 
   return make("div", {}, skip, dialog, notice)
 }

@@ -9,6 +9,7 @@ import panel as pn
 import param
 
 from xxact_app.page.shortcuts import BY_KEY, SHORTCUTS, ShortcutContext
+from xxact_app.session.session import SCREENS
 from xxact_app.session.url_state import IN_ADDRESS
 
 _HERE = files(__package__)
@@ -17,7 +18,8 @@ _HERE = files(__package__)
 class PageKeyboard(pn.custom.JSComponent):
     """Handles keyboard shortcuts, except while the user types, and keeps the page address up to date.
 
-    The address is replaced without adding to the browser history, so that “Back” leaves the app.
+    Opening a screen adds an entry to the browser history, so that “Back” leads to the screen before; other settings
+    replace the present entry.
     """
 
     shortcuts = param.List(
@@ -29,6 +31,8 @@ class PageKeyboard(pn.custom.JSComponent):
     )
     query = param.String(doc="Query of the page address.")
     names = param.List(list(IN_ADDRESS), doc="Arguments of the page address that the app sets.")
+    editing = param.Boolean(default=False, doc="Whether a cell of a table is being edited.")
+    screens = param.List(list(SCREENS), item_type=str, doc="The screens; the first one is open where none is named.")
     notice = param.Dict({"number": 0, "text": ""}, doc="Last notification; the number distinguishes equal texts.")
 
     _esm = _HERE / "keyboard.js"
@@ -37,6 +41,7 @@ class PageKeyboard(pn.custom.JSComponent):
     def __init__(self, *, context: ShortcutContext, **params: object) -> None:
         super().__init__(**params)
         self._context = context
+        self.param.watch(lambda event: context.session.param.update(editing=event.new), "editing")
 
     def notify(self, text: str) -> None:
         """Show a notification for a few seconds, also to screen readers."""
@@ -48,7 +53,11 @@ class PageKeyboard(pn.custom.JSComponent):
         self._send_msg({"kind": "list"})
 
     def _handle_msg(self, msg: dict[str, Any]) -> None:
-        """Run the shortcut of a pressed key; unknown keys are ignored."""
+        """Run the shortcut of a pressed key, or open the screen of “Back”; anything unknown is ignored."""
+        if msg.get("screen") in SCREENS:
+            with pn.io.hold():
+                self._context.session.screen = str(msg["screen"])
+            return
         shortcut = BY_KEY.get(str(msg.get("key")))
         if shortcut is not None and shortcut.act is not None:
             with pn.io.hold():

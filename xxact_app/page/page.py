@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 import panel as pn
 import panel_material_ui as pmui
+import param
 from panel.util import edit_readonly
 
 from xxact_app.ui.safe_text import safe_text
-from xxact_app.ui.theme import HEADER_COLOUR, MATERIAL_THEME, NARROW, PAGE_CSS, grid_css
+from xxact_app.ui.theme import HEADER_COLOUR, MATERIAL_THEME, NARROW, PAGE_CSS, figure_theme, grid_css
 from xxact_core.errors import InstallationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from xxact_app.page.keyboard import PageKeyboard
     from xxact_app.samples.store import Store
@@ -30,9 +33,12 @@ _SLOGAN = {"color": "white", f"@media (max-width: {NARROW}px)": {"display": "non
 _STRIP = grid_css(
     "minmax(0, 1fr) auto", ("drop examples", "messages messages"),
     narrow=("drop", "examples", "messages"),
-    gap="10px 16px", padding="12px 16px 0",
+    gap="10px 16px", padding="8px 16px 0",
 )  # fmt: skip
 
+
+_LEFT_MILLISECONDS = 10_000
+"""Time after which the session of a page that was closed is dropped [ms]."""
 
 _TEMPLATE = """{% extends "base.html" %}
 {% block inner_head %}
@@ -55,9 +61,12 @@ def serve() -> None:
 def build() -> pmui.Page:
     """The whole app for one visitor."""
     # Imported here, so that the page also shows the errors of a broken installation.
+    from xxact_app.library.phase_search import PROCESS
     from xxact_app.library.workspace import open_workspace
     from xxact_app.page.header import HeaderButtons
     from xxact_app.page.keyboard import PageKeyboard
+    from xxact_app.page.layout_pace import LayoutPace
+    from xxact_app.page.session_keeper import SessionKeeper
     from xxact_app.page.shortcuts import ShortcutContext
     from xxact_app.page.tabs import ScreenTabs
     from xxact_app.page.upload_strip import UploadStrip
@@ -73,11 +82,14 @@ def build() -> pmui.Page:
     from xxact_app.screens.training.view import TrainingScreen
     from xxact_app.session.history import History
     from xxact_app.session.session import Session
+    from xxact_app.session.url_state import IN_ADDRESS
 
     warm_up_reading()
+    PROCESS.prepare()
     session = Session()
     store = Store(session)
-    pn.config.exception_handler = lambda error: _report(store, error)
+    found = weakref.ref(store)  # Panel keeps the handler of each document for as long as the document
+    pn.config.exception_handler = lambda error: _report(found(), error)
     reconstructions, embeddings = ReconstructionStore(session, store), EmbeddingStore(session, store)
     _take_address(session, store, embeddings)
     history = History(
@@ -86,46 +98,88 @@ def build() -> pmui.Page:
     )  # fmt: skip
     keys = PageKeyboard(context=ShortcutContext(session, history))
     inputs = UploadStrip(session, store)
+    keeper = SessionKeeper(
+        session, store, inputs.progress, folder=_saved_sessions(), user=pn.state.user or "",
+        address=[name for name in IN_ADDRESS if name in pn.state.session_args],
+        later=_after_time, soon=_from_any_thread(), when_drawn=_when_drawn,
+    )  # fmt: skip
     messages = pn.Column(
-        inputs.progress.panel, inputs.problems, sizing_mode="stretch_width", margin=0, css_classes=["area-messages"]
+        keeper.panel,
+        inputs.progress.panel,
+        inputs.problems,
+        sizing_mode="stretch_width",
+        margin=0,
+        css_classes=["area-messages"],
     )
     strip = pn.Column(
         inputs.drop, inputs.examples, messages, stylesheets=[_STRIP], sizing_mode="stretch_width", margin=0
     )
+    _when_drawn(lambda: _theme_figures(dark=session.dark))  # before the first screen is built
     screens = ScreenTabs(
         session,
         {
-            PatternsScreen: lambda: PatternsScreen(session, store),
-            ReconstructionScreen: lambda: ReconstructionScreen(session, store, reconstructions, in_front=False),
             PredictionScreen: lambda: PredictionScreen(session, store, in_front=False),
-            TrainingScreen: lambda: TrainingScreen(session, TrainingStore(session, open_workspace())),
+            PatternsScreen: lambda: PatternsScreen(session, store),
             EmbeddingsScreen: lambda: EmbeddingsScreen(session, embeddings, in_front=False),
+            ReconstructionScreen: lambda: ReconstructionScreen(session, store, reconstructions, in_front=False),
+            TrainingScreen: lambda: TrainingScreen(session, TrainingStore(session, open_workspace())),
         },
-    )
-    page = pmui.Page(
+        later=_after_time, when_drawn=_when_drawn,
+    )  # fmt: skip
+    inputs.offer, inputs.most_files = screens.take_files, screens.most_files
+    page = _make_page(
         meta_title=TITLE,
         template=_TEMPLATE,
         header=[
             keys,
+            LayoutPace(),
+            keeper.connection,
             pmui.Typography(TITLE, variant="h1", sx=_NAME, margin=0, width=96),
             pmui.Typography("Identify powders by X-ray diffraction", variant="body1", sx=_SLOGAN, margin=(6, 0, 0, 0)),
             HeaderButtons(session, store, history, keys).panel,
         ],
         main=[pn.Column(strip, screens.panel, sizing_mode="stretch_width", margin=0)],
+        busy_indicator=None,  # a bar that stands still, and looks like a progress that is complete
         theme_config=MATERIAL_THEME,
         raw_css=[PAGE_CSS],
         sx={"& .header": {"backgroundColor": HEADER_COLOUR, "color": "white", "backgroundImage": "none"}},
     )
-    with edit_readonly(page):
-        page.busy = False  # by default that of the whole server: activity of one visitor would show on every page
     page.param.watch(lambda event: session.param.update(dark=event.new), "dark_theme")
+    page.param.watch(lambda event: _theme_figures(dark=event.new), "dark_theme")
     session.dark = page.dark_theme
     _keep_address(session, keys)
+    _give_back_when_left()
     if not pn.state.headers:
         warm_up()  # `--warm` builds the app before the first visit, so that no visitor waits for the model
     else:
         threading.Thread(target=warm_up, daemon=True).start()
     return page
+
+
+def _make_page(**params: object) -> pmui.Page:
+    """A page that does not follow whether the server is busy.
+
+    By default the activity of one visitor would show on every page, and the state of the whole server would hold every
+    page that was ever opened.
+    """
+    before = _followers_of_server()
+    page = pmui.Page(**params)
+    with edit_readonly(page):
+        page.busy = False
+    for watcher in _followers_of_server():
+        if watcher not in before:
+            pn.state.param.unwatch(watcher)
+    return page
+
+
+def _theme_figures(*, dark: bool) -> None:
+    """Give the figures of the page the looks of its theme."""
+    if pn.state.curdoc is not None:
+        pn.state.curdoc.theme = figure_theme(dark=dark)
+
+
+def _followers_of_server() -> list[param.parameterized.Watcher]:
+    return list(pn.state.param.watchers.get("busy", {}).get("value", ()))
 
 
 def _after_event(call: Callable[[], None]) -> None:
@@ -134,6 +188,59 @@ def _after_event(call: Callable[[], None]) -> None:
         call()
     else:
         pn.state.curdoc.add_next_tick_callback(call)
+
+
+def _after_time(call: Callable[[], None], milliseconds: int) -> None:
+    """Call a function after a time [ms]; at once where there is no page."""
+    if pn.state.curdoc is None:
+        call()
+    else:
+        pn.state.curdoc.add_timeout_callback(call, milliseconds)
+
+
+def _when_drawn(call: Callable[[], None]) -> None:
+    """Call a function once the browser has drawn the page; changes before that could be lost."""
+    if pn.state.curdoc is None or not pn.state.headers:  # `--warm`: no browser
+        call()
+    else:
+        pn.state.onload(lambda: _after_event(call))  # after Panel counts the page as loaded
+
+
+def _from_any_thread() -> Callable[[Callable[[], None]], object]:
+    """Calls functions in the present page, from any thread."""
+    document = pn.state.curdoc
+    return (lambda call: call()) if document is None else document.add_next_tick_callback
+
+
+def _give_back_when_left() -> None:
+    """Let the server drop the session soon after its page was closed.
+
+    Sessions whose page is still loading are kept for much longer (`server.request_guard`): their pages would lose the
+    styles of the library.
+    """
+    document = pn.state.curdoc
+    if document is None or document.session_context is None:
+        return
+    context = weakref.ref(document.session_context)
+
+    def drop() -> None:
+        left = context()
+        if left is not None and left.session is not None and left.session.connection_count == 0:
+            left.session.request_expiration()
+
+    document.on_event("connection_lost", lambda _event: document.add_timeout_callback(drop, _LEFT_MILLISECONDS))
+
+
+def _saved_sessions() -> Path | None:
+    """Folder of the saved sessions; None where the workspace cannot be written."""
+    from xxact_app.library.workspace import open_workspace
+    from xxact_core.errors import InputError
+
+    try:
+        return open_workspace().sessions
+    except InputError as error:
+        logger.warning("sessions are not saved: %s", error)
+        return None
 
 
 def _take_address(session: Session, store: Store, embeddings: EmbeddingStore) -> None:
@@ -148,7 +255,7 @@ def _take_address(session: Session, store: Store, embeddings: EmbeddingStore) ->
 
     offered = {
         "model": lambda: keys_by_text(embeddings.models()),
-        "reconstruction_model": models,
+        "reconstruction_model": lambda: keys_by_text(embeddings.models()),
         "map_models": models,
         "map_materials": lambda: [choice.key for choice in embeddings.materials()],
         "map_colour": lambda: list(TARGETS),
@@ -172,9 +279,10 @@ def _keep_address(session: Session, keys: PageKeyboard) -> None:
     update()
 
 
-def _report(store: Store, error: Exception) -> None:
+def _report(store: Store | None, error: Exception) -> None:
     logger.error("an action of the user failed", exc_info=error)
-    store.add_problem("The action failed because of an error in the app; see the server log.")
+    if store is not None:
+        store.add_problem("The action failed because of an error in the app; see the server log.")
 
 
 def _error_page(error: Exception) -> pmui.Page:

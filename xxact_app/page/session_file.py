@@ -7,17 +7,18 @@ import json
 import logging
 import re
 import zipfile
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from xxact_app.library.models import former_run_to_key
 from xxact_app.samples.processing_steps import steps_to_pipeline
 from xxact_app.samples.store import Store
 from xxact_app.session.sample_choices import SAMPLE_FIELDS
-from xxact_app.session.session import Session
+from xxact_app.session.session import FORMER_SCREENS, Session
 from xxact_app.ui.file_drop import LARGEST_FILE
 from xxact_app.ui.safe_text import safe_text
+from xxact_core.compositions.element_table import ATOMIC_NUMBERS
 from xxact_core.errors import InputError, PatternError, shorten
 from xxact_core.patterns.conversions import parse_wavelength
 from xxact_core.patterns.grid import GRID
@@ -40,12 +41,28 @@ MOST_FILES = 2000
 _CHOICES = "session.json"
 _KEY = re.compile(r"[a-z]{0,8}-?[0-9a-f]{16}(-[0-9]{1,9})?")
 _LONGEST_TEXT = 1000
-_NOT_SAVED = frozenset({"name", "dark", "dismissed"})
+_NOT_SAVED = frozenset({"name", "dark", "editing", "dismissed"})
 """Settings of the visit, which are not saved."""
 
 
 class SessionFileError(InputError):
     """A session file that cannot be restored (E_SESSION)."""
+
+
+class DroppedFile(Protocol):
+    """A file of a session: its key in the settings, its original name, its bytes."""
+
+    @property
+    def key(self) -> str:
+        """Key in the settings."""
+
+    @property
+    def file(self) -> str:
+        """Original name."""
+
+    @property
+    def content(self) -> bytes:
+        """The bytes."""
 
 
 @dataclass(frozen=True)
@@ -72,26 +89,36 @@ def session_to_file(session: Session, store: Store) -> bytes:
     Raises:
         SessionFileError: the dropped files are more than `LARGEST_CONTENT` together.
     """
-    dropped = [*store.samples.values(), *store.references.values()]
+    dropped = dropped_files(store)
     size = sum(len(file.content) for file in dropped)
     if size > LARGEST_CONTENT:
         msg = f"the files of this session have {size / 2**20:.0f} MB in total, a session file holds at most "
         msg += f"{LARGEST_CONTENT // 2**20} MB: remove some patterns and save again"
         raise SessionFileError(msg, code="E_SESSION")
     members = {f"files/{number:04}": file for number, file in enumerate(dropped)}
-    choices = session.to_dict()
-    content = {
-        "format": FORMAT,
-        "version": VERSION,
-        "choices": {name: value for name, value in choices.items() if name not in _NOT_SAVED},
-        "files": [{"key": held.key, "name": held.file, "member": name} for name, held in members.items()],
-    }
+    content = session_to_content(session, members.items())
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr(_CHOICES, json.dumps(content, indent=1))
         for name, held in members.items():
             archive.writestr(name, held.content)
     return file.getvalue()
+
+
+def dropped_files(store: Store) -> list[DroppedFile]:
+    """The files of a session: patterns, then reference structures."""
+    return [*store.samples.values(), *store.references.values()]
+
+
+def session_to_content(session: Session, copies: Iterable[tuple[str, DroppedFile]]) -> dict[str, Any]:
+    """Settings of a session and list of its files as plain values; `copies` has the name of the copy of each file."""
+    choices = session.to_dict()
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "choices": {name: value for name, value in choices.items() if name not in _NOT_SAVED},
+        "files": [{"key": held.key, "name": held.file, "member": name} for name, held in copies],
+    }
 
 
 def is_session_file(name: str, content: bytes) -> bool:
@@ -110,15 +137,27 @@ def file_to_saved(content: bytes, *, name: str) -> SavedSession:
     try:
         members = read_members(content, name=name, archives_inside=True)
         contents = json.loads(members.get(_CHOICES, b""))
+    except PatternError as error:
+        msg = f"{error}. Nothing was changed."
+        raise SessionFileError(msg, code=error.code) from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(name, "its settings cannot be read") from error
+    return content_to_saved(contents, members, name=name)
+
+
+def content_to_saved(contents: Any, members: Mapping[str, bytes], *, name: str) -> SavedSession:  # noqa: ANN401 - any value of JSON
+    """What the plain values of `session_to_content` and the files by name of their copy say.
+
+    Raises:
+        SessionFileError: they are damaged, or of a later version.
+    """
+    try:
         _check_version(contents, name=name)
         choices = dict(contents["choices"])
         saved = tuple(
             SavedFile(str(file["key"]), str(file["name"]), members[file["member"]])
-            for file in contents["files"][:MOST_FILES]
+            for file in contents["files"][: MOST_FILES + 1]
         )
-    except PatternError as error:
-        msg = f"{error}. Nothing was changed."
-        raise SessionFileError(msg, code=error.code) from error
     except SessionFileError:
         raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -198,7 +237,8 @@ def _from_version_1(choices: dict[str, Any]) -> dict[str, Any]:
     by_field = {field: choices.pop(name, {}) for name, field in {**former, "neighbours": "phase"}.items()}
     choices["draft_formula"] = by_field["formula"].get("", "")
     choices["samples"] = {
-        key: {"visible": key not in hidden} | {field: held[key] for field, held in by_field.items() if key in held}
+        key: {"visible": key not in hidden, "masked": []}
+        | {field: held[key] for field, held in by_field.items() if key in held}
         for key in files
     }
     if "model" in choices:
@@ -213,6 +253,8 @@ def _known(choices: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     known = set(Session.param) - _NOT_SAVED
     unknown = {key for key in choices if key not in known}
     choices = {key: value for key, value in choices.items() if key in known}
+    if "screen" in choices:
+        choices["screen"] = FORMER_SCREENS.get(choices["screen"], choices["screen"])
     if "samples" in choices:
         records = choices["samples"].items()
         unknown |= {field for _, record in records for field in record if field not in SAMPLE_FIELDS}
@@ -240,13 +282,26 @@ def _are_windows(value: object) -> bool:
     return isinstance(value, list) and all(type(number) is int and 0 <= number < GRID.windows for number in value)
 
 
+def _are_steps(value: object) -> bool:
+    return isinstance(value, list) and bool(steps_to_pipeline(value))
+
+
+def _are_symbols(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(symbol, str) and symbol in ATOMIC_NUMBERS for symbol in value)
+
+
 _HELD: dict[str, Callable[[object], bool]] = {
     "visible": lambda value: isinstance(value, bool),
     "wavelength": _is_wavelength,
     "formula": _is_text,
     "scan": _is_scan,
     "masked": _are_windows,
+    "own_steps": _are_steps,
     "phase": _is_text,
+    "may": _are_symbols,
+    "one_of": _are_symbols,
+    "never": _are_symbols,
+    "use_guess": lambda value: isinstance(value, bool),
 }
 """Type check of each field of the record of a pattern."""
 

@@ -88,7 +88,7 @@ SHORTCUTS = (
         Shortcut((str(number),), f"{screen.capitalize()} screen", "Screens", _open(screen))
         for number, screen in enumerate(SCREENS, start=1)
     ),
-    Shortcut(("p",), "Prediction of the selected pattern", "Screens", _open("prediction")),
+    Shortcut(("p",), "Answer for the selected pattern", "Screens", _open("answer")),
     Shortcut(("x",), "Horizontal axis: 2θ, q, d", "Patterns", lambda context: next_choice(context.session, "axis")),
     Shortcut(
         ("y",),

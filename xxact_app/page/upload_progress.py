@@ -11,7 +11,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from xxact_app.jobs.progress import Progress
-from xxact_app.ui.theme import TEXT_CSS
+from xxact_app.ui.theme import PROGRESS_STYLE, TEXT_CSS
 from xxact_core.errors import InputError
 
 SLICE = 0.3
@@ -36,7 +36,12 @@ class UploadProgress:
         self._queue: deque[_Work] = deque()
         self._waiting = False
         self.bar = pmui.LinearProgress(
-            value=0, variant="determinate", label="Progress", sizing_mode="stretch_width", margin=(8, 0)
+            value=0,
+            variant="determinate",
+            label="Progress",
+            sx=PROGRESS_STYLE,
+            sizing_mode="stretch_width",
+            margin=(8, 0),
         )
         self.status = pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0)
         self.stop = pmui.Button(label="Stop", variant="outlined", size="small", margin=(4, 0), on_click=self._stop)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import panel as pn
 import panel_material_ui as pmui
@@ -12,7 +12,7 @@ from xxact_app.page.session_file import file_to_saved, is_session_file, restore_
 from xxact_app.page.upload_progress import UploadProgress
 from xxact_app.samples.store import Store
 from xxact_app.session.session import Session
-from xxact_app.ui.file_drop import FileDrop
+from xxact_app.ui.file_drop import MOST_FILES, FileDrop
 from xxact_app.ui.safe_text import plain_markdown
 from xxact_app.ui.theme import ALERT_STYLE
 from xxact_core.errors import InputError
@@ -23,12 +23,17 @@ class UploadStrip:
 
     def __init__(self, session: Session, store: Store) -> None:
         self.session, self.store = session, store
+        self.offer: Callable[[list[tuple[str, bytes]]], list[tuple[str, bytes]]] = lambda files: files
+        """Offers files to the open screen; returns those that it has no use for."""
+        self.most_files: Callable[[], int] = lambda: MOST_FILES
+        """Number of files that may be dropped at a time."""
         self.drop = FileDrop(
-            on_files=self.take_files, on_refusal=store.add_problem, sizing_mode="stretch_width", margin=0,
+            on_files=self.take_files, on_refusal=store.add_problem, most_files=self._limit,
+            sizing_mode="stretch_width", margin=0,
             css_classes=["area-drop"],
         )  # fmt: skip
         self.examples = pmui.Button(
-            label="Load example data", icon="science", variant="outlined", margin=0, height=56,
+            label="Load example data", icon="science", variant="outlined", margin=0, height=40,
             css_classes=["area-examples"], on_click=self.take_examples,
         )  # fmt: skip
         self.progress = UploadProgress(on_error=lambda error: store.add_problem(str(error)))
@@ -37,13 +42,16 @@ class UploadStrip:
         self._show_problems()
 
     def take_files(self, files: list[tuple[str, bytes]]) -> None:
-        """Restore a saved session, or read patterns and structures."""
+        """Restore a saved session, offer files to the open screen, or read patterns and structures."""
         sessions = [file for file in files if is_session_file(*file)]
-        patterns = [file for file in files if not is_session_file(*file)]
+        patterns = self.offer([file for file in files if not is_session_file(*file)])
         for name, content in sessions:
             self._restore(name, content)
         if patterns:
             self.progress.begin(self._read(patterns), total=len(patterns), what="Reading")
+
+    def _limit(self) -> int:
+        return self.most_files()
 
     def _read(self, files: list[tuple[str, bytes]]) -> Generator[int, None, None]:
         keys: list[str] = []

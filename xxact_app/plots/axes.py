@@ -65,6 +65,14 @@ def set_range(axis: Range1d, start: float, end: float) -> None:
     axis.update(start=start, end=end, reset_start=start, reset_end=end)
 
 
+def set_x_range(axis: Range1d, start: float, end: float, *, keep: bool) -> None:
+    """Set the horizontal range of a plot, or with `keep` only the one that its reset button restores."""
+    if keep:
+        axis.update(reset_start=start, reset_end=end)
+    else:
+        set_range(axis, start, end)
+
+
 def send(source: ColumnDataSource, columns: Mapping[str, np.ndarray]) -> None:
     """Set columns of equal length of a data source; unchanged columns are not sent to the browser again."""
     present = source.data

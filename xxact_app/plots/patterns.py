@@ -14,13 +14,12 @@ from bokeh.models import (
     GlyphRenderer,
     HoverTool,
     LabelSet,
-    Legend,
     Range1d,
 )
 from bokeh.plotting import figure
 
-from xxact_app.plots.axes import MOST_POINTS, label_intensity, log_floor, send, set_range, thin, to_scale
-from xxact_app.plots.legends import at_once, list_lines, name_lines
+from xxact_app.plots.axes import MOST_POINTS, label_intensity, log_floor, send, set_range, set_x_range, thin, to_scale
+from xxact_app.plots.legends import at_once
 from xxact_app.ui.formatting import percent, short_probability
 
 __all__ = ["MOST_POINTS", "thin", "to_scale"]
@@ -28,14 +27,14 @@ __all__ = ["MOST_POINTS", "thin", "to_scale"]
 MOST_TOOLTIPS = 3
 """Number of curves up to which the tooltip lists all; above, only the one under the mouse."""
 
-MOST_NAMES = 10
-"""Number of curves up to which the plot has a legend."""
-
 LEFT_BORDER = 84
 """Width [px] of the vertical axis, the same in all plots so that they are aligned."""
 
 WATERFALL_STEP = 0.3
 """Vertical offset between the curves of a waterfall plot, as a share of their height."""
+
+DASHES = ("solid", "dashed", "dotted", "dotdash")
+"""Dash patterns that tell curves of one colour apart, each for as many curves as there are colours."""
 
 _HOVER = [("", "$name"), ("2θ", "@two_theta{0.000}°"), ("d", "@d{0.0000} Å"), ("I", "@intensity{0,0.[00]}")]
 
@@ -57,6 +56,14 @@ class Curve:
     """Fitted background, if it is shown."""
     hidden: np.ndarray | None = None
     """Windows that are masked for the model, shape (windows,)."""
+    calculated: np.ndarray | None = None
+    """Calculated intensity, drawn over the measured one."""
+    calculated_colour: str = ""
+    """Colour of the calculated curve; empty for that of the curve."""
+    background_colour: str = ""
+    """Colour of the background; empty for that of the curve."""
+    dash: str = "solid"
+    """Dash pattern of the line, one of `DASHES`."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +74,10 @@ class PatternFigure:
     lines: list[GlyphRenderer]
     areas: list[GlyphRenderer]
     backgrounds: list[GlyphRenderer]
+    calculated: list[GlyphRenderer]
     windows: ColumnDataSource
     gaps: ColumnDataSource
     hover: HoverTool
-    legend: Legend
 
 
 def pattern_figure(*, height: int = 430) -> PatternFigure:
@@ -98,9 +105,7 @@ def pattern_figure(*, height: int = 430) -> PatternFigure:
     )  # fmt: skip
     hover = HoverTool(renderers=[], tooltips=_HOVER, mode="mouse", line_policy="nearest")
     plot.add_tools(hover)
-    legend = Legend(items=[], location="top_right", padding=4, margin=6, spacing=0)
-    plot.add_layout(legend)
-    return PatternFigure(plot, [], [], [], windows, gaps, hover, legend)
+    return PatternFigure(plot, [], [], [], [], windows, gaps, hover)
 
 
 def draw_patterns(
@@ -108,21 +113,21 @@ def draw_patterns(
     curves: Sequence[Curve],
     *,
     scale: str,
-    offset: bool,
+    offset: float,
     x_label: str,
     unit: str,
     window_edges: np.ndarray | None,
     keep_range: bool,
     ground: str = "",
 ) -> None:
-    """Draw curves in place of the previous ones.
+    """Draw curves in place of the previous ones; a legend beside the plot names them (`legends.legend_html`).
 
     Args:
         target: the figure.
         curves: the patterns.
         scale: `linear`, `root` or `log`.
-        offset: whether to stack the curves, the first lowest, each scaled to 1. Otherwise they share one scale: the
-            intensity of a single curve, the percentage of each maximum for several.
+        offset: vertical distance of stacked curves, the first lowest, as a share of their height. With 0 they are not
+            stacked and share one scale: the intensity of a single curve, the percentage of each maximum for several.
         x_label: label of the horizontal axis.
         unit: unit of the intensity of a single curve.
         window_edges: edges of the windows of the model on the horizontal axis, shape (windows + 1,); None for none.
@@ -130,28 +135,26 @@ def draw_patterns(
         ground: background colour of the plot, for a waterfall, in which stacked curves are close together and those in
             front cover those behind; empty for none.
     """
-    with at_once(target.plot, when=len(target.legend.items) != len(curves)):
+    with at_once(target.plot, when=len(target.hover.renderers) != len(curves)):
         _add_renderers(target, len(curves))
     relative, waterfall = len(curves) > 1, bool(offset and ground)
-    step = WATERFALL_STEP if waterfall else 1.0
     tops = []
-    for slot, (line, area, background) in enumerate(zip(target.lines, target.areas, target.backgrounds, strict=True)):
+    slots = zip(target.lines, target.areas, target.backgrounds, target.calculated, strict=True)
+    for slot, (line, area, background, calculated) in enumerate(slots):
         line.visible = slot < len(curves)
         area.visible = line.visible and waterfall
         if slot >= len(curves):
-            background.visible = False
-            for renderer in (line, background, area):
+            background.visible = calculated.visible = False
+            for renderer in (line, background, calculated, area):
                 renderer.data_source.data = {key: [] for key in renderer.data_source.column_names}
             continue
-        number = (
-            len(curves) - 1 - slot if offset else slot
-        )  # the topmost is first in the legend and drawn behind the others
+        number = len(curves) - 1 - slot if offset else slot  # the topmost is drawn behind the others
         curve = curves[number]
         largest = float(np.nanmax(curve.intensity))
         factor = 100 / largest if relative and largest > 0 else 1.0
         heights = to_scale(curve.intensity * factor, scale=scale)
         stretch = 1 / (float(np.nanmax(heights)) or 1.0) if offset else 1.0
-        base = number * step if offset else 0.0
+        base = number * offset
         kept = thin(heights)
         drawn = {
             "x": curve.x[kept],
@@ -162,41 +165,68 @@ def draw_patterns(
         }
         send(line.data_source, drawn)
         line.name = curve.name
-        line.glyph.line_color = background.glyph.line_color = curve.colour
+        line.glyph.line_dash = curve.dash
+        _colour(line, background, calculated, curve)
         if waterfall:
             tail = {"x": drawn["x"], "top": np.nan_to_num(drawn["y"], nan=base), "low": np.full(kept.size, base)}
             send(area.data_source, tail)
             area.glyph.fill_color = ground
-        background.visible = curve.background is not None
-        fitted = np.full(kept.size, np.nan) if curve.background is None else curve.background[kept] * factor
-        send(background.data_source, {"x": curve.x[kept], "y": to_scale(fitted, scale=scale) * stretch + base})
+        for renderer, values in ((background, curve.background), (calculated, curve.calculated)):
+            renderer.visible = values is not None
+            fitted = np.full(kept.size, np.nan) if values is None else values[kept] * factor
+            send(renderer.data_source, {"x": curve.x[kept], "y": to_scale(fitted, scale=scale) * stretch + base})
         tops.append(float(np.nanmax(heights)) * stretch + base)
     top = max(tops, default=1.0) * 1.04 or 1.0
-    shown = target.lines[: len(curves)]
     target.hover.mode = "vline" if len(curves) <= MOST_TOOLTIPS else "mouse"
-    name_lines(target.legend, [line.name for line in shown])
-    target.legend.visible = 0 < len(curves) <= MOST_NAMES
-    stacked = (
-        f"each scaled to its maximum, {percent(step)} apart" if waterfall else "stacked, each scaled to its maximum"
-    )
     label_intensity(
-        target.plot, scale=scale, stacked=stacked if offset else "", unit="% of each maximum" if relative else unit
-    )
+        target.plot, scale=scale, stacked=stacking_text(offset) if offset else "",
+        unit="% of each maximum" if relative else unit,
+    )  # fmt: skip
     target.plot.xaxis.axis_label = x_label
     floor = log_floor([curve.intensity for curve in curves], relative=relative) if scale == "log" else 0.0
     set_range(target.plot.y_range, 0.0 if offset else floor, top)
-    if not keep_range and curves:
+    if curves:
         finite = [curve.x[np.isfinite(curve.x)] for curve in curves]
-        set_range(target.plot.x_range, min(map(np.min, finite)), max(map(np.max, finite)))
-    rows = offset and not waterfall
+        set_x_range(target.plot.x_range, min(map(np.min, finite)), max(map(np.max, finite)), keep=keep_range)
+    rows = 0.0 if waterfall else offset
     _draw_windows(target, curves, edges=window_edges, offset=rows, top=top, bottom=target.plot.y_range.start)
 
 
-def recolour(target: PatternFigure, *, colours: Sequence[str], offset: bool) -> None:
-    """Change the colours of the curves; `offset` says whether they are stacked."""
-    ordered = colours[::-1] if offset else colours
-    for line, background, colour in zip(target.lines, target.backgrounds, ordered, strict=False):
-        line.glyph.line_color = background.glyph.line_color = colour
+def stacking_text(offset: float) -> str:
+    """How curves are stacked, for the label of the vertical axis."""
+    return f"each scaled to its maximum, offset {percent(offset)}"
+
+
+def distinct_styles(wanted: Sequence[int], *, colours: int) -> list[tuple[int, str]]:
+    """Index of the colour and dash pattern of each curve, so that no two of them look alike.
+
+    Args:
+        wanted: number of each curve, by which it has the same style whichever others are drawn, where that is free.
+        colours: number of colours.
+    """
+    styles = [(number, dash) for dash in DASHES for number in range(colours)]
+    free = dict.fromkeys(styles)
+    chosen = []
+    for number in wanted:
+        own = styles[number % colours]
+        style = own if own in free else next(iter(free), styles[number % len(styles)])
+        free.pop(style, None)
+        chosen.append(style)
+    return chosen
+
+
+def recolour(target: PatternFigure, curves: Sequence[Curve], *, offset: bool) -> None:
+    """Draw the same curves in other colours; `offset` says whether they are stacked."""
+    ordered = curves[::-1] if offset else curves
+    slots = zip(target.lines, target.backgrounds, target.calculated, ordered, strict=False)
+    for line, background, calculated, curve in slots:
+        _colour(line, background, calculated, curve)
+
+
+def _colour(line: GlyphRenderer, background: GlyphRenderer, calculated: GlyphRenderer, curve: Curve) -> None:
+    line.glyph.line_color = curve.colour
+    background.glyph.line_color = curve.background_colour or curve.colour
+    calculated.glyph.line_color = curve.calculated_colour or curve.colour
 
 
 def probability_figure(*, height: int) -> tuple[figure, ColumnDataSource]:
@@ -251,7 +281,7 @@ def draw_probabilities(
 
 
 def _add_renderers(target: PatternFigure, number: int) -> None:
-    """Add renderers up to this number of curves, and list as many in tooltip and legend."""
+    """Add renderers up to this number of curves, and list as many in the tooltip."""
     while len(target.lines) < number:
         area = ColumnDataSource({name: [] for name in ("x", "top", "low")})
         target.areas.append(target.plot.varea("x", "low", "top", source=area, fill_alpha=0.9, visible=False))
@@ -261,11 +291,20 @@ def _add_renderers(target: PatternFigure, number: int) -> None:
         target.backgrounds.append(
             target.plot.line("x", "y", source=fitted, line_width=1.4, line_dash="dashed", line_alpha=0.8)
         )
-    list_lines(target.hover, target.legend, target.lines[:number])
+        fit = ColumnDataSource({"x": [], "y": []})
+        target.calculated.append(target.plot.line("x", "y", source=fit, line_width=1.3, line_join="round"))
+    if len(target.hover.renderers) != number:
+        target.hover.renderers = target.lines[:number]
 
 
 def _draw_windows(
-    target: PatternFigure, curves: Sequence[Curve], *, edges: np.ndarray | None, offset: bool, top: float, bottom: float
+    target: PatternFigure,
+    curves: Sequence[Curve],
+    *,
+    edges: np.ndarray | None,
+    offset: float,
+    top: float,
+    bottom: float,
 ) -> None:
     """Outline the windows and hatch masked ones: per curve where stacked, else those masked in all curves."""
     outlines: list[tuple[float, ...]] = []
@@ -275,7 +314,7 @@ def _draw_windows(
         spans = list(zip(np.minimum(edges[:-1], edges[1:]), np.maximum(edges[:-1], edges[1:]), strict=True))
         outlines = [(left, right, bottom, top) for left, right in spans]
         if offset:
-            rows = [(curve.hidden, float(row), row + 1.0) for row, curve in enumerate(curves)]
+            rows = [(curve.hidden, row * offset, (row + 1) * offset) for row, curve in enumerate(curves)]
         else:
             rows = [(np.all(hidden, axis=0), bottom, top)]
         gaps = [

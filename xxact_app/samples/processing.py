@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ from xxact_app.samples.sample_cache import SampleCache
 from xxact_app.session.session import Session
 from xxact_app.ui.safe_text import safe_message
 from xxact_core.errors import InputError, WavelengthError
-from xxact_core.patterns.conversions import CU_K_ALPHA, two_theta_to_d, two_theta_to_q
+from xxact_core.patterns.conversions import CU_K_ALPHA, change_wavelength, two_theta_to_d, two_theta_to_q
 from xxact_core.patterns.grid import GRID
-from xxact_core.patterns.pattern import GriddedPattern
+from xxact_core.patterns.pattern import GriddedPattern, Pattern
 from xxact_core.processing.pipeline import ProcessingPipeline, finish_processing
 from xxact_core.processing.processed_pattern import ProcessedPattern, start_processing
 from xxact_core.processing.steps import (
@@ -25,6 +26,7 @@ from xxact_core.processing.steps import (
     ConvertWavelength,
     CorrectDisplacement,
     CorrectZeroShift,
+    CropRange,
     Step,
     SubtractBackground,
 )
@@ -37,6 +39,9 @@ _ON_THE_AXIS = (ConvertAxis, CorrectZeroShift, CorrectDisplacement)
 
 _MOST_KEPT = 256
 """Number of cached intermediate patterns, about 50 MB."""
+
+_MOST_CORRECTED = 64
+"""Number of cached patterns with corrected angles."""
 
 _MOST_GRIDDED = 2000
 """Number of cached gridded patterns, about 40 MB."""
@@ -70,18 +75,24 @@ class PatternStages:
         self._samples = samples
         self._profiles: SampleCache[ProcessedPattern] = SampleCache(_MOST_KEPT)
         self._gridded: SampleCache[GriddedPattern] = SampleCache(_MOST_GRIDDED)
-        self._prepared_for: list[dict[str, Any]] = []
-        self._preparations: dict[float | None, ProcessingPipeline] = {}
+        self._corrected: SampleCache[Pattern] = SampleCache(_MOST_CORRECTED)
+        self._digests: SampleCache[str] = SampleCache(_MOST_GRIDDED)
+        self._prepared: dict[str, tuple[list[dict[str, Any]], dict[float | None, ProcessingPipeline]]] = {}
+
+    @property
+    def _caches(self) -> tuple[SampleCache[Any], ...]:
+        return (self._profiles, self._gridded, self._corrected, self._digests)
 
     def keep(self, keys: Collection[str]) -> None:
         """Drop all patterns except these from the cache."""
-        self._profiles.keep(keys)
-        self._gridded.keep(keys)
+        for cache in self._caches:
+            cache.keep(keys)
+        self._prepared = {key: held for key, held in self._prepared.items() if not key or key in keys}
 
     def forget(self, key: str) -> None:
         """Drop a pattern from the cache, for example when another scan was read."""
-        self._profiles.forget(key)
-        self._gridded.forget(key)
+        for cache in self._caches:
+            cache.forget(key)
 
     def wavelength(self, key: str) -> float | None:
         """Wavelength [Å] of a pattern: the entered one, else that of the file, else None."""
@@ -89,26 +100,30 @@ class PatternStages:
         return self._samples()[key].pattern.wavelength if entered is None else entered
 
     def preparation(self, key: str) -> ProcessingPipeline:
-        """The enabled steps, with the wavelength entered for this pattern."""
-        return self._preparation(self.session.sample(key).wavelength)
+        """The enabled steps of a pattern, with the wavelength entered for it."""
+        return self._preparation(key, self.session.sample(key).wavelength)
 
-    def _preparation(self, wavelength: float | None = None) -> ProcessingPipeline:
+    def _preparation(self, key: str, wavelength: float | None = None) -> ProcessingPipeline:
         """The enabled steps, with a wavelength [Å] or that of the file; cached for the current list of steps."""
-        if self._prepared_for != self.session.steps:
-            self._prepared_for = deepcopy(self.session.steps)
-            self._preparations = {None: steps_to_pipeline(self.session.steps)}
-        if wavelength not in self._preparations:
-            with_it = self._preparations[None].replace_step(ConvertWavelength(wavelength=wavelength))
-            self._preparations[wavelength] = with_it
-        return self._preparations[wavelength]
+        own = self.session.sample(key).own_steps is not None
+        steps, holder = self.session.steps_of(key), key if own else ""
+        if self._prepared.get(holder, ([], {}))[0] != steps:
+            self._prepared[holder] = deepcopy(steps), {None: steps_to_pipeline(steps)}
+        preparations = self._prepared[holder][1]
+        if wavelength not in preparations:
+            preparations[wavelength] = preparations[None].replace_step(ConvertWavelength(wavelength=wavelength))
+        return preparations[wavelength]
 
-    def shown_steps(self) -> tuple[Step, ...]:
-        """The steps applied at the selected stage, without entered wavelengths."""
-        steps = self._preparation().steps
+    def shown_steps(self, key: str = "") -> tuple[Step, ...]:
+        """The steps applied to a pattern at the selected stage, without entered wavelengths.
+
+        Without a key, those of the patterns that have no steps of their own.
+        """
+        steps = self._preparation(key).steps
         if self.session.stage == "gridded":
             return steps
         if self.session.stage == "step":
-            before = self.session.steps[: self.session.shown_step + 1]
+            before = self.session.steps_of(key)[: self.session.shown_step + 1]
             return steps[: sum(not step.get("off") for step in before)]
         return _of_kinds(steps, *_ON_THE_AXIS)
 
@@ -123,31 +138,126 @@ class PatternStages:
         except WavelengthError:
             if self.wavelength(key) is not None:
                 raise
-            msg = "The file does not state a wavelength, and none is assumed: enter it on the Patterns screen."
-            raise WavelengthError(msg, code="E_WAVELENGTH") from None
+            raise _wavelength_missing() from None
         return finish_processing(profile, override_coverage=True)
 
-    def trace(self, key: str) -> Trace | str:
-        """The pattern at the selected stage and axis, or the reason why it cannot be drawn, a safe text."""
+    def corrected(self, key: str) -> Pattern:
+        """The pattern as measured, with the corrections of its angles and within the selected range.
+
+        Raises:
+            InputError: its angles cannot be corrected, or its wavelength is unknown.
+        """
+        preparation = self.preparation(key)
+        return self._corrected.get_or_compute(key, preparation, lambda: self._correct(key, preparation.steps))
+
+    def corrected_digest(self, key: str) -> str:
+        """Digest of that pattern and its wavelength; empty where there is none."""
+        preparation = self.preparation(key)
+
+        def compute() -> str:
+            try:
+                pattern = self.corrected(key)
+            except InputError:
+                return ""
+            content = pattern.two_theta.tobytes() + pattern.intensity.tobytes() + str(pattern.wavelength).encode()
+            return hashlib.sha256(content).hexdigest()[:24]
+
+        return self._digests.get_or_compute(key, preparation, compute)
+
+    def _correct(self, key: str, steps: tuple[Step, ...]) -> Pattern:
+        profile = self._profile(key, _of_kinds(steps, *_ON_THE_AXIS))
+        wavelength = CU_K_ALPHA if profile.at_copper else self.wavelength(key)
+        if wavelength is None:
+            raise _wavelength_missing()
+        kept = np.ones(profile.two_theta.size, dtype=np.bool_)
+        for step in _of_kinds(steps, CropRange):
+            assert isinstance(step, CropRange)
+            low, high = (two_theta_at(limit, wavelength=wavelength) for limit in (step.start, step.stop))
+            kept &= (profile.two_theta >= low) & (profile.two_theta <= high)
+        kept &= (profile.two_theta >= 0) & (profile.two_theta <= 180)  # noqa: PLR2004 - the range of a scattering angle
+        return Pattern(
+            profile.two_theta[kept], profile.intensity[kept], wavelength=wavelength,
+            name=self._samples()[key].pattern.name, warnings=profile.source.warnings,
+        )  # fmt: skip
+
+    def trace(self, key: str, *, background: bool = True) -> Trace | str:
+        """The pattern at the selected stage and axis, or the reason why it cannot be drawn, a safe text.
+
+        background: whether to fit the background where the session shows it.
+        """
         try:
             if self.session.stage == "gridded":
                 return self._gridded_trace(key)
-            return self._stage_trace(key)
+            return self._stage_trace(key, with_background=background)
         except InputError as error:
             return safe_message(without_name(error, self._samples()[key].pattern.name))
 
-    def _stage_trace(self, key: str) -> Trace | str:
+    def _stage_trace(self, key: str, *, with_background: bool) -> Trace | str:
         """The pattern as measured or after the selected step, with the background that the next step subtracts."""
         steps, background = self.preparation(key).steps, None
         if self.session.stage == "measured":  # shifts move the background with the pattern, without another fit
-            shown, fitting = _of_kinds(steps, *_ON_THE_AXIS), _of_kinds(steps, ConvertAxis, SubtractBackground)
+            shown, fitting = _of_kinds(steps, *_ON_THE_AXIS), self._fitting(key, steps)
         else:
-            count = len(self.shown_steps())
+            count = len(self.shown_steps(key))
             shown, fitting = steps[:count], steps[: count + 1]
         taken_away = bool(fitting) and isinstance(fitting[-1], SubtractBackground) and fitting != shown
-        if self.session.show_background and taken_away:
+        if self.session.show_background and with_background and taken_away:
             background = self._profile(key, fitting).background
         return self._to_trace(key, shown, background=background)
+
+    def measured_with_background(self, key: str) -> tuple[ProcessedPattern, np.ndarray | None]:
+        """The pattern at its corrected angles, and the background that its steps subtract; None where they do not."""
+        steps = self.preparation(key).steps
+        profile, fitting = self._profile(key, _of_kinds(steps, *_ON_THE_AXIS)), self._fitting(key, steps)
+        background = self._profile(key, fitting).background if fitting else None
+        fits = background is not None and background.size == profile.two_theta.size
+        return profile, background if fits else None
+
+    def _fitting(self, key: str, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        """The steps that fit the background of a pattern as measured; the shifts of the axis move it with the pattern.
+
+        The shifts come before background points, whose angles are shifted ones.
+        """
+        fitting = _of_kinds(steps, ConvertAxis, SubtractBackground)
+        if fitting and isinstance(fitting[-1], SubtractBackground) and fitting[-1].method == "points":
+            return (*_of_kinds(steps, *_ON_THE_AXIS), self._at_measured_angles(key, fitting[-1], steps))
+        return fitting
+
+    def background_step(self, key: str) -> int | None:
+        """Index of the enabled step that subtracts the background of a pattern; None where there is none."""
+        steps = self.preparation(key).steps
+        return next((place for place, step in enumerate(steps) if isinstance(step, SubtractBackground)), None)
+
+    def before_background(self, key: str) -> ProcessedPattern:
+        """The pattern before its background is subtracted; raises `InputError` where it cannot be computed."""
+        place = self.background_step(key)
+        steps = self.preparation(key).steps
+        return self._profile(key, steps if place is None else steps[:place])
+
+    def background_wavelengths(self, key: str) -> tuple[float | None, float | None]:
+        """Wavelengths [Å] of the angles of background points: as the step has them, and as they are drawn."""
+        steps, place = self.preparation(key).steps, self.background_step(key)
+        measured = self.wavelength(key)
+        converted = any(isinstance(step, ConvertWavelength) for step in steps[:place])
+        drawn = self.session.stage != "measured" and any(
+            isinstance(step, ConvertWavelength) for step in self.shown_steps(key)
+        )
+        return CU_K_ALPHA if converted else measured, CU_K_ALPHA if drawn else measured
+
+    def _at_measured_angles(self, key: str, step: SubtractBackground, steps: tuple[Step, ...]) -> SubtractBackground:
+        """The step with its points at the measured angles, where they are those of another wavelength."""
+        before = steps[: steps.index(step)]
+        wavelength = self.wavelength(key)
+        if wavelength is None or not any(isinstance(other, ConvertWavelength) for other in before):
+            return step
+        angles = np.array([angle for angle, _ in step.points])
+        moved = change_wavelength(angles, measured=CU_K_ALPHA, target=wavelength)
+        points = [
+            (float(angle), height)
+            for angle, (_, height) in zip(moved, step.points, strict=True)
+            if np.isfinite(angle)
+        ]  # fmt: skip
+        return replace(step, points=tuple(points))
 
     def _to_trace(self, key: str, steps: tuple[Step, ...], *, background: np.ndarray | None) -> Trace | str:
         profile = self._profile(key, steps)
@@ -196,6 +306,17 @@ class PatternStages:
 
 def _of_kinds(steps: tuple[Step, ...], *kinds: type[Step]) -> tuple[Step, ...]:
     return tuple(step for step in steps if isinstance(step, kinds))
+
+
+def _wavelength_missing() -> WavelengthError:
+    msg = "The file does not state a wavelength, and none is assumed: enter it on the Patterns screen."
+    return WavelengthError(msg, code="E_WAVELENGTH")
+
+
+def two_theta_at(two_theta: float, *, wavelength: float) -> float:
+    """An angle [deg] at Cu Kα as that of the same lattice spacing at a wavelength [Å]; at most 180."""
+    sine = np.sin(np.radians(two_theta / 2)) * wavelength / CU_K_ALPHA
+    return float(2 * np.degrees(np.arcsin(min(sine, 1.0))))
 
 
 def spacing(two_theta: np.ndarray, *, wavelength: float) -> np.ndarray:

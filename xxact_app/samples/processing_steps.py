@@ -12,9 +12,9 @@ from typing import Any
 
 from xxact_core.errors import ProcessingError
 from xxact_core.patterns.conversions import AXIS_KINDS
-from xxact_core.processing.background import ARPLS_STIFFNESS, BACKGROUND_METHODS
+from xxact_core.processing.background import ARPLS_STIFFNESS
 from xxact_core.processing.pipeline import ProcessingPipeline
-from xxact_core.processing.steps import STEPS
+from xxact_core.processing.steps import STEPS, SUBTRACTION_METHODS
 
 NEEDED = ("convert_wavelength", "put_on_grid")
 """Steps required for the model input, which cannot be removed or disabled."""
@@ -97,7 +97,7 @@ KINDS = {
         StepKind(
             "subtract_background", "Subtract background", "Fits and subtracts the background.",
             (
-                Setting("method", "Method", choices=BACKGROUND_METHODS),
+                Setting("method", "Method", choices=SUBTRACTION_METHODS),
                 _number("subtract_background", "stiffness", "Stiffness", increment=1e5, only_with="arpls"),
                 _number("subtract_background", "half_window", "Half window [° 2θ]", increment=0.1, only_with="snip"),
             ),
@@ -140,6 +140,7 @@ def describe_step(step: dict[str, Any]) -> str:
         "subtract_background": lambda: {
             "arpls": "arPLS" + ("" if values["stiffness"] == ARPLS_STIFFNESS else f", {values['stiffness']:.3g}"),
             "snip": f"SNIP, {values['half_window']:g}°",
+            "points": f"{len(values['points'])} points",
         }.get(values["method"], "none"),
         "smooth": lambda: f"σ {values['sigma']:g}°",
     }

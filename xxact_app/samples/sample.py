@@ -144,3 +144,10 @@ def list_examples() -> list[Example]:
 def without_name(error: Exception, name: str) -> str:
     """The message of an error without the leading file name."""
     return str(error).removeprefix(f"{name}: ")
+
+
+def without_formats(message: str) -> str:
+    """The message of an error with a few formats for the list of all, which would fill the screen of a phone."""
+    from xxact_core.readers.read import READABLE_FORMATS  # noqa: PLC0415 - the readers run in a process of their own
+
+    return message.replace(f"one of {', '.join(READABLE_FORMATS)}", "a diffractogram (XRDML, RAW, RASX, CIF, XY …)")

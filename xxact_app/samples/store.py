@@ -20,14 +20,23 @@ from xxact_app.samples.reference_structure import (
     lines_to_trace,
     read_reference,
 )
-from xxact_app.samples.sample import Problem, Sample, list_examples, read_sample, read_scan, without_name
+from xxact_app.samples.sample import (
+    Problem,
+    Sample,
+    list_examples,
+    read_sample,
+    read_scan,
+    without_formats,
+    without_name,
+)
 from xxact_app.samples.sample_cache import SampleCache
 from xxact_app.session.sample_choices import SampleChoices
 from xxact_app.session.session import Session
 from xxact_app.ui.formatting import percent
 from xxact_app.ui.safe_text import safe_message
 from xxact_core.compositions.composition import Composition
-from xxact_core.compositions.partial import NOTHING_KNOWN, PartialComposition, parse_composition
+from xxact_core.compositions.guessing import guess_elements
+from xxact_core.compositions.partial import NOTHING_KNOWN, PartialComposition, parse_composition, possible_symbols
 from xxact_core.errors import CheckpointError, FormulaError, InputError, WavelengthError
 from xxact_core.patterns.conversions import CU_K_ALPHA, WAVELENGTHS, parse_wavelength
 from xxact_core.patterns.grid import GRID
@@ -110,7 +119,7 @@ class Store(param.Parameterized):
                     continue
                 sample = read_sample(file, content, number=self._counter, taken=names)
             except InputError as error:
-                self.add_problem(str(error))
+                self.add_problem(without_formats(str(error)))
                 continue
             self.take(sample)
             keys.append(sample.key)
@@ -233,9 +242,12 @@ class Store(param.Parameterized):
         """Windows of a pattern masked because too little of them was measured, shape (windows,)."""
         return self.gridded(key).hidden_windows
 
-    def trace(self, key: str) -> Trace | str:
-        """The pattern at the selected stage and axis, or the reason why it cannot be drawn, a safe text."""
-        return self.stages.trace(key)
+    def trace(self, key: str, *, background: bool = True) -> Trace | str:
+        """The pattern at the selected stage and axis, or the reason why it cannot be drawn, a safe text.
+
+        background: whether to fit the background where the session shows it.
+        """
+        return self.stages.trace(key, background=background)
 
     def program(self, key: str) -> str:
         """Python code that reads the file of a pattern and processes it to `gridded`."""
@@ -268,6 +280,34 @@ class Store(param.Parameterized):
                     cache.forget(key)
 
     # ------------------------------------------------------------------------------------------------------ prediction
+    def guess(self, key: str) -> tuple[str, ...]:
+        """Elements that the names of a file and of its sample suggest; empty where they suggest none."""
+        sample = self.samples[key]
+        return guess_elements(sample.file, sample.pattern.metadata.get("sample", ""))
+
+    def guessed(self, key: str) -> bool:
+        """Whether the composition of a pattern is guessed."""
+        chosen = self.session.sample(key)
+        return chosen.use_guess and not chosen.formula.strip() and bool(self.guess(key))
+
+    def formula(self, key: str) -> str:
+        """What is known of the composition of a pattern: as typed, else as guessed, with the elements it may contain.
+
+        Elements that the user excluded are left out of a guess.
+        """
+        chosen = self.session.sample(key)
+        typed = chosen.formula.strip()
+        if not typed and self.guessed(key):
+            typed = ",".join(symbol for symbol in self.guess(key) if symbol not in chosen.never)
+        besides = dict.fromkeys([*chosen.may, *chosen.one_of])
+        if not typed or not besides:
+            return typed
+        try:
+            known = possible_symbols(self.known(typed))
+        except FormulaError:
+            return typed  # shown as it is, with the error
+        return " ".join([typed, *(f"?{symbol}" for symbol in besides if symbol not in known)])
+
     def composition(self, formula: str) -> Composition:
         """The parsed formula; raises `FormulaError` where it is invalid or incomplete."""
         known = self.known(formula)
@@ -287,15 +327,19 @@ class Store(param.Parameterized):
     def question(self, key: str) -> tuple[object, ...]:
         """Everything that the answer for a pattern depends on."""
         chosen = self.session.sample(key)
-        return chosen.formula.strip(), self.stages.preparation(key), chosen.scan, self.session.model
+        return self.formula(key), self.stages.preparation(key), chosen.scan, self.session.model
 
-    def answer(self, key: str | None = None) -> Answer | Missing:
-        """The prediction of a pattern, by default the selected one, or what is missing for it."""
+    def answer(self, key: str | None = None, *, formula: str | None = None) -> Answer | Missing:
+        """The prediction of a pattern, by default the selected one, or what is missing for it.
+
+        formula: in place of what is known of the composition.
+        """
         session = self.session
         key = session.chosen if key is None else key
-        sample, formula = self.samples.get(key), session.sample(key).formula.strip()
+        sample = self.samples.get(key)
         if sample is None:
             return Missing("Load a diffractogram or the example data first.")
+        formula = self.formula(key) if formula is None else formula
         try:
             composition, gridded = self.known(formula), self.gridded(sample.key)
             if gridded.extent < MIN_COVERAGE and not session.override_coverage:
@@ -303,10 +347,10 @@ class Store(param.Parameterized):
                 text += f"a prediction needs at least {percent(MIN_COVERAGE)}."
                 return Missing(text, "coverage")
             prediction = self._predictions.get_or_compute(
-                key, self.question(key), lambda: self._predictor().predict(gridded, composition)
+                key, (formula, *self.question(key)), lambda: self._predictor().predict(gridded, composition)
             )
         except InputError as error:
             start = "The model cannot be loaded. " if isinstance(error, CheckpointError) else ""
             what: Wanted = "wavelength" if isinstance(error, WavelengthError) else "input"
-            return Missing(safe_message(start + without_name(error, sample.name)), what)
+            return Missing(safe_message(start + without_name(error, sample.pattern.name)), what)
         return Answer(sample, formula, prediction)

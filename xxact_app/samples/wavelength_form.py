@@ -33,7 +33,7 @@ class WavelengthForm:
         self.apply = pmui.Button(
             label="Use this wavelength", variant="contained", size="small", margin=(4, 0, 0, 0), on_click=self._apply
         )
-        self.panel = pmui.Column(
+        self.panel = pn.Column(
             pn.pane.HTML("<h2>Wavelength</h2>", stylesheets=[TEXT_CSS], margin=(0, 0, 4, 0)),
             self.warning, self.target, self.radiation, self.apply, sizing_mode="stretch_width", margin=0,
         )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from panel.viewable import Viewable
 
@@ -34,6 +34,17 @@ class Screen(Protocol):
 
     def python_code(self) -> str:
         """A program that computes what the screen shows."""
+
+
+@runtime_checkable
+class TakesFiles(Protocol):
+    """A screen that has a use of its own for files dropped on the page while it is visible."""
+
+    MOST_FILES: ClassVar[int]
+    """Number of files that may be dropped at a time."""
+
+    def take_files(self, files: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+        """Take files, given by name and content; returns those that it has no use for."""
 
 
 def standard_files(screen: Screen, name: str) -> dict[str, tuple[str, Callable[[], bytes]]]:

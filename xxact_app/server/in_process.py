@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
-import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +15,9 @@ from bokeh.settings import settings
 from panel.auth import AUTH_PROVIDERS
 from panel.io.server import get_server
 
+from xxact_app.api.tokens import Tokens
+from xxact_app.server.addresses import split_hosts
+from xxact_app.server.ports import check_port, configure_logging
 from xxact_app.server.start import install_guard, show_page, signing_secret
 from xxact_core.errors import InputError
 
@@ -25,8 +25,6 @@ logger = logging.getLogger(__name__)
 
 ROUTE = "/app"
 """Path of the page, as with `panel serve app.py`."""
-
-_LOG_FORMAT = "%(asctime)s %(message)s"  # of `panel serve`
 
 
 @dataclass(frozen=True)
@@ -46,31 +44,34 @@ def run_server(
     port: int,
     hosts: list[str],
     login: Login,
+    tokens: Tokens | None,
     certificate: Path | None,
     key: Path | None,
     when_ready: Callable[[], None],
 ) -> None:
     """Serve the app until Ctrl+C or SIGTERM; the page is built once before the server listens.
 
-    hosts: HOST:PORT of the address bar, from which websockets are accepted. when_ready: called once the server listens.
+    hosts: HOST:PORT of the address bar, from which websockets are accepted. tokens: of programs. when_ready: called
+    once the server listens.
     Bokeh's and Panel's environment variables count as under `panel serve`.
 
     Raises:
         InputError: the port is taken, the address is not of this machine, the certificate cannot be used, or the OAuth
             provider is not known or lacks its key and secret (E_APP).
     """
-    _check_port(address, port)
+    check_port(address, port)
     login_options = _login_options(login)
-    _configure_logging()
+    configure_logging()
     secret = signing_secret()
     pn.config.cookie_secret = pn.config.cookie_secret or secret
-    install_guard(secret, sign=True)
+    plain, bracketed = split_hosts(hosts)
+    install_guard(secret, sign=True, hosts=bracketed, tokens=tokens)  # Bokeh refuses IPv6 addresses in its list
     try:
         server = get_server(
             {ROUTE: show_page},
             port=port,
             address=address,
-            websocket_origin=hosts,
+            websocket_origin=plain or [f"localhost:{port}"],
             title="XxaCT",
             cookie_secret=pn.config.cookie_secret,
             warm=True,
@@ -90,25 +91,6 @@ def run_server(
         raise InputError(msg, code="E_APP") from error
     when_ready()
     server.run_until_shutdown()
-
-
-def _check_port(address: str, port: int) -> None:
-    """Bind the port and release it, so that a port in use is reported before the page is built."""
-    try:
-        for family, _, _, _, end in socket.getaddrinfo(address, port, type=socket.SOCK_STREAM):
-            socket.create_server(end[:2], family=family).close()
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            msg = f"port {port} of {address} is in use: select another one with --port"
-            raise InputError(msg, code="E_APP") from error
-
-
-def _configure_logging() -> None:
-    """Log as `panel serve` does."""
-    logging.basicConfig(format=_LOG_FORMAT)
-    level = settings.py_log_level()
-    logging.getLogger("bokeh").setLevel(logging.INFO if level is None else level)
-    os.environ.setdefault("DASK_DISTRIBUTED__LOGGING__BOKEH", "info")  # otherwise importing distributed silences it
 
 
 def _login_options(login: Login) -> dict[str, Any]:

@@ -10,79 +10,50 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Awaitable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from bokeh.server.tornado import BokehTornado
+from bokeh.server.tornado import DEFAULT_UNUSED_LIFETIME_MS, BokehTornado
 from bokeh.server.util import check_allowlist
 from bokeh.settings import settings
-from tornado.web import RequestHandler, stream_request_body
 
+from xxact_app.api import handlers as api
+from xxact_app.api.tokens import Tokens
 from xxact_app.server.addresses import is_loopback
+from xxact_app.server.api_guard import ApiGuard
+from xxact_app.server.refusals import (
+    LOGIN_SECONDS,
+    MOST_LOGINS,
+    Refusal,
+    Refused,
+    add_headers,
+    connection,
+    own_end,
+)
 
 if TYPE_CHECKING:
-    from tornado.http1connection import HTTP1Connection
     from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 
 LARGEST_BODY = 64 * 1024
 """Largest body of an HTTP request [bytes]; the app only needs logins, since files are sent by websocket."""
 
-MOST_LOGINS, LOGIN_SECONDS = 10, 60.0
+LOADING_MILLISECONDS = 120_000
+"""Time that a page may take from its HTML to its websocket [ms]; sessions of closed pages are dropped by the page."""
+
 _MOST_VISITORS = 10_000
-
-HEADERS = {
-    # Bokeh's page starts itself by a script in the page and compiles callbacks; components are modules in blobs.
-    # Attributes may hold no script, nothing is loaded from elsewhere, and no other page may show this one in a frame.
-    "Content-Security-Policy": (
-        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; script-src-attr 'none'; "
-        "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
-        "connect-src 'self' blob: data:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
-        "form-action 'self'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """HTTP status and reason of a refused request."""
-
-    status: int
-    reason: str
-
-
-@stream_request_body
-class Refused(RequestHandler):
-    """Answers with the reason of a refusal, and closes the connection without reading the body."""
-
-    def initialize(self, refusal: Refusal) -> None:
-        """Store the refusal, passed by Tornado."""
-        self.refusal = refusal
-
-    def prepare(self) -> None:
-        """Answer before the body is read."""
-        self.set_status(self.refusal.status)
-        self.set_header("Content-Type", "text/plain; charset=utf-8")
-        if self.refusal.status == 429:  # noqa: PLR2004 - too many requests
-            self.set_header("Retry-After", str(round(LOGIN_SECONDS)))
-        self.finish(f"{self.refusal.reason}\n")
-
-    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        """Discard the body."""
 
 
 class RequestGuard:
     """Decides on the requests of one server process.
 
-    secret: signs sessions and cookies. sign: whether the server has given out nothing unsigned so far.
+    secret: signs sessions and cookies. sign: whether the server has given out nothing unsigned so far. hosts: HOST:PORT
+    that visitors type, beside those that Bokeh was given. tokens: of programs.
     """
 
-    def __init__(self, *, secret: str, sign: bool) -> None:
-        self.secret, self.sign = secret, sign
+    def __init__(self, *, secret: str, sign: bool, hosts: Sequence[str] = (), tokens: Tokens | None = None) -> None:
+        self.secret, self.sign, self.hosts = secret, sign, tuple(hosts)
+        self.programs = ApiGuard(tokens=tokens)
         self._known: set[int] = set()
         self._logins: dict[str, deque[float]] = {}
 
@@ -92,13 +63,20 @@ class RequestGuard:
             return
         self._known.add(id(application))
         application.websocket_origins.update(f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]"))
+        application.websocket_origins.update(self.hosts)
+        if application._unused_session_lifetime_milliseconds == DEFAULT_UNUSED_LIFETIME_MS:  # noqa: SLF001 - no setter
+            application._unused_session_lifetime_milliseconds = LOADING_MILLISECONDS  # noqa: SLF001 - as above
         if self.sign and not application.sign_sessions:
             application._sign_sessions = True  # noqa: SLF001 - set by an environment variable alone otherwise
             application._secret_key = self.secret.encode()  # noqa: SLF001 - the same
 
     def refusal(self, application: BokehTornado, request: HTTPServerRequest) -> Refusal | None:
         """The reason why a request is refused, or None."""
-        self.adopt(application, port=_own_end(request)[1])
+        self.adopt(application, port=own_end(request)[1])
+        if (path := api_path(application, request)) is not None:
+            return self.programs.refusal(
+                request, path, allowed=lambda host: _allowed(application, host), login=_has_login(application)
+            )
         for check in (_too_large, self._remote_without_login, _cross_site, _not_from_page, self._too_many_logins):
             if (refusal := check(application, request)) is not None:
                 return refusal
@@ -106,9 +84,7 @@ class RequestGuard:
 
     @staticmethod
     def _remote_without_login(application: BokehTornado, request: HTTPServerRequest) -> Refusal | None:
-        provider = application.auth_provider
-        authenticated = provider.get_user is not None or provider.get_user_async is not None
-        if not authenticated and not is_loopback(_own_end(request)[0]):
+        if not _has_login(application) and not is_loopback(own_end(request)[0]):
             return Refusal(403, "Without a login, this app can only be used on the machine it runs on.")
         if not _allowed(application, request.headers.get("Host", "")):
             return Refusal(400, "Unknown host name. To allow it, start the app with --allow-host HOST:PORT.")
@@ -131,35 +107,36 @@ class RequestGuard:
 def install(guard: RequestGuard) -> None:
     """Apply the guard to every request to this process, and add the headers to every response.
 
-    `panel serve` runs an app only once its server is there, and gives it no hold of it. So methods of the classes are
-    replaced that their documentation says may be: `Application.find_handler` and `RequestHandler.flush`.
+    `panel serve` runs an app only once its server is there, and gives it no hold of it. So a method is replaced of
+    which the documentation says that it may be: `Application.find_handler`.
     """
-    find_handler, flush = BokehTornado.find_handler, RequestHandler.flush
+    find_handler = BokehTornado.find_handler
 
     def find_guarded(self: BokehTornado, request: HTTPServerRequest, **more: object) -> HTTPMessageDelegate:
         refusal = guard.refusal(self, request)
         if refusal is None:
-            _connection(request).set_max_body_size(LARGEST_BODY)
+            path = api_path(self, request)
+            if path is not None and (route := api.find_route(path)) is not None:
+                connection(request).set_max_body_size(api.LARGEST_BODY)
+                connection(request).set_body_timeout(api.BODY_SECONDS)
+                return self.get_handler_delegate(request, route[0], path_kwargs=route[1])
+            connection(request).set_max_body_size(LARGEST_BODY)
             return find_handler(self, request, **more)
         return self.get_handler_delegate(request, Refused, {"refusal": refusal})
 
-    def flush_with_headers(self: RequestHandler, *rest: bool, **more: bool) -> Awaitable[None]:
-        for name, value in HEADERS.items():
-            self.set_header(name, value)
-        return flush(self, *rest, **more)
-
-    handlers: Any = RequestHandler
-    BokehTornado.find_handler, handlers.flush = find_guarded, flush_with_headers
+    BokehTornado.find_handler = find_guarded
+    add_headers()
 
 
-def _connection(request: HTTPServerRequest) -> HTTP1Connection:
-    return cast("HTTP1Connection", request.connection)  # Tornado's server makes no other kind
+def api_path(application: BokehTornado, request: HTTPServerRequest) -> str | None:
+    """Path of a request of a program without the prefix of the server; None for those of pages."""
+    path = request.path.removeprefix(application.prefix)
+    return path if path == api.ROOT or path.startswith(f"{api.ROOT}/") else None
 
 
-def _own_end(request: HTTPServerRequest) -> tuple[str, int]:
-    """Local address and port of the connection; a Unix socket counts as loopback."""
-    name = _connection(request).stream.socket.getsockname()
-    return (name[0], name[1]) if isinstance(name, tuple) else ("127.0.0.1", 0)
+def _has_login(application: BokehTornado) -> bool:
+    provider = application.auth_provider
+    return provider.get_user is not None or provider.get_user_async is not None
 
 
 def _allowed(application: BokehTornado, host: str) -> bool:

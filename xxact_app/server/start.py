@@ -8,11 +8,13 @@ import os
 import secrets
 import stat
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import panel as pn
 
+from xxact_app.api.tokens import Tokens, given_tokens
 from xxact_app.server.addresses import check_address
 from xxact_core.errors import InputError
 
@@ -53,20 +55,25 @@ def _protect() -> None:
     """Guard this process of `panel serve` from its first visit on, once.
 
     Raises:
-        InputError: it was started without a login on an address that other machines can reach (E_APP).
+        InputError: it was started without a login on an address that other machines can reach, or its file of tokens
+            cannot be used (E_APP).
     """
     started = sys.orig_argv  # of `panel serve`, which replaces `sys.argv` for the app
     check_address(_asked_address(started), authenticated=_authenticated(started))
     secret = signing_secret()
     pn.config.cookie_secret = pn.config.cookie_secret or secret
-    install_guard(secret, sign=not pn.state.headers)  # no headers: `--warm`, before the first visit
+    before_visits = not pn.state.headers  # `--warm`
+    install_guard(secret, sign=before_visits, tokens=given_tokens())
 
 
-def install_guard(secret: str, *, sign: bool) -> None:
-    """Put the request guard in front of every application of this process; `sign` sessions that are not yet signed."""
+def install_guard(secret: str, *, sign: bool, hosts: Sequence[str] = (), tokens: Tokens | None = None) -> None:
+    """Put the request guard in front of every application of this process, and the interface for programs beside them.
+
+    sign: sessions that are not yet signed. hosts: further HOST:PORT of the address bar. tokens: of programs.
+    """
     from xxact_app.server.request_guard import RequestGuard, install  # noqa: PLC0415 - only where there is a server
 
-    install(RequestGuard(secret=secret, sign=sign))
+    install(RequestGuard(secret=secret, sign=sign, hosts=hosts, tokens=tokens))
 
 
 def read_secret(folder: Path) -> str:

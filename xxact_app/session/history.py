@@ -19,12 +19,13 @@ MOST_BYTES = 256 * 2**20
 PAUSE = 1.0
 """Time [s] within which repeated changes of a number, as by dragging a slider, count as one action."""
 
-NOT_UNDONE = frozenset({"name", "screen", "dark", "dismissed", "compared"})
-"""Settings that are not undone: theme, open screen, dismissed messages, and compared runs."""
+NOT_UNDONE = frozenset({"name", "screen", "dark", "editing", "dismissed", "compared"})
+"""Settings that are not undone: theme, open screen, open editor, dismissed messages, and compared runs."""
 
 _WORDS = {
     "visible": "patterns shown", "chosen": "choice of pattern", "draft_formula": "formula",
     "override_coverage": "prediction of a short scan", "masked": "masked windows", "map_selected": "selection",
+    "may": "elements", "one_of": "elements", "never": "elements", "use_guess": "guessed elements",
 }  # fmt: skip
 _BYTES_OF_A_NUMBER = 36
 

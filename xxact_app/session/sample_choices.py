@@ -23,11 +23,26 @@ class SampleChoices:
     scan: int | Literal["sum", "join"] = 0
     """Index of the scan in a file with several, `sum` for their sum, `join` for ranges joined into one."""
 
-    masked: tuple[int, ...] = ()
-    """Indices of the masked windows (0-16)."""
+    masked: tuple[int, ...] | None = None
+    """Indices of the masked windows (0-16); None while none were chosen, and one is masked as an example."""
+
+    own_steps: tuple[dict[str, Any], ...] | None = None
+    """Processing steps of this pattern alone; None for those of all patterns."""
 
     phase: str = ""
-    """Id of the reference phase whose reflections are drawn; empty for the best match."""
+    """Id of a reference phase whose reflections are drawn besides those of the phases found; empty for none."""
+
+    may: tuple[str, ...] = ()
+    """Elements that the specimen may contain besides those of the composition."""
+
+    one_of: tuple[str, ...] = ()
+    """Elements of which the specimen contains at least one."""
+
+    never: tuple[str, ...] = ()
+    """Elements that the specimen does not contain."""
+
+    use_guess: bool = True
+    """Whether elements that the name of the file suggests count while no composition is given."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values of the settings that differ from the defaults."""

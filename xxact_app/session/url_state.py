@@ -7,12 +7,12 @@ from urllib.parse import urlencode
 
 import param
 
-from xxact_app.session.session import Session
+from xxact_app.session.session import FORMER_SCREENS, Session
 from xxact_app.ui.safe_text import safe_text
 
 IN_ADDRESS = (
     "screen", "axis", "scale", "stage", "arrangement", "show_background", "show_windows", "model",
-    "reconstruction_model", "map_models", "map_materials", "map_part", "map_colour",
+    "reconstruction_model", "map_models", "map_materials", "map_part", "map_projection", "map_colour",
 )  # fmt: skip
 """Settings in the page address, in the order in which they are applied."""
 
@@ -53,6 +53,8 @@ def query_to_session(
         if not given:
             continue
         known = _choices(session.param[name], offered.get(name))
+        if name == "screen":
+            known |= FORMER_SCREENS
         if len(given) > _MOST_VALUES or any(value not in known for value in given):
             refused.append(f"{name}={safe_text(','.join(given), limit=40)}")
         elif isinstance(session.param[name], param.List):

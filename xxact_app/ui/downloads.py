@@ -10,6 +10,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from xxact_app.ui.theme import TEXT_CSS
+from xxact_app.ui.timer import soon
 
 _CODE_CSS = """
 pre { overflow-x: auto; padding: 10px 12px; border: 1px solid var(--border-color); border-radius: 8px; margin: 0; }
@@ -18,14 +19,20 @@ pre { overflow-x: auto; padding: 10px 12px; border: 1px solid var(--border-color
 
 def download_row(files: Mapping[str, tuple[str, Callable[[], bytes]]]) -> pn.FlexBox:
     """Download buttons: label → (file name, function that writes the content)."""
-    buttons = [_button(label, name, write) for label, (name, write) in files.items()]
+    buttons = [download_button(label, name, write) for label, (name, write) in files.items()]
     return pn.FlexBox(*buttons, gap="8px", margin=(8, 0))
 
 
-def _button(label: str, name: str, write: Callable[[], bytes]) -> pmui.FileDownload:
-    return pmui.FileDownload(
-        callback=lambda: io.BytesIO(write()), filename=name, label=label, variant="outlined", size="small", margin=0
-    )
+def download_button(label: str, name: str, write: Callable[[], bytes], **look: object) -> pmui.FileDownload:
+    """A button that downloads what a function writes, at every click.
+
+    The library downloads content that differs from that of the click before. So the content is forgotten once it is on
+    its way to the browser, which also spares the memory of the server.
+    """
+    usual = {"variant": "outlined", "size": "small", "margin": 0}
+    button = pmui.FileDownload(callback=lambda: io.BytesIO(write()), filename=name, label=label, **{**usual, **look})
+    button.param.watch(lambda _event: soon(lambda: button.param.update(data=None)), "_transfers")
+    return button
 
 
 class PythonCode:
@@ -36,8 +43,7 @@ class PythonCode:
         self.text = ""
 
     def show(self, text: str) -> None:
-        """Show Python code; an empty text hides the section."""
+        """Show Python code; an empty text empties the section, as Panel fails to show an undrawn pane."""
         self.text = text
         program = f"<pre><code>{html.escape(text)}</code></pre>"
-        self.panel.object = f"<details><summary>Python code</summary>{program}</details>"
-        self.panel.visible = bool(text)
+        self.panel.object = f"<details><summary>Python code</summary>{program}</details>" if text else ""

@@ -30,7 +30,11 @@ export function render({model, view}) {
   status.setAttribute("role", "status")
   zone.append(input, title, hint, status)
 
+  // Tell the page which files are on their way.
+  const announce = (names) => document.dispatchEvent(new CustomEvent("xxact-upload", {detail: names}))
+
   const idle = () => {
+    announce([])
     zone.classList.remove("busy")
     title.textContent = model.label
     status.textContent = ""
@@ -42,6 +46,7 @@ export function render({model, view}) {
       return
     }
     zone.classList.add("busy")
+    announce(files.map((file) => file.name))
     title.textContent = files.length === 1 ? "Reading the file …" : `Reading ${files.length} files …`
     status.textContent = title.textContent
     await page_is_drawn(view)

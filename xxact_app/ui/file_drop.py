@@ -42,13 +42,14 @@ class FileDrop(pn.custom.JSComponent):
         *,
         on_files: Callable[[list[tuple[str, bytes]]], None],
         on_refusal: Callable[[str], None],
-        most_files: int = MOST_FILES,
+        most_files: int | Callable[[], int] = MOST_FILES,
         **params: object,
     ) -> None:
         super().__init__(**params)
         self._on_files = on_files
         self._on_refusal = on_refusal
-        self._most_files = most_files
+        self._most_files = most_files if callable(most_files) else lambda: most_files
+        self._largest_file = self.largest_file  # the parameter can be changed in the browser
         self._files: list[tuple[str, bytes]] = []
         self._name = ""
         self._parts: list[bytes] = []
@@ -60,7 +61,7 @@ class FileDrop(pn.custom.JSComponent):
         kind, size, data = msg.get("kind"), msg.get("size", 0), msg.get("data", b"")
         if kind == "begin":
             self._name, self._parts, self._size, self._refused = str(msg.get("name", "")), [], 0, False
-            self._check(int(size) if isinstance(size, int | float) and 0 <= size < math.inf else self.largest_file + 1)
+            self._check(int(size) if isinstance(size, int | float) and 0 <= size < math.inf else self._largest_file + 1)
         elif kind == "chunk" and not self._refused:
             # A number would become as many zeros.
             content = bytes(data) if isinstance(data, bytes | bytearray | memoryview) else b""
@@ -78,12 +79,12 @@ class FileDrop(pn.custom.JSComponent):
             self._finish()
 
     def _check(self, size: int) -> None:
-        if size > self.largest_file:
-            self._refuse(f"is larger than {self.largest_file // _MEGABYTE} MB")
+        if size > self._largest_file:
+            self._refuse(f"is larger than {self._largest_file // _MEGABYTE} MB")
         elif self._total > LARGEST_DROP:
             self._refuse(f"not read; drop at most {LARGEST_DROP // _MEGABYTE} MB at a time")
-        elif len(self._files) >= self._most_files:
-            self._refuse(f"not read; drop at most {self._most_files} files at a time")
+        elif len(self._files) >= self._most_files():
+            self._refuse(f"not read; drop at most {self._most_files()} files at a time")
 
     def _refuse(self, reason: str) -> None:
         self._refused, self._parts = True, []

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
+
+from bokeh.themes import Theme
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,9 @@ def palette(*, dark: bool) -> Palette:
     return DARK if dark else LIGHT
 
 
+_FONT = '"Roboto", "Helvetica", "Arial", sans-serif'
+"""Font of Material UI."""
+
 _TYPOGRAPHY = {"button": {"textTransform": "none"}}  # θ and q keep their case
 _COMPONENTS = {
     # Focus ring inside the element in its text colour: visible on every background, never cut off.
@@ -53,6 +59,8 @@ _COMPONENTS = {
             "root": {"&.Mui-focusVisible": {"outline": "3px solid currentColor", "outlineOffset": "-3px"}}
         }
     },
+    # Menus open and close at once: what was chosen counts more than how the list moves.
+    "MuiMenu": {"defaultProps": {"transitionDuration": 0}},
     # Centre the label of a small select without a value.
     "MuiFormControl": {
         "styleOverrides": {
@@ -87,9 +95,65 @@ MATERIAL_THEME: dict[str, dict[str, Any]] = {
 
 HEADER_COLOUR = "#00446B"
 
+
+@cache
+def figure_theme(*, dark: bool) -> Theme:
+    """The looks that the page gives to figures, for their models on the server.
+
+    The page sets them one by one in every new figure, redraws it each time, and reports each change to the server.
+    Nothing is left to set where a figure has these looks when it arrives.
+
+    Source: `apply_bokeh_theme` in `utils.js` of panel-material-ui 0.16, with the palettes of `MATERIAL_THEME`.
+    """
+    ink = "255, 255, 255" if dark else "0, 0, 0"
+    text, muted = ("#fff", "rgba(255, 255, 255, 0.7)") if dark else ("rgba(0, 0, 0, 0.87)", "rgba(0, 0, 0, 0.6)")
+    paper = MATERIAL_THEME["dark" if dark else "light"]["palette"]["background"]["paper"]
+    line = f"rgba({ink}, {0.28 if dark else 0.22})"
+
+    def font(prefix: str, colour: str, size: str) -> dict[str, str]:
+        values = {"color": colour, "font": _FONT, "font_size": size, "font_style": "normal"}
+        return {f"{prefix}_{name}": value for name, value in values.items()}
+
+    ticks = ("axis_line", "major_tick_line", "minor_tick_line")
+    axis = {f"{name}_color": line for name in ticks} | {f"{name}_alpha": 0 for name in ticks}
+    return Theme(
+        json={
+            "attrs": {
+                "Axis": {
+                    **axis, **font("major_label_text", muted, "0.925em"), **font("axis_label_text", text, "1em"),
+                    "axis_label_standoff": 12,
+                },
+                "Title": font("text", text, "1.05em"),
+                "Grid": {"grid_line_color": f"rgba({ink}, {0.12 if dark else 0.1})", "grid_line_alpha": 1},
+                "Plot": {
+                    "background_fill_color": paper, "border_fill_color": paper, "outline_line_color": text,
+                    "outline_line_alpha": 0.25 if dark else 0,
+                },
+                "ColorBar": {
+                    "background_fill_color": paper, "background_fill_alpha": 0, "major_tick_line_alpha": 0,
+                    "minor_tick_line_alpha": 0, "bar_line_alpha": 0, **font("title_text", text, "0.95em"),
+                    **font("major_label_text", muted, "0.9em"),
+                },
+                "Legend": {
+                    "background_fill_color": paper, "border_line_alpha": 0, "background_fill_alpha": 0,
+                    **font("label_text", text, "0.95em"), **font("title_text", muted, "0.95em"), "spacing": 8,
+                    "label_standoff": 8, "glyph_width": 14, "glyph_height": 14,
+                },
+            }
+        }
+    )  # fmt: skip
+
+
 PAGE_CSS = """
 body { font-synthesis-weight: none; }
 """
+
+PROGRESS_STYLE = {
+    "height": 6,
+    "borderRadius": 3,
+    "backgroundColor": "color-mix(in srgb, var(--panel-on-background-color, gray) 18%, transparent)",
+}
+"""Style of progress bars: a grey track, since the light blue one of the theme looks like a full bar at 0 %."""
 
 ALERT_STYLE = {
     "alignItems": "center",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from xxact_app.library.models import ModelFolder
 from xxact_app.samples.store import Store
 from xxact_app.screens.embeddings.store import (
     MOST_MODELS,
+    T_SNE,
     EmbeddingMap,
     EmbeddingStore,
-    ModelMap,
+    ProjectedEmbeddings,
     common_materials,
     project_embedded,
 )
@@ -23,6 +25,7 @@ from xxact_app.session.session import MAP_PARTS, Session
 from xxact_app.ui.safe_text import safe_text
 from xxact_core.errors import DatasetError
 from xxact_core.evaluation.embeddings import Embeddings, read_embeddings
+from xxact_core.evaluation.projection import t_sne
 from xxact_core.quantities import TARGETS, Quantity
 from xxact_core.readers.objects import is_xarray
 
@@ -68,16 +71,22 @@ class PassedEmbeddings(EmbeddingStore):
         if part not in self.parts:
             msg = f"these materials have no {part} embedding, only {' and '.join(self.parts)}"
             raise DatasetError(msg, code=_CODE)
-        drawn = [project_embedded(self.embedded[m.key], part=part, name=m.label) for m in self.chosen_models()]
+        drawn = [self._drawn(model, part) for model in self.chosen_models()]
+        kind = self.session.map_projection
         embedded, orders = common_materials([one.embedded for one in drawn])
         panels = tuple(
-            ModelMap(
-                model, one.coordinates if order is None else one.coordinates[order], one.projection.explained,
-                one.silhouettes, own=(), absent=(),
-            )
+            one.to_map(model, kind=kind, order=order)
             for model, one, order in zip(self.chosen_models(), drawn, orders, strict=True)
-        )  # fmt: skip
-        return EmbeddingMap(part, self._materials, panels, embedded, files=(), quantities=self.quantities)
+        )
+        return EmbeddingMap(part, kind, self._materials, panels, embedded, files=(), quantities=self.quantities)
+
+    def _drawn(self, model: ModelFolder, part: str) -> ProjectedEmbeddings:
+        """The embeddings of a model in the plane; a t-SNE that they lack is computed once, which takes a while."""
+        embedded = self.embedded[model.key]
+        if self.session.map_projection == T_SNE and part not in embedded.t_sne:
+            embedded = replace(embedded, t_sne={**embedded.t_sne, part: t_sne(embedded.parts[part])})
+            self.embedded[model.key] = embedded
+        return project_embedded(embedded, part=part, name=model.label)
 
     def _dataset_of(self, shown: EmbeddingMap) -> Path | None:
         return shown.materials.dataset

@@ -89,6 +89,7 @@ class NotebookWidget:
             return {"text/plain": NOT_LOADED}, {}
         shown = self.panel._repr_mimebundle_(include, exclude)
         data, about = shown if isinstance(shown, tuple) else (shown, {})
+        data = {**data, "text/plain": repr(self)}
         if "text/html" in data:
             data = {**data, "text/html": _material_script() + data["text/html"]}
         return data, about

@@ -16,17 +16,22 @@ from xxact_app.widgets.display import NotebookWidget, SessionSetting
 if TYPE_CHECKING:
     from xxact_core.evaluation.embeddings import Embeddings
 
-_CHOICES = grid_css("minmax(0, 300px) auto", ("colour part",), narrow=("colour", "part"), padding="16px 16px 0")
+_CHOICES = grid_css(
+    "minmax(0, 300px) auto auto",
+    ("colour part projection",),
+    narrow=("colour", "part", "projection"),
+    padding="16px 16px 0",
+)
 
 
 class EmbeddingView(NotebookWidget):
     """A map of the embeddings of many materials by one or two models.
 
-    `selected` (indices of the materials inside the lasso), `colour` (name of a label) and `part` (`fused`, `pattern` or
-    `composition`) can be read and set.
+    `selected` (indices of the materials inside the lasso), `colour` (name of a label), `part` (`fused`, `pattern` or
+    `composition`) and `projection` (`pca` or `t-sne`) can be read and set.
     """
 
-    part, dark = SessionSetting("map_part"), SessionSetting()
+    part, projection, dark = SessionSetting("map_part"), SessionSetting("map_projection"), SessionSetting()
 
     def __init__(
         self,

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xxact_app.library.models import load_predictor, open_model
+from xxact_app.plots.paper_figure import FIGURE_KINDS, FigureSettings, paper_figure
 from xxact_app.samples.prediction_result import Answer
 from xxact_app.samples.processing_steps import place_of, set_value, switch_step, value_of
 from xxact_app.samples.store import Store
+from xxact_app.screens.patterns import text
 from xxact_app.screens.patterns import view as pattern
 from xxact_app.screens.prediction import view as prediction
 from xxact_app.screens.reconstruction import view as reconstruction
@@ -18,12 +20,14 @@ from xxact_app.session.sample_choices import SampleChoices
 from xxact_app.session.session import Session
 from xxact_app.widgets.coerce_patterns import add_patterns, inputs_to_patterns
 from xxact_app.widgets.display import NotebookWidget, SessionSetting
+from xxact_core.errors import InputError, PatternError, shorten
 
 if TYPE_CHECKING:
     from xxact_core.evaluation.reconstruction import Reconstruction
     from xxact_core.patterns.pattern import Pattern
     from xxact_core.prediction.prediction import Prediction
     from xxact_core.prediction.predictor import Predictor
+    from xxact_core.search_match.peak_search import PeakList
 
 
 class _StepSetting:
@@ -72,6 +76,11 @@ class _PatternWidget(NotebookWidget):
         session.add(list(known), known=known)
         self.session = session
 
+    def __repr__(self) -> str:
+        """The widget and its patterns: `PatternView of 2 patterns: anatase.xy, rutile.raw`."""
+        count = "1 pattern" if len(self._keys) == 1 else f"{len(self._keys)} patterns"
+        return f"{type(self).__name__} of {count}: {shorten(', '.join(self._keys), limit=200)}"
+
     @property
     def chosen(self) -> str:
         """Name of the selected pattern."""
@@ -95,11 +104,13 @@ class PatternView(_PatternWidget):
     """Patterns as measured, after processing steps, and as model input.
 
     `axis`, `scale`, `stage`, `arrangement`, `steps`, `background`, `broadening` [deg], `zero_shift` [deg],
-    `show_background`, `show_windows` and `shown` (names of the patterns shown) can be read and set.
+    `offset`, `show_background`, `show_windows`, `show_peaks` and `shown` (names of the patterns shown) can be read and
+    set; `peaks` has those of the selected pattern `chosen`.
     """
 
     axis, scale, stage, arrangement = SessionSetting(), SessionSetting(), SessionSetting(), SessionSetting()
-    show_background, show_windows = SessionSetting(), SessionSetting()
+    show_background, show_windows, show_peaks = SessionSetting(), SessionSetting(), SessionSetting()
+    offset = SessionSetting("curve_offset")
 
     def __init__(self, *inputs: object, wavelength: float | str | None = None) -> None:
         """Show patterns.
@@ -124,6 +135,37 @@ class PatternView(_PatternWidget):
     @shown.setter
     def shown(self, names: list[str]) -> None:
         self.session.show_only([self._keys[name] for name in names])
+
+    @property
+    def peaks(self) -> PeakList:
+        """Peaks of the selected pattern.
+
+        Raises:
+            PatternError: they cannot be found; the message says why.
+        """
+        found = self.view.peaks.peaks.peaks(self.session.chosen)
+        if isinstance(found, str):
+            msg = f"{self.chosen}: {found}"
+            raise PatternError(msg, code="E_VALUES")
+        return found
+
+    def write_figure(self, path: str | Path, settings: FigureSettings | None = None) -> None:
+        """Write the plot as a figure for a paper; the ending of the file is that of its format.
+
+        Args:
+            path: ends in `.png`, `.svg` or `.pdf`.
+            settings: size, resolution and labels.
+
+        Raises:
+            InputError: the ending is another (E_FORMAT).
+        """
+        kind = next((one for one in FIGURE_KINDS if Path(path).suffix.lower() == f".{one}"), None)
+        if kind is None:
+            msg = f"{Path(path).name}: a figure ends in {', '.join(f'.{one}' for one in FIGURE_KINDS)}"
+            raise InputError(msg, code="E_FORMAT")
+        peaks = self.view.peaks.labels()
+        content = text.to_content(self.view.drawn(), self.session, peaks=peaks)
+        Path(path).write_bytes(paper_figure(content, settings or FigureSettings(), kind=kind))
 
 
 class PredictionView(_PatternWidget):
@@ -211,7 +253,7 @@ class ReconstructionView(_PatternWidget):
     @property
     def masked(self) -> list[int]:
         """Indices of the masked windows of the selected pattern."""
-        return list(self.session.sample(self.session.chosen).masked)
+        return self.reconstructions.masked_windows(self.session.chosen)
 
     @masked.setter
     def masked(self, numbers: list[int]) -> None:

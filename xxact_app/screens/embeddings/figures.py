@@ -7,13 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from bokeh.models import (
+    CDSView,
     ColorBar,
     ColumnDataSource,
     FixedTicker,
     GlyphRenderer,
     HoverTool,
+    IndexFilter,
     LabelSet,
     LassoSelectTool,
+    Legend,
+    LegendItem,
     LinearColorMapper,
     Range1d,
 )
@@ -63,6 +67,11 @@ class MapFigure:
 
     plot: figure
     points: GlyphRenderer
+    """All materials, where their colours are a scale."""
+    groups: tuple[GlyphRenderer, ...]
+    """The materials of each class, and those without a label, where the colours are classes."""
+    legend: Legend
+    """Hides and shows a class at a click."""
     image: GlyphRenderer
     stars: GlyphRenderer
     pixels: ColumnDataSource
@@ -102,11 +111,16 @@ def map_figure(source: ColumnDataSource, *, number: int, height: int = 430) -> M
     mapper = LinearColorMapper(palette=CRYSTAL_SYSTEM_COLOURS, low=-0.5, high=6.5, nan_color=UNKNOWN)
     pixels = ColumnDataSource({"image": [], "x": [], "y": [], "dw": [], "dh": []})
     image = plot.image_rgba("image", x="x", y="y", dw="dw", dh="dh", source=pixels)
-    points = plot.scatter(
-        f"x{number}", f"y{number}", source=source, size=5, line_color=None, fill_alpha=0.75,
-        color={"field": "value", "transform": mapper}, nonselection_fill_alpha=0.08, nonselection_line_color=None,
-        selection_fill_alpha=0.95, name="materials",
+    groups = tuple(
+        _draw_points(plot, source, number=number, view=CDSView(filter=IndexFilter([])), color=colour, visible=False)
+        for colour in (*CRYSTAL_SYSTEM_COLOURS, UNKNOWN)
+    )
+    points = _draw_points(plot, source, number=number, color={"field": "value", "transform": mapper}, name="materials")
+    legend = Legend(
+        items=[], click_policy="hide", label_text_font_size="12px", padding=4, margin=4, spacing=2,
+        border_line_color=None, glyph_height=14, glyph_width=14, visible=False,
     )  # fmt: skip
+    plot.add_layout(legend, "right")
     marked = ColumnDataSource({"x": [], "y": []})
     plot.scatter("x", "y", source=marked, size=6, fill_color=None, line_color="#D0021B", line_width=1)
     own = ColumnDataSource({"x": [], "y": [], "name": []})
@@ -117,9 +131,17 @@ def map_figure(source: ColumnDataSource, *, number: int, height: int = 430) -> M
     plot.add_layout(names)
     bar = ColorBar(color_mapper=mapper, width=10, padding=4, margin=4, label_standoff=6, title_text_font_size="12px")
     plot.add_layout(bar, "right")
-    hover = HoverTool(renderers=[points, stars], tooltips=[("", "@name")], attachment="above")
+    hover = HoverTool(renderers=[points, *groups, stars], tooltips=[("", "@name")], attachment="above")
     plot.add_tools(hover)
-    return MapFigure(plot, points, image, stars, pixels, marked, own, names, mapper, bar, hover)
+    return MapFigure(plot, points, groups, legend, image, stars, pixels, marked, own, names, mapper, bar, hover)
+
+
+def _draw_points(plot: figure, source: ColumnDataSource, *, number: int, **more: object) -> GlyphRenderer:
+    renderer: GlyphRenderer = plot.scatter(
+        f"x{number}", f"y{number}", source=source, size=5, line_color=None, fill_alpha=0.75,
+        nonselection_fill_alpha=0.08, nonselection_line_color=None, selection_fill_alpha=0.95, **more,
+    )  # fmt: skip
+    return renderer
 
 
 def draw_map(
@@ -127,7 +149,7 @@ def draw_map(
     coordinates: np.ndarray,
     colouring: Colouring,
     *,
-    explained: np.ndarray,
+    explained: np.ndarray | None,
     own: Sequence[tuple[float, float, str]],
     text_colour: str,
 ) -> None:
@@ -137,21 +159,22 @@ def draw_map(
         target: the figure.
         coordinates: of the materials, shape (materials, 2).
         colouring: values and colours of the materials.
-        explained: explained variance (0-1) of each axis, shape (2,).
+        explained: explained variance (0-1) of each principal component, shape (2,); None for a t-SNE.
         own: own samples as (x, y, name).
         text_colour: of the theme.
     """
     many = len(coordinates) > MOST_POINTS
-    target.points.visible, target.image.visible = not many, many
-    target.points.glyph.size = float(np.clip(400 / np.sqrt(max(len(coordinates), 1)), _SMALLEST, _LARGEST))
+    target.image.visible = many
+    for renderer in (target.points, *target.groups):
+        renderer.glyph.size = float(np.clip(400 / np.sqrt(max(len(coordinates), 1)), _SMALLEST, _LARGEST))
     named = not many and len(coordinates) <= MOST_NAMED
-    target.hover.renderers = [target.stars, *([target.points] if named else [])]
+    target.hover.renderers = [target.stars, *([target.points, *target.groups] if named else [])]
     colour_map(target, colouring)
     show_own(target, own)
     target.marked.data = {"x": [], "y": []}
     target.names.text_color = text_colour
-    for axis, share, number in zip((target.plot.xaxis, target.plot.yaxis), explained, (1, 2), strict=True):
-        axis.axis_label = f"Principal component {number} ({percent(share)} of the variance)"
+    for axis, label in zip((target.plot.xaxis, target.plot.yaxis), axis_labels(explained), strict=True):
+        axis.axis_label = label
     everything = np.concatenate([coordinates, np.array([[x, y] for x, y, _ in own], dtype=np.float32).reshape(-1, 2)])
     for axis, low, high in zip(
         (target.plot.x_range, target.plot.y_range), everything.min(axis=0), everything.max(axis=0), strict=True
@@ -165,6 +188,16 @@ def draw_map(
         target.pixels.data = {name: [] for name in target.pixels.data}
 
 
+def axis_labels(explained: np.ndarray | None) -> tuple[str, str]:
+    """Labels of the two axes of a map, see `draw_map`."""
+    if explained is None:
+        return "t-SNE 1", "t-SNE 2"
+    first, second = (
+        f"Principal component {n} ({percent(part)} of the variance)" for n, part in enumerate(explained, 1)
+    )
+    return first, second
+
+
 def show_own(target: MapFigure, own: Sequence[tuple[float, float, str]]) -> None:
     """Draw own samples as (x, y, name) in place of the previous ones."""
     target.names.visible = len(own) <= MOST_LABELS
@@ -174,7 +207,12 @@ def show_own(target: MapFigure, own: Sequence[tuple[float, float, str]]) -> None
 
 
 def colour_map(target: MapFigure, colouring: Colouring) -> None:
-    """Update the colour scale; the values are in the shared data source."""
+    """Update the colour scale, or the legend of classes; the values are in the shared data source."""
+    many = len(colouring.values) > MOST_POINTS
+    by_class = bool(colouring.classes) and not many
+    target.points.visible = not many and not by_class
+    target.legend.visible, target.bar.visible = by_class, not by_class
+    _group(target, colouring if by_class else None)
     target.mapper.update(palette=list(colouring.palette), low=colouring.low, high=colouring.high)
     target.bar.title = colouring.label
     if colouring.classes:
@@ -184,6 +222,23 @@ def colour_map(target: MapFigure, colouring: Colouring) -> None:
         ticks = np.linspace(colouring.low, colouring.high, 5)
         target.bar.ticker = FixedTicker(ticks=[float(f"{tick:.3g}") for tick in ticks])
         target.bar.major_label_overrides = {}
+
+
+def _group(target: MapFigure, colouring: Colouring | None) -> None:
+    """Assign the materials to classes, and list those that occur in the legend; without classes there are none."""
+    items = []
+    for place, renderer in enumerate(target.groups):
+        members = np.empty(0, dtype=np.int64)
+        if colouring is not None:
+            values, known = colouring.values, place < len(colouring.classes)
+            last = place == len(target.groups) - 1
+            members = np.flatnonzero(np.isnan(values) if last else values == place) if known or last else members
+        renderer.visible = bool(len(members))
+        renderer.view.filter.indices = members.tolist()
+        if colouring is not None and len(members):
+            name = colouring.classes[place] if place < len(colouring.classes) else "unknown"
+            items.append(LegendItem(label=f"{name} ({len(members):,})", renderers=[renderer]))
+    target.legend.items = items
 
 
 def draw_image(target: MapFigure, coordinates: np.ndarray, colouring: Colouring) -> None:

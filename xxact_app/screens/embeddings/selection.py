@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 from bokeh.models import StringFormatter
 
+from xxact_app.plots.legends import LEGEND_CSS, legend_html
 from xxact_app.plots.patterns import Curve, draw_patterns, pattern_figure, recolour
 from xxact_app.screens.embeddings import text as words
 from xxact_app.screens.embeddings.store import EmbeddingMap, EmbeddingStore
@@ -26,7 +29,7 @@ class SelectionPanel:
         self.session, self.embeddings = session, embeddings
         self._map: EmbeddingMap | None = None
         self._numbers: list[int] = []
-        self._drawn = 0
+        self._curves: list[Curve] = []
         self.find = pmui.TextInput(
             label="Find by formula, ID or crystal system", placeholder="TiO2, mp-149, cubic …",
             sizing_mode="stretch_width", size="small", margin=(8, 0),
@@ -42,8 +45,9 @@ class SelectionPanel:
         self.pattern_note = _text()
         self.figure = pattern_figure(height=300)
         plot = pn.pane.Bokeh(self.figure.plot, sizing_mode="stretch_width", margin=0)
+        self.legend = pn.pane.HTML("", stylesheets=[TEXT_CSS, LEGEND_CSS], sizing_mode="stretch_width", margin=(4, 0))
         self.details = pn.Column(
-            self.table, self.pattern_note, plot, sizing_mode="stretch_width", margin=0, visible=False
+            self.table, self.pattern_note, plot, self.legend, sizing_mode="stretch_width", margin=0, visible=False
         )
         heading = pn.pane.HTML("<h2>Selected materials</h2>", stylesheets=[TEXT_CSS], margin=(8, 0, 4, 0))
         self.panel = pn.Column(heading, self.find, self.summary, self.details, sizing_mode="stretch_width", margin=0)
@@ -65,7 +69,13 @@ class SelectionPanel:
 
     def recolour(self) -> None:
         """Redraw in the colours of the theme."""
-        recolour(self.figure, colours=palette(dark=self.session.dark).series[: self._drawn], offset=True)
+        colours = palette(dark=self.session.dark).series
+        self._curves = [replace(curve, colour=colour) for curve, colour in zip(self._curves, colours, strict=False)]
+        recolour(self.figure, self._curves, offset=True)
+        self._show_legend()
+
+    def _show_legend(self) -> None:
+        self.legend.object = legend_html([(one.name, one.colour, one.dash) for one in reversed(self._curves)])
 
     def _draw(self, _event: object = None) -> None:
         """Draw the patterns of the ticked rows, or of the first rows."""
@@ -85,13 +95,14 @@ class SelectionPanel:
             note = _pattern_note(len(curves), len(self._numbers))
         except InputError as error:
             note = f"<p>The patterns cannot be drawn: {safe_text(error)}</p>"
-        self._drawn = len(curves)
+        self._curves = curves
         self.pattern_note.object = note
         draw_patterns(
-            self.figure, curves, scale="root", offset=True, unit="maximum 100", x_label="2θ (Cu Kα) [°]",
+            self.figure, curves, scale="root", offset=1.0, unit="maximum 100", x_label="2θ (Cu Kα) [°]",
             window_edges=None, keep_range=False,
         )  # fmt: skip
         self.figure.plot.visible = bool(curves)
+        self._show_legend()
 
 
 def _pattern_note(drawn: int, selected: int) -> str:

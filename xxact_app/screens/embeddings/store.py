@@ -11,30 +11,37 @@ import numpy as np
 
 from xxact_app.jobs.tasks import BackgroundTask, find_task
 from xxact_app.library.materials import (
+    MOST_T_SNE,
+    SAMPLE,
     Materials,
     embeddings_path,
     find_dataset,
     list_materials,
     make_embeddings,
     open_table,
+    simulate_shipped,
 )
 from xxact_app.library.models import ModelFolder, list_models, load_model
 from xxact_app.library.workspace import Workspace, open_workspace
+from xxact_app.samples.sample import without_name
 from xxact_app.samples.sample_cache import SampleCache
 from xxact_app.samples.store import Store
 from xxact_app.session.session import Session
 from xxact_app.ui.safe_text import safe_message
-from xxact_core.dataset.store import read_manifest
+from xxact_core.dataset.store import MANIFEST, read_manifest
 from xxact_core.errors import InputError
 from xxact_core.evaluation.embeddings import Embeddings, embed_pattern, read_embeddings
 from xxact_core.evaluation.evaluate import silhouettes
-from xxact_core.evaluation.projection import Projection, fit_projection
+from xxact_core.evaluation.projection import Projection, fit_projection, place_by_neighbours
 from xxact_core.patterns.pattern import GriddedPattern
 from xxact_core.peak_profiles.reference import broaden_sticks
 from xxact_core.quantities import TARGETS, Quantity
 
 MOST_SILHOUETTES = 2000
 """Largest number of materials for silhouette coefficients, whose cost grows quadratically."""
+
+T_SNE = "t-sne"
+"""Value of `Session.map_projection`."""
 
 LEAST_MATERIALS = 3
 MOST_MODELS = 2
@@ -59,8 +66,8 @@ class ModelMap:
     model: ModelFolder
     coordinates: np.ndarray
     """Coordinates of the materials, shape (materials, 2), float32."""
-    explained: np.ndarray
-    """Explained variance (0-1) of each axis, shape (2,)."""
+    explained: np.ndarray | None
+    """Explained variance (0-1) of each principal component, shape (2,); None for a t-SNE."""
     silhouettes: dict[str, float]
     """Silhouette coefficient of each crystal system that occurs, and `mean`; empty where undefined."""
     own: tuple[Point, ...]
@@ -75,6 +82,8 @@ class EmbeddingMap:
 
     part: str
     """`fused`, `pattern` or `composition`."""
+    projection: str
+    """`pca` or `t-sne`."""
     materials: Materials
     panels: tuple[ModelMap, ...]
     embedded: Embeddings
@@ -155,16 +164,20 @@ class EmbeddingStore:
             text = f"The map of {' and of '.join(missing)} has not been computed yet. This takes a minute or more, "
             return MissingMap(text + "continues in the background, and is done only once.", can_compute=True)
         files = tuple(path for path in paths if path is not None)
+        kind = self.session.map_projection
         projected = [_read(path, path.stat().st_mtime_ns, part) for path in files]
+        lacking = [model.label for model, one in zip(models, projected, strict=True) if one.t_sne is None]
+        if kind == T_SNE and lacking:
+            text = f"{lacking[0]} has no t-SNE of these materials: it is computed with the embeddings of at most "
+            return MissingMap(f"{text}{MOST_T_SNE:,} materials, or by `xxact embed --t-sne`. Select PCA instead.")
         embedded, orders = common_materials([one.embedded for one in projected])
         if len(embedded) < LEAST_MATERIALS:
             return MissingMap("The two models have too few materials in common: select other materials.")
         panels = []
         for model, one, order in zip(models, projected, orders, strict=True):
-            own, absent = self._own_samples(model, one.projection)
-            coordinates = one.coordinates if order is None else one.coordinates[order]
-            panels.append(ModelMap(model, coordinates, one.projection.explained, one.silhouettes, own, absent))
-        return EmbeddingMap(part, materials, tuple(panels), embedded, files)
+            own, absent = self._own_samples(model, one)
+            panels.append(one.to_map(model, kind=kind, order=order, own=own, absent=absent))
+        return EmbeddingMap(part, kind, materials, tuple(panels), embedded, files)
 
     def _same_materials(self, model: ModelFolder, materials: Materials) -> Materials:
         """The same materials for another model: the file of the same name in its run folder."""
@@ -172,9 +185,10 @@ class EmbeddingStore:
             return materials
         return Materials(materials.key, materials.label, file=model.folder.parent / materials.file.name)
 
-    def _own_samples(self, model: ModelFolder, projection: Projection) -> tuple[tuple[Point, ...], tuple[str, ...]]:
+    def _own_samples(self, model: ModelFolder, shown: ProjectedEmbeddings) -> tuple[tuple[Point, ...], tuple[str, ...]]:
         """The own samples on a map, and those that cannot be placed with the reasons."""
         points, absent = [], []
+        part = self.session.map_part
         for key in self.session.files:
             sample, formula = self.store.samples.get(key), self.session.sample(key).formula.strip()
             if sample is None:
@@ -184,9 +198,13 @@ class EmbeddingStore:
                 continue
             try:
                 parts = self._embed_own(model, key, formula)
-                x, y = projection.project(parts[self.session.map_part][None].astype(np.float64))[0]
+                if self.session.map_projection == T_SNE:
+                    assert shown.t_sne is not None, "checked before"
+                    x, y = place_by_neighbours(parts[part][None], shown.embedded.parts[part], shown.t_sne)[0]
+                else:
+                    x, y = shown.projection.project(parts[part][None].astype(np.float64))[0]
             except (InputError, KeyError) as error:
-                absent.append(safe_message(f"{sample.name}: {error}"))
+                absent.append(safe_message(f"{sample.name}: {without_name(error, sample.pattern.name)}"))
                 continue
             points.append(Point(sample.name, float(x), float(y)))
         return tuple(points), tuple(absent)
@@ -202,6 +220,8 @@ class EmbeddingStore:
     def pattern(self, shown: EmbeddingMap, number: int) -> GriddedPattern | None:
         """The simulated pattern of a material on the map; None where its dataset is not in the workspace."""
         dataset = shown.materials.dataset or self._dataset_of(shown)
+        if dataset is not None and dataset.name == SAMPLE and not (dataset / MANIFEST).is_file():
+            return simulate_shipped(str(shown.embedded.id[number]))
         if dataset is None:
             return None
         table, row = open_table(dataset, read_manifest(dataset)["digest"]), int(shown.embedded.row[number])
@@ -222,6 +242,21 @@ class ProjectedEmbeddings:
     projection: Projection
     coordinates: np.ndarray
     silhouettes: dict[str, float]
+    t_sne: np.ndarray | None = None
+
+    def to_map(
+        self, model: ModelFolder, *, kind: str, order: np.ndarray | None, own: tuple[Point, ...] = (),
+        absent: tuple[str, ...] = (),
+    ) -> ModelMap:  # fmt: skip
+        """The map of a model by principal components or t-SNE, of the materials `order`."""
+        if kind == T_SNE:
+            assert self.t_sne is not None, "asked for only where there is one"
+            coordinates, explained = self.t_sne, None
+        else:
+            coordinates, explained = self.coordinates, self.projection.explained
+        return ModelMap(
+            model, coordinates if order is None else coordinates[order], explained, self.silhouettes, own, absent
+        )
 
 
 @lru_cache(maxsize=4)
@@ -244,7 +279,8 @@ def project_embedded(embedded: Embeddings, *, part: str, name: str) -> Projected
     known = np.flatnonzero(~np.isnan(systems))
     known = np.random.default_rng(0).permutation(known)[:MOST_SILHOUETTES]
     scores = silhouettes(values[known], systems[known]) if 1 < len(np.unique(systems[known])) < len(known) else {}
-    return ProjectedEmbeddings(embedded, projection, projection.project(values).astype(np.float32), scores)
+    coordinates = projection.project(values).astype(np.float32)
+    return ProjectedEmbeddings(embedded, projection, coordinates, scores, embedded.t_sne.get(part))
 
 
 def common_materials(of_models: list[Embeddings]) -> tuple[Embeddings, list[np.ndarray | None]]:
@@ -263,5 +299,7 @@ def common_materials(of_models: list[Embeddings]) -> tuple[Embeddings, list[np.n
         parts={name: values[left] for name, values in first.parts.items()},
         targets={name: values[left] for name, values in first.targets.items()},
         dataset=first.dataset,
+        model=first.model,
+        t_sne={name: values[left] for name, values in first.t_sne.items()},
     )
     return kept, [left, right]

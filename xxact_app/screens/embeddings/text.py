@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from xxact_app.plots.export import columns_to_csv, columns_to_netcdf, figure_to_bytes, new_figure
-from xxact_app.screens.embeddings.figures import UNKNOWN, Colouring
+from xxact_app.screens.embeddings.figures import UNKNOWN, Colouring, axis_labels
 from xxact_app.screens.embeddings.store import EmbeddingMap
 from xxact_app.ui.formatting import display_formula, percent, plain_formula
 from xxact_app.ui.safe_text import safe_text
@@ -19,6 +19,7 @@ from xxact_core.evaluation.embeddings import Embeddings
 from xxact_core.quantities import CRYSTAL_SYSTEMS, TARGETS
 from xxact_core.structures.public_ids import public_id
 
+PROJECTION_LABELS = {"PCA": "pca", "t-SNE": "t-sne"}
 PART_LABELS = {"Fused": "fused", "XRD encoder": "pattern", "Composition encoder": "composition"}
 _LISTED = ("crystal_system", "space_group", "formation_energy_per_atom", "band_gap")
 TEXT_COLUMNS = ("Material", "Formula", *(TARGETS[name].label for name in ("crystal_system", "space_group")))
@@ -48,6 +49,8 @@ def map_summary(shown: EmbeddingMap) -> str:
 def panel_title(shown: EmbeddingMap, number: int) -> str:
     """The heading of one map, as safe HTML."""
     panel = shown.panels[number]
+    if panel.explained is None:
+        return f"<h2>{panel.model.label}: t-SNE</h2>"
     return f"<h2>{panel.model.label}: {percent(panel.explained.sum())} of the variance in two components</h2>"
 
 
@@ -151,7 +154,8 @@ def to_columns(shown: EmbeddingMap, numbers: Sequence[int]) -> dict[str, np.ndar
     for place, panel in enumerate(shown.panels, start=1):
         suffix = f"_{place}" if len(shown.panels) > 1 else ""
         for axis in (0, 1):
-            columns[f"component_{axis + 1}{suffix}"] = panel.coordinates[chosen, axis]
+            kind = "component" if panel.explained is not None else "t_sne"
+            columns[f"{kind}_{axis + 1}{suffix}"] = panel.coordinates[chosen, axis]
     return columns
 
 
@@ -190,8 +194,9 @@ def to_picture(shown: EmbeddingMap, colouring: Colouring, *, kind: str) -> bytes
             axis.annotate(point.name, (point.x, point.y), xytext=(6, 3), textcoords="offset points", fontsize=8,
                           parse_math=False)  # fmt: skip
         axis.set_title(panel.model.label, fontsize=10, parse_math=False)
-        axis.set_xlabel(f"Principal component 1 ({percent(panel.explained[0])} of the variance)")
-        axis.set_ylabel(f"Principal component 2 ({percent(panel.explained[1])} of the variance)")
+        across, up = axis_labels(panel.explained)
+        axis.set_xlabel(across)
+        axis.set_ylabel(up)
     bar = drawing.colorbar(ScalarMappable(scale, colours), ax=axes, label=colouring.label)
     if colouring.classes:
         bar.set_ticks(range(len(colouring.classes)), labels=colouring.classes)
@@ -203,24 +208,28 @@ def python_code(shown: EmbeddingMap) -> str:
     if not shown.files:
         return ""
     commands = ""
+    planar = shown.panels[0].explained is None
     if shown.materials.dataset is not None:
         commands = "".join(
-            f"# xxact embed {panel.model.folder} {shown.materials.dataset} {file}\n"
+            f"# xxact embed {panel.model.folder} {shown.materials.dataset} {file}{' --t-sne' * planar}\n"
             for panel, file in zip(shown.panels, shown.files, strict=True)
         )
+    projection = "from xxact_core.evaluation.projection import fit_projection\n"
+    coordinates = """    projection = fit_projection(embedding)
+    coordinates = projection.project(embedding)  # shape (materials, 2)
+    print(projection.explained)
+"""
+    if planar:
+        projection, coordinates = "", f"    coordinates = embedded.t_sne[{shown.part!r}]  # shape (materials, 2)\n"
     return f"""{commands}from pathlib import Path
 
 from xxact_core.evaluation.embeddings import read_embeddings
-from xxact_core.evaluation.projection import fit_projection
-from xxact_core.evaluation.evaluate import silhouettes
+{projection}from xxact_core.evaluation.evaluate import silhouettes
 
 for file in {[str(file) for file in shown.files]!r}:
     embedded = read_embeddings(Path(file))
     embedding = embedded.parts[{shown.part!r}]
-    projection = fit_projection(embedding)
-    coordinates = projection.project(embedding)  # shape (materials, 2)
-    print(projection.explained)
-    if "crystal_system" in embedded.targets:
+{coordinates}    if "crystal_system" in embedded.targets:
         print(silhouettes(embedding, embedded.targets["crystal_system"], sample=2000))
 """
 

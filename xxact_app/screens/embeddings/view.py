@@ -34,12 +34,13 @@ from xxact_app.ui.downloads import PythonCode, download_row
 from xxact_app.ui.formatting import display_formula
 from xxact_app.ui.safe_text import plain_markdown, safe_text
 from xxact_app.ui.theme import ALERT_STYLE, CHOICE_CSS, TEXT_CSS, grid_css, palette
+from xxact_app.ui.timer import soon
 from xxact_core.structures.public_ids import public_id
 
 _ASK = grid_css(
     "minmax(0, 1fr) minmax(0, 1fr) minmax(0, 1fr) minmax(0, 0.8fr)",
-    ("first second materials colour", "part part part part"),
-    narrow=("first", "second", "materials", "colour", "part"),
+    ("first second materials colour", "part part projection projection"),
+    narrow=("first", "second", "materials", "colour", "part", "projection"),
     padding="20px 16px 0",
 )
 _LAYOUT = grid_css("minmax(0, 1fr) 380px", ("maps side", "below side"), narrow=("maps", "side", "below"))
@@ -71,6 +72,10 @@ class EmbeddingsScreen:
             session.param.map_part, label="Embedding", options=words.PART_LABELS, size="small", margin=0,
             description="", css_classes=["area-part"], stylesheets=[CHOICE_CSS],
         )  # fmt: skip
+        self.projection = pmui.RadioButtonGroup.from_param(
+            session.param.map_projection, label="Map", options=words.PROJECTION_LABELS, size="small", margin=0,
+            description="", css_classes=["area-projection"], stylesheets=[CHOICE_CSS],
+        )  # fmt: skip
         self.message = pmui.Alert(severity="info", sizing_mode="stretch_width", margin=(16, 16, 8, 16), sx=ALERT_STYLE)
         self.task = TaskPanel(
             label="Compute the map", start=embeddings.make, current=embeddings.task, when_done=self._show
@@ -93,29 +98,37 @@ class EmbeddingsScreen:
                       sizing_mode="stretch_width")
             for title, drawn in zip(self.titles, self.figures, strict=True)
         ]  # fmt: skip
+        self.side, self.below = (
+            pn.Column(css_classes=[f"area-{area}"], sizing_mode="stretch_width", margin=0) for area in ("side", "below")
+        )
         self.maps = pn.Column(*self.panels, stylesheets=[_ONE], sizing_mode="stretch_width", margin=0)
         self.content = self._content()
         self.asked = pn.Column(
-            *self.models, self.materials, self.colour, self.part, stylesheets=[_ASK], sizing_mode="stretch_width",
-            margin=0,
+            *self.models, self.materials, self.colour, self.part, self.projection, stylesheets=[_ASK],
+            sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
         self.panel = pn.Column(self.asked, self.message, self.made, self.content, sizing_mode="stretch_width", margin=0)
         self._watch()
         self._show()
 
     def _content(self) -> pn.Column:
-        def stretch(*parts: object, area: str) -> pn.Column:
-            return pn.Column(*parts, css_classes=[f"area-{area}"], sizing_mode="stretch_width", margin=0)
-
         grid = pn.Column(
-            stretch(self.summary, self.maps, area="maps"),
-            stretch(_heading("Silhouette coefficients"), self.silhouettes, _heading("Export"),
-                    _text("<p class='muted'>The selected materials, or all where none are selected.</p>"),
-                    self.downloads, self.python.panel, area="side"),
-            stretch(self.selection.panel, area="below"),
-            stylesheets=[_LAYOUT], sizing_mode="stretch_width", margin=0,
+            pn.Column(self.summary, self.maps, css_classes=["area-maps"], sizing_mode="stretch_width", margin=0),
+            self.side, self.below, stylesheets=[_LAYOUT], sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
         return pn.Column(grid, sizing_mode="stretch_width", margin=0)
+
+    def _complete(self) -> None:
+        """Add what belongs to a map, once it is on its way to the browser."""
+        if self.side.objects:
+            return
+        with pn.io.hold():
+            self.side.objects = [
+                _heading("Silhouette coefficients"), self.silhouettes, _heading("Export"),
+                _text("<p class='muted'>The selected materials, or all where none are selected.</p>"),
+                self.downloads, self.python.panel,
+            ]  # fmt: skip
+            self.below.objects = [self.selection.panel]
 
     def _watch(self) -> None:
         for select in self.models:
@@ -126,7 +139,7 @@ class EmbeddingsScreen:
         for drawn in self.figures:
             drawn.plot.on_event(SelectionGeometry, self._selected_outline)
             drawn.plot.on_event(RangesUpdate, self._zoomed)
-        self.session.param.watch(self._show, ["map_models", "map_materials", "map_part"])
+        self.session.param.watch(self._show, ["map_models", "map_materials", "map_part", "map_projection"])
         self.session.watch(self._show_own, ["files", "formula", "wavelength", "steps", "scan"])
         self.session.param.watch(self._recolour, ["map_colour", "dark"])
         self.session.param.watch(self._show_selection, "map_selected")
@@ -229,6 +242,8 @@ class EmbeddingsScreen:
         self.silhouettes.object = words.silhouette_table(shown)
         self.python.show(self.python_code())
         self._show_selection()
+        if not self.side.objects:
+            soon(self._complete)
 
     def _show_own(self, *_events: object) -> None:
         """Redraw only the own samples, without sending the materials to the browser again."""

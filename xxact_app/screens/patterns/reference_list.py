@@ -28,6 +28,7 @@ class ReferenceList:
 
     def __init__(self, session: Session, store: Store) -> None:
         self.session, self.store = session, store
+        self._in_front, self._stale = True, False
         self.table = pn.widgets.Tabulator(
             self._rows(), show_index=False, titles=_TITLES, widths=_WIDTHS, layout="fit_data", theme="materialize",
             selectable="checkbox", sortable=False, disabled=True, max_height=300, sizing_mode="stretch_width", margin=0,
@@ -60,7 +61,16 @@ class ReferenceList:
         ]  # fmt: skip
         return pd.DataFrame(rows, columns=_COLUMNS)
 
+    def come_to_front(self, *, in_front: bool) -> None:
+        """Follow the session only while the table is visible: the library fails to draw the rows of a hidden one."""
+        self._in_front = in_front
+        if self._stale:
+            self._update()
+
     def _update(self, *_events: object) -> None:
+        self._stale = not self._in_front
+        if self._stale:
+            return
         with pn.io.hold():
             self.table.value = self._rows()
             self.table.selection = [number for number in self.table.selection if number < len(self.table.value)]

@@ -27,24 +27,35 @@ from xxact_app.samples.processing_steps import (
     value_of,
 )
 from xxact_app.session.session import Session
+from xxact_app.ui.choices import set_options
 from xxact_app.ui.safe_text import safe_message
-from xxact_app.ui.theme import TEXT_CSS
+from xxact_app.ui.theme import CHOICE_CSS, TEXT_CSS
 from xxact_core.errors import InputError
 
 LARGEST_BROADENING = 0.5
 LARGEST_ZERO_SHIFT = 1.0
 """Limits of the common settings [deg]; the list of steps allows more."""
 
-_BACKGROUNDS = {"arPLS": "arpls", "SNIP": "snip", "none": "none"}
+_BACKGROUNDS = {"arPLS": "arpls", "SNIP": "snip", "points by hand": "points", "none": "none"}
+_SCOPES = {"all patterns": False, "selected pattern": True}
 _FIELD: dict[str, Any] = {"sizing_mode": "stretch_width", "size": "small"}
 _MOST_NUMBERS = 3
 
 
 class StepsForm:
-    """Edits the processing steps of a session; `quick` holds the common settings, `panel` the list of steps."""
+    """Edits the processing steps of all patterns or of the selected one.
 
-    def __init__(self, session: Session) -> None:
+    `scope` chooses which, `quick` holds the common settings, `panel` the list of steps.
+
+    suggest_points: background points to begin with.
+    """
+
+    def __init__(self, session: Session, *, suggest_points: Callable[[], list[list[float | None]]] = list) -> None:
         self.session = session
+        self._suggest_points = suggest_points
+        self.scope = pmui.RadioButtonGroup(
+            label="Steps of", options=_SCOPES, size="small", margin=(4, 0), stylesheets=[CHOICE_CSS]
+        )
         self._writing = False
         self._names: dict[pmui.FloatInput | pmui.Select, str] = {}
         self.background = pmui.Select(label="Background", options=_BACKGROUNDS, margin=(8, 0), **_FIELD)
@@ -82,20 +93,21 @@ class StepsForm:
         for field in (self.choice, *self.numbers):
             field.param.watch(self._change, "value")
         self.add.param.watch(self._add, "value")
-        session.param.watch(self._update, "steps")
+        self.scope.param.watch(self._choose_scope, "value")
+        session.watch(self._update, ["steps", "own_steps", "chosen", "files"])
         self._update()
 
     @property
     def _steps(self) -> list[dict[str, Any]]:
-        return self.session.steps
+        return self.session.steps_of(self.session.chosen)
 
     @property
     def _place(self) -> int:
         """Index of the selected step."""
         return min(self.steps.value or 0, len(self._steps) - 1)
 
-    def _update(self, _event: object = None) -> None:
-        """Show the steps of the session and the settings of the selected one."""
+    def _update(self, *_events: object) -> None:
+        """Show the steps and the settings of the selected one."""
         if self._writing:
             return
         self._writing = True
@@ -114,8 +126,9 @@ class StepsForm:
         self.broadening.value = min(value_of(steps, "smooth", "sigma") or 0.0, LARGEST_BROADENING)
         shift = value_of(steps, "zero_shift", "shift") or 0.0
         self.zero_shift.value = max(-LARGEST_ZERO_SHIFT, min(shift, LARGEST_ZERO_SHIFT))
-        labels = {_label(number, other): number for number, other in enumerate(steps)}
-        self.steps.param.update(options=labels, value=place)
+        self.scope.value = self.session.sample(self.session.chosen).own_steps is not None
+        self.scope.visible = len(self.session.files) > 1 or self.scope.value
+        set_options(self.steps, _labels(steps), place)
         self.help.object = f"<p class='muted'>{kind.words}</p>"
         self.enabled.param.update(value=not step.get("off"), visible=name not in NEEDED)
         self.earlier.disabled = not can_move(steps, place, by=-1)
@@ -157,13 +170,24 @@ class StepsForm:
         self.message.object = ""
         if place is not None:
             self._writing = True
-            labels = {_label(number, other): number for number, other in enumerate(steps)}
-            self.steps.param.update(options=labels, value=max(0, min(place, len(steps) - 1)))
+            set_options(self.steps, _labels(steps), max(0, min(place, len(steps) - 1)))
             self._writing = False
-        if steps == self.session.steps:
+        if steps == self._steps:
             self._update()
         else:
-            self.session.steps = steps
+            self.session.set_steps(self.session.chosen, steps)
+
+    def _choose_scope(self, _event: object = None) -> None:
+        """Give the selected pattern steps of its own, or those of all patterns again."""
+        if not self._writing and self.session.chosen in self.session.files:
+            own = tuple(self.session.steps) if self.scope.value else None
+            self.session.change([self.session.chosen], own_steps=own)
+
+    def _with_points(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """The settings of a background, with points to begin with where it has none."""
+        present = value_of(self._steps, "subtract_background", "points")
+        begins = settings.get("method") == "points" and not present
+        return {**settings, "points": self._suggest_points()} if begins else settings
 
     def _set(self, name: str, **settings: float) -> None:
         self.edit(lambda: set_value(self._steps, name, **settings))
@@ -171,7 +195,8 @@ class StepsForm:
     def _choose_background(self, _event: object = None) -> None:
         method, place = self.background.value, place_of(self._steps, "subtract_background")
         if method != "none":
-            self.edit(lambda: set_value(self._steps, "subtract_background", method=method))
+            settings = self._with_points({"method": method})
+            self.edit(lambda: set_value(self._steps, "subtract_background", **settings))
         elif place is not None:
             self.edit(lambda: switch_step(self._steps, place, on=False))
 
@@ -180,7 +205,8 @@ class StepsForm:
 
     def _change(self, event: param.parameterized.Event) -> None:
         if event.new is not None and not self._writing:
-            self.edit(lambda: change_step(self._steps, self._place, **{self._names[event.obj]: event.new}))
+            settings = self._with_points({self._names[event.obj]: event.new})
+            self.edit(lambda: change_step(self._steps, self._place, **settings))
 
     def _add(self, _event: object = None) -> None:
         name = self.add.value
@@ -197,6 +223,11 @@ def _button(label: str, make: Callable[[], list[dict[str, Any]]], form: StepsFor
     button = pmui.Button(label=label, variant="outlined", size="small", margin=0)
     button.on_click(lambda _event: form.edit(make, place=form.steps.value + shift))
     return button
+
+
+def _labels(steps: list[dict[str, Any]]) -> dict[str, int]:
+    """Label of each step → its index."""
+    return {_label(number, step): number for number, step in enumerate(steps)}
 
 
 def _label(place: int, step: dict[str, Any]) -> str:

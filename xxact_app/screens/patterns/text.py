@@ -5,38 +5,21 @@ from __future__ import annotations
 import html
 import json
 import re
-from dataclasses import dataclass
 
 import numpy as np
 
-from xxact_app.plots.export import columns_to_csv, columns_to_netcdf, figure_to_bytes, new_figure
-from xxact_app.plots.patterns import WATERFALL_STEP, Curve, to_scale
+from xxact_app.plots.export import columns_to_csv, columns_to_netcdf
+from xxact_app.plots.paper_figure import FigureContent, FigureKind, FigureSettings, PeakLabels, paper_figure
+from xxact_app.plots.patterns import Curve
+from xxact_app.plots.reflections import ReflectionRow, strongest_lines
 from xxact_app.samples.processing_steps import KINDS, steps_to_pipeline
 from xxact_app.samples.store import HIDDEN, Store
-from xxact_app.screens.patterns.companion_plots import WEAKEST_DRAWN, ReferenceSticks
+from xxact_app.screens.patterns.drawing import DrawnPatterns, curve_offset, heatmap_rows
 from xxact_app.session.session import Session
 from xxact_core.quantities import AXES
 
-_MOST_ROWS = 40
-"""Reflections of a reference listed in its table; the CSV file holds all."""
-
-
-@dataclass(frozen=True)
-class DrawnPatterns:
-    """The content of the plots of the Patterns screen."""
-
-    keys: list[str]
-    """Keys of the samples drawn, in the order of `curves`."""
-    curves: list[Curve]
-    """The patterns."""
-    rows: list[ReferenceSticks]
-    """The reflections of the references."""
-    x_label: str
-    """Label of the horizontal axis, with its unit."""
-    sticks_note: str
-    """The wavelength for which the reflections are calculated, as a safe text."""
-    absent: dict[str, str]
-    """Name of each pattern that cannot be drawn → the reason."""
+_STRONGEST = 20
+"""Lines of a reference listed in its table; the CSV file holds all reflections."""
 
 
 def summary(drawn: DrawnPatterns, session: Session) -> str:
@@ -67,18 +50,23 @@ def tables(drawn: DrawnPatterns) -> str:
     if rows:
         head = "<th>Pattern</th><th>Points</th><th>2θ from</th><th>to</th><th>Maximum at 2θ</th><th>d</th><th>I</th>"
         text = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    for row in drawn.rows:
-        kept = np.flatnonzero(row.intensity >= WEAKEST_DRAWN)
-        cells = "".join(
-            f"<tr><td>{row.hkl[n]}</td><td>{row.two_theta[n]:.3f}°</td><td>{row.d[n]:.4f} Å</td>"
-            f"<td>{row.intensity[n]:.1f} %</td></tr>"
-            for n in kept[:_MOST_ROWS]
-        )
-        more = f", the first {_MOST_ROWS} of {kept.size} reflections" if kept.size > _MOST_ROWS else ""
-        head = "<th>hkl</th><th>2θ</th><th>d</th><th>I</th>"
-        text += f"<h3>{html.escape(row.name)}{more}</h3>"
-        text += f"<table><thead><tr>{head}</tr></thead><tbody>{cells}</tbody></table>"
+    text += "".join(_reflection_table(row) for row in drawn.rows)
     return f"<details><summary>The plot as a table</summary>{text}</details>" if text else ""
+
+
+def _reflection_table(row: ReflectionRow) -> str:
+    """The strongest lines of a reference; equivalent and overlapping reflections are one line."""
+    lines = strongest_lines(row, count=_STRONGEST)
+    cells = "".join(
+        f"<tr><td>{line.hkl}</td><td>{line.two_theta:.3f}°</td><td>{line.d:.4f} Å</td><td>{line.intensity:.1f} %</td>"
+        "</tr>"
+        for line in lines
+    )
+    head = "<th>hkl</th><th>2θ</th><th>d</th><th>I</th>"
+    return (
+        f"<h3>{html.escape(row.name)}: the {len(lines)} strongest lines</h3>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{cells}</tbody></table>"
+    )
 
 
 def _curve_row(curve: Curve) -> str:
@@ -141,49 +129,36 @@ def to_netcdf(drawn: DrawnPatterns, session: Session) -> bytes:
     return columns_to_netcdf(to_columns(drawn), dimension="point", units=units, about=about)
 
 
-def to_picture(drawn: DrawnPatterns, session: Session, *, kind: str) -> bytes:
-    """The plots as drawn, as PNG or SVG."""
-    drawing, (axes,) = new_figure()
-    apart = {"overlay": 0.0, "offset": 1.0, "waterfall": WATERFALL_STEP}[session.arrangement]
-    for number, curve in reversed(list(enumerate(drawn.curves))):
-        largest = float(np.nanmax(curve.intensity))
-        factor = 100 / largest if len(drawn.curves) > 1 and largest > 0 else 1.0
-        heights = to_scale(curve.intensity * factor, scale=session.scale)
-        stretch, base = (1 / (float(np.nanmax(heights)) or 1.0), number * apart) if apart else (1.0, 0.0)
-        if session.arrangement == "waterfall":
-            axes.fill_between(curve.x, base, heights * stretch + base, color="white", lw=0)
-        (line,) = axes.plot(curve.x, heights * stretch + base, color=curve.colour, lw=0.9, label=curve.name)
-        if curve.background is not None:
-            fitted = to_scale(curve.background * factor, scale=session.scale) * stretch + base
-            axes.plot(curve.x, fitted, color=line.get_color(), lw=0.9, ls="--")
-    low, high = axes.get_ylim()
-    for number, row in enumerate(drawn.rows):
-        depth = 0.06 * (high - low)
-        foot = low - (number + 1) * depth
-        tops = foot + 0.8 * depth * np.maximum(row.intensity, 3) / 100
-        axes.vlines(row.x, foot, tops, color=row.colour, lw=0.8, label=row.name)
-    scale = {"linear": "", "root": ", √ scale", "log": ", log₁₀"}[session.scale]
-    unit = "% of each maximum" if len(drawn.curves) > 1 else "as drawn"
-    axes.set(xlabel=drawn.x_label, ylabel=f"Intensity ({unit}{scale})")
-    if drawn.curves:
-        finite = np.concatenate([curve.x[np.isfinite(curve.x)] for curve in drawn.curves])
-        axes.set_xlim(finite.min(), finite.max())
-    if drawn.curves or drawn.rows:
-        for text in axes.legend(fontsize=7, frameon=False).get_texts():
-            text.set_parse_math(False)
-    return figure_to_bytes(drawing, "svg" if kind == "svg" else "png")
+def to_content(drawn: DrawnPatterns, session: Session, *, peaks: PeakLabels | None = None) -> FigureContent:
+    """The plots as drawn, as a figure for a paper shows them."""
+    return FigureContent(
+        drawn.curves, drawn.rows, drawn.x_label, scale=session.scale,
+        offset=curve_offset(session, curves=len(drawn.curves)),
+        filled=session.arrangement == "waterfall", unit=intensity_unit(session),
+        heatmap=heatmap_rows(drawn) if session.arrangement == "heatmap" else None, peaks=peaks,
+    )  # fmt: skip
+
+
+def intensity_unit(session: Session) -> str:
+    """Unit of the intensity of a single curve."""
+    return "maximum 100" if session.stage == "gridded" else "as measured"
+
+
+def to_picture(drawn: DrawnPatterns, session: Session, *, kind: FigureKind) -> bytes:
+    """The plots as drawn, as PNG, SVG or PDF."""
+    return paper_figure(to_content(drawn, session), FigureSettings(), kind=kind)
 
 
 def python_code(drawn: DrawnPatterns, session: Session, store: Store) -> str:
     """Python code that reads the files shown, applies the same steps and draws the same curves."""
     if not drawn.keys:
         return ""
-    files = [
-        (store.samples[key].file, session.sample(key).wavelength,
-         session.sample(key).scan) for key in drawn.keys
-    ]  # fmt: skip
     steps = store.stages.shown_steps()
-    names = sorted({type(step).__name__ for step in steps})
+    own = {key: store.stages.shown_steps(key) for key in drawn.keys if session.sample(key).own_steps is not None}
+    files = [
+        (store.samples[key].file, session.sample(key).wavelength, session.sample(key).scan) for key in drawn.keys
+    ]  # fmt: skip
+    names = sorted({type(step).__name__ for some in (steps, *own.values()) for step in some})
     axis = AXES[session.axis]
     lines = ["import matplotlib.pyplot as plt", "import numpy as np", ""]
     lines.append("from xxact_core.patterns.conversions import CU_K_ALPHA, two_theta_to_d, two_theta_to_q")
@@ -201,12 +176,19 @@ def python_code(drawn: DrawnPatterns, session: Session, store: Store) -> str:
         *(f"    {file!r}," for file in files),
         "]",
     ]
-    lines += ["steps = [", *(f"    {step!r}," for step in steps), "]", "figure, axes = plt.subplots()"]
+    lines += ["steps = [", *(f"    {step!r}," for step in steps), "]"]
+    numbered = [(number, own[key]) for number, key in enumerate(drawn.keys) if key in own]
+    if numbered:
+        listed = [f"    {number}: [{', '.join(map(repr, some))}]," for number, some in numbered]
+        lines += ["own_steps = {  # number of the file → its own steps", *listed, "}"]
     lines += [
-        "for file, wavelength, scan in files:",
+        "figure, axes = plt.subplots()",
+        "for number, (file, wavelength, scan) in enumerate(files):"
+        if numbered
+        else "for file, wavelength, scan in files:",
         "    pattern = read_pattern(file, wavelength=wavelength, scan=scan)",
         "    profile = start_processing(pattern)",
-        "    for step in steps:",
+        "    for step in own_steps.get(number, steps):" if numbered else "    for step in steps:",
         "        profile = step.apply(profile)",
         "    angles, intensity = profile.two_theta, np.where(profile.covered, profile.intensity, np.nan)",
     ]

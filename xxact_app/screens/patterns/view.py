@@ -9,26 +9,32 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 
-from xxact_app.plots.patterns import LEFT_BORDER, Curve, draw_patterns, pattern_figure, recolour
+from xxact_app.plots.crosshair import add_crosshair, set_crosshair
+from xxact_app.plots.heatmap import draw_heatmap, heatmap_figure
+from xxact_app.plots.legends import LEGEND_CSS, legend_html
+from xxact_app.plots.overview import draw_overview, overview_figure
+from xxact_app.plots.paper_figure import FigureContent
+from xxact_app.plots.patterns import LEFT_BORDER, draw_patterns, pattern_figure, recolour
+from xxact_app.plots.reflections import draw_reflections, reflection_figure
 from xxact_app.samples.store import Store
 from xxact_app.samples.wavelength_form import WavelengthForm
 from xxact_app.screens.patterns import text as words
-from xxact_app.screens.patterns.companion_plots import (
-    ReferenceSticks,
-    draw_overview,
-    draw_sticks,
-    overview_figure,
-    stick_figure,
-)
-from xxact_app.screens.patterns.reference_list import ReferenceList, reference_colours
+from xxact_app.screens.patterns.background_points import BackgroundPoints
+from xxact_app.screens.patterns.drawing import DrawnPatterns, curve_offset, heatmap_rows, to_drawn
+from xxact_app.screens.patterns.figure_form import FigureForm
+from xxact_app.screens.patterns.peaks_panel import PeaksPanel
+from xxact_app.screens.patterns.reference_list import ReferenceList
+from xxact_app.screens.patterns.sample_choice import SampleChoice
 from xxact_app.screens.patterns.sample_list import PatternList
 from xxact_app.screens.patterns.scans import ScanForm
+from xxact_app.screens.patterns.series_panel import SeriesPanel
+from xxact_app.screens.patterns.series_store import SeriesStore
 from xxact_app.screens.patterns.steps_form import StepsForm
 from xxact_app.screens.screen import PictureKind, standard_files
 from xxact_app.session.session import Session
 from xxact_app.ui.downloads import PythonCode, download_row
-from xxact_app.ui.theme import CHOICE_CSS, MATERIAL_THEME, TEXT_CSS, grid_css, palette
-from xxact_core.quantities import AXES
+from xxact_app.ui.theme import CHOICE_CSS, MATERIAL_THEME, TEXT_CSS, grid_css
+from xxact_app.ui.timer import soon
 
 _LAYOUT = grid_css(
     "minmax(0, 1fr) 300px",
@@ -38,9 +44,23 @@ _LAYOUT = grid_css(
 _AXIS_LABELS = {"2θ": "two_theta", "q": "q", "d": "d"}
 _SCALE_LABELS = {"linear": "linear", "√": "root", "log": "log"}
 _STAGE_LABELS = {"As measured": "measured", "After a step": "step", "Model input": "gridded"}
-_ARRANGEMENT_LABELS = {"Overlay": "overlay", "Stacked": "offset", "Waterfall": "waterfall"}
-OTHER_WAVELENGTH = 0.005
-"""Difference of wavelengths [Å] from which reflections are at visibly other angles; that of Kα1 and mean Kα is less."""
+_ARRANGEMENT_LABELS = {"Overlay": "overlay", "Stacked": "offset", "Waterfall": "waterfall", "Heat map": "heatmap"}
+_PLOT_LAYOUT = """
+:host { display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: 12px; }
+.area-legend { max-width: 190px; margin-top: 52px !important; max-height: 560px; overflow-y: auto; }
+@media (max-width: 900px) {
+  :host { grid-template-columns: minmax(0, 1fr); gap: 4px; }
+  .area-legend { max-width: none; margin-top: 0 !important; max-height: 160px; }
+}
+"""
+_HEATMAP_LEGEND = (
+    "<p>Each row is scaled to its maximum.</p><div role='img' aria-label='Colour scale from 0 to 100 percent of each "
+    "maximum' style='height:10px;min-width:120px;background:linear-gradient(90deg,#00224d,#31446b,#666970,#958f78,"
+    "#cbba69,#fee838)'></div><div style='display:flex;justify-content:space-between;font-size:12px'><span>0</span>"
+    "<span>100 %</span></div>"
+)
+_LOWEST, _PER_CURVE, _HIGHEST = 420, 60, 780
+"""Height of the plot [px]: of few curves, of each stacked one, and at most."""
 
 _EMPTY = "<p class='muted'>No patterns loaded. Drop files anywhere on this page, or load the example data.</p>"
 _WIDE = {"sizing_mode": "stretch_width", "margin": 0}
@@ -54,17 +74,23 @@ class PatternsScreen:
 
     def __init__(self, session: Session, store: Store) -> None:
         self.session, self.store = session, store
-        self.figure = pattern_figure(height=360)
-        self.sticks = stick_figure(self.figure.plot.x_range, left_border=LEFT_BORDER)
+        self.figure = pattern_figure(height=_LOWEST)
+        shared = self.figure.plot.x_range
+        self.heatmap = heatmap_figure(shared, left_border=LEFT_BORDER, height=_LOWEST)
+        self.sticks = reflection_figure(shared, left_border=LEFT_BORDER)
+        self.crosshairs = [add_crosshair(one.plot, self.sticks.lines) for one in (self.figure, self.heatmap)]
+        self.legend = pn.pane.HTML("", stylesheets=[TEXT_CSS, LEGEND_CSS], css_classes=["area-legend"], margin=0)
         self.overview = overview_figure(self.figure.plot.x_range, left_border=LEFT_BORDER)
         self.summary = pn.pane.HTML(_EMPTY, stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=(0, 0, 4, 0))
         self.tables = pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=(8, 0, 0, 0))
         self.list, self.references = PatternList(session, store), ReferenceList(session, store)
-        self.wavelength, self.scans, self.steps = (
-            WavelengthForm(session, store),
-            ScanForm(session, store),
-            StepsForm(session),
-        )
+        self.wavelength, self.scans = WavelengthForm(session, store), ScanForm(session, store)
+        self.sample = SampleChoice(session, store)
+        self.points = BackgroundPoints(session, store, self.figure)
+        self.steps = StepsForm(session, suggest_points=self.points.suggestion)
+        self.peaks = PeaksPanel(session, store, self.figure)
+        self.series = SeriesPanel(session, SeriesStore(store))
+        self.figure_form = FigureForm(self._to_content, self._shown_range)
         self.python = PythonCode()
         self.files = download_row({
             **standard_files(self, "patterns"),
@@ -74,24 +100,30 @@ class PatternsScreen:
             ),
             "Processing steps (JSON)": ("preparation.json", lambda: words.pipeline_to_json(session)),
         })  # fmt: skip
+        heading = pn.pane.HTML("<h2>Files</h2>", stylesheets=[TEXT_CSS], margin=(12, 0, 0, 0))
+        self.export = pn.Column(self.figure_form.panel, heading, self.files, visible=False, **_WIDE)
+        self.settings, self.below = pn.Column(**_WIDE), pn.Column(**_WIDE)
+        self._waits = False
         self._axis_state: tuple[object, ...] | None = None
         self._in_front, self._stale = True, False
         drawn = [
             "files", "visible", "chosen", "wavelength", "scan", "axis", "scale", "stage", "shown_step", "arrangement",
-            "show_background", "show_windows", "steps", "references", "hidden_references", "dark",
+            "curve_offset", "show_background", "show_windows", "show_peaks", "least_peak", "steps", "own_steps",
+            "references", "hidden_references", "dark",
         ]  # fmt: skip
         session.watch(self._draw, drawn)
         plots = [
             pn.pane.Bokeh(plot, sizing_mode="stretch_width", margin=0)
-            for plot in (self.figure.plot, self.sticks.plot, self.overview.plot)
+            for plot in (self.figure.plot, self.heatmap.plot, self.sticks.plot, self.overview.plot)
         ]
+        plot_area = pn.Column(pn.Column(*plots, **_WIDE), self.legend, stylesheets=[_PLOT_LAYOUT], **_WIDE)
         self.panel = pn.Column(
-            pn.Column(self._toolbar(), self.summary, *plots, self.tables, css_classes=["area-plot"], **_WIDE),
+            pn.Column(self._toolbar(), self.summary, plot_area, self.tables, css_classes=["area-plot"], **_WIDE),
+            pn.Column(self.list.panel, self.references.panel, self.below, css_classes=["area-list"], **_WIDE),
             pn.Column(
-                self.list.panel, self.references.panel, self.files, self.python.panel, css_classes=["area-list"],
+                self.sample.panel, self.wavelength.panel, self.scans.panel, self.settings, css_classes=["area-side"],
                 **_WIDE,
             ),
-            pn.Column(self.wavelength.panel, self.scans.panel, self._settings(), css_classes=["area-side"], **_WIDE),
             stylesheets=[_LAYOUT], **_WIDE,
         )  # fmt: skip
         self._draw()
@@ -103,9 +135,15 @@ class PatternsScreen:
             _choice(self.session.param.axis, _AXIS_LABELS, label="Horizontal axis"),
             _choice(self.session.param.scale, _SCALE_LABELS, label="Intensity scale"),
         ]
-        return pn.FlexBox(*groups, gap="8px", margin=(0, 0, 8, 0), sizing_mode="stretch_width")
+        self.offset = pmui.FloatSlider.from_param(
+            self.session.param.curve_offset, label="Offset", step=0.05, size="small", width=110,
+            margin=(0, 10), description="",
+        )  # fmt: skip
+        return pn.FlexBox(
+            *groups, self.offset, gap="8px", align_items="end", margin=(0, 0, 8, 0), sizing_mode="stretch_width"
+        )
 
-    def _settings(self) -> pn.viewable.Viewable:
+    def _settings(self) -> list[pn.viewable.Viewable]:
         chosen = self.session.param
         ticks = [
             pmui.Checkbox.from_param(parameter, label=label, description="", size="small", margin=0)
@@ -115,66 +153,18 @@ class PatternsScreen:
             )
         ]
         title = pn.pane.HTML("<h2>Processing</h2>", stylesheets=[TEXT_CSS], margin=(8, 0, 0, 0))
-        hint = pn.pane.HTML(
-            "<p class='muted'>Applied to all patterns, here and for predictions.</p>", stylesheets=[TEXT_CSS], margin=0
-        )
-        return pn.Column(title, hint, self.steps.quick, *ticks, self.steps.panel, **_WIDE)
+        hint = pn.pane.HTML("<p class='muted'>Applied here and for predictions.</p>", stylesheets=[TEXT_CSS], margin=0)
+        return [title, hint, self.steps.scope, self.steps.quick, self.points.panel, *ticks, self.steps.panel]
 
-    def drawn(self) -> words.DrawnPatterns:
+    def drawn(self) -> DrawnPatterns:
         """The content of the plots with the current settings."""
-        session, colours = self.session, palette(dark=self.session.dark).series
-        keys = [key for key, record in session.samples.items() if record.visible and key in self.store.samples]
-        numbers = {key: number for number, key in enumerate(session.files)}
-        kept, curves, absent, wavelengths = [], [], {}, {}
-        windows = session.show_windows and session.stage == "gridded"
-        for key in keys:
-            name, trace = self.store.samples[key].name, self.store.trace(key)
-            if isinstance(trace, str):
-                absent[name] = trace
-                continue
-            hidden = self.store.hidden_windows(key) if windows else None
-            colour = colours[numbers[key] % len(colours)]
-            kept.append(key)
-            wavelengths[key] = trace.wavelength
-            curves.append(
-                Curve(name, colour, trace.x, trace.two_theta, trace.d, trace.intensity, trace.background, hidden)
-            )
-        rows, note = self._rows(wavelengths)
-        if not rows and note:
-            absent["references"] = note
-        axis, copper = (
-            AXES[session.axis],
-            any(step.NAME == "convert_wavelength" for step in self.store.stages.shown_steps()),
-        )
-        radiation = " (Cu Kα)" if copper and axis.name == "two_theta" else ""
-        return words.DrawnPatterns(kept, curves, rows, f"{axis.label}{radiation} [{axis.unit}]", note, absent)
-
-    def _rows(self, wavelengths: dict[str, float | None]) -> tuple[list[ReferenceSticks], str]:
-        """Reflections of the references, and the wavelength they are calculated for or why there are none, as text."""
-        session, colours = self.session, reference_colours(self.session)
-        keys = [key for key in self.store.references if key not in session.hidden_references]
-        known = [wavelengths.get(session.chosen), *wavelengths.values()]
-        wavelength = next((value for value in known if value is not None), None)
-        if not keys:
-            return [], ""
-        if wavelength is None:
-            return [], "no pattern shown has a wavelength"
-        others = [value for value in wavelengths.values() if value is not None]
-        different = any(abs(value - wavelength) > OTHER_WAVELENGTH for value in others)
-        elsewhere = different and session.axis == "two_theta"
-        warning = "; their angles differ for patterns of other wavelengths" if elsewhere else ""
-        rows = []
-        for key in keys:
-            trace = self.store.reference_trace(key, wavelength=wavelength)
-            name = self.store.references[key].name
-            rows.append(
-                ReferenceSticks(name, colours[key], trace.x, trace.two_theta, trace.d, trace.intensity, trace.hkl)
-            )
-        return rows, f"at {wavelength:.5g} Å{warning}"
+        return to_drawn(self.session, self.store)
 
     def come_to_front(self, *, in_front: bool) -> None:
         """Follow the session only while the screen is visible."""
         self._in_front = in_front
+        for table in (self.list, self.references):
+            table.come_to_front(in_front=in_front)
         if in_front and self._stale:
             self._draw()
 
@@ -185,39 +175,97 @@ class PatternsScreen:
         if self._stale:
             return
         drawn = self.drawn()
-        gridded, waterfall = session.stage == "gridded", session.arrangement == "waterfall"
-        themed = MATERIAL_THEME["dark" if session.dark else "light"]["palette"]["background"]
+        heatmap = session.arrangement == "heatmap"
         axis_state = (
-            session.axis,
-            session.stage,
-            tuple((key, record.visible, record.scan) for key, record in session.samples.items()),
-        )
+            session.axis, tuple((key, record.visible, record.scan) for key, record in session.samples.items()),
+        )  # fmt: skip
+        keep_range = axis_state == self._axis_state and self._is_zoomed()
         with pn.io.hold():
-            if events and all(event.name == "dark" for event in events) and not waterfall:
-                stacked = session.arrangement == "offset"
-                recolour(self.figure, colours=[curve.colour for curve in drawn.curves], offset=stacked)
+            self.figure.plot.visible, self.heatmap.plot.visible = not heatmap, heatmap
+            self.offset.visible = bool(curve_offset(session, curves=len(drawn.curves)))
+            if heatmap:
+                rows = heatmap_rows(drawn)
+                draw_heatmap(
+                    self.heatmap, drawn.curves, rows, scale=session.scale, x_label=drawn.x_label, keep_range=keep_range
+                )
+            elif events and all(event.name == "dark" for event in events) and session.arrangement != "waterfall":
+                recolour(self.figure, drawn.curves, offset=bool(curve_offset(session, curves=len(drawn.curves))))
             else:
-                draw_patterns(
-                    self.figure, drawn.curves, scale=session.scale, offset=session.arrangement != "overlay",
-                    unit="maximum 100" if gridded else "as measured", x_label=drawn.x_label,
-                    window_edges=self.store.window_edges() if gridded and session.show_windows else None,
-                    keep_range=axis_state == self._axis_state, ground=themed["paper"] if waterfall else "",
-                )  # fmt: skip
-            draw_sticks(self.sticks, drawn.rows)
+                self._draw_curves(drawn, keep_range=keep_range)
+            self._show_legend(drawn)
+            draw_reflections(self.sticks, drawn.rows)
+            self._set_crosshairs(drawn)
+            self.points.draw(drawn)
+            self.peaks.draw(drawn)
+            self.series.draw()
             self._draw_overview(drawn)
             self._axis_state = axis_state
             self.summary.object = words.summary(drawn, session) if session.files or drawn.rows else _EMPTY
             self.tables.object = words.tables(drawn)
             self.python.show(words.python_code(drawn, session, self.store))
-            self.files.visible = bool(drawn.curves)
+            self.export.visible = self.peaks.panel.visible = bool(drawn.curves)
+        complete = self.settings.objects and (self.below.objects or not (drawn.curves or drawn.rows))
+        if not complete and not self._waits:
+            self._waits = True
+            soon(self._complete)
 
-    def _draw_overview(self, drawn: words.DrawnPatterns) -> None:
+    def _complete(self) -> None:
+        """Add what takes time to draw: the processing steps, and what is done with patterns once there are some."""
+        self._waits = False
+        with pn.io.hold():
+            if not self.settings.objects:
+                self.settings.objects = self._settings()
+            if not self.below.objects and (self.session.files or self.session.references):
+                self.below.objects = [self.peaks.panel, self.series.panel, self.export, self.python.panel]
+
+    def _draw_curves(self, drawn: DrawnPatterns, *, keep_range: bool) -> None:
+        session, offset = self.session, curve_offset(self.session, curves=len(drawn.curves))
+        windows = session.stage == "gridded" and session.show_windows
+        themed = MATERIAL_THEME["dark" if session.dark else "light"]["palette"]["background"]
+        height = max(_LOWEST, min(_HIGHEST, 120 + _PER_CURVE * len(drawn.curves))) if offset else _LOWEST
+        self.figure.plot.height = height
+        draw_patterns(
+            self.figure, drawn.curves, scale=session.scale, offset=offset, unit=words.intensity_unit(session),
+            x_label=drawn.x_label, window_edges=self.store.window_edges() if windows else None, keep_range=keep_range,
+            ground=themed["paper"] if session.arrangement == "waterfall" else "",
+        )  # fmt: skip
+
+    def _is_zoomed(self) -> bool:
+        """Whether the user selected a part of the horizontal range."""
+        shown = self.figure.plot.x_range
+        return (shown.start, shown.end) != (shown.reset_start, shown.reset_end)
+
+    def _show_legend(self, drawn: DrawnPatterns) -> None:
+        if self.session.arrangement == "heatmap":
+            self.legend.object = _HEATMAP_LEGEND if drawn.curves else ""
+            return
+        curves = drawn.curves[::-1] if curve_offset(self.session, curves=len(drawn.curves)) else drawn.curves
+        self.legend.object = legend_html([(curve.name, curve.colour, curve.dash) for curve in curves])
+
+    def _set_crosshairs(self, drawn: DrawnPatterns) -> None:
+        """The readout converts with the wavelength of the selected pattern, or of the first one shown."""
+        by_key = dict(zip(drawn.keys, drawn.wavelengths, strict=True))
+        known = [value for value in (by_key.get(self.session.chosen), *drawn.wavelengths) if value is not None]
+        for crosshair in self.crosshairs:
+            set_crosshair(crosshair, axis=self.session.axis, wavelength=next(iter(known), None))
+
+    def _draw_overview(self, drawn: DrawnPatterns) -> None:
         """Draw the selected pattern, or the first one shown, over the range of all."""
         reset = self.figure.plot.x_range
         place = drawn.keys.index(self.session.chosen) if self.session.chosen in drawn.keys else 0
         nothing = np.zeros(0)
         x, intensity = (drawn.curves[place].x, drawn.curves[place].intensity) if drawn.curves else (nothing, nothing)
         draw_overview(self.overview, x=x, intensity=intensity, low=reset.reset_start, high=reset.reset_end)
+
+    def _shown_range(self) -> tuple[float, float]:
+        shown = self.figure.plot.x_range
+        return shown.start, shown.end
+
+    def _to_content(self, with_peaks: bool) -> FigureContent | None:  # noqa: FBT001 - called by FigureForm with this one value
+        """What the plot shows, for a figure; None where it shows nothing."""
+        drawn = self.drawn()
+        peaks = self.peaks.labels() if with_peaks else None
+        return words.to_content(drawn, self.session, peaks=peaks) if drawn.curves else None
 
     # -------------------------------------------------------------------------------------------------------- the files
     def to_csv(self) -> bytes:

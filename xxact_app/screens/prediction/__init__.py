@@ -1,1 +1,1 @@
-"""The Prediction screen: symmetry, formation energy, band gap and matching reference phases."""
+"""The Answer screen: phases, symmetry, formation energy and band gap."""

@@ -1,4 +1,4 @@
-"""Bokeh figures of a pattern with the reflections of a reference phase, and of the attention map."""
+"""Bokeh figures of a pattern with its phases, and of the attention map."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from bokeh.models import (
     ColorBar,
     ColumnDataSource,
     FactorRange,
-    GlyphRenderer,
     HoverTool,
     LinearColorMapper,
     NumeralTickFormatter,
@@ -20,25 +19,28 @@ from bokeh.models import (
 from bokeh.palettes import Cividis256
 from bokeh.plotting import figure
 
-from xxact_app.plots.patterns import thin, to_scale
+from xxact_app.plots.crosshair import Crosshair, add_crosshair, set_crosshair
+from xxact_app.plots.difference import DifferenceFigure, difference_figure, draw_difference
+from xxact_app.plots.patterns import LEFT_BORDER, Curve, PatternFigure, draw_patterns, pattern_figure
+from xxact_app.plots.reflections import ReflectionFigure, ReflectionRow, draw_reflections, reflection_figure
 from xxact_app.ui.theme import Palette
 
 SCALE_SUFFIXES = {"linear": "", "root": ", √ scale", "log": ", log scale"}
-_BOX = ("left", "right", "bottom", "top")
+_DIFFERENCE = 70
+"""Height of the difference [px]."""
 _ROW = 26
 _AXES_HEIGHT = 96
 """Height [px] of a row of the attention map, and of its axis and margins."""
 
 
 @dataclass(frozen=True)
-class MatchFigure:
-    """A gridded pattern with its windows and the reflections of a reference phase; the data sources change."""
+class AnswerFigure:
+    """A measured pattern with the calculated one over it, the reflections of the phases, and the difference."""
 
-    plot: figure
-    measured: ColumnDataSource
-    lines: ColumnDataSource
-    windows: ColumnDataSource
-    hidden: ColumnDataSource
+    pattern: PatternFigure
+    reflections: ReflectionFigure
+    difference: DifferenceFigure
+    crosshair: Crosshair
 
 
 @dataclass(frozen=True)
@@ -51,81 +53,52 @@ class AttentionFigure:
     bar: ColorBar
 
 
-def match_figure(*, edges: np.ndarray, height: int = 320) -> MatchFigure:
-    """An empty figure over windows with these edges [deg 2θ]."""
-    plot = figure(
-        height=height, sizing_mode="stretch_width", x_range=Range1d(edges[0], edges[-1]), y_range=Range1d(0, 105),
-        tools="xpan,xwheel_zoom,box_zoom,reset,save", active_drag="box_zoom", active_scroll=None,
-        toolbar_location="above", output_backend="canvas",
-    )  # fmt: skip
-    plot.toolbar.logo = None
-    windows, hidden = (ColumnDataSource({name: [] for name in _BOX}) for _ in range(2))
-    box = {name: name for name in _BOX}
-    plot.quad(
-        **box, source=windows, level="underlay", fill_alpha=0, line_color="gray", line_alpha=0.35, line_dash="dotted"
-    )
-    plot.quad(
-        **box, source=hidden, level="underlay", fill_color="gray", fill_alpha=0.14, line_color=None,
-        hatch_pattern="right_diagonal_line", hatch_color="gray", hatch_alpha=0.4, hatch_scale=10, hatch_weight=1,
-    )  # fmt: skip
-    measured = ColumnDataSource({"x": [], "y": [], "intensity": []})
-    lines = ColumnDataSource({"x": [], "y": [], "base": [], "intensity": []})
-    curve = plot.line("x", "y", source=measured, line_width=1.2, line_join="round", name="measured")
-    sticks = plot.segment("x", "base", "x", "y", source=lines, line_width=2, line_alpha=0.85, name="lines")
-    for renderer, what in ((curve, "measured"), (sticks, "calculated")):
-        tips = [(what, ""), ("2θ", "@x{0.00}°"), ("I", "@intensity{0.0} % of the maximum")]
-        plot.add_tools(HoverTool(renderers=[renderer], tooltips=tips, line_policy="nearest", description=what))
-    plot.xaxis.axis_label = "2θ (Cu Kα) [°]"
-    plot.yaxis.major_label_text_alpha = 0.0
-    return MatchFigure(plot, measured, lines, windows, hidden)
+def answer_figure() -> AnswerFigure:
+    """An empty figure of an answer; the pattern takes the height that the others leave."""
+    pattern = pattern_figure()
+    pattern.plot.update(sizing_mode="stretch_both", min_border_bottom=4)
+    shared = pattern.plot.x_range
+    assert isinstance(shared, Range1d)
+    reflections = reflection_figure(shared, left_border=LEFT_BORDER)
+    difference = difference_figure(shared, left_border=LEFT_BORDER, height=_DIFFERENCE)
+    return AnswerFigure(pattern, reflections, difference, add_crosshair(pattern.plot, reflections.lines))
 
 
-def draw_match(
-    target: MatchFigure,
+def draw_answer(
+    target: AnswerFigure,
+    curve: Curve,
+    rows: Sequence[ReflectionRow],
     *,
-    edges: np.ndarray,
-    two_theta: np.ndarray,
-    intensity: np.ndarray,
-    hidden: np.ndarray,
-    line_two_theta: np.ndarray,
-    line_intensity: np.ndarray,
+    difference: np.ndarray | None,
+    axis: str,
+    axis_label: str,
     scale: str,
+    wavelength: float | None,
     colours: Palette,
+    keep_range: bool,
 ) -> None:
-    """Draw a pattern and reflections.
+    """Draw a pattern with its phases.
 
     Args:
         target: the figure.
-        edges: edges of the windows [deg 2θ], shape (windows + 1,).
-        two_theta: angles of the pattern [deg], shape (points,).
-        intensity: 0-100, NaN where nothing was measured, shape (points,).
-        hidden: which windows are masked for the model, shape (windows,).
-        line_two_theta: angles of the reflections [deg], shape (reflections,).
-        line_intensity: intensities of the reflections, 0-100, shape (reflections,).
+        curve: the measured pattern, with the calculated one where there is one.
+        rows: reflections of the phases.
+        difference: measured less calculated intensity, shape (points,); None where nothing was fitted.
+        axis: the horizontal axis, `two_theta`, `q` or `d`.
+        axis_label: its label.
         scale: `linear`, `root` or `log`.
+        wavelength: of the angles [Å]; None where it is unknown.
         colours: of the theme.
+        keep_range: whether to keep the horizontal range that the user selected.
     """
-    base, top = to_scale(np.array([0.0, 100.0]), scale=scale)
-    kept = thin(intensity)
-    heights = to_scale(intensity, scale=scale)
-    target.measured.data = {"x": two_theta[kept], "y": heights[kept], "intensity": intensity[kept]}
-    inside = (line_two_theta >= edges[0]) & (line_two_theta <= edges[-1])
-    angles, strengths = line_two_theta[inside], line_intensity[inside]
-    target.lines.data = {
-        "x": angles, "y": to_scale(strengths, scale=scale), "base": np.full(len(angles), base),
-        "intensity": strengths,
-    }  # fmt: skip
-    end = top + 0.05 * (top - base)
-    target.plot.y_range.update(start=base, end=end, reset_start=base, reset_end=end)
-    for source, flags in ((target.windows, np.ones_like(hidden)), (target.hidden, hidden)):
-        numbers = np.flatnonzero(flags)
-        source.data = {
-            "left": edges[numbers], "right": edges[numbers + 1],
-            "bottom": np.full(len(numbers), base), "top": np.full(len(numbers), end),
-        }  # fmt: skip
-    target.plot.yaxis.axis_label = f"Intensity (maximum 100{SCALE_SUFFIXES[scale]})"
-    _renderer(target.plot, "measured").glyph.line_color = colours.muted
-    _renderer(target.plot, "lines").glyph.line_color = colours.series[1]
+    draw_patterns(
+        target.pattern, [curve], scale=scale, offset=0.0, x_label=axis_label, unit="counts", window_edges=None,
+        keep_range=keep_range,
+    )  # fmt: skip
+    draw_reflections(target.reflections, rows)
+    shown = np.empty(0) if difference is None else difference
+    draw_difference(target.difference, x=curve.x[: shown.size], difference=shown, colour=colours.muted)
+    set_crosshair(target.crosshair, axis=axis, wavelength=wavelength)
 
 
 def attention_figure(*, edges: np.ndarray) -> AttentionFigure:
@@ -163,7 +136,3 @@ def draw_attention(
         "element": np.repeat(np.array(names, dtype=object), len(windows)).tolist(), "share": shares.ravel(),
     }  # fmt: skip
     target.bar.major_label_text_color = colours.text
-
-
-def _renderer(plot: figure, name: str) -> GlyphRenderer:
-    return plot.select_one({"name": name})

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from xxact_app.jobs.tasks import BackgroundTask, command_step, find_task, submit
-from xxact_app.samples.prediction_result import Answer
+from xxact_app.library.workspace import private_folder
 from xxact_app.samples.store import Store
-from xxact_app.screens.prediction.matches_store import Matches, MatchesStore, nan_if_none
+from xxact_app.screens.prediction.phases_store import PhasesStore, SearchResult, nan_if_none
 from xxact_app.ui.formatting import display_formula
 from xxact_app.ui.safe_text import safe_text
 from xxact_core.refinement.output_files import write_xye
@@ -52,53 +52,57 @@ class RefinedPhases:
 class RefinementStore:
     """Refines the phases of one session."""
 
-    def __init__(self, store: Store, search: MatchesStore, *, installed: bool | None = None) -> None:
+    def __init__(self, store: Store, search: PhasesStore, *, installed: bool | None = None) -> None:
         self.store, self.search = store, search
         self.installed = find_spec("rietx") is not None if installed is None else installed
         """Whether the library of the extra `refine` is installed."""
 
-    def can_refine(self, answer: Answer, matches: Matches | None) -> bool:
+    def can_refine(self, key: str, found: SearchResult | None) -> bool:
         """Whether there are phases of a table with atoms, and a wavelength."""
+        if found is None or not found.phases or key not in self.store.samples:
+            return False
         table = self.search.table()
-        known = self.store.wavelength(answer.sample.key) is not None
-        return known and table is not None and not table.path.is_dir() and bool(matches and matches.phases)
+        return bool(self.search.digest(key)) and table is not None and not table.path.is_dir()
 
-    def start(self, answer: Answer, matches: Matches) -> None:
+    def start(self, key: str, found: SearchResult) -> None:
         """Start to refine the phases found, or join a refinement that is running."""
-        table, wavelength = self.search.table(), self.store.wavelength(answer.sample.key)
-        if table is None or wavelength is None:
+        table = self.search.table()
+        if table is None or not self.can_refine(key, found):
             return
+        pattern = self.search.pattern(key)
+        assert pattern.wavelength is not None, "a corrected pattern has a wavelength"
         folder = self.search.workspace().root / "known"
-        path = folder / "refined" / f"{self.search.digest(answer)}.xye"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = folder / "refined" / f"{self.search.digest(key)}.xye"
+        private_folder(path.parent)
         for old in path.parent.glob("*.xye"):
             if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
                 old.unlink(missing_ok=True)
-        pattern = answer.sample.pattern
+        path.touch(mode=0o600)
         write_xye(path, pattern.two_theta, pattern.intensity, intensity_to_sigma(pattern.intensity))
-        arguments = self._arguments(path, matches, wavelength=wavelength, reference=table.path)
+        arguments = self._arguments(path, found, wavelength=pattern.wavelength, reference=table.path)
         step = command_step("Refining the phases", lambda: arguments)
-        submit(self._key(answer, matches), [step], lock=folder / "refining.lock")
+        submit(self._key(key, found), [step], lock=folder / "refining.lock")
 
-    def task(self, answer: Answer, matches: Matches | None) -> BackgroundTask | None:
+    def task(self, key: str, found: SearchResult | None) -> BackgroundTask | None:
         """The refinement of these phases, running or ended; None where none was started."""
-        return None if matches is None else find_task(*self._key(answer, matches))
+        if found is None or key not in self.store.samples:
+            return None
+        return find_task(*self._key(key, found))
 
-    def refined(self, answer: Answer, matches: Matches | None) -> RefinedPhases | None:
+    def refined(self, key: str, found: SearchResult | None) -> RefinedPhases | None:
         """The result of the refinement; None while there is none."""
-        task = self.task(answer, matches)
+        task = self.task(key, found)
         return None if task is None or task.active or "r_wp" not in task.result else parse_refinement(task.result)
 
     @staticmethod
-    def _arguments(path: Path, matches: Matches, *, wavelength: float, reference: Path) -> list[str]:
-        phases = [part for phase in matches.phases for part in ("--phase", phase.source_id)]
+    def _arguments(path: Path, found: SearchResult, *, wavelength: float, reference: Path) -> list[str]:
+        phases = [part for phase in found.phases for part in ("--phase", phase.source_id)]
         options = ["--wavelength", f"{wavelength:.8g}", "--reference", str(reference), "--json", "--progress"]
         return ["refine", str(path), *phases, *options]
 
-    def _key(self, answer: Answer, matches: Matches) -> tuple[str, ...]:
-        """Everything the result depends on: the pattern, its wavelength and the phases."""
-        wavelength = self.store.wavelength(answer.sample.key)
-        return ("refined", self.search.digest(answer), str(wavelength), *(phase.source_id for phase in matches.phases))
+    def _key(self, key: str, found: SearchResult) -> tuple[str, ...]:
+        """Everything the result depends on: the pattern with its wavelength, and the phases."""
+        return ("refined", self.search.digest(key), *(phase.source_id for phase in found.phases))
 
 
 def parse_refinement(result: Mapping[str, Any]) -> RefinedPhases:

@@ -15,9 +15,9 @@ from xxact_app.plots.patterns import to_scale
 from xxact_app.samples.prediction_result import Answer
 from xxact_app.samples.processing import WINDOW_EDGES
 from xxact_app.screens.prediction import text as words
+from xxact_app.screens.prediction.conclusion import Conclusion
 from xxact_app.screens.prediction.figures import SCALE_SUFFIXES
-from xxact_app.screens.prediction.matches_store import Matches
-from xxact_app.ui.formatting import percent, short_probability
+from xxact_app.ui.formatting import percent, plain_formula, short_probability
 from xxact_app.ui.theme import LIGHT
 from xxact_core.errors import shorten
 from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SPACE_GROUP, SURE, Quantity
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from xxact_app.screens.prediction.phases_store import SearchResult
     from xxact_core.evaluation.attention import WindowAttention
     from xxact_core.patterns.pattern import GriddedPattern
 
@@ -45,13 +46,14 @@ class Page:
     """The content of a page."""
 
     answer: Answer
+    conclusion: Conclusion
     gridded: GriddedPattern
     scale: str
     """Intensity scale: `linear`, `root` or `log`."""
     facts: tuple[tuple[str, str], ...]
     """Further lines as (name, text): how the prediction was made."""
     match: Match | None = None
-    matches: Matches | None = None
+    """The reference phase selected for comparison."""
     attention: WindowAttention | None = None
 
 
@@ -76,12 +78,13 @@ def page_to_drawing(page: Page) -> Figure:
     composition = printable(shorten(answer.formula, limit=90)) if answer.formula else "not given"
     _write(drawing, 0.08, 0.965, name, size=13, weight="bold")
     _write(drawing, 0.08, 0.943, f"Composition: {composition}", size=9)
-    _write(drawing, 0.08, 0.922, _verdict(answer), size=9)
+    _write(drawing, 0.08, 0.922, printable(shorten(words.plain_headline(page.conclusion), limit=110)), size=9)
     _draw_pattern(drawing.add_axes((0.08, 0.68, 0.86, 0.225)), page)
-    prediction = answer.prediction
-    _draw_bars(drawing.add_axes((0.2, 0.47, 0.27, 0.15)), CRYSTAL_SYSTEM, prediction.crystal_system)
-    _draw_bars(drawing.add_axes((0.66, 0.47, 0.28, 0.15)), SPACE_GROUP, prediction.space_group)
-    top = 0.425
+    top = 0.62
+    if isinstance(combined := page.conclusion.answer, Answer):
+        _draw_bars(drawing.add_axes((0.2, 0.47, 0.27, 0.15)), CRYSTAL_SYSTEM, combined.prediction.crystal_system)
+        _draw_bars(drawing.add_axes((0.66, 0.47, 0.28, 0.15)), SPACE_GROUP, combined.prediction.space_group)
+        top = 0.425
     if page.attention is not None:
         rows = len(page.attention.symbols) + 1
         height = min(0.02 * rows, 0.11)
@@ -111,38 +114,47 @@ def _write(drawing: Figure, x: float, y: float, text: str, *, size: float, weigh
     drawing.text(x, y, text, va="top", parse_math=False, family=_FONT, size=size, weight=weight)
 
 
-def _verdict(answer: Answer) -> str:
-    parts = []
-    for quantity in (CRYSTAL_SYSTEM, SPACE_GROUP):
-        ranked = getattr(answer.prediction, quantity.name)
-        if ranked:
-            best = f"{words.label(quantity, ranked[0])}, {percent(ranked[0].probability)}"
-            parts.append(
-                f"{quantity.label}: {best if ranked[0].probability >= SURE else f'not sure, most likely {best}'}"
-            )
-    return ".  ".join(parts)
-
-
 def _draw_pattern(axes: Axes, page: Page) -> None:
-    gridded, scale = page.gridded, page.scale
-    for number, hidden in enumerate(gridded.hidden_windows):
-        axes.axvline(WINDOW_EDGES[number], color="0.8", lw=0.5, ls=":")
-        if hidden:
-            axes.axvspan(WINDOW_EDGES[number], WINDOW_EDGES[number + 1], color="0.5", alpha=0.15, lw=0)
-    intensity = np.where(gridded.coverage, gridded.intensity, np.nan)
-    (curve,) = axes.plot(gridded.grid.two_theta, to_scale(intensity, scale=scale), color=LIGHT.muted, lw=0.7)
-    base, top = to_scale(np.array([0.0, 100.0]), scale=scale)
-    if (one := page.match) is not None:
-        heights = to_scale(one.intensity, scale=scale)
-        sticks = axes.vlines(one.two_theta, base, heights, color=LIGHT.series[1], lw=1.0, alpha=0.85)
-        name = printable(one.label)
-        legend = axes.legend([curve, sticks], ["measured", name], fontsize=7, frameon=False, loc="upper right")
-        for text in legend.get_texts():
-            text.set_parse_math(False)
-    axes.set(xlim=(WINDOW_EDGES[0], WINDOW_EDGES[-1]), ylim=(base, top + 0.05 * (top - base)), yticks=[])
-    axes.set_xlabel("2θ (Cu Kα) [°]", fontsize=8)
-    axes.set_ylabel(f"Intensity{SCALE_SUFFIXES[scale]}", fontsize=8)
+    """The pattern, with the calculated one, the reflections of the phases and the difference where they were fitted."""
+    found = page.conclusion.found
+    if found is None or found.curves is None:
+        intensity = np.where(page.gridded.coverage, page.gridded.intensity, np.nan)
+        axes.plot(page.gridded.grid.two_theta, to_scale(intensity, scale=page.scale), color=LIGHT.series[0], lw=0.7)
+        axes.set_xlabel("2θ (Cu Kα) [°]", fontsize=8)
+    else:
+        _draw_fit(axes, page, found)
+        axes.set_xlabel("2θ [°]", fontsize=8)
+    axes.set(yticks=[])
+    axes.margins(x=0)
+    axes.set_ylabel(f"Intensity{SCALE_SUFFIXES[page.scale]}", fontsize=8)
     axes.tick_params(labelsize=7)
+
+
+def _draw_fit(axes: Axes, page: Page, found: SearchResult) -> None:
+    curves = found.curves
+    assert curves is not None, "phases were fitted"
+    largest = float(np.abs(curves.measured).max()) or 1.0
+    measured, calculated = (
+        to_scale(100 * values / largest, scale=page.scale) for values in (curves.measured, curves.calculated)
+    )
+    low, high = float(measured.min()), float(measured.max())
+    row = 0.06 * (high - low)
+    axes.plot(curves.two_theta, measured, color=LIGHT.series[0], lw=0.7, label="measured")
+    axes.plot(curves.two_theta, calculated, color=LIGHT.series[1], lw=0.7, label="calculated")
+    for number, phase in enumerate(found.phases):
+        base = low - (number + 1.2) * row
+        inside = (phase.two_theta >= curves.two_theta[0]) & (phase.two_theta <= curves.two_theta[-1])
+        name = printable(plain_formula(phase.plain_formula) + (f" {phase.name}" if phase.name else ""))
+        axes.vlines(
+            phase.two_theta[inside], base, base + 0.8 * row, lw=0.7, label=name,
+            color=LIGHT.series[2 + number % (len(LIGHT.series) - 2)],
+        )  # fmt: skip
+    difference = measured - calculated
+    base = low - (len(found.phases) + 0.6) * row - float(difference.max(initial=0.0))
+    axes.plot(curves.two_theta, difference + base, color=LIGHT.muted, lw=0.6, label="difference")
+    legend = axes.legend(fontsize=7, frameon=False, loc="upper right")
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def _draw_bars(axes: Axes, quantity: Quantity, ranked: Sequence[Any]) -> None:
@@ -175,30 +187,35 @@ def _draw_attention(drawing: Figure, axes: Axes, attention: WindowAttention) -> 
 
 
 def _lines(page: Page) -> list[str]:
-    prediction = page.answer.prediction
+    combined, found = page.conclusion.answer, page.conclusion.found
+    prediction = combined.prediction if isinstance(combined, Answer) else page.answer.prediction
     facts: list[tuple[str, str]] = []
-    for quantity in (FORMATION_ENERGY, BAND_GAP):
-        value = getattr(prediction, quantity.name)
-        if value is not None:
-            interval = (
-                "no interval available"
-                if value.low is None
-                else f"{percent(0.9)} interval: {words.signed(value.low)} to {words.signed(value.high)}"
-            )
-            facts.append((quantity.label, f"{words.signed(value.value)} {value.unit} ({interval})"))
-    if page.matches is not None:
-        for one in page.matches.matches[:5]:
-            shift = f"{one.shift:+.2f}".replace("-", "−")
-            probability = "" if one.probability is None else f"probability {percent(one.probability)}, "
-            fit = f"{probability}score {one.score:.3f}, shift {shift}°, cell scale {one.scale:.4f}"
-            facts.append(
-                ("Reference phase", f"{one.label}, {space_group_name(str(one.space_group or 'unknown'))}: {fit}")
-            )
-        facts.append(("Phases", page.matches.sentence))
-        for phase in page.matches.phases:
+    if not page.conclusion.mixture:
+        for quantity in (FORMATION_ENERGY, BAND_GAP):
+            value = getattr(prediction, quantity.name)
+            if value is not None:
+                interval = (
+                    "no interval available"
+                    if value.low is None
+                    else f"{percent(0.9)} interval: {words.signed(value.low)} to {words.signed(value.high)}"
+                )
+                facts.append((quantity.label, f"{words.signed(value.value)} {value.unit} ({interval})"))
+    if found is not None:
+        facts.append(("Phases", found.sentence))
+        for phase in found.phases:
             named = f"{phase.formula} {phase.name}".strip()
             values = f"{phase.weight} wt%, cell {phase.cell}, size {phase.size} nm"
-            facts.append(("Phase", f"{named}, {phase.space_group}: {values}, probability {percent(phase.probability)}"))
+            facts.append(
+                (
+                    "Phase",
+                    f"{named}, {phase.space_group}: {values}, probability {words.high_probability(phase.probability)}",
+                )
+            )
+        facts += [("Basis", f"{one.text}{'' if one.met else ' (not met)'}") for one in page.conclusion.conditions]
+    if (one := page.match) is not None:
+        shift = f"{one.shift:+.2f}".replace("-", "−")
+        fit = f"score {one.score:.3f}, shift {shift}°, cell scale {one.scale:.4f}"
+        facts.append(("Compared", f"{one.label}, {space_group_name(str(one.space_group or 'unknown'))}: {fit}"))
     facts.append(("Measured", f"{percent(prediction.coverage)} of 5–90° 2θ (Cu Kα)"))
     facts.append(("Note", words.certainty_words(prediction)))
     facts += [("Warning", text) for text in words.notes(prediction)]

@@ -1,4 +1,4 @@
-"""Derived data of the Prediction screen: attention maps, and the predictions of all patterns."""
+"""Derived data of the Answer screen: attention maps, and the predictions of all patterns."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from xxact_app.samples.prediction_result import Answer, Missing
 from xxact_app.samples.sample import Sample
 from xxact_app.samples.sample_cache import SampleCache
 from xxact_app.samples.store import Store
+from xxact_app.screens.prediction.conclusion import Conclusion
 from xxact_app.session.session import Session
 from xxact_app.ui.safe_text import safe_message
 from xxact_core.errors import InputError
@@ -23,23 +24,35 @@ _LIBRARIES = ("xxact", "torch", "numpy")
 _MAX_ANSWERS = 2000
 """Rows of the table of all patterns that are kept."""
 
+_MAX_ATTENTION = 200
+"""Attention maps that are kept, so that a pattern shown again is not encoded again."""
+
 
 @dataclass(frozen=True)
 class BatchRow:
-    """One pattern of the table; `answer` is None where it was not predicted with the current settings."""
+    """One pattern of the table."""
 
     sample: Sample
     formula: str
     answer: Answer | Missing | None
+    """The prediction of the model alone; None where it was not predicted with the current settings."""
+    conclusion: Conclusion | None = None
+    """The answer from prediction and phases; None where there is no prediction or no phases were searched."""
+
+    @property
+    def shown(self) -> Answer | None:
+        """The prediction in agreement with the phases; None for a mixture."""
+        one = self.answer if self.conclusion is None else self.conclusion.answer
+        return one if isinstance(one, Answer) else None
 
 
 class PredictionStore:
-    """Computes what the Prediction screen of a session shows."""
+    """Computes what the Answer screen of a session shows."""
 
     def __init__(self, session: Session, store: Store, *, workspace: Callable[[], Workspace] = open_workspace) -> None:
         self.session, self.store = session, store
         self._workspace = workspace
-        self._attention: SampleCache[WindowAttention] = store.cache(1)
+        self._attention: SampleCache[WindowAttention] = store.cache(_MAX_ATTENTION)
         self._answers: SampleCache[Answer | Missing] = store.cache(_MAX_ANSWERS)
         self._run: BackgroundTask | None = None
 
@@ -92,6 +105,10 @@ class PredictionStore:
     def batch(self) -> BackgroundTask | None:
         """The batch that is running or has ended; None before the first."""
         return self._run
+
+    def is_known(self, key: str) -> bool:
+        """Whether the answer for a pattern is known already."""
+        return self._known_answer(key) is not None
 
     def _known_answer(self, key: str) -> Answer | Missing | None:
         return self._answers.get(key, self._question(key))

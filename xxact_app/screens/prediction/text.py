@@ -15,15 +15,19 @@ import numpy as np
 from xxact_app.samples.prediction_result import Answer
 from xxact_app.samples.processing import WINDOW_EDGES
 from xxact_app.samples.store import HIDDEN
-from xxact_app.ui.formatting import percent
+from xxact_app.screens.prediction.conclusion import Conclusion
+from xxact_app.screens.prediction.phases_store import SearchResult
+from xxact_app.ui.formatting import percent, short_probability
 from xxact_app.ui.safe_text import safe_message, spreadsheet_text
 from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SPACE_GROUP, SURE, Quantity
+from xxact_core.search_match.certainty import credible_set
 from xxact_core.structures.space_groups import space_group_name
 
 if TYPE_CHECKING:
     from xxact_core.compositions.composition import Composition
     from xxact_core.compositions.partial import PartialComposition
     from xxact_core.prediction.prediction import Estimate, Prediction, RankedLabel
+    from xxact_core.search_match.element_states import ElementStates
 
 
 HELP = """<details><summary>Accepted input</summary><ul>
@@ -38,22 +42,30 @@ HELP = """<details><summary>Accepted input</summary><ul>
 _UNIFORM_ENTROPY = math.log2(7)
 """Entropy [bit] of a uniform distribution over the seven crystal systems."""
 
-_MOST_LISTED = 8
+_MOST_LISTED = 4
 
 _COVERAGE = percent(0.9)
 """Nominal coverage of prediction sets and intervals."""
 
 
-def composition_line(known: Composition | PartialComposition) -> str:
-    """The composition as parsed, as safe HTML."""
+def composition_line(known: Composition | PartialComposition, states: ElementStates | None = None) -> str:
+    """The composition as parsed and the elements set in the periodic table, as safe HTML."""
+    besides = [] if states is None else [
+        f"{word}: {', '.join(symbols)}"
+        for word, symbols in (("may", states.may), ("one of", states.one_of), ("never", states.never))
+        if symbols
+    ]  # fmt: skip
     if not known.symbols:
-        return "<p class='muted'>No composition: the prediction uses the pattern alone.</p>"
-    if kind := getattr(known, "in_words", ""):
-        return f"<p class='muted'>Read as {html.escape(kind)}: {html.escape(str(known))}</p>"
-    exact = cast("Composition", known)
-    pairs = sorted(zip(exact.symbols, exact.fractions, strict=True), key=lambda pair: -pair[1])
-    parts = ", ".join(f"{symbol} {100 * fraction:.3g}\N{NO-BREAK SPACE}%" for symbol, fraction in pairs)
-    return f"<p class='muted'>Atomic fractions: {html.escape(parts)}</p>"
+        text = "" if besides or (states is not None and states.must) else "No composition: all elements are possible."
+    elif kind := getattr(known, "in_words", ""):
+        text = f"Read as {kind}: {known}"
+    else:
+        exact = cast("Composition", known)
+        pairs = sorted(zip(exact.symbols, exact.fractions, strict=True), key=lambda pair: -pair[1])
+        parts = ", ".join(f"{symbol} {100 * fraction:.3g}\N{NO-BREAK SPACE}%" for symbol, fraction in pairs)
+        text = f"Atomic fractions: {parts}"
+    line = "; ".join(filter(None, [text, *besides]))
+    return f"<p class='muted'>{html.escape(line)}</p>" if line else ""
 
 
 def error_line(error: Exception) -> str:
@@ -61,29 +73,203 @@ def error_line(error: Exception) -> str:
     return f"<p class='wrong'>{html.escape(safe_message(error))}</p>"
 
 
-def verdict(answer: Answer) -> str:
-    """Most probable classes, prediction sets and the uncertainty due to an incomplete composition, as safe HTML."""
-    prediction = answer.prediction
-    formula, name = html.escape(safe_message(answer.formula)), html.escape(answer.sample.name)
-    sentences = [
-        _sentence(CRYSTAL_SYSTEM, prediction.crystal_system),
-        _sentence(SPACE_GROUP, prediction.space_group),
-    ]
-    sets = "".join(
-        f"<p>{quantity.label}, {_COVERAGE} prediction set: {_names_of_set(quantity, names)}.</p>"
-        for quantity, names in (
-            (CRYSTAL_SYSTEM, prediction.crystal_system_set), (SPACE_GROUP, prediction.space_group_set)
-        )
-        if names
-    )  # fmt: skip
-    title = f"Prediction for {formula}" if formula else "Prediction without a composition"
-    rule = ""
-    if any(ranked and ranked[0].probability < SURE for ranked in (prediction.crystal_system, prediction.space_group)):
-        rule = f"“Not sure” means that the most probable class has a probability below {percent(SURE)}."
-    return (
-        f"<h2>{title}</h2><p class='muted'>{name}</p><p class='verdict'>{' '.join(sentences)}</p>"
-        f"{sets}{certainty(prediction)}{rule and _muted(rule)}"
+LEVELS = {
+    "likely": ("✓", "Likely"),
+    "uncertain": ("?", "Uncertain"),
+    "no match": ("–", "No match"),
+    "prediction only": ("…", "Prediction"),
+}
+"""Sign and word of each level of an answer."""
+
+ANSWER_CSS = """
+.level { display: inline-flex; align-items: center; gap: 6px; border-radius: 999px; padding: 1px 12px 1px 8px;
+  font-weight: 600; border: 1.5px solid currentColor; font-size: 14px; vertical-align: 3px; margin-right: 8px; }
+.level.likely { color: #1B6E3C; } .level.uncertain { color: #8A5300; } .level.none { color: #5B6470; }
+.dark .level.likely { color: #6FD69A; } .dark .level.uncertain { color: #F0B45A; } .dark .level.none { color: #AEB7C2; }
+h2 { font-size: 1.3rem; }
+.phases { width: 100%; } .phases td { vertical-align: top; padding: 3px 8px 3px 0; line-height: 1.35; }
+.phases th { padding: 0 8px 2px 0; font-size: 12px; opacity: 0.8; }
+.phases td.number { white-space: nowrap; text-align: right; } .phases th.number { text-align: right; }
+.phases small { font-size: 12px; opacity: 0.8; }
+.phases tr + tr td { border-top: 1px solid var(--border-color, #8883); }
+.dot { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 6px; }
+.figures { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; }
+.figure { padding: 6px 10px; min-width: 0; } .figure h3 { font-size: 12px; font-weight: 400; opacity: 0.8; }
+.figure b { font-size: 1.1rem; line-height: 1.25; }
+.figure .muted { font-size: 12px; line-height: 1.3; display: block; }
+.basis li { margin: 0; } .basis ul { list-style: none; padding-left: 4px; }
+.purity { margin-top: 4px; font-size: 13px; }
+"""
+"""Styles of the texts of an answer, besides those of all texts."""
+
+
+def headline(conclusion: Conclusion, *, searching: bool = False, waiting: bool = False) -> str:
+    """The answer in one line, and what the level rests on; safe HTML.
+
+    Args:
+        conclusion: the answer.
+        searching: whether phases are searched now.
+        waiting: whether the search starts by itself in a moment.
+    """
+    found = conclusion.found
+    if found is None and (searching or waiting):
+        text = "Identifying the phases …" if searching else "Identifying the phases in a moment …"
+        return f"<h2>{text}</h2>"
+    if found is None:
+        return "<h2>Phases not identified yet</h2>"
+    if not found.phases or conclusion.level == "no match":
+        what = "no reference material explains the pattern"
+    else:
+        what = _names_of_phases(found)
+        if conclusion.level == "uncertain":
+            what = f"perhaps {what}"
+    return f"<h2>{level_sign(conclusion.level)}{what}</h2>{conditions(conclusion)}"
+
+
+def _names_of_phases(found: SearchResult) -> str:
+    labels = [phase.label for phase in found.phases]
+    return labels[0] if len(labels) == 1 else f"a mixture of {', '.join(labels[:-1])} and {labels[-1]}"
+
+
+def level_sign(level: str) -> str:
+    """The level of an answer as a coloured word; safe HTML."""
+    sign, word = LEVELS[level]
+    style = level if level in {"likely", "uncertain"} else "none"
+    return f"<span class='level {style}'><span aria-hidden='true'>{sign}</span>{word}</span>"
+
+
+def conditions(conclusion: Conclusion) -> str:
+    """What the level rests on, one click away; safe HTML, empty where phases were not searched."""
+    if not conclusion.conditions:
+        return ""
+    items = "".join(
+        f"<li><span aria-hidden='true'>{'✓' if one.met else '✗'}</span> {html.escape(one.text)}"
+        f"{'' if one.met else ' <span class=muted>(not met)</span>'}</li>"
+        for one in conclusion.conditions
     )
+    rule = (
+        "“Likely” requires all of these. On measured patterns of known phases at least 90 % of such answers are right."
+        if conclusion.level != "no match"
+        else "Some phases may be missing in the reference materials, or the elements may be wrong."
+    )
+    title = f"Why “{LEVELS[conclusion.level][1].lower()}”?"
+    return f"<details class='basis'><summary>{title}</summary><ul>{items}</ul>{_muted(rule)}</details>"
+
+
+def phases(conclusion: Conclusion, *, colours: Sequence[str]) -> str:
+    """The phases with weight fractions, cells, sizes and probabilities, and the purity; safe HTML.
+
+    colours: of the phases in the plot.
+    """
+    found = conclusion.found
+    if found is None:
+        return ""
+    if not found.matches:
+        return "<p>The reference materials have no phase of these elements.</p>"
+    if not found.phases:
+        return purity(found)
+    rows = []
+    for number, one in enumerate(found.phases):
+        dot = f"<span class='dot' style='background:{colours[number % len(colours)]}'></span>"
+        size = "" if one.size == "-" else f" · crystallites {one.size} nm"
+        rows.append(
+            f"<tr><td>{dot}<b>{one.formula}</b> {one.name}<br><small>{html.escape(one.space_group)} · "
+            f"{_cell(one.cell)}{size}</small></td>"
+            f"<td class='number'>{one.weight}</td><td class='number'>{high_probability(one.probability)}</td></tr>"
+        )
+    title = "Closest reference materials" if conclusion.level == "no match" else "Phase"
+    head = (
+        f"<tr><th scope='col'>{title}</th><th scope='col' class='number'>wt%</th>"
+        "<th scope='col' class='number'>Probability</th></tr>"
+    )
+    lacking = ""
+    if found.no_match >= SURE:
+        lacking = _muted(
+            f"The reference materials probably lack the phase of this specimen ({percent(found.no_match)})."
+        )
+    table = f"<table class='phases'><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
+    return f"{table}{lacking}{purity(found)}"
+
+
+def _cell(cell: str) -> str:
+    return cell.replace("  ", ", ") + (
+        "\N{NO-BREAK SPACE}Å" if "α" not in cell and "β" not in cell and "γ" not in cell else ""
+    )
+
+
+def purity(found: SearchResult) -> str:
+    """How much of the pattern the phases explain, and what else is in it; safe HTML."""
+    parts = []
+    if found.phases:
+        main = found.phases[0]
+        if not found.several:
+            parts.append("<b>Purity:</b> one crystalline phase found")
+        elif math.isfinite(main.fraction):
+            parts.append(f"<b>Purity:</b> main phase {percent(main.fraction)} by weight")
+    parts.append(f"{short_probability(found.unexplained)} of the intensity unexplained")
+    if found.unexplained_peaks:
+        listed = ", ".join(
+            f"{angle:.2f}° ({height:.0f}\N{NO-BREAK SPACE}%)" for angle, height in found.unexplained_peaks[:3]
+        )
+        parts.append(f"strongest unexplained peaks: {listed}")
+    if found.amorphous is not None:
+        parts.append(f"broad hump with {percent(found.amorphous)} of the intensity: amorphous material may be present")
+    return f"<p class='purity'>{'; '.join(parts)}.</p>"
+
+
+def facts(conclusion: Conclusion) -> str:
+    """Crystal system, space group, formation energy and band gap, as safe HTML."""
+    if conclusion.mixture:
+        return _muted(
+            "Crystal system, formation energy and band gap are predicted for specimens of one phase. The space groups "
+            "of the phases are in the table above."
+        )
+    if not isinstance(conclusion.answer, Answer):
+        return ""
+    prediction = conclusion.answer.prediction
+    boxes = [
+        _class_box(CRYSTAL_SYSTEM, prediction.crystal_system, prediction.crystal_system_set),
+        _class_box(SPACE_GROUP, prediction.space_group, prediction.space_group_set),
+        _number(FORMATION_ENERGY, prediction.formation_energy_per_atom),
+        _number(BAND_GAP, prediction.band_gap),
+    ]
+    of = ""
+    if conclusion.of_phase and conclusion.found is not None:
+        of = _muted(f"Formation energy and band gap for {conclusion.found.phases[0].formula}, the phase found.")
+    return f"<div class='figures'>{''.join(boxes)}</div>{of}"
+
+
+def _class_box(quantity: Quantity, ranked: Sequence[RankedLabel], calibrated: Sequence[str] | None) -> str:
+    """The most probable class with its probability, and the classes that together have 90 %."""
+    if not ranked:
+        return (
+            f"<div class='figure'><h3>{quantity.label}</h3><span class='muted'>not predicted by this model</span></div>"
+        )
+    sure = ranked[0].probability >= SURE
+    first = html.escape(label(quantity, ranked[0]))
+    names = credible_set(ranked, calibrated)
+    text = high_probability(ranked[0].probability)
+    if len(names) > 1:
+        text += f"; {_COVERAGE} set: {_names_of_set(quantity, names)}"
+    shown = f"<b>{first}</b>" if sure else f"<b>not sure</b><span class='muted'>most probable: {first}</span>"
+    return f"<div class='figure'><h3>{quantity.label}</h3>{shown}<span class='muted'>{text}</span></div>"
+
+
+def high_probability(probability: float) -> str:
+    """A probability (0-1) in whole percent, never 0 or 100 %."""
+    most = 0.99
+    return f">\N{NO-BREAK SPACE}{percent(most)}" if probability > most else short_probability(probability)
+
+
+def answered_by(*, model: str, references: str, candidates: int | None) -> str:
+    """The model and the reference materials that answer; safe HTML."""
+    compared = "" if candidates is None else f" ({candidates:,} compared)"
+    return f"<p class='muted'>Model: <b>{html.escape(model)}</b> · {html.escape(references)}{compared}</p>"
+
+
+def guess_line(symbols: Sequence[str]) -> str:
+    """Elements that the file name suggests, as safe HTML."""
+    return f"<p>Guess from the file name: <b>{html.escape(', '.join(symbols))}</b></p>"
 
 
 def _muted(text: str) -> str:
@@ -138,16 +324,6 @@ def _names_of_set(quantity: Quantity, names: Sequence[str]) -> str:
     return html.escape(", ".join(shown) + more)
 
 
-def _sentence(quantity: Quantity, ranked: Sequence[RankedLabel]) -> str:
-    """The most probable class of a quantity, or the candidates where none is sure; safe HTML."""
-    if not ranked:
-        return f"{quantity.label}: not predicted by this model."
-    candidates = [f"{html.escape(label(quantity, item))}, {percent(item.probability)}" for item in ranked[:3]]
-    if ranked[0].probability >= SURE:
-        return f"{quantity.label}: <b>{candidates[0]}</b>."
-    return f"{quantity.label}: <b>not sure</b>; candidates: {'; '.join(candidates)}."
-
-
 def table(quantity: Quantity, ranked: Sequence[RankedLabel]) -> str:
     """The ranked labels as a table, the text alternative of the bars; safe HTML."""
     rows = "".join(
@@ -157,15 +333,6 @@ def table(quantity: Quantity, ranked: Sequence[RankedLabel]) -> str:
     )
     head = f"<tr><th>Rank</th><th>{quantity.label}</th><th>Probability</th></tr>"
     return f"<details><summary>As a table</summary><table><thead>{head}</thead><tbody>{rows}</tbody></table></details>"
-
-
-def numbers(prediction: Prediction) -> str:
-    """Formation energy and band gap with units and intervals, as safe HTML."""
-    shown = [
-        _number(FORMATION_ENERGY, prediction.formation_energy_per_atom),
-        _number(BAND_GAP, prediction.band_gap),
-    ]
-    return f"<div class='figures'>{''.join(shown)}</div>"
 
 
 def basis(prediction: Prediction, hidden_windows: np.ndarray, *, model: str = "") -> str:
@@ -205,19 +372,46 @@ def hidden_ranges(hidden_windows: np.ndarray) -> list[tuple[float, float]]:
     return ranges
 
 
-def to_json(answer: Answer) -> bytes:
-    """The prediction as JSON, with the original name of the file."""
-    content = {"file": answer.sample.file, **answer.prediction.to_dict()}
+def plain_headline(conclusion: Conclusion) -> str:
+    """The answer in one line, as plain text."""
+    found, word = conclusion.found, LEVELS[conclusion.level][1]
+    if found is None:
+        return "Phases not identified"
+    if not found.phases or conclusion.level == "no match":
+        return "No match among the reference materials"
+    return f"{word}: {_names_of_phases(found)}"
+
+
+def to_json(conclusion: Conclusion) -> bytes:
+    """The answer as JSON, with the original name of the file; for a mixture, the prediction is that of the model."""
+    answer = _answer_of(conclusion)
+    content: dict[str, object] = {"file": answer.sample.file, **answer.prediction.to_dict(), "level": conclusion.level}
+    content["conditions"] = [{"text": one.text, "met": one.met} for one in conclusion.conditions]
+    if (found := conclusion.found) is not None:
+        content |= {"verdict": found.verdict, "unexplained_fraction": found.unexplained}
+        content["phases"] = [
+            {
+                "formula": phase.plain_formula, "name": phase.name or None, "space_group": phase.number,
+                "id": phase.source_id, "weight_percent": phase.weight, "cell": phase.cell, "size_nm": phase.size,
+                "probability": phase.probability,
+            }
+            for phase in found.phases
+        ]  # fmt: skip
     return json.dumps(content, indent=2, ensure_ascii=False).encode()
 
 
-def to_csv(answer: Answer) -> bytes:
-    """The prediction as rows of quantity, rank, label or value, unit, low, high and probability."""
+def to_csv(conclusion: Conclusion) -> bytes:
+    """The answer as rows of quantity, rank, label or value, unit, low, high and probability."""
+    answer = _answer_of(conclusion)
     prediction = answer.prediction
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["file", "formula", "quantity", "rank", "value", "unit", "low", "high", "probability"])
     start = [spreadsheet_text(answer.sample.file), spreadsheet_text(answer.formula)]
+    for rank, phase in enumerate(() if conclusion.found is None else conclusion.found.phases, start=1):
+        named = spreadsheet_text(f"{phase.plain_formula} {phase.name}".strip())
+        rows.writerow([*start, "phase", rank, named, "", "", "", phase.probability])
+        rows.writerow([*start, "weight_fraction", rank, 100 * phase.fraction, "wt%", "", "", ""])
     for quantity in (FORMATION_ENERGY, BAND_GAP):
         estimate = getattr(prediction, quantity.name)
         if estimate is not None:
@@ -226,6 +420,13 @@ def to_csv(answer: Answer) -> bytes:
         for rank, item in enumerate(getattr(prediction, quantity.name), start=1):
             rows.writerow([*start, quantity.name, rank, item.label, "", "", "", item.probability])
     return text.getvalue().encode()
+
+
+def _answer_of(conclusion: Conclusion) -> Answer:
+    """The prediction in agreement with the phases, or that of the model alone."""
+    shown = conclusion.answer if isinstance(conclusion.answer, Answer) else conclusion.alone
+    assert isinstance(shown, Answer), "files are written of answers"
+    return shown
 
 
 def label(quantity: Quantity, item: RankedLabel) -> str:
@@ -239,7 +440,7 @@ def _number(quantity: Quantity, estimate: Estimate | None) -> str:
     unit = html.escape(estimate.unit)
     interval = "no interval available"
     if estimate.low is not None and estimate.high is not None:
-        interval = f"{_COVERAGE} interval: {signed(estimate.low)} to {signed(estimate.high)} {unit}"
+        interval = f"{_COVERAGE} interval: {signed(estimate.low)} to {signed(estimate.high)}"
     return (
         f"<div class='figure'><h3>{quantity.label}</h3><b>{signed(estimate.value)} {unit}</b>"
         f"<span class='muted'>{interval}</span></div>"

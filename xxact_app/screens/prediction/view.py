@@ -1,4 +1,4 @@
-"""The Prediction screen: pattern and composition in, ranked classes and values with intervals out."""
+"""The Answer screen: a large pattern with its phases, and what the specimen is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import panel as pn
 import panel_material_ui as pmui
 from bokeh.plotting import figure
 
+from xxact_app.jobs.task_panel import TaskPanel
+from xxact_app.jobs.tasks import BackgroundTask
 from xxact_app.library.models import run_name
 from xxact_app.plots.export import figure_to_bytes
 from xxact_app.plots.patterns import draw_probabilities, probability_figure
@@ -19,119 +21,151 @@ from xxact_app.samples.store import Store
 from xxact_app.samples.wavelength_form import WavelengthForm
 from xxact_app.screens.prediction import export as files
 from xxact_app.screens.prediction import text as words
+from xxact_app.screens.prediction.answer_plot import AnswerPlot
 from xxact_app.screens.prediction.attention_view import AttentionPanel
 from xxact_app.screens.prediction.batch import BatchTable
-from xxact_app.screens.prediction.matches_store import MatchesStore
-from xxact_app.screens.prediction.matches_view import MatchesPanel
+from xxact_app.screens.prediction.conclusion import Conclusion, conclude
+from xxact_app.screens.prediction.elements_form import ElementsForm
+from xxact_app.screens.prediction.matches_view import MatchesTable
+from xxact_app.screens.prediction.phases_store import PhasesStore, SearchResult
+from xxact_app.screens.prediction.records import RECORDS, has_record, write_record
+from xxact_app.screens.prediction.refinement_view import RefinementPanel
 from xxact_app.screens.prediction.report import Page, page_to_drawing, pages_to_pdf
 from xxact_app.screens.prediction.store import PredictionStore
 from xxact_app.screens.screen import PictureKind, standard_files
 from xxact_app.session.session import Session
 from xxact_app.ui.downloads import PythonCode, download_row
+from xxact_app.ui.draw_pace import DrawPace
 from xxact_app.ui.safe_text import plain_markdown
-from xxact_app.ui.theme import ALERT_STYLE, TEXT_CSS, grid_css, palette
+from xxact_app.ui.theme import ALERT_STYLE, NARROW, TEXT_CSS, grid_css, palette
+from xxact_core.compositions.composition import Composition
 from xxact_core.errors import InputError
 from xxact_core.quantities import CRYSTAL_SYSTEM, SPACE_GROUP, SURE, Quantity
 
 if TYPE_CHECKING:
     from xxact_core.prediction.prediction import RankedLabel
 
-_HALVES = "minmax(0, 1fr) minmax(0, 1fr)"
-_ASK_LAYOUT = grid_css(
-    f"{_HALVES} auto",
-    ("pattern formula predict", "parsed parsed parsed", "message message message"),
-    narrow=("pattern", "formula", "predict", "parsed", "message"),
-    padding="20px 16px 0",
+_LAYOUT = grid_css(
+    "minmax(0, 1fr) minmax(340px, 30vw)",
+    ("plot ask", "plot shown"),
+    narrow=("ask", "plot", "shown"),
+    gap="4px 16px",
+    padding="8px 16px 4px",
 )
-_ANSWER_LAYOUT = grid_css(
-    _HALVES,
-    ("verdict numbers", "systems groups", "matches matches", "attention attention", "basis basis"),
-    narrow=("verdict", "numbers", "systems", "groups", "matches", "attention", "basis"),
+_ROWS = f"@media (min-width: {NARROW + 1}px) {{ :host {{ grid-template-rows: auto 1fr; }} }}"
+"""The row of the form is as high as the form; the plot extends over both rows."""
+
+_MORE_LAYOUT = grid_css(
+    "minmax(0, 1fr) minmax(0, 1fr)",
+    ("systems groups", "matches matches", "attention attention", "basis basis"),
+    narrow=("systems", "groups", "matches", "attention", "basis"),
 )
+_PAUSE = 2000
+"""Time [ms] after which phases are searched among all elements, where no elements are given. Ours."""
+
+_SEARCHING = 1500
+"""Time [ms] that a search is left to end before the details of the prediction alone are shown. Ours."""
+
 _MOST_GROUPS = 7
+_WIDE = {"sizing_mode": "stretch_width", "margin": 0}
+_EMPTY = (
+    "<h2>What is this powder?</h2><p>Drop a diffractogram anywhere on this page, or load the example data. Its "
+    "phases, crystal system, formation energy and band gap appear here automatically. The answer is more certain if "
+    "the elements are known.</p>"
+)
 
 
 class PredictionScreen:
-    """The form for pattern and composition, and the prediction; `panel` is the screen."""
+    """What the selected specimen is; `panel` is the screen.
 
-    KEY: ClassVar[str] = "prediction"
-    TITLE: ClassVar[str] = "Prediction"
+    Args:
+        session: the session.
+        store: its patterns.
+        predictions: predictions of all patterns.
+        search: searches of the phases.
+        in_front: whether the screen is visible.
+        by_itself: whether a search starts without being asked for; by default on a page, but not in a notebook.
+    """
+
+    KEY: ClassVar[str] = "answer"
+    TITLE: ClassVar[str] = "Answer"
 
     def __init__(
         self,
         session: Session,
         store: Store,
         predictions: PredictionStore | None = None,
-        search: MatchesStore | None = None,
+        search: PhasesStore | None = None,
         *,
         in_front: bool = True,
+        by_itself: bool | None = None,
     ) -> None:
         self.session, self.store = session, store
         self.predictions = predictions or PredictionStore(session, store)
-        self.matches = MatchesPanel(session, store, search or MatchesStore(session, store), on_result=self._show_answer)
-        self.attention, self.batch = AttentionPanel(session), BatchTable(session, self.predictions)
+        self.search = search or PhasesStore(session, store)
+        self._by_itself = pn.state.curdoc is not None if by_itself is None else by_itself
         self._in_front = in_front
-        field = {"sizing_mode": "stretch_width", "size": "small", "margin": 0}
-        self.pattern = pmui.Select(label="Pattern", options={}, css_classes=["area-pattern"], **field)
-        self.formula = pmui.TextInput(
-            label="Composition",
-            placeholder="LaB6 · Fe 40±2 O 60±3 · La,B,?O · empty",
-            css_classes=["area-formula"],
-            **field,
-        )
-        self.predict = pmui.Button(
-            label="Predict", variant="contained", margin=0, height=40, css_classes=["area-predict"],
-            on_click=self._commit,
+        self._conclusion: Conclusion | None = None
+        self._searching: tuple[str, BackgroundTask] | None = None
+        self._details_asked, self._details_of = 0, ""
+        self.pace = DrawPace()
+        self.plot = AnswerPlot(session, store)
+        self.elements = ElementsForm(session, store)
+        self.pattern = pmui.Select(label="Pattern", options={}, size="small", **_WIDE)
+        self.task = TaskPanel(
+            label="Identify the phases", start=self._identify, current=self._task, when_done=self._show_answer,
+            stop=self._stop,
         )  # fmt: skip
-        self.parsed = _text()
-        parsed = pn.Column(self.parsed, _text(words.HELP), css_classes=["area-parsed"], margin=0)
-        parsed.sizing_mode = "stretch_width"
-        self.message = pmui.Alert(severity="info", sizing_mode="stretch_width", margin=0, sx=ALERT_STYLE)
+        self.refinement = RefinementPanel(session, store, self.search)
+        self.matches = MatchesTable(session, self.search)
+        self.attention, self.batch = (
+            AttentionPanel(session),
+            BatchTable(session, self.predictions, self.search, conclude=self._conclude),
+        )
+        self.message = pmui.Alert(severity="info", sx=ALERT_STYLE, **_WIDE)
         self.override = pmui.Button(
-            label="Predict anyway", variant="outlined", size="small", margin=(8, 0), on_click=self._override
+            label="Predict anyway", variant="outlined", size="small", margin=(4, 0), on_click=self._override
         )
-        self.ask_wavelength = pn.Column(WavelengthForm(session, store).panel, max_width=420, margin=(8, 0))
-        self.hint = pn.Column(
-            self.message,
-            self.override,
-            self.ask_wavelength,
-            css_classes=["area-message"],
-            sizing_mode="stretch_width",
-            margin=0,
-        )
-        self.verdict, self.numbers, self.basis = _text(area="verdict"), _text(area="numbers"), _text()
-        self.bars = {CRYSTAL_SYSTEM: probability_figure(height=270), SPACE_GROUP: probability_figure(height=270)}
+        self.ask_wavelength = pn.Column(WavelengthForm(session, store).panel, **_WIDE)
+        self.headline = _text()
+        self.phases, self.facts, self.answered_by, self.basis = (_text() for _ in range(4))
+        self.bars = {CRYSTAL_SYSTEM: probability_figure(height=250), SPACE_GROUP: probability_figure(height=250)}
         self.tables = {CRYSTAL_SYSTEM: _text(), SPACE_GROUP: _text()}
         self.python = PythonCode()
         self.downloads = download_row(
             {
-                "JSON": ("prediction.json", lambda: self._file(words.to_json)),
-                **standard_files(self, "prediction"),
-                "Report (PDF)": ("prediction.pdf", lambda: self._file(lambda one: pages_to_pdf([self._page(one)]))),
-                "Report for all patterns (PDF)": ("predictions.pdf", self._reports),
+                "JSON": ("answer.json", lambda: self._file(words.to_json)),
+                **standard_files(self, "answer"),
+                "Report (PDF)": ("answer.pdf", lambda: self._file(lambda one: pages_to_pdf([self._page(one)]))),
+                "Report for all patterns (PDF)": ("answers.pdf", self._reports),
+                "NeXus": ("answer.nxs", lambda: self._record("nxs")),
+                "Lab notebook (ELN)": ("answer.eln", lambda: self._record("eln")),
             }
         )
-        self.asked = pn.Column(
-            self.pattern, self.formula, self.predict, parsed, self.hint,
-            stylesheets=[_ASK_LAYOUT], sizing_mode="stretch_width", margin=0,
+        self.bar_panels = [self._bars("systems", CRYSTAL_SYSTEM), self._bars("groups", SPACE_GROUP)]
+        asked = pn.Column(
+            self.pattern, self.elements.panel, self.headline, self.task.panel, self.message, self.override,
+            self.ask_wavelength, css_classes=["area-ask"], **_WIDE,
         )  # fmt: skip
-        answer = pn.Column(
-            self.verdict, self.numbers, self._bars("systems", CRYSTAL_SYSTEM), self._bars("groups", SPACE_GROUP),
-            _area("matches", self.matches.panel), _area("attention", self.attention.panel),
-            _area("basis", self.basis, self.downloads, self.python.panel),
-            stylesheets=[_ANSWER_LAYOUT], sizing_mode="stretch_width", margin=0,
+        shown = pn.Column(
+            self.phases, self.refinement.panel, self.facts, self.answered_by, css_classes=["area-shown"], **_WIDE
+        )
+        self.intro = pn.pane.HTML(_EMPTY, stylesheets=[TEXT_CSS], **_WIDE)
+        self.plot_area = pn.Column(self.intro, self.plot.panel, self.plot.table, css_classes=["area-plot"], **_WIDE)
+        self.all_patterns = pn.Column(**_WIDE)
+        self.more = pn.Column(visible=False, **_WIDE)
+        self.panel = pn.Column(
+            pn.Column(self.plot_area, asked, shown, stylesheets=[_LAYOUT, _ROWS], **_WIDE),
+            self.all_patterns, self.more, self.pace, **_WIDE,
         )  # fmt: skip
-        self.answered = pn.Column(answer, sizing_mode="stretch_width", margin=0, visible=False)
-        self.panel = pn.Column(self.asked, self.answered, self.batch.panel, sizing_mode="stretch_width", margin=0)
         self.pattern.param.watch(self._choose, "value")
-        self.formula.param.watch(self._commit, ["value", "enter_pressed"])
-        self.formula.param.watch(self._type, "value_input")
-        session.watch(self._show_choices, ["files", "chosen", "formula", "draft_formula"])
+        session.watch(self._show_choices, ["files", "chosen"])
         session.watch(
             self._show_answer,
             [
-                "files", "chosen", "formula", "wavelength", "steps", "scan", "override_coverage",
-                "dark", "model", "known_materials", "phase", "scale",
+                "files", "chosen", "formula", "may", "one_of", "never", "use_guess", "wavelength", "steps", "own_steps",
+                "scan", "override_coverage", "dark", "model", "known_materials", "phase", "scale", "axis",
+                "show_background",
             ],
         )  # fmt: skip
         self._show_choices()
@@ -142,72 +176,203 @@ class PredictionScreen:
         if self.pattern.value:
             self.session.chosen = self.pattern.value
 
-    def _commit(self, _event: object = None) -> None:
-        """Store the composition as typed, even before the field loses focus."""
-        self.session.set_formula((self.formula.value_input or self.formula.value or "").strip())
-
-    def _type(self, _event: object = None) -> None:
-        """Show the parsed composition while the user types; before any file is loaded, store it for the first one."""
-        if not self.session.chosen:
-            self._commit()
-        self._show_parsed()
-
     def _override(self, _event: object = None) -> None:
         self.session.override_coverage = True
+
+    def _identify(self) -> None:
+        """Search the phases of the selected pattern."""
+        chosen = self.session.chosen
+        if chosen not in self.store.samples:
+            return
+        try:
+            self.search.start(chosen)
+        except InputError:
+            return  # the message on the screen says why
+        task = self.search.task(chosen)
+        self._searching = None if task is None else (chosen, task)
+
+    def _stop(self) -> None:
+        self.search.stop(self.session.chosen)
+
+    def _task(self) -> BackgroundTask | None:
+        chosen = self.session.chosen
+        return self.search.task(chosen) if chosen in self.store.samples else None
+
+    # ------------------------------------------------------------------------------------------------- automatic search
+    def _search_by_itself(self) -> None:
+        """Start to search the phases: at once where elements are known, after a pause where none are."""
+        chosen = self.session.chosen
+        self.search.withdraw(keep=chosen)
+        if not self._by_itself or not self._can_start(chosen):
+            return
+        states = self.search.states(chosen)
+        if states.possible or states.one_of or pn.state.curdoc is None:
+            self._identify()
+            self.task.look()  # so that a search that ends soon is noticed
+        else:
+            asked = self.search.question(chosen)
+            pn.state.curdoc.add_timeout_callback(lambda: self._after_pause(chosen, asked), _PAUSE)
+
+    def _after_pause(self, chosen: str, asked: object) -> None:
+        same = chosen == self.session.chosen and self._can_start(chosen) and self.search.question(chosen) == asked
+        if same and self._in_front:
+            self._identify()
+            self.task.look()
+            self._show_headline()
+
+    def _can_start(self, chosen: str) -> bool:
+        known = chosen in self.store.samples and self.search.digest(chosen) != ""
+        return known and self.search.found(chosen) is None and self.search.may_start(chosen)
 
     # ----------------------------------------------------------------------------------------------- what the user sees
     def _show_choices(self, *_events: object) -> None:
         options = {sample.name: sample.key for sample in self.store.samples.values()}
         chosen = self.session.chosen if self.session.chosen in self.store.samples else None
-        with pn.io.hold():
-            self.pattern.param.update(options=options, value=chosen, disabled=not options)
-            if self.session.formula != (self.formula.value_input or "").strip():
-                self.formula.param.update(value=self.session.formula, value_input=self.session.formula)
-        self._show_parsed()
-
-    def _show_parsed(self, _event: object = None) -> None:
-        """Show the parsed composition, or the error in it."""
-        text = (self.formula.value_input or "").strip()
-        try:
-            line, wrong = words.composition_line(self.store.known(text)), False
-        except InputError as error:
-            line, wrong = words.error_line(error), True
-        self.parsed.object = line
-        self.formula.error_state = wrong
+        self.pattern.param.update(options=options, value=chosen, disabled=not options, visible=bool(options))
 
     def come_to_front(self, *, in_front: bool) -> None:
         """Follow the session only while the screen is visible."""
         self._in_front = in_front
         self._show_answer()
 
+    def conclusion(self, key: str) -> Conclusion:
+        """The answer for a pattern."""
+        return self._conclude(key, self.predictions.ask(key), self.search.found(key))
+
+    def _conclude(self, key: str, alone: Answer | Missing, found: SearchResult | None) -> Conclusion:
+        return conclude(
+            alone, found, predict_for=lambda formula: self.store.answer(key, formula=formula),
+            complete=self._is_complete(key),
+        )  # fmt: skip
+
+    def _is_complete(self, key: str) -> bool:
+        try:
+            return isinstance(self.store.known(self.store.formula(key)), Composition)
+        except InputError:
+            return False
+
     def _show_answer(self, *_events: object) -> None:
         if not self._in_front:
             return
         chosen = self.session.chosen
-        answer = self.predictions.ask(chosen) if chosen in self.store.samples else self.store.answer()
+        loaded = chosen in self.store.samples
+        with pn.io.hold():
+            self.plot.panel.visible = self.task.panel.visible = loaded
+            self.intro.visible = not loaded
+            if not loaded:
+                self._conclusion = None
+                self.batch.show()
+                for part in (self.message, self.override, self.ask_wavelength, self.more, self.refinement.panel):
+                    part.visible = False
+                # Texts are emptied rather than hidden: Panel fails where a pane that is not drawn yet turns visible.
+                for pane in (self.headline, self.plot.table, self.phases, self.facts):
+                    pane.object = ""
+                self._show_answered_by()
+                return
+            self._search_by_itself()
+            self._conclusion = self.conclusion(chosen)
+            self._show_missing(self._conclusion)
+            self._show_headline()
+            self.phases.object = words.phases(self._conclusion, colours=self.plot.colours())
+            self.facts.object = words.facts(self._conclusion)
+            self.plot.show(chosen, self._conclusion.found, self.search.chosen(chosen, self._conclusion.found))
+            self.refinement.show(chosen, self._conclusion.found)
+            self._show_answered_by()
+            self.task.look()
+            self._show_details_later()
+
+    def _show_missing(self, conclusion: Conclusion) -> None:
+        """What is missing for a prediction, and how to give it."""
+        missing = conclusion.alone if isinstance(conclusion.alone, Missing) else None
+        what = "" if missing is None else missing.what
+        if missing is not None:
+            self.message.object = plain_markdown(missing.text)
+        self.message.visible = missing is not None and what != "wavelength"
+        self.override.visible = what == "coverage"
+        self.ask_wavelength.visible = what == "wavelength"
+
+    def _show_headline(self) -> None:
+        conclusion, chosen = self._conclusion, self.session.chosen
+        if conclusion is None or chosen not in self.store.samples:
+            return
+        task = self._task()
+        searching = task is not None and task.active
+        text = words.headline(conclusion, searching=searching, waiting=self._waits(chosen))
+        theme = "dark" if self.session.dark else "light"
+        self.headline.object = f"<div class='{theme}' aria-live='polite'>{text}</div>"
+        searchable = self.search.digest(chosen) != ""  # not without a wavelength, which the form below asks for
+        self.task.button.visible = conclusion.found is None and not searching and searchable
+
+    def _waits(self, chosen: str) -> bool:
+        """Whether a search starts by itself after a pause."""
+        return self._by_itself and self._can_start(chosen)
+
+    def _show_answered_by(self) -> None:
+        model, table = self.predictions.model(), self.search.table()
+        found = None if self._conclusion is None else self._conclusion.found
+        self.answered_by.object = words.answered_by(
+            model="none" if model is None else model.label,
+            references="no reference materials" if table is None else table.label,
+            candidates=None if found is None else found.candidates,
+        )
+
+    # ------------------------------------------------------------------------------------------------------ the details
+    def _show_details_later(self) -> None:
+        """Show what is below the answer once that is drawn; while a search is running, after a pause at the earliest.
+
+        Otherwise an answer that comes soon would wait until the browser has drawn all that.
+        """
+        self._details_asked += 1
+        asked, task, document = self._details_asked, self._task(), pn.state.curdoc
+
+        def show() -> None:
+            if asked == self._details_asked:
+                self._show_details()
+
+        if document is not None and task is not None and task.active:
+            if self._details_of != self.session.chosen:
+                self.more.visible = False  # those of another pattern
+            document.add_timeout_callback(lambda: self.pace.when_drawn(show), _SEARCHING)
+        else:
+            self.pace.when_drawn(show)
+
+    def _show_details(self) -> None:
+        conclusion, chosen = self._conclusion, self.session.chosen
+        if conclusion is None or chosen not in self.store.samples:
+            return
         with pn.io.hold():
             self.batch.show()
-            self.hint.visible = isinstance(answer, Missing)
-            self.answered.visible = isinstance(answer, Answer)
-            if isinstance(answer, Missing):
-                self.message.object = plain_markdown(answer.text)
-                self.message.visible = answer.what != "wavelength"
-                self.override.visible = answer.what == "coverage"
-                self.ask_wavelength.visible = answer.what == "wavelength"
-                return
-            prediction = answer.prediction
-            self.verdict.object = words.verdict(answer)
-            self.numbers.object = words.numbers(prediction)
-            self.basis.object = words.basis(
-                prediction, self.store.hidden_windows(answer.sample.key), model=run_name(self.session.model)
-            )
-            for quantity in (CRYSTAL_SYSTEM, SPACE_GROUP):
-                ranked = getattr(prediction, quantity.name)[:_MOST_GROUPS]
-                self.tables[quantity].object = words.table(quantity, ranked)
-                self._draw(quantity, ranked)
-            self.matches.show(answer)
-            self.attention.show(self.predictions.attention(answer))
+            if not self.all_patterns.objects:  # a table drawn unseen is misshapen
+                self.all_patterns.objects = [self.batch.panel]
+            self._details_of = chosen
+            answer = conclusion.answer if isinstance(conclusion.answer, Answer) else None
+            self.more.visible = answer is not None or conclusion.found is not None
+            for button in self.downloads.objects[-RECORDS:]:
+                button.visible = has_record(conclusion)
+            for panel in self.bar_panels:
+                panel.visible = answer is not None
+            self.attention.panel.visible = answer is not None
+            self.matches.show(chosen, conclusion.found)
+            if isinstance(conclusion.alone, Answer):
+                self.basis.object = words.basis(
+                    conclusion.alone.prediction, self.store.hidden_windows(chosen), model=run_name(self.session.model)
+                )
+            if answer is not None:
+                for quantity in (CRYSTAL_SYSTEM, SPACE_GROUP):
+                    ranked = getattr(answer.prediction, quantity.name)[:_MOST_GROUPS]
+                    self.tables[quantity].object = words.table(quantity, ranked)
+                    self._draw(quantity, ranked)
+                self.attention.show(self.predictions.attention(answer))
             self.python.show(self.python_code())
+            if not self.more.objects:  # built once there is something to see, since tables drawn unseen are misshapen
+                self.more.objects = [self._details()]
+
+    def _details(self) -> pn.Column:
+        """What the answer rests on, below it."""
+        return pn.Column(
+            *self.bar_panels, _area("matches", self.matches.panel), _area("attention", self.attention.panel),
+            _area("basis", self.basis, self.downloads, self.python.panel), stylesheets=[_MORE_LAYOUT], **_WIDE,
+        )  # fmt: skip
 
     def _draw(self, quantity: Quantity, ranked: Sequence[RankedLabel]) -> None:
         labels = [words.label(quantity, item) for item in ranked]
@@ -217,68 +382,77 @@ class PredictionScreen:
         plot, source = self.bars[quantity]
         draw_probabilities(plot, source, labels, probabilities, colour=colour, text_colour=colours.text)
 
-    # -------------------------------------------------------------------------------------------------------- the parts
     def _bars(self, area: str, quantity: Quantity) -> pn.Column:
         title = pn.pane.HTML(f"<h3>{quantity.label}</h3>", stylesheets=[TEXT_CSS], margin=(0, 0, 4, 0))
         plot: figure = self.bars[quantity][0]
-        return pn.Column(
-            title, pn.pane.Bokeh(plot, sizing_mode="stretch_width", margin=0), self.tables[quantity],
-            css_classes=[f"area-{area}"], sizing_mode="stretch_width", margin=0,
-        )  # fmt: skip
+        return _area(area, title, pn.pane.Bokeh(plot, **_WIDE), self.tables[quantity])
 
     # ----------------------------------------------------------------------------------------------------- the files
-    def _file(self, write: Callable[[Answer], bytes]) -> bytes:
-        answer = self.store.answer()
-        return write(answer) if isinstance(answer, Answer) else b""
+    def _current(self) -> Conclusion | None:
+        chosen = self.session.chosen
+        return self.conclusion(chosen) if chosen in self.store.samples else None
 
-    def _page(self, answer: Answer) -> Page:
-        search, attention, model = self.matches.search, self.predictions.attention(answer), self.predictions.model()
-        matches, wavelength = search.matches(answer), self.store.wavelength(answer.sample.key)
+    def _file(self, write: Callable[[Conclusion], bytes]) -> bytes:
+        conclusion = self._current()
+        return b"" if conclusion is None or not isinstance(conclusion.alone, Answer) else write(conclusion)
+
+    def _page(self, conclusion: Conclusion) -> Page:
+        answer, model = conclusion.alone, self.predictions.model()
+        assert isinstance(answer, Answer), "only answers have a page"
+        key, found = answer.sample.key, conclusion.found
+        wavelength, attention = self.store.wavelength(key), self.predictions.attention(answer)
         facts = (
             ("Wavelength", "" if wavelength is None else f"{wavelength:.6g} Å"),
-            ("Processing", "; ".join(step_title(step) for step in self.session.steps if not step.get("off"))),
+            ("Processing", "; ".join(step_title(step) for step in self.session.steps_of(key) if not step.get("off"))),
             ("Model", "" if model is None else f"{model.label}, SHA-256 of the weights {model.digest}"),
             ("Created", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC with {self.predictions.versions()}"),
         )
         return Page(
-            answer, self.store.gridded(answer.sample.key), self.session.scale, facts, search.chosen(answer, matches),
-            matches, None if isinstance(attention, str) else attention,
+            answer, conclusion, self.store.gridded(key), self.session.scale, facts, self.search.chosen(key, found),
+            None if isinstance(attention, str) else attention,
+        )  # fmt: skip
+
+    def _record(self, kind: str) -> bytes:
+        """The phases with the pattern and its processing, as a file of `xxact_core.reports`."""
+        conclusion, key = self._current(), self.session.chosen
+        table, model = self.search.table(), self.predictions.model()
+        if conclusion is None or table is None or not has_record(conclusion):
+            return b""
+        return write_record(
+            conclusion, self.store.samples[key], kind=kind, steps=self.store.stages.preparation(key),
+            wavelength=self.store.wavelength(key), states=self.search.states(key), table=table.path,
+            weights=None if model is None else model.digest,
         )  # fmt: skip
 
     def to_csv(self) -> bytes:
-        """The prediction for the selected pattern."""
+        """The answer for the selected pattern."""
         return self._file(words.to_csv)
 
     def to_picture(self, kind: PictureKind) -> bytes:
         """The page of the report for the selected pattern."""
-        return self._file(lambda answer: figure_to_bytes(page_to_drawing(self._page(answer)), kind))
+        return self._file(lambda one: figure_to_bytes(page_to_drawing(self._page(one)), kind))
 
     def _reports(self) -> bytes:
         """One page for each pattern predicted so far."""
-        answers = [row.answer for row in self.predictions.rows()]
-        return pages_to_pdf([self._page(answer) for answer in answers if isinstance(answer, Answer)])
+        rows = [row for row in self.predictions.rows() if isinstance(row.answer, Answer)]
+        return pages_to_pdf([self._page(self.conclusion(row.sample.key)) for row in rows])
 
     def python_code(self) -> str:
-        """A program that makes the same prediction."""
-        answer = self.store.answer()
-        search, model = self.matches.search, self.predictions.model()
-        if model is None or not isinstance(answer, Answer):
+        """A program that makes the same answer."""
+        conclusion, model = self._current(), self.predictions.model()
+        if model is None or conclusion is None or not isinstance(conclusion.alone, Answer):
             return ""
-        table = search.table() if search.matches(answer) is not None else None
-        sample = answer.sample
+        key = conclusion.alone.sample.key
         return files.python_code(
-            answer,
-            reading=self.store.program(sample.key),
-            model=str(model.folder),
-            table=table,
-            elements=search.elements(answer),
-        )
+            conclusion.alone, reading=self.store.program(key), model=str(model.folder),
+            table=self.search.table() if conclusion.found is not None else None, states=self.search.states(key),
+            wavelength=self.session.sample(key).wavelength,
+        )  # fmt: skip
 
 
 def _area(area: str, *parts: object) -> pn.Column:
-    return pn.Column(*parts, css_classes=[f"area-{area}"], sizing_mode="stretch_width", margin=0)
+    return pn.Column(*parts, css_classes=[f"area-{area}"], **_WIDE)
 
 
-def _text(text: str = "", area: str = "") -> pn.pane.HTML:
-    classes = [f"area-{area}"] if area else []
-    return pn.pane.HTML(text, stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0, css_classes=classes)
+def _text() -> pn.pane.HTML:
+    return pn.pane.HTML("", stylesheets=[TEXT_CSS, words.ANSWER_CSS], **_WIDE)

@@ -10,7 +10,7 @@ import numpy as np
 
 from xxact_app.jobs.tasks import BackgroundTask, find_task
 from xxact_app.library.materials import Materials, errors_key, list_materials, make_errors
-from xxact_app.library.models import ModelFolder, list_models, load_model
+from xxact_app.library.models import ModelFolder, keys_by_text, list_models, load_model
 from xxact_app.library.workspace import Workspace, open_workspace
 from xxact_app.samples.sample import Sample, without_name
 from xxact_app.samples.sample_cache import SampleCache
@@ -91,9 +91,15 @@ class ReconstructionStore:
         """The selected model, else the first."""
         models = self.models()
         by_key = {model.key: model for model in models}
-        return by_key.get(self.session.reconstruction_model, models[0] if models else None)
+        key = self.session.reconstruction_model
+        return by_key.get(keys_by_text(models).get(key, key), models[0] if models else None)
 
     # ------------------------------------------------------------------------------------------------------ one pattern
+    def masked_windows(self, key: str) -> list[int]:
+        """Indices of the masked windows: those that were chosen, else an example."""
+        chosen = self.session.sample(key).masked
+        return example_window(self.store.gridded(key)) if chosen is None else list(chosen)
+
     def random_windows(self, key: str, *, seed: int) -> list[int]:
         """A random choice of measured windows to mask, with the mask ratio of the session."""
         windows = draw_windows(~self.store.hidden_windows(key), ratio=self.session.mask_ratio, seed=seed)
@@ -108,7 +114,7 @@ class ReconstructionStore:
         try:
             pattern = self.store.gridded(sample.key)
             masked = np.zeros(GRID.windows, dtype=bool)
-            masked[list(session.sample(sample.key).masked)] = True
+            masked[self.masked_windows(sample.key)] = True
             masked &= ~pattern.hidden_windows
             model = self.model()
             remark, reconstruction = self._remark(model, formula), None
@@ -124,8 +130,8 @@ class ReconstructionStore:
             return "No model is available."
         if not model.reconstructs:
             return (
-                f"{model.label} was trained without masked windows and cannot reconstruct them. Choose a run of the "
-                "recipe pretrain-mxm."
+                f"{model.label} has no trained reconstruction: it was trained without masked windows. Choose a model "
+                "trained with the objective mxm."
             )
         return "" if formula else "Formula missing: the reconstruction uses the pattern and the formula."
 
@@ -168,6 +174,14 @@ class ReconstructionStore:
         model = self.model()
         choices = [] if model is None else list_materials(self._workspace(), model)
         return next((choice for choice in choices if choice.dataset is not None), None)
+
+
+def example_window(pattern: GriddedPattern) -> list[int]:
+    """The measured window with the highest peak beside that with the strongest one; empty where there is none."""
+    heights = pattern.intensity.reshape(GRID.windows, -1).max(axis=1)
+    heights = np.where(pattern.hidden_windows, 0.0, heights)
+    second = int(np.argsort(heights)[-2])
+    return [second] if heights[second] > 0 else []
 
 
 def _remark_on(reconstruction: Reconstruction) -> str:

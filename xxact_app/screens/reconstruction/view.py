@@ -22,6 +22,7 @@ from xxact_app.ui.downloads import PythonCode, download_row
 from xxact_app.ui.formatting import percent
 from xxact_app.ui.safe_text import plain_markdown
 from xxact_app.ui.theme import ALERT_STYLE, CHOICE_CSS, TEXT_CSS, grid_css, palette
+from xxact_core.errors import InputError
 
 _ASK = grid_css(
     "minmax(0, 1fr) minmax(0, 1fr) minmax(0, 1fr)",
@@ -151,7 +152,8 @@ class ReconstructionScreen:
             self._mask(sorted(masked ^ {number}))
 
     def _tick(self, _event: object = None) -> None:
-        self._mask(sorted(self.ticks.value))
+        if sorted(self.ticks.value) != self._masked():
+            self._mask(sorted(self.ticks.value))
 
     def _mask_random(self, _event: object = None) -> None:
         if isinstance(self.reconstructions.masked_pattern(), MaskedPattern):
@@ -162,7 +164,12 @@ class ReconstructionScreen:
         self._mask([])
 
     def _masked(self) -> list[int]:
-        return list(self.session.sample(self.session.chosen).masked)
+        if self.session.chosen not in self.store.samples:
+            return []
+        try:
+            return self.reconstructions.masked_windows(self.session.chosen)
+        except InputError:  # shown as the message of the screen
+            return []
 
     def _mask(self, numbers: list[int]) -> None:
         self.session.change([self.session.chosen], masked=tuple(numbers))

@@ -12,10 +12,10 @@ from xxact_app.library.models import find_model
 from xxact_app.library.workspace import Workspace, own_folders
 from xxact_app.ui.safe_text import safe_text
 from xxact_core.checkpoint import describe_checkpoint
-from xxact_core.dataset.inspection import describe_dataset
+from xxact_core.dataset.inspection import count_training_polymorphs, describe_dataset
 from xxact_core.dataset.store import MANIFEST
 from xxact_core.errors import RecipeError
-from xxact_core.quantities import TARGETS
+from xxact_core.quantities import FORMATION_ENERGY, TARGETS
 from xxact_core.training.config import Recipe, override, parse_settings
 from xxact_core.training.recipes import DESCRIPTIONS, recipe_by_name
 
@@ -41,6 +41,12 @@ class DatasetFacts:
     """File or folder it was built from."""
     errors: int
     """Number of structures that could not be used."""
+    crystal_systems: Mapping[str, int]
+    """Number of materials of each crystal system."""
+    space_groups: int
+    """Number of different space groups."""
+    polymorphs: int
+    """Number of formulas of which several training materials have formation energies that can be compared."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,8 @@ class TrainingChoice:
     """Materials per forward pass."""
     start_from: str = ""
     """Name of a run of the workspace to continue."""
+    compare_polymorphs: bool = True
+    """Whether formation energies of polymorphs are compared, where the recipe does so."""
     settings: str = ""
     """Further settings as on the command line, one NAME=VALUE per line."""
 
@@ -68,6 +76,57 @@ class TrainingChoice:
 def recipe_labels() -> dict[str, str]:
     """The recipes: label → name."""
     return {f"{name}: {description}": name for name, description in DESCRIPTIONS.items()}
+
+
+@dataclass(frozen=True)
+class FittedRecipe:
+    """What a form proposes for a recipe and a dataset."""
+
+    batch_size: int
+    """That of the recipe, or less where the training split is smaller."""
+    targets: tuple[str, ...]
+    """Empty where the dataset has labels of all targets of the recipe; else those of which it has."""
+    compare_polymorphs: bool
+    """Whether the dataset has polymorphs to compare, or the recipe compares none."""
+    notes: tuple[str, ...]
+    """What differs from the recipe, and why."""
+
+
+def fit_recipe(recipe: Recipe, facts: DatasetFacts | None) -> FittedRecipe:
+    """The batch size and targets of a recipe that a dataset allows; those of the recipe where there is no dataset.
+
+    A smaller batch is a power of two, at most an eighth of the training split, so that an epoch has several steps.
+    """
+    if facts is None or not facts.train:
+        return FittedRecipe(recipe.batch_size, (), compare_polymorphs=True, notes=())
+    batch = recipe.batch_size
+    targets: tuple[str, ...] = ()
+    notes: list[str] = []
+    if batch > facts.train and recipe.model_config().architecture != "extra-trees":
+        batch = 2 ** max(0, (facts.train // 8).bit_length() - 1)
+        notes.append(
+            f"Batch size {batch} instead of the recipe's {recipe.batch_size}: the training split has "
+            f"{facts.train} materials."
+        )
+    lacking = [name for name in recipe.targets if not facts.labelled.get(name)]
+    if lacking and "targets" in recipe.objectives:
+        targets = tuple(name for name in recipe.targets if name not in lacking)
+        names = ", ".join(TARGETS[name].label for name in lacking)
+        notes.append(f"Not trained, because the dataset has no labels: {names}.")
+    compares = _compares_in_vain(recipe, facts)
+    if compares and FORMATION_ENERGY.name not in lacking:
+        notes.append(
+            "Polymorphs are not compared: no formula has two training materials with formation energies of one kind "
+            "(difference_weight 0 instead of the recipe's "
+            f"{recipe.difference_weight:g})."
+        )
+    return FittedRecipe(batch, targets, compare_polymorphs=not compares, notes=tuple(notes))
+
+
+def _compares_in_vain(recipe: Recipe, facts: DatasetFacts) -> bool:
+    """Whether a recipe compares polymorphs of which the dataset has none."""
+    compared = recipe.difference_weight > 0 and FORMATION_ENERGY.name in recipe.targets
+    return compared and "targets" in recipe.objectives and not facts.polymorphs
 
 
 def list_datasets(workspace: Workspace) -> dict[str, str]:
@@ -95,6 +154,9 @@ def read_facts(path: Path) -> DatasetFacts:
         size=about["bytes_per_material"] * about["materials"],
         source=str(about["plan"].get("source", "")),
         errors=about["errors"],
+        crystal_systems=about["crystal_systems"],
+        space_groups=about["space_groups"],
+        polymorphs=count_training_polymorphs(path),
     )
 
 
@@ -112,9 +174,12 @@ def choice_to_settings(choice: TrainingChoice, workspace: Workspace) -> dict[str
         values = {name: before[name] for name in ("preset", "model_settings") if before.get(name)}
         values["start_from"] = str(folder)
     numbers = {"epochs": choice.epochs, "batch_size": choice.batch_size, "micro_batch_size": choice.micro_batch_size}
-    values |= {name: value for name, value in numbers.items() if value is not None}
+    recipe = recipe_by_name(choice.recipe)
+    values |= {name: value for name, value in numbers.items() if value not in {None, getattr(recipe, name)}}
     if choice.targets:
         values["targets"] = list(choice.targets)
+    if not choice.compare_polymorphs and recipe.difference_weight:
+        values["difference_weight"] = 0.0
     lines = [line.strip() for line in choice.settings.splitlines() if line.strip()]
     typed = parse_settings([line.removeprefix("--set ") for line in lines])
     for name in _FROM_SERVER:
@@ -137,8 +202,13 @@ def check_choice(choice: TrainingChoice, facts: DatasetFacts, settings: Mapping[
         raise RecipeError(msg, code="E_RECIPE")
     lacking = [name for name in recipe.targets if not facts.labelled.get(name)]
     if lacking and "targets" in recipe.objectives:
-        available = [name for name in TARGETS if facts.labelled.get(name)]
-        msg = f"this dataset has no labels of {', '.join(lacking)}; available targets: {', '.join(available)}"
+        available = [target.label.lower() for name, target in TARGETS.items() if facts.labelled.get(name)]
+        names = ", ".join(TARGETS[name].label.lower() for name in lacking)
+        msg = f"this dataset has no labels of {names}; available targets: {', '.join(available)}"
+        raise RecipeError(msg, code="E_RECIPE")
+    if not recipe.extra_datasets and _compares_in_vain(recipe, facts):
+        msg = "polymorphs cannot be compared: no formula has two training materials with formation energies of one "
+        msg += f"kind; set difference_weight=0 instead of {recipe.difference_weight:g}"
         raise RecipeError(msg, code="E_RECIPE")
     rows = min(facts.train, recipe.training_rows or facts.train)
     if recipe.batch_size > rows and recipe.model_config().architecture != "extra-trees":

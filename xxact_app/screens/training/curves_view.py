@@ -50,8 +50,8 @@ class CurvesPanel:
             choice.param.watch(self.draw, "value")
         session.param.watch(self.draw, ["compared", "dark"])
 
-    def draw(self, *_events: object) -> None:
-        """Redraw the runs where they or the selection have changed."""
+    def draw(self, *_events: object) -> bool:
+        """Redraw the runs where they or the selection have changed; returns whether that was so."""
         runs = self.runs()
         state = (
             [(name, run.count) for name, run in runs.items()],
@@ -60,7 +60,7 @@ class CurvesPanel:
             self.session.dark,
         )
         if state == self._drawn:
-            return
+            return False
         self._drawn = state
         with pn.io.hold():
             self.panel.visible = bool(runs)
@@ -72,6 +72,7 @@ class CurvesPanel:
             draw_curves(self.speed, self._lines(runs, "samples_per_second"), steps=steps)
             self.metric.plot.yaxis.axis_label = words.curve_label(self.measure.value or "Validation")
             self.table.object = words.curves_table(runs, list(self.measure.options.values()))
+        return True
 
     def runs(self) -> dict[str, RunCurves]:
         """The selected runs that have curves, read anew, by name."""

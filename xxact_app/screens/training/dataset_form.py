@@ -30,7 +30,7 @@ class DatasetForm:
         self.session, self.store, self._built = session, store, built
         self._upload: Upload | None = None
         self.dataset = pmui.Select(label="Dataset", options={}, **_FIELD)
-        self.facts = pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0)
+        self.facts = pn.pane.HTML("", stylesheets=[TEXT_CSS, words.COUNTS_CSS], sizing_mode="stretch_width", margin=0)
         self.build_new = pmui.Checkbox(label="Build a new dataset", value=False, size="small", margin=0)
         self.source = pmui.RadioButtonGroup(
             label="Structures from", options=_SOURCES, value="dropped", size="small", margin=(8, 0),
@@ -108,6 +108,11 @@ class DatasetForm:
             self._say(str(error))
             return
         self._say(f"Uploaded: {self._upload.words}. Press “Build dataset” to continue.", severity="info")
+
+    def take_structures(self, files: list[tuple[str, bytes]]) -> None:
+        """Open the form for structures that were dropped elsewhere on the screen."""
+        self.build_new.value, self.source.value = True, "dropped"
+        self._take(files)
 
     def _say(self, text: str, *, severity: str = "error") -> None:
         self.message.param.update(object=plain_markdown(safe_message(text)), severity=severity, visible=True)

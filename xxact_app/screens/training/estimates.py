@@ -95,6 +95,8 @@ def estimate_training(recipe: Recipe, *, materials: int, validation: int, datase
     """
     import torch  # noqa: PLC0415 - takes seconds, and pages are shown without it
 
+    from xxact_core.training.precision import choose_precision  # noqa: PLC0415 - needs torch
+
     device = recipe.device.partition(":")[0]
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -106,7 +108,7 @@ def estimate_training(recipe: Recipe, *, materials: int, validation: int, datase
         return _estimate(1, 1, seconds, 4, memory, device, fixed=0, each=0, pieces=1)
     cost = _cost(json.dumps(config.to_dict(), sort_keys=True), tuple(sorted(recipe.objectives)))
     cores = min(recipe.threads, os.cpu_count() or 1) if device == "cpu" else 1
-    half = recipe.precision == "bfloat16" or (recipe.precision == "auto" and device == "cuda")
+    half = choose_precision(recipe, torch.device(device)).name == "bfloat16"
     speed = SPEED[device, "bfloat16" if half else "float32"] * cores
     forward = cost.operations / speed
     making = MAKING["distorted" if recipe.augmentation else "ideal"] / (cores if device == "cpu" else 20)
@@ -175,8 +177,9 @@ def _cost(config: str, objectives: tuple[str, ...]) -> ModelCost:
 
     held: list[torch.Tensor] = []
     try:
-        # FCN+MLP looks at values while it runs, and is small.
-        with torch.device("cpu" if wanted["architecture"] == "fcn-mlp" else "meta"):
+        # FCN+MLP and the decoder of peaks look at values while they run, and are small.
+        looks_at_values = wanted["architecture"] == "fcn-mlp" or ("mxm" in objectives and wanted["decoder"] == "peaks")
+        with torch.device("cpu" if looks_at_values else "meta"):
             model = config_to_model(ModelConfig.from_dict(wanted), torch.ones(len(load_element_features()), 200))
             inputs = ModelInput(
                 intensity=torch.ones(_PIECE, GRID.points),
@@ -191,7 +194,7 @@ def _cost(config: str, objectives: tuple[str, ...]) -> ModelCost:
             else:
                 made = encoded = model.encode(inputs)
                 if objectives != ("contrastive",):
-                    made = model.reconstruct(model.fuse(encoded))
+                    made = model.reconstruct(model.fuse(encoded), inputs)
     except (RuntimeError, ValueError) as error:
         msg = f"a model with these settings cannot be built: {error}"
         raise RecipeError(msg, code="E_RECIPE") from error

@@ -11,7 +11,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from xxact_app.screens.training import text as words
-from xxact_app.screens.training.choices import TrainingChoice, recipe_labels
+from xxact_app.screens.training.choices import TrainingChoice, fit_recipe, recipe_labels
 from xxact_app.screens.training.estimates import Estimate
 from xxact_app.screens.training.store import TrainingStore
 from xxact_app.session.session import Session
@@ -19,6 +19,7 @@ from xxact_app.ui.safe_text import plain_markdown, safe_message
 from xxact_app.ui.theme import ALERT_STYLE, TEXT_CSS
 from xxact_core.errors import InputError
 from xxact_core.quantities import TARGETS
+from xxact_core.training.recipes import recipe_by_name
 
 _FIELD = {"sizing_mode": "stretch_width", "size": "small", "margin": (8, 0)}
 _FROM_A_RUN = frozenset({"fine-tune", "transfer-band-gap"})
@@ -39,12 +40,16 @@ class TrainingForm:
         self.session, self.store, self._dataset, self._started = session, store, dataset, started
         self._asked: Future[Estimate] | None = None
         self._shown: TrainingChoice | None = None
+        self._filled: dict[str, object] = {}
+        self._compare = True
+        self._filled_for: tuple[str, str] | None = None
         self.recipe = pmui.Select(label="Recipe", options=recipe_labels(), value="compact", **_FIELD)
         self.start_from = pmui.Select(label="Run to continue", options={"": ""}, value="", visible=False, **_FIELD)
         self.targets = pmui.MultiChoice(
             label="Targets (default: those of the recipe)", options={q.label: q.name for q in TARGETS.values()},
             value=[], sizing_mode="stretch_width", margin=(8, 0),
         )  # fmt: skip
+        self.fitted = pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0)
         self.epochs = pmui.TextInput(label="Epochs", placeholder="from the recipe", **_FIELD)
         self.batch_size = pmui.TextInput(label="Batch size", placeholder="from the recipe", **_FIELD)
         self.micro_batch = pmui.TextInput(label="Materials per forward pass", placeholder="the whole batch", **_FIELD)
@@ -69,7 +74,7 @@ class TrainingForm:
         )
         self.panel = pn.Column(
             pn.pane.HTML("<h2>New training</h2>", stylesheets=[TEXT_CSS], margin=(16, 0, 0, 0)),
-            self.recipe, self.start_from, self.targets,
+            self.recipe, self.start_from, self.fitted, self.targets,
             pn.Row(self.epochs, pn.Spacer(width=12), self.batch_size, margin=0),
             self.micro_batch, self.settings, self.name, self.estimate, self.message,
             pn.FlexBox(self.start, self.fit_memory),
@@ -78,7 +83,8 @@ class TrainingForm:
         self.recipe.param.watch(self._choose_recipe, "value")
 
     def poll(self) -> None:
-        """Request an estimate where the settings have changed, and show a finished one."""
+        """Fit the form to recipe and dataset, request an estimate where settings have changed, show a finished one."""
+        self._fill()
         choice = self._choice()
         if choice is None or not choice.dataset:
             self.estimate.object = "" if choice is None else "<p class='muted'>Select or build a dataset first.</p>"
@@ -117,6 +123,34 @@ class TrainingForm:
             self.start_from.value = self.start_from.value if self.start_from.visible else ""
             self.name.value = self.store.free_name(self.recipe.value, kind="train")
 
+    def _fill(self) -> None:
+        """Fill the fields that the user has not changed with what the recipe has and the dataset allows."""
+        dataset = self._dataset()
+        if (self.recipe.value, dataset) == self._filled_for:
+            return
+        self._filled_for = (self.recipe.value, dataset)
+        recipe = recipe_by_name(self.recipe.value)
+        try:
+            facts = self.store.facts(dataset) if dataset else None
+        except InputError:
+            facts = None  # the form of the dataset says why
+        fitted = fit_recipe(recipe, facts)
+        values: dict[str, object] = {
+            "epochs": f"{recipe.epochs:g}", "batch_size": str(fitted.batch_size), "targets": list(fitted.targets),
+        }  # fmt: skip
+        with pn.io.hold():
+            if facts is not None:
+                offered = {q.label: q.name for q in TARGETS.values() if facts.labelled.get(q.name)}
+                self.targets.param.update(
+                    options=offered, value=[name for name in self.targets.value if name in offered.values()]
+                )
+            for name, value in values.items():
+                field = getattr(self, name)
+                if not field.value or field.value == self._filled.get(name):
+                    field.value = value
+            self.fitted.object = "".join(f"<p class='muted'>{html.escape(note)}</p>" for note in fitted.notes)
+        self._filled, self._compare = values, fitted.compare_polymorphs
+
     def _choice(self) -> TrainingChoice | None:
         """The settings in the form; None where a number is invalid, which its field shows."""
         epochs = _number(self.epochs, float)
@@ -131,6 +165,7 @@ class TrainingForm:
             batch_size=None if batch is None else int(batch),
             micro_batch_size=None if micro is None else int(micro),
             start_from=self.start_from.value or "",
+            compare_polymorphs=self._compare,
             settings=self.settings.value or "",
         )
 

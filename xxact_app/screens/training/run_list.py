@@ -40,6 +40,8 @@ class RunList:
         self.session, self.store = session, store
         self.rows: list[RunRow] = []
         self._keys: list[str] = []
+        self.moved = False
+        """Whether the last poll has shown anything new."""
         self.table = pn.widgets.Tabulator(
             _frame([]), show_index=False, titles=_TITLES, widths=_WIDTHS, layout="fit_data",
             theme="materialize", selectable="checkbox", sortable=False, disabled=True, max_height=320,
@@ -83,10 +85,15 @@ class RunList:
         self._show_details()
 
     # ------------------------------------------------------------------------------------------------------------ shown
-    def poll(self) -> bool:
-        """Show changes since the last call; returns whether a row was added, removed or changed its state."""
+    def poll(self, *, live: bool = True) -> bool:
+        """Show changes since the last call; returns whether a row was added, removed or changed its state.
+
+        Progress alone is shown only where `live`; it would otherwise queue up in a slow browser.
+        """
         rows = self.store.rows()
-        if rows == self.rows:
+        states = [(row.key, row.state) for row in rows]
+        self.moved = rows != self.rows and (live or states != [(row.key, row.state) for row in self.rows])
+        if not self.moved:
             return False
         before = {row.key: row.state for row in self.rows}
         self.rows = rows
@@ -167,10 +174,10 @@ class RunList:
 
     def _use(self, _event: object = None) -> None:
         for row in self.selected:
-            self._act(self.store.use_model, [run_key(row.run)], done=f"The Prediction screen now uses {row.name}.")
+            self._act(self.store.use_model, [run_key(row.run)], done=f"The Answer screen now uses {row.name}.")
 
     def _use_shipped(self, _event: object = None) -> None:
-        self._act(self.store.use_model, [SHIPPED], done="The Prediction screen now uses the shipped model.")
+        self._act(self.store.use_model, [SHIPPED], done="The Answer screen now uses the shipped model.")
 
     def _ask_to_remove(self, _event: object = None) -> None:
         for row in self.selected:

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -43,6 +43,20 @@ _SMALLEST_SHARD, _LARGEST_SHARD = 256, 4096
 _BYTES_A_MATERIAL = 2000
 
 
+def queue_texts(jobs: Sequence[Job], *, limit: int) -> dict[str, str]:
+    """How many jobs each queued one waits for, by key; `limit` is how many run at the same time."""
+    waiting = sorted((job for job in jobs if job.queued), key=lambda job: (job.made, job.key))
+    running = sum(job.active for job in jobs)
+    at_once = "one job runs" if limit == 1 else f"{limit} jobs run"
+    return {
+        job.key: f"{_count(running + place)} ahead, {at_once} at a time" for place, job in enumerate(waiting)
+    }  # fmt: skip
+
+
+def _count(jobs: int) -> str:
+    return "one job is" if jobs == 1 else f"{jobs} jobs are"
+
+
 class TrainingStore:
     """Datasets, jobs and runs of a workspace, for one session."""
 
@@ -51,6 +65,7 @@ class TrainingStore:
         self._load = load or (lambda key: load_predictor(find_model(key, workspace=lambda: workspace)))
         self._curves: dict[str, RunCurves] = {}
         self._built: dict[str, dict[str, int]] = {}
+        self._ahead: dict[str, str] = {}
 
     # ------------------------------------------------------------------------------------------------------ datasets
     def datasets(self) -> dict[str, str]:
@@ -149,6 +164,7 @@ class TrainingStore:
     def rows(self) -> list[RunRow]:
         """Builds and trainings of the workspace, newest first, then runs started on the command line."""
         jobs = self.jobs.list()
+        self._ahead = queue_texts(jobs, limit=self.jobs.limit)
         known = {job.output for job in jobs}
         others = [folder for folder in own_folders(self.workspace.runs) if str(folder) not in known]
         rows = [self._readable(job.key, job.kind, job.name, partial(self._job_row, job)) for job in jobs]
@@ -189,7 +205,7 @@ class TrainingStore:
             run=job.name,
             state=job.state,
             progress=1.0 if finished else progress,
-            status="waiting until another job has ended" if job.queued else status,
+            status=f"waiting: {self._ahead.get(job.key, 'another job is ahead')}" if job.queued else status,
             seconds_left=left if job.state == "running" else None,
             reason=safe_message(job.reason),
             can_stop=job.state in {"queued", "starting", "running"},

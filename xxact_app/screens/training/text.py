@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from xxact_app.ui.formatting import duration, percent
+from xxact_app.ui.formatting import duration, percent, short_probability
 from xxact_app.ui.safe_text import safe_text
 from xxact_core.quantities import TARGETS
 
@@ -24,6 +24,15 @@ STATES = {
     "opened": "not started",
 }  # fmt: skip
 """States of jobs and runs → text."""
+
+COUNTS_CSS = """
+.counts { width: 100%; margin: 6px 0; font-size: 13px; border-collapse: collapse; }
+.counts caption { text-align: left; font-size: 13px; padding: 0 0 2px; }
+.counts th, .counts td { padding: 1px 6px 1px 0; border: 0; text-align: right; white-space: nowrap; font-weight: 400; }
+.counts th { text-align: left; } .counts .bar { width: 55%; text-align: left; }
+.counts .bar span { display: block; height: 10px; border-radius: 2px; background: var(--panel-primary-color); }
+"""
+"""Styles of the counts of a dataset, besides those of all texts."""
 
 _METRICS = {
     "mae": "MAE", "mae_ev": "MAE [eV]", "mae_mev_per_atom": "MAE [meV/atom]", "top_3_accuracy": "top-3 accuracy",
@@ -46,7 +55,20 @@ def facts(found: DatasetFacts) -> str:
         lines.append(
             f"{found.errors:,} structures could not be used; {ERRORS} in the folder of the dataset lists the reasons."
         )
-    return "".join(f"<p class='muted'>{line}</p>" for line in lines)
+    return "".join(f"<p class='muted'>{line}</p>" for line in lines) + class_counts(found)
+
+
+def class_counts(found: DatasetFacts) -> str:
+    """The number of materials of each crystal system, as a table with bars; safe HTML."""
+    largest = max([*found.crystal_systems.values(), 1])
+    rows = "".join(
+        f"<tr><th scope='row'>{name}</th><td class='bar'><span style='width:{100 * count / largest:.1f}%'></span></td>"
+        f"<td>{count:,}</td><td>{short_probability(count / max(found.materials, 1))}</td></tr>"
+        for name, count in found.crystal_systems.items()
+    )
+    groups = f"{found.space_groups} space group{'' if found.space_groups == 1 else 's'}"
+    title = f"<caption>Materials by crystal system ({groups})</caption>"
+    return f"<table class='counts'>{title}<tbody>{rows}</tbody></table>"
 
 
 def estimate_text(found: Estimate) -> str:
@@ -133,4 +155,4 @@ def _count(number: int) -> str:
 
 
 def _bytes(size: float) -> str:
-    return f"{size / 1e9:,.1f} GB" if size >= _LARGE else f"{size / 1e6:,.0f} MB"
+    return f"{size / 1e9:,.1f} GB" if size >= _LARGE else f"{max(size / 1e6, 0.1):,.{0 if size >= _MILLION else 1}f} MB"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import ClassVar
 
 import panel as pn
@@ -9,15 +10,20 @@ import panel as pn
 from xxact_app.screens.screen import PictureKind, standard_files
 from xxact_app.screens.training import export
 from xxact_app.screens.training.curves_view import CurvesPanel
-from xxact_app.screens.training.dataset_form import DatasetForm
+from xxact_app.screens.training.dataset_form import MOST_DROPPED, DatasetForm
 from xxact_app.screens.training.recipe_form import TrainingForm
 from xxact_app.screens.training.run_list import RunList
 from xxact_app.screens.training.store import TrainingStore
 from xxact_app.session.session import Session
 from xxact_app.ui.downloads import PythonCode, download_row
+from xxact_app.ui.draw_pace import DrawPace
 from xxact_app.ui.theme import grid_css
+from xxact_app.ui.timer import Timer, soon
+from xxact_core.structures.source_files import file_kind
 
-POLL_MILLISECONDS = 300
+POLL_MILLISECONDS = 400
+"""Polling interval of the states of jobs [ms]; curves and progress are drawn at the pace of the browser."""
+
 _LAYOUT = grid_css("minmax(0, 1fr) 320px", ("main side",), narrow=("main", "side"))
 
 
@@ -26,8 +32,10 @@ class TrainingScreen:
 
     KEY: ClassVar[str] = "training"
     TITLE: ClassVar[str] = "Training"
+    MOST_FILES: ClassVar[int] = MOST_DROPPED
 
-    def __init__(self, session: Session, store: TrainingStore) -> None:
+    def __init__(self, session: Session, store: TrainingStore, *, pace: DrawPace | None = None) -> None:
+        self.pace = pace or DrawPace()
         self.runs = RunList(session, store)
         self.curves = CurvesPanel(session, store)
         self.data = DatasetForm(session, store, built=self._refresh)
@@ -39,36 +47,51 @@ class TrainingScreen:
             download_row(standard_files(self, "curves")), self.python.panel, sizing_mode="stretch_width", margin=0,
             visible=False,
         )  # fmt: skip
-        self._timer: pn.io.PeriodicCallback | None = None
+        self.side = pn.Column(css_classes=["area-side"], sizing_mode="stretch_width", margin=0)
+        self.timer = Timer(self.poll, period=POLL_MILLISECONDS)
         self.panel = pn.Column(
             pn.Column(
-                self.runs.panel, self.curves.panel, self.exports, css_classes=["area-main"],
+                self.pace, self.runs.panel, self.curves.panel, self.exports, css_classes=["area-main"],
                 sizing_mode="stretch_width", margin=0,
             ),
-            pn.Column(
-                self.data.panel, self.form.panel, css_classes=["area-side"], sizing_mode="stretch_width", margin=0
-            ),
-            stylesheets=[_LAYOUT], sizing_mode="stretch_width", margin=0,
+            self.side, stylesheets=[_LAYOUT], sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
 
     def come_to_front(self, *, in_front: bool) -> None:
         """Poll while the screen is visible."""
-        if in_front and self._timer is None:
+        if in_front and not self.timer.running:
             self._refresh()
-            self._timer = pn.state.add_periodic_callback(self.poll, period=POLL_MILLISECONDS)
-        elif not in_front and self._timer is not None:
-            self._timer.stop()
-            self._timer = None
+            self.timer.start()
+            soon(self._complete)
+        elif not in_front:
+            self.timer.stop()
+
+    def _complete(self) -> None:
+        """Add the forms, once the runs are on their way to the browser."""
+        if not self.side.objects:
+            self.side.objects = [self.data.panel, self.form.panel]
 
     def poll(self) -> None:
-        """Show changes."""
+        """Show new states of jobs at once, and progress once the browser has drawn the previous."""
+        live = self.pace.ready
         with pn.io.hold():
-            if self.runs.poll():
+            changed = self.runs.poll(live=live)
+            if changed:
                 self._update_choices()
-            self.curves.draw()
-            self.exports.visible = self.curves.panel.visible
-            self.python.show(self.python_code())
+            if changed or live:
+                drawn = self.curves.draw()
+                self.exports.visible = self.curves.panel.visible
+                self.python.show(self.python_code())
+                if drawn or self.runs.moved:
+                    self.pace.sent()
             self.form.poll()
+
+    def take_files(self, files: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+        """Take structures for a new dataset; returns the other files."""
+        others = [file for file in files if file_kind(PurePath(file[0])) is None]
+        if len(others) < len(files):
+            self.data.take_structures([file for file in files if file_kind(PurePath(file[0])) is not None])
+        return others
 
     # -------------------------------------------------------------------------------------------------------- the files
     def to_csv(self) -> bytes:

@@ -1,4 +1,4 @@
-"""Plots below the patterns that share their horizontal axis: reflections of references, and an overview."""
+"""Calculated reflections as rows of ticks below the patterns whose horizontal range they share."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ from dataclasses import dataclass
 
 import numpy as np
 from bokeh.models import (
-    BoxAnnotation,
     ColumnDataSource,
     CustomJS,
     FixedTicker,
     HoverTool,
     LabelSet,
     Range1d,
-    RangeTool,
     TapTool,
 )
 from bokeh.plotting import figure
 
-from xxact_app.plots.axes import send
 from xxact_core.errors import shorten
 
 WEAKEST_DRAWN = 0.2
 """Intensity [% of the strongest] below which a reflection is not drawn."""
 
-OVERVIEW_POINTS = 1_500
 SHORTEST_STICK = 0.08
 """Height of the shortest stick, as a share of the row, so that weak reflections can be seen and hovered over."""
 
-_ROW = 46
+_ROW, _LATER_ROW = 46, 32
+"""Height of a single row, and of each of several [px]."""
+
+_SAME = 5e-4
+"""Relative difference of the spacings of two reflections below which one line is seen."""
+
 _SHOW_TAPPED = """
 const of = (column) => lines.selected.indices.map((i) => lines.data[column][i])
 tapped.data = {x: of("x"), y: of("high"), text: of("hkl")}
@@ -41,8 +42,8 @@ _HOVER = [
 
 
 @dataclass(frozen=True)
-class ReferenceSticks:
-    """Reflections of one reference on the selected axis, all of shape (reflections,)."""
+class ReflectionRow:
+    """Reflections of one phase on the selected axis, all of shape (reflections,)."""
 
     name: str
     colour: str
@@ -59,8 +60,8 @@ class ReferenceSticks:
 
 
 @dataclass(frozen=True)
-class StickFigure:
-    """The figure of the references and its data sources."""
+class ReflectionFigure:
+    """The figure of the reflections and its data sources."""
 
     plot: figure
     lines: ColumnDataSource
@@ -68,8 +69,8 @@ class StickFigure:
     tapped: ColumnDataSource
 
 
-def stick_figure(shared: Range1d, *, left_border: int) -> StickFigure:
-    """An empty stick figure with a shared horizontal range; tapping a stick labels it with its hkl."""
+def reflection_figure(shared: Range1d, *, left_border: int) -> ReflectionFigure:
+    """An empty figure of reflections with a shared horizontal range; tapping a stick labels it with its hkl."""
     plot = figure(
         height=_ROW, sizing_mode="stretch_width", x_range=shared, y_range=Range1d(0, 1), tools="",
         toolbar_location=None, min_border_left=left_border, output_backend="canvas", visible=False,
@@ -93,11 +94,11 @@ def stick_figure(shared: Range1d, *, left_border: int) -> StickFigure:
     tapped = ColumnDataSource({"x": [], "y": [], "text": []})
     plot.add_layout(LabelSet(x="x", y="y", text="text", source=tapped, text_font_size="12px", text_align="center"))
     lines.selected.js_on_change("indices", CustomJS(args={"lines": lines, "tapped": tapped}, code=_SHOW_TAPPED))
-    return StickFigure(plot, lines, names, tapped)
+    return ReflectionFigure(plot, lines, names, tapped)
 
 
-def draw_sticks(target: StickFigure, rows: Sequence[ReferenceSticks]) -> None:
-    """Draw references, one row each, the first on top."""
+def draw_reflections(target: ReflectionFigure, rows: Sequence[ReflectionRow]) -> None:
+    """Draw phases, one row each, the first on top."""
     kept = [row.intensity >= WEAKEST_DRAWN for row in rows]
     columns: dict[str, list[object]] = {name: [] for name in _LINE_COLUMNS}
     for index, (row, drawn) in enumerate(zip(rows, kept, strict=True)):
@@ -121,39 +122,41 @@ def draw_sticks(target: StickFigure, rows: Sequence[ReferenceSticks]) -> None:
         "colour": [row.colour for row in rows],
     }
     target.plot.y_range.update(start=0, end=max(1, len(rows)))
-    target.plot.update(visible=bool(rows), height=max(1, len(rows)) * _ROW)
+    target.plot.update(visible=bool(rows), height=max(_ROW, len(rows) * _LATER_ROW))
 
 
 @dataclass(frozen=True)
-class Overview:
-    """One pattern over its whole range, with a draggable box for the range of the plot above."""
+class StrongLine:
+    """A line of a calculated pattern: all reflections at one place."""
 
-    plot: figure
-    line: ColumnDataSource
-
-
-def overview_figure(shown: Range1d, *, left_border: int) -> Overview:
-    """An empty overview that controls a range."""
-    plot = figure(
-        height=64, sizing_mode="stretch_width", x_range=Range1d(5, 90), y_range=Range1d(0, 1.05), tools="",
-        toolbar_location=None, min_border_left=left_border, output_backend="canvas", visible=False,
-    )  # fmt: skip
-    plot.yaxis.visible = False
-    plot.grid.grid_line_color = None
-    line = ColumnDataSource({"x": [], "y": []})
-    plot.line("x", "y", source=line, line_color="gray", line_width=1)
-    overlay = BoxAnnotation(fill_color="#0072B2", fill_alpha=0.18, line_color="#0072B2", line_alpha=0.8)
-    plot.add_tools(RangeTool(x_range=shown, overlay=overlay))
-    return Overview(plot, line)
+    hkl: str
+    """Miller indices, those of overlapping reflections behind one another."""
+    two_theta: float
+    """Angle [deg]."""
+    d: float
+    """Lattice spacing [Å]."""
+    intensity: float
+    """Sum of the intensities [% of the strongest line]."""
 
 
-def draw_overview(target: Overview, *, x: np.ndarray, intensity: np.ndarray, low: float, high: float) -> None:
-    """Draw a pattern over the range from `low` to `high`; without points the overview is hidden."""
-    target.plot.visible = bool(x.size)
-    if not x.size:
-        return
-    heights = np.sqrt(np.clip(np.nan_to_num(intensity), 0, None))
-    ends = np.linspace(0, x.size, min(x.size, OVERVIEW_POINTS) + 1).astype(int)
-    tallest = np.maximum.reduceat(heights, ends[:-1])
-    send(target.line, {"x": x[ends[:-1]], "y": tallest / (tallest.max() or 1.0)})
-    target.plot.x_range.update(start=low, end=high)
+def strongest_lines(row: ReflectionRow, *, count: int) -> list[StrongLine]:
+    """The strongest lines of a phase in order of falling d; reflections with equal spacings are one line."""
+    order = np.argsort(-row.d, kind="stable")
+    if not order.size:
+        return []
+    spacing, strength = row.d[order], row.intensity[order]
+    starts = np.flatnonzero(np.diff(spacing, prepend=np.inf) < -_SAME * spacing)
+    total = np.add.reduceat(strength, starts)
+    ends = [*starts[1:].tolist(), order.size]
+    lines = []
+    for number in np.sort(np.argsort(-total, kind="stable")[:count]).tolist():
+        members = order[starts[number] : ends[number]]
+        strongest = members[np.argmax(row.intensity[members])]
+        indices = [row.hkl[member] for member in members[np.argsort(-row.intensity[members], kind="stable")].tolist()]
+        lines.append(
+            StrongLine(
+                ", ".join(dict.fromkeys(text for text in indices if text)), float(row.two_theta[strongest]),
+                float(row.d[strongest]), float(100 * total[number] / (total.max() or 1.0)),
+            )
+        )  # fmt: skip
+    return lines
