@@ -50,7 +50,7 @@ def pack(dataset: Path, source: Path, path: Path) -> dict[str, float]:
         "folded": folded,
         "quadrant": quadrant,
         "cell": np.ascontiguousarray(table.cell.T),
-        "energy_is_exact": table.energy_is_exact.astype(np.uint8),
+        "energy_kind": table.energy_kind.astype(np.uint8),
         "space_group": np.nan_to_num(table.targets["space_group"], nan=-1).astype(np.int16),
         "rotation_set": set_of,
         "rotations_of_set": np.array([len(one) for one in sets], dtype=np.uint8),

@@ -58,7 +58,7 @@ def values_digest(table: StickTable) -> str:
     digest = hashlib.sha256()
     for texts in (table.id, table.formula):
         digest.update("\n".join(texts).encode())
-    arrays = [table.split, table.energy_is_exact, table.cell, table.element_start, table.atomic_number, table.fraction]
+    arrays = [table.split, table.energy_kind, table.cell, table.element_start, table.atomic_number, table.fraction]
     arrays += [table.rotation_start, table.rotations, table.peak_start, table.hkl.astype(np.int16), table.intensity]
     for array in arrays + [table.targets[name] for name in TARGETS]:
         digest.update(np.ascontiguousarray(array).data)

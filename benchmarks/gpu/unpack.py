@@ -44,7 +44,7 @@ from xxact_core.dataset.store import (
     write_json,
 )
 from xxact_core.dataset.table import read_dataset
-from xxact_core.quantities import CRYSTAL_SYSTEMS, TARGETS
+from xxact_core.quantities import CRYSTAL_SYSTEMS, ENERGY_KINDS, TARGETS
 from xxact_core.quantities import space_group_to_crystal_system as system_of
 from xxact_core.structures.structure import Structure
 
@@ -89,7 +89,7 @@ def pieces(columns: dict[str, np.ndarray]) -> Iterator[tuple[int, dict[str, Any]
     start, set_start = _starts(columns["atom_count"]), _starts(columns["rotations_of_set"])
     sets = [columns["rotations"][first:last] for first, last in pairwise(set_start)]
     of_atoms = ("atomic_number", "folded", "quadrant")
-    of_rows = ("atom_count", "energy_is_exact", "space_group", *LABELS)
+    of_rows = ("atom_count", "energy_kind", "space_group", *LABELS)
     for first in range(0, len(names), ROWS):
         rows = slice(first, min(first + ROWS, len(names)))
         atoms = slice(start[rows.start], start[rows.stop])
@@ -123,7 +123,7 @@ def make_shard(piece: tuple[int, dict[str, Any]], *, folder: Path, plan: BuildPl
             frac_coords=coords[atoms],
             occupancies=np.ones(atoms.stop - atoms.start),
             targets={label: float(part[label][row]) for label in LABELS},
-            energy_is_exact=bool(part["energy_is_exact"][row]),
+            energy_kind=ENERGY_KINDS[int(part["energy_kind"][row])],
         )
         material = structure_to_material(structure, plan)
         targets = dict(material.targets)
@@ -148,7 +148,9 @@ def write_plain_shard(path: Path, materials: Sequence[Material], *, wavelength: 
         for target in TARGETS.values():
             values = np.array([material.targets.get(target.name, np.nan) for material in materials], dtype=np.float32)
             file[target.name] = values if target.kind == "value" else np.nan_to_num(values, nan=-1).astype(np.int16)
-        file["energy_is_exact"] = np.array([material.energy_is_exact for material in materials], dtype=np.int8)
+        kinds = [ENERGY_KINDS.index(material.energy_kind) for material in materials]
+        file["energy_kind"] = np.array(kinds, dtype=np.int8)
+        file["energy_kind"].attrs["flag_meanings"] = " ".join(ENERGY_KINDS)
         file["split"] = np.array([SPLITS.index(material.split) for material in materials], dtype=np.int8)
         for name, parts in (("peak", "intensity"), ("element", "atomic_numbers"), ("rotation", "rotations")):
             file[f"{name}_count"] = np.array([len(getattr(material, parts)) for material in materials], dtype=np.int32)

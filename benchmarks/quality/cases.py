@@ -166,14 +166,16 @@ def _ranges(folder: Path) -> str:
 def _roundtrip(folder: Path) -> str:
     from xxact_app.plots.export import columns_to_csv, columns_to_netcdf
     from xxact_app.plots.patterns import Curve
-    from xxact_app.screens.patterns.text import DrawnPatterns, to_columns
+    from xxact_app.screens.patterns.drawing import DrawnPatterns
+    from xxact_app.screens.patterns.text import to_columns
 
     wrong = [wrong_scan(scan, wavelength=CU) for scan in read_scans(_file(folder))]
     angles, counts = _curve()
     d = CU / (2 * np.sin(np.deg2rad(angles) / 2))
     curves = [Curve(f"{number}.xy", "black", angles, angles, d, number * counts) for number in (1, 2)]
-    columns = to_columns(DrawnPatterns([], curves, [], "", "", {}))
-    netcdf = columns_to_netcdf(columns, dimension="point", units={"two_theta": "degree", "d": "angstrom"}, about={})
+    drawn = DrawnPatterns(["1", "2"], curves, [CU, CU], rows=[], x_label="", sticks_note="", absent={})
+    columns, units = to_columns(drawn), {"two_theta": "degree", "d": "angstrom", "wavelength": "angstrom"}
+    netcdf = columns_to_netcdf(columns, dimension="point", units=units, about={})
     for suffix, data in (("csv", columns_to_csv(columns)), ("nc", netcdf)):
         scans = read_scans(data, name=f"export.{suffix}")
         if len(scans) != 2:

@@ -2,6 +2,7 @@
 
     python benchmarks/quality/measured.py [--labels LABELS] [--trees DATASET] [--collection FOLDER]
     python benchmarks/quality/measured.py --quick    # the first files only, writes nothing
+    python benchmarks/quality/measured.py --development FOLDER --only-development --model RUN/model [--found FILE]
 
 LABELS is a table of measured files like `examples.csv` of the shipped examples (the default), of which the columns file
 (or path), name, formula, crystal_system, space_group, wavelength and notes are read. A single phase is a row with
@@ -9,8 +10,12 @@ formula and crystal system whose column benchmark_single_phase, if present, is "
 system is "mixture" or whose name says so, and whose name, formula or notes state the components, so that its elements
 are known. The model predicts with the formula given, search-match with the elements. With --trees, ExtraTrees are
 trained on the visible peaks of DATASET for comparison. With --collection, the files of
-`benchmarks/quality/readers.py` are read, too; `files_right` and `files_total` are null without. Without --quick,
-docs/results/measured.md is written.
+`benchmarks/quality/readers.py` are read, too; `files_right` and `files_total` are null without.
+
+With patterns for development in FOLDER (default: `experimental_dev` of the folder in the environment variable
+XXACT_SHARED_DATA), of which only totals are stated, they are predicted as measured, smoothed and rebinned, with their
+formulas and without, by the model alone and combined with reference materials; matches are kept in the FILE of --found.
+Without --quick, --model and --only-development, docs/results/measured.md is written.
 """
 
 from __future__ import annotations
@@ -20,11 +25,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
 
+import argparse
 import csv
+import json
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -33,6 +42,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.harness import EXAMPLES, argument_parser, finish, markdown_table
+from benchmarks.quality.development_patterns import development_to_page, measure_development
 from benchmarks.quality.readers import judge_all
 from xxact_core.compositions.formula import parse_formula
 from xxact_core.compositions.formula_format import format_formula
@@ -47,7 +57,7 @@ from xxact_core.prediction.predictor import Predictor
 from xxact_core.processing.gridding import put_on_grid
 from xxact_core.quantities import CRYSTAL_SYSTEM, CRYSTAL_SYSTEMS
 from xxact_core.readers.read import read_pattern
-from xxact_core.search_match.combine import combine_with_matches
+from xxact_core.search_match.combine import combine_with_matches, composition_distance
 from xxact_core.search_match.identify import Identification, Identifier
 from xxact_core.simulation.symmetry import find_symmetry
 
@@ -57,6 +67,12 @@ VISIBLE = 1.0
 
 ANSWERED = 0.7
 """Fraction of the patterns, those with the most certain predictions, whose accuracy is also stated."""
+
+DEVELOPMENT_EVERY = 20
+"""Every nth development pattern, with `--quick`."""
+
+SAME = 0.003
+"""Largest fraction of atoms that differ in two formulas that count as one. Ours."""
 
 QUICK = 3
 """Single phases, and mixtures, with `--quick`."""
@@ -141,10 +157,9 @@ def read_file(row: dict[str, str], folder: Path) -> Pattern | None:
 def holds(identifier: Identifier, formula: str, space_group: int) -> bool:
     """Whether the reference table has a material of this formula and space group."""
     composition = parse_formula(formula)
-    wanted = format_formula(composition)
     for row in identifier.references.rows_within(composition.symbols):
         structure = identifier.references.structure(int(row))
-        if format_formula(structure.composition) != wanted:
+        if composition_distance(composition, structure.composition) > SAME:
             continue
         try:
             if find_symmetry(structure).space_group == space_group:
@@ -339,6 +354,24 @@ def log_single(single: Single) -> None:
     )
 
 
+def judge_development(
+    arguments: argparse.Namespace, predictor: Predictor, identifier: Identifier
+) -> dict[str, dict[str, float | None]]:
+    """Figures of the patterns for development; empty where there are none."""
+    shared = os.environ.get("XXACT_SHARED_DATA")
+    folder = arguments.development or (Path(shared) / "experimental_dev" if shared else None)
+    if folder is None or not (folder / "labels.csv").is_file():
+        return {}
+    return measure_development(
+        folder,
+        predictor,
+        None if arguments.alone else identifier,
+        holds=partial(holds, identifier),
+        found=arguments.found,
+        every=DEVELOPMENT_EVERY if arguments.quick else 1,
+    )
+
+
 def main() -> None:
     """Measure, print, and write the page unless --quick is given."""
     parser = argument_parser(__doc__)
@@ -348,8 +381,19 @@ def main() -> None:
     parser.add_argument(
         "--compare", "--beside", action="append", default=[], metavar="NAME=CHECKPOINT", help="another model"
     )
+    parser.add_argument("--model", type=Path, metavar="CHECKPOINT", help="another model than the shipped one")
+    parser.add_argument("--development", type=Path, metavar="FOLDER", help="patterns for development alone")
+    parser.add_argument("--only-development", action="store_true", help="predict nothing else")
+    parser.add_argument("--found", type=Path, metavar="FILE", help="where matches of these patterns are kept")
+    parser.add_argument("--alone", action="store_true", help="without reference materials for these patterns")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    predictor, identifier = Predictor.load(arguments.model), Identifier.load()
+    development = judge_development(arguments, predictor, identifier)
+    if arguments.only_development:
+        print(development_to_page(development))
+        print(json.dumps({"development": development}))
+        return
     rows, folder = read_labels(arguments.labels), arguments.labels.parent
     most = QUICK if arguments.quick else None
     single_phases = [(row, pattern) for row in rows if is_single(row) and (pattern := read_file(row, folder))][:most]
@@ -358,7 +402,6 @@ def main() -> None:
         for row in rows
         if (elements := mixed_elements(row)) and (pattern := read_file(row, folder))
     ][:most]
-    predictor, identifier = Predictor.load(), Identifier.load()
     singles = []
     for row, pattern in single_phases:
         singles.append(measure_single(row, pattern, predictor, identifier))
@@ -379,9 +422,9 @@ def main() -> None:
     }
     finish(
         __file__,
-        to_page(figures, others),
-        {**figures, "beside": others},
-        quick=arguments.quick,
+        "\n\n".join([to_page(figures, others), *([development_to_page(development)] if development else [])]),
+        {**figures, "beside": others, "development": development},
+        quick=arguments.quick or arguments.model is not None,
         title="Measured patterns",
         introduction=f"{figures['patterns']} measured single phases of `{arguments.labels.name}`, default processing.",
         data_digest=predictor.checkpoint.about["data_digest"],

@@ -63,7 +63,8 @@ from xxact_core.patterns.conversions import CU_K_ALPHA
 from xxact_core.patterns.pattern import Pattern
 from xxact_core.peak_profiles.reference import broaden_sticks
 from xxact_core.processing.gridding import put_on_grid
-from xxact_core.search_match.identify import Identifier
+from xxact_core.search_match.certainty import judge_phases, phase_probability
+from xxact_core.search_match.identify import Identification, Identifier
 from xxact_core.search_match.phases import find_phases
 from xxact_core.series.frames import read_frames
 from xxact_core.series.phases import find_phases_of_series
@@ -123,6 +124,8 @@ FIGURES = {
     "series_fraction_error": Figure("weight fractions of the simulated series, mean absolute error", "{:.2f} wt%"),
     "series_cell_error_percent": Figure("cell lengths of the simulated series, median error", "{:.3f} %", at_most=0.05),
     "probability_error": Figure("calibration error of the probability of the first match", "{:.3f}"),
+    "likely_share": Figure("single phases whose identification is likely, elements given", "{:.1f} %", 100),
+    "likely_right": Figure("… of these, the phase is right", "{:.1f} %", 100, at_least=90),
     "no_match_recognised": Figure("“no match” where the formula was taken out of the table", "{:.1f} %", 100),
     "no_match_wrong": Figure("“no match” where the table holds the phase", "{:.1f} %", 100),
 }
@@ -196,6 +199,8 @@ class Answer:
     """`single`, `mixture` or `no match`; None where no phases were asked for."""
     probability: float | None
     """Of the first match."""
+    certainty: str | None
+    """`likely`, `uncertain` or `no match`; None where no phases were asked for."""
     seconds: float
     """CPU time."""
 
@@ -313,8 +318,27 @@ def ask(identifier: Identifier, pattern: Pattern, elements: Iterable[str] | None
         ),
         verdict=told.get("verdict"),
         probability=found.matches[0].probability if found.matches else None,
+        certainty=certainty_of(found) if phases else None,
         seconds=seconds,
     )
+
+
+def certainty_of(found: Identification) -> str:
+    """How sure the phases of an identification are, without a model."""
+    probabilities = [
+        phase_probability(
+            phase.probability, phase.formula, phase.space_group,
+            matches=found.matches, verdict=found.verdict, no_match=found.no_match_probability,
+        )
+        for phase in found.phases
+    ]  # fmt: skip
+    return judge_phases(found.verdict, probabilities, found.unexplained_fraction, restricted=bool(found.elements))[0]
+
+
+def names_phase(answer: Answer, phase: SinglePhase) -> bool:
+    """Whether the phase of largest weight fraction has the formula and the space group of a pattern."""
+    first = answer.phases[0] if answer.phases else None
+    return first is not None and first.space_group == phase.space_group and same_formula(first.formula, phase.formula)
 
 
 # ---- parts
@@ -399,6 +423,9 @@ def measure_singles(
             f"{given.seconds:.2f} s, blind {blind and round(blind.seconds, 2)} s"
         )
     figures: dict[str, Any] = {**ranks_to_figures([one for one in found if one.held])}
+    likely = [one for one in found if one.given.certainty == "likely"]
+    figures["likely_share"] = share(one.given.certainty == "likely" for one in found)
+    figures["likely_right"] = share(names_phase(one.given, one.phase) for one in likely)
     rows = []
     for label, chosen in (
         ("all", found),

@@ -3,6 +3,7 @@
     shipped_checkpoint.py                      measure the shipped checkpoint again
     shipped_checkpoint.py --ship RUN           make RUN's model the shipped one, then measure it
     shipped_checkpoint.py --baseline NAME=RUN  also measure RUN's model and keep it as a baseline
+    shipped_checkpoint.py --model RUN/model --split validation   for choices: writes nothing, leaves out the test split
     shipped_checkpoint.py --quick              measure it on 600 materials, write nothing
 
 --baseline may be given several times. Baselines measured before on the same dataset are stored with the checkpoint, so
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
 import argparse
 import re
 import shutil
+import tempfile
 from dataclasses import replace
 
 import numpy as np
@@ -29,16 +31,21 @@ import torch
 from benchmarks.harness import REPOSITORY, argument_parser, finish, markdown_table, standard_dataset
 from xxact_core.augmentation.config import AugmentationConfig
 from xxact_core.checkpoint import Checkpoint, describe_checkpoint, load_checkpoint, save_checkpoint
+from xxact_core.dataset.building.build import build_dataset
+from xxact_core.dataset.building.plan import BuildPlan
+from xxact_core.dataset.building.structure_rows import copy_first_of_split
 from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import InputError
 from xxact_core.evaluation.baselines import constant_baseline, formula_baseline, tree_baseline
-from xxact_core.evaluation.calibration import coverage_metrics
-from xxact_core.evaluation.evaluate import metrics_of, predict_rows, silhouettes
-from xxact_core.evaluation.labelled import predictions_to_labelled
+from xxact_core.evaluation.breakdown import WITHOUT_PATTERN
+from xxact_core.evaluation.embeddings import embed_dataset, write_embeddings
+from xxact_core.evaluation.evaluate import metrics_of, predict_rows
+from xxact_core.evaluation.projection import t_sne
 from xxact_core.evaluation.provenance import provenance
+from xxact_core.evaluation.report import measure_rows, temperatures_of
 from xxact_core.evaluation.summary import BASELINES
-from xxact_core.shipped import CHECKPOINT, shipped_path
+from xxact_core.shipped import CHECKPOINT, EMBEDDINGS, TABLE, shipped_path
 
 README_ROWS = ("model", "model_distorted", "constant", "trees_visible_lines", "crabnet", "xrd-transformer", "fcn-mlp")
 """Rows that README shows."""
@@ -51,6 +58,9 @@ METRICS = re.compile(r"(<!-- metrics.*? -->\n).*?(<!-- /metrics -->)", re.DOTALL
 LARGEST = 16_000_000
 """Largest size of the shipped checkpoint [bytes]."""
 
+MAPPED = 2000
+"""Materials whose embeddings ship."""
+
 ROWS = (
     ("formation_energy_per_atom_mae_mev_per_atom", "formation energy, MAE [meV/atom]", 1),
     ("band_gap_mae_ev", "band gap, MAE [eV]", 3),
@@ -60,61 +70,88 @@ ROWS = (
     ("space_group_class_mean_accuracy", "space group, class-mean accuracy", 3),
     ("crystal_system_calibration_error", "crystal system, calibration error", 3),
 )
+ENERGY = "formation_energy_per_atom_{}mae_mev_per_atom"
+LINES = (
+    (ENERGY.format("unique_"), "formation energy, formulas that occur once, MAE [meV/atom]", 1),
+    (ENERGY.format("megnet2018_"), "… labels of 2018 for newer cells", 1),
+    (ENERGY.format("stated_"), "… labels of unknown origin", 1),
+    (ENERGY.format("teacher_"), "… computed by the teacher", 1),
+    (ENERGY.format("teacher_polymorphs_"), "… by the teacher, formulas with two or more", 1),
+    (ENERGY.format("1_polymorph_"), "… DFT, one structure of the formula", 1),
+    (ENERGY.format("2_to_4_polymorphs_"), "… DFT, two to four", 1),
+    (ENERGY.format("5_or_more_polymorphs_"), "… DFT, five or more", 1),
+    (ENERGY.format("seen_prototype_"), "… DFT, prototype in the training data", 1),
+    (ENERGY.format("unseen_prototype_"), "… DFT, prototype not in the training data", 1),
+    (ENERGY.format(""), "… all exact DFT labels", 1),
+    ("polymorph_pair_accuracy", "polymorph pairs 20 meV/atom apart, right order", 3),
+    ("polymorph_slope", "slope of predicted against true differences", 2),
+    ("teacher_polymorphs_error_ratio", "error with the pattern over error without, teacher, polymorphs", 2),
+    ("band_gap_mae_ev", "band gap, MAE [eV]", 3),
+    ("crystal_system_accuracy", "crystal system, accuracy", 3),
+    ("crystal_system_seen_prototype_accuracy", "… prototype in the training data", 3),
+    ("crystal_system_unseen_prototype_accuracy", "… prototype not in the training data", 3),
+    ("space_group_accuracy", "space group, accuracy", 3),
+    ("silhouette_mean", "silhouette by crystal system, mean", 2),
+    ("reconstruction_gain", "masked windows, error saved", 2),
+    ("reconstruction_gain_cubic", "… cubic", 2),
+    ("formation_energy_per_atom_interval_coverage", "90 % intervals of the formation energy hold", 3),
+    ("band_gap_interval_coverage", "90 % intervals of the band gap hold", 3),
+    ("crystal_system_set_coverage", "90 % sets of the crystal system hold", 3),
+    ("crystal_system_set_size", "… crystal systems in a set", 2),
+)
+"""Lines of the table of what the pattern adds: metric, label, digits."""
+
+ALIKE = "crabnet-alike"
+"""Name of the baseline that has the same heads, data and hours as the shipped model."""
+
 COLUMNS = {
     "model": "this model",
     "model_distorted": "this model, augmented patterns",
-    "forgetful": "without kNN retrieval",
-    "forgetful_distorted": "without kNN retrieval, augmented patterns",
-    "forgetful_training": "without kNN retrieval, on as many training materials",
+    "without_retrieval": "without kNN retrieval",
+    "without_retrieval_distorted": "without kNN retrieval, augmented patterns",
+    "without_retrieval_training": "without kNN retrieval, on as many training materials",
     **BASELINES,
 }
 
 
-def measure(
-    checkpoint: Checkpoint,
-    table: StickTable,
-    *,
-    augmentation: AugmentationConfig | None = None,
-    rows: np.ndarray | None = None,
+def measure_briefly(
+    checkpoint: Checkpoint, table: StickTable, rows: np.ndarray, *, augmentation: AugmentationConfig | None = None
 ) -> dict[str, float]:
-    """Metrics of a model on the test split or `rows`, on ideal or augmented patterns, with coverage of intervals."""
-    rows = table.rows("test") if rows is None else rows
-    temperatures = {name: fit["temperature"] for name, fit in checkpoint.calibration.items() if "temperature" in fit}
+    """Errors and accuracies alone, on ideal or augmented patterns."""
     maker = BatchMaker(table, device=torch.device("cpu"), augmentation=augmentation)
     predictions = predict_rows(checkpoint.model, maker, rows, checkpoint.statistics)
-    metrics = metrics_of(predictions, table, temperatures=temperatures)
-    labelled = predictions_to_labelled(predictions, table, temperatures=temperatures)
-    metrics |= coverage_metrics(labelled, checkpoint.calibration)
-    scores = silhouettes(predictions.embedding, table.targets["crystal_system"][rows])
-    return metrics | {f"silhouette_{name}": score for name, score in scores.items()}
+    return metrics_of(predictions, table, temperatures=temperatures_of(checkpoint))
 
 
-def measure_all(checkpoint: Checkpoint, table: StickTable) -> dict[str, dict[str, float]]:
+def measure_all(checkpoint: Checkpoint, table: StickTable, *, split: str) -> dict[str, dict[str, float]]:
     """Metrics on ideal and on augmented patterns, with and without kNN retrieval.
 
-    `forgetful_training` is measured on training materials: its distance to `forgetful` is the overfitting.
+    `without_retrieval_training` is measured on training materials: its distance to `without_retrieval` is the
+    overfitting.
     """
-    distorted = replace(AugmentationConfig(), share=1.0)
+    rows, distorted = table.rows(split), replace(AugmentationConfig(), share=1.0)
     measured = {
-        "model": measure(checkpoint, table),
-        "model_distorted": measure(checkpoint, table, augmentation=distorted),
+        "model": dict(measure_rows(checkpoint, table, rows).metrics),
+        "model_distorted": dict(measure_rows(checkpoint, table, rows, augmentation=distorted).metrics),
     }
     if checkpoint.model.knn_retrieval is None:
         return measured
-    memory, checkpoint.model.knn_retrieval = checkpoint.model.knn_retrieval, None
-    training, size = table.rows("train"), len(table.rows("test"))
-    some = np.sort(np.random.default_rng(0).choice(training, min(size, len(training)), replace=False))
-    measured["forgetful"] = measure(checkpoint, table)
-    measured["forgetful_distorted"] = measure(checkpoint, table, augmentation=distorted)
-    measured["forgetful_training"] = measure(checkpoint, table, rows=some)
-    checkpoint.model.knn_retrieval = memory
-    for name in ("forgetful", "forgetful_distorted", "forgetful_training"):
-        del measured[name]["crystal_system_calibration_error"]  # the temperature is of the model with its memory
+    retrieval, checkpoint.model.knn_retrieval = checkpoint.model.knn_retrieval, None
+    training = table.rows("train")
+    some = np.sort(np.random.default_rng(0).choice(training, min(len(rows), len(training)), replace=False))
+    measured["without_retrieval"] = measure_briefly(checkpoint, table, rows)
+    measured["without_retrieval_distorted"] = measure_briefly(checkpoint, table, rows, augmentation=distorted)
+    measured["without_retrieval_training"] = measure_briefly(checkpoint, table, some)
+    checkpoint.model.knn_retrieval = retrieval
+    for name in ("without_retrieval", "without_retrieval_distorted", "without_retrieval_training"):
+        del measured[name]["crystal_system_calibration_error"]  # the temperature is that of the model with retrieval
     return measured
 
 
-def baselines(table: StickTable, runs: dict[str, Path], kept: dict[str, dict]) -> dict[str, dict[str, float]]:
-    """Metrics of baselines on the same split; those in `kept` are not measured again.
+def baselines(
+    table: StickTable, runs: dict[str, Path], kept: dict[str, dict], *, split: str
+) -> dict[str, dict[str, float]]:
+    """Metrics of baselines on the same split; those in `kept`, which are of the test split, are not measured again.
 
     Raises:
         InputError: a run was trained on another dataset or split, so that it may have seen the test materials.
@@ -125,7 +162,9 @@ def baselines(table: StickTable, runs: dict[str, Path], kept: dict[str, dict]) -
         "trees_visible_lines": lambda table: tree_baseline(table, weakest=1.0, jobs=2),
         "trees_all_sticks": lambda table: tree_baseline(table, weakest=0.0, jobs=2),
     }
-    measured = {name: kept[name] if name in kept else of(table) for name, of in untrained.items()} | kept
+    measured: dict[str, dict[str, float]] = {}
+    if split == "test":
+        measured = {name: kept[name] if name in kept else of(table) for name, of in untrained.items()} | kept
     for name, run in runs.items():
         checkpoint = load_checkpoint(run / "model")
         about = checkpoint.about
@@ -133,7 +172,7 @@ def baselines(table: StickTable, runs: dict[str, Path], kept: dict[str, dict]) -
             msg = f"{run} was trained on {about['data_digest'][:12]} split by {about['recipe']['split_by']}; "
             msg += f"expected {table.digest[:12]} split by formula"
             raise InputError(msg)
-        measured[name] = measure(checkpoint, table)
+        measured[name] = dict(measure_rows(checkpoint, table, table.rows(split)).metrics)
     return measured
 
 
@@ -153,7 +192,8 @@ def ship(checkpoint: Checkpoint, measured: dict, compared: dict, *, digest: str)
         "baselines": compared,
         "measured": provenance(table_digest=digest, seeds=[checkpoint.about["seed"]]),
     }
-    part = shipped_path(CHECKPOINT).with_suffix(".part")
+    folder = shipped_path(CHECKPOINT)
+    part = folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     save_checkpoint(part, replace(checkpoint, about=about), dtype=torch.bfloat16)
@@ -161,23 +201,71 @@ def ship(checkpoint: Checkpoint, measured: dict, compared: dict, *, digest: str)
     if size > LARGEST:
         msg = f"{part} takes {size:,} bytes; the shipped checkpoint may take {LARGEST:,} at most"
         raise InputError(msg)
-    shutil.rmtree(shipped_path(CHECKPOINT), ignore_errors=True)
-    part.replace(shipped_path(CHECKPOINT))
+    shutil.rmtree(folder, ignore_errors=True)
+    part.replace(folder)
 
 
-def to_table(columns: dict[str, dict[str, float]]) -> str:
+def write_map() -> None:
+    """Embeddings of the first materials of the test split by the shipped model, for the map that the app opens with."""
+    with tempfile.TemporaryDirectory() as folder:
+        structures, dataset = Path(folder) / "structures.parquet", Path(folder) / "dataset"
+        copy_first_of_split(shipped_path(TABLE), structures, split="test", count=MAPPED)
+        build_dataset(BuildPlan(source=str(structures)), dataset, workers=2, progress=False)
+        embedded = embed_dataset(shipped_path(CHECKPOINT), dataset)
+    planar = {name: t_sne(values) for name, values in embedded.parts.items()}
+    path = shipped_path(CHECKPOINT) / Path(EMBEDDINGS).name
+    write_embeddings(path, replace(embedded, t_sne=planar), compact=True)
+
+
+def to_table(columns: dict[str, dict[str, float]], *, split: str = "test") -> str:
     """A Markdown table of the main metrics, one row per model."""
     rows = []
     for column, metrics in columns.items():
         cells = [f"{metrics[name]:.{digits}f}" if name in metrics else "" for name, _, digits in ROWS]
         rows.append([COLUMNS.get(column, column), *cells])
-    return markdown_table(["test split", *(label for _, label, _ in ROWS)], rows)
+    return markdown_table([f"{split} split", *(label for _, label, _ in ROWS)], rows)
+
+
+def to_pattern_table(columns: dict[str, dict[str, float]], *, split: str = "test") -> str:
+    """What the pattern adds: the model, the same without the pattern, and CrabNet trained alike; one line a metric."""
+    model, distorted = columns["model"], columns["model_distorted"]
+    alike = columns.get(ALIKE, {})
+    rows = []
+    for name, label, digits in LINES:
+        values = (model.get(name), distorted.get(name), model.get(f"{WITHOUT_PATTERN}{name}"), alike.get(name))
+        if values[0] is not None:
+            rows.append([label, *("" if value is None else f"{value:.{digits}f}" for value in values)])
+    header = [f"{split} split", "this model", "augmented patterns", "pattern hidden", COLUMNS[ALIKE]]
+    return markdown_table(header, rows)
+
+
+def to_sentence(columns: dict[str, dict[str, float]]) -> str:
+    """What the pattern adds, in a line."""
+    model, alike = columns["model"], columns.get(ALIKE, {})
+    name = next((one for one in (LINES[0][0], ENERGY.format("")) if one in model), None)
+    if name is None:
+        return ""
+    parts = [f"{model[name]:.1f} meV/atom with the pattern"]
+    if f"{WITHOUT_PATTERN}{name}" in model:
+        parts.append(f"{model[WITHOUT_PATTERN + name]:.1f} without")
+    if name in alike:
+        parts.append(f"{alike[name]:.1f} by CrabNet, trained alike")
+    of = "formulas that occur once" if name == LINES[0][0] else "all formulas"
+    text = f"**What the pattern adds**: formation energy of {of} {', '.join(parts)}"
+    if "polymorph_pair_accuracy" in model:
+        text += f"; {model['polymorph_pair_accuracy']:.0%} of polymorph pairs in the right order (50 % without)"
+    name = "crystal_system_accuracy"
+    if f"{WITHOUT_PATTERN}{name}" in model:
+        text += f"; crystal system {model[name]:.1%} instead of {model[WITHOUT_PATTERN + name]:.1%}"
+    return f"{text}."
 
 
 def fill_tables(columns: dict[str, dict[str, float]]) -> None:
     """Write the tables between the marks of README and model card."""
     for page, rows in PAGES.items():
-        shown = to_table({name: columns[name] for name in rows or columns})
+        shown = to_table({name: columns[name] for name in rows or columns if name in columns})
+        if rows is None:
+            shown = "\n\n".join([to_sentence(columns), to_pattern_table(columns), shown])
         text = page.read_text(encoding="utf-8")
         page.write_text(
             METRICS.sub(lambda mark, shown=shown: f"{mark[1]}\n{shown}\n\n{mark[2]}", text), encoding="utf-8"
@@ -188,12 +276,17 @@ def main() -> None:
     """Ship a model if asked to, measure, print, and write the pages unless --quick is given."""
     parser = argument_parser(__doc__, dataset=True)
     parser.add_argument("--ship", type=Path, metavar="RUN", help="run folder whose model becomes the shipped one")
+    parser.add_argument("--model", type=Path, metavar="CHECKPOINT", help="measure another model, write nothing")
+    parser.add_argument("--split", choices=("validation", "test"), default="test", help="validation writes nothing")
     parser.add_argument("--baseline", type=named_run, metavar="NAME=RUN", action="append", default=[])
     arguments = parser.parse_args()
+    if arguments.ship and (arguments.model or arguments.split != "test" or arguments.quick):
+        parser.error("--ship measures the shipped model on the test split; leave out --model, --split and --quick")
     torch.set_num_threads(1)
     with standard_dataset(arguments) as folder:
         table = read_dataset(folder)
-    compared = baselines(table, dict(arguments.baseline), kept_baselines(table))
+    written = not (arguments.quick or arguments.model or arguments.split != "test")
+    compared = baselines(table, dict(arguments.baseline), kept_baselines(table), split=arguments.split)
     if arguments.ship:
         # Shipped first, so that the rounded weights are measured.
         ship(
@@ -202,18 +295,20 @@ def main() -> None:
             compared,
             digest=table.digest,
         )
-    checkpoint = load_checkpoint()
-    measured = measure_all(checkpoint, table)
+    checkpoint = load_checkpoint(arguments.model)
+    measured = measure_all(checkpoint, table, split=arguments.split)
     columns = {**measured, **compared}
-    if not arguments.quick:
+    if written:
         ship(load_checkpoint(), measured, compared, digest=table.digest)
+        write_map()
         fill_tables(columns)
     about = checkpoint.about
+    tables = [to_pattern_table(columns, split=arguments.split), to_table(columns, split=arguments.split)]
     finish(
         __file__,
-        to_table(columns),
+        "\n\n".join([to_sentence(columns), *tables]),
         columns,
-        quick=arguments.quick,
+        quick=not written,
         title="The shipped checkpoint",
         introduction=f"Recipe `{about['recipe']['name']}`, {about['parameters']:,} parameters, "
         f"{len(table.rows('test')):,} test materials, split by reduced formula.",

@@ -9,8 +9,11 @@ import statistics
 import time
 import urllib.request
 import uuid
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import psutil
@@ -19,6 +22,8 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from benchmarks.harness import TABLE, seconds_of
 from benchmarks.speed.embeddings import measure as measure_embeddings
+from xxact_app.jobs.records import JobError
+from xxact_app.jobs.registry import Jobs
 
 SESSIONS = 20
 PAUSE = 2.0
@@ -27,8 +32,19 @@ PAUSE = 2.0
 HANDLED = 0.06
 """Time after which the server has started to handle a change [s]; the library waits for 0.05 s."""
 
+FORGOTTEN = 35.0
+"""Time after which the server has dropped the session of a closed page [s]."""
+
 VISITED = (2, 1, 4, 0)
 """Indices of the screens that a user opens, the start screen last."""
+
+_DRAWN = {
+    "kind": "MessageSent", "msg_type": "bokeh_event",
+    "msg_data": {"type": "event", "name": "document_ready", "values": {"type": "map"}},
+}  # fmt: skip
+"""The event by which a page reports that it is drawn."""
+
+Found = TypeVar("Found")
 
 TRAINING = ["--recipe", "tiny", "--set", "epochs=100000", "--set", "validation_rows=64", "--set", "device=cpu"]
 
@@ -90,29 +106,94 @@ def page_latency(address: str, *, requests: int) -> float:
     return float(np.percentile(took, 95))
 
 
-def measure_beside_training(address: str, workspace: Path, *, requests: int) -> float:
-    """95th percentile of page requests during a training started by the app, over that before and after it."""
-    from xxact_app.jobs.registry import Jobs
+class RunningTraining:
+    """A training started by the app."""
+
+    def __init__(self, jobs: Jobs, key: str) -> None:
+        self.jobs, self.key = jobs, key
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self.jobs.get(self.key).active
+
+    def stop(self) -> None:
+        """Stop it, and wait until it has ended."""
+        with suppress(JobError):  # it has ended, or is being stopped
+            self.jobs.cancel(self.key)
+        while self.running:
+            time.sleep(0.2)
+
+
+@contextmanager
+def training(workspace: Path) -> Iterator[RunningTraining]:
+    """A training started by the app in its workspace, stopped afterwards."""
     from xxact_app.library.workspace import open_workspace
     from xxact_core.dataset.building.build import BuildPlan, build_dataset
 
     place = open_workspace(workspace, sources=())
     dataset, run = place.datasets / "small", place.runs / "load"
     build_dataset(BuildPlan(source=str(TABLE), limit=400), dataset, workers=1, progress=False)
-    before = page_latency(address, requests=requests)
     jobs = Jobs(place.jobs, grace=20)
     job = jobs.start("train", ["train", str(dataset), str(run), *TRAINING], name="load", output=run, about={})
+    started = RunningTraining(jobs, job.key)
     try:
         while not (run / "journal.jsonl").is_file() or b'"step"' not in (run / "journal.jsonl").read_bytes():
-            if not jobs.get(job.key).active:
+            if not started.running:
                 raise RuntimeError(jobs.log_tail(job.key))
             time.sleep(0.5)
-        during = page_latency(address, requests=requests)
+        yield started
     finally:
-        jobs.cancel(job.key)
-        while jobs.get(job.key).active:
-            time.sleep(0.2)
-    return during / statistics.mean([before, page_latency(address, requests=requests)])
+        started.stop()
+
+
+def measure_latency(address: str, job: RunningTraining, *, requests: int) -> float:
+    """95th percentile of page requests during a training, over that while its process is halted."""
+    process = job.jobs.get(job.key).identity
+    halted = None if process is None else process.find()
+    during = page_latency(address, requests=requests)
+    if halted is None:
+        msg = "the training has ended"
+        raise RuntimeError(msg)
+    halted.suspend()
+    try:
+        return during / page_latency(address, requests=requests)
+    finally:
+        halted.resume()
+
+
+def _run(measuring: Coroutine[Any, Any, Found]) -> Found:
+    """Run a coroutine in a thread: the driver of the browser has an event loop in this one."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(asyncio.run, measuring).result()
+
+
+def measure_leak(address: str, server: int, *, first: int, sessions: int) -> float:
+    """Memory of the server that is not given back after sessions were opened and closed [MB].
+
+    first: sessions that are opened and closed before, since the server loads some things once.
+    """
+    return _run(_measure_leak(address, psutil.Process(server), first=first, count=sessions))
+
+
+async def _measure_leak(address: str, server: psutil.Process, *, first: int, count: int) -> float:
+    async def visits(number: int) -> float:
+        for _ in range(number):
+            session = await _begin(address)
+            for screen in VISITED[:2]:
+                await session.open_screen(screen)
+            session.socket.close()
+        await asyncio.sleep(FORGOTTEN)
+        return server.memory_info().rss / 2**20
+
+    before = await visits(first)
+    return await visits(count) - before
+
+
+async def _begin(address: str) -> OpenSession:
+    with await asyncio.to_thread(urllib.request.urlopen, address, timeout=120) as response:
+        token = re.findall(rb'"token":"([^"]+)"', response.read())[0].decode()
+    return await OpenSession.begin(address, token)
 
 
 class OpenSession:
@@ -131,6 +212,7 @@ class OpenSession:
         await session._next("ACK")
         shown = await session.ask("PULL-DOC-REQ", {}, answer="PULL-DOC-REPLY")
         session.tabs = re.findall(r'"type":"object","name":"Tabs\d+","id":"([^"]+)"', shown)[0]
+        await session.ask("PATCH-DOC", {"events": [_DRAWN]}, answer="OK")
         return session
 
     async def ask(self, kind: str, content: dict[str, Any], *, answer: str) -> str:
@@ -172,15 +254,10 @@ def measure_sessions(address: str, server: int, *, sessions: int, seconds: float
 
     server: process id of the server, whose memory is read before and after. seconds: duration of the second part.
     """
-    return asyncio.run(_measure_sessions(address, psutil.Process(server), count=sessions, seconds=seconds))
+    return _run(_measure_sessions(address, psutil.Process(server), count=sessions, seconds=seconds))
 
 
 async def _measure_sessions(address: str, server: psutil.Process, *, count: int, seconds: float) -> dict[str, float]:
-    async def begin() -> OpenSession:
-        with await asyncio.to_thread(urllib.request.urlopen, address, timeout=120) as response:
-            token = re.findall(rb'"token":"([^"]+)"', response.read())[0].decode()
-        return await OpenSession.begin(address, token)
-
     async def visit(session: OpenSession, number: int, until: float) -> list[float]:
         took = []
         await asyncio.sleep(PAUSE * number / count)
@@ -190,10 +267,10 @@ async def _measure_sessions(address: str, server: psutil.Process, *, count: int,
                 await asyncio.sleep(PAUSE)
         return took
 
-    sessions, first = [await begin()], []  # the first session includes what the server loads once
+    sessions, first = [await _begin(address)], []  # the first session includes what the server loads once
     before = server.memory_info().rss
     for _ in range(count):
-        sessions.append(await begin())
+        sessions.append(await _begin(address))
         first += [await sessions[-1].open_screen(screen) for screen in VISITED[:-1]]
     until = time.perf_counter() + seconds
     took = await asyncio.gather(*(visit(session, number, until) for number, session in enumerate(sessions[1:])))

@@ -116,7 +116,7 @@ def enlarge(table: StickTable, *, materials: int) -> StickTable:
         id=np.broadcast_to("", len(cell)),
         formula=np.broadcast_to("", len(cell)),
         split=repeated(table.split),
-        energy_is_exact=repeated(table.energy_is_exact),
+        energy_kind=repeated(table.energy_kind),
         targets={name: repeated(values) for name, values in table.targets.items()},
         cell=cell,
         element_start=starts(np.diff(table.element_start)),
