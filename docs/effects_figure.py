@@ -17,19 +17,29 @@ import torch
 
 from xxact_core.augmentation.config import AugmentationConfig
 from xxact_core.augmentation.effects import (
+    AxialDivergence,
     Background,
+    CalculatedCell,
     CountingNoise,
     CrystalliteSize,
+    DetectorBins,
     Doublet,
     Effect,
+    FilterEdge,
+    FilterLines,
     Graininess,
     Impurity,
     InstrumentWidth,
+    KAlpha2Ratio,
     LimitedRange,
     Microstrain,
     OtherRadiation,
+    ProcessedBins,
+    ProcessedSmoothing,
     PseudoVoigt,
     SampleDisplacement,
+    ScanStep,
+    Smoothing,
     Strain,
     Texture,
     ThermalMotion,
@@ -114,6 +124,79 @@ PANELS: tuple[tuple[str, str, tuple[float, float], tuple[Effect, ...]], ...] = (
         (CountingNoise(counts=(500, 500)), Background(fluorescence=(0.15, 0.15), smooth=(0, 0), hump=(0, 0))),
     ),
     ("limited range", "measured from 20° to 60°", (5, 90), (LimitedRange(share=1, first=(20, 20), last=(60, 60)),)),
+    ("calculated cell", "scaled to measured ones, 0.989", (52, 72), (CalculatedCell(scale=(0.989, 0.989)),)),
+    (
+        "axial divergence",
+        "S/L = H/L = 0.06",
+        (24, 40),
+        (
+            AxialDivergence(share=1, divergence=(0.06, 0.06)),
+            InstrumentWidth(fwhm=(0.06, 0.06), u=(0, 0), dip=(0, 0)),
+        ),
+    ),
+    (
+        "Kα2 ratio",
+        "Kα2 / Kα1 = 0.1",
+        (80, 90),
+        (
+            KAlpha2Ratio(share=1, ratio=(0.1, 0.1)),
+            Doublet(share=1),
+            InstrumentWidth(fwhm=(0.12, 0.12), u=(0, 0), dip=(0, 0)),
+        ),
+    ),
+    (
+        "filter lines",
+        "Kβ 6 %, W Lα 3 %",
+        (22, 45),
+        (FilterLines(share=1, k_beta=(0.06, 0.06), tungsten=(0.03, 0.03)),),
+    ),
+    ("filter edge", "step of 4 % of the peak", (22, 45), (FilterEdge(share=1, height=(0.04, 0.04)),)),
+    (
+        "scan step",
+        "step 0.08°, 500 counts",
+        (26, 38),
+        (ScanStep(share=1, step=(0.08, 0.08)), CountingNoise(counts=(500, 500)), InstrumentWidth(fwhm=(0.1, 0.1))),
+    ),
+    (
+        "detector bins",
+        "bins of 0.1°",
+        (26, 32),
+        (
+            DetectorBins(share=1),
+            ScanStep(share=1, step=(0.1, 0.1)),
+            InstrumentWidth(fwhm=(0.06, 0.06), u=(0, 0), dip=(0, 0)),
+        ),
+    ),
+    (
+        "smoothing",
+        "moving average, σ = 0.08°, 500 counts",
+        (26, 46),
+        (
+            Smoothing(share=1, width=(0.08, 0.08), methods=("moving_average",)),
+            CountingNoise(counts=(500, 500)),
+            Background(fluorescence=(0.15, 0.15), smooth=(0, 0), hump=(0, 0)),
+        ),
+    ),
+    (
+        "processed smoothing",
+        "σ = 0.08° after the subtraction",
+        (26, 46),
+        (
+            ProcessedSmoothing(share=1, width=(0.08, 0.08), subtracted=(0, 0)),
+            CountingNoise(counts=(500, 500)),
+            Background(fluorescence=(0.15, 0.15), smooth=(0, 0), hump=(0, 0)),
+        ),
+    ),
+    (
+        "processed bins",
+        "bins of 0.1° after the subtraction",
+        (26, 46),
+        (
+            ProcessedBins(share=1, step=(0.1, 0.1)),
+            CountingNoise(counts=(500, 500)),
+            Background(fluorescence=(0.15, 0.15), smooth=(0, 0), hump=(0, 0)),
+        ),
+    ),
 )
 """Title, text, shown range [deg 2θ] and effects of each panel."""
 
@@ -147,8 +230,8 @@ def draw_figure(table: StickTable) -> bytes:
     from matplotlib import pyplot as plt
 
     ideal = pattern_with(table)
-    figure, axes = plt.subplots(4, 4, figsize=(15, 11.5), layout="constrained")
-    for axis, (name, value, shown, effects) in zip(axes.flat, PANELS, strict=True):
+    figure, axes = plt.subplots(7, 4, figsize=(15, 19.5), layout="constrained")
+    for axis, (name, value, shown, effects) in zip(axes.flat, PANELS, strict=False):
         distorted = pattern_with(table, *effects)
         axis.fill_between(GRID.two_theta, distorted, color="#b3261e", alpha=0.3, linewidth=0)
         axis.plot(GRID.two_theta, distorted, color="#b3261e", linewidth=1.0, label="with the effect")
@@ -164,7 +247,9 @@ def draw_figure(table: StickTable) -> bytes:
         axis.tick_params(labelsize=9)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.spines[["top", "right"]].set_visible(False)
-    handles, labels = axes[-1, -1].get_legend_handles_labels()
+    for axis in axes.flat[len(PANELS) :]:
+        axis.set_axis_off()
+    handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=3, frameon=False)
     figure.supxlabel("2θ at Cu Kα [deg]")
     figure.supylabel("intensity, strongest = 100")

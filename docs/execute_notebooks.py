@@ -22,7 +22,7 @@ import panel as pn
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 from PIL import Image
-from playwright.sync_api import Browser, Route, sync_playwright
+from playwright.sync_api import Browser, Error, Route, sync_playwright
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
@@ -32,8 +32,8 @@ KEPT = ("text/plain", "text/html", "text/markdown", "image/png")
 WIDTH, TALLEST = 1100, 900
 """Size of a widget's picture [pixels]; what is below is cut off."""
 
-PATIENCE = 8000
-"""Milliseconds until a widget is drawn."""
+PATIENCE, SETTLING = 180_000, 4000
+"""Longest wait until a widget begins to be drawn, and time until it has settled [ms]."""
 
 COLOURS = 64
 """Of a picture: enough for plots and letters, and a fifth of the bytes."""
@@ -82,14 +82,16 @@ def picture_of_widget(client: NotebookClient, cell: NotebookNode, browser: Brows
         path = Path(scratch) / "widget.html"
         run_aside(client, SAVE.format(name=name, path=str(path)))
         page.goto(path.as_uri())
-        page.wait_for_timeout(PATIENCE)
-        if not page.query_selector("canvas") and not page.query_selector(".bk-Column"):
+        try:
+            page.locator("canvas, .bk-Column").first.wait_for(state="attached", timeout=PATIENCE)
+        except Error as error:
             message = f"{name} draws nothing"
-            raise RuntimeError(message)
+            raise RuntimeError(message) from error
+        page.wait_for_timeout(SETTLING)
         height = min(TALLEST, page.evaluate("document.documentElement.scrollHeight"))
         picture = page.screenshot(clip={"x": 0, "y": 0, "width": WIDTH, "height": height})
     page.close()
-    text = f"<{name}: a widget, as a picture>"
+    text = f"Picture of the widget {name}"
     return nbformat.v4.new_output("display_data", {"image/png": smaller(picture), "text/plain": text})
 
 

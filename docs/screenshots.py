@@ -35,6 +35,7 @@ COLOURS = 96
 
 TRAINING = [
     "preset=tiny", "epochs=40", "batch_size=32", "validate_every=20", "validation_rows=64", "device=cpu", "threads=1",
+    "difference_weight=0",
 ]  # fmt: skip
 PATIENCE = 300_000
 """Longest wait for a step [ms]."""
@@ -69,13 +70,14 @@ def use(page: Page, folder: Path, *, theme: str) -> None:
     page.set_viewport_size({"width": 1280, "height": 860})
     if theme == "dark":
         page.get_by_label("Toggle theme").click()
+    page.get_by_role("tab", name="Patterns").click()
     page.get_by_role("button", name="Load example data").click()
     shows(page, "patterns shown as measured")
     page.get_by_role("button", name="Stacked").click()
     take(page, folder / f"patterns-{theme}.png")
-    page.get_by_role("tab", name="Prediction").click()
-    shows(page, "Prediction for")
-    take(page, folder / f"prediction-{theme}.png")
+    page.get_by_role("tab", name="Answer").click()
+    shows(page, "Why “")
+    take(page, folder / f"answer-{theme}.png")
     page.get_by_role("tab", name="Reconstruction").click()
     shows(page, "No window is masked")
     page.get_by_role("button", name="Mask random windows", exact=True).click()
@@ -107,10 +109,10 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as workspace:
         fill(Path(workspace))
-        with served(Path(workspace)) as (address, _, _), sync_playwright() as driver:
+        with served(Path(workspace)) as (server, _), sync_playwright() as driver:
             browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
             for theme in ("light", "dark"):
-                page = opened(browser, address)
+                page = opened(browser, server.address)
                 use(page, folder, theme=theme)
                 page.close()
             browser.close()
