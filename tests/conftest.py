@@ -25,7 +25,7 @@ jaxtyping.install_import_hook(SHAPED, "beartype.beartype")
 hypothesis.settings.register_profile("xxact", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("xxact")
 
-pytest_plugins = ["dataset_fixtures", "browser_fixtures"]
+pytest_plugins = ["dataset_fixtures", "browser_fixtures", "rock_salt_fixtures"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -61,7 +61,7 @@ def unpacked(packed: Path, repository: Path) -> StickTable:
 def test_every_value_of_a_packed_dataset_comes_back(small_table: StickTable, unpacked: StickTable) -> None:
     assert unpacked.digest == small_table.digest
     assert unpacked.wavelength == small_table.wavelength
-    for name in ("id", "formula", "split", "energy_is_exact", "cell", "atomic_number", "fraction", "element_start"):
+    for name in ("id", "formula", "split", "energy_kind", "cell", "atomic_number", "fraction", "element_start"):
         np.testing.assert_array_equal(getattr(unpacked, name), getattr(small_table, name), err_msg=name)
     for name in ("rotation_start", "rotations", "peak_start", "hkl", "intensity"):
         np.testing.assert_array_equal(getattr(unpacked, name), getattr(small_table, name), err_msg=name)

@@ -137,7 +137,13 @@ def test_pickle_is_never_opened(tmp_path: Path) -> None:
         ("calibration", "crystal_system", {"temperature": 0.0}),
         ("calibration", "crystal_system", {"temperature": float("inf")}),
         ("calibration", "crystal_system", {"set_threshold_90": 1.5}),
+        ("calibration", "crystal_system", {"set_thresholds_90": [0.1, 1.5]}),
+        ("calibration", "crystal_system", {"set_thresholds_90": [0.1, 0.2]}),  # two bins without an edge
+        ("calibration", "similarity", {"edges": [0.8, 0.4]}),
+        ("calibration", "similarity", {"edges": "0.4"}),
+        ("calibration", "trust", {"constant": 1.0}),
         ("calibration", "band_gap", {"residual_90": -1.0}),
+        ("calibration", "band_gap", {"residuals_90": 1.0}),
         ("calibration", "band_gap", {"residual_90": "1"}),
         (
             "calibration",

@@ -81,6 +81,9 @@ def test_a_child_of_low_priority_gives_way(started: list[subprocess.Popen[bytes]
     child = start(started, "import time; time.sleep(600)", low_priority=True)
     assert os.getpriority(os.PRIO_PROCESS, child.pid) >= LOW_PRIORITY
     assert os.getsid(child.pid) == child.pid
+    group = Path(f"/proc/{child.pid}/autogroup")
+    if group.is_file() and Path("/proc/sys/kernel/sched_autogroup_enabled").read_text().strip() == "1":
+        assert group.read_text().split()[-1] == str(LOW_PRIORITY)
 
 
 def test_a_module_is_run_without_the_modules_of_the_current_folder(tmp_path: Path) -> None:
@@ -137,3 +140,11 @@ def test_the_last_line_of_an_output_is_found_in_any_encoding(tmp_path: Path) -> 
         path.write_bytes(content)
         with path.open("rb") as file:
             assert last_line(file) == wanted
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot limit the memory of another process")
+def test_a_child_gets_no_more_memory_than_it_may_have(started: list[subprocess.Popen[bytes]]) -> None:
+    code = "import sys; sys.stdin.read(1); bytearray(400_000_000); print('allocated')"
+    for memory, printed in ((200_000_000, b""), (2_000_000_000, b"allocated\n")):
+        child = start(started, code, memory=memory, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert child.communicate(b"x", timeout=PATIENCE)[0] == printed

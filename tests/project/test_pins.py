@@ -16,7 +16,7 @@ from packaging.version import Version
 from xxact_core.commands.extras import LIBRARIES
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-EXTRAS = ("train", "app", "dev", "docs")
+EXTRAS = ("train", "app", "mcp", "dev", "docs")
 REQUIREMENTS = [
     Requirement(text)
     for texts in (PROJECT["dependencies"], *(PROJECT["optional-dependencies"][extra] for extra in EXTRAS))

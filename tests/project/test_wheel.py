@@ -43,8 +43,6 @@ SHIPPED = (
     "xxact_core/simulation/scattering_factors.csv",
     "xxact_core/weights/compact/checkpoint.json",
     "xxact_core/weights/compact/model.safetensors",
-    "xxact_core/weights/reconstruction/checkpoint.json",
-    "xxact_core/weights/reconstruction/model.safetensors",
 )
 
 

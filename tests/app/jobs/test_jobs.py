@@ -96,6 +96,7 @@ def test_threads_of_a_job_wait_without_spinning_unless_somebody_says_otherwise(
         return popen([sys.executable, "-c", ""], env=env)
 
     monkeypatch.setattr(subprocess, "Popen", recorded)
+    jobs.limit = 2  # none is queued
     jobs.start("train", ["train"], name="one", output=tmp_path / "one", about={})
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     jobs.start("train", ["train"], name="two", output=tmp_path / "two", about={})

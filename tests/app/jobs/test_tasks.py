@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 from locations import REPOSITORY
 
-from xxact_app.jobs import tasks
+from xxact_app.jobs import progress, tasks
 from xxact_app.jobs.tasks import BackgroundTask, Step, call_step, command_step, find_task, submit
 
 PATIENCE = 240
@@ -47,6 +47,18 @@ def test_what_is_there_already_is_not_made_again(tmp_path: Path) -> None:
     task = BackgroundTask([step("dataset", "info", str(tmp_path), done=True)], lock=tmp_path / "lock")
     task.join(seconds=PATIENCE)
     assert (task.state, task.reason) == ("finished", "")
+
+
+def test_its_end_is_told_once_also_after_it() -> None:
+    go_on, ended = Event(), []
+    task = BackgroundTask([Step("Waiting", lambda _task: bool(go_on.wait(PATIENCE)))])
+    task.call_at_end(lambda: ended.append(task.state))
+    assert ended == []
+    go_on.set()
+    task.join(seconds=PATIENCE)
+    assert ended == ["finished"]
+    task.call_at_end(lambda: ended.append("later"))
+    assert ended == ["finished", "later"]
 
 
 def test_it_can_be_stopped(tmp_path: Path, small_dataset: Path) -> None:
@@ -129,3 +141,17 @@ def test_two_who_submit_the_same_share_one_task_and_old_results_are_forgotten(
         submit((str(number),), [step(done=True)], lock=tmp_path / "lock").join(seconds=PATIENCE)
     assert find_task("same") is None
     assert find_task("5").state == "finished"
+
+
+def test_a_command_that_needs_too_much_memory_ends_with_the_limit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small_dataset: Path
+) -> None:
+    monkeypatch.setenv(progress.MEMORY_VARIABLE, "0.001")
+    task = BackgroundTask([step("dataset", "info", str(small_dataset), "--json")], lock=tmp_path / "lock")
+    task.join(seconds=PATIENCE)
+    assert task.state == "failed"
+    monkeypatch.setenv(progress.MEMORY_VARIABLE, "2.5")
+    assert progress.memory_limit() == 2_500_000_000
+    for wrong in ("", "much", "-1", "inf", "nan"):
+        monkeypatch.setenv(progress.MEMORY_VARIABLE, wrong)
+        assert progress.memory_limit() > 1e9

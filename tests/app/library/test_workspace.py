@@ -11,7 +11,7 @@ import pytest
 from xxact_app.library import structure_uploads
 from xxact_app.library.structure_uploads import keep_structures
 from xxact_app.library.workspace import Workspace, WorkspaceError, check_name, free_name, open_workspace, own_folders
-from xxact_app.server.command import serve
+from xxact_app.server.command import serve_app
 from xxact_core.structures.labels import Labels
 from xxact_core.structures.sources import list_blocks, read_block
 
@@ -28,7 +28,7 @@ def test_the_workspace_is_where_the_environment_says(tmp_path: Path, monkeypatch
     workspace = open_workspace()
     assert workspace.root == tmp_path / "here"
     assert workspace.sources == (tmp_path / "a", tmp_path / "b")
-    assert sorted(path.name for path in workspace.root.iterdir()) == ["datasets", "jobs", "runs", "uploads"]
+    assert sorted(path.name for path in workspace.root.iterdir()) == ["datasets", "jobs", "runs", "sessions", "uploads"]
 
 
 def test_a_workspace_that_cannot_be_written_is_told_with_what_to_do(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_workspace_on_a_read_only_disk_is_named(tmp_path: Path, monkeypatch: pyt
 def test_app_with_a_workspace_that_cannot_be_written_does_not_start(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(WorkspaceError, match="cannot be written"):
-        serve(workspace=tmp_path / "file")
+        serve_app(workspace=tmp_path / "file")
 
 
 def test_uploads_have_a_limit_and_leave_room_on_the_disk(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

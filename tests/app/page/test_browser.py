@@ -15,6 +15,35 @@ SURFACE_IS_DARK = """() => {
   return parseInt(colour.replace("#", "").slice(0, 2), 16) < 64
 }"""
 
+FOCUSED = """() => {
+  let focused = document.activeElement
+  while (focused?.shadowRoot?.activeElement) focused = focused.shadowRoot.activeElement
+  return focused?.value
+}"""
+
+BACKGROUND_POINTS = """(former) => {
+  const tool = [...Bokeh.documents[0]._all_models.values()].find((model) => model.type === "PointDrawTool")
+  const angles = [...(tool?.renderers[0].data_source.data.x ?? [])]
+  const sorted = angles.every((angle, place) => place === 0 || angles[place - 1] <= angle)
+  const same = angles.length === former.length && angles.every((angle) => former.includes(angle))
+  return sorted && !same ? angles : null
+}"""
+"""Angles of the background points, in order as the server sends them, once they differ from former ones."""
+
+LAYOUTS = """() => new Promise((resolve) => {
+  const [page] = [...Bokeh.index.query((view) => view.model.class_name === "Page")]
+  const [part] = [...Bokeh.index.query((view) => view.model.class_name === "FileDrop")]
+  const measure = page.measure_layout
+  let count = 0
+  page.measure_layout = function () {
+    count += 1
+    measure.call(page)
+  }
+  for (let number = 0; number < 20; number++) part.invalidate_layout()
+  setTimeout(() => resolve(count), 500)
+})"""
+"""Layouts of the page after twenty changes of a part of it."""
+
 LIBRARY_FAULTS = {
     "aria-progressbar-name": "MuiLinearProgress",  # the bar under the heading, which stands still
     "aria-allowed-attr": "tabulator-cell",  # ticks in tables
@@ -26,35 +55,75 @@ LIBRARY_FAULTS = {
 LOOKS = 8
 """How often a screen is looked at until nothing is found: colours fade into one another while it opens."""
 
-SCREENS = ("Patterns", "Reconstruction", "Prediction", "Training", "Embeddings")
+SCREENS = ("Answer", "Patterns", "Embeddings", "Reconstruction", "Training")
+
+
+def test_a_dropped_file_becomes_an_answer_by_itself(visit: Visit, examples: Path) -> None:
+    visit.drop(examples / "rutile.raw")
+    visit.shows("Guess from the file name: Ti, O")
+    visit.page.get_by_role("heading", name="TiO₂ (rutile)").wait_for(timeout=4 * PATIENCE)
+    visit.shows("Likely")
+    visit.shows("tetragonal")
+    visit.shows("eV/atom")
+    visit.shows("Model: Shipped model")
+    visit.page.get_by_text("Why “likely”?").click()
+    visit.shows("the phase has a probability of")
+    visit.page.get_by_role("button", name="Elements").click()
+    iron = visit.page.get_by_role("gridcell", name="Fe: not set")
+    iron.focus()
+    visit.page.keyboard.press("Enter")
+    visit.page.keyboard.press("Enter")
+    visit.page.get_by_role("gridcell", name="Fe: may be present").wait_for(timeout=PATIENCE)
+    visit.shows("may: Fe")
+    visit.page.keyboard.press("ArrowRight")
+    visit.page.get_by_role("gridcell", name="Co: not set").wait_for(timeout=PATIENCE)
+    assert visit.page.evaluate("document.activeElement !== document.body")
 
 
 def test_a_dropped_file_and_a_formula_become_a_prediction(visit: Visit, examples: Path) -> None:
     visit.drop(examples / "corundum.prn")
-    visit.shows("1 of 1 patterns shown")
     visit.shows("Enter the radiation that was used")
     visit.page.get_by_label("Radiation or wavelength in Å").fill("CuKa")
     visit.page.get_by_role("button", name="Use this wavelength").click()
-    visit.shows("1.5418 Å (entered)")
-    visit.open("Prediction")
     formula = visit.page.get_by_label("Composition", exact=True)
     formula.fill("Al2O3")
     visit.shows("Atomic fractions: O 60\N{NO-BREAK SPACE}%, Al 40\N{NO-BREAK SPACE}%")
     formula.press("Enter")
-    visit.shows("Prediction for Al2O3")
-    visit.shows("Crystal system:")
+    visit.page.get_by_role("heading", name="Al₂O₃ (corundum)").wait_for(timeout=4 * PATIENCE)
+    visit.shows("trigonal")
     visit.shows("eV/atom")
     visit.shows("100\N{NO-BREAK SPACE}% of 5–90° 2θ (Cu Kα) was measured")
 
     visit.drop(text_file("broken.xrdml", b"<xrdMeasurements><oops"))
     visit.shows("broken.xrdml:")
     visit.page.get_by_label("Composition", exact=True).fill("MgO")
-    visit.page.get_by_role("button", name="Predict", exact=True).click()
-    visit.shows("Prediction for MgO")
+    visit.page.get_by_label("Composition", exact=True).press("Enter")
+    visit.shows("Atomic fractions: O 50\N{NO-BREAK SPACE}%")
+
+
+def test_what_is_typed_in_a_table_is_no_shortcut(visit: Visit, examples: Path) -> None:
+    visit.drop(examples / "quartz.xrdml", examples / "rutile.raw")
+    visit.page.get_by_role("heading", name="SiO₂ (quartz)").wait_for(timeout=4 * PATIENCE)
+    page = visit.page
+    page.get_by_role("gridcell", name="rutile.raw").locator("xpath=following-sibling::*[@role='gridcell'][1]").click()
+    page.keyboard.type("TiO")
+    page.get_by_role("button", name="Predict all patterns").dispatch_event("click")
+    page.wait_for_timeout(2000)
+    page.keyboard.type("2")
+    page.wait_for_timeout(1000)
+    assert page.evaluate(FOCUSED) == "TiO2", "the editor is still open"
+    page.get_by_role("tab", name="Answer", selected=True).wait_for(timeout=PATIENCE)
+    assert "screen=" not in page.url
+
+
+def test_the_page_is_laid_out_once_after_many_changes(visit: Visit) -> None:
+    visit.page.wait_for_timeout(2000)
+    assert visit.page.evaluate(LAYOUTS) == 1
 
 
 def test_bad_files_are_told_in_words_and_put_away(visit: Visit, examples: Path) -> None:
     scan = text_file("rutile.raw", (examples / "rutile.raw").read_bytes())
+    visit.open("Patterns")
     visit.drop(text_file("empty.xy", b""), text_file("letter.xy", b"Dear all,\n"), scan)
     visit.shows("empty.xy:")
     visit.shows("letter.xy:")
@@ -66,6 +135,7 @@ def test_bad_files_are_told_in_words_and_put_away(visit: Visit, examples: Path) 
 
 
 def test_the_examples_are_one_click_away_in_both_stages(visit: Visit) -> None:
+    visit.open("Patterns")
     visit.page.get_by_role("button", name="Load example data").click()
     visit.shows("patterns shown as measured")
     visit.shows("corundum.prn")
@@ -77,11 +147,12 @@ def test_the_examples_are_one_click_away_in_both_stages(visit: Visit) -> None:
 
 def test_markup_in_names_is_shown_and_never_run(visit: Visit, examples: Path) -> None:
     scan = (examples / "lanthanum_hexaboride.cif").read_bytes()
+    visit.open("Patterns")
     visit.drop(text_file(f"{ATTACK}.cif", scan), text_file(f"bad {ATTACK}.xy", b"hello"))
     visit.shows(f"bad {SHOWN_ATTACK}.xy:")
     visit.shows("1 of 1 patterns shown")
     visit.page.get_by_role("gridcell", name=f"{SHOWN_ATTACK}.cif").wait_for()
-    visit.open("Prediction")
+    visit.open("Answer")
     visit.page.get_by_label("Composition", exact=True).fill(ATTACK)
     visit.page.get_by_label("Composition", exact=True).press("Enter")
     visit.shows("‹img")
@@ -102,6 +173,7 @@ def test_markup_in_names_is_shown_and_never_run(visit: Visit, examples: Path) ->
 
 def test_the_page_fits_a_phone_and_a_dark_room(visit: Visit) -> None:
     visit.page.set_viewport_size({"width": 390, "height": 844})
+    visit.open("Patterns")
     visit.page.get_by_role("button", name="Load example data").click()
     visit.shows("patterns shown as measured")
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -120,12 +192,38 @@ def brightness(visit: Visit) -> float:
     return 255 * float(np.mean(image.imread(io.BytesIO(visit.page.screenshot()))[..., :3]))
 
 
+def test_a_background_point_is_dragged_on_the_plot(visit: Visit, examples: Path) -> None:
+    page = visit.page
+    visit.open("Patterns")
+    visit.drop(examples / "quartz.xrdml")
+    visit.shows("1 of 1 patterns shown")
+    visit.choose("Background", "points by hand")
+    visit.shows("Click on the plot to add a point")
+    suggested = set(page.wait_for_function(BACKGROUND_POINTS, arg=[]).json_value())
+    page.wait_for_timeout(3000)  # until the plot has its place
+    visit.drag((0.5, 0.3))
+    with_added = set(page.wait_for_function(BACKGROUND_POINTS, arg=[*suggested]).json_value())
+    (added,) = with_added - suggested
+    page.wait_for_timeout(1000)
+    visit.drag((0.5, 0.869), (0.56, 0.6))  # the point was put on the background, at the foot of the plot
+    (moved,) = set(page.wait_for_function(BACKGROUND_POINTS, arg=[*with_added]).json_value()) - suggested
+    assert 2 < moved - added < 7
+    page.wait_for_timeout(2000)
+    page.keyboard.press("u")
+    visit.shows("Undone: steps")
+    page.wait_for_timeout(2000)
+    assert set(page.evaluate(BACKGROUND_POINTS, [])) == with_added
+
+
 def test_a_click_on_the_plot_masks_a_window(visit: Visit, examples: Path) -> None:
+    visit.open("Patterns")
     visit.drop(examples / "lanthanum_hexaboride.cif")
     visit.shows("1 of 1 patterns shown")
     visit.open("Reconstruction")
     visit.page.get_by_label("Formula").last.fill("LaB6")
     visit.page.get_by_label("Formula").last.press("Enter")
+    visit.shows("1 of 17 windows masked")  # an example
+    visit.page.get_by_role("button", name="Unmask all").click()
     visit.shows("No window is masked")
     visit.drag((0.5, 0.5))
     visit.shows("1 of 17 windows masked")
@@ -171,6 +269,7 @@ def test_nothing_on_any_screen_shuts_out_people_with_other_senses(theme: str, vi
     if theme == "dark":
         visit.page.get_by_label("Toggle theme").click()
         visit.page.wait_for_function(SURFACE_IS_DARK)
+    visit.open("Patterns")
     visit.page.get_by_role("button", name="Load example data").click()
     visit.shows("patterns shown as measured")
     found = []
@@ -189,17 +288,19 @@ def test_the_keyboard_the_address_and_a_saved_session_work_together(
     visit: Visit, examples: Path, tmp_path: Path
 ) -> None:
     page = visit.page
+    visit.open("Patterns")
+    page.wait_for_url("**/app?screen=patterns", timeout=PATIENCE)
     visit.drop(examples / "anatase.xy")
     visit.shows("1 of 1 patterns shown")
     before = page.evaluate("history.length")
     page.keyboard.press("x")
-    page.wait_for_url("**/app?axis=q", timeout=PATIENCE)
+    page.wait_for_url("**/app?screen=patterns&axis=q", timeout=PATIENCE)
     with page.expect_download(timeout=PATIENCE) as download:
         page.get_by_role("button", name="Save session").click()
     download.value.save_as(tmp_path / "session.xxact")
     page.keyboard.press("Control+z")
     visit.shows("Undone: axis")
-    page.wait_for_url("**/app", timeout=PATIENCE)
+    page.wait_for_url("**/app?screen=patterns", timeout=PATIENCE)
     page.get_by_label("Radiation or wavelength in Å").press("x")
     page.get_by_label("Radiation or wavelength in Å").press("?")
     page.get_by_role("button", name="Shortcuts").focus()
@@ -208,15 +309,21 @@ def test_the_keyboard_the_address_and_a_saved_session_work_together(
     page.keyboard.press("y")
     page.keyboard.press("Escape")
     page.get_by_role("dialog").wait_for(state="detached", timeout=PATIENCE)
-    page.keyboard.press("3")
-    page.wait_for_url("**/app?screen=prediction", timeout=PATIENCE)
-    assert page.evaluate("history.length") == before
+    page.keyboard.press("1")
+    page.wait_for_url("**/app", timeout=PATIENCE)
+    assert page.evaluate("history.length") == before + 1
+    page.go_back()
+    page.wait_for_url("**/app?screen=patterns", timeout=PATIENCE)
+    page.get_by_role("tab", name="Patterns", selected=True).wait_for(timeout=PATIENCE)
+    page.go_forward()
+    page.get_by_role("tab", name="Answer", selected=True).wait_for(timeout=PATIENCE)
+    assert page.evaluate("history.length") == before + 1
 
-    page.goto(page.url.replace("screen=prediction", "scale=log&arrangement=sideways"), timeout=PATIENCE)
+    page.goto(f"{page.url}?scale=log&arrangement=sideways", timeout=PATIENCE)
     visit.shows("Unknown settings in the address were ignored: arrangement=sideways")
     assert page.url.endswith("/app?scale=log")
     visit.drop(tmp_path / "session.xxact")
-    page.wait_for_url("**/app?axis=q", timeout=PATIENCE)
+    page.wait_for_url("**/app?screen=patterns&axis=q", timeout=PATIENCE)
     page.get_by_role("gridcell", name="anatase.xy").wait_for(timeout=PATIENCE)
 
 

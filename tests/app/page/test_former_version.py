@@ -14,7 +14,7 @@ from xxact_app.jobs.records import read_job
 from xxact_app.library.models import ModelFolder, keys_by_text
 from xxact_app.page.session_file import file_to_saved, restore_session
 from xxact_app.samples.store import Store
-from xxact_app.session.session import Session
+from xxact_app.session.session import FORMER_SCREENS, Session
 from xxact_app.session.url_state import IN_ADDRESS, query_to_session
 from xxact_core.quantities import TARGETS
 
@@ -63,7 +63,7 @@ def test_other_sessions(name: str, files: int) -> None:
     session, store = opened(name)
     assert store.problems == []
     assert len(session.files) == len(store.samples) == files
-    assert (session.model, session.reconstruction_model) == ("shipped", "shipped-reconstruction")
+    assert (session.model, session.reconstruction_model) == ("shipped", "")
     for key in session.files:
         assert session.sample(key).wavelength
         assert store.gridded(key).coverage.any()
@@ -81,6 +81,8 @@ def test_addresses(query: str) -> None:
     arguments = {name: [value.encode() for value in given] for name, given in values.items()}
     assert query_to_session(arguments, session, offered=offered) == ""
     asked = {**values, **({"model": ["run full"]} if "model" in values else {})}
+    if "screen" in values:
+        asked["screen"] = [FORMER_SCREENS.get(screen, screen) for screen in values["screen"]]
     for name in values.keys() & set(IN_ADDRESS):
         held = getattr(session, name)
         texts = held if isinstance(held, list) else ["yes" if held is True else "no" if held is False else held]

@@ -30,7 +30,7 @@ def saved_session() -> tuple[Session, Store, bytes]:
     first, second = session.files
     session.param.update(
         samples={first: SampleChoices(visible=False), second: SECOND}, chosen=second, draft_formula="CuO",
-        axis="d", mask_ratio=0.5, screen="prediction", dark=True,
+        axis="d", mask_ratio=0.5, screen="answer", dark=True,
     )  # fmt: skip
     return session, store, session_to_file(session, store)
 
@@ -67,10 +67,16 @@ def test_a_restored_session_is_the_saved_one() -> None:
     assert names[session.chosen] == "b.xy"
     assert session.samples == {session.files[0]: SampleChoices(visible=False), session.files[1]: SECOND}
     assert session.draft_formula == "CuO"
-    assert (session.axis, session.mask_ratio, session.screen) == ("d", 0.5, "prediction")
+    assert (session.axis, session.mask_ratio, session.screen) == ("d", 0.5, "answer")
     assert not session.dark
     for key, again in zip(old.files, session.files, strict=True):
         assert (old_store.samples[key].pattern.intensity == store.samples[again].pattern.intensity).all()
+
+
+def test_a_screen_by_its_former_name_opens() -> None:
+    _, _, file = saved_session()
+    session, _ = restored(changed(file, choices={"screen": "prediction"}))
+    assert session.screen == "answer"
 
 
 def members_of(file: bytes) -> dict[str, bytes]:
@@ -118,10 +124,11 @@ def test_a_file_that_cannot_be_read_any_more_is_told_and_the_others_come() -> No
 def test_choices_of_version_1_become_records() -> None:
     file = as_version_1(saved_session()[2])
     session, store = restored(file)
-    assert session.samples == {session.files[0]: SampleChoices(visible=False), session.files[1]: SECOND}
+    first = SampleChoices(visible=False, masked=())  # in version 1 no window was masked as an example
+    assert session.samples == {session.files[0]: first, session.files[1]: SECOND}
     assert [store.samples[key].name for key in session.files] == ["a.xy", "b.xy"]
     assert (session.draft_formula, session.axis) == ("CuO", "d")
-    assert (session.model, session.reconstruction_model) == ("run mine", "shipped-reconstruction")
+    assert (session.model, session.reconstruction_model) == ("run mine", "")
     assert store.problems == []
     session, _ = restored(changed(file, choices={"model": ""}))
     assert session.model == "shipped"

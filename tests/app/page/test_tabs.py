@@ -39,13 +39,13 @@ def test_a_screen_is_built_once_when_it_is_opened_first_and_told_when_somebody_l
 
     screens = ScreenTabs(session, {kind: lambda name=name: make(name) for name, kind in KINDS.items()})
     assert screens.panel._names == [name.upper() for name in SCREENS]
-    assert [name for name, _ in made] == ["patterns"]
+    assert [name for name, _ in made] == [SCREENS[0]]
     screens.panel.active = SCREENS.index("training")
     assert session.screen == "training"
-    session.screen = "patterns"
+    session.screen = SCREENS[0]
     assert screens.panel.active == 0
     session.screen = "training"
-    assert [name for name, _ in made] == ["patterns", "training"]
+    assert [name for name, _ in made] == [SCREENS[0], "training"]
     assert [drawn.told for _, drawn in made] == [[True, False, True, False], [True, False, True]]
     assert screens.panel[SCREENS.index("training")].objects == [made[1][1].panel]
 
@@ -66,3 +66,41 @@ def test_a_screen_that_cannot_be_built_says_why_and_is_tried_again() -> None:
     session.screen = "patterns"
     session.screen = "training"
     assert isinstance(place[0], pn.Column)
+
+
+def test_a_tab_says_that_it_is_being_opened_until_its_screen_is_built() -> None:
+    session, waiting = Session(), []
+    screens = ScreenTabs(session, dict.fromkeys(KINDS.values(), Drawn), later=lambda call, _time: waiting.append(call))
+    place = screens.panel[SCREENS.index("training")]
+    session.screen = "training"
+    assert screens.panel.active == SCREENS.index("training")
+    assert "Opening TRAINING" in place[0].object
+    waiting.pop()()
+    assert isinstance(place[0], pn.Column)
+
+
+class Collecting(Drawn):
+    MOST_FILES = 5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: list[str] = []
+
+    def take_files(self, files: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+        self.taken += [name for name, _ in files if name.endswith(".cif")]
+        return [file for file in files if not file[0].endswith(".cif")]
+
+
+def test_dropped_files_are_offered_to_the_open_screen_only() -> None:
+    session, training = Session(), Collecting()
+    screens = ScreenTabs(
+        session, {kind: (lambda: training) if name == "training" else Drawn for name, kind in KINDS.items()}
+    )
+    files = [("a.cif", b"1"), ("b.xy", b"2")]
+    assert (screens.take_files(files), screens.most_files()) == (files, 200)
+    session.screen = "training"
+    assert (screens.take_files(files), screens.most_files()) == ([("b.xy", b"2")], 5)
+    assert training.taken == ["a.cif"]
+    session.screen = SCREENS[0]
+    assert screens.take_files(files) == files
+    assert training.taken == ["a.cif"]

@@ -119,32 +119,32 @@ def test_typing_a_formula_tells_how_it_is_read_and_enter_predicts() -> None:
     session, store, _ = answered()
     session.change(session.files, formula="")
     view = PredictionScreen(session, store)
-    assert "Prediction without a composition" in view.verdict.object
-    assert "the prediction uses the pattern alone" in view.parsed.object
-    view.formula.value_input = "La,B,?O"
-    assert "Read as elements without amounts; O possible: La,B,?O" in view.parsed.object
-    view.formula.value_input = "lab6"
-    assert "character 1" in view.parsed.object
-    assert view.formula.error_state is True
-    view.formula.value_input = "LaB6"
-    assert "B 85.7\N{NO-BREAK SPACE}%" in view.parsed.object
-    assert "Prediction without a composition" in view.verdict.object
-    view.formula.param.trigger("enter_pressed")
-    assert view.answered.visible is True
-    assert "Prediction for LaB6" in view.verdict.object
+    form = view.elements
+    assert "all elements are possible" in form.parsed.object
+    form.formula.value_input = "La,B,?O"
+    assert "Read as elements without amounts; O possible: La,B,?O" in form.parsed.object
+    form.formula.value_input = "lab6"
+    assert "character 1" in form.parsed.object
+    assert form.formula.error_state is True
+    form.formula.value_input = "LaB6"
+    assert "B 85.7\N{NO-BREAK SPACE}%" in form.parsed.object
+    assert session.formula == ""
+    form.formula.param.trigger("enter_pressed")
+    assert session.formula == "LaB6"
+    assert "cubic" in view.facts.object
     systems = view.bars[words.CRYSTAL_SYSTEM][1].data
     assert systems["label"][0] == "cubic"
     assert systems["probability"][0] == pytest.approx(0.9)
 
 
-def test_the_missing_wavelength_can_be_given_on_the_prediction_screen() -> None:
+def test_the_missing_wavelength_can_be_given_on_the_answer_screen() -> None:
     session, store = loaded("a.xy")
     view = PredictionScreen(session, store)
     session.set_formula("LaB6")
     assert view.ask_wavelength.visible is True
     session.change(session.files, wavelength=1.54184)
-    assert view.hint.visible is False
-    assert view.answered.visible is True
+    assert view.ask_wavelength.visible is False
+    assert "cubic" in view.facts.object
 
 
 def test_little_coverage_can_be_overridden_by_a_button() -> None:
@@ -153,33 +153,19 @@ def test_little_coverage_can_be_overridden_by_a_button() -> None:
     session.set_formula("LaB6")
     view = PredictionScreen(session, store)
     assert view.override.visible is True
+    assert view.message.visible is True
     view.override.param.trigger("clicks")
-    assert view.answered.visible is True
-
-
-@pytest.mark.parametrize(("probability", "sure"), [(0.49, False), (0.5, True)])
-def test_it_says_when_it_is_not_sure(probability: float, sure: bool) -> None:
-    _, _, answer = answered(probability)
-    text = words.verdict(answer)
-    assert ("Crystal system: <b>not sure</b>" in text) is not sure
-    assert ("below 50\N{NO-BREAK SPACE}%" in text) is not sure
+    assert view.message.visible is False
+    assert "cubic" in view.facts.object
 
 
 def test_markup_of_files_and_warnings_is_shown_as_text() -> None:
     session, store, answer = answered()
     hidden = store.hidden_windows(session.files[0])
-    text = words.verdict(answer) + words.basis(answer.prediction, hidden)
+    text = words.basis(answer.prediction, hidden)
     assert "‹b›" in text
     assert "<b>warning" not in text
     assert "80–90°" in text
-
-
-def test_numbers_have_units_and_intervals_where_known() -> None:
-    _, _, answer = answered()
-    text = words.numbers(answer.prediction)
-    assert "−0.61 eV/atom" in text
-    assert "90\N{NO-BREAK SPACE}% interval: −0.70 to −0.50 eV/atom" in text
-    assert "no interval available" in text
 
 
 def test_the_tables_are_twins_of_the_bars() -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from xxact_app.plots.patterns import (
     MOST_POINTS,
     Curve,
+    distinct_styles,
     draw_patterns,
     draw_probabilities,
     pattern_figure,
@@ -26,7 +29,7 @@ def drawn(curves: list[Curve], **changes: object) -> object:
     target = pattern_figure()
     options = {
         "scale": "linear",
-        "offset": False,
+        "offset": 0.0,
         "x_label": "2θ [°]",
         "unit": "counts",
         "window_edges": None,
@@ -45,8 +48,7 @@ def test_one_pattern_keeps_its_counts_and_several_share_a_scale() -> None:
 
 
 def test_stacked_patterns_stand_on_one_another() -> None:
-    target = drawn([curve("a"), curve("b"), curve("c")], offset=True)
-    assert [item.label.value for item in target.legend.items] == ["c", "b", "a"]
+    target = drawn([curve("a"), curve("b"), curve("c")], offset=1.0)
     lows = {line.name: min(line.data_source.data["y"]) for line in target.lines}
     assert lows == pytest.approx({"a": 0, "b": 1, "c": 2}, abs=1e-6)
     assert target.plot.y_range.end > 3
@@ -54,7 +56,7 @@ def test_stacked_patterns_stand_on_one_another() -> None:
 
 def test_lines_are_reused_and_hidden_when_fewer_are_drawn() -> None:
     target = pattern_figure()
-    options = {"scale": "linear", "offset": False, "x_label": "", "unit": "", "window_edges": None, "keep_range": False}
+    options = {"scale": "linear", "offset": 0.0, "x_label": "", "unit": "", "window_edges": None, "keep_range": False}
     draw_patterns(target, [curve("a"), curve("b")], **options)
     first = target.lines[0]
     draw_patterns(target, [curve("b")], **options)
@@ -66,21 +68,44 @@ def test_lines_are_reused_and_hidden_when_fewer_are_drawn() -> None:
 
 
 def test_stacked_curves_keep_their_colours_in_another_theme() -> None:
-    target = drawn([curve("lowest"), curve("highest")], offset=True)
-    items = list(target.legend.items)
-    recolour(target, colours=["red", "blue"], offset=True)
+    curves = [curve("lowest"), replace(curve("highest"), calculated=X)]
+    target = drawn(curves, offset=1.0)
+    recolour(
+        target, [replace(one, colour=colour) for one, colour in zip(curves, ("red", "blue"), strict=True)], offset=True
+    )
     assert [line.glyph.line_color for line in target.lines] == ["blue", "red"]
-    options = {"scale": "linear", "offset": False, "x_label": "", "unit": "", "window_edges": None, "keep_range": True}
-    draw_patterns(target, [curve("a"), curve("b")], **options)
-    assert [item.label.value for item in target.legend.items] == ["a", "b"]
-    assert target.legend.items == items, "the same items, with other names"
+    assert target.calculated[0].glyph.line_color == "blue"
+    assert [line.visible for line in target.calculated] == [True, False]
+
+
+def test_a_smaller_offset_moves_stacked_curves_together() -> None:
+    target = drawn([curve("a"), curve("b"), curve("c")], offset=0.25)
+    lows = {line.name: min(line.data_source.data["y"]) for line in target.lines}
+    assert lows == pytest.approx({"a": 0, "b": 0.25, "c": 0.5}, abs=1e-6)
+    assert target.plot.yaxis.axis_label == "Intensity (each scaled to its maximum, offset 25\N{NO-BREAK SPACE}%)"
+
+
+def test_a_calculated_curve_has_the_scale_of_the_measured_one() -> None:
+    measured = curve("a", 4000)
+    target = drawn([replace(measured, calculated=measured.intensity / 2), curve("b")])
+    assert max(target.calculated[0].data_source.data["y"]) == pytest.approx(50)
+
+
+def test_no_two_of_many_curves_look_alike() -> None:
+    styles = distinct_styles([0, 8, 1, 3, *range(20, 40)], colours=8)
+    assert len(set(styles)) == 24
+    assert styles[0] == (0, "solid")
+    assert styles[2] != styles[0]
+    assert styles[3] == (3, "solid")
+    alone = distinct_styles([11], colours=8)
+    assert alone == [(3, "solid")], "the colour that the fourth has, too, where that is not drawn"
 
 
 def test_the_range_stays_where_the_user_put_it_if_asked() -> None:
     target = drawn([curve("a")])
     target.plot.x_range.start = 30
     draw_patterns(
-        target, [curve("a")], scale="log", offset=False, x_label="", unit="", window_edges=None, keep_range=True
+        target, [curve("a")], scale="log", offset=0.0, x_label="", unit="", window_edges=None, keep_range=True
     )
     assert target.plot.x_range.start == 30
     assert target.plot.y_range.start < np.log10(50) < target.plot.y_range.end
@@ -94,7 +119,7 @@ def test_hidden_windows_are_hatched_of_all_or_of_each() -> None:
     overlaid = drawn(curves, window_edges=edges)
     assert len(overlaid.windows.data["left"]) == 17
     assert overlaid.gaps.data["left"] == [5.0]
-    stacked = drawn(curves, window_edges=edges, offset=True)
+    stacked = drawn(curves, window_edges=edges, offset=1.0)
     assert len(stacked.gaps.data["left"]) == 4
     assert set(stacked.gaps.data["bottom"]) == {0.0, 1.0}
 

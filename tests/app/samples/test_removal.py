@@ -13,7 +13,7 @@ from looking_fixtures import workspace_with
 from xxact_app.library.models import find_model
 from xxact_app.samples.store import Store
 from xxact_app.screens.embeddings.store import EmbeddingStore
-from xxact_app.screens.prediction.matches_store import MatchesStore
+from xxact_app.screens.prediction.phases_store import PhasesStore, SearchResult
 from xxact_app.screens.prediction.store import PredictionStore
 from xxact_app.screens.reconstruction.store import ReconstructionStore
 from xxact_app.session import history as history_module
@@ -67,7 +67,9 @@ def used(tmp_path: Path) -> tuple[Session, Store, list[object], str]:
     assert reconstructions.masked_pattern().reconstruction is not None
     embeddings._embed_own(find_model("shipped"), key, "LaB6")
     store.trace(key)
-    stores = [predictions, reconstructions, embeddings, MatchesStore(session, store, workspace=lambda: workspace)]
+    phases = PhasesStore(session, store, workspace=lambda: workspace)
+    phases._found.put(key, (), SearchResult(matches=(), unescaped=(), candidates=0, verdict="no match", no_match=1.0))
+    stores = [predictions, reconstructions, embeddings, phases]
     return session, store, stores, key
 
 
@@ -79,7 +81,7 @@ def test_a_removed_file_leaves_nothing_behind(
     history = History(session, keep=store.keep_read)
     everything = {"session": session, "store": store, "screens": stores, "history": history}
     assert all(any(mentions(held, key)) for held in (session, store, history, store.stages, *store._caches))
-    assert len(store._caches) == 5
+    assert len(store._caches) == 6
     session.remove([key])
     session.axis = "q"
     assert any(mentions(history, key))  # it can come back

@@ -14,7 +14,8 @@ from xxact_app.samples.prediction_result import Answer, Missing
 from xxact_app.samples.processing import Trace
 from xxact_app.samples.processing_steps import set_value
 from xxact_app.samples.store import Store, WavelengthError
-from xxact_app.screens.prediction.text import numbers, to_csv, verdict
+from xxact_app.screens.prediction.conclusion import Conclusion
+from xxact_app.screens.prediction.text import facts, to_csv
 from xxact_app.session.session import Session
 from xxact_app.ui.safe_text import plain_markdown, safe_text
 from xxact_core.checkpoint import Checkpoint, make_model
@@ -76,6 +77,13 @@ def test_a_bad_file_becomes_a_problem_in_words_and_the_good_one_stays(content: b
     assert "Traceback" not in problem.text
     store.session.dismissed = [problem.key]
     assert store.problems == []
+
+
+def test_a_picture_is_refused_in_one_line() -> None:
+    store = Store(Session(), predictor=FakePredictor)
+    store.read_files([("photo.jpg", b"\xff\xd8\xff\xe0" + bytes(range(256)))])
+    (problem,) = store.problems
+    assert problem.text == "photo.jpg: is a JPEG image; expected a diffractogram (XRDML, RAW, RASX, CIF, XY …)"
 
 
 def test_a_crash_of_a_reader_is_a_problem_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +209,8 @@ def test_a_model_of_every_kind_answers_what_it_knows(kind: Architecture) -> None
     assert isinstance(answer, Answer)
     assert len(answer.prediction.crystal_system) == 7
     assert (answer.prediction.band_gap is None) == (kind == "extra-trees")
-    said = verdict(answer) + numbers(answer.prediction) + to_csv(answer).decode()
+    conclusion = Conclusion("prediction only", answer=answer, alone=answer)
+    said = facts(conclusion) + to_csv(conclusion).decode()
     assert ("not predicted by this model" in said) == (kind == "extra-trees")
 
 

@@ -23,6 +23,7 @@ from xxact_app.screens.embeddings.store import EmbeddingMap, EmbeddingStore, Mis
 from xxact_app.screens.embeddings.view import EmbeddingsScreen
 from xxact_app.session.session import Session
 from xxact_app.ui.formatting import display_formula
+from xxact_core.evaluation.projection import t_sne
 from xxact_core.quantities import CRYSTAL_SYSTEM, CRYSTAL_SYSTEM_COLOURS, SPACE_GROUP
 
 pytestmark = pytest.mark.usefixtures("tables")
@@ -38,13 +39,29 @@ def screen(folder: Path, *, size: int = 210, runs: tuple[str, ...] = ("one",)) -
 
 
 def test_a_map_that_is_not_there_is_offered_to_be_made(tmp_path: Path) -> None:
-    workspace = workspace_with(tmp_path, runs={})
-    session = Session()
+    workspace = workspace_with(tmp_path, runs={"one": ["targets"]})
+    session = Session(map_models=["run one"])
     view = EmbeddingsScreen(session, EmbeddingStore(session, Store(session), workspace=lambda: workspace))
     assert isinstance(view.map, MissingMap)
     assert "has not been computed yet" in view.message.object
     assert view.made.visible
     assert not view.content.visible
+
+
+def test_the_map_of_the_shipped_model_is_there_at_once_with_the_patterns_of_its_materials(tmp_path: Path) -> None:
+    workspace = workspace_with(tmp_path, runs={})
+    session = Session()
+    view = EmbeddingsScreen(session, EmbeddingStore(session, Store(session), workspace=lambda: workspace))
+    assert isinstance(view.map, EmbeddingMap)
+    assert len(view.source.data["x0"]) == len(view.map.embedded) == 2000
+    assert view.materials.value == ""
+    assert "2,000 materials of the test split" in view.materials.options
+    view.source.selected.indices = [3, 8]
+    assert [line.visible for line in view.selection.figure.lines] == [True, True]
+    pattern = view.embeddings.pattern(view.map, 3)
+    assert pattern.intensity.max() == pytest.approx(100)
+    view.projection.value = "t-sne"
+    assert view.figures[0].plot.xaxis[0].axis_label == "t-SNE 1"
 
 
 def test_the_map_is_made_in_a_process_of_its_own_and_kept(
@@ -73,7 +90,9 @@ def test_the_map_shows_variance_silhouettes_and_own_samples(tmp_path: Path) -> N
     assert "of the variance in two components" in view.titles[0].object
     table = view.silhouettes.object
     assert all(name in table for name in (*CRYSTAL_SYSTEM.classes, "mean"))
-    assert view.figures[0].bar.major_label_overrides[6] == "cubic"
+    assert [item.label.value for item in view.figures[0].legend.items] == [
+        f"{name} (30)" for name in CRYSTAL_SYSTEM.classes
+    ]
     session, store = view.session, view.embeddings.store
     session.add(store.read_files([("own<b>.xy", scan_file()), ("bare.xy", scan_file())]))
     session.change(session.files, wavelength=1.54184)
@@ -144,6 +163,45 @@ def test_another_colour_changes_values_and_scale_only(tmp_path: Path) -> None:
     assert view.figures[0].bar.title == "Band gap [eV]"
     assert view.figures[0].mapper.low < view.figures[0].mapper.high < 1
     assert view.figures[0].bar.major_label_overrides == {}
+    assert (view.figures[0].bar.visible, view.figures[0].legend.visible) == (True, False)
+
+
+def test_the_legend_has_a_group_of_points_for_each_class_that_shares_the_selection(tmp_path: Path) -> None:
+    view = screen(tmp_path, size=70)
+    drawn = view.figures[0]
+    systems = view.map.embedded.targets["crystal_system"]
+    assert (drawn.legend.click_policy, drawn.points.visible, drawn.bar.visible) == ("hide", False, False)
+    for place, renderer in enumerate(drawn.groups[:7]):
+        assert renderer.visible
+        assert renderer.data_source is view.source
+        assert renderer.view.filter.indices == np.flatnonzero(systems == place).tolist()
+        assert renderer.glyph.fill_color == CRYSTAL_SYSTEM_COLOURS[place]
+    assert not drawn.groups[7].visible  # every system is known
+    view.session.map_colour = "band_gap"
+    assert (drawn.points.visible, drawn.legend.visible, drawn.legend.items) == (True, False, [])
+    assert not any(renderer.visible for renderer in drawn.groups)
+
+
+def test_a_t_sne_is_shown_where_the_file_has_one_and_own_samples_join_their_neighbours(tmp_path: Path) -> None:
+    view = screen(tmp_path)
+    view.projection.value = "t-sne"
+    assert isinstance(view.map, MissingMap)
+    assert "Select PCA instead" in view.message.object
+    embedded = embedded_of(210, width=32)
+    planar = t_sne(embedded.parts["fused"])
+    write_run_file(view.embeddings._workspace(), "one", replace(embedded, t_sne={"fused": planar}))
+    view.session.map_projection = "pca"
+    view.session.map_projection = "t-sne"
+    np.testing.assert_array_equal(view.source.data["x0"], planar[:, 0])
+    assert view.figures[0].plot.xaxis[0].axis_label == "t-SNE 1"
+    assert "t_sne_1" in view.to_csv().decode().splitlines()[0]
+    session, store = view.session, view.embeddings.store
+    session.add(store.read_files([("own.xy", scan_file())]))
+    session.change(session.files, wavelength=1.54184)
+    session.set_formula("LaB6")
+    x = view.figures[0].own.data["x"]
+    assert planar[:, 0].min() <= x[0] <= planar[:, 0].max()
+    assert "embedded.t_sne['fused']" in view.python_code()
 
 
 def test_two_models_stand_side_by_side_and_share_the_selection(tmp_path: Path) -> None:

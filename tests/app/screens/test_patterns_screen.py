@@ -51,6 +51,32 @@ def pair() -> PatternsScreen:
     )
 
 
+def test_angles_are_labelled_by_the_radiation_only_where_they_are_all_of_copper() -> None:
+    pair = screen(("a.xy", scan_file(wavelength="0.7093 Å")), ("b.xy", scan_file(wavelength="1.54184 Å")))
+    label = pair.figure.plot.xaxis[0]
+    assert label.axis_label == "2θ (different wavelengths) [°]"
+    pair.session.stage = "gridded"
+    assert label.axis_label == "2θ (Cu Kα) [°]"
+    pair.session.stage = "step"
+    assert label.axis_label == "2θ (Cu Kα) [°]"
+    crop = {"step": "crop_range", "start": 10, "stop": 60}
+    pair.session.change(pair.session.files[:1], own_steps=(crop, *pair.session.steps))
+    assert label.axis_label == "2θ (different wavelengths) [°]"
+    pair.session.change(pair.session.files[1:], visible=False)
+    assert label.axis_label == "2θ [°]"
+    pair.session.axis = "q"
+    assert "Cu" not in label.axis_label
+    assert "wavelengths" not in label.axis_label
+
+
+def test_tables_follow_the_session_while_the_screen_is_in_front(pair: PatternsScreen) -> None:
+    pair.come_to_front(in_front=False)
+    pair.session.remove(pair.session.files[:1])
+    assert len(pair.list.table.value) == 2
+    pair.come_to_front(in_front=True)
+    assert pair.list.table.value["name"].tolist() == ["b.xy"]
+
+
 def test_a_waterfall_stands_close_and_its_front_covers_its_back(pair: PatternsScreen) -> None:
     pair.session.arrangement = "waterfall"
     front, back = pair.figure.lines[1], pair.figure.lines[0]

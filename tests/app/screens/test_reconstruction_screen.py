@@ -13,11 +13,12 @@ from bokeh.events import Tap
 from looking_fixtures import workspace_with
 
 from xxact_app.library import materials as materials_store
-from xxact_app.library.models import SHIPPED
+from xxact_app.library.models import run_key
 from xxact_app.samples.store import Store
 from xxact_app.screens.reconstruction import text as words
 from xxact_app.screens.reconstruction.store import MaskedPattern, ReconstructionStore, SplitErrors
 from xxact_app.screens.reconstruction.view import ReconstructionScreen
+from xxact_app.session.sample_choices import SampleChoices
 from xxact_app.session.session import Session
 
 pytestmark = pytest.mark.usefixtures("tables")
@@ -42,8 +43,8 @@ def without_tags(markup: str) -> str:
 
 
 def test_a_model_that_never_saw_masks_says_so_and_what_can_be_done(tmp_path: Path) -> None:
-    view = screen(tmp_path, runs={})
-    view.session.reconstruction_model = SHIPPED
+    view = screen(tmp_path, runs={"plain": ["targets"]})
+    view.session.reconstruction_model = run_key("plain")
     view.session.change([view.session.chosen], masked=(3,))
     assert "was trained without masked windows" in view.summary.object
     assert "--recipe pretrain-mxm" in view.help.object
@@ -51,11 +52,12 @@ def test_a_model_that_never_saw_masks_says_so_and_what_can_be_done(tmp_path: Pat
     assert not view.task.panel.visible
     assert view.figure.masked.data["left"].tolist() == [20]
     assert np.isnan(view.figure.expected.data["y"]).all()
-    assert "Shipped model (compact), not trained for reconstruction" in view.model.options
+    assert "Run plain (plain), not trained for reconstruction" in view.model.options
 
 
 def test_a_click_masks_a_window_and_another_shows_it_again(tmp_path: Path) -> None:
     view = screen(tmp_path, runs={"mxm": ["mxm"]})
+    view.clear.param.trigger("clicks")
     assert "No window is masked" in view.summary.object
     view._tapped(Tap(view.figure.plot, x=27.0, y=5.0))
     assert view.session.sample(view.session.chosen).masked == (4,)
@@ -69,6 +71,18 @@ def test_a_click_masks_a_window_and_another_shows_it_again(tmp_path: Path) -> No
     assert view.session.sample(view.session.chosen).masked == ()
     view._tapped(Tap(view.figure.plot, x=95.0, y=5.0))
     assert view.session.sample(view.session.chosen).masked == ()
+
+
+def test_a_window_with_a_peak_is_masked_to_begin_with_until_windows_are_chosen(tmp_path: Path) -> None:
+    view = screen(tmp_path, runs={"mxm": ["mxm"]})
+    (window,) = view.ticks.value
+    pattern = view.reconstructions.masked_pattern().pattern.intensity.reshape(17, 250)
+    assert pattern[window].max() == sorted(pattern.max(axis=1))[-2]
+    assert "1 of 17 windows masked" in without_tags(view.summary.object)
+    assert view.session.sample(view.session.chosen).masked is None  # nothing that could be undone
+    view.clear.param.trigger("clicks")
+    assert view.ticks.value == []
+    assert SampleChoices.from_dict(view.session.sample(view.session.chosen).to_dict()).masked == ()
 
 
 def test_a_share_of_the_windows_is_drawn_anew_at_each_press(tmp_path: Path) -> None:
@@ -88,6 +102,7 @@ def test_a_share_of_the_windows_is_drawn_anew_at_each_press(tmp_path: Path) -> N
 
 def test_a_partial_scan_says_what_was_not_measured_and_what_is_expected_there(tmp_path: Path) -> None:
     view = screen(tmp_path, runs={"mxm": ["mxm"]}, last=60.0)
+    view.clear.param.trigger("clicks")
     assert "Not measured and therefore masked: 5–10°, 60–65°" in without_tags(view.summary.object)
     expected = view.figure.expected.data
     beyond = expected["x"] >= 60

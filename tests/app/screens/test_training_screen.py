@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -12,9 +13,9 @@ from app_fixtures import FakePredictor
 from xxact_app.jobs.records import Job, JobError, write_job
 from xxact_app.library.workspace import Workspace, WorkspaceError, open_workspace
 from xxact_app.screens.training import text as words
-from xxact_app.screens.training.choices import TrainingChoice
+from xxact_app.screens.training.choices import TrainingChoice, check_choice, choice_to_settings
 from xxact_app.screens.training.rows import RunRow
-from xxact_app.screens.training.store import TrainingStore
+from xxact_app.screens.training.store import TrainingStore, queue_texts
 from xxact_app.screens.training.view import TrainingScreen
 from xxact_app.session.session import Session
 from xxact_app.ui.safe_text import plain_markdown
@@ -148,6 +149,9 @@ Cl1 Cl 0.5 0.5 0.5
         ({"settings": "nonsense"}, "NAME=VALUE"),
         ({"settings": "start_from=/etc"}, "not in a folder that this server may read"),
         ({"settings": 'extra_datasets=["/etc"]'}, "not in a folder that this server may read"),
+        ({"settings": 'extra_datasets=["https://example.org/set"]'}, "is a URL, and this server fetches nothing"),
+        ({"settings": 'more_data=["s3://bucket/set"]'}, "is a URL, and this server fetches nothing"),
+        ({"settings": "start_from=http://169.254.169.254/model"}, "is a URL, and this server fetches nothing"),
         ({"settings": "epochs=-1"}, "cannot be run"),
         ({"dataset": "/etc"}, "not in a folder that this server may read"),
         ({"dataset": "runs"}, "not a finished dataset"),
@@ -166,7 +170,7 @@ def test_targets_without_labels_are_refused_with_those_that_there_are(
 ) -> None:
     facts = store.facts(store.datasets()["small"])
     monkeypatch.setattr(store, "facts", lambda _: replace(facts, labelled={**facts.labelled, "band_gap": 0}))
-    with pytest.raises(RecipeError, match=r"no labels of band_gap; available targets: .*crystal_system"):
+    with pytest.raises(RecipeError, match=r"no labels of band gap; available targets: .*crystal system"):
         store.estimate(choice(store))
 
 
@@ -275,6 +279,71 @@ def test_the_form_estimates_refuses_and_starts(store: TrainingStore, monkeypatch
     assert "epochs=2.0" in made[0].arguments
 
 
+def test_the_form_proposes_what_recipe_and_dataset_allow(store: TrainingStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = store.facts(store.datasets()["small"])
+    labelled = {**facts.labelled, "band_gap": 0}
+    monkeypatch.setattr(store, "facts", lambda _: replace(facts, train=100, labelled=labelled))
+    form = TrainingScreen(store.session, store).form
+    form.poll()
+    recipe = recipe_by_name("compact")
+    assert (form.epochs.value, form.batch_size.value) == (f"{recipe.epochs:g}", "8")
+    assert f"Batch size 8 instead of the recipe&#x27;s {recipe.batch_size}" in form.fitted.object
+    assert "no labels: band gap" in form.fitted.object.lower().replace("not trained, because the dataset has ", "")
+    assert form.targets.value == [name for name in recipe.targets if name != "band_gap"]
+    assert "band_gap" not in form.targets.options.values()
+    form.epochs.value = "7"
+    form.recipe.value = "tiny"
+    form.poll()
+    assert (form.epochs.value, form.batch_size.value) == ("7", "32"), "what the user typed stays"
+    choice = form._choice()
+    assert choice is not None
+    settings = choice_to_settings(choice, store.workspace)
+    assert settings == {"epochs": 7.0, "targets": list(choice.targets)}, "what the recipe has is no setting"
+    check_choice(choice, store.facts(choice.dataset), settings)
+
+
+def test_polymorphs_are_compared_only_where_the_dataset_has_some(
+    store: TrainingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = store.facts(store.datasets()["small"])
+    monkeypatch.setattr(store, "facts", lambda _: replace(facts, train=100, polymorphs=0))
+    form = TrainingScreen(store.session, store).form
+    form.poll()
+    assert "Polymorphs are not compared: no formula has two training materials" in form.fitted.object
+    choice = form._choice()
+    settings = choice_to_settings(choice, store.workspace)
+    assert settings["difference_weight"] == 0
+    assert check_choice(choice, store.facts(""), settings).difference_weight == 0
+    with pytest.raises(RecipeError, match=r"polymorphs cannot be compared.*set difference_weight=0"):
+        store.estimate(replace(choice, settings="difference_weight=0.5"))
+    monkeypatch.setattr(store, "facts", lambda _: replace(facts, train=100, polymorphs=3))
+    form._filled_for = None
+    form.poll()
+    assert "Polymorphs" not in form.fitted.object
+    assert "difference_weight" not in choice_to_settings(form._choice(), store.workspace)
+
+
+def test_the_materials_of_a_dataset_are_counted_by_crystal_system(store: TrainingStore) -> None:
+    facts = store.facts(store.datasets()["small"])
+    assert sum(facts.crystal_systems.values()) == facts.materials
+    text = TrainingScreen(store.session, store).data.facts.object
+    assert f"Materials by crystal system ({facts.space_groups} space groups)" in text
+    cells = re.findall(r"<th scope='row'>(\w+)</th><td class='bar'>.*?</td><td>([\d,]+)</td>", text)
+    assert {name: int(count.replace(",", "")) for name, count in cells} == facts.crystal_systems
+    assert "width:100.0%" in text
+
+
+def test_structures_dropped_on_the_page_go_to_the_dataset(store: TrainingStore) -> None:
+    view = TrainingScreen(store.session, store)
+    view.data.source.value = "server"
+    assert view.take_files([("a.xy", b"1 2")]) == [("a.xy", b"1 2")]
+    assert not view.data.form.visible
+    assert view.take_files([("a.cif", STRUCTURE), ("b.xy", b"1 2"), ("c.CIF", STRUCTURE)]) == [("b.xy", b"1 2")]
+    assert view.data.form.visible
+    assert view.data.source.value == "dropped"
+    assert "2 CIF files" in view.data.message.object
+
+
 def test_too_large_a_batch_is_made_to_fit(store: TrainingStore, monkeypatch: pytest.MonkeyPatch) -> None:
     view = TrainingScreen(store.session, store)
     form, found = view.form, store.estimate(choice(store))
@@ -370,15 +439,13 @@ def test_deleting_is_asked_twice(store: TrainingStore, monkeypatch: pytest.Monke
 
 def test_the_disk_is_looked_at_only_while_the_screen_is_seen(store: TrainingStore) -> None:
     view = TrainingScreen(store.session, store)
-    assert view._timer is None
+    assert not view.timer.running
     view.come_to_front(in_front=True)
-    timer = view._timer
-    assert timer.running
+    assert view.timer.running
     view.come_to_front(in_front=True)
-    assert view._timer is timer
+    assert view.timer.running
     view.come_to_front(in_front=False)
-    assert view._timer is None
-    assert not timer.running
+    assert not view.timer.running
 
 
 @pytest.mark.parametrize(
@@ -395,3 +462,13 @@ def test_curves_are_called_by_what_they_measure() -> None:
     assert words.curve_label("band_gap_mae_ev") == "Band gap, MAE [eV]"
     assert words.curve_label("space_group_top_3_accuracy") == "Space group, top-3 accuracy"
     assert words.curve_label("<script>") == "‹script›"
+
+
+def test_a_queued_job_says_how_many_are_ahead() -> None:
+    jobs = [
+        Job(f"{number}", "train", f"run{number}", (), "", float(number), {}, state=state)
+        for number, state in enumerate(["finished", "running", "queued", "queued"])
+    ]
+    assert queue_texts(jobs, limit=1) == {
+        "2": "one job is ahead, one job runs at a time", "3": "2 jobs are ahead, one job runs at a time",
+    }  # fmt: skip

@@ -49,5 +49,5 @@ def test_pages_are_served_to_twenty_sessions_beside_a_training(tmp_path: Path) -
             while jobs.get(job.key).active:
                 time.sleep(0.2)
     assert latency < SLOWEST * crowded
-    assert load["p95_20_sessions_seconds"] < 2 * crowded
+    assert load["p95_20_sessions_seconds"] < crowded
     assert len(read_journal(run / "journal.jsonl")) > 10

@@ -24,9 +24,11 @@ from tornado.websocket import websocket_connect
 
 from xxact_app.server import in_process
 from xxact_app.server import start as serving
-from xxact_app.server.addresses import check_address, is_loopback
-from xxact_app.server.request_guard import HEADERS, LARGEST_BODY, MOST_LOGINS, RequestGuard
+from xxact_app.server.addresses import bare_address, check_address, is_loopback, split_hosts
+from xxact_app.server.refusals import HEADERS, MOST_LOGINS
+from xxact_app.server.request_guard import LARGEST_BODY, RequestGuard
 from xxact_core.commands.main import main
+from xxact_core.errors import InputError
 
 pytestmark = pytest.mark.xdist_group("serving")
 
@@ -154,6 +156,20 @@ def test_this_machine_alone_reaches_a_loopback_address(address: str) -> None:
     check_address(address, authenticated=False)
 
 
+def test_ipv6_hosts_are_kept_apart_because_bokeh_refuses_them() -> None:
+    hosts = ["Lab.example:80", "10.0.0.7:5006", "lab", "[::1]:5006", "[2001:DB8::7]"]
+    assert split_hosts(hosts) == (
+        ["lab.example:80", "10.0.0.7:5006", "lab:80"], ["[::1]:5006", "[2001:db8::7]:80"],
+    )  # fmt: skip
+    assert bare_address("[::1]") == "::1"
+
+
+@pytest.mark.parametrize("host", ["::1:5006", "lab:http", "", ":80", "[::1", "[1.2.3.4]:80", "[::1]5006"])
+def test_what_is_no_host_is_refused_before_the_server_starts(host: str) -> None:
+    with pytest.raises(InputError, match="is not a host"):
+        split_hosts([host])
+
+
 @pytest.mark.parametrize("address", ["0.0.0.0", "", "::", "192.168.1.7", "fe80::1%eth0", "lab.example", "127.0.0.1.x"])  # noqa: S104 - refused
 def test_an_address_that_others_reach_is_refused_without_a_log_in(
     address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -177,7 +193,7 @@ def test_a_request_from_another_machine_is_answered_only_with_a_log_in(
     own: str, login: object, status: int | None
 ) -> None:
     application = SimpleNamespace(
-        websocket_origins={f"{own}:5006"}, sign_sessions=True, prefix="",
+        websocket_origins={f"{own}:5006"}, sign_sessions=True, prefix="", _unused_session_lifetime_milliseconds=1,
         auth_provider=SimpleNamespace(get_user=login, get_user_async=None, login_url=None),
     )  # fmt: skip
     end = SimpleNamespace(stream=SimpleNamespace(socket=SimpleNamespace(getsockname=lambda: (own, 5006))))

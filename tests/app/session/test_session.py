@@ -4,7 +4,7 @@ import json
 
 from xxact_app.samples.processing_steps import steps_to_pipeline
 from xxact_app.session.sample_choices import SampleChoices
-from xxact_app.session.session import MOST_DRAWN_AT_FIRST, Session
+from xxact_app.session.session import HEATMAP_FROM, Session
 from xxact_core.processing.gridding import settings_to_pipeline
 
 
@@ -41,12 +41,32 @@ def test_removing_forgets_everything_of_a_pattern() -> None:
     assert (session.files, session.chosen) == ([], "")
 
 
-def test_only_the_first_few_are_drawn_without_being_asked() -> None:
+def test_dropped_patterns_are_drawn_and_arranged_by_their_number_until_the_user_arranges_them() -> None:
     session = Session()
-    session.add([str(number) for number in range(MOST_DRAWN_AT_FIRST + 3)])
-    assert sum(not record.visible for record in session.samples.values()) == 3
+    session.add(["a", "b"])
+    assert session.arrangement == "overlay"
+    session.add(["c"])
+    assert session.arrangement == "offset"
+    session.arrangement = "overlay"
+    session.add(["d"])
+    assert session.arrangement == "overlay"
+    session.add([str(number) for number in range(HEATMAP_FROM)])
+    assert all(record.visible for record in session.samples.values())
+    assert session.arrangement == "heatmap"
+    session.arrangement = "waterfall"
     session.add(["more"])
-    assert not session.sample("more").visible
+    assert session.sample("more").visible
+    assert session.arrangement == "waterfall"
+
+
+def test_a_pattern_with_steps_of_its_own_leaves_the_others_alone() -> None:
+    session = Session()
+    session.add(["a", "b"])
+    own = ({"step": "convert_wavelength"}, {"step": "put_on_grid"})
+    session.change(["a"], own_steps=own)
+    assert session.steps_of("a") == list(own)
+    assert session.steps_of("b") == session.steps
+    assert Session.from_dict(session.to_dict()).sample("a").own_steps == own
 
 
 def test_who_watches_is_called_once_for_all_that_changes_together_and_for_nothing_else() -> None:

@@ -30,11 +30,17 @@ def test_the_view_comes_back_from_its_address() -> None:
         screen="embeddings", axis="q", scale="log", stage="gridded", arrangement="offset", show_windows=False,
         model="run mine", reconstruction_model="run mine", map_models=["run mine", "shipped"],
         map_materials="data mine",
-        map_part="pattern", map_colour="band_gap",
+        map_part="pattern", map_projection="t-sne", map_colour="band_gap",
     )  # fmt: skip
     again = Session()
     assert query_to_session(arguments(session_to_query(session)), again, offered=OFFERED) == ""
     assert {name: getattr(again, name) for name in IN_ADDRESS} == {name: getattr(session, name) for name in IN_ADDRESS}
+
+
+def test_an_address_with_the_former_name_of_a_screen_opens_it() -> None:
+    session = Session(screen="training")
+    assert query_to_session(arguments("screen=prediction"), session, offered=OFFERED) == ""
+    assert session.screen == "answer"
 
 
 def test_nothing_of_the_files_is_in_the_address() -> None:

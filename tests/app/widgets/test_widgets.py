@@ -132,7 +132,7 @@ def test_a_prediction_follows_the_formula_and_the_pattern() -> None:
     view.formula = "MgO"
     assert view.prediction is not None
     assert set(model.asked[-1][1].symbols) == {"Mg", "O"}
-    assert view.view.formula.value == "MgO"
+    assert view.view.elements.formula.value == "MgO"
 
 
 def test_a_model_is_taken_from_its_run(tmp_path: Path) -> None:
@@ -283,3 +283,16 @@ def test_a_widget_brings_all_that_it_needs_once(monkeypatch: pytest.MonkeyPatch)
     assert text.count("window.xxactMaterial ??=") == 1
     assert len(text) < 2_000_000
     assert '"url":"http' not in text
+
+
+def test_peaks_and_figures_of_the_pattern_widget(tmp_path: Path) -> None:
+    view = PatternView({"a": (TWO_THETA, INTENSITY), "b": (TWO_THETA, INTENSITY)}, wavelength=WAVELENGTH)
+    assert repr(view) == "PatternView of 2 patterns: a, b"
+    (peak,) = view.peaks.peaks
+    assert peak.two_theta == pytest.approx(30, abs=0.05)
+    view.arrangement, view.offset, view.show_peaks = "offset", 0.5, True
+    for ending, start in ((".svg", b"<?xml"), (".pdf", b"%PDF"), (".png", b"\x89PNG")):
+        view.write_figure(tmp_path / f"figure{ending}")
+        assert (tmp_path / f"figure{ending}").read_bytes().startswith(start)
+    with pytest.raises(InputError, match=r"figure\.tiff: a figure ends in \.png, \.svg, \.pdf"):
+        view.write_figure(tmp_path / "figure.tiff")

@@ -197,6 +197,8 @@ def test_recipes_of_effects_are_read_from_toml() -> None:
         ({"texture": {"planes": [[0, 0, 0]]}}, "Miller"),
         ({"texture": 0.5}, "false"),
         ({"share": 1.5}, "share"),
+        ({"smoothing": {"methods": ["median"]}}, "savitzky_golay"),
+        ({"scan_step": {"step": [0.02, 5]}}, "step is 5"),
         ({"doublet": {"share": -1}}, "share"),
         ({"zero_shift": {"shift": [float("nan"), 1]}}, "nan"),
         ({"counting_noise": {"counts": ["many", 10]}}, "many"),
@@ -217,10 +219,23 @@ def test_an_effect_in_the_place_of_another_is_refused() -> None:
         AugmentationConfig(background=CountingNoise())
 
 
+def test_configurations_of_version_0_1_0_keep_their_effects_and_get_no_others() -> None:
+    stored = AugmentationConfig().to_dict()
+    former = dict(itertools.takewhile(lambda item: item[0] != "calculated_cell", stored.items()))
+    assert len(former) == 17  # share and sixteen effects
+    read = AugmentationConfig.from_dict({**former, "strain": {"share": 1.0, "isotropic": [-0.006, 0.006]}})
+    assert {name for name in EFFECTS if getattr(read, name) is None} == set(EFFECTS) - set(former)
+    assert read.strain == Strain()
+    # With one of the present effects, or without one of the former ones, it is a recipe of today.
+    assert AugmentationConfig.from_dict({**former, "smoothing": {}}).scan_step is not None
+    assert AugmentationConfig.from_dict({"share": 0.5}).smoothing is not None
+    assert AugmentationConfig.from_dict(read.to_dict()) == read
+
+
 def test_every_effect_has_a_setting_and_every_range_a_limit() -> None:
     assert {item.name for item in fields(AugmentationConfig)} == {"share", *EFFECTS}
     for effect in EFFECTS.values():
-        ranges = {item.name for item in fields(effect)} - {"share", "planes", "anodes"}
+        ranges = {item.name for item in fields(effect)} - {"share", "planes", "anodes", "methods"}
         assert ranges == set(effect.LIMITS)
         assert ranges >= effect.LOGARITHMIC
-    assert Background().to_dict()["remains"] == [-0.1, 0.1]
+    assert Background().to_dict()["remains"] == [-0.03, 0.03]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,8 @@ import pytest
 import xarray as xr
 
 from xxact_core.dataset.building.merge_split import merge_datasets, split_dataset
-from xxact_core.dataset.inspection import describe_dataset, verify_dataset
-from xxact_core.dataset.loading.sampler import blockwise_order, rows_in_order, shuffled_order
+from xxact_core.dataset.inspection import count_training_polymorphs, describe_dataset, verify_dataset
+from xxact_core.dataset.loading.sampler import TrainingOrder, blockwise_order, rows_in_order, shuffled_order
 from xxact_core.dataset.opening import open_dataset
 from xxact_core.dataset.splits import (
     SHARES,
@@ -27,12 +28,12 @@ from xxact_core.dataset.splits import (
     with_split,
 )
 from xxact_core.dataset.store import INTENSITY_STEP, MANIFEST
-from xxact_core.dataset.table import StickTable, read_dataset
+from xxact_core.dataset.table import StickTable, count_compared_formulas, read_dataset
 from xxact_core.errors import DatasetError
 from xxact_core.json_digest import with_digest
 from xxact_core.patterns.pattern import Sticks
 from xxact_core.peak_profiles.reference import broaden_sticks
-from xxact_core.quantities import CRYSTAL_SYSTEMS, space_group_to_crystal_system
+from xxact_core.quantities import CRYSTAL_SYSTEMS, ENERGY_KINDS, space_group_to_crystal_system
 from xxact_core.simulation.diffraction import arrays_to_sticks
 from xxact_core.simulation.symmetry import find_symmetry
 from xxact_core.structures.structure import Structure
@@ -263,6 +264,21 @@ def test_a_manifest_that_names_files_elsewhere_is_refused(small_dataset: Path, t
         read_dataset(tmp_path)
 
 
+def test_shard_that_changes_while_it_is_read_from_disk_is_refused(small_dataset: Path, tmp_path: Path) -> None:
+    """It was verified, left the memory for others, and was then built again."""
+    folder = tmp_path / "set"
+    shutil.copytree(small_dataset, folder)
+    table = read_dataset(folder, resident=False, kept=1)
+    first, second = sorted(folder.glob("*.h5"))
+    sticks = table.take_sticks(np.array([0]))
+    table.take_sticks(np.array([len(table) - 1]))
+    assert np.array_equal(table.take_sticks(np.array([0])).hkl, sticks.hkl)
+    table.take_sticks(np.array([len(table) - 1]))
+    second.replace(first)
+    with pytest.raises(DatasetError, match=f"{first.name} is damaged: its SHA-256 differs"):
+        table.take_sticks(np.array([0]))
+
+
 def test_every_epoch_is_a_new_permutation_in_blocks_of_whole_shards() -> None:
     first_row = np.arange(0, 1001, 50)  # 20 shards of 50 rows
     rows = np.flatnonzero(np.random.default_rng(0).random(1000) < 0.8)
@@ -288,6 +304,30 @@ def test_every_epoch_in_memory_is_a_permutation_of_the_rows() -> None:
     assert not np.array_equal(drawn[0], drawn[1])
 
 
+@pytest.mark.parametrize("in_blocks", [False, True])
+def test_polymorphs_stand_side_by_side_and_every_epoch_still_holds_each_row_once(in_blocks: bool) -> None:
+    random = np.random.default_rng(3)
+    rows = np.flatnonzero(random.random(1000) < 0.8)
+    groups = random.integers(0, 150, 1000)
+    settings = {"batch_size": 50, "seed": 5, "groups": groups, "together": 4}
+
+    def order() -> TrainingOrder:
+        if in_blocks:
+            return blockwise_order(rows, np.arange(0, 1001, 500), block_rows=400, **settings)
+        return shuffled_order(rows, **settings)
+
+    drawn = np.concatenate([order().step(step) for step in range(2 * len(rows) // 50 + 1)])
+    first_epoch, second_epoch = drawn[: len(rows)], drawn[len(rows) : 2 * len(rows)]
+    assert sorted(first_epoch) == sorted(second_epoch) == rows.tolist()
+    assert (first_epoch != second_epoch).mean() > 0.9
+    of_epoch = groups[first_epoch]
+    lengths = np.diff(np.flatnonzero(np.concatenate([[True], of_epoch[1:] != of_epoch[:-1], [True]])))
+    assert lengths.mean() > 2  # alone, rows of 150 groups would hardly ever follow each other
+    assert (lengths == 4).sum() > (lengths > 4).sum()
+    # The rows of a step depend on its number alone, so that a resumed run equals an uninterrupted one.
+    np.testing.assert_array_equal(order().step(11), drawn[11 * 50 : 12 * 50])
+
+
 def test_batch_larger_than_the_data_repeats_it() -> None:
     assert sorted(shuffled_order(np.arange(3), batch_size=7, seed=0).step(0)[:6]) == [0, 0, 1, 1, 2, 2]
 
@@ -304,6 +344,18 @@ def test_description_counts_what_is_there(small_dataset: Path, small_table: Stic
     assert description["labelled"]["band_gap"] == int(np.isfinite(small_table.targets["band_gap"]).sum())
     assert description["lines_per_material"] == pytest.approx(small_table.reflection_count.mean())
     assert description["made_with"]["spglib"]
+
+
+def test_polymorphs_that_can_be_compared_are_counted(small_dataset: Path, small_table: StickTable) -> None:
+    formula = np.array(["AB", "AB", "A", "A", "C", "C", "D", "D", "D"], dtype=object)
+    energy = np.array([-1, -2, -1, np.nan, -1, -2, -1, -2, -3])
+    kinds = ["unique", "stated", "unique", "unique", "unique", "teacher", "approximate", "approximate", "teacher"]
+    assert count_compared_formulas(formula, energy, np.array([ENERGY_KINDS.index(kind) for kind in kinds])) == 1
+    kinds[-2] = "teacher"
+    assert count_compared_formulas(formula, energy, np.array([ENERGY_KINDS.index(kind) for kind in kinds])) == 2
+    rows = small_table.rows("train")
+    labelled = Counter(small_table.formula[rows[small_table.energy_is_exact[rows]]])
+    assert count_training_polymorphs(small_dataset) == sum(count > 1 for count in labelled.values())
 
 
 def test_parts_of_a_data_set_merge_to_the_same_materials(

@@ -12,19 +12,29 @@ from texture_reference import equivalent_axes
 
 from xxact_core.augmentation.config import EFFECTS, AugmentationConfig
 from xxact_core.augmentation.effects import (
+    AxialDivergence,
     Background,
+    CalculatedCell,
     CountingNoise,
     CrystalliteSize,
+    DetectorBins,
     Doublet,
     Effect,
+    FilterEdge,
+    FilterLines,
     Graininess,
     Impurity,
     InstrumentWidth,
+    KAlpha2Ratio,
     LimitedRange,
     Microstrain,
     OtherRadiation,
+    ProcessedBins,
+    ProcessedSmoothing,
     PseudoVoigt,
     SampleDisplacement,
+    ScanStep,
+    Smoothing,
     Strain,
     Texture,
     ThermalMotion,
@@ -32,8 +42,9 @@ from xxact_core.augmentation.effects import (
 )
 from xxact_core.augmentation.peaks import reflections_to_peaks, sticks_to_reflections
 from xxact_core.augmentation.pipeline import augment_sticks
-from xxact_core.augmentation.profiles import FEW_COUNTS, count_photons, sample_background
+from xxact_core.augmentation.profiles import sample_background, subtract_background
 from xxact_core.augmentation.sampling import sample_effects
+from xxact_core.augmentation.scans import FEW_COUNTS, measure_scans, sample_counts
 from xxact_core.dataset.loading import batches
 from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.loading.stick_source import StickSource, upload_sticks
@@ -67,8 +78,24 @@ STRONG: dict[str, Effect] = {
     "background": Background(smooth=(0.1, 0.1), remains=(0.5, 0.5)),
     "counting_noise": CountingNoise(counts=(1000, 1000)),
     "limited_range": LimitedRange(share=1, first=(20, 20), last=(60, 60)),
+    "calculated_cell": CalculatedCell(scale=(0.985, 0.985)),
+    "axial_divergence": AxialDivergence(share=1, divergence=(0.05, 0.05)),
+    "k_alpha2": KAlpha2Ratio(share=1, ratio=(0.1, 0.1)),
+    "filter_lines": FilterLines(share=1, k_beta=(0.1, 0.1), tungsten=(0.05, 0.05)),
+    "filter_edge": FilterEdge(share=1, height=(0.05, 0.05)),
+    "scan_step": ScanStep(share=1, step=(0.08, 0.08)),
+    "detector_bins": DetectorBins(share=1),
+    "smoothing": Smoothing(share=1, width=(0.1, 0.1)),
+    "processed_smoothing": ProcessedSmoothing(share=1, width=(0.1, 0.1)),
+    "processed_bins": ProcessedBins(share=1, step=(0.1, 0.1)),
 }
 """Each effect strong enough to be seen, alike for every pattern."""
+
+NEEDED: dict[str, tuple[Effect, ...]] = {
+    "k_alpha2": (Doublet(),),
+    "detector_bins": (ScanStep(share=1, step=(0.1, 0.1)),),
+}
+"""Effects that others change."""
 
 
 def made(table: StickTable, *effects: Effect, rows: int = 32, seed: int = 0) -> torch.Tensor:
@@ -182,7 +209,7 @@ def test_patterns_that_are_not_distorted_are_exactly_the_ideal_ones(small_table:
 @pytest.mark.parametrize("name", list(EFFECTS))
 def test_each_effect_changes_every_pattern_and_none_but_its_own(small_table: StickTable, name: str) -> None:
     ideal = made(small_table)
-    changed = made(small_table, STRONG[name])
+    changed = made(small_table, *NEEDED.get(name, ()), STRONG[name])
     exact = BatchMaker(small_table, device=CPU).batch(np.arange(32), seed=0).intensity
     torch.testing.assert_close(ideal, exact, atol=0.01, rtol=0)
     # Texture along a plane that is alike for all crystallites, or a range without lines, leave a few as they are.
@@ -308,7 +335,8 @@ def test_noise_is_that_of_counting(counts: float) -> None:
     drawn = sample_effects(effects, 64, generator=torch.Generator().manual_seed(0))
     profile = torch.full((64, GRID.points), 0.5)
     assert (counts < FEW_COUNTS) == (counts == 20.0)
-    counted = count_photons(profile, None, drawn, generator=torch.Generator().manual_seed(1)) * counts
+    per_unit = drawn.values["counting_noise", "counts"].float()
+    counted = sample_counts(profile, per_unit, generator=torch.Generator().manual_seed(1)) * counts
     assert float(counted.mean()) == pytest.approx(0.5 * counts, rel=0.01)
     assert float(counted.var()) == pytest.approx(0.5 * counts, rel=0.02)
 
@@ -318,8 +346,8 @@ def test_background_is_subtracted_but_for_what_remains_and_its_noise_stays() -> 
     drawn = sample_effects(effects, 16, generator=torch.Generator().manual_seed(0))
     background = sample_background(drawn, generator=torch.Generator().manual_seed(1))
     assert float(background.min()) >= 0
-    nothing = torch.zeros_like(background)
-    left = count_photons(nothing, background, drawn, generator=torch.Generator().manual_seed(2))
+    observed = measure_scans(background, drawn, generator=torch.Generator().manual_seed(2))
+    left = subtract_background(observed, background, drawn)
     torch.testing.assert_close(left.mean(dim=1), 0.1 * background.mean(dim=1), atol=2e-3, rtol=0)
     assert float((left - 0.1 * background).std()) == pytest.approx(float((background / 1e5).mean().sqrt()), rel=0.05)
 

@@ -63,7 +63,7 @@ def rock_salt() -> Structure:
         frac_coords=np.concatenate([halves, halves + 0.5]),
         occupancies=np.ones(8),
         targets={"band_gap": 5.0},
-        energy_is_exact=True,
+        energy_kind="unique",
     )
 
 

@@ -18,6 +18,7 @@ from xxact_core.dataset.table import StickTable
 from xxact_core.errors import DatasetError, InputError
 from xxact_core.evaluation.baselines import constant_baseline, formula_baseline, tree_baseline
 from xxact_core.evaluation.calibration import (
+    calibrate,
     conformal_residual,
     conformal_threshold,
     coverage_metrics,
@@ -25,7 +26,7 @@ from xxact_core.evaluation.calibration import (
 )
 from xxact_core.evaluation.evaluate import silhouettes
 from xxact_core.evaluation.intervals import class_mean_interval, mean_interval, mean_over_runs
-from xxact_core.evaluation.labelled import Labelled, Predictions, probabilities_of
+from xxact_core.evaluation.labelled import Labelled, Predictions, predictions_to_labelled, probabilities_of
 from xxact_core.evaluation.metrics import (
     accuracy,
     calibration_error_by_chance,
@@ -36,6 +37,7 @@ from xxact_core.evaluation.metrics import (
 )
 from xxact_core.evaluation.report import evaluate_checkpoint
 from xxact_core.prediction.reliability import class_sets
+from xxact_core.quantities import ENERGY_KINDS
 from xxact_core.training.config import override
 from xxact_core.training.recipes import recipe_by_name
 from xxact_core.training.run import train
@@ -104,6 +106,45 @@ def test_conformal_sets_hold_nine_of_ten_new_classes_even_of_a_model_too_sure_of
     assert coverage_metrics(labelled, {"crystal_system": {"temperature": 1.0}}) == {}
 
 
+def test_sets_and_intervals_hold_nine_of_ten_in_every_bin_of_similarity(small_table: StickTable) -> None:
+    random = np.random.default_rng(4)
+    count = 12_000
+    similarity = random.random(count)
+    true = random.integers(0, 7, count)
+    logits = random.normal(size=(count, 7)) + (1 + 4 * similarity[:, None]) * np.eye(7)[true]
+    energy = random.normal(size=count) * (1.5 - similarity)
+    table = replace(
+        small_table,
+        formula=np.full(count, "Si1"),
+        split=np.zeros(count, dtype=np.int8),  # every prototype is that of a training material
+        targets={
+            "crystal_system": true.astype(float),
+            "space_group": np.full(count, np.nan),
+            "formation_energy_per_atom": np.zeros(count),
+        },
+        energy_kind=np.full(count, ENERGY_KINDS.index("unique"), dtype=np.int8),
+    )
+    half = np.arange(count // 2)
+
+    def predictions(rows: np.ndarray) -> Predictions:
+        embedding = np.zeros((len(rows), 1))
+        values = {"formation_energy_per_atom": energy[rows]}
+        return Predictions(rows, values, {"crystal_system": logits[rows]}, embedding, None, similarity[rows])
+
+    calibration = calibrate(predictions(half), table)
+    assert len(calibration["similarity"]["edges"]) == 5
+    thresholds, widths = calibration["crystal_system"]["set_thresholds_90"], calibration["formation_energy_per_atom"]
+    assert thresholds[0] < thresholds[-1]
+    assert widths["residuals_90"][0] > 2 * widths["residuals_90"][-1]
+    for low, high in ((0, 0.25), (0.75, 1)):
+        rows = half + count // 2
+        rows = rows[(similarity[rows] >= low) & (similarity[rows] < high)]
+        labelled = predictions_to_labelled(predictions(rows), table, temperatures={})
+        metrics = coverage_metrics(labelled, calibration)
+        assert metrics["formation_energy_per_atom_interval_coverage"] == pytest.approx(0.9, abs=0.025)
+        assert metrics["crystal_system_set_coverage"] > 0.875
+
+
 def test_set_holds_the_threshold_itself_and_is_never_empty() -> None:
     sets = class_sets(np.array([[0.5, 0.3, 0.2], [0.29, 0.36, 0.35]]), 0.3)
     assert sets.tolist() == [[True, True, False], [False, True, True]]
@@ -161,8 +202,8 @@ def test_formula_baseline_misses_what_differs_within_a_formula_only(small_table:
     energy[test], system[test] = np.arange(len(test)), 6
     energy[test[:3]], system[test[:3]] = (0.0, 0.3, 0.9), (1, 1, 2)
     targets = {**small_table.targets, "formation_energy_per_atom": energy, "crystal_system": system.astype(float)}
-    exact = np.ones(len(small_table), dtype=bool)
-    metrics = formula_baseline(replace(small_table, formula=formula, targets=targets, energy_is_exact=exact))
+    unique = np.full(len(small_table), ENERGY_KINDS.index("unique"), dtype=np.int8)
+    metrics = formula_baseline(replace(small_table, formula=formula, targets=targets, energy_kind=unique))
     name = "formation_energy_per_atom_mae_mev_per_atom"
     assert metrics[name] == pytest.approx(1000 * (0.3 + 0.0 + 0.6) / len(test))
     assert metrics["crystal_system_accuracy"] == pytest.approx(1 - 1 / len(test))

@@ -18,8 +18,8 @@ from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.table import StickTable
 from xxact_core.errors import DatasetError
 from xxact_core.evaluation.embeddings import PARTS, embed_dataset, embed_pattern, read_embeddings, write_embeddings
-from xxact_core.evaluation.evaluate import predict_rows
-from xxact_core.evaluation.projection import embedding_to_components, fit_projection
+from xxact_core.evaluation.evaluate import predict_rows, silhouettes
+from xxact_core.evaluation.projection import embedding_to_components, fit_projection, place_by_neighbours, t_sne
 from xxact_core.evaluation.report import write_predictions
 from xxact_core.model.config import preset
 from xxact_core.peak_profiles.reference import broaden_sticks
@@ -80,6 +80,18 @@ def test_what_was_written_is_read_again_and_a_predictions_file_is_read_too(
     assert set(of_run.formula) == {""}
 
 
+def test_a_compact_file_has_half_precision_and_a_t_sne_beside(tmp_path: Path) -> None:
+    embedded = embedded_of(400, width=64)
+    planar = {"fused": np.random.default_rng(0).normal(size=(400, 2)).astype(np.float32)}
+    write_embeddings(tmp_path / "whole.h5", embedded)
+    write_embeddings(tmp_path / "small.h5", replace(embedded, model="abc", t_sne=planar), compact=True)
+    assert (tmp_path / "small.h5").stat().st_size < 0.6 * (tmp_path / "whole.h5").stat().st_size
+    again = read_embeddings(tmp_path / "small.h5", parts=("fused",))
+    assert (again.model, list(again.t_sne), again.parts["fused"].dtype) == ("abc", ["fused"], np.float32)
+    np.testing.assert_allclose(again.parts["fused"], embedded.parts["fused"], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(again.t_sne["fused"], planar["fused"], rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("fault", ["absent", "text", "empty", "no part", "lengths"])
 def test_a_file_without_embeddings_is_refused_by_name(tmp_path: Path, fault: str) -> None:
     path = tmp_path / "bad.h5"
@@ -107,6 +119,19 @@ def test_the_projection_is_scikit_learns_and_takes_further_embeddings() -> None:
     components, explained = embedding_to_components(embedding)
     np.testing.assert_allclose(components[:5], projection.project(embedding[:5]), atol=1e-10)
     np.testing.assert_array_equal(explained, projection.explained)
+
+
+def test_a_t_sne_keeps_clouds_apart_and_further_embeddings_join_their_cloud() -> None:
+    embedded = embedded_of(140)
+    values, systems = embedded.parts["fused"], embedded.targets["crystal_system"]
+    planar = t_sne(values)
+    np.testing.assert_array_equal(planar, t_sne(values))
+    assert silhouettes(planar, systems)["mean"] > 0.8
+    placed = place_by_neighbours(values[:7] + 0.01, values, planar)
+    for place, system in zip(placed, systems[:7], strict=True):
+        nearest = np.linalg.norm(planar - place, axis=1).argmin()
+        assert systems[nearest] == system
+    assert t_sne(values[:4]).shape == (4, 2)
 
 
 def test_the_command_tells_its_progress_and_writes_the_file(

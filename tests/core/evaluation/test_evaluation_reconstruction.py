@@ -16,9 +16,11 @@ from xxact_core.dataset.loading.batches import BatchMaker
 from xxact_core.dataset.table import StickTable
 from xxact_core.errors import CheckpointError
 from xxact_core.evaluation.reconstruction import (
+    RowErrors,
     draw_windows,
     reconstruct_pattern,
     reconstruct_rows,
+    reconstruction_metrics,
     trained_to_reconstruct,
 )
 from xxact_core.model.config import preset
@@ -79,7 +81,7 @@ def test_windows_that_were_not_measured_are_hidden_and_never_judged(small_table:
 def test_an_error_over_a_set_is_the_mean_over_its_patterns(small_table: StickTable) -> None:
     checkpoint, rows = pretrained(), np.arange(30)
     maker = BatchMaker(small_table, device=torch.device("cpu"))
-    errors = reconstruct_rows(checkpoint, maker, rows, ratio=0.5, batch_size=7)
+    errors = reconstruct_rows(checkpoint, maker, rows, ratio=0.5, batch_size=7).over_windows()
     assert 0.4 < errors.patterns.sum() / (30 * GRID.windows) < 0.6
     error, empty = errors.total
     weights = errors.patterns / errors.patterns.sum()
@@ -88,8 +90,22 @@ def test_an_error_over_a_set_is_the_mean_over_its_patterns(small_table: StickTab
     model = checkpoint.model
     torch.nn.init.constant_(model.reconstruction_head[0].weight, 0.0)
     torch.nn.init.constant_(model.reconstruction_head[0].bias, -1.0)
-    nothing = reconstruct_rows(checkpoint, maker, rows, ratio=0.5)
+    nothing = reconstruct_rows(checkpoint, maker, rows, ratio=0.5).over_windows()
     np.testing.assert_allclose(nothing.error, nothing.empty)
+
+
+def test_gain_is_the_part_of_the_error_that_is_saved_in_all_and_in_cubic_materials() -> None:
+    masked = np.array([[True, False], [True, True], [False, True]])
+    empty = np.array([[4.0, 0.0], [16.0, 4.0], [0.0, 4.0]])
+    errors = RowErrors(masked, error=np.array([[4.0, 0.0], [1.0, 0.25], [0.0, 1.75]]), empty=empty)
+    systems = np.array([0.0, 6.0, np.nan])
+    metrics = reconstruction_metrics(errors, systems)
+    assert metrics["reconstruction_gain"] == pytest.approx(1 - np.sqrt(7 / 28))
+    assert metrics["reconstruction_gain_cubic"] == pytest.approx(0.75)  # 1 - sqrt(1.25 / 20)
+    of_windows = errors.over_windows()
+    assert of_windows.patterns.tolist() == [2, 2]
+    np.testing.assert_allclose(of_windows.empty, np.sqrt([10, 4]))
+    assert "reconstruction_gain_cubic" not in reconstruction_metrics(errors, np.zeros(3))
 
 
 def test_a_model_that_never_saw_masks_is_refused(small_table: StickTable) -> None:

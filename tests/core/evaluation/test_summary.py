@@ -12,7 +12,7 @@ import pytest
 
 from xxact_core.checkpoint import load_checkpoint
 from xxact_core.evaluation.provenance import commit_of, provenance, provenance_to_line
-from xxact_core.evaluation.summary import BASELINES, SUMMARY, rows_to_text, summarise
+from xxact_core.evaluation.summary import BASELINES, SHOWN_TOGETHER, SUMMARY, rows_to_text, summarise
 
 METRICS = {
     "formation_energy_per_atom_mae_mev_per_atom": 146.1,
@@ -24,6 +24,11 @@ METRICS = {
     "band_gap_interval_coverage": 0.88,
     "crystal_system_set_coverage": 0.94,
     "crystal_system_set_size": 1.4,
+    "formation_energy_per_atom_unique_mae_mev_per_atom": 41.9,
+    "polymorph_pair_accuracy": 0.66,
+    "silhouette_mean": 0.35,
+    "silhouette_cubic": 0.5,
+    "crystal_system_unseen_prototype_accuracy": 0.75,
 }
 
 
@@ -36,6 +41,12 @@ def test_summary_has_the_metrics_that_there_are_and_says_what_is_not_known() -> 
         "space_group_accuracy": None,
         "calibration_error": 0.02,
         "coverage_90": pytest.approx((0.91 + 0.88 + 0.94) / 3),
+        "formation_energy_unique_mae_mev": 41.9,
+        "polymorph_pair_accuracy": 0.66,
+        "polymorph_slope": None,
+        "silhouette_crystal_system": 0.35,
+        "reconstruction_gain": None,
+        "crystal_system_unseen_prototype": 0.75,
     }
     assert set(summarise({}).values()) == {None}
 
@@ -47,10 +58,13 @@ def test_calibration_is_judged_on_the_patterns_that_it_was_made_for() -> None:
 
 
 def test_table_has_a_line_for_each_model_and_a_dash_where_nothing_is_known() -> None:
-    *heading, model, constant = rows_to_text({"model": summarise(METRICS), "constant": summarise({})}).splitlines()
+    first, second = rows_to_text({"model": summarise(METRICS), "constant": summarise({})}).split("\n\n")
+    *heading, model, constant = first.splitlines()
     assert " ".join(line[:21].strip() for line in heading).split() == ["formation", "energy,", "MAE", "[meV/atom]"]
     assert model.split()[:2] == ["model", "146.1"]
-    assert constant.split() == ["constant", *"-" * len(SUMMARY)]
+    assert constant.split() == ["constant", *"-" * SHOWN_TOGETHER]
+    assert second.splitlines()[-2].split() == ["model", "41.9", "0.660", "-", "0.35", "-", "0.750"]
+    assert rows_to_text({"model": {"band_gap_mae_ev": 0.3}}).count("\n\n") == 0  # nothing for a second table
     assert len({len(line) for line in (*heading, model, constant)}) == 1
 
 

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from xxact_core.checkpoint import Checkpoint, load_checkpoint, make_model, save_checkpoint
 from xxact_core.commands.main import app
+from xxact_core.dataset.splits import prototypes
+from xxact_core.dataset.table import StickTable
 from xxact_core.errors import CheckpointError
 from xxact_core.model.config import preset
 from xxact_core.model.knn_retrieval import (
-    GATE_MIDPOINT,
-    GATE_WIDTH,
-    MIXING_WEIGHT,
     NEIGHBOURS,
     UNKNOWN,
+    UNLIMITED,
     KnnRetrieval,
+    RetrievalSettings,
+    bytes_of_materials,
     fit_knn_retrieval,
+    materials_within,
 )
+from xxact_core.quantities import ENERGY_KINDS
 from xxact_core.training.config import override
-from xxact_core.training.finish import mean_checkpoint
+from xxact_core.training.finish import HeadOutputs, choose_materials, fit_settings, mean_checkpoint
 from xxact_core.training.recipes import recipe_by_name
 from xxact_core.training.run import train
 
 TARGETS = ("formation_energy_per_atom", "crystal_system")
 GROUPS, EACH, WIDTH = 7, 2 * NEIGHBOURS, 16
+MIXING_WEIGHT = RetrievalSettings().mixing_weight
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +60,12 @@ def fitted(
 def answers(
     retrieval: KnnRetrieval, embedding: torch.Tensor, logits: torch.Tensor = UNDECIDED
 ) -> dict[str, torch.Tensor]:
-    return retrieval(embedding, {"crystal_system": logits, TARGETS[0]: torch.zeros(len(embedding), 1)})
+    return retrieval(embedding, {"crystal_system": logits, TARGETS[0]: torch.zeros(len(embedding), 1)})[0]
 
 
 def trust_in(retrieval: KnnRetrieval, embedding: torch.Tensor) -> torch.Tensor:
-    return torch.sigmoid((retrieval.nearest(embedding)[0][:, 0] - GATE_MIDPOINT) / GATE_WIDTH)
+    settings = RetrievalSettings()
+    return torch.sigmoid((retrieval.nearest(embedding)[0][:, 0] - settings.gate_midpoint) / settings.gate_width)
 
 
 def test_neighbours_have_their_say_in_classes_and_their_mean_error_is_made_good(embedding: torch.Tensor) -> None:
@@ -74,7 +82,9 @@ def test_what_nothing_remembered_is_like_is_left_to_the_heads() -> None:
     random = torch.Generator().manual_seed(1)
     known, unknown = torch.randn(2, 500, 192, generator=random)
     system, residuals = torch.zeros(500, dtype=torch.long), torch.ones(500)
-    retrieval = fit_knn_retrieval(known, TARGETS, classes={"crystal_system": system}, residuals={TARGETS[0]: residuals})
+    retrieval = fit_knn_retrieval(
+        known, TARGETS, classes={"crystal_system": system}, residuals={TARGETS[0]: residuals}, components=192
+    )
     said = {
         name: answers(retrieval, asked, UNDECIDED[:500]) for name, asked in (("known", known), ("unknown", unknown))
     }
@@ -99,13 +109,110 @@ def test_four_bits_a_component_keep_what_is_near() -> None:
     random = torch.Generator().manual_seed(1)
     wide = torch.randn(500, 192, generator=random)
     retrieval = fit_knn_retrieval(
-        wide, TARGETS, classes={"crystal_system": SYSTEM[:500]}, residuals={TARGETS[0]: torch.zeros(500)}
+        wide,
+        TARGETS,
+        classes={"crystal_system": SYSTEM[:500]},
+        residuals={TARGETS[0]: torch.zeros(500)},
+        components=192,
     )
     similarity, nearest = retrieval.nearest(wide)
     assert (nearest[:, 0] == torch.arange(500)).all()
     assert float(similarity[:, 0].min()) > 0.98  # on average 0.994: Max 1960 has 1.15 % of the variance lost
     assert retrieval.keys.shape == (500, 96)
     assert retrieval.keys.dtype == torch.uint8
+
+
+def test_directions_of_largest_variance_are_stored_alone() -> None:
+    random = torch.Generator().manual_seed(2)
+    wide = torch.randn(400, 192, generator=random) * torch.cat([torch.full((32,), 10.0), torch.full((160,), 0.1)])
+    retrieval = fit_knn_retrieval(
+        wide, TARGETS, classes={"crystal_system": SYSTEM[:400]}, residuals={TARGETS[0]: torch.zeros(400)}, components=32
+    )
+    assert retrieval.keys.shape == (400, 16)
+    moved = wide + torch.cat([torch.zeros(32), torch.ones(160)])  # along directions that are not stored
+    assert (retrieval.nearest(moved)[1][:, 0] == torch.arange(400)).all()
+
+
+def test_a_correction_is_limited_and_the_limit_is_stored(embedding: torch.Tensor) -> None:
+    retrieval = fitted(embedding, residuals=torch.full((len(SYSTEM),), -2.4))
+    assert retrieval.largest_correction.tolist() == [UNLIMITED]
+    assert float(answers(retrieval, embedding)[TARGETS[0]].min()) < -2
+    retrieval.largest_correction[0] = 0.25
+    again = KnnRetrieval.from_weights(TARGETS, retrieval.state_dict(), width=WIDTH)
+    corrected = answers(again, embedding)[TARGETS[0]]
+    torch.testing.assert_close(corrected, torch.full_like(corrected, -0.25))
+
+
+def test_settings_are_stored_and_impossible_ones_refused(embedding: torch.Tensor) -> None:
+    retrieval = fitted(embedding)
+    chosen = RetrievalSettings(0.0625, 0.25, 0.5, 0.125)
+    retrieval.settings = chosen.to_tensor()
+    again = KnnRetrieval.from_weights(TARGETS, retrieval.state_dict(), width=WIDTH)
+    assert RetrievalSettings.from_tensor(again.settings) == chosen
+    retrieval.settings = RetrievalSettings(similarity_temperature=0.0).to_tensor()
+    with pytest.raises(CheckpointError, match="impossible settings"):
+        KnnRetrieval.from_weights(TARGETS, retrieval.state_dict(), width=WIDTH)
+
+
+def test_a_checkpoint_of_0_1_0_has_the_settings_of_that_version(embedding: torch.Tensor) -> None:
+    weights = fitted(embedding).state_dict()
+    former = {name: value for name, value in weights.items() if name not in {"settings", "largest_correction"}}
+    again = KnnRetrieval.from_weights(TARGETS, former, width=WIDTH)
+    assert RetrievalSettings.from_tensor(again.settings).gate_midpoint == pytest.approx(0.6)
+    assert again.largest_correction.tolist() == [UNLIMITED]
+
+
+def test_size_is_that_of_the_file(embedding: torch.Tensor) -> None:
+    weights = fitted(embedding).state_dict()
+    size = sum(
+        value.numel() * (2 if value.is_floating_point() else value.element_size())
+        for name, value in weights.items()
+        if name not in {"settings", "largest_correction"}
+    )
+    assert bytes_of_materials(len(SYSTEM), TARGETS, width=WIDTH, components=WIDTH) == size
+    assert materials_within(size, TARGETS, width=WIDTH, components=WIDTH) == len(SYSTEM)
+    assert materials_within(size - 1, TARGETS, width=WIDTH, components=WIDTH) == len(SYSTEM) - 1
+
+
+def test_rare_prototypes_are_kept_when_materials_are_too_many(small_table: StickTable) -> None:
+    rows = small_table.rows("train")
+    assert choose_materials(small_table, most=len(rows)).tolist() == rows.tolist()
+    few = choose_materials(small_table, most=len(rows) // 2)
+    names = prototypes(small_table).astype(str)
+    assert len(set(few)) == len(rows) // 2
+    assert set(few) <= set(rows)
+    count, count_of_few = (dict(zip(*np.unique(names[one], return_counts=True), strict=True)) for one in (rows, few))
+    dropped = [name for name in count if count[name] > count_of_few.get(name, 0)]
+    assert min(count[name] for name in dropped) >= max(count_of_few.values()) - 1
+
+
+@pytest.mark.parametrize("helpful", [True, False])
+def test_neighbours_count_as_far_as_they_help_on_validation(
+    small_table: StickTable, embedding: torch.Tensor, *, helpful: bool
+) -> None:
+    rows = np.arange(len(SYSTEM)) % len(small_table)
+    system = SYSTEM if helpful else SYSTEM[torch.randperm(len(SYSTEM), generator=torch.Generator().manual_seed(0))]
+    energy = torch.tensor(np.resize(0.1 if helpful else 0.0, len(small_table)), dtype=torch.float32)
+    table = replace(
+        small_table,
+        energy_kind=np.full(len(small_table), ENERGY_KINDS.index("unique"), dtype=np.int8),
+        targets={
+            **small_table.targets,
+            "crystal_system": np.resize(SYSTEM.numpy().astype(np.float32), len(small_table)),
+            TARGETS[0]: energy.numpy(),
+        },
+    )
+    true = torch.tensor(table.targets["crystal_system"][rows]).long()
+    retrieval = fitted(embedding, system=true if helpful else system, residuals=torch.full((len(SYSTEM),), 0.1))
+    outputs = {
+        "crystal_system": 2 * torch.nn.functional.one_hot(true, 7).float(),
+        TARGETS[0]: torch.zeros(len(true), 1),
+    }
+    loss = fit_settings(retrieval, HeadOutputs(embedding, outputs), table, rows, {TARGETS[0]: (0.0, 1.0)})
+    settings = RetrievalSettings.from_tensor(retrieval.settings)
+    assert settings.mixing_weight == pytest.approx(0.8 if helpful else 0.65)
+    assert (loss < 0.3) is helpful
+    assert float(retrieval.largest_correction[0]) == pytest.approx(0.1 if helpful else 0.0)
 
 
 def test_few_materials_are_all_neighbours(embedding: torch.Tensor) -> None:
@@ -184,7 +291,7 @@ def test_a_model_of_averaged_weights_is_given_retrieval(small_dataset: Path, tmp
     assert mean.calibration["crystal_system"]["temperature"] > 0
     assert len(set(mean.about["mean_of"])) == 2
     for name, value in mean.model.named_parameters():
-        torch.testing.assert_close(value, (weights[0][name] + weights[1][name]) / 2)
+        torch.testing.assert_close(value, ((weights[0][name] + weights[1][name]) / 2).bfloat16().float())
 
 
 @pytest.mark.parametrize(
@@ -205,3 +312,23 @@ def test_trees_are_not_averaged() -> None:
     trees = Checkpoint(make_model(preset("extra-trees"), seed=0), {})
     with pytest.raises(CheckpointError, match="trees"):
         mean_checkpoint([trees, trees])
+
+
+def test_a_model_is_finished_within_a_size_from_its_materials_and_those_of_another_dataset(
+    small_dataset: Path, small_table: StickTable, tmp_path: Path
+) -> None:
+    recipe = override(recipe_by_name("tiny"), {"retrieval_rows": 0, "epochs": 0.2, "validate_every": 1000})
+    run, output = train(recipe, small_dataset, tmp_path / "run"), tmp_path / "finished"
+    line = ["finish", str(run), str(small_dataset), str(output), "--extra", str(small_dataset)]
+    result = CliRunner().invoke(app, line)
+    assert result.exit_code == 0, result.output
+    finished = load_checkpoint(output)
+    assert finished.model.knn_retrieval is not None
+    assert len(finished.model.knn_retrieval.keys) == 2 * len(small_table.rows("train"))
+    assert set(finished.calibration["trust"]) == {"constant", "similarity", "agreement"}
+    assert finished.about["recipe"]["retrieval_rows"] == 2 * len(small_table.rows("train"))
+    shutil.rmtree(output)
+    weights = sum(2 * value.numel() for value in load_checkpoint(run).model.state_dict().values())
+    refused = CliRunner().invoke(app, [*line, "--size", str(weights)])
+    assert isinstance(refused.exception, CheckpointError)
+    assert "no room" in str(refused.exception)

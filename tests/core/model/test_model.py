@@ -125,7 +125,7 @@ def test_fused_cls_alone_is_the_first_of_all_fused_tokens(model: Xxact) -> None:
 
 def test_reconstruction_has_the_shape_of_the_windows_and_is_not_negative(model: Xxact) -> None:
     data = inputs()
-    rebuilt = model.reconstruct(model.fuse(model.encode(ModelInput(**data))))
+    rebuilt = model.reconstruct(model.fuse(model.encode(ModelInput(**data))), ModelInput(**data))
     assert rebuilt.shape == (3, WINDOWS, WINDOW_POINTS)
     assert float(rebuilt.detach().min()) >= 0
 

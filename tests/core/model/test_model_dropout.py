@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from xxact_core.model.attention import Attention
-from xxact_core.model.linear import Dropout
+from xxact_core.model.dropout import Dropout
 
 
 @pytest.mark.parametrize("share", [0.1, 0.37, 0.5])

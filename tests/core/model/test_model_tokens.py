@@ -129,7 +129,7 @@ def test_hidden_windows_are_not_seen_by_any_kind_of_token(model: Xxact) -> None:
 
 def test_reconstruction_is_one_of_the_windows_whatever_the_tokens(model: Xxact) -> None:
     data = shown(100 * torch.rand(2, GRID.points), nothing_hidden(2))
-    rebuilt = model.reconstruct(model.fuse(model.encode(ModelInput(**data))))
+    rebuilt = model.reconstruct(model.fuse(model.encode(ModelInput(**data))), ModelInput(**data))
     assert rebuilt.shape == (2, WINDOWS, WINDOW_POINTS)
 
 
@@ -142,7 +142,7 @@ def test_every_parameter_of_a_variant_gets_a_finite_gradient(model: Xxact) -> No
     data = shown(100 * torch.rand(4, GRID.points), nothing_hidden(4))
     data["window_mask"][:, 4] = True
     fused = model.fuse(model.encode(ModelInput(**data)))
-    outputs = [model.reconstruct(fused), *model.heads(fused[:, 0]).values()]
+    outputs = [model.reconstruct(fused, ModelInput(**data)), *model.heads(fused[:, 0]).values()]
     torch.cat([output.flatten() for output in outputs]).square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name

@@ -9,8 +9,10 @@ import torch
 from torch.nn import functional
 
 from xxact_core.objectives.contrastive import ContrastiveLoss, SigmoidContrastiveLoss
-from xxact_core.objectives.masked_patterns import draw_mask, reconstruction_loss
-from xxact_core.objectives.targets import from_z_scores, target_losses, to_z_scores
+from xxact_core.objectives.masked_patterns import draw_mask, reconstruction_loss, sharp_reconstruction_loss
+from xxact_core.objectives.polymorphs import difference_loss
+from xxact_core.objectives.symmetry_contrast import symmetry_contrast
+from xxact_core.objectives.targets import from_z_scores, nonmetal_loss, target_losses, to_z_scores
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -142,3 +144,53 @@ def test_z_scores_round_trip() -> None:
     torch.testing.assert_close(scores["band_gap"], torch.tensor([-0.5, 0.75]))
     torch.testing.assert_close(scores["crystal_system"], values["crystal_system"])
     torch.testing.assert_close(from_z_scores(scores["band_gap"][:, None], (1.0, 2.0)), values["band_gap"])
+
+
+def test_difference_loss_of_a_hand_made_batch() -> None:
+    true = torch.tensor([0.0, 1.0, 3.0, 5.0, math.nan])
+    predicted = torch.tensor([10.0, 10.5, 13.0, -7.0, 0.0])
+    group = torch.tensor([0, 0, 0, 1, 0])
+    usable = torch.tensor([True, True, True, True, False])
+    # Errors 10, 9.5 and 10: material 0 differs from its partners by 0.5 and 0, 1 by 0.5 and 0.5, 2 by 0 and 0.5.
+    assert float(difference_loss(predicted, true, group, usable)) == pytest.approx((0.25 + 0.5 + 0.25) / 5)
+
+
+def test_difference_loss_ignores_a_shift_of_a_formula_and_is_0_without_partners() -> None:
+    true, group = torch.randn(6, generator=generator()), torch.tensor([0, 0, 1, 1, 2, 3])
+    usable = torch.ones(6, dtype=torch.bool)
+    shifted = true + 0.7 * group
+    assert float(difference_loss(shifted, true, group, usable)) == pytest.approx(0, abs=1e-6)
+    assert float(difference_loss(torch.zeros(6), true, torch.arange(6), usable)) == 0
+    predicted = torch.zeros(6, requires_grad=True)
+    difference_loss(predicted, true, group, usable).backward()
+    assert torch.isfinite(predicted.grad).all()
+    assert predicted.grad[4:].tolist() == [0, 0]
+
+
+def test_symmetry_contrast_is_lower_when_classes_lie_apart() -> None:
+    classes = torch.tensor([0.0, 0.0, 1.0, 1.0, math.nan])
+    apart = torch.tensor([[1.0, 0.0], [1.0, 0.1], [-1.0, 0.0], [-1.0, 0.1], [0.0, 1.0]])
+    mixed = apart[[0, 2, 1, 3, 4]]
+    assert float(symmetry_contrast(apart, classes)) < 0.01
+    assert float(symmetry_contrast(mixed, classes)) > 5
+    assert float(symmetry_contrast(mixed, torch.arange(5.0))) == 0
+    embedding = mixed.clone().requires_grad_()
+    symmetry_contrast(embedding, classes).backward()
+    assert torch.isfinite(embedding.grad).all()
+
+
+def test_sharp_reconstruction_loss_adds_intensities_and_roots_of_masked_windows() -> None:
+    scaled = torch.zeros(2, 4)
+    scaled[0, 1] = 0.5
+    rebuilt = torch.zeros(2, 2, 2)
+    masked = torch.tensor([[True, False], [False, True]])
+    wanted = (50 * 0.25**2 + 5 * 0.5**2) / 2 / 2  # mean over two points, then over two patterns
+    assert float(sharp_reconstruction_loss(rebuilt, scaled, masked)) == pytest.approx(wanted)
+    assert float(sharp_reconstruction_loss(scaled.unflatten(1, (2, 2)), scaled, masked)) == 0
+
+
+def test_nonmetal_loss_counts_gaps_above_0_of_chosen_materials() -> None:
+    gap, chosen = torch.tensor([0.0, 2.0, math.nan]), torch.tensor([True, True, False])
+    right = nonmetal_loss(torch.tensor([-20.0, 20.0, 5.0]), gap, chosen)
+    assert float(right) == pytest.approx(0, abs=1e-6)
+    assert float(nonmetal_loss(torch.zeros(3), gap, chosen)) == pytest.approx(2 * math.log(2) / 3)

@@ -23,7 +23,7 @@ from xxact_core.evaluation.tables import OF_ALL, OF_CLASSES
 from xxact_core.model.config import PRESETS
 from xxact_core.objectives.masked_patterns import MASK_RATIO
 from xxact_core.paper.drawings import draw, write_page
-from xxact_core.paper.experiments import EXPERIMENTS, SHARES, with_prerequisites
+from xxact_core.paper.experiments import EXPERIMENTS, SHARES, VARIANT, with_prerequisites
 from xxact_core.paper.figures import FigureData, figure_data
 from xxact_core.paper.layouts import ACCURACY, FIGURES, MAE, TABLES, Cell, figure_runs, layout
 from xxact_core.paper.measures import Measure
@@ -77,6 +77,7 @@ def test_every_experiment_is_a_recipe_in_every_size(small_table: StickTable, tmp
         assert recipe.freeze_backbone == experiment.name.endswith("-to-band-gap")
         assert recipe.mask_ratio == MASK_RATIO
         kinds = ("xxact", "crabnet", "xrd-transformer", "fcn-mlp", "fcn", "extra-trees")
+        assert recipe.optimiser == ("muon" if experiment.name == VARIANT else "adamw")
         model = next((kind for kind in kinds if f"{experiment.name}-".startswith(f"{kind}-")), "xxact")
         assert recipe.model_config().architecture == model
         assert model != "extra-trees" or recipe.model_config().forest == PRESETS["extra-trees"].forest
@@ -106,6 +107,19 @@ def test_settings_of_some_experiments_do_not_touch_the_others(small_table: Stick
     ):
         with pytest.raises(InputError, match=said):
             list(run_experiments(NAMES, tmp_path, tmp_path, size="tiny", seeds=1, settings={setting: 1}))
+
+
+def test_epochs_of_a_size_hold_until_the_user_sets_them(small_table: StickTable, tmp_path: Path) -> None:
+    """In the narrow size FCNs are shorter and pretraining is no longer than a supervised run."""
+    names = ("xxact-multi-target", "pretrain-mxm", "fcn-crystal-system-100", "fcn-mlp-crystal-system-200")
+    for settings, expected in (
+        ({}, (12, 12, 16, 32)),
+        ({"epochs": 3}, (3, 6, 6, 12)),
+        ({"fcn-*:epochs": 5}, (12, 12, 5, 5)),
+    ):
+        recipes = [experiment_to_recipe(EXPERIMENTS[name], small_table, tmp_path, size="narrow", seed=0,
+                                        settings=settings) for name in names]  # fmt: skip
+        assert tuple(recipe.epochs for recipe in recipes) == expected
 
 
 def test_scaling_trains_on_parts_of_the_training_split(small_table: StickTable, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from pattern_files import ANGLES, COUNTS, assert_scan, nexus, refused
 
+from xxact_core.errors import PatternError
 from xxact_core.readers.read import read_pattern, read_scans
 
 
@@ -136,6 +137,22 @@ def test_edges_of_bins_become_their_centres() -> None:
     pattern = read_pattern(written(build))
     np.testing.assert_allclose(pattern.two_theta, ANGLES)
     assert any("edges of bins" in note for note in pattern.warnings)
+
+
+def test_points_that_are_no_numbers_are_refused_without_a_warning_of_numpy(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    signalling_nan = np.array([0x7FF0000000000001], np.uint64).view(np.float64)
+
+    def build(file: h5py.File) -> None:
+        data = file.create_group("entry/data")
+        data.attrs.update({"NX_class": "NXdata", "signal": "intensity", "axes": ["two_theta"]})
+        data["intensity"], data["two_theta"] = COUNTS, np.concatenate([signalling_nan, ANGLES[1:]])
+        data["two_theta"].attrs["units"] = "rad"
+
+    with pytest.raises(PatternError, match="point 1: the angle is nan"):
+        read_pattern(written(build))
+    assert "RuntimeWarning" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -429,6 +429,8 @@ def test_rows_out_of_order_are_no_ranges() -> None:
         "title\n2-Theta Angle (Degrees)\nIntensity\n {count}\n",
         "title\n2-Theta Angle (Degrees)\nIntensity\n {count} 1\n",
         "# Number of points: {count}\n",
+        "# points: {count}\n",
+        "# npts = {count}\n",
         "# No. of points = {count}\n",
         "npoints,{count}\n",
         "# data points; {count}\n",

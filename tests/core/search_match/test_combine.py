@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,14 @@ from xxact_core.commands.main import app
 from xxact_core.compositions.formula import parse_formula
 from xxact_core.compositions.partial import parse_composition
 from xxact_core.errors import DatasetError, FormulaError
-from xxact_core.prediction.prediction import Estimate, Prediction, rank_classes, ranked_to_probabilities
+from xxact_core.prediction.prediction import (
+    UNLIKE,
+    Estimate,
+    Prediction,
+    doubt_warning,
+    rank_classes,
+    ranked_to_probabilities,
+)
 from xxact_core.prediction.predictor import Predictor
 from xxact_core.processing.gridding import put_on_grid
 from xxact_core.quantities import (
@@ -116,6 +124,27 @@ def test_without_a_match_the_prediction_is_unchanged() -> None:
     alone = said(cubic=0.6)
     assert combine_with_matches(alone, []) is alone
     assert combine_with_matches(alone, [found("TiO2", None, 0.99)]) is alone
+
+
+def test_the_set_of_a_model_calibrated_by_similarity_has_its_threshold_and_mass() -> None:
+    alone = said(orthorhombic=0.5, tetragonal=0.3)
+    unknown_kind = replace(alone, set_rules={"crystal_system": (0.02, 0.6)})
+    matches = [found("TiO2", 141, 0.3)]
+    former, present = (combine_with_matches(one, matches).crystal_system_set for one in (alone, unknown_kind))
+    assert set(former) == {"orthorhombic", "tetragonal"}
+    assert set(present) > set(former)  # 20 % are spread over five systems
+    sure = combine_with_matches(replace(alone, set_rules={"crystal_system": (0.9, 0.6)}), matches)
+    assert len(sure.crystal_system_set) == 2  # neither has 0.9, and the first alone has less than 0.6
+    assert "set_rules" not in unknown_kind.to_dict()
+
+
+@pytest.mark.parametrize(("likely", "doubted"), [(0.95, False), (0.5, True)])
+def test_a_doubt_ends_where_a_reference_phase_matches_well(likely: float, *, doubted: bool) -> None:
+    alone = said(orthorhombic=0.5, tetragonal=0.3)
+    alone = replace(alone, warnings=(*alone.warnings, *doubt_warning(0.6)))
+    both = combine_with_matches(alone, [found("TiO2", 141, likely)])
+    assert any(UNLIKE in warning for warning in both.warnings) is doubted
+    assert "as it was" in both.warnings
 
 
 def test_a_warning_states_the_best_match_and_the_model_alone() -> None:

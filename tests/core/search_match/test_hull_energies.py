@@ -11,8 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from xxact_core.commands.main import app
+from xxact_core.dataset.building.energy_table import read_total_energies
 from xxact_core.errors import DatasetError
-from xxact_core.search_match.hull_energies import energies_above_hull, formation_energies, read_total_energies
+from xxact_core.search_match.hull_energies import energies_above_hull, formation_energies
 
 FORMULAS = {"a": "Al1", "a2": "Al1", "o": "O1", "ao": "Al1O1", "ao2": "Al1O1", "a3o": "Al3O1", "aso": "Al1O1S1"}
 ENERGIES = {"a": 0.0, "a2": 0.1, "o": 0.0, "ao": -1.0, "ao2": -0.9, "a3o": -0.3, "aso": -0.5}

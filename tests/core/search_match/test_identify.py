@@ -221,7 +221,7 @@ def test_the_command_takes_what_is_known_of_a_composition(examples: Path) -> Non
     ("arguments", "message"),
     [
         (["--elements", "La,Bb"], "'Bb' is not a chemical element"),
-        (["--elements", "La", "--formula", "LaB6"], "either --elements or --formula"),
+        (["--elements", "La", "--formula", "LaB6"], "either elements or a formula"),
         (["--elements", ""], "no element is given"),
         (["--elements", "Zn,O", "--exclude", "O"], "O cannot be both in elements and excluded"),
         (["--maybe", "Zn,O", "--exclude", "Zn"], "Zn cannot be both in maybe and excluded"),

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from xxact_core.commands.main import app
-from xxact_core.compositions.composition import Composition
+from xxact_core.compositions.composition import Composition, composition_to_text, text_to_composition
 from xxact_core.errors import DatasetError
 from xxact_core.search_match.opening import JoinedReferences, open_references
 from xxact_core.search_match.reference_building import (
@@ -25,10 +25,8 @@ from xxact_core.search_match.reference_building import (
 )
 from xxact_core.search_match.reference_table import (
     ReferenceTable,
-    composition_to_text,
     read_reference_table,
     split_id,
-    text_to_composition,
 )
 
 FCC = [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]

@@ -152,11 +152,13 @@ def test_column_that_a_table_lacks_is_refused_before_anything_is_read(tmp_path: 
 
 
 def test_energy_of_a_table_is_exact_unless_its_source_says_otherwise(tmp_path: Path) -> None:
-    sources = ["unique", "megnet2018", "median", None, "unique"]
+    sources = ["unique", "megnet2018", "median", None, "teacher"]
     path = write_table(tmp_path / "table.parquet", list(CRYSTALS), formation_energy_source=sources)
-    assert [item.energy_is_exact for item in read_source(path)] == [True, True, False, False, True]
+    items = read_source(path)
+    assert [item.energy_kind for item in items] == ["unique", "megnet2018", "approximate", "approximate", "teacher"]
+    assert [item.energy_is_exact for item in items] == [True, True, False, False, False]
     write_table(path, list(CRYSTALS))
-    assert all(item.energy_is_exact for item in read_source(path))
+    assert all(item.energy_kind == "stated" and item.energy_is_exact for item in read_source(path))
 
 
 def test_labels_of_a_record_that_python_alone_can_write(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_run_leaves_recipe_journal_status_and_a_model(small_dataset: Path, tmp_p
     assert status["state"] == "finished"
     assert status["step"] == status["steps"] == len(steps_of(folder))
     checkpoint = load_checkpoint(model)
-    assert checkpoint.about["recipe"] == json.loads(json.dumps(QUICK.to_dict()))
+    assert checkpoint.about["recipe"] == json.loads(json.dumps({**QUICK.to_dict(), "precision": "float32"}))
     assert set(checkpoint.statistics) == {"formation_energy_per_atom", "band_gap"}
     events = read_journal(folder / "journal.jsonl")
     assert events[0]["event"] == "started"
@@ -260,6 +260,25 @@ def test_a_file_in_the_run_folder_ends_it_after_its_step_and_the_same_run_goes_o
     assert json.loads((tmp_path / "status.json").read_text())["state"] == "cancelled"
     monkeypatch.setattr(run_module, "training_step", honest)
     assert train(QUICK, small_dataset, tmp_path) == tmp_path / "model"
+
+
+def test_a_run_that_is_stopped_during_a_validation_ends_without_waiting_for_its_metrics(
+    small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = run_module.predict_rows
+
+    def asked(*given: object, **settings: object) -> object:
+        (tmp_path / STOP).touch()
+        return honest(*given, **settings)
+
+    monkeypatch.setattr(run_module, "predict_rows", asked)
+    recipe = replace(QUICK, validate_every=1)
+    assert train(recipe, small_dataset, tmp_path).name == "step-2"
+    assert json.loads((tmp_path / "status.json").read_text())["state"] == "cancelled"
+    assert not any(event["event"] == "validation" for event in read_journal(tmp_path / "journal.jsonl"))
+    monkeypatch.setattr(run_module, "predict_rows", honest)
+    assert train(recipe, small_dataset, tmp_path) == tmp_path / "model"
+    assert any(event["event"] == "validation" for event in read_journal(tmp_path / "journal.jsonl"))
 
 
 def test_damaged_snapshot_is_set_aside_and_the_one_before_used(small_dataset: Path, tmp_path: Path) -> None:
@@ -526,6 +545,31 @@ def test_two_processes_go_the_way_of_one(
         # Adam makes much of the rounding of a gradient that ought to be 0, as is that of every bias of keys.
         if "key_value.bias" not in name:
             torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-3)
+
+
+GRADIENT_OF_ONE = """
+import json, sys
+import torch
+from xxact_core.training.distributed import all_reduce_sum, fill_missing_gradients, process_group
+
+with process_group(torch.device("cpu")) as ranks:
+    used, unused = (torch.nn.Parameter(torch.zeros(2)) for _ in range(2))
+    if ranks.rank == 1:
+        used.grad = torch.ones(2)
+    fill_missing_gradients([used, unused])
+    all_reduce_sum([used.grad])
+    with open(f"{sys.argv[1]}/{ranks.rank}.json", "w") as file:
+        json.dump([used.grad.tolist(), unused.grad is None], file)
+"""
+
+
+def test_part_of_the_model_that_one_process_uses_alone_is_trained_by_all(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(GRADIENT_OF_ONE)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", str(tmp_path / "script.py"), str(tmp_path)]
+    subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, timeout=300)
+    for rank in range(2):
+        assert json.loads((tmp_path / f"{rank}.json").read_text()) == [[1.0, 1.0], True]
 
 
 def test_batch_of_fewer_materials_than_processes_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from xxact_core.dataset.loading.batches import Batch, BatchMaker
 from xxact_core.dataset.table import StickTable
 from xxact_core.training.config import Recipe
 from xxact_core.training.distributed import SINGLE_PROCESS
-from xxact_core.training.gradients import DROPOUT_SEEDS, MICRO_BATCH_SEEDS, RANDOMNESS_SEEDS, accumulate
+from xxact_core.training.gradients import RANDOMNESS_SEEDS, DropoutSeeds, accumulate
 from xxact_core.training.journal import read_journal
 from xxact_core.training.recipes import recipe_by_name
 from xxact_core.training.run import target_statistics, train
@@ -64,9 +64,9 @@ def test_contrastive_pieces_with_dropout_have_the_gradients_of_pieces_that_are_a
     randomness = draw_randomness(BATCH, recipe, generator=torch.Generator().manual_seed(SEED + RANDOMNESS_SEEDS))
     kept = []
     for first in range(0, BATCH, PIECE):
-        torch.manual_seed(SEED + DROPOUT_SEEDS + MICRO_BATCH_SEEDS * first)
-        piece = slice(first, first + PIECE)
-        kept.append(encode_batch(module.model, batch.part(piece), recipe, randomness.part(piece))[0])
+        piece = slice(first, min(first + PIECE, BATCH))
+        with DropoutSeeds(SEED, BATCH, 1, first=0, device=CPU).seeded(piece):
+            kept.append(encode_batch(module.model, batch.part(piece), recipe, randomness.part(piece))[0])
     pattern, composition = (
         torch.cat([getattr(encoded, name)[:, 0] for encoded in kept]) for name in ("pattern", "composition")
     )
@@ -82,7 +82,7 @@ def test_contrastive_pieces_with_dropout_have_the_gradients_of_pieces_that_are_a
 def test_pieces_of_one_batch_drop_other_values(small_table: StickTable) -> None:
     recipe = recipe_for("contrastive")
     batch = batch_from(small_table)
-    names = ("intensity", "window_mask", "atomic_numbers", "fractions", "rows")
+    names = [entry.name for entry in fields(Batch) if entry.name != "targets"]
     twice = Batch(**{name: getattr(batch, name)[[0] * BATCH] for name in names}, targets={})
     module, randomness = (
         module_for(recipe),
@@ -90,9 +90,9 @@ def test_pieces_of_one_batch_drop_other_values(small_table: StickTable) -> None:
     )
     seen = []
     for first in (0, 1):
-        torch.manual_seed(SEED + DROPOUT_SEEDS + MICRO_BATCH_SEEDS * first)
         piece = slice(first, first + 1)
-        seen.append(encode_batch(module.model, twice.part(piece), recipe, randomness.part(piece))[0].pattern)
+        with DropoutSeeds(SEED, BATCH, 1, first=0, device=CPU).seeded(piece):
+            seen.append(encode_batch(module.model, twice.part(piece), recipe, randomness.part(piece))[0].pattern)
     assert not torch.equal(*seen)
 
 
@@ -191,12 +191,12 @@ recipe = replace(
 )
 found = []
 for compiled in (False, True):
-    special = replace(recipe, activation_checkpointing=compiled)
-    run = open_run(special, Path(sys.argv[1]), Path(sys.argv[2]) / str(compiled), device=torch.device("cpu"))
+    run = open_run(recipe, Path(sys.argv[1]), Path(sys.argv[2]) / str(compiled), device=torch.device("cpu"))
     if compiled:
         start.compile_layers(run.module.model, backend="aot_eager")
+        start.checkpoint_activations(run.module.model)
     batch = run.training_batches.batch(run.order.step(0), seed=0)
-    gradients_of(run.module, batch, special, run.statistics, micro_batch_size=6, seed=0, ranks=SINGLE_PROCESS)
+    gradients_of(run.module, batch, recipe, run.statistics, micro_batch_size=6, seed=0, ranks=SINGLE_PROCESS)
     found.append({name: value.grad for name, value in run.module.named_parameters() if value.grad is not None})
 assert found[0].keys() == found[1].keys()
 for name, gradient in found[0].items():

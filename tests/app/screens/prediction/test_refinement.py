@@ -1,4 +1,4 @@
-"""Refinement of the phases of the Prediction screen: what it needs, its command, its result."""
+"""Refinement of the phases of the Answer screen: what it needs, its command, its result."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import pytest
 
 from tests.app_fixtures import loaded
 from tests.looking_fixtures import workspace_with
-from xxact_app.samples.prediction_result import Answer
 from xxact_app.screens.prediction import refinement_store
-from xxact_app.screens.prediction.matches_store import Matches, MatchesStore, PhaseRow
-from xxact_app.screens.prediction.matches_view import MatchesPanel
+from xxact_app.screens.prediction.phases_store import PhaseRow, PhasesStore, SearchResult
 from xxact_app.screens.prediction.refinement_store import RefinementStore, parse_refinement
+from xxact_app.screens.prediction.refinement_view import RefinementPanel
 
 pytestmark = pytest.mark.usefixtures("tables")
 
@@ -27,7 +26,7 @@ PHASE = PhaseRow(
     probability=0.9,
     source_id="mp-2680",
 )
-MATCHES = Matches(matches=(), unescaped=(), candidates=3, sentence="", several=False, phases=(PHASE,))
+FOUND = SearchResult(matches=(), unescaped=(), candidates=3, verdict="single", no_match=0.1, phases=(PHASE,))
 RESULT = {
     "r_wp": 0.1, "r_exp": 0.05, "warnings": ["poor <fit>"], "phases": [{
         "formula": "LaB6", "name": "<b>", "weight_fraction": 1.0, "u_weight_fraction": 0.0,
@@ -36,27 +35,25 @@ RESULT = {
 }  # fmt: skip
 
 
-def stores(folder: Path, *, wavelength: str = "1.54184", installed: bool = True) -> tuple[RefinementStore, Answer]:
+def stores(folder: Path, *, wavelength: str = "1.54184", installed: bool = True) -> tuple[RefinementStore, str]:
     workspace = workspace_with(folder / "workspace", runs={})
     table = folder / "table.parquet"
     table.touch()
     session, store = loaded("scan.xy", wavelength=wavelength)
     session.change(session.files, formula="LaB6")
-    search = MatchesStore(session, store, workspace=lambda: workspace, shipped=table)
-    answer = store.answer()
-    assert isinstance(answer, Answer)
-    return RefinementStore(store, search, installed=installed), answer
+    search = PhasesStore(session, store, workspace=lambda: workspace, shipped=table)
+    return RefinementStore(store, search, installed=installed), session.chosen
 
 
 def test_phases_of_a_table_can_be_refined(tmp_path: Path) -> None:
-    refinement, answer = stores(tmp_path)
-    assert refinement.can_refine(answer, MATCHES)
-    assert not refinement.can_refine(answer, None)
-    assert not refinement.can_refine(answer, replace(MATCHES, phases=()))
+    refinement, key = stores(tmp_path)
+    assert refinement.can_refine(key, FOUND)
+    assert not refinement.can_refine(key, None)
+    assert not refinement.can_refine(key, replace(FOUND, phases=()))
 
 
 def test_the_command_names_every_phase_and_the_wavelength(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    refinement, answer = stores(tmp_path)
+    refinement, key = stores(tmp_path)
     given: list[list[str]] = []
 
     def command_step(_text: str, arguments: object) -> object:
@@ -65,10 +62,12 @@ def test_the_command_names_every_phase_and_the_wavelength(tmp_path: Path, monkey
 
     monkeypatch.setattr(refinement_store, "command_step", command_step)
     monkeypatch.setattr(refinement_store, "submit", lambda *_, **__: None)
-    refinement.start(answer, MATCHES)
+    refinement.start(key, FOUND)
     (arguments,) = given
     assert arguments[0] == "refine"
-    assert Path(arguments[1]).read_text().count("\n") == answer.sample.pattern.two_theta.size
+    assert Path(arguments[1]).read_text().count("\n") == refinement.store.samples[key].pattern.two_theta.size
+    written = Path(arguments[1])
+    assert [path.stat().st_mode & 0o777 for path in (written.parent, written)] == [0o700, 0o600]
     assert arguments[2:4] == ["--phase", "mp-2680"]
     assert arguments[arguments.index("--wavelength") + 1] == "1.54184"
     assert "--progress" in arguments
@@ -83,11 +82,12 @@ def test_the_result_is_shown_without_markup_of_files() -> None:
     assert result.agreement == "R_wp 10.0 %, expected 5.0 %"
 
 
-def test_a_missing_library_is_named_where_it_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    refinement, answer = stores(tmp_path, installed=False)
-    monkeypatch.setattr(refinement.search, "matches", lambda _answer: MATCHES)
+def test_a_missing_library_is_named_where_it_is_needed(tmp_path: Path) -> None:
+    refinement, key = stores(tmp_path, installed=False)
     session, store = refinement.search.session, refinement.store
-    panel = MatchesPanel(session, store, refinement.search, on_result=lambda: None, refinement=refinement)
-    panel.show(answer)
+    panel = RefinementPanel(session, store, refinement.search, refinement=refinement)
+    panel.show(key, FOUND)
     assert "xxact[refine]" in panel.refined.object
-    assert not panel.refine.panel.visible
+    assert not panel.task.panel.visible
+    panel.show(key, None)
+    assert not panel.panel.visible
