@@ -74,6 +74,7 @@ def read_bruker_raw(data: bytes, *, name: str, scan: int | None = 0) -> list[Mea
         data, metadata = _prepare_version_3(data)
     else:
         metadata = _metadata_of_version_4(data)
+    steps = [float(step) for step in metadata.pop("steps", "").split()]
     wavelength = _wavelength_of_raw(data)
     if wavelength is None:
         metadata.pop("kalpha2", None)  # a ratio of wavelengths that are not stated
@@ -88,6 +89,7 @@ def read_bruker_raw(data: bytes, *, name: str, scan: int | None = 0) -> list[Mea
             scan=index,
             warnings=note_scans(scan, count=count),
             metadata=metadata | {"scans": str(count)},
+            decreasing=index < len(steps) and steps[index] < 0,
         )
         for index in select_scans(scan, count=count, name=name)
     ]
@@ -178,17 +180,22 @@ def _counts(data: bytes, place: int, steps: int, *, name: str) -> np.ndarray:
 
 
 def _prepare_version_3(data: bytes) -> tuple[bytes, dict[str, str]]:
-    """The file with scans of position-sensitive detectors marked as coupled scans, and the metadata of its header."""
+    """The file with scans of position-sensitive detectors marked as coupled scans, and the metadata of its header.
+
+    The metadata have the step of each range [deg], too, as `steps`.
+    """
     if len(data) < _HEADER_3 + _RANGE_3_MIN:
         return data, {}
     changed = bytearray(data)
     count = struct.unpack_from("<I", data, 12)[0]
     place = _HEADER_3
     seconds = struct.unpack_from("<f", data, place + 192)[0]
+    steps = []
     for _ in range(min(count, MAX_RANGES)):
         if place + _RANGE_3_MIN > len(data):
             break
         length, points = struct.unpack_from("<2I", data, place)
+        steps.append(struct.unpack_from("<d", data, place + 176)[0])
         if struct.unpack_from("<I", data, place + 196)[0] in _PSD_SCANS:
             struct.pack_into("<I", changed, place + 196, 0)
         stride, extra = struct.unpack_from("<2I", data, place + 252)
@@ -200,26 +207,28 @@ def _prepare_version_3(data: bytes) -> tuple[bytes, dict[str, str]]:
         sample=data[326:386].decode("latin-1"),
         scans=count,
     )
-    return bytes(changed), metadata
+    return bytes(changed), metadata | {"steps": " ".join(map(repr, steps))}
 
 
 def _metadata_of_version_4(data: bytes) -> dict[str, str]:
     """Metadata in the segments before the first range: anode, ratio of Kα2, sample, seconds per step.
 
+    They have the step of each range [deg], too, as `steps`.
+
     Source: comparison of files with their text exports: segments of type and length (uint32) from byte 61 on; type 30
     is the tube, 10 a named text, 0 or 160 a range.
     """
     anode, sample, ratio, seconds = "", "", None, None
-    place, ranges = 61, 0
-    while place + 160 <= len(data) and ranges < MAX_RANGES:
+    place, steps = 61, list[float]()
+    while place + 160 <= len(data) and len(steps) < MAX_RANGES:
         kind, length = struct.unpack_from("<2I", data, place)
         if kind in {0, 160}:
-            if not ranges:
+            if not steps:
                 seconds = struct.unpack_from("<f", data, place + 92)[0]
             points = struct.unpack_from("<I", data, place + 88)[0]
             stride, extra = struct.unpack_from("<2I", data, place + 136)
+            steps.append(struct.unpack_from("<d", data, place + 80)[0])
             place += 160 + extra + points * stride
-            ranges += 1
             continue
         if length < 8:  # noqa: PLR2004 - type and length themselves
             break
@@ -229,7 +238,10 @@ def _metadata_of_version_4(data: bytes) -> dict[str, str]:
         elif kind == 10 and length > 36 and re.match(rb"SAMPLE", data[place + 12 : place + 36]):  # noqa: PLR2004 - text
             sample = data[place + 36 : place + length].decode("latin-1")
         place += length
-    return scan_metadata(anode=anode, ratio=ratio, seconds=seconds, sample=shorten(sample), scans=max(1, ranges))
+    metadata = scan_metadata(
+        anode=anode, ratio=ratio, seconds=seconds, sample=shorten(sample), scans=max(1, len(steps))
+    )
+    return metadata | {"steps": " ".join(map(repr, steps))}
 
 
 def _wavelength_of_raw(data: bytes) -> float | None:
@@ -314,6 +326,7 @@ def read_uxd(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoin
     refuse_neutrons(header, name=name)
     scans = max(1, len(_UXD_SCAN.findall(text)))
     stated = [int(count) for count in re.findall(r"^_STEPCOUNT[ \t]*=[ \t]*([0-9]{1,7})", text, re.MULTILINE)]
+    signs = re.findall(r"^_STEPSIZE[ \t]*=[ \t]*(-?)[0-9.]", text, re.MULTILINE)
     metadata = scan_metadata(
         anode=_uxd_value(header, "ANODE", "[A-Za-z]+") or anode_in_text(header),
         ratio=parse_number(_uxd_value(header, "WLRATIO", "[0-9.]+")),
@@ -331,6 +344,7 @@ def read_uxd(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoin
             scan=index,
             warnings=note_scans(scan, count=scans),
             metadata=metadata,
+            decreasing=bool(signs) and signs[min(index, len(signs) - 1)] == "-",
         )
         for index in select_scans(scan, count=scans, name=name)
     ]

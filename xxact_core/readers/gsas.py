@@ -19,6 +19,7 @@ from xxact_core.readers.measured_points import (
 _BANK = re.compile(r"^BANK[ \t].*$", re.MULTILINE)
 _FXY_BANK = re.compile(r"^(BANK\b.*\bFXY)[ \t]*\n((?:(?!BANK\b)[^\n]*+\n)*+(?:(?!BANK\b)[^\n]++)?)", re.MULTILINE)
 _STD_BANK = re.compile(r"BANK +[0-9]+ +([0-9]{1,7}) +([0-9]{1,7}) +CONST?\b(?!.*\b(?:ESD|FXYE?|ALT)\b)")
+_NEGATIVE_STEP = re.compile(r"BANK +[0-9]+ +[0-9]+ +[0-9]+ +CONST? +[0-9.]+ +-")
 _CHANNELS, _COLUMNS = 10, 80
 """Channels and columns of a record. Source: GSAS manual, 10(I2,F6.0)."""
 
@@ -52,6 +53,7 @@ def read_gsas(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPoi
             scan=index,
             warnings=note_scans(scan, count=len(banks)),
             metadata=scan_metadata(anode=anode_in_text(header), scans=len(banks)),
+            decreasing=_NEGATIVE_STEP.match(banks[index]) is not None,
         )
         for index in selected
     ]

@@ -39,6 +39,7 @@ LARGE_STEP = 0.1
 MAX_DUPLICATE_FRACTION = 0.1
 """Fraction of repeated angles above which a file is not one scan."""
 
+_REVERSED = "the angles decreased and were reversed"
 _UNEVEN_STEPS = 1.5
 _MAX_HUNDREDTHS = 18_000
 _SMALLEST_RANGE = 3.2
@@ -608,8 +609,11 @@ def read_with_geddes(
     scan: int,
     warnings: tuple[str, ...],
     metadata: Mapping[str, str],
+    decreasing: bool = False,
 ) -> MeasuredPoints:
     """Points of one scan, counted from 0, that geddes reads from a file in the format of `suffix`.
+
+    decreasing: whether the file states a scan from larger to smaller angles, which geddes reverses without a word.
 
     Raises:
         PatternError: the file is truncated (E_TRUNCATED), runs over another axis (E_AXIS), or is not in that format
@@ -629,7 +633,7 @@ def read_with_geddes(
         intensity=np.array(pattern.y, dtype=np.float64),
         format=label,
         wavelength=wavelength,
-        warnings=warnings,
+        warnings=(*warnings, _REVERSED) if decreasing else warnings,
         metadata=metadata,
     )
 
@@ -677,7 +681,7 @@ def points_to_pattern(
         positions, intensity, places = positions[kept], intensity[kept], places[kept]
     if positions.size > 1 and (np.diff(positions) < 0).all():
         positions, intensity, places = positions[::-1], intensity[::-1], places[::-1]
-        notes.append("the angles decreased and were reversed")
+        notes.append(_REVERSED)
     _check_order(positions, places, name=name, place=points.place)
     if points.kind == "two_theta":
         positions = _spread_rounded(positions, notes=notes)

@@ -66,6 +66,7 @@ def read_xrdml(text: str, *, name: str, scan: int | None = 0) -> list[MeasuredPo
             scan=index,
             warnings=(*note_scans(scan, count=len(starts)), *_check_step(scan_text, name=name), *unequal),
             metadata=_metadata(text, scan_text=scan_text, scans=max(1, len(starts))),
+            decreasing=_decreases(scan_text),
         )
         for index, scan_text in texts.items()
     ]
@@ -106,8 +107,8 @@ def _check_step(scan_text: str, *, name: str) -> tuple[str, ...]:
     limits = [parse_number(xml_element(_positions_of(scan_text), tag)) for tag in ("startPosition", "endPosition")]
     counts = xml_element(scan_text, "counts") or xml_element(scan_text, "intensities") or ""
     points = len(counts.split())
-    span = (limits[1] or 0.0) - (limits[0] or 0.0)
-    if None in limits or points < MIN_POINTS or span <= 0:
+    span = abs((limits[1] or 0.0) - (limits[0] or 0.0))
+    if None in limits or points < MIN_POINTS or span == 0:
         return ()
     step = span / (points - 1)
     if any(abs(step / unit - round(step / unit)) * unit * points < _SLACK for unit in _STEP_UNITS):
@@ -123,6 +124,17 @@ def _check_step(scan_text: str, *, name: str) -> tuple[str, ...]:
                 raise PatternError(msg, code="E_TRUNCATED")
     given = f"{points} intensities on {limits[0]:g}-{limits[1]:g}°"
     return (f"{given} give an unusual step of {step:.6g}°: points may be missing",)
+
+
+def _decreases(scan_text: str) -> bool:
+    """Whether a scan runs from larger to smaller 2θ, by its limits or its list of angles."""
+    positions = _positions_of(scan_text)
+    listed = (xml_element(positions, "listPositions") or "").split()
+    ends = listed[:: max(1, len(listed) - 1)] or [
+        xml_element(positions, f"{end}Position") or "" for end in ("start", "end")
+    ]
+    first, last = parse_number(ends[0]), parse_number(ends[-1])
+    return first is not None and last is not None and first > last
 
 
 def _unequal_scans(scans: list[str]) -> tuple[str, ...]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-from pattern_files import CU_MEAN, archive, assert_scan, brml, raw_1, raw_2, raw_3, refused, two_scans
+import struct
 
+import numpy as np
+import pytest
+from pattern_files import COUNTS, CU_MEAN, archive, assert_scan, brml, raw_1, raw_2, raw_3, refused, two_scans
+
+from xxact_core.readers.bruker import _metadata_of_version_4
 from xxact_core.readers.read import read_pattern
 
 
@@ -45,3 +49,25 @@ def test_brml_and_uxd_give_anode_axis_time_and_doublet() -> None:
     of_uxd = read_pattern(two_scans("uxd"))
     assert of_uxd.wavelength == pytest.approx(CU_MEAN)
     assert (of_uxd.metadata["sample"], of_uxd.metadata["step_seconds"]) == ("quartz", "2")
+
+
+def test_a_negative_step_is_noted() -> None:
+    down = raw_3().replace(struct.pack("<d", 0.02), struct.pack("<d", -0.02), 1)
+    uxd = "_ANODE='Cu'\n_START=10.0\n_STEPSIZE=-0.02\n_STEPCOUNT=200\n_COUNTS\n" + "\n".join(map(str, COUNTS)) + "\n"
+    for data in (down, uxd.encode()):
+        pattern = read_pattern(data)
+        np.testing.assert_allclose(pattern.two_theta[[0, -1]], [6.02, 10.0], atol=1e-6)
+        np.testing.assert_allclose(pattern.intensity, COUNTS[::-1])
+        assert "the angles decreased and were reversed" in pattern.warnings
+    for data in (raw_3(), uxd.replace("=-", "=").encode()):
+        assert not any("decreased" in note for note in read_pattern(data).warnings)
+
+
+def test_the_step_of_a_file_of_version_4_may_be_negative() -> None:
+    """A header of 61 bytes, a range of 160 whose step is at byte 80, and its counts."""
+    part = bytearray(160)
+    struct.pack_into("<2d", part, 72, 13.98, -0.02)
+    struct.pack_into("<I", part, 88, COUNTS.size)
+    struct.pack_into("<I", part, 136, 4)
+    steps = _metadata_of_version_4(b"RAW4.00".ljust(61, b"\0") + bytes(part) * 2)["steps"].split()
+    assert [float(step) for step in steps] == [-0.02]

@@ -41,3 +41,11 @@ def test_what_stands_behind_the_columns_of_a_record_is_no_channel() -> None:
     long = "".join(records[:19]) + records[19]
     last = head.replace(" 20 ", " 2 ") + long[:800] + "\n" + long[800:] + "\n"
     assert_scan(read_pattern(last.encode()), wavelength=None)
+
+
+@pytest.mark.parametrize("step", [2.0, -2.0])
+def test_a_negative_step_is_noted(step: float) -> None:
+    rows = "".join("".join(f"{10 * row + column:8d}" for column in range(1, 11)) + "\n" for row in range(5))
+    pattern = read_pattern(f"title\nBANK 1 50 5 CONST 1000.0 {step} 0 0 STD\n{rows}".encode())
+    assert pattern.two_theta[0] == pytest.approx(10.0 if step > 0 else 9.02)
+    assert ("the angles decreased and were reversed" in pattern.warnings) is (step < 0)

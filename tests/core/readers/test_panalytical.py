@@ -66,6 +66,21 @@ def test_intensities_that_are_missing_do_not_spread_the_others(missing: int) -> 
     refused(xrdml().replace(lost, " ").encode(), "E_TRUNCATED", rf"{200 - missing} intensities; .* are 200")
 
 
+def test_limits_in_decreasing_order_are_noted_and_held_against_the_number_of_intensities() -> None:
+    limits = "<startPosition>{}</startPosition><endPosition>{}</endPosition>"
+    text = xrdml()
+    down = read_pattern(text.replace(limits.format("10.0", "13.98"), limits.format("13.98", "10.0")).encode())
+    np.testing.assert_allclose(down.two_theta, ANGLES, atol=1e-6)
+    np.testing.assert_array_equal(down.intensity, COUNTS[::-1])
+    assert "the angles decreased and were reversed" in down.warnings
+    wrong = text.replace(limits.format("10.0", "13.98"), limits.format("18.0", "13.98"))
+    refused(wrong.encode(), "E_TRUNCATED", "18° to 13.98° in steps of 0.02° are 202", name="a.xrdml")
+    listed = " ".join(f"{angle:.2f}" for angle in ANGLES)
+    for angles, noted in ((listed, False), (" ".join(listed.split()[::-1]), True)):
+        written = text.replace(limits.format("10.0", "13.98"), f"<listPositions>{angles}</listPositions>")
+        assert ("the angles decreased and were reversed" in read_pattern(written.encode()).warnings) is noted
+
+
 def test_counting_times_that_differ_divide_the_counts() -> None:
     common = '<commonCountingTime unit="seconds">1</commonCountingTime>'
     times = [1] * 100 + [4] * 100
