@@ -138,7 +138,7 @@ class Predictor:
             warnings=(
                 *pattern.warnings,
                 *self._warnings(symbols, systems, traits, cost),
-                *(self._doubts(neighbours, probabilities) if sampled else ()),
+                *(self._doubts(neighbours, probabilities) if _amounts_known(known) else ()),
             ),
             crystal_system_set=sets.get("crystal_system"),
             space_group_set=sets.get("space_group"),
@@ -231,6 +231,11 @@ class Predictor:
         agreement = agreement_of(votes, systems.mean(dim=0, keepdim=True).cpu().numpy())
         similarity = neighbours.similarity.mean(dim=0, keepdim=True).cpu().numpy()
         return doubt_warning(float(self._trust.risk(similarity, agreement)[0]))
+
+
+def _amounts_known(known: Composition | PartialComposition) -> bool:
+    """Whether amounts are known, if only roughly: random amounts resemble no material, whatever the specimen is."""
+    return isinstance(known, Composition) or bool(known.amounts)
 
 
 def _named(composition: Composition | PartialComposition | str) -> tuple[str, Composition | PartialComposition]:

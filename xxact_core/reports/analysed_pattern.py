@@ -220,9 +220,11 @@ class PatternAnalyser:
         pattern = settings.read(content, name=name)
         processed = self.pipeline.apply(pattern, override_coverage=True)
         found = identify_pattern(pattern, settings, self.identifier, instrument=self.instrument)
-        alone = None
+        alone, of_formula = None, None
         if self.predictor is not None:
             alone = self.predictor.predict(processed.gridded, settings.composition)
+            if found.verdict == "single" and alone.composition_cost is not None:
+                of_formula = self.predictor.predict(processed.gridded, found.phases[0].formula)
         analysed = to_analysed_pattern(
             found,
             pattern,
@@ -232,13 +234,9 @@ class PatternAnalyser:
             pipeline=self.pipeline,
             processed=processed,
             prediction=alone,
+            prediction_of_formula=of_formula,
         )
-        likely = analysed.certainty == "likely" and found.verdict == "single"
-        if self.predictor is None or alone is None or not likely or alone.composition_cost is None:
-            return replace(analysed, model_digest=self.model_digest)
-        phase = found.phases[0]  # the composition was only partly known
-        complete = self.predictor.predict(processed.gridded, phase.formula)
-        return replace(analysed, prediction=_agree_with_found(found, complete), model_digest=self.model_digest)
+        return replace(analysed, model_digest=self.model_digest)
 
 
 def to_analysed_pattern(
@@ -251,6 +249,7 @@ def to_analysed_pattern(
     pipeline: ProcessingPipeline | None = None,
     processed: ProcessingResult | None = None,
     prediction: Prediction | None = None,
+    prediction_of_formula: Prediction | None = None,
 ) -> AnalysedPattern:
     """Join a pattern with what was found, judge how sure that is, and make the prediction agree with it.
 
@@ -262,18 +261,22 @@ def to_analysed_pattern(
         reference_digest: digest of the reference tables.
         pipeline: processing steps; those of the settings where none are given.
         processed: the pattern after these; computed where it is not given.
-        prediction: of the model alone.
+        prediction: of the model alone, for what is known of the composition.
+        prediction_of_formula: likewise for the formula of a single phase that was found, where less is known. It is
+            the prediction of a likely identification.
     """
     pipeline = settings.pipeline if pipeline is None else pipeline
+    predictions = [one for one in (prediction, prediction_of_formula) if one is not None]
     certainty, conditions = judge_phases(
         found.verdict,
         _probabilities(found),
         found.unexplained_fraction,
         restricted=bool(found.elements),
-        in_domain=None if prediction is None else is_in_domain(prediction),
+        in_domain=all(map(is_in_domain, predictions)) if predictions else None,
         agreeing=_agree(found, prediction),
     )
     mixture = found.verdict == "mixture"
+    shown = prediction_of_formula if prediction_of_formula is not None and certainty == "likely" else prediction
     return AnalysedPattern(
         source=source,
         pattern=pattern,
@@ -282,7 +285,7 @@ def to_analysed_pattern(
         settings=settings,
         found=found,
         reference_digest=reference_digest,
-        prediction=None if prediction is None or mixture else _agree_with_found(found, prediction),
+        prediction=None if shown is None or mixture else _agree_with_found(found, shown),
         certainty=certainty,
         conditions=conditions,
         notes=(NO_PREDICTION_OF_MIXTURES,) if mixture and prediction is not None else (),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import subprocess
@@ -26,6 +27,7 @@ from xxact_core.errors import FormulaError, InputError, PatternError, Wavelength
 from xxact_core.model.inputs import ModelInput
 from xxact_core.objectives.targets import from_z_scores
 from xxact_core.patterns.pattern import Pattern
+from xxact_core.prediction.prediction import UNLIKE
 from xxact_core.prediction.predictor import Prediction, Predictor
 from xxact_core.processing.gridding import put_on_grid
 from xxact_core.processing.pipeline import ProcessingPipeline
@@ -202,6 +204,16 @@ def test_without_a_composition_the_pattern_alone_is_asked(predictor: Predictor) 
     never = replace(checkpoint, about={**checkpoint.about, "recipe": recipe})
     remarks = Predictor(never, device=predictor.device).predict(pattern, PartialComposition()).warnings
     assert any("not trained without compositions" in remark for remark in remarks)
+
+
+@pytest.mark.parametrize(("known", "judged"), [("TiO2", True), ("Ti 33±2 O 67±2", True), ("Ti,O", False), ("?", False)])
+def test_a_material_is_held_against_those_of_the_training_where_amounts_are_known(
+    known: str, *, judged: bool, examples: Path, predictor: Predictor
+) -> None:
+    strict = copy.copy(predictor)
+    strict._trust = replace(predictor._trust, constant=50.0)
+    prediction = strict.predict(read_pattern(examples / "rutile.raw"), known)
+    assert any(UNLIKE in warning for warning in prediction.warnings) is judged
 
 
 def test_steps_of_the_preparation_are_taken_and_the_wavelength_of_the_call_wins(predictor: Predictor) -> None:

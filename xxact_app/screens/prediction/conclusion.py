@@ -59,18 +59,22 @@ def conclude(
     if found is None:
         return Conclusion("prediction only", answer=alone, alone=alone)
     prediction = alone.prediction if isinstance(alone, Answer) else None
+    of_formula = None
+    if prediction is not None and found.phases and not found.several and not complete:
+        of_formula = predict_for(found.phases[0].plain_formula)
+    predictions = [one.prediction for one in (alone, of_formula) if isinstance(one, Answer)]
     level, conditions = judge_phases(
         found.verdict,
         [phase.probability for phase in found.phases],
         found.unexplained,
         restricted=found.restricted,
-        in_domain=None if prediction is None else is_in_domain(prediction),
+        in_domain=all(map(is_in_domain, predictions)) if predictions else None,
         agreeing=_agree(found, prediction),
     )
     if found.several:
         return Conclusion(level, conditions, found, None, alone)
-    of_phase = level == "likely" and not complete and isinstance(alone, Answer)
-    base = predict_for(found.phases[0].plain_formula) if of_phase else alone
+    of_phase = level == "likely" and of_formula is not None
+    base = of_formula if of_phase else alone
     if not isinstance(base, Answer):
         return Conclusion(level, conditions, found, base, alone)
     if level == "no match":

@@ -75,6 +75,17 @@ def test_a_material_out_of_the_domain_is_never_likely(warning: str) -> None:
     assert "unlike those that the model was trained on" in words.headline(one)
 
 
+@pytest.mark.parametrize(("warnings", "level"), [((), "likely"), (tuple(doubt_warning(0.6)), "uncertain")])
+def test_the_domain_is_judged_with_the_formula_found_where_only_elements_are_given(
+    warnings: tuple[str, ...], level: str
+) -> None:
+    of_formula = answer(probability=0.4)
+    of_formula = replace(of_formula, prediction=replace(of_formula.prediction, warnings=warnings))
+    one = conclude(answer(probability=0.4), SINGLE, predict_for=lambda _: of_formula, complete=False)
+    assert one.level == level
+    assert one.of_phase is (level == "likely")
+
+
 def test_no_prediction_for_one_phase_stands_beside_a_mixture() -> None:
     one = conclude(answer(), MIXTURE, predict_for=refuse, complete=True)
     assert (one.level, one.answer) == ("likely", None)
