@@ -3,8 +3,9 @@
     python -m benchmarks.quality.pattern_ablations DATASET RUNS --epochs 1 --start-from MODEL --only reference no-strain
 
 DATASET has several materials of one formula, with energies of a teacher for some of them. Every run begins from the
-same weights and is evaluated on the validation split. Called again with the same folder of runs, it continues; the page
-holds the runs that have finished.
+same weights: of the model of --start-from, those outside the heads, the embedding, the decoder and the ratios of peaks,
+which are random in every run, so that no change has an advantage. Every run is evaluated on the same materials of the
+validation split. Called again with the same folder of runs, it continues; the page holds the runs that have finished.
 """
 
 from __future__ import annotations
@@ -19,22 +20,25 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks.harness import cpu_time, finish, markdown_table
 from xxact_core.augmentation.config import AugmentationConfig
 from xxact_core.augmentation.effects import Strain
-from xxact_core.checkpoint import Checkpoint
+from xxact_core.checkpoint import Checkpoint, make_model
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.evaluation.breakdown import WITHOUT_PATTERN
 from xxact_core.evaluation.report import measure_rows
 from xxact_core.quantities import FORMATION_ENERGY
 from xxact_core.training.config import Recipe, override
 from xxact_core.training.recipes import recipe_by_name
-from xxact_core.training.run import open_run, training_step
+from xxact_core.training.run import Run, open_run, training_step
+from xxact_core.training.start import target_statistics
 
 CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "reference": ("the recipe `compact`", {}),
+    "other-seed": ("the same with another seed", {"seed": 1}),
     "no-difference-loss": ("no loss on differences between polymorphs", {"difference_weight": 0.0}),
     "no-estimate": ("no composition estimate", {"model_settings": {"composition_estimate": False}}),
     "no-teacher-offset": ("labels of teacher and DFT as one", {"model_settings": {"teacher_offset": False}}),
@@ -55,24 +59,37 @@ CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Changes of the recipe `compact` by name: in words, and as settings."""
 
+NEW_PARTS = ("heads.", "symmetry_embedding.", "reconstruction_head.", "peak_ratios.")
+"""Parts that are random at the start, because not every change has them in one form."""
+
 ENERGY = FORMATION_ENERGY.name
-COLUMNS = {
+COLUMNS: dict[str, tuple[str, str]] = {
     f"{ENERGY}_mae_mev_per_atom": ("energy, DFT labels [meV/atom]", "{:.0f}"),
-    f"{WITHOUT_PATTERN}{ENERGY}_mae_mev_per_atom": ("the same, pattern hidden", "{:.0f}"),
-    "teacher_polymorphs_error_ratio": ("teacher labels, error with the pattern over error without", "{:.2f}"),
-    "teacher_polymorph_pair_accuracy": ("polymorph pairs in order, teacher labels", "{:.3f}"),
-    "teacher_polymorph_slope": ("slope", "{:.2f}"),
-    "teacher_polymorph_pair_accuracy_augmented": ("pairs, augmented", "{:.3f}"),
-    "polymorph_pair_accuracy": ("pairs, DFT labels", "{:.3f}"),
+    f"{WITHOUT_PATTERN}{ENERGY}_mae_mev_per_atom": ("the same, pattern hidden [meV/atom]", "{:.0f}"),
+    "teacher_polymorphs_error_ratio": ("polymorphs, error with the pattern over error without", "{:.3f}"),
+    "teacher_polymorph_pair_accuracy": ("pairs in order", "{:.3f}"),
+    "teacher_polymorph_slope": ("slope of differences", "{:.3f}"),
+    "teacher_polymorph_pair_accuracy_augmented": ("pairs in order, augmented", "{:.3f}"),
+    "polymorph_pair_accuracy": ("pairs in order, DFT labels", "{:.3f}"),
     "band_gap_mae_ev": ("band gap [eV]", "{:.3f}"),
     "crystal_system_accuracy": ("crystal system", "{:.3f}"),
-    "crystal_system_accuracy_augmented": ("augmented", "{:.3f}"),
+    "crystal_system_accuracy_augmented": ("crystal system, augmented", "{:.3f}"),
     "space_group_accuracy": ("space group", "{:.3f}"),
     "silhouette_mean": ("silhouette", "{:.2f}"),
-    "reconstruction_gain": ("masked windows, error saved", "{:.2f}"),
-    "reconstruction_gain_cubic": ("the same, cubic", "{:.2f}"),
+    "reconstruction_gain": ("masked windows, error saved", "{:.3f}"),
+    "reconstruction_gain_cubic": ("masked windows, cubic", "{:.3f}"),
     "materials_per_cpu_second": ("materials per CPU second", "{:.0f}"),
 }
+
+
+LOWER_IS_BETTER = ("mae", "error_ratio")
+"""Parts of the names of metrics that are errors; of the others, more is better."""
+
+NOISE = 2.0
+"""A difference counts where it is larger than that between the two seeds, times this. Ours."""
+
+SMALLEST = 0.02
+"""Smallest difference that counts, as a fraction of the value: two seeds may agree by chance. Ours."""
 
 
 def changed(name: str, *, epochs: float, start_from: str | None) -> Recipe:
@@ -93,27 +110,81 @@ def changed(name: str, *, epochs: float, start_from: str | None) -> Recipe:
     return override(reference, {**settings, **shared})
 
 
-def run_change(name: str, dataset: Path, folder: Path, *, epochs: float, start_from: str | None) -> dict[str, float]:
-    """Train with one change and evaluate; the metrics by the names of `COLUMNS`."""
+def run_change(
+    name: str, dataset: Path, folder: Path, *, epochs: float, start_from: str | None, evaluated: int | None
+) -> dict[str, float]:
+    """Train with one change and evaluate; the metrics by the names of `COLUMNS`, and the number of steps."""
     recipe = changed(name, epochs=epochs, start_from=start_from)
     run = open_run(recipe, dataset, folder, device=torch.device("cpu"))
+    # The statistics are those of heads that are discarded here; these heads learn from this data alone.
+    run.statistics = target_statistics(run.table, replace(recipe, start_from=None))
+    forget_new_parts(run)
     began = cpu_time()
     while run.step < run.steps:
         training_step(run)
     speed = run.steps * recipe.batch_size / (cpu_time() - began)
     about = {"recipe": recipe.to_dict()}
     checkpoint = Checkpoint(run.module.inference_model.eval(), dict(run.statistics), {}, about)
-    return {**evaluate(checkpoint, run.table), "materials_per_cpu_second": speed}
+    metrics = evaluate(checkpoint, run.table, evaluated_rows(run.table, evaluated))
+    return {**metrics, "materials_per_cpu_second": speed, "steps": run.steps}
 
 
-def evaluate(checkpoint: Checkpoint, table: StickTable) -> dict[str, float]:
-    """Metrics on ideal and, with the suffix `_augmented`, on augmented patterns of the validation split."""
+def forget_new_parts(run: Run) -> None:
+    """Give the parts of `NEW_PARTS` random weights, in the trained model and in its moving average."""
+    fresh = make_model(run.recipe.model_config(), seed=run.recipe.seed).state_dict()
+    new = {name: value for name, value in fresh.items() if name.startswith(NEW_PARTS)}
+    for model in {run.module.model, run.module.inference_model}:
+        model.load_state_dict(new, strict=False)
+
+
+def evaluated_rows(table: StickTable, count: int | None) -> np.ndarray:
+    """Rows of the validation split: all, or about `count` of them, with all polymorphs of each formula."""
     rows = table.rows("validation")
+    if count is None or len(rows) <= count:
+        return rows
+    groups = table.formula_group[rows]
+    order = np.random.default_rng(0).permutation(np.unique(groups))
+    place = np.argsort(order)[np.searchsorted(np.sort(order), groups)]
+    sizes = np.bincount(place).cumsum()
+    chosen: np.ndarray = rows[place <= np.searchsorted(sizes, count)]
+    return chosen
+
+
+def evaluate(checkpoint: Checkpoint, table: StickTable, rows: np.ndarray) -> dict[str, float]:
+    """Metrics of rows on ideal and, with the suffix `_augmented`, on augmented patterns."""
     augmented = measure_rows(checkpoint, table, rows, augmentation=replace(AugmentationConfig(), share=1.0))
     return {
         **measure_rows(checkpoint, table, rows).metrics,
         **{f"{name}_augmented": value for name, value in augmented.metrics.items()},
     }
+
+
+def conclusions(results: dict[str, dict[str, float]]) -> str:
+    """What each change makes worse and better than the reference by more than another seed does."""
+    if not {"reference", "other-seed"} <= set(results):
+        return ""
+    reference, again = results["reference"], results["other-seed"]
+    header = (
+        f"Worse and better than the reference by more than {NOISE:g} times the difference between the two seeds and "
+    )
+    header += f"{SMALLEST:.0%} of the value (pairs and slopes without a kind of label are those of the teacher):"
+    lines = [header, ""]
+    for name, found in results.items():
+        if name in {"reference", "other-seed"}:
+            continue
+        effects: dict[str, list[str]] = {"worse": [], "better": []}
+        for key, (title, form) in COLUMNS.items():
+            if key not in found or key not in reference or key not in again or key == "materials_per_cpu_second":
+                continue
+            difference = found[key] - reference[key]
+            least = max(NOISE * abs(again[key] - reference[key]), SMALLEST * abs(reference[key]))
+            if abs(difference) > least:
+                better = (difference < 0) == any(part in key for part in LOWER_IS_BETTER)
+                sign = "+" if difference > 0 else "−"
+                effects["better" if better else "worse"].append(f"{title} {sign}{form.format(abs(difference))}")
+        said = [f"{word}: {', '.join(of)}" for word, of in effects.items() if of]
+        lines.append(f"- **{name}** {'; '.join(said) or 'makes no difference that counts'}.")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -123,6 +194,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path, help="folder of the runs; finished ones are not trained again")
     parser.add_argument("--epochs", type=float, default=1.0, help="length of every training")
     parser.add_argument("--start-from", help="checkpoint that every training starts from; random weights by default")
+    parser.add_argument("--evaluated", type=int, metavar="N", help="materials of the validation split; all by default")
     parser.add_argument("--only", nargs="*", choices=list(CHANGES), default=list(CHANGES), help="changes to train")
     parser.add_argument("--quick", action="store_true", help="write no page")
     arguments = parser.parse_args()
@@ -131,7 +203,7 @@ def main() -> None:
     for name in CHANGES:
         path = arguments.runs / name / "metrics.json"
         if not path.is_file() and name in arguments.only:
-            settings = {"epochs": arguments.epochs, "start_from": arguments.start_from}
+            settings = {name: getattr(arguments, name) for name in ("epochs", "start_from", "evaluated")}
             found = run_change(name, arguments.dataset, path.parent, **settings)
             path.write_text(json.dumps(found), encoding="utf-8")
         if path.is_file():
@@ -140,20 +212,22 @@ def main() -> None:
     rows = [
         [
             f"**{name}**: {CHANGES[name][0]}",
-            *(form.format(found.get(key, float("nan"))) for key, (_, form) in COLUMNS.items()),
+            *(form.format(found[key]) if key in found else "" for key, (_, form) in COLUMNS.items()),
         ]
         for name, found in results.items()
     ]
-    begun = "from the weights of a trained model" if arguments.start_from else "from random weights"
+    begun = "from the encoders of a trained model and random heads" if arguments.start_from else "from random weights"
+    training, evaluated = len(table.rows("train")), len(evaluated_rows(table, arguments.evaluated))
+    steps = max((int(found["steps"]) for found in results.values()), default=0)
     finish(
         __file__,
-        markdown_table(["change", *(title for title, _ in COLUMNS.values())], rows),
+        f"{markdown_table(['change', *(title for title, _ in COLUMNS.values())], rows)}\n\n{conclusions(results)}",
         results,
         quick=arguments.quick,
         title="What makes the model use the pattern",
-        introduction=f"One change at a time of the recipe `compact`, {arguments.epochs:g} epochs of "
-        f"{len(table.rows('train')):,} materials {begun}, evaluated on {len(table.rows('validation')):,} materials of "
-        "the validation split. One run each: differences of a percentage point mean little.",
+        introduction=f"One change at a time of the recipe `compact`, {arguments.epochs:g} epochs of {training:,} "
+        f"materials ({steps:,} steps) {begun}, evaluated on {evaluated:,} materials of the validation split. One run "
+        "each: small differences mean little.",
         data_digest=table.digest,
     )
 

@@ -150,7 +150,7 @@ class Recipe:
     """Seed of weights, order, augmentation and dropout, at least 0."""
 
     start_from: str | None = None
-    """Checkpoint folder whose weights the run starts from; None for random weights."""
+    """Checkpoint folder whose weights, with the scale of its heads, the run starts from; None for random weights."""
 
     freeze_backbone: bool = False
     """Train the target heads only (transfer learning), and with `mxm` the decoder of masked windows."""

@@ -190,7 +190,7 @@ def open_run(
     steps = max(1, round(recipe.epochs * materials / recipe.batch_size))
     module = TrainingModule(initial_model(recipe), recipe).to(device)
     journal = (
-        open_journal(recipe, table, folder, steps=steps, pieces=count_pieces(device))
+        open_journal(recipe, table, folder, steps=steps, pieces=count_pieces(device), statistics=statistics)
         if ranks.is_main
         else Journal(Path(os.devnull))
     )
@@ -201,7 +201,12 @@ def open_run(
     if recipe.activation_checkpointing:
         checkpoint_activations(module.model)
     events = journal.read() if ranks.is_main else []
-    pieces = broadcast(next((event.get("pieces", 1) for event in events if event["event"] == "started"), 1))
+    started = broadcast(next((event for event in events if event["event"] == "started"), {}))
+    pieces = started.get("pieces", 1)
+    if "statistics" in started:
+        statistics = {name: (mean, deviation) for name, (mean, deviation) in started["statistics"].items()}
+    elif started:  # a run of an earlier version
+        statistics = target_statistics(table, recipe, inherit=False)
     snapshot = broadcast(newest_snapshot(folder, journal) if ranks.is_main else None)
     precision = broadcast(choose_precision(recipe, device, events=events, resumed=snapshot is not None))
     run = Run(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -86,18 +86,19 @@ def check_polymorphs(table: StickTable, recipe: Recipe) -> None:
         raise RecipeError(msg, code="E_RECIPE")
 
 
-def target_statistics(table: StickTable, recipe: Recipe) -> dict[str, tuple[float, float]]:
+def target_statistics(table: StickTable, recipe: Recipe, *, inherit: bool = True) -> dict[str, tuple[float, float]]:
     """Mean and standard deviation of every regression target over the labelled training rows, in its unit.
 
-    Frozen heads keep those of the training data that they learned from.
+    Trained heads that are taken over from `start_from` keep those of the data that they learned from, so that their
+    predictions mean the same. In runs of earlier versions (not `inherit`) only frozen heads do.
 
     Raises:
         RecipeError: a target of the recipe has no label, or all its labels are equal.
         CheckpointError: the heads are those of a checkpoint that cannot be read.
     """
+    inherited = inherited_statistics(recipe) if inherit or recipe.freeze_heads else {}
     if recipe.freeze_heads and recipe.start_from is not None:
-        learned = load_checkpoint(Path(recipe.start_from)).statistics
-        return {name: learned[name] for name in recipe.targets if name in learned}
+        return inherited
     rows, statistics = table.rows("train"), {}
     for name in recipe.targets:
         values = table.targets[name][rows]
@@ -113,7 +114,34 @@ def target_statistics(table: StickTable, recipe: Recipe) -> dict[str, tuple[floa
             raise RecipeError(msg, code="E_RECIPE")
         if TARGETS[name].kind == "value" and values.size and values.std() > 0:
             statistics[name] = (float(values.mean()), float(values.std()))
-    return statistics
+    return statistics | inherited
+
+
+def inherited_statistics(recipe: Recipe) -> dict[str, tuple[float, float]]:
+    """Mean and standard deviation of the regression targets whose trained heads `start_from` provides.
+
+    Heads that are not taken over whole have none, nor those of a checkpoint that was pretrained without targets.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read.
+    """
+    if recipe.start_from in {None, FROM_A_MODEL}:
+        return {}
+    checkpoint = load_checkpoint(Path(str(recipe.start_from)))
+    if recipe.freeze_heads:
+        return {name: checkpoint.statistics[name] for name in recipe.targets if name in checkpoint.statistics}
+    if not checkpoint.predicts_targets:
+        return {}
+    before, wanted = checkpoint.model.heads, make_model(recipe.model_config(), seed=recipe.seed).heads
+    return {
+        name: statistics
+        for name, statistics in checkpoint.statistics.items()
+        if name in wanted and name in before and _shapes(wanted[name]).items() <= _shapes(before[name]).items()
+    }
+
+
+def _shapes(module: nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in module.state_dict().items()}
 
 
 def describe_run(recipe: Recipe, table: StickTable) -> dict[str, Any]:
@@ -125,10 +153,19 @@ def describe_run(recipe: Recipe, table: StickTable) -> dict[str, Any]:
     return plain
 
 
-def open_journal(recipe: Recipe, table: StickTable, folder: Path, *, steps: int, pieces: int = 1) -> Journal:
+def open_journal(
+    recipe: Recipe,
+    table: StickTable,
+    folder: Path,
+    *,
+    steps: int,
+    pieces: int = 1,
+    statistics: Mapping[str, tuple[float, float]] | None = None,
+) -> Journal:
     """Create the run folder with its recipe.json, or check that it belongs to the same run.
 
-    The journal of a new run states its steps, materials, and pieces of a batch with random numbers of their own.
+    The journal of a new run states its steps, materials, pieces of a batch with random numbers of their own, and the
+    mean and standard deviation of its regression targets.
 
     Raises:
         RecipeError: the folder belongs to a run of another recipe or dataset, or cannot be created.
@@ -145,7 +182,10 @@ def open_journal(recipe: Recipe, table: StickTable, folder: Path, *, steps: int,
         write_recipe(folder, described)
     journal = Journal(folder / JOURNAL)
     if not journal.path.exists():
-        journal.write("started", step=0, steps=steps, materials=len(table.rows("train")), pieces=pieces)
+        materials = len(table.rows("train"))
+        journal.write(
+            "started", step=0, steps=steps, materials=materials, pieces=pieces, statistics=dict(statistics or {})
+        )
     return journal
 
 

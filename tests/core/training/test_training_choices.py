@@ -17,16 +17,17 @@ from xxact_core.checkpoint import load_checkpoint, make_model
 from xxact_core.dataset.loading.batches import Batch, BatchMaker
 from xxact_core.dataset.table import StickTable
 from xxact_core.errors import RecipeError
+from xxact_core.evaluation.evaluate import predict_rows
 from xxact_core.model.config import preset
 from xxact_core.model.xxact import count_parameters
 from xxact_core.quantities import ENERGY_KINDS, TEACHER
 from xxact_core.training import run as run_module
 from xxact_core.training.config import Recipe
 from xxact_core.training.gradients import in_half_precision
-from xxact_core.training.journal import read_journal
+from xxact_core.training.journal import event_to_line, read_journal
 from xxact_core.training.optimiser import make_optimiser
 from xxact_core.training.recipes import recipe_by_name
-from xxact_core.training.run import train
+from xxact_core.training.run import open_run, train
 from xxact_core.training.start import check_polymorphs, target_statistics
 from xxact_core.training.step import TrainingModule, batch_losses, draw_randomness, modality_dropout
 
@@ -221,6 +222,54 @@ def test_a_decoder_that_is_trained_alone_leaves_everything_else_as_it_is(small_d
     changed = {name for name, value in before.model.state_dict().items() if not torch.equal(value, weights[name])}
     assert changed
     assert all(name.startswith("reconstruction_head.") for name in changed)
+
+
+def test_a_trained_model_predicts_the_same_at_the_first_step_on_other_data(small_dataset: Path, tmp_path: Path) -> None:
+    recipe = replace(QUICK, model_settings={"metal_head": True, "composition_estimate": True, "teacher_offset": True})
+    before = load_checkpoint(train(replace(recipe, training_rows=20), small_dataset, tmp_path / "before"))
+    again = replace(recipe, start_from=str(tmp_path / "before" / "model"))
+    run = open_run(again, small_dataset, tmp_path / "again", device=CPU)
+    of_data = target_statistics(run.table, recipe)
+    assert all(abs(mean - of_data[name][0]) > 0.05 * of_data[name][1] for name, (mean, _) in before.statistics.items())
+    rows = run.table.rows("validation")
+    expected, found = (
+        predict_rows(model.eval(), run.validation_batches, rows, statistics)
+        for model, statistics in ((before.model, before.statistics), (run.module.inference_model, run.statistics))
+    )
+    for name in ("formation_energy_per_atom", "band_gap"):
+        np.testing.assert_allclose(found.values[name], expected.values[name], rtol=1e-5, atol=1e-5)
+    for name, logits in expected.logits.items():
+        np.testing.assert_allclose(found.logits[name], logits, rtol=1e-5, atol=1e-5)
+
+
+def test_new_heads_and_those_that_never_learned_have_the_statistics_of_the_data(
+    small_dataset: Path, small_table: StickTable, tmp_path: Path
+) -> None:
+    few = {"training_rows": 20}
+    pretrained = train(replace(QUICK, objectives=("mxm",), **few), small_dataset, tmp_path / "pretrained")
+    trained = train(replace(QUICK, **few), small_dataset, tmp_path / "trained")
+    of_data = target_statistics(small_table, QUICK)
+    assert target_statistics(small_table, replace(QUICK, start_from=str(pretrained))) == of_data
+    other_gap = replace(QUICK, start_from=str(trained), model_settings={"metal_head": True})
+    found = target_statistics(small_table, other_gap)
+    assert found["band_gap"] == of_data["band_gap"]
+    assert found["formation_energy_per_atom"] == load_checkpoint(trained).statistics["formation_energy_per_atom"]
+    assert found["formation_energy_per_atom"] != of_data["formation_energy_per_atom"]
+
+
+def test_runs_are_resumed_with_the_statistics_that_they_began_with(small_dataset: Path, tmp_path: Path) -> None:
+    before = train(replace(QUICK, training_rows=20), small_dataset, tmp_path / "before")
+    again = replace(QUICK, start_from=str(before))
+    train(again, small_dataset, tmp_path / "run")
+    assert open_run(again, small_dataset, tmp_path / "run", device=CPU).statistics == load_checkpoint(before).statistics
+    journal = tmp_path / "run" / "journal.jsonl"
+    lines = []
+    for event in read_journal(journal):
+        event.pop("statistics", None)  # journals of earlier versions have none, and meant those of the data
+        lines.append(event_to_line(event))
+    journal.write_text("".join(lines), encoding="utf-8")
+    former = open_run(again, small_dataset, tmp_path / "run", device=CPU)
+    assert former.statistics == target_statistics(former.table, QUICK)
 
 
 def test_parameters_of_an_averaged_or_frozen_model_are_all_counted(small_dataset: Path, tmp_path: Path) -> None:

@@ -1,0 +1,66 @@
+"""Ablations: changes that are recipes, a subset with whole formulas, and differences that count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.quality.pattern_ablations import (
+    CHANGES,
+    NEW_PARTS,
+    changed,
+    conclusions,
+    evaluated_rows,
+    forget_new_parts,
+)
+from xxact_core.checkpoint import make_model
+from xxact_core.dataset.table import StickTable
+from xxact_core.training.config import override
+from xxact_core.training.run import open_run
+
+
+@pytest.mark.parametrize("name", list(CHANGES))
+def test_every_change_is_a_recipe_with_a_model(name: str) -> None:
+    recipe = changed(name, epochs=0.1, start_from=None)
+    assert make_model(recipe.model_config(), seed=0).config == recipe.model_config()
+    assert (recipe == changed("reference", epochs=0.1, start_from=None)) is (name == "reference")
+
+
+def test_evaluated_materials_are_whole_formulas(small_table: StickTable) -> None:
+    everything = small_table.rows("validation")
+    assert np.array_equal(evaluated_rows(small_table, None), everything)
+    assert np.array_equal(evaluated_rows(small_table, len(everything)), everything)
+    some = evaluated_rows(small_table, len(everything) // 2)
+    assert len(everything) // 2 <= len(some) <= len(everything) // 2 + 5
+    rest = np.setdiff1d(everything, some)
+    assert not set(small_table.formula[some]) & set(small_table.formula[rest])
+
+
+def test_runs_begin_with_the_given_encoders_and_new_heads(small_dataset: Path, tmp_path: Path) -> None:
+    recipe = override(changed("reference", epochs=0.1, start_from=None), {"batch_size": 8, "difference_weight": 0.0})
+    run = open_run(recipe, small_dataset, tmp_path / "run", device=torch.device("cpu"))
+    fresh = {name: value.clone() for name, value in run.module.inference_model.state_dict().items()}
+    with torch.no_grad():
+        for value in run.module.inference_model.parameters():
+            value.add_(0.01)
+    forget_new_parts(run)
+    after = run.module.inference_model.state_dict()
+    learned = {name for name, _ in run.module.inference_model.named_parameters()}
+    same = {name for name in learned if torch.equal(after[name], fresh[name])}
+    assert same == {name for name in learned if name.startswith(NEW_PARTS)}
+    assert 0 < len(same) < len(learned)
+
+
+def test_differences_count_where_another_seed_makes_smaller_ones() -> None:
+    reference = {"crystal_system_accuracy": 0.80, "band_gap_mae_ev": 0.300, "silhouette_mean": 0.2}
+    again = {"crystal_system_accuracy": 0.81, "band_gap_mae_ev": 0.299, "silhouette_mean": 0.2}
+    change = {"crystal_system_accuracy": 0.77, "band_gap_mae_ev": 0.280, "silhouette_mean": 0.201}
+    same = {"crystal_system_accuracy": 0.785, "band_gap_mae_ev": 0.301}
+    results = {"reference": reference, "other-seed": again, "no-ratios": change, "no-strain": same}
+    _, _, first, second = conclusions(results).splitlines()
+    assert first == "- **no-ratios** worse: crystal system −0.030; better: band gap [eV] −0.020."
+    assert second == "- **no-strain** makes no difference that counts."
+    assert not conclusions({"reference": reference})
