@@ -3,6 +3,7 @@
     shipped_checkpoint.py                      measure the shipped checkpoint again
     shipped_checkpoint.py --ship RUN           make RUN's model the shipped one, then measure it
     shipped_checkpoint.py --baseline NAME=RUN  also measure RUN's model and keep it as a baseline
+    shipped_checkpoint.py --baseline NAME=RUN --only-baselines    the same, without measuring the model again
     shipped_checkpoint.py --model RUN/model --split validation   for choices: writes nothing, leaves out the test split
     shipped_checkpoint.py --quick              measure it on 600 materials, write nothing
 
@@ -28,9 +29,15 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from benchmarks.harness import REPOSITORY, argument_parser, finish, markdown_table, standard_dataset
+from benchmarks.harness import REPOSITORY, RESULTS, argument_parser, finish, markdown_table, standard_dataset
 from xxact_core.augmentation.config import AugmentationConfig
-from xxact_core.checkpoint import Checkpoint, describe_checkpoint, load_checkpoint, save_checkpoint
+from xxact_core.checkpoint import (
+    Checkpoint,
+    describe_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    write_description,
+)
 from xxact_core.dataset.building.build import build_dataset
 from xxact_core.dataset.building.plan import BuildPlan
 from xxact_core.dataset.building.structure_rows import copy_first_of_split
@@ -42,12 +49,12 @@ from xxact_core.evaluation.breakdown import WITHOUT_PATTERN
 from xxact_core.evaluation.embeddings import embed_dataset, write_embeddings
 from xxact_core.evaluation.evaluate import metrics_of, predict_rows
 from xxact_core.evaluation.projection import t_sne
-from xxact_core.evaluation.provenance import provenance
+from xxact_core.evaluation.provenance import provenance, provenance_to_line
 from xxact_core.evaluation.report import measure_rows, temperatures_of
 from xxact_core.evaluation.summary import BASELINES
 from xxact_core.shipped import CHECKPOINT, EMBEDDINGS, TABLE, shipped_path
 
-README_ROWS = ("model", "model_distorted", "constant", "trees_visible_lines", "crabnet", "xrd-transformer", "fcn-mlp")
+README_ROWS = ("model", "model_distorted", "crabnet-alike", "constant", "trees_visible_lines")
 """Rows that README shows."""
 
 PAGES = {REPOSITORY / "README.md": README_ROWS, REPOSITORY / "docs" / "explanation" / "model-card.md": None}
@@ -205,6 +212,26 @@ def ship(checkpoint: Checkpoint, measured: dict, compared: dict, *, digest: str)
     part.replace(folder)
 
 
+def stored_columns(page: str) -> dict[str, dict[str, float]]:
+    """What was measured of the shipped model: its stored metrics, and other rows as they are rounded on the page."""
+    about = describe_checkpoint(shipped_path(CHECKPOINT))["about"]
+    columns = {"model": about["test_metrics"], "model_distorted": about["test_metrics_distorted"]}
+    for line in page.splitlines():
+        label, *cells = [cell.strip() for cell in line.strip("|").split("|")]
+        name = next((name for name, shown in COLUMNS.items() if shown == label), None)
+        if name is not None and name not in BASELINES and name not in columns and len(cells) == len(ROWS):
+            columns[name] = {key: float(cell) for (key, _, _), cell in zip(ROWS, cells, strict=True) if cell}
+    return columns
+
+
+def store_baselines(compared: dict) -> str:
+    """Store baselines in the shipped checkpoint, whose weights stay as they are; where the model was measured."""
+    folder = shipped_path(CHECKPOINT)
+    description = describe_checkpoint(folder)
+    write_description(folder, {**description, "about": {**description["about"], "baselines": compared}})
+    return provenance_to_line(description["about"]["measured"])
+
+
 def write_map() -> None:
     """Embeddings of the first materials of the test split by the shipped model, for the map that the app opens with."""
     with tempfile.TemporaryDirectory() as folder:
@@ -278,14 +305,19 @@ def main() -> None:
     parser.add_argument("--ship", type=Path, metavar="RUN", help="run folder whose model becomes the shipped one")
     parser.add_argument("--model", type=Path, metavar="CHECKPOINT", help="measure another model, write nothing")
     parser.add_argument("--split", choices=("validation", "test"), default="test", help="validation writes nothing")
+    parser.add_argument("--only-baselines", action="store_true", help="keep what was measured of the shipped model")
     parser.add_argument("--baseline", type=named_run, metavar="NAME=RUN", action="append", default=[])
     arguments = parser.parse_args()
     if arguments.ship and (arguments.model or arguments.split != "test" or arguments.quick):
         parser.error("--ship measures the shipped model on the test split; leave out --model, --split and --quick")
+    if arguments.only_baselines and (arguments.ship or arguments.model or arguments.split != "test" or arguments.quick):
+        parser.error("--only-baselines is for the shipped model on the test split; leave out --ship, --model, --split "
+                     "and --quick")  # fmt: skip
     torch.set_num_threads(1)
     with standard_dataset(arguments) as folder:
         table = read_dataset(folder)
     written = not (arguments.quick or arguments.model or arguments.split != "test")
+    new = [COLUMNS.get(name, name) for name, _ in arguments.baseline]
     compared = baselines(table, dict(arguments.baseline), kept_baselines(table), split=arguments.split)
     if arguments.ship:
         # Shipped first, so that the rounded weights are measured.
@@ -296,13 +328,22 @@ def main() -> None:
             digest=table.digest,
         )
     checkpoint = load_checkpoint(arguments.model)
-    measured = measure_all(checkpoint, table, split=arguments.split)
+    about = checkpoint.about
+    introduction = f"Recipe `{about['recipe']['name']}`, {about['parameters']:,} parameters, "
+    introduction += f"{len(table.rows('test')):,} test materials, split by reduced formula."
+    if arguments.only_baselines:
+        measured = stored_columns((RESULTS / "shipped_checkpoint.md").read_text(encoding="utf-8"))
+        introduction += (
+            f" The model was measured {store_baselines(compared)} The next line is that of {', '.join(new)}."
+        )
+    else:
+        measured = measure_all(checkpoint, table, split=arguments.split)
     columns = {**measured, **compared}
     if written:
-        ship(load_checkpoint(), measured, compared, digest=table.digest)
-        write_map()
+        if not arguments.only_baselines:
+            ship(load_checkpoint(), measured, compared, digest=table.digest)
+            write_map()
         fill_tables(columns)
-    about = checkpoint.about
     tables = [to_pattern_table(columns, split=arguments.split), to_table(columns, split=arguments.split)]
     finish(
         __file__,
@@ -310,8 +351,7 @@ def main() -> None:
         columns,
         quick=not written,
         title="The shipped checkpoint",
-        introduction=f"Recipe `{about['recipe']['name']}`, {about['parameters']:,} parameters, "
-        f"{len(table.rows('test')):,} test materials, split by reduced formula.",
+        introduction=introduction,
         data_digest=table.digest,
         seed=about["seed"],
     )
