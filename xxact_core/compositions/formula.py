@@ -13,6 +13,7 @@ from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.element_table import ATOMIC_MASSES, ATOMIC_NUMBERS
 from xxact_core.compositions.notation import (
     SUPERSCRIPTS,
+    check_ligands,
     check_name,
     check_variables,
     elements_hint,
@@ -48,7 +49,7 @@ _ALLOY_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(at|wt|)\.?\s*%?\s*([A-Z][a-z
 _CARBONATE = re.compile(r"(Ca|Sr|Ba|Li(?=2)|Na(?=2)|K(?=2))(2?)Co3")
 _ALLOY_BEFORE_WORDS = re.compile(r"[A-Z][a-z]?(?:-[0-9]+(?:\.[0-9]+)?[A-Z][a-z]?)+(?=\s)")
 _CAPITALS = re.compile(
-    r"B[IK]|CS(?!2?$)|CU|CO(?=[BNPSV]|O(?!H)|3O|CO3|\(OH|\(NO3|3\(PO4)|HF(?=[A-Z])|HO(?=2?O)|IN|N[BIP]|OS|P[BU]|S[BIN]|SC(?!N)|YB2O"
+    r"B[IK]|CS(?!2$)|CU|CO(?=[BNPSV]|O(?!H)|3O|CO3|\(OH|\(NO3|3\(PO4)|HF(?=[A-Z])|HO(?=2?O|$)|IN|N[BIP]|OS|P[BU]|S[BIN]|SC(?!N)|YB2O"
 )
 """First two capitals that are far more often one element typed in capitals than two: SI, NI, PB."""
 _LARGEST_DENOMINATOR = 1000
@@ -75,6 +76,8 @@ def parse_formula(text: str) -> Composition:
         raise FormulaError(msg, code="E_FORMULA")
     if alloy := _parse_alloy(plain):
         return alloy
+    check_ligands(plain)
+    _check_leading_percentages(plain)
     amounts: dict[str, float] = {}
     summed = _with_sum_dots(_with_sum_signs(plain))
     _check_part_of_one_element(summed)
@@ -86,9 +89,24 @@ def parse_formula(text: str) -> Composition:
     (largest, *others) = amounts.values()
     if not others and largest >= _MANY_ATOMS and "C" not in amounts:
         typed = plain.replace("0", "O")
-        meant = f"; did you mean {shorten(typed, limit=40)}?" if _is_compound(typed) else ""
+        meant = f"; did you mean {shorten(typed, limit=40)}?" if is_compound(typed) else ""
         refuse(plain, 0, f"{largest:g} atoms of one element, {next(iter(amounts))}; expected a formula{meant}")
     return Composition(symbols=tuple(amounts), amounts=tuple(amounts.values()))
+
+
+_LEADING_AMOUNTS = re.compile(
+    r"\s*(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)[A-Z][a-z]?(?:\s*(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)[A-Z][a-z]?)+"
+)
+
+
+def _check_leading_percentages(text: str) -> None:
+    """Refuse amounts before the elements, 50Fe50Ni: a formula has them behind, so that 50 would multiply Fe50Ni."""
+    if _LEADING_AMOUNTS.fullmatch(text) is None:
+        return
+    pairs = re.findall(r"([0-9.]+)([A-Z][a-z]?)", text)
+    if any(abs(sum(float(amount) for amount, _ in pairs) / whole - 1) < 0.01 for whole in (1, 100)):  # noqa: PLR2004 - 1 %
+        behind = "".join(f"{symbol}{amount}" for amount, symbol in pairs)
+        refuse(text, 0, f"the amounts stand before the elements; write {behind} for atoms, {behind} wt% for weights")
 
 
 _PART_OF_ONE_ELEMENT = re.compile(r"(?<=[A-Za-z0-9)\]])(?:\s*[·*]\s*[0-9./]*\s*|\s+)([A-Z][a-z]?)([0-9]{2,})\s*$")
@@ -97,11 +115,11 @@ _PART_OF_ONE_ELEMENT = re.compile(r"(?<=[A-Za-z0-9)\]])(?:\s*[·*]\s*[0-9./]*\s*
 def _check_part_of_one_element(text: str) -> None:
     """Refuse many atoms of one element behind a compound: a misprint, CuSO4·5H20, or a grade, TiO2 P25."""
     found = _PART_OF_ONE_ELEMENT.search(text)
-    if found is None or int(found[2]) < _MANY_ATOMS or not _is_compound(text[: found.start()]):
+    if found is None or int(found[2]) < _MANY_ATOMS or not is_compound(text[: found.start()]):
         return
     part = found[0].strip(" ·*")
     typed = f"{text[: found.start(2)]}{found[2].replace('0', 'O')}"
-    meant = f"; did you mean {shorten(typed, limit=40)}?" if _is_compound(part.replace("0", "O")) else ""
+    meant = f"; did you mean {shorten(typed, limit=40)}?" if is_compound(part.replace("0", "O")) else ""
     refuse(text, found.start(1), f"{int(found[2])} atoms of one element, {found[1]}, behind a formula{meant}")
 
 
@@ -169,7 +187,7 @@ def _parse_alloy(plain: str) -> Composition | None:
 def _with_sum_signs(plain: str) -> str:
     """Sums such as 0.5Li2O-0.5B2O3 and CaO + 2SiO2 with ·; refuses variables, mixtures without amounts, and charges."""
     parts = [part.strip() for part in re.split(r"[-+]", plain)]
-    compounds = len(parts) > 1 and all(_is_compound(part) for part in parts)
+    compounds = len(parts) > 1 and all(is_compound(part) for part in parts)
     counted = [bool(re.match(r"[0-9.]", part)) for part in parts]
     if compounds and (all(counted) or ("-" not in plain and any(counted))):
         return "·".join(parts)
@@ -230,7 +248,7 @@ def _check_hyphen(plain: str, place: int) -> None:
         if found[0] not in ATOMIC_NUMBERS and found[0][0] not in ATOMIC_NUMBERS and found[0] not in {"D", "T"}:
             refuse(plain, found.start(), f"{found[0]!r} is not a chemical element")
     name = re.fullmatch(r"([A-Z(\[].*[A-Za-z0-9)\]])(-[0-9]+)", plain)
-    if name and _is_compound(name[1]):
+    if name and is_compound(name[1]):
         refuse(plain, name.start(2), f"{name[2]} behind a formula is no amount; write the formula without it")
     if re.fullmatch(r"[A-Z(\[][A-Za-z0-9.()\[\]]*(?:\s*-\s*[0-9.]*\s*[A-Z(\[][A-Za-z0-9.()\[\]]*)+", plain):
         reason = (
@@ -244,7 +262,7 @@ def capitals_of_one_element(formula: str) -> re.Match[str] | None:
     return None if re.search(r"[a-z]", formula) else _CAPITALS.match(formula)
 
 
-def _is_compound(part: str) -> bool:
+def is_compound(part: str) -> bool:
     """Whether a text is the formula of an oxide, a salt or water: at least two elements, one of them an anion."""
     if not re.match(r"[0-9./\s]*[A-Z(\[]", part):
         return False
@@ -307,7 +325,7 @@ def _with_points_as(plain: str, points: list[int], sums: tuple[bool, ...]) -> st
 def _is_plausible(reading: str) -> bool:
     """Whether all terms of a sum are compounds, and no element occurs again in a term that has decimals."""
     terms = reading.split("·")
-    if len(terms) > 1 and not all(_is_compound(term) for term in terms):
+    if len(terms) > 1 and not all(is_compound(term) for term in terms):
         return False
     for term in terms:
         outside = re.sub(r"\([^()]*\)|\[[^\[\]]*\]", "", term)
@@ -415,7 +433,7 @@ class _Reader:
 def _suggestion(text: str) -> str:
     """`did you mean ...?` for symbols in the wrong case, or for words behind a formula; or nothing."""
     words = [word.strip("(),;") for word in re.split(r"\s+|(?=\([A-Za-z]{3})", text)]
-    formulas = [word for word in words if len(word) > 1 and _is_compound(word)] if len(words) > 1 else []
+    formulas = [word for word in words if len(word) > 1 and is_compound(word)] if len(words) > 1 else []
     if len(formulas) == 1:
         return f"did you mean {formulas[0]}?"
     if not re.fullmatch(r"[A-Za-z0-9.()]{1,30}", text):

@@ -78,6 +78,7 @@ def format_formula(composition: Composition | str, *, subscripts: bool = False) 
     formula = _NOT_REDUCED.get(formula, formula)
     if capitals_of_one_element(formula):
         formula = f"{formula[0]}1{formula[1:]}"  # S1NF3, which could be taken for SnF3
+    formula = re.sub(r"(?<=[A-Za-z0-9)])VI(?=[A-Z(]|$)", "V1I", formula)  # VI is an oxidation number, too
     return re.sub(r"(?<=[A-Za-z)])[0-9]+", _to_subscripts, formula) if subscripts else formula
 
 

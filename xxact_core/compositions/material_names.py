@@ -32,7 +32,9 @@ LiNi0.5Mn0.3Co0.2O2; NMC111 LiNi0.333Mn0.333Co0.333O2; NCA Li,Ni,Co,Al,O; LLZO L
 Li1.3Al0.3Ti1.7(PO4)3; ITO In2O3 ?Sn; FTO SnO2 ?F; AZO ZnO ?Al; IGZO InGaZnO4; YSZ Zr,Y,O; GDC Ce,Gd,O; BSCF
 Ba0.5Sr0.5Co0.8Fe0.2O3; BZT Ba(Zr,Ti)O3; BST (Ba,Sr)TiO3; BBO BaB2O4; LBO LiB3O5; KDP KH2PO4; ADP NH4H2PO4; KTP
 KTiOPO4; BGO Bi4Ge3O12; LSO Lu2SiO5; KBBF KBe2BO3F2; SBN (Sr,Ba)Nb2O6; CZTS Cu2ZnSnS4; CIGS Cu(In,Ga)Se2; CIS CuInSe2;
-MAPI CH3NH3PbI3; HAP Ca5(PO4)3OH; TCP Ca3(PO4)2; CNT C; PBN BN; CBN BN; HBN BN
+C3S Ca3SiO5; C2S Ca2SiO4; C3A Ca3Al2O6; C4AF Ca4Al2Fe2O10; C12A7 Ca12Al14O33; 3YSZ Zr,Y,O; 8YSZ Zr,Y,O; NASICON
+Na3Zr2Si2PO12; 304L Fe,Cr,Ni; 316L Fe,Cr,Ni,Mo; MOF-5 Zn4O(C8H4O4)3; ZIF-8 Zn(C4H5N2)2; HKUST-1 Cu3(C9H3O6)2; PTFE C2F4;
+MAPI CH3NH3PbI3; MAPbI3 CH3NH3PbI3; FAPbI3 CH5N2PbI3; HAP Ca5(PO4)3OH; TCP Ca3(PO4)2; CNT C; PBN BN; CBN BN; HBN BN
 """
 """Abbreviations, many of which would read as formulas. Ours: what laboratories type most often."""
 
@@ -52,6 +54,27 @@ CuSn10 Cu-10Sn Cu1Sn10
 CuNi44 Cu-44Ni Cu1Ni44
 CuNi30 Cu-30Ni Cu1Ni30
 NiCr20 Ni-20Cr Ni1Cr20
+NiCr15Fe8 Ni-15Cr-8Fe Ni1Cr15Fe8
+FeCr18Ni10 Fe-18Cr-10Ni Fe1Cr18Ni10
+FeNi36 Fe-36Ni Fe1Ni36
+FeNi42 Fe-42Ni Fe1Ni42
+FeSi3 Fe-3Si Fe1Si3
+CuZn10 Cu-10Zn Cu1Zn10
+CuZn15 Cu-15Zn Cu1Zn15
+CuZn36 Cu-36Zn Cu1Zn36
+CuSn6 Cu-6Sn Cu1Sn6
+CuSn12 Cu-12Sn Cu1Sn12
+CuNi10 Cu-10Ni Cu1Ni10
+CuNi25 Cu-25Ni Cu1Ni25
+CuNi18Zn20 Cu-18Ni-20Zn Cu1Ni18Zn20
+CuAl10Ni5Fe4 Cu-10Al-5Ni-4Fe Cu1Al10Ni5Fe4
+AlSi9Cu3 Al-9Si-3Cu Al1Si9Cu3
+AlMg3 Al-3Mg Al1Mg3
+AlMg5 Al-5Mg Al1Mg5
+MgAl9Zn1 Mg-9Al-1Zn Mg1Al9Zn
+MgAl3Zn1 Mg-3Al-1Zn Mg1Al3Zn
+SnPb37 Sn-37Pb Sn1Pb37
+SnAg3Cu0.5 Sn-3Ag-0.5Cu Sn1Ag3Cu0.5
 """
 """Grades by weight that would read as compounds: name, alloy in percent by weight, compound. Source: DIN names."""
 
@@ -70,3 +93,10 @@ MATERIAL_NAMES: dict[str, str] = {
     },
 }
 """What to write instead of a name."""
+
+LIGANDS: dict[str, str] = {
+    "OAc": "CH3COO", "AcO": "CH3COO", "Ac": "CH3COO (acetate)", "acac": "C5H7O2", "OMe": "OCH3", "OEt": "OC2H5",
+    "OPr": "OC3H7", "OiPr": "OC3H7", "OnPr": "OC3H7", "OBu": "OC4H9", "OtBu": "OC4H9", "Me": "CH3", "Et": "C2H5",
+    "Ph": "C6H5", "Cp": "C5H5", "en": "C2H8N2", "py": "C5H5N", "bpy": "C10H8N2", "phen": "C12H8N2",
+}  # fmt: skip
+"""Abbreviations of groups in brackets, some of which are element symbols, and what to write instead."""

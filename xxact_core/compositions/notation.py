@@ -7,12 +7,18 @@ import re
 from typing import NoReturn
 
 from xxact_core.compositions.element_table import ATOMIC_NUMBERS
-from xxact_core.compositions.material_names import MATERIAL_NAMES
+from xxact_core.compositions.material_names import LIGANDS, MATERIAL_NAMES
 from xxact_core.errors import FormulaError, shorten
 
 SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 
 _HYPHENS = str.maketrans(dict.fromkeys("‐‑‒–—−﹣－", "-"))
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
+"""Characters without width, which word processors and web pages put between letters."""
+
+_LOOK_ALIKE = dict(zip("АВЕЅІЈКМНОРСТУХаеорсухіѕΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "ABESIJKMHOPCTYXaeopcyxisABEZHIKMNOPTYX", strict=True))
+"""Cyrillic and Greek letters that look like Latin ones."""
+
 _TAGS = re.compile(r"<\s*/?\s*(?:sub|inf|b|i|em|strong|span|font|p|mark)\b[^<>]*>", re.IGNORECASE)
 _SUP_TAG = re.compile(r"<\s*sup\b[^<>]*>([^<>]*)<\s*/\s*sup\s*>", re.IGNORECASE)
 _COMMANDS = re.compile(r"\\(?:mathrm|mathit|mathbf|text|textrm|rm|ce|ensuremath|mathsf|textnormal)(?![a-z])")
@@ -44,24 +50,27 @@ _PREFIX = re.compile(
 """Prefixes of polymorphs: α-, alpha-, β', c-, h-, 4H-, 3C-, rutile."""
 _SUFFIX = re.compile(
     rf"\s*[-_ ]\s*[(]?(?:[αβγηθκλσχω]['′″]*|(?:alpha|beta|gamma|eta|theta|kappa|lambda|sigma|chi|omega)"
-    rf"|(?i:{_STRUCTURE_WORDS}))[)]?\s*$|\s*[(](?i:{_STRUCTURE_WORDS})[)]\s*$"
+    rf"|(?i:{_STRUCTURE_WORDS}))[)]?\s*$|\s*[(](?:(?i:{_STRUCTURE_WORDS})|s|cr|am|l|g)[)]\s*$"
 )
-"""The same behind a formula: TiO2 (anatase), Al2O3-α; δ and ε are variables there."""
+"""The same behind a formula: TiO2 (anatase), Al2O3-α, and states of matter: Fe2O3(s); δ and ε are variables there."""
 _POLYTYPE = re.compile(r"(SiC|ZnS|BN|PbI2|CdI2|(?:Mo|W)(?:S|Se|Te)2|(?:Nb|Ta)(?:S|Se)2)\s*[-_ ]\s*[0-9]{1,3}[CHRT]")
 
 _ROMAN = re.compile(r"(?<=[A-Za-z0-9])\s?\((VIII|VII|VI|IV|III|II|I|V|viii|vii|vi|iv|iii|ii)(?:\s*[,/]\s*[IViv]+)*\)")
-_BARE_ROMAN = re.compile(r"(?<=[A-HJ-Za-z0-9])I{2,3}(?![a-zI])|(?<=[A-Za-z0-9)\]])\s+(?:VIII|VII|VI|IV|III|II)(?=\s|$)")
+_BARE_ROMAN = re.compile(
+    r"(?<=[A-HJ-UW-Za-z0-9)\]])(?:VI{2,3}|I{2,3}|IV|VI(?=[A-Z(\[]|$))(?![a-zI])"
+    r"|(?<=[A-Za-z0-9)\]])\s+(?:VIII|VII|VI|IV|III|II)(?=\s|$)"
+)
 _DOUBTFUL_ROMAN = frozenset("IV")
 _NUMBER = r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+|[0-9]+/[0-9]+)"
 _WATER = r"(?:\([HDhd]2O\)|[HD]2O)"
 _VARIABLES = frozenset("xyzδεnmuvw")
 _SYMBOL_OR_LETTER = re.compile(r"[A-Z][a-z]?|[a-zα-ω]")
-_VALUE = re.compile(r"[,;(]?\s?\b([xyzδεnmd])\s*=\s*([0-9]*[.,]?[0-9]+)\s*(?:\)|(?=[,;\s]|$))")
+_VALUE = re.compile(r"[,;(]?\s?\b([xyzδεnmd])\s*=\s*([0-9]*[.,]?[0-9]+)\s*(?:\)|(?=[,;:\s]|$))")
 
 
 def plain_notation(text: str) -> str:
     """The text without markup: HTML and LaTeX subscripts, entities, fonts; hyphens of all kinds as `-`."""
-    plain = html.unescape(text).translate(_HYPHENS)
+    plain = html.unescape(text).translate(_INVISIBLE).translate(_HYPHENS)
     plain = _SUP_TAG.sub(lambda found: "".join(_TO_SUPERSCRIPT.get(c, c) for c in found[1]), plain)
     plain = _TAGS.sub("", plain)
     plain = _GREEK_COMMAND.sub(lambda found: _GREEK[found[1]], plain)
@@ -73,7 +82,18 @@ def plain_notation(text: str) -> str:
     plain = re.sub(r"(?<=[A-Za-z)\]}])_\s*(?:\{([^{}]*)\}|([0-9]))", lambda found: found[1] or found[2] or "", plain)
     plain = re.sub(r"(?<=[A-Za-z)\]])~([0-9.]+)~", r"\1", plain)
     plain = plain.replace("{", "").replace("}", "") if latex else plain  # which group, but are no brackets
+    _refuse_look_alikes(plain)
     return plain.strip().strip("*`\"'“”„").strip()
+
+
+def _refuse_look_alikes(text: str) -> None:
+    """Refuse letters of another alphabet that look like Latin ones: the O of SiO2 may be a Cyrillic one."""
+    for place, character in enumerate(text):
+        if character in _LOOK_ALIKE:
+            alphabet = "Greek" if "\u0370" <= character <= "\u03ff" else "Cyrillic"
+            meant = shorten("".join(_LOOK_ALIKE.get(letter, letter) for letter in text), limit=40)
+            hint = f"; did you mean {meant}?" if meant.isascii() else ""
+            refuse(text, place, f"{character!r} is a {alphabet} letter{hint}")
 
 
 _TO_SUPERSCRIPT = {**dict(zip("0123456789", SUPERSCRIPTS, strict=True)), "+": "⁺", "-": "⁻"}
@@ -100,14 +120,14 @@ def without_oxidation_numbers(text: str) -> str:
     """The formula without Roman oxidation numbers: Fe(III)2O3 → Fe2O3.
 
     Raises:
-        FormulaError: (I), (V), II, III, or IV between blanks, which may be iodine or vanadium.
+        FormulaError: (I), (V), II, III, IV or VI without brackets, which may be iodine or vanadium.
     """
     for found in _ROMAN.finditer(text):
         if found[0].strip(" ()") in _DOUBTFUL_ROMAN:
             _refuse_roman(text, found, "vanadium" if found[1] == "V" else "iodine")
     without = _ROMAN.sub("", text)
     if bare := _BARE_ROMAN.search(without):
-        _refuse_roman(without, bare, "iodine")
+        _refuse_roman(without, bare, "iodine and vanadium" if "V" in bare[0] else "iodine")
     return without
 
 
@@ -118,6 +138,8 @@ def _refuse_roman(text: str, found: re.Match[str], element: str) -> NoReturn:
     reason = f"{numeral} may be an oxidation number or {element}; write {without}"
     if len(set(numeral)) == 1:
         reason += f", or {numeral[0]}{len(numeral)} for {element}"
+    elif not found[0].startswith((" ", "(")) and len(numeral) == 2:  # noqa: PLR2004 - IV and VI
+        reason += f", or {numeral[0]}1{numeral[1]} for {element}"
     refuse(text, found.start(), reason)
 
 
@@ -148,7 +170,7 @@ def with_values(text: str) -> str:
     values = {found[1]: float(found[2].replace(",", ".")) for found in _VALUE.finditer(text)}
     if not values:
         return text
-    plain = _DELTA.sub(r"\1δ", _VALUE.sub("", text).strip(" ,;"))
+    plain = _DELTA.sub(r"\1δ", _VALUE.sub("", text).strip(" ,;:"))
     return _evaluate(plain, {**values, **({"δ": values["d"]} if "d" in values else {})})
 
 
@@ -190,8 +212,8 @@ def find_variable(text: str) -> int | None:
                 continue
         if text[place] not in _VARIABLES or text[place + 1 : place + 2].islower():
             continue
-        if len(found[0]) == 1 or (found[0] not in ATOMIC_NUMBERS and found[0][0] in ATOMIC_NUMBERS):
-            return place or None
+        if place and (len(found[0]) == 1 or (found[0] not in ATOMIC_NUMBERS and found[0][0] in ATOMIC_NUMBERS)):
+            return place
     return None
 
 
@@ -202,13 +224,15 @@ def _evaluate(text: str, values: dict[str, float]) -> str:
     """Replace amounts such as x, 1-x, 2+2x, (1-x) by numbers."""
     names = "".join(values)
     term = rf"(?:(?:{_DECIMAL})?[{names}]|{_DECIMAL})"
-    amount = re.compile(rf"\(?({term}(?:\s*[-+]\s*{term})*)\)?")
+    terms = rf"{term}(?:\s*[-+]\s*{term})*"
+    amount = re.compile(rf"\(({terms})\)|({terms})")
 
     def number(found: re.Match[str]) -> str:
-        if not set(found[1]) & set(names):
+        written = found[1] or found[2]
+        if not set(written) & set(names):
             return found[0]
         total = 0.0
-        for sign, factor, name in re.findall(rf"([-+]?)\s*((?:{_DECIMAL})?)([{names}]?)", found[1]):
+        for sign, factor, name in re.findall(rf"([-+]?)\s*((?:{_DECIMAL})?)([{names}]?)", written):
             if factor or name:
                 value = float(factor or 1) * (values[name] if name else 1.0)
                 total += -value if sign == "-" else value
@@ -243,6 +267,22 @@ def check_name(text: str, *, dopants: str = "") -> None:
             formula = f"{MATERIAL_NAMES[name]} {dopants}".strip()
             msg = f"{shorten(plain)!r} is the name of a material; write its formula: {formula}"
             raise FormulaError(msg, code="E_FORMULA")
+
+
+_LIGAND = re.compile(rf"\(({'|'.join(sorted(LIGANDS, key=len, reverse=True))})\)|(?<=[A-Za-z0-9)])(OAc)(?![a-z])")
+
+
+def check_ligands(text: str) -> None:
+    """Refuse abbreviations of groups, some of which are element symbols: the Ac of Zn(OAc)2 is no actinium.
+
+    Raises:
+        FormulaError: what to write instead.
+    """
+    if found := _LIGAND.search(text):
+        group = found[1] or found[2]
+        refuse(
+            text, found.start(found.lastindex or 0), f"{group} is the abbreviation of a group; write {LIGANDS[group]}"
+        )
 
 
 def refuse(text: str, position: int, reason: str) -> NoReturn:

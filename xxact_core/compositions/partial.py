@@ -17,6 +17,7 @@ from xxact_core.compositions.formula import (
     LONGEST_FORMULA,
     PERCENT_OF_A_PART,
     is_alloy,
+    is_compound,
     parse_formula,
 )
 from xxact_core.compositions.formula_format import format_formula
@@ -46,7 +47,9 @@ _COMMA = r"(?:[,;]|(?<=[A-Za-z+])/(?=[A-Z]))"
 _ALTERNATIVES = re.compile(rf"[(\[{{]((?:(?!{_COMMA})[^()\[\]{{}}])*{_COMMA}[^()\[\]{{}}]*)[)\]}}]")
 _BRACKETED_DOPANT = re.compile(r"([A-Z][A-Za-z0-9]*[A-Za-z0-9])\s*\(([A-Z][a-z]?)\)")
 _SUM_BY_WEIGHT = re.compile(r"([0-9.][^?±]*?[-+·][^?±]*?)\s*(at%|wt%)")
-_PERCENT_OF_A_PART = re.compile(r"[A-Za-z0-9)]\s*[+·]\s*([0-9.]+\s*(?:at|wt)%)\s*[A-Z(]")
+_PERCENT_OF_A_PART = re.compile(r"[A-Za-z0-9)]\s*[+·-]\s*([0-9.]+\s*(?:at|wt)%)\s*[A-Z(]")
+_PERCENT_BEFORE = re.compile(rf"({_NUMBER})\s*(?:at|wt)?%?\s*([A-Z][A-Za-z0-9().]*)")
+_PERCENT_BEHIND = re.compile(rf"([A-Z][A-Za-z0-9().]*)(?:\s*[:=]\s*|\s+)({_NUMBER})\s*(?:at|wt)?%?(?![0-9A-Za-z(])")
 _DOPED = re.compile(
     r"\s*(?:[0-9.]+\s*(?:at|wt)?%\s*)?(?:[A-Z][a-z]?(?:\s*[,/&+]\s*|\s+and\s+))*[A-Z][a-z]?(?:-|\s+)doped\s+"
 )
@@ -167,7 +170,7 @@ def parse_composition(text: str) -> Composition | PartialComposition:
         return _with_dopants(host, dopants)
     if by_weight := _SUM_BY_WEIGHT.fullmatch(plain):
         return _sum_in_percent(by_weight[1], by_weight[2])
-    if part := _PERCENT_OF_A_PART.search(plain):
+    if not is_alloy(plain) and (part := _PERCENT_OF_A_PART.search(plain)):
         _refuse(plain, part.start(1), PERCENT_OF_A_PART)
     if "," in plain and plain.endswith("H2O"):
         plain = with_hydrate_dots(plain)
@@ -181,6 +184,9 @@ def parse_composition(text: str) -> Composition | PartialComposition:
 
 def _parse_list(plain: str) -> Composition | PartialComposition:
     """Composition of a list of elements, amounts with errors, and elements that may be present."""
+    _refuse_compounds_in_percent(plain)
+    if amount := re.search(r"\?\s*[A-Z][a-z]?\s*[0-9]", plain):
+        _refuse(plain, amount.start(), "an element that may be present has no amount")
     maybe = tuple(_possible_element(plain, found) for found in _MAYBE.finditer(plain))
     certain = _MAYBE.sub(lambda found: " " * len(found[0]), plain)
     if not certain.strip():
@@ -193,6 +199,15 @@ def _parse_list(plain: str) -> Composition | PartialComposition:
             return PartialComposition(formula.symbols, formula.amounts, formula.errors, (*formula.maybe, *maybe))
         known = PartialComposition(formula.symbols, formula.amounts, maybe=maybe)
     return known.exact or known
+
+
+def _refuse_compounds_in_percent(plain: str) -> None:
+    """Refuse a list of compounds with percentages, `80% SiO2, 20% Al2O3`; the message has the sum to write."""
+    before, behind = _PERCENT_BEFORE.findall(plain), _PERCENT_BEHIND.findall(plain)
+    for pairs in (before, [(amount, part) for part, amount in behind]):
+        if len(pairs) > 1 and all(is_compound(part) for _, part in pairs):
+            meant = "-".join(f"{amount}{part}" for amount, part in pairs)
+            _refuse(plain, 0, f"percentages of compounds; write {shorten(meant, limit=60)} wt%, or mol%")
 
 
 def _sum_in_percent(text: str, unit: str) -> Composition:

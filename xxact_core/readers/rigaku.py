@@ -66,9 +66,14 @@ def _read_ras_scan(
         msg = f"{name}: the RAS file is cut off; expected *RAS_INT_START ... *RAS_INT_END"
         raise PatternError(msg, code="E_TRUNCATED")
     header = pieces[index].rpartition("*RAS_INT_END")[2]
-    if re.search(r"^[ \t]*[0-9]", header.partition("*RAS_HEADER_END")[2], re.MULTILINE):
-        msg = f"{name}: rows stand before *RAS_INT_START; expected them between *RAS_INT_START and *RAS_INT_END"
-        raise PatternError(msg, code="E_FORMAT")
+    behind = pieces[index + 1].partition("*RAS_INT_END")[2].partition("*RAS_HEADER_START")[0]
+    for place, text in (
+        ("before *RAS_INT_START", header.partition("*RAS_HEADER_END")[2]),
+        ("behind *RAS_INT_END", behind),
+    ):
+        if re.search(r"^[ \t]*[-+.]?[0-9]", text, re.MULTILINE):
+            msg = f"{name}: rows stand {place}; expected them between *RAS_INT_START and *RAS_INT_END"
+            raise PatternError(msg, code="E_FORMAT")
     axis = re.search(r'^\*MEAS_SCAN_AXIS_X(?:_INTERNAL)? "([^"\n]*)"', header, re.MULTILINE)
     check_scan_axis(axis and axis[1], name=name)
     refuse_neutrons(header, name=name)

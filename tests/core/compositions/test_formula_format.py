@@ -73,3 +73,10 @@ def test_the_formulas_of_the_materials_project_stay_the_same_material(repository
     written = [format_formula(formula) for formula in stored]
     assert [reduced_formula(parse_formula(formula)) for formula in written] == stored
     assert len(set(written)) == len(stored)
+
+
+def test_vanadium_before_iodine_is_no_oxidation_number() -> None:
+    compound = Composition(("Cs", "V", "I", "Br"), (1.0, 1.0, 1.0, 2.0))
+    shown = format_formula(compound)
+    assert "V1I" in shown
+    assert parse_formula(shown) == compound

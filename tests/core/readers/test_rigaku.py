@@ -63,3 +63,6 @@ def test_ras_with_missing_parts_or_rows_outside_is_refused() -> None:
     start = lines.index("*RAS_INT_START\n")
     lines[start], lines[start + 40] = lines[start + 40], lines[start]
     refused("".join(lines).encode(), "E_FORMAT", "rows stand before")
+    early = ras().splitlines(keepends=True)
+    early.insert(len(early) // 2, early.pop(-2))
+    refused("".join(early).encode(), "E_FORMAT", r"rows stand behind \*RAS_INT_END")
