@@ -14,7 +14,7 @@ from panel.util import edit_readonly
 
 from xxact_app.ui.safe_text import safe_text
 from xxact_app.ui.theme import HEADER_COLOUR, MATERIAL_THEME, NARROW, PAGE_CSS, figure_theme, grid_css
-from xxact_core.errors import InstallationError
+from xxact_core.errors import InputError, InstallationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,8 +88,6 @@ def build() -> pmui.Page:
     PROCESS.prepare()
     session = Session()
     store = Store(session)
-    found = weakref.ref(store)  # Panel keeps the handler of each document for as long as the document
-    pn.config.exception_handler = lambda error: _report(found(), error)
     reconstructions, embeddings = ReconstructionStore(session, store), EmbeddingStore(session, store)
     _take_address(session, store, embeddings)
     history = History(
@@ -97,6 +95,8 @@ def build() -> pmui.Page:
         size=lambda keys: sum(len(store.read[key].content) for key in keys),
     )  # fmt: skip
     keys = PageKeyboard(context=ShortcutContext(session, history))
+    shown = weakref.ref(store), weakref.ref(keys)  # Panel keeps the handler of each document as long as the document
+    pn.config.exception_handler = lambda error: _report(shown[0](), shown[1](), error)
     inputs = UploadStrip(session, store)
     keeper = SessionKeeper(
         session, store, inputs.progress, folder=_saved_sessions(), user=pn.state.user or "",
@@ -279,10 +279,17 @@ def _keep_address(session: Session, keys: PageKeyboard) -> None:
     update()
 
 
-def _report(store: Store | None, error: Exception) -> None:
-    logger.error("an action of the user failed", exc_info=error)
+def _report(store: Store | None, keys: PageKeyboard | None, error: Exception) -> None:
+    """Show why an action of the user failed, such as a download: above the screens, and briefly where the user is."""
+    if isinstance(error, InputError):
+        text = str(error)
+    else:
+        logger.error("an action of the user failed", exc_info=error)
+        text = "The action failed because of an error in the app; see the server log."
     if store is not None:
-        store.add_problem("The action failed because of an error in the app; see the server log.")
+        store.add_problem(text)
+    if keys is not None:
+        keys.notify(text)
 
 
 def _error_page(error: Exception) -> pmui.Page:

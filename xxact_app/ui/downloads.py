@@ -11,6 +11,7 @@ import panel_material_ui as pmui
 
 from xxact_app.ui.theme import TEXT_CSS
 from xxact_app.ui.timer import soon
+from xxact_core.errors import InputError
 
 _CODE_CSS = """
 pre { overflow-x: auto; padding: 10px 12px; border: 1px solid var(--border-color); border-radius: 8px; margin: 0; }
@@ -26,11 +27,21 @@ def download_row(files: Mapping[str, tuple[str, Callable[[], bytes]]]) -> pn.Fle
 def download_button(label: str, name: str, write: Callable[[], bytes], **look: object) -> pmui.FileDownload:
     """A button that downloads what a function writes, at every click.
 
+    Where the function raises `InputError` or writes nothing, nothing is downloaded, and the page shows why.
+
     The library downloads content that differs from that of the click before. So the content is forgotten once it is on
     its way to the browser, which also spares the memory of the server.
     """
+
+    def to_file() -> io.BytesIO:
+        content = write()
+        if not content:
+            msg = f"{button.filename} was not written: there is nothing to write yet"
+            raise InputError(msg)
+        return io.BytesIO(content)
+
     usual = {"variant": "outlined", "size": "small", "margin": 0}
-    button = pmui.FileDownload(callback=lambda: io.BytesIO(write()), filename=name, label=label, **{**usual, **look})
+    button = pmui.FileDownload(callback=to_file, filename=name, label=label, **{**usual, **look})
     button.param.watch(lambda _event: soon(lambda: button.param.update(data=None)), "_transfers")
     return button
 

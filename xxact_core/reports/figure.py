@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 KINDS = ("png", "svg", "pdf")
 """Formats of a plot."""
 
-_FONT = "DejaVu Sans"
+FONT = "DejaVu Sans"
+"""Font of names and other texts that may have any character; it comes with matplotlib."""
 
 _SIZE = (9.0, 4.8)
 """Width and height [inches]."""
@@ -43,7 +44,7 @@ def draw_analysis(analysed: AnalysedPattern) -> Figure:
     axes.set_xlabel(f"2θ [°] at {analysed.analysis.wavelength:.5g} Å")
     axes.set_ylabel("intensity")
     title = f"{analysed.source.name}: {analysed.sentence}"
-    axes.set_title(printable(shorten(title, limit=110)), fontsize=9, parse_math=False, family=_FONT)
+    axes.set_title(printable(shorten(title, limit=110)), fontsize=9, parse_math=False, family=FONT)
     return figure
 
 
@@ -51,11 +52,11 @@ def draw_analysis(analysed: AnalysedPattern) -> Figure:
 def _font() -> Any:  # noqa: ANN401 - a class of the drawing library without types
     from matplotlib.font_manager import findfont, get_font  # noqa: PLC0415 - not installed everywhere
 
-    return get_font(findfont(_FONT))
+    return get_font(findfont(FONT))
 
 
 def printable(text: str) -> str:
-    """The text with □ for every character that the font of the plot lacks."""
+    """The text with □ for every character that `FONT` lacks."""
     return "".join(letter if _font().get_char_index(ord(letter)) else "□" for letter in text)
 
 

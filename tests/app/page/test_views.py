@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import panel as pn
+import panel_material_ui as pmui
 import pytest
 from app_fixtures import FakePredictor, loaded, scan_file
 from bokeh.document import Document
+from panel.io.state import set_curdoc
 
 from xxact_app.page import page as shell
 from xxact_app.page.upload_strip import UploadStrip
@@ -19,7 +22,7 @@ from xxact_app.screens.patterns.view import PatternsScreen
 from xxact_app.screens.prediction import text as words
 from xxact_app.screens.prediction.view import PredictionScreen
 from xxact_app.session.session import Session
-from xxact_core.errors import InstallationError
+from xxact_core.errors import InputError, InstallationError
 from xxact_core.structures.space_groups import space_group_name
 
 pytestmark = pytest.mark.usefixtures("tables")
@@ -209,6 +212,21 @@ def test_the_page_builds_and_a_fault_at_start_is_shown(monkeypatch: pytest.Monke
     text = shown[0].main[0].object
     assert "cannot start" in text
     assert "secret" not in text
+
+
+def test_an_action_that_fails_is_explained_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xxact_app.samples.store.warm_up", lambda: None)
+    document = Document()
+    with set_curdoc(document):
+        page = shell.build()
+        strip, keys = page.main[0][0], page.header[0]
+        pn.config.exception_handler(InputError("scan.xy: nothing rises above the background"))
+        assert keys.notice["text"] == "scan.xy: nothing rises above the background"
+        pn.config.exception_handler(RuntimeError("<b>secret</b>"))
+        assert "an error in the app; see the server log" in keys.notice["text"]
+    shown = [alert.object for alert in strip.select(pmui.Alert) if alert.visible]
+    assert any("nothing rises above the background" in text for text in shown)
+    assert not any("secret" in text for text in shown)
 
 
 def test_the_page_of_a_damaged_installation_names_the_missing_file(monkeypatch: pytest.MonkeyPatch) -> None:

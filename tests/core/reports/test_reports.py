@@ -150,7 +150,7 @@ def test_plots_have_the_fit_and_equal_ones_are_equal_files(analysed: AnalysedPat
     assert draw_plot(analysed, kind="pdf").startswith(b"%PDF")
     assert b"<svg" in draw_plot(analysed, kind="svg")
     assert draw_plot(analysed) == draw_plot(analysed)
-    assert printable("TiO₂ 日") == "TiO₂ □"
+    assert printable("$x$ TiO₂ é 日") == "$x$ TiO₂ é □"
 
 
 def test_nexus_is_read_back_with_its_points_and_its_wavelength(analysed: AnalysedPattern) -> None:

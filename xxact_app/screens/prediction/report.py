@@ -6,7 +6,6 @@ import io
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from xxact_app.ui.formatting import percent, plain_formula, short_probability
 from xxact_app.ui.theme import LIGHT
 from xxact_core.errors import shorten
 from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SPACE_GROUP, SURE, Quantity
+from xxact_core.reports.figure import FONT, printable
 from xxact_core.search_match.match import Match
 from xxact_core.structures.space_groups import space_group_name
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from xxact_core.patterns.pattern import GriddedPattern
 
 _A4 = (8.27, 11.69)
-_FONT = "DejaVu Sans"
 _LINE_CHARACTERS = 108
 """Characters of 7.5 pt that fit on a line of the page."""
 
@@ -98,20 +97,8 @@ def page_to_drawing(page: Page) -> Figure:
     return drawing
 
 
-@cache
-def _font() -> Any:  # noqa: ANN401 - a class of the drawing library without types
-    from matplotlib.font_manager import findfont, get_font  # noqa: PLC0415 - slow to import
-
-    return get_font(findfont(_FONT))
-
-
-def printable(text: str) -> str:
-    """The text with □ for every character that the font of the page lacks."""
-    return "".join(letter if _font().get_char_index(ord(letter)) else "□" for letter in text)
-
-
 def _write(drawing: Figure, x: float, y: float, text: str, *, size: float, weight: str = "normal") -> None:
-    drawing.text(x, y, text, va="top", parse_math=False, family=_FONT, size=size, weight=weight)
+    drawing.text(x, y, text, va="top", parse_math=False, family=FONT, size=size, weight=weight)
 
 
 def _draw_pattern(axes: Axes, page: Page) -> None:

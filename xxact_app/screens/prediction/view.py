@@ -393,8 +393,16 @@ class PredictionScreen:
         return self.conclusion(chosen) if chosen in self.store.samples else None
 
     def _file(self, write: Callable[[Conclusion], bytes]) -> bytes:
+        """What is written of the answer; empty where there is no pattern.
+
+        Raises:
+            InputError: there is no prediction; the message says what is missing for one.
+        """
         conclusion = self._current()
-        return b"" if conclusion is None or not isinstance(conclusion.alone, Answer) else write(conclusion)
+        if conclusion is not None and isinstance(conclusion.alone, Missing):
+            name = self.store.samples[self.session.chosen].name
+            raise InputError(f"{name}: there is no prediction to write. {conclusion.alone.text}")
+        return b"" if conclusion is None else write(conclusion)
 
     def _page(self, conclusion: Conclusion) -> Page:
         answer, model = conclusion.alone, self.predictions.model()
@@ -413,7 +421,11 @@ class PredictionScreen:
         )  # fmt: skip
 
     def _record(self, kind: str) -> bytes:
-        """The phases with the pattern and its processing, as a file of `xxact_core.reports`."""
+        """The phases with the pattern and its processing, as a file of `xxact_core.reports`; empty without phases.
+
+        Raises:
+            InputError: the pattern cannot be put on the grid.
+        """
         conclusion, key = self._current(), self.session.chosen
         table, model = self.search.table(), self.predictions.model()
         if conclusion is None or table is None or not has_record(conclusion):
