@@ -2,7 +2,7 @@
 
 The JSON of an answer is written last, and states which file it is of; with it, the file counts as answered. The ledger
 repeats that in one line each, so that a start need not read all answers. An answer without a line, as after a crash
-between the two, is entered at the next start.
+between the two, is entered at the next start; where the whole ledger is lost, all answers are, without messages.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ STATE = ".xxact-watch"
 
 LEDGER = "answered.jsonl"
 """Name of the ledger."""
+
+FIRST_LINE = {"ledger": 1}
+"""First line of a ledger, without which it was deleted since, or cut off."""
 
 KEY = "watched"
 """Key of the JSON of an answer under which the file is described."""
@@ -110,6 +113,8 @@ class Ledger:
     """All phases found so far."""
     unentered: list[AnsweredFile] = field(default_factory=list)
     """Answers that have no line, as after a crash between the two; the caller enters them by `add`."""
+    lost: bool = False
+    """Whether there was no ledger, so that nothing is known of the messages of the answers."""
     _unwritten: list[Mapping[str, Any]] = field(default_factory=list)
     """Entries that could not be written yet."""
 
@@ -124,6 +129,7 @@ class Ledger:
         (output / STATE).mkdir(parents=True, exist_ok=True)
         path = output / STATE / LEDGER
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
+        ledger.lost = lines[:1] != [json.dumps(FIRST_LINE)]
         for line in lines:
             with suppress(ValueError, TypeError, KeyError):  # cut off by a power failure
                 ledger._apply(json.loads(line))
@@ -140,8 +146,9 @@ class Ledger:
         """Write the ledger anew: one line for every answer and for every message that is not delivered yet."""
         entries = [{"answer": asdict(one)} for one in self.answers.values()]
         messages = [{"message": message} for message in self.pending.values()]
-        text = "".join(json.dumps(entry) + "\n" for entry in (*entries, *messages))
+        text = "".join(json.dumps(entry) + "\n" for entry in (FIRST_LINE, *entries, *messages))
         write_atomically(self.output / STATE / LEDGER, text.encode())
+        self._unwritten = []
 
     def add(self, answer: AnsweredFile, messages: Sequence[Mapping[str, Any]] = ()) -> None:
         """Enter an answer with the messages that it gives rise to.

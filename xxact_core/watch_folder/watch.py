@@ -163,15 +163,14 @@ class FolderWatch:
             OSError: the output folder cannot be made or written at the start.
         """
         self.settings.output.mkdir(parents=True, exist_ok=True)
-        lock = OutputLock(self.settings.output)
+        self._lock = OutputLock(self.settings.output)
         try:
             self._ledger = Ledger.open(self.settings.output)
             self._parts = _new_parts(self.settings.output)
             self._couriers = open_couriers(self.alerts)
             for message in list(self._ledger.pending.values()):
                 self._send(message)
-            for answer in self._ledger.unentered:
-                self._enter(answer)
+            self._enter_unentered()
             self._write_table()
             with _processes(self.analysis, self.settings) as processes:
                 self._watch(processes)
@@ -179,7 +178,7 @@ class FolderWatch:
                 courier.close(seconds=_LAST_MESSAGES if self.settings.once else 1.0)
             self._note_messages()
         finally:
-            lock.release()
+            self._lock.release()
             shutil.rmtree(getattr(self, "_parts", ""), ignore_errors=True)
 
     # --------------------------------------------------------------------------------------------------------- the loop
@@ -298,6 +297,19 @@ class FolderWatch:
             for message in messages:
                 self._send(message)
 
+    def _enter_unentered(self) -> None:
+        """Enter answers that the ledger lacks; of those from before a loss of the ledger nothing is sent (again)."""
+        found, lost = self._ledger.unentered, self._ledger.lost
+        if found and lost:
+            note = f"the list of answered files in {shorten(self.settings.output / STATE)} is gone; it is made anew from "
+            note += f"the {len(found)} answers in the folder, which are kept. No messages are sent about them"
+            self._tell(note)
+        for answer in found:
+            if lost:
+                self._ledger.add(answer)
+            else:
+                self._enter(answer)
+
     def _send(self, message: Mapping[str, Any]) -> None:
         courier = self._couriers.get(str(message.get("way")))
         if courier is not None:
@@ -341,8 +353,12 @@ class FolderWatch:
             return True
 
         def try_to_write() -> bool:
-            if not (self.settings.output / STATE).is_dir():
+            if not (self.settings.output / TABLE).is_file():  # an empty folder: the drive is not there
                 raise FileNotFoundError(2, "there is no such folder", os.fspath(self.settings.output))
+            if not (self.settings.output / STATE).is_dir():  # deleted by somebody
+                self._lock.release()
+                self._lock = OutputLock(self.settings.output)
+                self._ledger.compact()
             self._parts.mkdir(exist_ok=True)
             write_atomically(self._parts / "probe", b"xxact")
             return True

@@ -401,7 +401,8 @@ class PredictionScreen:
         conclusion = self._current()
         if conclusion is not None and isinstance(conclusion.alone, Missing):
             name = self.store.samples[self.session.chosen].name
-            raise InputError(f"{name}: there is no prediction to write. {conclusion.alone.text}")
+            msg = f"{name}: there is no prediction to write. {conclusion.alone.text}"
+            raise InputError(msg)
         return b"" if conclusion is None else write(conclusion)
 
     def _page(self, conclusion: Conclusion) -> Page:

@@ -140,7 +140,7 @@ def test_phases_of_a_built_dataset_are_found_in_the_background(tmp_path: Path, s
     view.session.steps = [high if step["step"] == "subtract_background" else step for step in view.session.steps]
     assert view.search.found(key) is found, "the phases do not depend on the background of the model input"
     for button in (view.downloads.objects[0], *view.downloads.objects[-2:]):
-        with pytest.raises(InputError, match="scan.*nothing rises above the background between 5 and 90°"):
+        with pytest.raises(InputError, match=r"scan.*nothing rises above the background between 5 and 90°"):
             button.callback()
 
 
