@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +22,12 @@ from xxact_core.dataset.table import StickTable
 from xxact_core.errors import RecipeError
 from xxact_core.objectives.polymorphs import difference_loss
 from xxact_core.objectives.symmetry_contrast import symmetry_contrast
+from xxact_core.training import run as run_module
 from xxact_core.training.batch_norm import SynchronisedBatchNorm, synchronise_batch_norm
 from xxact_core.training.config import Recipe
 from xxact_core.training.distributed import Ranks
 from xxact_core.training.gradients import accumulate, count_pieces, micro_batches
-from xxact_core.training.journal import read_journal
+from xxact_core.training.journal import STOP, read_journal
 from xxact_core.training.recipes import recipe_by_name
 from xxact_core.training.run import open_run
 from xxact_core.training.start import target_statistics
@@ -54,43 +56,49 @@ EVERYTHING = replace(
 """All that could depend on the number of processes: batch normalisation, losses that compare materials, dropout,
 augmentation, and Muon."""
 
+LAST = 9
+"""Number of steps of both recipes."""
+
 STOPPING = """
 import json, sys
-from dataclasses import replace
 from pathlib import Path
-import numpy as np
-from xxact_core.training import run as run_module
+import test_numbers_of_processes as tests
 from xxact_core.training.config import Recipe
-from xxact_core.training.journal import STOP
 
-recipe, dataset, folder, last = sys.argv[1:]
-step = run_module.training_step
-
-def stopping(run):
-    loss = step(run)
-    if run.ranks.is_main and run.step == int(last):
-        (run.folder / STOP).touch()
-    return loss
-
-def with_polymorphs(recipe, dataset):
-    table = opened(recipe, dataset)
-    return replace(table, formula=np.array([f"X{row // 3}" for row in range(len(table))]))
-
-run_module.training_step = stopping
-opened, run_module.open_table = run_module.open_table, with_polymorphs
-run_module.train(Recipe.from_dict(json.loads(recipe)), Path(dataset), Path(folder))
+for recipe, folder, last in json.loads(sys.argv[2]):
+    tests.train_until(last, Recipe.from_dict(recipe), Path(sys.argv[1]), Path(folder))
 """
 
 
-def train_until(step: int, recipe: Recipe, dataset: Path, folder: Path, *, processes: int) -> None:
+def train_until(step: int, recipe: Recipe, dataset: Path, folder: Path) -> None:
     """Train to a step, or to the end where that is earlier, and leave a snapshot; three materials have one formula."""
-    code = folder.with_suffix(".py")
+
+    def stopping(run: run_module.Run) -> object:
+        loss = training_step(run)
+        if run.ranks.is_main and run.step == step:
+            (run.folder / STOP).touch()
+        return loss
+
+    def with_polymorphs(recipe: Recipe, dataset: Path) -> StickTable:
+        table = open_table(recipe, dataset)
+        return replace(table, formula=np.array([f"X{row // 3}" for row in range(len(table))]))
+
+    training_step, open_table = run_module.training_step, run_module.open_table
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "training_step", stopping)
+        patch.setattr(run_module, "open_table", with_polymorphs)
+        run_module.train(recipe, dataset, folder)
+
+
+def train_in_two_processes(until: list[tuple[int, Recipe, Path]], dataset: Path, *, code: Path) -> None:
+    """The same for several runs, one after another, in two processes."""
     code.write_text(STOPPING)
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--rdzv-backend", "c10d"]
-    launch += ["--rdzv-endpoint", "127.0.0.1:0"]
-    command = [sys.executable, *(launch if processes > 1 else []), str(code), json.dumps(recipe.to_dict())]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, str(dataset), str(folder), str(step)], env=environment, check=True, timeout=500)
+    runs = json.dumps([[recipe.to_dict(), str(folder), step] for step, recipe, folder in until])
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
+    command = [sys.executable, *launch, "--rdzv-endpoint", "127.0.0.1:0", str(code), str(dataset), runs]
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    subprocess.run(command, env=environment, check=True, timeout=500)
 
 
 def losses_of(folder: Path) -> dict[int, float]:
@@ -99,24 +107,32 @@ def losses_of(folder: Path) -> dict[int, float]:
     }
 
 
+@pytest.fixture(scope="module")
+def trained(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Runs of both recipes in one process (`one`), and in one, then two, then one process (`changing`)."""
+    folder, threads = tmp_path_factory.mktemp("trained"), torch.get_num_threads()
+    torch.set_num_threads(1)
+    for recipe in (TINY, EVERYTHING):
+        train_until(LAST, recipe, small_dataset, folder / f"{recipe.name}-one")
+        train_until(LAST // 3, recipe, small_dataset, folder / f"{recipe.name}-changing")
+    middle = [(2 * LAST // 3, recipe, folder / f"{recipe.name}-changing") for recipe in (TINY, EVERYTHING)]
+    train_in_two_processes(middle, small_dataset, code=folder / "two.py")
+    for recipe in (TINY, EVERYTHING):
+        train_until(LAST, recipe, small_dataset, folder / f"{recipe.name}-changing")
+    yield folder
+    torch.set_num_threads(threads)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "relative"), [(TINY, 0.0), (EVERYTHING, 1e-5)], ids=["tiny", "everything"])
-def test_one_then_two_then_one_process_learn_what_one_does(
-    small_dataset: Path, tmp_path: Path, recipe: Recipe, relative: float
-) -> None:
-    train_until(10_000, recipe, small_dataset, tmp_path / "one", processes=1)
-    expected = losses_of(tmp_path / "one")
-    last = len(expected)
-    assert last >= 9
-    changing = tmp_path / "changing"
-    for step, processes in ((last // 3, 1), (2 * last // 3, 2), (10_000, 1)):
-        train_until(step, recipe, small_dataset, changing, processes=processes)
+def test_one_then_two_then_one_process_learn_what_one_does(trained: Path, recipe: Recipe, relative: float) -> None:
+    one, changing = trained / f"{recipe.name}-one", trained / f"{recipe.name}-changing"
     losses = losses_of(changing)
-    assert sorted(losses) == list(range(1, last + 1))
-    assert losses == pytest.approx(expected, abs=1e-5, rel=relative)
+    assert sorted(losses) == list(range(1, LAST + 1))
+    assert losses == pytest.approx(losses_of(one), abs=1e-5, rel=relative)
     resumed = [e["step"] for e in read_journal(changing / "journal.jsonl") if e["event"] == "resumed"]
-    assert resumed == [last // 3, 2 * last // 3]
-    weights = [load_checkpoint(folder / "model").model.state_dict() for folder in (tmp_path / "one", changing)]
+    assert resumed == [LAST // 3, 2 * LAST // 3]
+    weights = [load_checkpoint(folder / "model").model.state_dict() for folder in (one, changing)]
     for name, value in weights[0].items():
         if "key_value.bias" not in name:  # half of it has a gradient of 0, whose rounding Adam makes large
             torch.testing.assert_close(weights[1][name], value, rtol=0, atol=2e-3)
