@@ -304,7 +304,7 @@ class FolderWatch:
             note = (
                 f"the list of answered files in {shorten(self.settings.output / STATE)} is gone; it is made anew from "
             )
-            note += f"the {len(found)} answers in the folder, which are kept. No messages are sent about them"
+            note += f"from the {len(found)} answers in the folder, which are kept. No messages are sent about them"
             self._tell(note)
         for answer in found:
             if lost:

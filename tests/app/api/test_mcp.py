@@ -154,7 +154,7 @@ def test_a_call_that_is_cancelled_stops_what_it_started(monkeypatch: pytest.Monk
 
 @pytest.mark.slow
 def test_an_agent_trains_a_model_and_follows_it(tmp_path: Path, small_dataset: Path) -> None:
-    settings = {"epochs": 1, "batch_size": 8, "validation_rows": 8}
+    settings = {"epochs": 0.1, "batch_size": 8, "validation_rows": 8}
 
     async def talk(client: Client) -> tuple[Any, Any, Any]:
         arguments = {"dataset": str(small_dataset), "name": "first", "recipe": "tiny", "settings": settings}
