@@ -106,7 +106,7 @@ def test_a_click_reaches_python_and_python_the_page(address: str, browser: objec
     page.get_by_text("Dotted: the 17 windows").wait_for()
     output, seen = page.locator(".jp-Notebook .jp-CodeCell").nth(2).locator(".jp-OutputArea-output"), ""
     deadline = time.monotonic() + PATIENCE / 1000
-    # JupyterLab handles clicks in a thread beside the cells, and Panel shows what is printed meanwhile below the widget.
+    # JupyterLab handles clicks in a thread beside the cells; Panel shows below the widget what is printed meanwhile.
     while "Python saw root gridded" not in seen and time.monotonic() < deadline:
         run(2)
         page.get_by_text("| Idle").first.wait_for()
