@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from xxact_core.search_match.phase_analysis import Phase, PhaseAnalysis
     from xxact_core.search_match.phases import find_phases
     from xxact_core.series.frames import Frames, read_frames
-    from xxact_core.series.phases import PhaseSeries, find_phases_of_series
+    from xxact_core.series.phase_series import PhaseSeries
+    from xxact_core.series.phases import find_phases_of_series
     from xxact_core.shipped import example_path, shipped_path
     from xxact_core.training.config import Recipe, override
     from xxact_core.training.recipes import recipe_by_name
@@ -72,7 +73,7 @@ _MODULES = {
     "PatternAnalyser": "reports.analysed_pattern",
     "Phase": "search_match.phase_analysis",
     "PhaseAnalysis": "search_match.phase_analysis",
-    "PhaseSeries": "series.phases",
+    "PhaseSeries": "series.phase_series",
     "Prediction": "prediction.prediction",
     "Predictor": "prediction.predictor",
     "ProcessingPipeline": "processing.pipeline",

@@ -127,7 +127,8 @@ def info(
     as_json: JsonFlag = False,
 ) -> None:
     """Describe a table of reference phases: counts, sources and licences."""
-    from xxact_core.search_match.reference_table import describe_table, read_reference_table
+    from xxact_core.search_match.reference_files import read_reference_table
+    from xxact_core.search_match.reference_table import describe_table
 
     description = describe_table(read_reference_table(named_structures(table)))
     if as_json:
@@ -148,7 +149,8 @@ def find(
     as_json: JsonFlag = False,
 ) -> None:
     """List the phases of a name, formula or id, the best known first."""
-    from xxact_core.search_match.reference_table import describe_phase, read_reference_table
+    from xxact_core.search_match.reference_files import read_reference_table
+    from xxact_core.search_match.reference_table import describe_phase
     from xxact_core.structures.space_groups import space_group_name
 
     table = read_reference_table(named_structures(reference))

@@ -16,7 +16,7 @@ from xxact_core.errors import InputError, WavelengthError, shorten
 if TYPE_CHECKING:
     from xxact_core.series.frames import Frames
     from xxact_core.series.journal import Journal
-    from xxact_core.series.phases import PhaseSeries
+    from xxact_core.series.phase_series import PhaseSeries
 
 app = typer.Typer()
 

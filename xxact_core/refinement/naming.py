@@ -16,7 +16,7 @@ from xxact_core.search_match.database import ReferenceDatabase
 from xxact_core.search_match.identify import Identifier
 from xxact_core.search_match.instrument import InstrumentProfile
 from xxact_core.search_match.phases import find_phases
-from xxact_core.search_match.reference_table import structures_to_table
+from xxact_core.search_match.reference_files import structures_to_table
 from xxact_core.structures.conventional_cell import conventional_to_structure
 from xxact_core.structures.structure import Structure
 

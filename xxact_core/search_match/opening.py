@@ -13,7 +13,7 @@ import numpy as np
 from xxact_core.errors import DatasetError, shorten
 from xxact_core.patterns.pattern import Sticks
 from xxact_core.search_match.database import ReferenceDatabase, StrongestLines
-from xxact_core.search_match.reference_table import (
+from xxact_core.search_match.reference_files import (
     DATASET_MANIFEST,
     is_compact_table,
     is_reference_table,

@@ -9,7 +9,7 @@ import numpy as np
 
 from xxact_core.errors import InputError, shorten
 from xxact_core.quantities import PHASE_COLOURS
-from xxact_core.series.phases import PhaseSeries, patterns_to_image
+from xxact_core.series.phase_series import PhaseSeries, patterns_to_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

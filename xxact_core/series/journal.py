@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from xxact_core.patterns.pattern import Pattern
-from xxact_core.series.phases import FramePhase, FrameResult
+from xxact_core.series.phase_series import FramePhase, FrameResult
 
 
 class Journal:

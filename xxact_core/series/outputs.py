@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from xxact_core.errors import InputError, shorten
-from xxact_core.series.phases import PhaseSeries
+from xxact_core.series.phase_series import PhaseSeries
 
 TABLE, JSON, NETCDF, FIGURE, JOURNAL = "series.csv", "series.json", "series.nc", "series.png", "frames.jsonl"
 """Names of the files in an output folder."""

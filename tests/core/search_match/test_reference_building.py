@@ -17,17 +17,10 @@ from xxact_core.commands.main import app
 from xxact_core.compositions.composition import Composition, composition_to_text, text_to_composition
 from xxact_core.errors import DatasetError
 from xxact_core.search_match.opening import JoinedReferences, open_references
-from xxact_core.search_match.reference_building import (
-    Source,
-    build_reference_table,
-    parse_published,
-    published_composition,
-)
-from xxact_core.search_match.reference_table import (
-    ReferenceTable,
-    read_reference_table,
-    split_id,
-)
+from xxact_core.search_match.published_formulas import parse_published, published_composition
+from xxact_core.search_match.reference_building import Source, build_reference_table
+from xxact_core.search_match.reference_files import read_reference_table
+from xxact_core.search_match.reference_table import ReferenceTable, split_id
 
 FCC = [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
 HALITE = [*FCC, *([(x + 0.5) % 1, (y + 0.5) % 1, (z + 0.5) % 1] for x, y, z in FCC)]

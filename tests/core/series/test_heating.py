@@ -19,7 +19,8 @@ from xxact_core.errors import InputError, WavelengthError
 from xxact_core.search_match.identify import Identifier
 from xxact_core.search_match.phases import find_phases
 from xxact_core.series.frames import read_frames
-from xxact_core.series.phases import PhaseSeries, find_phases_of_series
+from xxact_core.series.phase_series import PhaseSeries
+from xxact_core.series.phases import find_phases_of_series
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ from xxact_core.series.figure import draw_series, write_figure
 from xxact_core.series.frames import Frame, Frames
 from xxact_core.series.journal import Journal
 from xxact_core.series.outputs import series_to_csv, write_series
-from xxact_core.series.phases import PhaseSeries, find_phases_of_series, patterns_to_image
+from xxact_core.series.phase_series import PhaseSeries, patterns_to_image
+from xxact_core.series.phases import find_phases_of_series
 
 ANGLES = np.linspace(20, 60, 50)
 CELLS = {
