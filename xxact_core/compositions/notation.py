@@ -14,7 +14,7 @@ SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 
 _HYPHENS = str.maketrans(dict.fromkeys("‐‑‒–—−﹣－", "-"))
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
-"""Characters without width, which word processors and web pages put between letters."""
+"""Characters without width, which text editors and web pages put between letters."""
 
 _LOOK_ALIKE = dict(zip("АВЕЅІЈКМНОРСТУХаеорсухіѕΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "ABESIJKMHOPCTYXaeopcyxisABEZHIKMNOPTYX", strict=True))
 """Cyrillic and Greek letters that look like Latin ones."""
