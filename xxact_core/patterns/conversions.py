@@ -66,6 +66,7 @@ HC = 12.398419843
 
 _LENGTHS = {
     **dict.fromkeys(("å", "a", "ang", "angs", "angstrom", "angstroms", "ångström", "ångstrom", "angström"), 1.0),
+    "kx": 1.00207697,  # Source: CODATA 2018, 10³ copper x units
     **dict.fromkeys(("nm", "nanometer", "nanometers", "nanometre", "nanometres"), 10.0),
     **dict.fromkeys(("pm", "picometer", "picometers", "picometre", "picometres"), 0.01),
     **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1e10),

@@ -156,7 +156,15 @@ def check_scan_axis(axis: str | None, *, name: str) -> None:
 
 
 # ------------------------------------------------------------------------------------ axis: as a title and unit name it
-_TIMES_OF_FLIGHT = re.compile(r"time of flight|\btof\b|\bμs\b|microsec")
+_NEVER = (
+    (re.compile(r"time of flight|\btof\b|\bμs\b|microsec"), "a time of flight"),
+    (
+        re.compile(r"^(?:q|d|s|1 ?/ ?d) ?\^? ?[234]\b|^(?:log ?10|log|ln|lg|sqrt)\b"),
+        "a power, root or logarithm",
+    ),
+)
+"""Titles of axes that are no 2θ, q or d even if they name one."""
+
 _TWO_THETA = re.compile(r"2\s?[-*·.]?\s?(?:th|θ|ϑ)|two ?-?th|ttheta|\btth\b|scattering angle|\bgonio")
 _ANGLE_UNITS = (
     (re.compile(r"\bm(?:illi)?rad"), 1e-3 * 180 / math.pi),
@@ -234,16 +242,15 @@ def axis_of_title(title: str, *, name: str, header: str = "") -> Axis:  # noqa: 
     """
     shown = shorten(title, limit=40)
     text = plain_title(title)
-    if _TIMES_OF_FLIGHT.search(text):
-        _refuse_axis(name, shown, "a time of flight")
+    if never := next((what for pattern, what in _NEVER if pattern.search(text)), None):
+        _refuse_axis(name, shown, never)
     if re.search(r"sin.{0,12}/ ?(?:λ|lambda)", text):
         times = math.pi * (2 if "2" in text else 4)
         return _reciprocal(text, shown, "sin θ/λ", 1.0 if re.match(r"q\b|4", text) else times, name=name)
     if re.search(r"\b(?:sin|cos|tan)", text):
         _refuse_axis(name, shown, "a function of the angle")
     if _TWO_THETA.search(text):
-        factor = next((factor for unit, factor in _ANGLE_UNITS if unit.search(text)), 1.0)
-        return Axis("two_theta", factor, () if factor == 1 else (f"the angles ({shown}) were converted to degrees",))
+        return _angle(text, shown)
     if re.match(r"1 ?/ ?d\b|d ?\*|d-?star\b|d ?\^? ?\(?-1\b", text):
         return _reciprocal(text, shown, "1/d", 2 * math.pi, name=name)
     what = next((what for pattern, what in _NO_PATTERN if pattern.search(text)), None)
@@ -262,7 +269,22 @@ def axis_of_title(title: str, *, name: str, header: str = "") -> Axis:  # noqa: 
     if re.match(r"(?:theta|θ|th)(?![a-z])", text):
         factor = next((factor for unit, factor in _ANGLE_UNITS if unit.search(text)), 1.0)
         return Axis("two_theta", factor, ("the first column is called theta; its angles were read as 2θ",))
-    return Axis("two_theta")
+    return _angle(text, shown, name=name)
+
+
+_OTHER_UNIT = re.compile(
+    r"1 ?/ ?(?:å|aa?\b|nm|pm|m\b)|(?:å|\baa?|\bnm) ?\^?\(? ?- ?1\b|"
+    r"[(\[/] ?(?:å|aa?|nm|pm|mm|cm|[μu]m|px|pixels?|s|ms|k?ev|hz) ?(?:$|[)\]])"
+)
+"""Units of lengths, reciprocal lengths, times and energies behind a title that names no axis: `k (1/Å)`, `x [mm]`."""
+
+
+def _angle(text: str, shown: str, *, name: str = "") -> Axis:
+    """2θ in the unit that a title states, or in degrees; other units are refused if a name of the file is given."""
+    if name and _OTHER_UNIT.search(text):
+        _refuse_axis(name, shown, "in a unit that is none of an angle")
+    factor = next((factor for unit, factor in _ANGLE_UNITS if unit.search(text)), 1.0)
+    return Axis("two_theta", factor, () if factor == 1 else (f"the angles ({shown}) were converted to degrees",))
 
 
 def refuse_functions(titles: Sequence[str], *, name: str) -> None:
@@ -349,7 +371,10 @@ def over_time_or_monitor(
 
 
 # ----------------------------------------------------------------------------- radiation: as stated, never a likely one
-_VALUE = r"((?:[0-9]{1,6}(?:[.,][0-9]{0,14})?|\.[0-9]{1,14})(?:[eE][+-]?[0-9]{1,3})?)"
+_VALUE = (
+    r"((?:[0-9]{1,6}(?:[.,][0-9]{0,14})?|\.[0-9]{1,14})"
+    r"(?:[eE][+-]?[0-9]{1,3}|[ ]?[x×*·][ ]?10(?:\^|\*\*)?[(]?[-−⁻][0-9⁰¹²³⁴-⁹]{1,2}[)]?)?)"
+)
 _UNIT_AFTER = r"[\s\"')\]]{0,3}([^\W\d_]{0,12})"
 _LABELLED = re.compile(
     r"(?:wave[\s_-]?length(?:[ _]?[12](?=[ _]?[:=]))?|wellenl(?:ä|ae)nge|longueur d.onde|\blambda\b|λ|\bWL1?\b)"
@@ -364,7 +389,7 @@ _ALPHA_2 = re.compile(
 )
 _ENERGY = re.compile(rf"\benergy((?:[\s:=_\"'()\[\]/,]|in|k?eV){{0,12}}?){_VALUE}{_UNIT_AFTER}", re.IGNORECASE)
 _OTHER_ENERGY = re.compile(r"thresh|detect|window|cut|resol|lower|upper|range|gap|bind|form|band", re.IGNORECASE)
-_SECOND = re.compile(rf"[\s]{{0,2}}[,;/&][\s]{{0,2}}{_VALUE}")
+_SECOND = re.compile(rf"(?:\s{{0,2}}[,;/&]\s{{0,2}}|[ \t]{{1,4}}){_VALUE}")
 _WORDS = re.compile(r"[^\W\d_]+")
 _NAMED = re.compile(
     r"\b(Cu|Mo|Co|Fe|Cr|Ag)[\s_-]{0,3}K[\s_\-\\]{0,3}(?:alpha|α|a)[\s_]{0,2}([12])?(?![a-z0-9]|[.,][0-9]{2})([\s_,+/~]{0,3}2\b)?",
@@ -537,7 +562,10 @@ def refuse_neutrons(text: str, *, name: str) -> tuple[str, ...]:
 
 
 def _to_float(text: str) -> float:
-    return float(text.replace(",", "."))
+    """The number of a text that `_VALUE` matches: 1,5406 and 1.5406 x 10^-10, too."""
+    mantissa, *power = re.split(r"\s?[x×*·]\s?10", text.replace(",", "."))
+    exponent = re.sub(r"[^0-9-]", "", unicodedata.normalize("NFKC", power[0]).replace("−", "-")) if power else ""
+    return float(f"{mantissa}e{exponent}" if exponent else mantissa)
 
 
 # ------------------------------------------------------------------------------------------------------------ metadata

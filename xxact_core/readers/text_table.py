@@ -435,7 +435,7 @@ def _column_to_numbers(fields: list[str]) -> np.ndarray | None:
 
 
 # ------------------------------------------------------------------------------------------------- titles → columns
-_TWO_THETA_TITLE = re.compile(r"\W*(?:2\s?[-*.]?\s?th|two\s?-?th|2\s?θ|ttheta|tth\b|angle|pos|x$)")
+_TWO_THETA_TITLE = re.compile(r"\W*(?:2\s?[-*.]?\s?th|two\s?-?th|2\s?θ|ttheta|tth\b|angle|pos|(?<![\x80-\x9f])x$)")
 _POSITION_TITLE = re.compile(rf"{_TWO_THETA_TITLE.pattern}|q\b|1 ?/ ?d\b|d\b|d-?(?:spac|val)|scattering|sin")
 _INTENSITY_TITLE = re.compile(
     r"\W*(?:intensit|counts?\b|cps\b|i(?: ?obs| ?meas)?(?![a-z0-9])|i\(|y(?: ?obs)?(?![a-z])|int\b|signal|"
@@ -499,13 +499,14 @@ def _titles(header: str, *, width: int, separator: str) -> list[str]:
 
 
 _UNIT = re.compile(
-    r"\W*(?:deg\w*|°|rad\w*|counts?|cps|c/s|a\.? ?u\.?|arb\.? ?units?|å(?:\^?-1)?|1/å|nm(?:\^?-1)?|1/nm|s|sec|k|%|)\W*"
+    r"\W*(?:deg\w*|°? ?2-?(?:θ|th\w*)|°|m?rad\w*|counts?|cts|pulses?|imp\w*|"
+    r"cps|c/s|a\.? ?u\.?|arb\.? ?units?|å(?:\^?-1)?|1/å|nm(?:\^?-1)?|1/nm|s|sec|k|%|)\W*"
 )
 
 
 def _title_fields(line: str, *, width: int, separator: str) -> list[str]:
     """The fields of a line, if there are as many as columns and one of them has a letter, else []."""
-    if not re.search(r"[^\W\d]", line):
+    if not re.search(r"[^\W\d]", line) or _STATEMENT.match(line):
         return []
     joined = re.sub(r"[ \t]{0,3}([\[(][^\])\n]{0,30}[\])])", lambda found: found[1].replace(" ", "_"), line)
     joined = re.sub(r"\b(2|two)[ -]{1,2}(th)", r"\1\2", joined, flags=re.IGNORECASE)
@@ -531,6 +532,8 @@ def _first_title(header: str) -> str:
         if not plain or ":" in plain or "=" in plain or len(plain) > MAX_LINE_LENGTH:
             continue
         title = re.split(r"[,;\t|]| {2,}", plain)[0].strip(" \"'")
+        if _STATEMENT.match(title):
+            continue
         words = title.split()
         if len(words) > 1 and re.match(r"(?:intensity|counts?|int\.?|i|y)\b", words[-1], re.IGNORECASE):
             title = " ".join(words[:-1])
@@ -539,6 +542,11 @@ def _first_title(header: str) -> str:
             return title
     return ""
 
+
+_STATEMENT = re.compile(
+    r"(?:photon |beam |x-?ray )?(?:energy|wave ?-?length|lambda|λ)\b[^0-9]*[0-9]+(?![0-9])[.,]?[0-9]*", re.IGNORECASE
+)
+"""A wavelength or energy with its value, which is no title."""
 
 _AXIS_TITLE = re.compile(
     r"(?:2|two|t?th|θ|angle|q(?![a-z])|s?cattering|d(?![a-z])|d-?(?:spacing|value)|1 ?/ ?d|time of flight|tof|energy|"
@@ -565,7 +573,7 @@ def _curves(table: _Table, *, name: str) -> tuple[list[_Curve], list[str]]:
         listed = " and ".join(titles[index] for index in stage[:3])
         msg = f"{name}: a map over the places {shorten(listed, limit=60)}; expected one scan, or a column for each"
         raise PatternError(msg, code="E_FORMAT")
-    positions = [index for index, title in enumerate(titles) if _TWO_THETA_TITLE.match(title)]
+    positions = [index for index, title in enumerate(titles) if _names_two_theta(title)]
     if not positions:
         positions = [index for index, title in enumerate(titles) if _POSITION_TITLE.match(title)][:1] or [0]
     curves = []
@@ -576,6 +584,7 @@ def _curves(table: _Table, *, name: str) -> tuple[list[_Curve], list[str]]:
         ]
     if not curves:
         curves = [_Curve(positions[0], positions[0] + 1 if positions[0] + 1 < width else 0)]
+    curves, notes = _counted(curves, titles, name=name)
     if all(_NOT_DIFFRACTED.match(titles[curve.intensity]) for curve in curves):
         msg = f"{name}: the column {shorten(titles[curves[0].intensity], limit=40)!r} is no diffracted intensity"
         raise PatternError(msg, code="E_FORMAT")
@@ -583,8 +592,50 @@ def _curves(table: _Table, *, name: str) -> tuple[list[_Curve], list[str]]:
     unused = [
         title for index, title in enumerate(titles) if index not in used and title and not _NO_INTENSITY.match(title)
     ]
-    note = [f"columns were left out: {shorten(', '.join(unused), limit=60)}"] if unused else []
-    return curves, note
+    notes += [f"columns were left out: {shorten(', '.join(unused), limit=60)}"] if unused else []
+    return curves, notes
+
+
+def _names_two_theta(title: str) -> bool:
+    """Whether a title names 2θ, perhaps behind the name of a sample: `2theta`, `sample b 2theta`."""
+    if _TWO_THETA_TITLE.match(title):
+        return True
+    named = re.search(r"(?<![(/*])\b(?:2 ?-?theta|2 ?θ|two ?-?theta|tth)\b", title)
+    return named is not None and not _intensity_named(title) and not _UNCERTAINTY.search(title)
+
+
+_UNCERTAINTY = re.compile(
+    r"\b(?:esd|e\.s\.d|err(?:or)?|sig(?:ma)?|σ|uncert\w*|std|delta|diff\w*|shift|offset|zero|step)\b"
+)
+_NO_MEASUREMENT = re.compile(
+    r"\W*(?:(?:i|int\w*|counts?)?[ _-]?(?:esd|e\.s\.d\.?|err(?:or)?s?|sigma|uncertaint(?:y|ies)|std(?:ev)?)|σ|"
+    r"d ?\(?i\)?|"
+    r"weights?|background|bkg|bgr?|diff(?:erence)?|delta|resid(?:ual)?s?|yobs ?- ?ycalc?|obs ?- ?calc)\W*(?:[(\[].*)?"
+)
+_TRANSFORMED = re.compile(
+    r"\b[qs] ?(?:\^ ?)?[1-4]? ?[*×·]? ?i\b(?!n)|\bi ?(?:\( ?[qs] ?\))? ?(?:[*×·/] ?\(?)?[qs] ?\^? ?[1-4]?(?![\w)])|"
+    r"\b(?:i|int\w*|counts?|cps) ?(?:\( ?[qs] ?\))? ?[*×·/] ?\(?(?:sin|cos|tan|lp\b)|"
+    r"\b(?:i|int\w*|counts?|cps)\)? ?(?:\^|\*\*) ?[0-9.]|^\W*1 ?/ ?(?:i|int\w*|counts?)\b|"
+    r"kratky|porod|a(?:rc)?sinh|cumul"
+)
+_CALCULATED = re.compile(r"\W*(?:[yi]\W{0,2}cal|calc|simul|theor|model|fit\b)")
+
+
+def _counted(curves: list[_Curve], titles: list[str], *, name: str) -> tuple[list[_Curve], list[str]]:
+    """The curves whose titles do not say that they are no counts, and a note where they are calculated ones.
+
+    Raises:
+        PatternError: all are uncertainties, backgrounds, differences or functions of the intensity (E_FORMAT).
+    """
+    named = [(curve, titles[curve.intensity]) for curve in curves]
+    kept = [curve for curve, title in named if not _NO_MEASUREMENT.fullmatch(title) and not _TRANSFORMED.search(title)]
+    if not kept:
+        title = named[0][1]
+        what = "a function of the intensity" if _TRANSFORMED.search(title) else "no measured intensity"
+        msg = f"{name}: the column {shorten(title, limit=40)!r} is {what}; expected intensities as they were counted"
+        raise PatternError(msg, code="E_FORMAT")
+    calculated = [titles[curve.intensity] for curve in kept if _CALCULATED.match(titles[curve.intensity])]
+    return kept, [f"the intensities are calculated ones ({shorten(calculated[0], limit=40)})"] if calculated else []
 
 
 _STAGE = re.compile(
@@ -714,13 +765,13 @@ def _to_counts(table: _Table, curve: _Curve, *, name: str) -> tuple[np.ndarray, 
     """Intensities of a curve without logarithm or root, and over a counting time or monitor that varies, with notes."""
     values, notes = table.values[:, curve.intensity], []
     title = curve.title or _second_title(table.header)
-    if re.match(r"\W*(?:log ?_?10|lg)\b|\W*log ?_?10", title):
+    if re.match(r"\W*(?:log ?_?10|lg)(?:\b|(?=i))|\W*log ?_?10", title):
         values, notes = np.power(10.0, values), [f"the intensities ({title}) were logarithms and are powers of 10 here"]
     elif re.match(r"\W*ln\b", title):
         values, notes = np.exp(values), [f"the intensities ({title}) were logarithms and are powers of e here"]
     elif re.match(r"\W*(?:sqrt|root|square root|√)", title):
         values, notes = values**2, [f"the intensities ({title}) were roots and are squared here"]
-    elif re.match(r"\W*log", title) or re.search(r"\bdb\b", title):
+    elif re.match(r"\W*log", title) or re.search(r"\b(?:db|log)\b", title):
         shown = shorten(title, limit=40)
         msg = f"{name}: the intensities are logarithms ({shown!r}) of unknown base; name them log10 or ln"
         raise PatternError(msg, code="E_VALUES")

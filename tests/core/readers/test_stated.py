@@ -58,6 +58,12 @@ def table(*columns: np.ndarray, header: str = "", separator: str = " ", digits: 
         "# beam energy = 8047.8 eV",
         "# Generator 40 kV 40 mA; wavelength 1.5406",
         "# points 1401\n# step 0.05\n# Wavelength 1.5406",
+        "# wavelength 1.5374 kX",
+        "# Wavelength(m) 1.5406 x 10^-10",
+        "# Wavelength: 1.5406×10⁻¹⁰ m",
+        "# wavelength 1.5406*10^(-10) m",
+        "# Energy 8.0478 keV",
+        "# wavelength 1.5406, sample Si",
     ],
 )
 def test_wavelengths_are_read_with_their_units(header: str) -> None:
@@ -103,6 +109,10 @@ def test_other_energies_and_numbers_are_no_wavelength(header: str) -> None:
 def test_two_wavelengths_of_a_doublet_give_their_mean() -> None:
     pattern = read_pattern(table(ANGLES, COUNTS, header="# Wavelength: 1.54060, 1.54443\n"))
     assert pattern.wavelength == pytest.approx((2 * 1.5406 + 1.54443) / 3)
+    blank = read_pattern(table(ANGLES, COUNTS, header="# Wavelength 1.54060 1.54443 0.5\n"))
+    assert blank.wavelength == pytest.approx(pattern.wavelength)
+    other = read_pattern(table(ANGLES, COUNTS, header="# Wavelength 1.54060 20.0 80.0\n"))
+    assert other.wavelength == 1.5406
     numbered = read_pattern(table(ANGLES, COUNTS, header="# Wavelength 1: 1.54060\n# Wavelength 2: 1.54443\n"))
     assert numbered.wavelength == pytest.approx(pattern.wavelength)
     repeated = read_pattern(table(ANGLES, COUNTS, header="# wavelength 1.54060\n# lambda = 0.15406 nm\n"))
@@ -169,6 +179,8 @@ def test_spacings_are_read_with_their_units(title: str, factor: float) -> None:
         ("2th_deg", 1),
         ("TTH", 1),
         ("Position [°2Th.]", 1),
+        ("Angle [rad]", math.pi / 180),
+        ("x (mrad)", math.pi / 0.18),
     ],
 )
 def test_angles_are_read_with_their_units(title: str, factor: float) -> None:
@@ -209,6 +221,15 @@ def test_a_radius_is_an_angle_where_the_distance_is_stated() -> None:
         ("channel", "channels"),
         ("sin2theta", "a function of the angle"),
         ("index", "a number of points"),
+        ("1/d^2 (1/A^2)", "a power, root or logarithm"),
+        ("q² (1/nm²)", "a power, root or logarithm"),
+        ("d^2 (Å2)", "a power, root or logarithm"),
+        ("ln(2theta)", "a power, root or logarithm"),
+        ("log10 q", "a power, root or logarithm"),
+        ("k (1/Å)", "in a unit that is none of an angle"),
+        ("G [nm^-1]", "in a unit that is none of an angle"),
+        ("x [mm]", "in a unit that is none of an angle"),
+        ("Position (pixel)", "in a unit that is none of an angle"),
     ],
 )
 def test_other_axes_are_refused_by_name(title: str, words: str) -> None:
@@ -227,6 +248,21 @@ def test_functions_of_total_scattering_are_refused(titles: str) -> None:
 @pytest.mark.parametrize("suffix", ["gr", "fq", "sq"])
 def test_functions_without_titles_are_refused_by_their_file_name(suffix: str) -> None:
     refused(table(ANGLES, COUNTS), "E_AXIS", "total scattering", name=f"ni.{suffix}")
+
+
+def test_a_line_of_units_belongs_to_the_titles() -> None:
+    for head, values in (
+        ("Angle,Intensity\n[rad],[cts]\n", np.deg2rad(ANGLES)),
+        ("2theta,I\nmrad,counts\n", 1000 * np.deg2rad(ANGLES)),
+    ):
+        pattern = read_pattern(table(values, COUNTS, header=head, separator=","))
+        np.testing.assert_allclose(pattern.two_theta, ANGLES, atol=1e-5)
+        assert any("were converted to degrees" in note for note in pattern.warnings)
+
+
+def test_japanese_titles_do_not_exchange_the_columns() -> None:
+    data = "角度,強度\n".encode("shift_jis") + table(ANGLES, COUNTS, separator=",")
+    np.testing.assert_allclose(read_pattern(data).two_theta, ANGLES)
 
 
 # -------------------------------------------------------------------------------------------------------------- columns
@@ -269,6 +305,43 @@ def test_several_intensities_are_scans(titles: str) -> None:
         np.testing.assert_array_equal(scan.intensity, number * COUNTS)
     assert any("holds 3 scans" in note for note in read_pattern(data).warnings)
     assert scans[1].metadata["column"] in titles.lower()
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "I*q^2", "q*I", "Iq^2", "I(q) * q", "I/LP", "I*sin(theta)", "counts^2", "1/I", "asinh(I)", "Kratky",
+        "cumulative counts",
+    ],
+)  # fmt: skip
+def test_functions_of_the_intensity_are_refused_unless_it_is_there_itself(title: str) -> None:
+    refused(
+        table(ANGLES, COUNTS, header=f"2theta,{title}\n", separator=","), "E_FORMAT", "is a function of the intensity"
+    )
+    both = read_pattern(table(ANGLES, 7 * COUNTS, COUNTS, header=f"2theta,{title},intensity\n", separator=","))
+    np.testing.assert_array_equal(both.intensity, COUNTS)
+
+
+@pytest.mark.parametrize("title", ["difference", "Yobs-Ycalc", "background", "esd", "sigma", "Intensity_error", "dI"])
+def test_what_is_no_measured_intensity_is_refused(title: str) -> None:
+    data = table(ANGLES, COUNTS, header=f"2theta,{title}\n", separator=",")
+    refused(data, "E_FORMAT", "is no measured intensity")
+
+
+def test_calculated_intensities_are_noted() -> None:
+    pattern = read_pattern(table(ANGLES, COUNTS, header="2theta,Ycalc\n", separator=","))
+    assert "the intensities are calculated ones (ycalc)" in pattern.warnings
+    for title in ("Sigma-Aldrich ZnO", "I - bkg", "I/I0", "I(2theta)", "fitness test"):
+        plain = read_pattern(table(ANGLES, COUNTS, header=f"2theta,{title}\n", separator=","))
+        assert not any("calculated" in note for note in plain.warnings)
+
+
+def test_pairs_of_columns_named_by_sample_are_scans() -> None:
+    titles = "sample A 2theta,sample A I,sample B 2theta,sample B I\n"
+    scans = read_scans(table(ANGLES, COUNTS, ANGLES + 0.5, 2 * COUNTS, header=titles, separator=","))
+    assert len(scans) == 2
+    np.testing.assert_allclose(scans[1].two_theta, ANGLES + 0.5)
+    np.testing.assert_array_equal(scans[1].intensity, 2 * COUNTS)
 
 
 def test_pairs_of_columns_of_unequal_length_are_scans() -> None:
