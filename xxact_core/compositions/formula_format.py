@@ -9,6 +9,7 @@ from math import isnan
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.element_table import ATOMIC_NUMBERS, ELECTRONEGATIVITIES, SYMBOLS
 from xxact_core.compositions.formula import capitals_of_one_element, parse_formula, reduced_amounts
+from xxact_core.compositions.material_names import MATERIAL_NAMES
 
 _NOT_REDUCED = {
     **{symbol: f"{symbol}2" for symbol in ("H", "N", "O", "F", "Cl")},
@@ -76,7 +77,10 @@ def format_formula(composition: Composition | str, *, subscripts: bool = False) 
     amounts = reduced_amounts(composition)
     formula = _salt(amounts) or "".join(_part(symbol, amounts[symbol]) for symbol in _order(amounts))
     formula = _NOT_REDUCED.get(formula, formula)
-    if capitals_of_one_element(formula):
+    if formula in MATERIAL_NAMES:  # C3S, which could be taken for the phase of cement
+        symbol = re.match(r"[A-Z][a-z]?(?![0-9])", formula)
+        formula = f"{formula[: symbol.end()]}1{formula[symbol.end() :]}" if symbol else f"{formula}1"
+    elif capitals_of_one_element(formula):
         formula = f"{formula[0]}1{formula[1:]}"  # S1NF3, which could be taken for SnF3
     formula = re.sub(r"(?<=[A-Za-z0-9)])VI(?=[A-Z(]|$)", "V1I", formula)  # VI is an oxidation number, too
     return re.sub(r"(?<=[A-Za-z)])[0-9]+", _to_subscripts, formula) if subscripts else formula

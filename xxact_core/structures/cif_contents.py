@@ -303,6 +303,9 @@ def find_contradictions(contents: Contents, sites: Sites, stated: StatedContents
     density = mass / abs(float(np.linalg.det(cell_to_vectors(cell)))) / _AVOGADRO
     if stated.density is not None and abs(density - stated.density) > DENSITY_TOLERANCE * stated.density:
         found.append(f"the cell has a density of {density:.2f} g/cm³; {stated.density:g} g/cm³ is stated")
+    if not stated.amounts and not stated.weight and stated.units and _cannot_be_units(amounts, stated.units):
+        shown = " ".join(f"{symbol}{_rounded(amounts[symbol])}" for symbol in sorted(amounts))
+        found.append(f"the sites give {shown} in the cell, which are not {stated.units:g} equal formula units")
     if not stated.amounts and stated.weight and stated.units:
         expected = stated.weight * stated.units
         if not (1 - _HYDROGEN) * expected <= mass <= (1 + DENSITY_TOLERANCE) * expected:
@@ -312,6 +315,12 @@ def find_contradictions(contents: Contents, sites: Sites, stated: StatedContents
     if not low <= density <= high:
         found.append(f"the density would be {density:.3g} g/cm³; expected {low:g} to {high:g}, and cell lengths in Å")
     return found
+
+
+def _cannot_be_units(amounts: Mapping[str, float], units: float) -> bool:
+    """Whether whole numbers of atoms cannot be shared among so many formula units."""
+    whole = all(abs(amount - round(amount)) < 1e-3 for amount in amounts.values())  # noqa: PLR2004 - occupancies of 1
+    return whole and units == round(units) > 1 and any(round(amount) % round(units) for amount in amounts.values())
 
 
 def _occupancies_are_multiplicities(contents: Contents) -> bool:

@@ -45,6 +45,13 @@ _CELL = (*(f"_cell_length_{axis}" for axis in "abc"), *(f"_cell_angle_{angle}" f
 _DATA = re.compile(r"^[ \t]*data_", re.MULTILINE | re.IGNORECASE)
 _MODULATED = ("_cell_modulation_dimension", "_space_group_ssg_name", "_space_group_symop_ssg_operation_algebraic")
 
+_MAGNETIC = (
+    "_space_group_magn_name_bns",
+    "_space_group_magn_number_bns",
+    "_space_group_magn_name_og",
+    "_space_group_magn_number_og",
+)
+
 VOLUME_TOLERANCE = 0.01
 """Relative deviation of the stated cell volume from that of the cell. Ours."""
 
@@ -159,6 +166,7 @@ def block_to_structure(block: CifBlock, *, name: str) -> Structure:
     if any(block.column(tag) for tag in _MODULATED):
         msg = "a modulated structure; expected one that is periodic in three dimensions"
         raise StructureError(msg, code="E_STRUCTURE")
+    _refuse_magnetic_symbol(block)
     stated = read_stated_contents(block)
     sites = read_sites(block, stated.amounts)
     cell, cell_notes = _read_cell(block)
@@ -384,6 +392,13 @@ def _read_cell(block: CifBlock) -> tuple[np.ndarray, list[str]]:
     return cell, notes
 
 
+def _refuse_magnetic_symbol(block: CifBlock) -> None:
+    """Refuse a magnetic space group without operations, where nothing else tells of the symmetry."""
+    if block.value(*_MAGNETIC) and not block.column(*OPERATIONS, *MAGNETIC_OPERATIONS) and not stated_numbers(block)[0]:
+        msg = "a magnetic space group without operations; expected operations, or the space group of the crystal"
+        raise StructureError(msg, code="E_SYMMETRY")
+
+
 _FLATTEST = 1e-4
 """Volume of a cell as a share of abc, below which its angles do not close."""
 
@@ -402,5 +417,8 @@ def _fill_cell(values: dict[str, float], block: CifBlock) -> None:
     hexagonal = system == "hexagonal" or (
         system == "trigonal" and all(values.get(f"_cell_angle_{angle}", 90.0) == 90.0 for angle in ("alpha", "beta"))  # noqa: PLR2004 - degrees
     )
+    free = {"monoclinic": ("beta",), "triclinic": ("alpha", "beta", "gamma")}.get(system, ())
     for angle in ("alpha", "beta", "gamma"):
+        if angle in free:
+            continue  # refused, unless it is stated
         values.setdefault(f"_cell_angle_{angle}", 120.0 if hexagonal and angle == "gamma" else 90.0)

@@ -22,7 +22,7 @@ LARGEST_COORDINATE = 10.0
 _VACANCY = re.compile(r"(?:va|vac|vacancy|vacant|void|□|◻|\[\]|vc)[0-9_]*", re.IGNORECASE)
 _GROUPS = (
     (re.compile(r"O-?[Hh](?![a-z])"), "O"),
-    (re.compile(r"(?:[Ww][Aa][Tt](?:er)?|H[23]O|Oh?w)(?![a-z])"), "O"),
+    (re.compile(r"(?:[Ww][Aa][Tt](?:er)?|H[23]O|Oh?w|OH?W)(?![a-z])"), "O"),
     (re.compile(r"[Ww]|HO(?![a-z])"), "O"),
     (re.compile(r"NH[2-4]?(?![a-z])"), "N"),
     (re.compile(r"CH[1-3]?(?![a-z])"), "C"),
@@ -132,8 +132,18 @@ def read_sites(block: CifBlock, formula: Collection[str], *, ho_is_hydrogen: boo
     ):
         if labels:
             found.notes.append(f"{what}: {shorten(', '.join(dict.fromkeys(labels)), limit=80)}")
+    found.notes += _note_lost_sites(block, columns["label"])
     found.hydrogen_missing |= bool(unlocated)
     return found
+
+
+def _note_lost_sites(block: CifBlock, labels: list[str]) -> list[str]:
+    """A note on sites that have displacement parameters but no coordinates: their rows may have been lost."""
+    known = {*labels, *_UNSTATED}
+    lost = [label for text in block.column("_atom_site_aniso_label") or () if (label := text.strip()) not in known]
+    return (
+        [f"displacement parameters of sites without coordinates: {shorten(', '.join(lost), limit=80)}"] if lost else []
+    )
 
 
 _UNSTATED = frozenset({"", "?", "."})
@@ -204,6 +214,8 @@ def _group_symbol(text: str, formula: Collection[str], found: Sites) -> str | No
     for index, (pattern, element) in enumerate(_GROUPS):
         if not pattern.match(text) or (formula and element not in formula):
             continue
+        if text.startswith("OW") and "W" in formula:
+            continue  # the oxygen of a tungstate
         if index == _DOUBTFUL_GROUP and (not formula or {"W", "Ho"} & set(formula)):
             continue
         if index == _DOUBTFUL_GROUP and text.startswith("HO"):
@@ -235,11 +247,17 @@ def _label_symbol(text: str, formula: Collection[str], *, typed: bool, found: Si
         what = "type symbol" if typed else "label"
         msg = f"site {what} {shorten(text, limit=40)!r} names no chemical element"
         raise StructureError(msg, code="E_ELEMENT")
+    if not typed and not formula and (several := _PLACEHOLDERS.match(text)):
+        msg = f"site {shorten(text, limit=40)!r} may be {several[0].title()} or stand for several elements; expected "
+        raise StructureError(msg + "_atom_site_type_symbol", code="E_ELEMENT")
     if len(readings) > 1:
         msg = f"site {shorten(text, limit=40)!r} may be {' or '.join(readings)}; expected _atom_site_type_symbol"
         raise StructureError(msg, code="E_ELEMENT")
     return readings[0]
 
+
+_PLACEHOLDERS = re.compile(r"(?:RE|TM)(?![a-z])")
+"""Labels of rare earths and transition metals, which read as rhenium and thulium."""
 
 _NEVER_SEEN = 99
 """Atomic number from which on elements are in no crystal: NO, CN and NH in capitals are not nobelium and the like."""

@@ -80,3 +80,11 @@ def test_vanadium_before_iodine_is_no_oxidation_number() -> None:
     shown = format_formula(compound)
     assert "V1I" in shown
     assert parse_formula(shown) == compound
+
+
+@pytest.mark.parametrize(
+    "amounts", [{"C": 3, "S": 1}, {"Al": 1, "Mg": 3}, {"Cu": 1, "Be": 2}, {"C": 1, "I": 1, "S": 1}]
+)
+def test_a_formula_that_is_the_name_of_a_material_is_written_to_be_read(amounts: dict[str, float]) -> None:
+    compound = Composition(tuple(amounts), tuple(map(float, amounts.values())))
+    assert parse_formula(format_formula(compound)) == compound

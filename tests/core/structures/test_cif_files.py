@@ -324,6 +324,16 @@ NOTED = {
         "Cl1O1",
         "Wat1 was read as O",
     ),
+    "water in capitals": (
+        salt("OW1 0 0 0", "Cl1 0.5 0.5 0.5", columns="label fract_x fract_y fract_z"),
+        "Cl1O1",
+        "OW1 was read as O; its hydrogen has no coordinates",
+    ),
+    "a site of which the displacement parameters are left": (
+        salt() + "loop_\n_atom_site_aniso_label\n_atom_site_aniso_U_11\nNa1 0.01\nK9 0.01\n",
+        "Cl1Na1",
+        "displacement parameters of sites without coordinates: K9$",
+    ),
     "water as a type symbol": (salt("W1 OH2 0 0 0 1", "Cl1 Cl 0.5 0.5 0.5 1"), "Cl1O1", "OH2 was read as O"),
     "W is water where no tungsten is": (
         salt("W 0 0 0", "Cl1 0.5 0.5 0.5", columns="label fract_x fract_y fract_z", formula="Cl H2 O"),
@@ -420,6 +430,30 @@ REFUSED = {
     "an operation is missing": (
         make_cif(cubic(5.0), "C1 C 0.1 0.2 0.3 1", operations=("x,y,z", "-x,-y,z", "-x,y,-z")),
         "3 stated operations are no group",
+    ),
+    "Z that does not divide the atoms": (
+        make_cif(SALT_CELL, *SALT, units=4),
+        "the sites give Cl Na in the cell, which are not 4 equal formula units",
+    ),
+    "the angle of a monoclinic cell is missing": (
+        make_cif((5, 6, 7, 90, "?", 90), *SALT, symbol="P 21/c"),  # type: ignore[arg-type]  # a missing value
+        "_cell_angle_beta is missing",
+    ),
+    "an angle of a triclinic cell is missing": (
+        make_cif((5, 6, 7, 90, 95, "?"), *SALT, symbol="P -1"),  # type: ignore[arg-type]  # a missing value
+        "_cell_angle_gamma is missing",
+    ),
+    "rare earths as a label": (
+        salt("RE1 0 0 0", "Cl1 0.5 0.5 0.5", columns="label fract_x fract_y fract_z"),
+        "'RE1' may be Re or stand for several elements",
+    ),
+    "transition metals as a label": (
+        salt("TM 0 0 0", "Cl1 0.5 0.5 0.5", columns="label fract_x fract_y fract_z"),
+        "'TM' may be Tm or stand for several elements",
+    ),
+    "a magnetic space group without operations": (
+        make_cif(SALT_CELL, *SALT, more="_space_group_magn.name_BNS 'P n m a'"),
+        "a magnetic space group without operations",
     ),
     "symbol and number": (salt(number=221), r"F m -3 m \(space group 225\) and number 221"),
     "symbol and Hall symbol": (salt(more="_space_group_name_Hall '-P 4 2 3'"), "contradict each other"),
