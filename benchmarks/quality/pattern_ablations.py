@@ -92,7 +92,7 @@ SMALLEST = 0.02
 """Smallest difference that counts, as a fraction of the value: two seeds may agree by chance. Ours."""
 
 
-def changed(name: str, *, epochs: float, start_from: str | None) -> Recipe:
+def changed(name: str, *, epochs: float, start_from: str | None, batch_size: int | None = None) -> Recipe:
     """The recipe `compact` with one change, of a length and start that all changes share."""
     reference = recipe_by_name("compact")
     settings = dict(CHANGES[name][1])
@@ -100,6 +100,7 @@ def changed(name: str, *, epochs: float, start_from: str | None) -> Recipe:
     shared = {
         "name": name,
         "epochs": epochs,
+        "batch_size": batch_size or reference.batch_size,
         "threads": 1,
         "retrieval_rows": 0,
         "start_from": start_from,
@@ -111,10 +112,17 @@ def changed(name: str, *, epochs: float, start_from: str | None) -> Recipe:
 
 
 def run_change(
-    name: str, dataset: Path, folder: Path, *, epochs: float, start_from: str | None, evaluated: int | None
+    name: str,
+    dataset: Path,
+    folder: Path,
+    *,
+    epochs: float,
+    start_from: str | None,
+    batch_size: int | None,
+    evaluated: int | None,
 ) -> dict[str, float]:
     """Train with one change and evaluate; the metrics by the names of `COLUMNS`, and the number of steps."""
-    recipe = changed(name, epochs=epochs, start_from=start_from)
+    recipe = changed(name, epochs=epochs, start_from=start_from, batch_size=batch_size)
     run = open_run(recipe, dataset, folder, device=torch.device("cpu"))
     # The statistics are those of heads that are discarded here; these heads learn from this data alone.
     run.statistics = target_statistics(run.table, replace(recipe, start_from=None))
@@ -194,6 +202,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path, help="folder of the runs; finished ones are not trained again")
     parser.add_argument("--epochs", type=float, default=1.0, help="length of every training")
     parser.add_argument("--start-from", help="checkpoint that every training starts from; random weights by default")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="materials of a step; by default the recipe's")
     parser.add_argument("--evaluated", type=int, metavar="N", help="materials of the validation split; all by default")
     parser.add_argument("--only", nargs="*", choices=list(CHANGES), default=list(CHANGES), help="changes to train")
     parser.add_argument("--quick", action="store_true", help="write no page")
@@ -203,7 +212,7 @@ def main() -> None:
     for name in CHANGES:
         path = arguments.runs / name / "metrics.json"
         if not path.is_file() and name in arguments.only:
-            settings = {name: getattr(arguments, name) for name in ("epochs", "start_from", "evaluated")}
+            settings = {name: getattr(arguments, name) for name in ("epochs", "start_from", "batch_size", "evaluated")}
             found = run_change(name, arguments.dataset, path.parent, **settings)
             path.write_text(json.dumps(found), encoding="utf-8")
         if path.is_file():
@@ -219,6 +228,7 @@ def main() -> None:
     begun = "from the encoders of a trained model and random heads" if arguments.start_from else "from random weights"
     training, evaluated = len(table.rows("train")), len(evaluated_rows(table, arguments.evaluated))
     steps = max((int(found["steps"]) for found in results.values()), default=0)
+    batch = arguments.batch_size or recipe_by_name("compact").batch_size
     finish(
         __file__,
         f"{markdown_table(['change', *(title for title, _ in COLUMNS.values())], rows)}\n\n{conclusions(results)}",
@@ -226,8 +236,8 @@ def main() -> None:
         quick=arguments.quick,
         title="What makes the model use the pattern",
         introduction=f"One change at a time of the recipe `compact`, {arguments.epochs:g} epochs of {training:,} "
-        f"materials ({steps:,} steps) {begun}, evaluated on {evaluated:,} materials of the validation split. One run "
-        "each: small differences mean little.",
+        f"materials ({steps:,} steps of {batch}) {begun}, evaluated on {evaluated:,} materials of the validation "
+        "split. One run each: small differences mean little.",
         data_digest=table.digest,
     )
 
