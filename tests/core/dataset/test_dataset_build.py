@@ -15,16 +15,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from xxact_core.dataset.building import shard as shard_module
 from xxact_core.dataset.building import workers
 from xxact_core.dataset.building.build import BuildPlan, build_dataset
-from xxact_core.dataset.building.shard import ShardTask, build_shard, time_limit
+from xxact_core.dataset.building.shard import ShardTask, build_shard, structure_to_material, time_limit
 from xxact_core.dataset.building.workers import build_in_process, check_scheduler
 from xxact_core.dataset.inspection import verify_dataset
-from xxact_core.dataset.store import Material
+from xxact_core.dataset.store import Material, write_shard
 from xxact_core.dataset.table import read_dataset
 from xxact_core.errors import DatasetError, StructureError
 from xxact_core.structures.sources import list_blocks
@@ -57,6 +58,20 @@ def wait_until(happened: Callable[[], bool], what: str, seconds: float = 120) ->
 
 def shards_in(folder: Path) -> int:
     return len(list(folder.glob("shard-*.json")))
+
+
+def test_last_bit_of_a_cell_does_not_change_a_dataset(tmp_path: Path) -> None:
+    cell = np.array([5.1, 5.2, 5.3, 83.2, 95.1, 101.7])
+    one = Structure("one", cell, np.array([11, 17]), np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]]), np.ones(2))
+    other = replace(one, cell=np.nextafter(cell, 180))
+    assert not (one.cell == other.cell).any()
+    plan = BuildPlan(source="table.parquet")
+    digests = [
+        write_shard(tmp_path / f"{number}.h5", [structure_to_material(structure, plan)], {})
+        for number, structure in enumerate((one, other))
+    ]
+    assert digests[0] == digests[1]
+    assert structure_to_material(one, plan).cell == pytest.approx(cell, abs=1e-10)
 
 
 @contextmanager

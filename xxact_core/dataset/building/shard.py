@@ -41,6 +41,11 @@ MAX_MEMORY = 6 * 2**30
 """Address space of the process [bytes], including its libraries; a structure that takes more becomes an error row."""
 
 
+CELL_DECIMALS = 10
+"""Decimals of stored cells [Å, deg]. Without rounding, the digest of a dataset depends on the CPU, whose vector
+instructions decide the last bit of an arc cosine."""
+
+
 @dataclass(frozen=True)
 class ShardTask:
     """A shard to build, as plain values, which can be sent to another process or machine as JSON."""
@@ -157,7 +162,7 @@ def structure_to_material(structure: Structure, plan: BuildPlan) -> Material:
     return Material(
         id=structure.id,
         formula=formula,
-        cell=structure.cell,
+        cell=structure.cell.round(CELL_DECIMALS),
         hkl=sticks.hkl,
         intensity=sticks.intensity,
         rotations=rotations,
