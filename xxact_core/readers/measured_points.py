@@ -120,6 +120,31 @@ def check_points(points: int, *, stated: float | None, name: str, where: str) ->
         raise PatternError(msg, code=code)
 
 
+def note_limits(
+    angles: np.ndarray, *, start: float | None, stop: float | None, step: float | None, where: str
+) -> tuple[str, ...]:
+    """Notes where the angles of the points [deg] are not those that a header states, as of a scan ended early.
+
+    Args:
+        angles: of the points.
+        start: stated first angle, None for what is not stated.
+        stop: stated last angle.
+        step: stated step.
+        where: the statement stands, for the note.
+    """
+    if angles.size < MIN_POINTS:
+        return ()
+    own = float(np.median(np.abs(np.diff(angles))))
+    first, last = sorted((float(angles[0]), float(angles[-1])))
+    limits = sorted(limit for limit in (start, stop) if limit is not None)
+    notes = []
+    if len(limits) == 2 and (abs(limits[0] - first) > 1.5 * own + 1e-3 or abs(limits[1] - last) > 1.5 * own + 1e-3):  # noqa: PLR2004 - a step
+        notes.append(f"the points are on {first:g}-{last:g}°; {where} says {limits[0]:g}-{limits[1]:g}°")
+    if step and abs(abs(step) - own) > 0.02 * own + 1e-4:
+        notes.append(f"the step of the points is {own:.4g}°; {where} says {abs(step):g}°")
+    return tuple(notes)
+
+
 def count_even_points(start: float, step: float, stop: float, *, name: str) -> int:
     """Number of points from `start` to `stop` [deg] in steps of `step` [deg].
 

@@ -188,6 +188,8 @@ def _wavelength(text: str) -> float | None:
     alpha_1, alpha_2, ratio, beta = (
         parse_number(xml_element(used, tag)) for tag in ("kAlpha1", "kAlpha2", "ratioKAlpha2KAlpha1", "kBeta")
     )
+    if (xml_attribute(used, "unit", element="kAlpha1") or "").strip().lower() in {"nm", "nanometer"}:
+        alpha_1, alpha_2, beta = (None if length is None else 10 * length for length in (alpha_1, alpha_2, beta))
     intended = xml_attribute(text, "intended", element="usedWavelength") or ""
     if alpha_1 is not None and "beta" in intended.lower():
         return plausible_wavelength(beta)

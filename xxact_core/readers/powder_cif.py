@@ -12,6 +12,7 @@ from xxact_core.patterns.conversions import d_to_two_theta
 from xxact_core.readers.measured_points import (
     AxisKind,
     MeasuredPoints,
+    note_limits,
     plausible_wavelength,
     refuse_neutrons,
     scan_metadata,
@@ -87,6 +88,8 @@ def _block_to_points(
     notes = _check_count(block, points=intensity.size, name=name)
     intensity, divided = _over_counting_times(loop, intensity, intensity_tag, name=name)
     notes += divided
+    if kind == "two_theta":
+        notes += _note_range(block, loop, positions[np.isfinite(positions)])
     given = np.isfinite(intensity) & np.isfinite(positions)
     if not given.all():
         notes.append(f"{int((~given).sum())} points without a value (. or ?) were left out")
@@ -207,6 +210,17 @@ def _two_theta(block: _Block, loop: dict[str, list[str]], *, points: int, name: 
                 raise PatternError(msg, code="E_TRUNCATED")
             return np.linspace(low, high, points)
     return None
+
+
+def _note_range(block: _Block, loop: dict[str, list[str]], angles: np.ndarray) -> tuple[str, ...]:
+    """A note where listed angles are not those of the range that the block states for them."""
+    tag = next((tag for tag in _ANGLES if tag in loop), "")
+    kind = next((kind for kind in ("meas", "proc") if tag.startswith(f"_pd_{kind}")), None)
+    if kind is None:
+        return ()
+    texts = (block.items.get(f"_pd_{kind}_2theta_range_{end}", "") for end in ("min", "max", "inc"))
+    start, stop, step = (float(found[1]) if (found := _NUMBER.fullmatch(text)) else None for text in texts)
+    return note_limits(angles, start=start, stop=stop, step=step, where=f"_pd_{kind}_2theta_range")
 
 
 def _check_against_spacings(two_theta: np.ndarray, block: _Block, loop: dict[str, list[str]], *, name: str) -> None:

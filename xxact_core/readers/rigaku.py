@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from xxact_core.readers.measured_points import (
     check_scan_axis,
     count_even_points,
     doublet_wavelength,
+    note_limits,
     note_scans,
     read_with_geddes,
     refuse_neutrons,
@@ -85,6 +87,13 @@ def _read_ras_scan(
         values = np.array([[*line.split(), "1"][:3] for line in lines], dtype=np.float64)
     stated = parse_number(_ras_items(header).get("MEAS_DATA_COUNT"))
     check_points(len(values), stated=stated, name=name, where="MEAS_DATA_COUNT")
+    items = _ras_items(header)
+    unit = items.get("MEAS_SCAN_UNIT_X", "deg")
+    if not re.match(r"\s*(?:$|deg|°)", unit, re.IGNORECASE):
+        msg = f"{name}: the angles are in {shorten(unit, limit=20)!r} (MEAS_SCAN_UNIT_X); expected deg"
+        raise PatternError(msg, code="E_AXIS")
+    start, stop, step = (parse_number(items.get(f"MEAS_SCAN_{key}")) for key in ("START", "STOP", "STEP"))
+    warnings += note_limits(values[:, 0], start=start, stop=stop, step=step, where="MEAS_SCAN")
     factors = np.where(values[:, 2] > 0, values[:, 2], 1.0) if values.shape[1] > 2 else 1.0  # noqa: PLR2004 - third
     wavelength = _wavelength_of_ras(header)
     return MeasuredPoints(
@@ -195,6 +204,10 @@ def read_rasx(members: dict[str, bytes], *, name: str, scan: int | None = 0) -> 
             )
         )
         check_points(points[-1].positions.size, stated=stated, name=name, where="DataCount")
+        information = xml_content(conditions, "ScanInformation") or ""
+        start, stop, step = (parse_number(xml_element(information, key)) for key in ("Start", "Stop", "Step"))
+        notes = note_limits(points[-1].positions, start=start, stop=stop, step=step, where="ScanInformation")
+        points[-1] = replace(points[-1], warnings=(*points[-1].warnings, *notes))
     return points
 
 

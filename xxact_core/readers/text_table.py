@@ -6,7 +6,7 @@ import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 
@@ -234,8 +234,8 @@ def _find_table(lines: list[str], *, name: str) -> tuple[int, str] | None:
         fields = _split(line, separator)
         if not _numeric(fields) or (index == _CHI_COUNT and re.fullmatch(r"\s*[0-9]+\s+[0-9]+\s*", line)):
             continue
-        following = [later for later in lines[index + 1 : index + 20] if not _blank_or_comment(later)]
-        widths = [len(_split(later, separator)) for later in following[: _SAME_ROWS - 1]]
+        following = (later for later in lines[index + 1 : index + 20] if not _blank_or_comment(later))
+        widths = [len(_split(later, separator)) for later in islice(following, _SAME_ROWS - 1)]
         if all(width == len(fields) for width in widths):
             if len(fields) > MAX_COLUMNS:
                 msg = (

@@ -66,6 +66,11 @@ def test_intensities_that_are_missing_do_not_spread_the_others(missing: int) -> 
     refused(xrdml().replace(lost, " ").encode(), "E_TRUNCATED", rf"{200 - missing} intensities; .* are 200")
 
 
+def test_wavelengths_in_nanometres_are_read() -> None:
+    text = xrdml().replace('"Angstrom">1.5405980', '"nm">0.15405980').replace('"Angstrom">1.5444260', '"nm">0.1544426')
+    assert_scan(read_pattern(text.encode()), wavelength=(2 * 1.540598 + 1.544426) / 3)
+
+
 def test_limits_in_decreasing_order_are_noted_and_held_against_the_number_of_intensities() -> None:
     limits = "<startPosition>{}</startPosition><endPosition>{}</endPosition>"
     text = xrdml()

@@ -123,3 +123,11 @@ def test_a_range_of_angles_that_d_contradicts_is_refused(wavelength: bool) -> No
 def test_an_axis_of_q_is_read_where_no_angles_are_given() -> None:
     pattern = read_pattern(_two_axes("_pd_proc_recip_len_Q", wavelength=True), name="a.cif")
     assert pattern.two_theta[[0, -1]] == pytest.approx([20, 80], abs=1e-3)
+
+
+def test_a_stated_range_is_held_against_listed_angles() -> None:
+    stated = "_pd_meas_2theta_range_min {}\n_pd_meas_2theta_range_max 13.98\n_pd_meas_2theta_range_inc 0.02"
+    assert not read_pattern(powder_cif(extra=stated.format(10)).encode()).warnings
+    assert read_pattern(powder_cif(extra=stated.format(5)).encode()).warnings == (
+        "the points are on 10-13.98°; _pd_meas_2theta_range says 5-13.98°",
+    )

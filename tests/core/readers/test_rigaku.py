@@ -51,6 +51,27 @@ def test_the_stated_number_of_points_is_held_against_the_rows() -> None:
     refused((text + ",".join(map(str, COUNTS)) + "\n*END\n").encode(), "E_TRUNCATED", r"\*COUNT says 210")
 
 
+def test_stated_limits_are_held_against_the_angles() -> None:
+    def with_limits(start: float, stop: float, step: float, unit: str = "deg") -> bytes:
+        limits = f'*MEAS_SCAN_START "{start}"\n*MEAS_SCAN_STOP "{stop}"\n*MEAS_SCAN_STEP "{step}"\n'
+        limits += f'*MEAS_SCAN_UNIT_X "{unit}"\n'
+        return ras().replace("*RAS_HEADER_END", f"{limits}*RAS_HEADER_END").encode()
+
+    assert not read_pattern(with_limits(10, 13.98, 0.02)).warnings
+    assert read_pattern(with_limits(10, 20, 0.02)).warnings == ("the points are on 10-13.98°; MEAS_SCAN says 10-20°",)
+    assert (
+        "the step of the points is 0.02°; MEAS_SCAN says 0.03°" in read_pattern(with_limits(10, 13.98, 0.03)).warnings
+    )
+    refused(with_limits(10, 13.98, 0.02, unit="rad"), "E_AXIS", "the angles are in 'rad'")
+    members = rasx()
+    conditions = members["Data0/MesurementConditions0.xml"].decode()
+    limits = "<Start>10.0</Start><Stop>20.0</Stop><Step>0.02</Step></ScanInformation>"
+    early = {"Data0/MesurementConditions0.xml": conditions.replace("</ScanInformation>", limits).encode()}
+    assert read_pattern(archive(rasx(**early))).warnings == (
+        "the points are on 10-13.98°; ScanInformation says 10-20°",
+    )
+
+
 def test_ras_with_missing_parts_or_rows_outside_is_refused() -> None:
     two = two_scans("ras").decode()
     second = two.index("*RAS_INT_START", two.index("*RAS_INT_END"))
