@@ -107,7 +107,19 @@ def _type_schema(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - a type as it is
 def type_mismatch(kind: type, name: str, value: object) -> str:
     """What is wrong with a value for a field of a dataclass, "is 'x'; expected a number"; empty where it fits."""
     declared = _declared(kind)[name]
-    return "" if _fits(value, declared) else f"is {shorten(repr(value))}; expected {_in_words(declared)}"
+    if _fits(value, declared):
+        return ""
+    item = _misfit(value, declared) if isinstance(value, tuple) else ""
+    return f"{item or f'is {shorten(repr(value))}'}; expected {_in_words(declared)}"
+
+
+def _misfit(value: tuple[object, ...], kind: Any) -> str:  # noqa: ANN401 - a type as it is written
+    """Which item of a list does not fit, "has nan as item 3"; empty where the field takes no list of any length."""
+    for part in get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,):
+        if get_origin(part) is tuple and get_args(part)[-1] is ...:
+            wrong = [place for place, item in enumerate(value) if not _fits(item, get_args(part)[0])]
+            return f"has {shorten(repr(value[wrong[0]]))} as item {wrong[0] + 1}"
+    return ""
 
 
 def plain_to_declared(kind: type, name: str, value: object) -> object:
@@ -177,7 +189,8 @@ def _in_words(kind: Any) -> str:  # noqa: ANN401 - a type as it is written
     if origin is Literal:
         return f"one of {parts}"
     if origin is tuple:
-        number = "" if parts[-1] is ... else f"{len(parts)} times "
-        return f"a list: {number}{_in_words(parts[0])}"
+        several = {int: "whole numbers", float: "numbers", bool: "values true or false", str: "texts"}
+        number = "" if parts[-1] is ... else f"{len(parts)} "
+        return f"a list of {number}{several.get(parts[0], 'items, each ' + _in_words(parts[0]))}"
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "nothing"}
     return words.get(kind, "a table of settings")

@@ -67,8 +67,9 @@ def _form(body: Body, operation: Operation, *, boundary: str) -> tuple[Source, o
         msg = f"the form cannot be read: {shorten(error)}"
         raise InputError(msg, code="E_INPUT") from error
     texts = _single_texts(body.query, place="the address") | _single_texts(arguments, place="the form")
-    if set(files) != {FILE} or len(files[FILE]) != 1:
-        msg = f"the form has the files {shorten(sorted(files))}; expected one, called {FILE}"
+    if [(name, len(given)) for name, given in files.items()] != [(FILE, 1)]:
+        found = ", ".join(f"{len(given)} called {name}" for name, given in sorted(files.items())) or "none"
+        msg = f"the form has these files: {shorten(found)}; expected one, called {FILE}"
         raise InputError(msg, code="E_INPUT")
     (file,) = files[FILE]
     name = texts.pop(_NAME, file["filename"])

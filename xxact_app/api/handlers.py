@@ -28,6 +28,8 @@ ROOT = "/api/v1"
 LARGEST_BODY = 90 * 2**20
 """Largest body of a request [bytes]: a file of 64 MB in Base64, and its settings."""
 
+TOO_LARGE = f"The request body is larger than {LARGEST_BODY // 2**20} MB."
+
 BODY_SECONDS = 120.0
 """Time in which a body has to arrive [s]."""
 
@@ -114,8 +116,12 @@ class OperationHandler(ApiHandler):
         self._counted = expected
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        """Keep a part of the body; the connection limits its size."""
-        self._body += chunk
+        """Keep a part of the body, unless one that does not state its size is larger than it may be."""
+        if len(self._body) + len(chunk) > LARGEST_BODY and not self._finished:
+            self._body = bytearray()
+            self.refuse(InputError(TOO_LARGE, code="E_TOO_LARGE"))
+        elif not self._finished:
+            self._body += chunk
         return None
 
     def on_finish(self) -> None:
@@ -134,6 +140,8 @@ class OperationHandler(ApiHandler):
     async def post(self, operation: str) -> None:
         """Answer at once, or start a job where the client prefers that (`Prefer: respond-async`)."""
         assert operation == self.operation.name, "checked before the body was read"
+        if self._finished:
+            return
         body = Body(self.request.headers.get("Content-Type", ""), bytes(self._body), self.request.arguments)
         self._body = bytearray()
         in_background = "respond-async" in self.request.headers.get("Prefer", "").lower()
@@ -221,6 +229,15 @@ ROUTES: tuple[tuple[str, type[ApiHandler]], ...] = (
 
 OPEN = (PageHandler, DocumentHandler)
 """Handlers that need no token: they describe the interface, and hold nothing of the server."""
+
+
+def largest_body(handler: type[ApiHandler]) -> int:
+    """Size at which a connection is closed while a body arrives [bytes].
+
+    An operation answers before that to a body that does not state its size and is larger than `LARGEST_BODY`. All other
+    requests have no bodies.
+    """
+    return 2 * LARGEST_BODY if handler is OperationHandler else 2**16
 
 
 def find_route(path: str) -> tuple[type[ApiHandler], dict[str, bytes]] | None:

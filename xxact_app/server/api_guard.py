@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from tornado.httputil import HTTPServerRequest
 
-from xxact_app.api.handlers import LARGEST_BODY, OPEN, find_route
+from xxact_app.api.handlers import LARGEST_BODY, OPEN, TOO_LARGE, find_route
 from xxact_app.api.tokens import Tokens
 from xxact_app.server.addresses import is_loopback
 from xxact_app.server.refusals import LOGIN_SECONDS, MOST_LOGINS, Refusal, own_end
@@ -76,8 +76,7 @@ class ApiGuard:
 def _too_large(request: HTTPServerRequest) -> Refusal | None:
     length = request.headers.get("Content-Length", "0")
     if not length.isdecimal() or int(length) > LARGEST_BODY:
-        reason = f"The request body is larger than {LARGEST_BODY // 2**20} MB."
-        return Refusal(413, reason, code="E_TOO_LARGE")
+        return Refusal(413, TOO_LARGE, code="E_TOO_LARGE")
     return None
 
 

@@ -15,7 +15,7 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application
 
-from xxact_app.api.handlers import BODY_SECONDS, LARGEST_BODY, ROOT, find_route
+from xxact_app.api.handlers import BODY_SECONDS, LARGEST_BODY, ROOT, find_route, largest_body
 from xxact_app.api.tokens import Tokens
 from xxact_app.library.models import SHIPPED, find_model, load_predictor
 from xxact_app.library.phase_search import PROCESS
@@ -45,7 +45,7 @@ class ApiApplication(Application):
             refusal = Refusal(404, f"There is nothing here; the interface is at {ROOT}.", code="E_APP")
         if refusal is not None or route is None:
             return self.get_handler_delegate(request, Refused, {"refusal": refusal})
-        connection(request).set_max_body_size(LARGEST_BODY)
+        connection(request).set_max_body_size(largest_body(route[0]))
         connection(request).set_body_timeout(BODY_SECONDS)
         return self.get_handler_delegate(request, route[0], path_kwargs=route[1])
 

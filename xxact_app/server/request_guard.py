@@ -117,7 +117,7 @@ def install(guard: RequestGuard) -> None:
         if refusal is None:
             path = api_path(self, request)
             if path is not None and (route := api.find_route(path)) is not None:
-                connection(request).set_max_body_size(api.LARGEST_BODY)
+                connection(request).set_max_body_size(api.largest_body(route[0]))
                 connection(request).set_body_timeout(api.BODY_SECONDS)
                 return self.get_handler_delegate(request, route[0], path_kwargs=route[1])
             connection(request).set_max_body_size(LARGEST_BODY)

@@ -301,10 +301,9 @@ class FolderWatch:
         """Enter answers that the ledger lacks; of those from before a loss of the ledger nothing is sent (again)."""
         found, lost = self._ledger.unentered, self._ledger.lost
         if found and lost:
-            note = (
-                f"the list of answered files in {shorten(self.settings.output / STATE)} is gone; it is made anew from "
-            )
-            note += f"from the {len(found)} answers in the folder, which are kept. No messages are sent about them"
+            place = shorten(self.settings.output / STATE)
+            note = f"the list of answered files in {place} is gone; it is made anew from the {len(found)} answers that "
+            note += "are there. No messages are sent about them"
             self._tell(note)
         for answer in found:
             if lost:

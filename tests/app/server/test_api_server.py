@@ -113,13 +113,21 @@ def test_a_large_body_is_refused_before_it_is_read(open_port: int) -> None:
     assert Program(open_port).post("read", file=QUARTZ, name="quartz.xrdml").status == 200
 
 
-def test_a_body_without_length_is_cut_off_at_the_limit(open_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from xxact_app.server import api_server
+@pytest.mark.parametrize(("path", "status"), [("read", b" 413 "), ("openapi.json", b" 400 ")])
+def test_a_body_without_length_is_refused_at_the_limit(
+    path: str, status: bytes, open_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xxact_app.api import handlers
 
-    monkeypatch.setattr(api_server, "LARGEST_BODY", 2**20)
+    monkeypatch.setattr(handlers, "LARGEST_BODY", 2**20)
     with socket.create_connection(("127.0.0.1", open_port), timeout=60) as client:
-        head = f"POST /api/v1/read HTTP/1.1\r\nHost: 127.0.0.1:{open_port}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        head = f"POST /api/v1/{path} HTTP/1.1\r\nHost: 127.0.0.1:{open_port}\r\nTransfer-Encoding: chunked\r\n\r\n"
         client.sendall(head.encode())
+        for _ in range(17):
+            client.sendall(b"10000\r\n" + b"0" * 0x10000 + b"\r\n")
+        answer = client.recv(10_000)
+        assert status in answer
+        assert path != "read" or b"E_TOO_LARGE" in answer
         sent = 0
         with suppress(OSError):
             while sent < 2**26:

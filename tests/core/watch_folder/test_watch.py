@@ -336,17 +336,20 @@ def test_a_ledger_that_was_deleted_is_made_anew_and_nothing_is_answered_or_sent_
     watching.run()
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     assert sent.read_text(encoding="utf-8").removeprefix(before).split() == ["three.xy"], "and NaCl is no news"
-    assert [note for note in notes if "made anew from the 2 answers" in note] == notes
+    assert len(notes) == 1
+    assert "made anew from the 2 answers" in notes[0]
     assert len(Ledger.open(folders[1]).answered) == 3
     assert not Ledger.open(folders[1]).lost
 
 
-def test_a_ledger_that_is_deleted_while_it_is_used_is_written_again(folders: Folders, measured: Measured) -> None:
+def test_a_ledger_that_is_deleted_while_it_is_used_is_written_again(
+    folders: Folders, measured: Measured, tmp_path: Path
+) -> None:
     notes: list[str] = []
     (folders[0] / "first.xy").write_text(measured("NaCl"), encoding="utf-8")
     with watching(folders, notes):
         wait_for(lambda: len(written(folders)) == 1)
-        shutil.rmtree(folders[1] / STATE)
+        (folders[1] / STATE).rename(tmp_path / "deleted")
         (folders[0] / "second.xy").write_text(measured("KCl"), encoding="utf-8")
         wait_for(lambda: "answers can be written again" in notes)
         wait_for(lambda: len(written(folders)) == 2)
