@@ -12,7 +12,7 @@ import panel_material_ui as pmui
 import param
 from panel.util import edit_readonly
 
-from xxact_app.ui.safe_text import safe_text
+from xxact_app.ui.safe_text import safe_message, safe_text
 from xxact_app.ui.theme import HEADER_COLOUR, MATERIAL_THEME, NARROW, PAGE_CSS, figure_theme, grid_css
 from xxact_core.errors import InputError, InstallationError
 
@@ -286,7 +286,7 @@ def _report(store: Store | None, keys: PageKeyboard | None, error: Exception) ->
     else:
         logger.error("an action of the user failed", exc_info=error)
         text = "The action failed because of an error in the app; see the server log."
-    if store is not None:
+    if store is not None and safe_message(text) not in {problem.text for problem in store.problems}:
         store.add_problem(text)
     if keys is not None:
         keys.notify(text)

@@ -50,7 +50,9 @@ def simulate(
     file: Annotated[Path, typer.Argument(help="CIF file.")],
     *,
     wavelength: Annotated[str, typer.Option(help="Wavelength in Å, with a unit, or a name such as CuKa.")] = "CuKa",
-    angles: Annotated[tuple[float, float], typer.Option("--range", help="First and last angle [deg 2θ].")] = (
+    angles: Annotated[
+        tuple[float, float], typer.Option("--range", "--two-theta-range", help="First and last angle [deg 2θ].")
+    ] = (
         5.0,
         90.0,
     ),

@@ -104,7 +104,8 @@ def test_an_agent_names_the_phases_of_a_mixture_and_refines_one(tmp_path: Path) 
         mixture = str(example_path("titania_zinc_oxide_mixture.xrdml"))
         arguments = {"file": mixture, "elements": ["Ti", "Zn", "O"]}
         named = await client.call_tool("identify_phases", arguments, progress_callback=report)
-        refining = {"file": ZINCITE, "wavelength": "CuKa", "phases": ["mp-2133"], "output": str(tmp_path / "refined")}
+        refining = {"file": ZINCITE, "wavelength": "CuKa", "phases": ["mp-2133"], "two_theta_range": [30, 60],
+                    "output": str(tmp_path / "refined")}  # fmt: skip
         return named, await client.call_tool("refine", refining)
 
     named, refined = with_agent(tmp_path, talk)

@@ -221,11 +221,12 @@ def test_an_action_that_fails_is_explained_on_the_page(monkeypatch: pytest.Monke
         page = shell.build()
         strip, keys = page.main[0][0], page.header[0]
         pn.config.exception_handler(InputError("scan.xy: nothing rises above the background"))
-        assert keys.notice["text"] == "scan.xy: nothing rises above the background"
+        pn.config.exception_handler(InputError("scan.xy: nothing rises above the background"))
+        assert keys.notice == {"number": 2, "text": "scan.xy: nothing rises above the background"}
         pn.config.exception_handler(RuntimeError("<b>secret</b>"))
         assert "an error in the app; see the server log" in keys.notice["text"]
     shown = [alert.object for alert in strip.select(pmui.Alert) if alert.visible]
-    assert any("nothing rises above the background" in text for text in shown)
+    assert sum("nothing rises above the background" in text for text in shown) == 1
     assert not any("secret" in text for text in shown)
 
 
