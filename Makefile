@@ -48,7 +48,8 @@ pytest: env
 	  || test $$? -eq 5
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser $(PYTEST_ARGS) || test $$? -eq 5
 
-# Tests that take minutes: the app under load, and that each guard against harmful files is needed by a test.
+# Tests that take minutes: the app under load, trainings killed and in several processes, further notebooks, and that
+# each guard against harmful files is needed by a test.
 test-slow: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long $(PYTEST_ARGS)
 

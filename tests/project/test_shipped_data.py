@@ -23,6 +23,9 @@ from xxact_core.readers.read import read_pattern
 EXAMPLES = REPOSITORY / "xxact_core" / "data" / "examples"
 ROWS = list(csv.DictReader((EXAMPLES / "examples.csv").read_text(encoding="utf-8").splitlines()))
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
+FIRST_NOTEBOOKS = {"file_to_tokens", "predict"}
+"""Notebooks that `make test` runs; `make test-slow` runs the others, each of which takes half a minute."""
+
 MEGABYTE = 1024**2
 
 
@@ -121,7 +124,11 @@ def test_notebook_imports_the_public_interface_only(path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=() if path.stem in FIRST_NOTEBOOKS else pytest.mark.long) for path in NOTEBOOKS],
+    ids=lambda path: path.name,
+)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:jupyter_client", "ignore::DeprecationWarning:zmq")
 def test_notebook_runs(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)

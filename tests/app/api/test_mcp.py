@@ -153,7 +153,7 @@ def test_a_call_that_is_cancelled_stops_what_it_started(monkeypatch: pytest.Monk
     assert reported[-1] == 0.25
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_agent_trains_a_model_and_follows_it(tmp_path: Path, small_dataset: Path) -> None:
     settings = {"epochs": 0.1, "batch_size": 8, "validation_rows": 8}
 

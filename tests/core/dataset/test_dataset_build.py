@@ -301,7 +301,7 @@ def test_full_disk_stops_clearly_leaves_nothing_half_written_and_the_build_goes_
         subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_dask_cluster_makes_the_same_data_set_though_it_loses_a_worker(
     plan: BuildPlan, whole: Path, tmp_path: Path
 ) -> None:

@@ -131,6 +131,7 @@ def command(dataset: Path, folder: Path, *options: str) -> list[str]:
             "--normal-priority", *settings, *options]  # fmt: skip
 
 
+@pytest.mark.long
 def test_stopped_and_killed_runs_go_on(small_dataset: Path, tmp_path: Path) -> None:
     """After SIGTERM the run has a snapshot; after SIGKILL it goes on from it or finishes by itself."""
     long = ["--set", "epochs=150", "--set", "save_every=5", "--only", "crabnet-multi-target-4th"]
@@ -163,6 +164,7 @@ def test_stopped_and_killed_runs_go_on(small_dataset: Path, tmp_path: Path) -> N
     assert any(event["event"] == "resumed" for event in read_run(journal.parent))
 
 
+@pytest.mark.long
 def test_two_processes_under_torchrun_train_each_run_together(small_dataset: Path, tmp_path: Path) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     launcher += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]

@@ -513,7 +513,11 @@ train(Recipe.from_dict(json.loads(sys.argv[1])), Path(sys.argv[2]), Path(sys.arg
 
 @pytest.mark.parametrize(
     ("objectives", "pieces", "room"),
-    [(("targets", "mxm"), None, 4), (("contrastive", "targets"), None, 8), (("contrastive", "mxm", "targets"), 3, 8)],
+    [
+        pytest.param(("targets", "mxm"), None, 4, marks=pytest.mark.long),
+        pytest.param(("contrastive", "targets"), None, 8, marks=pytest.mark.long),
+        (("contrastive", "mxm", "targets"), 3, 8),
+    ],
 )
 def test_two_processes_go_the_way_of_one(
     small_dataset: Path, tmp_path: Path, objectives: tuple[str, ...], pieces: int | None, room: int

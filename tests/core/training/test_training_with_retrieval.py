@@ -205,7 +205,7 @@ print("the same", torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_compiled_layers_give_the_same_gradients(small_dataset: Path, tmp_path: Path) -> None:
     """In a process of its own, where shapes are not checked. Traced and differentiated by torch.compile, but run by
     torch's own operations: to make kernels takes a minute more and is torch's affair."""
