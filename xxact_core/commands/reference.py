@@ -17,6 +17,9 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+SHOWN = 20
+"""Notes on structures that are printed."""
+
 ERRORS = ".errors.csv"
 """Ending of the list of structures that could not be used, beside a table."""
 
@@ -76,6 +79,10 @@ def build(
     if built.renamed:
         shown = ", ".join(built.renamed[:3]) + (" ..." if len(built.renamed) > 3 else "")  # noqa: PLR2004 - examples
         typer.echo(f"{len(built.renamed)} ids occur in an earlier source, too, and got the name of theirs: {shown}")
+    for identity, note in built.notes[:SHOWN]:
+        typer.echo(f"note: {identity}: {note}")
+    if len(built.notes) > SHOWN:
+        typer.echo(f"and {len(built.notes) - SHOWN} more notes on how structures were read")
     if built.errors:
         write_csv(list_of_errors, ("source", "id", "reason"), list(built.errors))
         typer.echo(f"{len(built.errors)} structures could not be used; see {list_of_errors}")

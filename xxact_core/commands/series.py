@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,6 +65,7 @@ def series(  # noqa: PLR0913 - one argument per option
     """Find phases, weight fractions and cells over a series of patterns, and where phases appear and vanish."""
     from xxact_core.search_match.database import check_elements
     from xxact_core.search_match.identify import Identifier
+    from xxact_core.search_match.opening import reference_notes
     from xxact_core.search_match.phases import find_phases
     from xxact_core.series.figure import FORMATS, write_figure
     from xxact_core.series.frames import read_frames
@@ -81,6 +83,7 @@ def series(  # noqa: PLR0913 - one argument per option
     _check_wavelengths(frames)
     identifier = Identifier.load(reference)
     references, index = identifier.references, identifier.index
+    frames = replace(frames, notes=(*frames.notes, *reference_notes(references)))
     settings = {"elements": symbols, "reference": references.digest, "most_phases": most_phases}
     found = find_phases_of_series(
         frames,

@@ -721,6 +721,8 @@ def _curve_to_points(table: _Table, curve: _Curve, *, name: str) -> list[Measure
     rows = np.flatnonzero(given)
     parts = []
     labels = table.labels
+    if axis.kind == "two_theta":
+        _refuse_sticks(positions[rows], name=name)
     for part in _ranges(positions[rows], table.places[rows], None if labels is None else [labels[row] for row in rows]):
         chosen = rows[part]
         metadata = {"column": shorten(curve.name, limit=40)} if curve.name else {}
@@ -741,6 +743,31 @@ def _curve_to_points(table: _Table, curve: _Curve, *, name: str) -> list[Measure
             )
         )
     return parts
+
+
+def _refuse_sticks(positions: np.ndarray, *, name: str) -> None:
+    """Refuse positions of peaks in place of a scan: steps that differ by factors, without any order.
+
+    Raises:
+        PatternError: there are such steps (E_FORMAT).
+    """
+    steps = np.diff(positions)
+    if not MIN_POINTS < positions.size < _MOST_PEAKS or not (steps > 0).all():
+        return
+    low, high = np.percentile(steps, [10, 90])
+    turns = np.mean(np.sign(np.diff(steps))[1:] != np.sign(np.diff(steps))[:-1])
+    different = np.unique(np.round(steps / np.median(steps), 2)).size / steps.size
+    ratio = _PEAK_STEPS if np.median(steps) < 1 else 1.3  # no scan has steps of degrees
+    if high > ratio * low and turns > 0.3 and different > 0.5:  # noqa: PLR2004 - 2/3 and 1 at random, 0 in a scan
+        msg = (
+            f"{name}: a list of {positions.size} peaks: the steps of its angles vary from {low:.3g}° to {high:.3g}° "
+            f"without order; expected a scan"
+        )
+        raise PatternError(msg, code="E_FORMAT")
+
+
+_MOST_PEAKS, _PEAK_STEPS = 300, 3
+"""Largest number of peaks of a list, and how much larger its large steps are than its small ones. Ours."""
 
 
 def _ranges(positions: np.ndarray, places: np.ndarray, labels: list[str] | None) -> list[slice]:

@@ -42,6 +42,8 @@ class StartingPhase:
     """Reduced formula, as chemists write it."""
     id: str = ""
     """Id in the reference database; empty for a phase from a file."""
+    notes: tuple[str, ...] = ()
+    """What was assumed or left out when its structure was read."""
 
     def nearest_cell(self, cell: np.ndarray) -> np.ndarray:
         """Another cell of this phase, with what symmetry fixes; the present one where it is of another setting."""
@@ -86,6 +88,7 @@ def structure_to_phase(
         structure=conventional,
         cell=conventional.cell * np.array([scale] * 3 + [1.0] * 3),
         id=identity,
+        notes=structure.notes,
     )
     return start if cell is None else replace(start, cell=start.nearest_cell(cell))
 

@@ -89,7 +89,8 @@ def refine(
     result = rietx_engine.run(job, progress=progress, cancelled=cancelled)
     if result is None:
         raise RefinementCancelledError
-    return replace(result, warnings=(*pattern.warnings, *result.warnings))
+    notes = (f"{start.name}: {note}" for start in starts for note in start.notes)
+    return replace(result, warnings=(*pattern.warnings, *notes, *result.warnings))
 
 
 def _to_start(phase: StartingPhase | Structure | Path) -> StartingPhase:

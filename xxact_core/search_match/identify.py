@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from xxact_core.search_match.fit import IntensityDistribution, pattern_to_distri
 from xxact_core.search_match.instrument import InstrumentProfile
 from xxact_core.search_match.match import Match
 from xxact_core.search_match.mixtures import Mixture, analysis_to_mixture
-from xxact_core.search_match.opening import open_references
+from xxact_core.search_match.opening import open_references, reference_notes
 from xxact_core.search_match.phase_analysis import Phase, PhaseAnalysis, Verdict
 from xxact_core.search_match.phases import find_phases
 from xxact_core.search_match.plausibility import (
@@ -232,7 +232,7 @@ class Identifier:
             elements=states.possible,
             candidates=len(self.references) if rows is None else len(rows),
             matches=matches[:count],
-            warnings=(*pattern.warnings, *_range_warning(pattern)),
+            warnings=(*pattern.warnings, *_range_warning(pattern), *reference_notes(self.references)),
             no_match=no_match,
             analyse=lambda: self._prefer_match(analyse, rows, matches),
         )
@@ -277,7 +277,8 @@ class Identifier:
         """
         present, possible = prediction_to_elements(prediction)
         found = self.identify(pattern, elements=present, maybe=possible or None, wavelength=wavelength)
-        return combine_with_matches(prediction, found.matches)
+        combined = combine_with_matches(prediction, found.matches)
+        return replace(combined, warnings=(*combined.warnings, *reference_notes(self.references)))
 
     def weigh(
         self, prediction: Prediction, pattern: Pattern | GriddedPattern, *, wavelength: str | float | None = None

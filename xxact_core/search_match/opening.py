@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from xxact_core.search_match.reference_files import (
     read_compact_table,
     read_reference_table,
 )
+from xxact_core.search_match.reference_table import ReferenceTable
 from xxact_core.shipped import NAMED_TABLES, REFERENCE_TABLE, named_structures, shipped_path
 from xxact_core.structures.source_files import file_kind, file_stem
 from xxact_core.structures.structure import Structure
@@ -87,10 +88,29 @@ def _build(path: Path) -> ReferenceDatabase:
         raise DatasetError(msg, code="E_DATASET")
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / f"{_name(path)}.parquet"
-        build_reference_table(table, [Source(path)])
-        references = read_reference_table(table)
+        built = build_reference_table(table, [Source(path)])
+        left_out = [f"the structure {identity} was left out: {shorten(reason)}" for _, identity, reason in built.errors]
+        read = [f"{identity}: {note}" for identity, note in built.notes]
+        references = replace(read_reference_table(table), notes=(*_first(left_out), *_first(read)))
         assert references.digest  # kept: the file goes
         return references
+
+
+_MOST_NOTES = 5
+"""Notes of one kind that are listed."""
+
+
+def _first(notes: list[str]) -> list[str]:
+    """The first of some notes, and how many more there are."""
+    more = len(notes) - _MOST_NOTES
+    return [*notes[:_MOST_NOTES], f"{more} more notes of this kind"] if more > 0 else notes
+
+
+def reference_notes(references: ReferenceDatabase) -> tuple[str, ...]:
+    """What was assumed or left out where a database was made of files of structures, for the user."""
+    if isinstance(references, JoinedReferences):
+        return tuple(note for database in references.databases for note in reference_notes(database))
+    return references.notes if isinstance(references, ReferenceTable) else ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -132,6 +132,8 @@ class BuiltTable:
     """Source, id and reason of each structure that could not be used."""
     renamed: tuple[str, ...] = ()
     """Ids with the name of their source in front, because an earlier source has the same id."""
+    notes: tuple[tuple[str, str], ...] = ()
+    """Id of a structure and what was assumed or left out when it was read."""
 
 
 def build_reference_table(
@@ -162,6 +164,7 @@ def build_reference_table(
     errors: list[tuple[str, str, str]] = []
     by_id: dict[str, Entry] = {}
     renamed: list[str] = []
+    notes: list[tuple[str, str]] = []
     read = 0
     for number, source in enumerate(sources):
         for item, stated in _read_source(source):
@@ -189,6 +192,7 @@ def build_reference_table(
                 entry.composition, entry.hydrogen_missing = _with_hydrogen(item), True
             by_id[identity] = entry
             entries.append(entry)
+            notes += [(identity, note) for note in item.notes]
     if not entries:
         msg = f"none of the {read} structures of {', '.join(str(source.path) for source in sources)} could be used"
         raise DatasetError(f"{msg}; the first problem: {errors[0][2]}" if errors else msg, code="E_DATASET")
@@ -203,7 +207,7 @@ def build_reference_table(
     entries = [entry for entry in entries if id(entry) not in left_out]
     written, left_over = _write(path, merge(entries), sources, credit, progress)
     errors += [(str(sources[entry.source].path), entry.id, _NO_REFLECTION) for entry in left_over]
-    return BuiltTable(read, written, tuple(errors), tuple(renamed))
+    return BuiltTable(read, written, tuple(errors), tuple(renamed), tuple(notes))
 
 
 _NO_REFLECTION = f"no reflection lies between {TWO_THETA_RANGE[0]:g}° and {TWO_THETA_RANGE[1]:g}° at Cu Kα"

@@ -88,6 +88,8 @@ class ReferenceTable:
     """Square roots of their relative intensities in `HEIGHT_STEPS`, shape (lines,), uint8."""
     description: Mapping[str, Any]
     """Sources with their licences, and version, as the file states them."""
+    notes: tuple[str, ...] = ()
+    """What was assumed or left out where the table was made of files of structures, for the user."""
 
     def __len__(self) -> int:
         """Number of phases."""

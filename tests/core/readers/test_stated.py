@@ -372,6 +372,18 @@ def test_a_column_of_names_parts_the_patterns() -> None:
         assert scan.wavelength == pytest.approx(CU, abs=1e-4)  # from 2θ and d
 
 
+def test_positions_of_peaks_without_titles_of_their_indices_are_refused() -> None:
+    angles = np.sort(np.random.default_rng(0).uniform(10, 80, 40))
+    heights = np.arange(1, 41) % 7 + 1
+    refused(table(angles, heights, header="2theta I\n"), "E_FORMAT", "a list of 40 peaks: the steps of its angles vary")
+    silicon = [28.44, 47.3, 56.12, 69.13, 76.38, 88.03, 94.95, 106.7, 114.1, 127.5, 136.9]
+    refused(table(np.array(silicon), np.arange(1, 12)), "E_FORMAT", "a list of 11 peaks")
+    ranges = np.r_[np.arange(10, 20, 0.5), np.arange(20, 30, 0.1)]
+    detector = 10 + 30 * np.linspace(0, 1, 200) ** 3
+    for scan in (ranges, np.unique(np.round(detector, 3))):
+        assert read_pattern(table(scan, np.arange(1, scan.size + 1))).two_theta.size == scan.size
+
+
 def test_a_list_of_peaks_is_refused() -> None:
     refused(table(ANGLES, COUNTS, COUNTS, header="2theta,I,hkl\n", separator=","), "E_FORMAT", "list of peaks")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cif_fixtures import cubic, make_cif
 
 from tests.core.refinement.phase_fixtures import mixture_pattern, rock_salt
 from xxact_core.errors import InputError, PatternError, WavelengthError
@@ -191,6 +192,14 @@ def test_uncertainties_are_those_of_counts_also_of_scaled_intensities() -> None:
     counts = np.random.default_rng(1).poisson(400, size=5000).astype(float)
     assert np.median(intensity_to_sigma(counts)) == pytest.approx(20, rel=0.05)
     assert np.median(intensity_to_sigma(counts / 37)) == pytest.approx(20 / 37, rel=0.1)
+
+
+def test_what_was_assumed_of_a_cif_file_is_noted(tmp_path: Path) -> None:
+    file = tmp_path / "salt.cif"
+    file.write_text(make_cif(cubic(5.6402), "Na1 Na 0 0 0 1", "Cl1 Cl 0.5 0.5 0.5 1"))
+    assert read_phase(file).notes == ("no symmetry is stated; P 1 was assumed",)
+    result = refine(mixture_pattern([(SALT, 1.0)]), [file], settings=RefinementSettings(most_iterations=2))
+    assert "salt: no symmetry is stated; P 1 was assumed" in result.warnings
 
 
 def test_a_cif_file_keeps_its_setting(tmp_path: Path) -> None:

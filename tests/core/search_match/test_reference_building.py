@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from cif_fixtures import SALT, cubic, make_cif
 from typer.testing import CliRunner
 
 from xxact_core.commands.main import app
 from xxact_core.compositions.composition import Composition, composition_to_text, text_to_composition
 from xxact_core.errors import DatasetError
-from xxact_core.search_match.opening import JoinedReferences, open_references
+from xxact_core.search_match.opening import JoinedReferences, open_references, reference_notes
 from xxact_core.search_match.published_formulas import parse_published, published_composition
 from xxact_core.search_match.reference_building import Source, build_reference_table
 from xxact_core.search_match.reference_files import read_reference_table
@@ -390,6 +392,24 @@ def test_several_tables_are_searched_as_one(table: ReferenceTable, tmp_path: Pat
     assert ids[-1] == "own:own:mp-7"
     with pytest.raises(DatasetError, match="given twice"):
         open_references([table.path, table.path])
+
+
+def test_what_was_assumed_or_left_out_of_files_of_structures_is_noted(tmp_path: Path) -> None:
+    cell = cubic(5.64)
+    texts = {
+        "good": make_cif(cell, *SALT, symbol="F m -3 m"),
+        "no-symmetry": make_cif(cubic(2.82), *SALT),
+        "other-volume": make_cif(cell, *SALT, symbol="F m -3 m", more="_cell_volume 190"),
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.cif").write_text(text)
+    left_out, assumed = reference_notes(open_references(tmp_path))
+    assert re.match(r"the structure other-volume.* was left out: .*190 Å³ is stated", left_out)
+    assert assumed == "no-symmetry: no symmetry is stated; P 1 was assumed"
+    joined = open_references([tmp_path / "good.cif", tmp_path / "no-symmetry.cif"])
+    assert reference_notes(joined) == (assumed,)
+    printed = CliRunner().invoke(app, ["reference", "build", str(tmp_path / "out.parquet"), str(tmp_path)])
+    assert f"note: {assumed}" in printed.output
 
 
 def test_a_large_source_has_to_be_built_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
