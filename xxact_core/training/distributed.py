@@ -6,10 +6,12 @@ single process, everything here is a no-op.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -59,6 +61,21 @@ def local_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+_NUMBER_OF_GROUP = itertools.count()
+"""Number of the next group of this process, the same in all processes of a run."""
+
+
+@cache
+def _store_of_processes(ranks: Ranks) -> Any:  # noqa: ANN401 - torch does not export the class of stores
+    """Store by which the processes find each other."""
+    from torch.distributed.constants import default_pg_timeout  # noqa: PLC0415 - not in every build of torch
+    from torch.distributed.rendezvous import rendezvous  # noqa: PLC0415 - likewise
+
+    store, _, _ = next(rendezvous("env://", ranks.rank, ranks.world))
+    store.set_timeout(default_pg_timeout)
+    return store
+
+
 @contextmanager
 def process_group(device: torch.device) -> Iterator[Ranks]:
     """Communication between the processes of a run: NCCL for GPUs, gloo for CPUs."""
@@ -68,7 +85,11 @@ def process_group(device: torch.device) -> Iterator[Ranks]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    # Each group has a part of the store of its own: a process that finds addresses of a former group waits for ever.
+    part = f"group {next(_NUMBER_OF_GROUP)}"
+    store = distributed.PrefixStore(part, _store_of_processes(ranks))  # type: ignore[attr-defined]  # not in __all__
+    distributed.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.world)
     try:
         yield ranks
     finally:
