@@ -90,6 +90,7 @@ def _block_to_points(block: dict[str, str], *, name: str, scans: int, notes: tup
         msg = f"{name}: a JCAMP-DX table of the form {shorten(form, limit=40)!r}; expected (X++(Y..Y)) or (XY..XY)"
         raise PatternError(msg, code="E_FORMAT")
     wavelength, stated = stated_wavelength(header)
+    stated = (*stated, *_note_extremes(block, y, name=name))
     return MeasuredPoints(
         positions=x * axis.factor,
         intensity=y,
@@ -100,6 +101,22 @@ def _block_to_points(block: dict[str, str], *, name: str, scans: int, notes: tup
         warnings=(*axis.notes, *neutrons, *stated, *notes),
         metadata=scan_metadata(sample=block.get("TITLE"), scans=scans),
     )
+
+
+def _note_extremes(block: dict[str, str], y: np.ndarray, *, name: str) -> list[str]:
+    """Notes where the largest or smallest intensity is not the one that the header states."""
+    notes, finite = [], y[np.isfinite(y)]
+    for key, found in (("MAXY", finite.max(initial=-np.inf)), ("MINY", finite.min(initial=np.inf))):
+        value = _number(block, key, name=name)
+        if value is not None and finite.size and abs(found - value) > _EXTREME * max(abs(found), abs(value)):
+            notes.append(
+                f"the {'largest' if key == 'MAXY' else 'smallest'} intensity is {found:g}; {key} says {value:g}"
+            )
+    return notes
+
+
+_EXTREME = 0.01
+"""Relative difference of a stated extreme, which programs round. Ours."""
 
 
 def _number(block: dict[str, str], key: str, *, name: str) -> float | None:

@@ -242,8 +242,7 @@ def _curve_to_points(
         msg = f"{name}: {shorten(signal.name, limit=60)!r} does not hold numbers; expected a pattern"
         raise PatternError(msg, code="E_FORMAT")
     found = _axis(axis, name=name)
-    positions = np.asarray(_read(axis), dtype=np.float64)
-    values = np.asarray(_read(signal), dtype=np.float64)
+    positions, values = _unpacked(axis), _unpacked(signal)
     intensity = values if curve.row is None else values[curve.row]
     notes = list(found.notes)
     if positions.size == intensity.size + 1:
@@ -374,6 +373,23 @@ def _read(item: h5py.Dataset) -> Any:  # noqa: ANN401 - HDF5 holds numbers or te
     """Values of a dataset, after a check that it can hold what it declares."""
     check_dataset(item, more_filters=[h5py.h5z.FILTER_LZF])
     return item[()]
+
+
+def _unpacked(item: h5py.Dataset) -> np.ndarray:
+    """Numbers of a dataset as float64, NaN for fill values, with the scale and offset that xarray packs them with.
+
+    Source: CF conventions, section 8.1: packed data.
+    """
+    values = np.asarray(_read(item), dtype=np.float64)
+    stated = {key: item.attrs[key] for key in _PACKING if key in item.attrs}
+    numbers = {key: float(np.ravel(value)[0]) for key, value in stated.items() if np.asarray(value).dtype.kind in "iuf"}
+    for key in ("_FillValue", "missing_value"):
+        if key in numbers:
+            values = np.where(values == numbers[key], np.nan, values)
+    return values * numbers.get("scale_factor", 1.0) + numbers.get("add_offset", 0.0)
+
+
+_PACKING = ("_FillValue", "missing_value", "scale_factor", "add_offset")
 
 
 def _text(item: h5py.Group | h5py.Dataset) -> str:

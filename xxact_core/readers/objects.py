@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -58,7 +59,14 @@ def _arrays_to_points(value: object) -> MeasuredPoints:
 
 
 def _filled(value: Any) -> np.ndarray:  # noqa: ANN401 - whatever NumPy converts
-    """The values as float64, NaN where they are masked."""
+    """The values as float64, NaN where they are masked.
+
+    Raises:
+        TypeError: they are complex numbers.
+    """
+    if np.iscomplexobj(value):
+        msg = "complex numbers"
+        raise TypeError(msg)
     if isinstance(value, np.ma.MaskedArray):
         return np.ma.filled(value.astype(np.float64), np.nan)
     return np.asarray(value, dtype=np.float64)
@@ -88,7 +96,7 @@ def _pandas_to_points(value: Any, *, name: str) -> list[MeasuredPoints]:  # noqa
     numbers, labels = [], []
     for title, column in zip(titles, columns, strict=True):
         try:
-            numbers.append((title, np.asarray(column, dtype=np.float64)))
+            numbers.append((title, _filled(column)))
         except (TypeError, ValueError):
             labels.append([str(one) for one in column])
     if len(numbers) < _COLUMNS:
@@ -120,6 +128,7 @@ def _xarray_to_points(value: Any, *, name: str) -> Iterator[tuple[str, MeasuredP
     if hasattr(value, "data_vars"):
         names = [key for key, array in value.data_vars.items() if _axis_of(array) is not None]
         names = ["intensity"] if "intensity" in names else names
+        names = [key for key in names if not _UNCERTAINTY.fullmatch(str(key))] or names
         if not names:
             msg = f"{name}: no variable of the Dataset has a pattern axis: expected a coordinate two_theta, q or d"
             raise PatternError(msg, code="E_AXIS")
@@ -132,6 +141,9 @@ def _xarray_to_points(value: Any, *, name: str) -> Iterator[tuple[str, MeasuredP
         coordinates = ", ".join(map(str, value.coords)) or "none"
         msg = f"{called}: none of the coordinates ({coordinates}) is a pattern axis: expected two_theta, q or d"
         raise PatternError(msg, code="E_AXIS")
+    if np.iscomplexobj(value):
+        msg = f"{called}: holds complex numbers; expected intensities"
+        raise PatternError(msg, code="E_VALUES")
     others = [dimension for dimension in value.dims if dimension not in value[axis].dims]
     if len(others) > 1:
         msg = f"{called}: has the dimensions {value.dims}; expected the pattern axis and at most one more"
@@ -157,6 +169,13 @@ def _xarray_to_points(value: Any, *, name: str) -> Iterator[tuple[str, MeasuredP
                 metadata=scan_metadata(sample=called),
             ),
         )
+
+
+_UNCERTAINTY = re.compile(
+    r"(?:.*[_ ])?(?:sigma|esd|err(?:or)?|std(?:ev)?|uncertaint(?:y|ies)|variances?|weights?|background|bkg|mask)s?",
+    re.IGNORECASE,
+)
+"""Variables that belong to those of intensities."""
 
 
 def _title_of(coordinate: Any, name: str) -> str:  # noqa: ANN401 - as above

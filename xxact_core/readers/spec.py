@@ -98,6 +98,14 @@ def _read_scans(text: str, *, name: str) -> tuple[list[str], list[_Scan]]:
     return front, scans
 
 
+def _note_columns(one: _Scan) -> list[str]:
+    """A note where the number of columns is not the one that `#N` states."""
+    stated = next((line.split()[1:2] for line in one.header if line.startswith("#N")), None)
+    if not stated or not stated[0].isdecimal() or int(stated[0]) == len(one.rows[0]):
+        return []
+    return [f"the rows have {len(one.rows[0])} columns; #N says {stated[0]}"]
+
+
 def _axis_column(one: _Scan) -> int | None:
     if len(one.labels) != len(one.rows[0]):
         return 0 if one.labels and _POSITION.match(plain_title(one.labels[0])) else None
@@ -123,6 +131,7 @@ def _to_points(one: _Scan, front: list[str], *, name: str, notes: list[str], sca
     counters = [n for n in range(width) if n != position and not _NO_COUNTER.match(plain[n])]
     counter = counters[-1] if counters else width - 1
     intensity, divided = over_time_or_monitor(values, plain, values[:, counter], own=counter)
+    notes = [*notes, *_note_columns(one)]
     steps = _STEPS.search(one.command)
     if steps and len(values) < int(steps[1]):
         notes = [

@@ -134,6 +134,12 @@ def test_a_header_that_contradicts_the_table_is_refused(records: dict[str, objec
     refused(jcamp(body(COUNTS, "AFFN"), **records), code, words)
 
 
+def test_stated_extremes_are_held_against_the_intensities() -> None:
+    assert not read_pattern(jcamp(body(COUNTS, "AFFN"), MAXY=1000, MINY=20)).warnings
+    noted = read_pattern(jcamp(body(COUNTS, "AFFN"), MAXY=5, MINY=-3)).warnings
+    assert noted == ("the largest intensity is 1000; MAXY says 5", "the smallest intensity is 20; MINY says -3")
+
+
 def test_a_line_that_is_lost_or_changed_is_noticed() -> None:
     lines = body(COUNTS, "DIF").split("\n")
     refused(jcamp("\n".join(lines[:5] + lines[6:])), "E_TRUNCATED", "NPOINTS")

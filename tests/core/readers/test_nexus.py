@@ -187,6 +187,16 @@ def test_variables_of_xarray_are_patterns(tmp_path: Path) -> None:
         for factor, scan in enumerate(scans, 1):
             np.testing.assert_allclose(scan.two_theta, ANGLES)
             np.testing.assert_array_equal(scan.intensity, factor * COUNTS)
+    packing = {"dtype": "int16", "scale_factor": 0.02, "add_offset": 10.0, "_FillValue": -1}
+    gaps = one.where(one != 7).rename("a").to_dataset()
+    gaps.to_netcdf(
+        tmp_path / "packed.nc",
+        engine="h5netcdf",
+        encoding={"a": {"dtype": "int16", "_FillValue": -1}, "two_theta": packing},
+    )
+    packed = read_pattern((tmp_path / "packed.nc").read_bytes())
+    np.testing.assert_allclose(packed.two_theta, np.delete(ANGLES, 6))
+    np.testing.assert_array_equal(packed.intensity, np.delete(COUNTS, 6))
     image = xr.DataArray(np.zeros((50, 60)), dims=("y", "x"), coords={"x": np.arange(60.0)})
     image.to_netcdf(tmp_path / "image.nc", engine="h5netcdf")
     refused((tmp_path / "image.nc").read_bytes(), "E_FORMAT", "maps and images are not read")

@@ -110,6 +110,26 @@ def test_several_columns_and_labels_are_scans() -> None:
 
 @pytest.mark.parametrize(
     "value",
+    [
+        (ANGLES, COUNTS + 1j),
+        xr.DataArray(COUNTS + 1j, coords={"tth": ANGLES}, dims="tth"),
+    ],
+    ids=["arrays", "xarray"],
+)
+def test_complex_numbers_are_refused(value: object) -> None:
+    with pytest.raises(PatternError, match="complex numbers"):
+        read_pattern(value)
+
+
+def test_uncertainties_in_a_dataset_are_no_patterns() -> None:
+    coords = {"tth": ANGLES}
+    both = xr.Dataset({"I": ("tth", COUNTS), "I_sigma": ("tth", np.sqrt(COUNTS)), "mask": ("tth", COUNTS)}, coords)
+    (scan,) = read_scans(both)
+    np.testing.assert_array_equal(scan.intensity, COUNTS)
+
+
+@pytest.mark.parametrize(
+    "value",
     [5, None, object(), np.zeros((3, 4, 5)), np.zeros((10, 5)), {"a": 1}, pd.DataFrame({"name": ["a"] * 20})],
     ids=lambda value: type(value).__name__,
 )

@@ -58,6 +58,12 @@ def test_scans_over_other_axes_are_left_out_or_refused() -> None:
     refused((HEAD + other).encode(), "E_AXIS", "no scan of the SPEC file runs over 2θ, q or d .* 'Theta'")
 
 
+def test_a_number_of_columns_that_is_not_the_stated_one_is_noted() -> None:
+    assert not any("#N" in note for note in read_pattern((HEAD + spec()).encode()).warnings)
+    noted = read_pattern((HEAD + spec().replace("#N 4", "#N 5")).encode()).warnings
+    assert "the rows have 4 columns; #N says 5" in noted
+
+
 def test_a_stopped_scan_says_so() -> None:
     data = HEAD + spec(command="ascan  tth 10 80 3500 1")
     assert any("200 of 3501 points" in note for note in read_pattern(data.encode()).warnings)
