@@ -136,7 +136,7 @@ def draw_patterns(
             front cover those behind; empty for none.
     """
     with at_once(target.plot, when=len(target.hover.renderers) != len(curves)):
-        _add_renderers(target, len(curves))
+        add_curves(target, len(curves))
     relative, waterfall = len(curves) > 1, bool(offset and ground)
     tops = []
     slots = zip(target.lines, target.areas, target.backgrounds, target.calculated, strict=True)
@@ -280,7 +280,7 @@ def draw_probabilities(
     plot.select_one({"name": "values"}).text_color = text_colour
 
 
-def _add_renderers(target: PatternFigure, number: int) -> None:
+def add_curves(target: PatternFigure, number: int) -> None:
     """Add renderers up to this number of curves, and list as many in the tooltip."""
     while len(target.lines) < number:
         area = ColumnDataSource({name: [] for name in ("x", "top", "low")})

@@ -22,8 +22,9 @@ from xxact_core.errors import shorten
 WEAKEST_DRAWN = 0.2
 """Intensity [% of the strongest] below which a reflection is not drawn."""
 
-SHORTEST_STICK = 0.08
-"""Height of the shortest stick, as a share of the row, so that weak reflections can be seen and hovered over."""
+SHORTEST_STICK, LONGEST_STICK = 0.08, 0.6
+"""Heights of the shortest and the longest stick as shares of the row: weak reflections can be seen and hovered over, and
+strong ones stay below the name of the phase."""
 
 _ROW, _LATER_ROW = 46, 32
 """Height of a single row, and of each of several [px]."""
@@ -103,7 +104,7 @@ def draw_reflections(target: ReflectionFigure, rows: Sequence[ReflectionRow]) ->
     columns: dict[str, list[object]] = {name: [] for name in _LINE_COLUMNS}
     for index, (row, drawn) in enumerate(zip(rows, kept, strict=True)):
         base = float(len(rows) - 1 - index)
-        heights = base + SHORTEST_STICK + (0.7 - SHORTEST_STICK) * row.intensity[drawn] / 100
+        heights = base + SHORTEST_STICK + (LONGEST_STICK - SHORTEST_STICK) * row.intensity[drawn] / 100
         columns["x"] += row.x[drawn].tolist()
         columns["low"] += [base] * int(drawn.sum())
         columns["high"] += heights.tolist()

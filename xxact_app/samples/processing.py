@@ -309,7 +309,7 @@ def _of_kinds(steps: tuple[Step, ...], *kinds: type[Step]) -> tuple[Step, ...]:
 
 
 def _wavelength_missing() -> WavelengthError:
-    msg = "The file does not state a wavelength, and none is assumed: enter it on the Patterns screen."
+    msg = "The file does not state a wavelength, and none is assumed: enter it on the Answer or the Patterns screen."
     return WavelengthError(msg, code="E_WAVELENGTH")
 
 

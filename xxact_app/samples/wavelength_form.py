@@ -15,10 +15,17 @@ EVERY_MISSING = "every-missing"
 
 
 class WavelengthForm:
-    """Sets the wavelength of one file, or of all files without one; `panel` is the form."""
+    """Sets the wavelength of one file, or of all files without one; `panel` is the form.
 
-    def __init__(self, session: Session, store: Store) -> None:
+    Args:
+        session: the session.
+        store: its patterns.
+        titled: whether the form has a heading.
+    """
+
+    def __init__(self, session: Session, store: Store, *, titled: bool = True) -> None:
         self.session, self.store = session, store
+        self._shown: str | None = None
         self.warning = pmui.Alert(
             severity="warning", object="", margin=(0, 0, 8, 0), sizing_mode="stretch_width", sx=ALERT_STYLE
         )
@@ -34,11 +41,12 @@ class WavelengthForm:
             label="Use this wavelength", variant="contained", size="small", margin=(4, 0, 0, 0), on_click=self._apply
         )
         self.panel = pn.Column(
-            pn.pane.HTML("<h2>Wavelength</h2>", stylesheets=[TEXT_CSS], margin=(0, 0, 4, 0)),
+            pn.pane.HTML("<h2>Wavelength</h2>", stylesheets=[TEXT_CSS], margin=(0, 0, 4, 0), visible=titled),
             self.warning, self.target, self.radiation, self.apply, sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
         session.watch(self._update, ["files", "wavelength", "chosen"])
         self.target.param.watch(self._show_known, "value")
+        self.radiation.param.watch(self._take, "value")
         self._update()
 
     def _update(self, *_events: object) -> None:
@@ -64,14 +72,20 @@ class WavelengthForm:
         key = self.target.value
         known = self.store.wavelength(key) if key in self.store.samples else None
         origin = "entered" if self.session.sample(key or "").wavelength is not None else "from the file"
+        self._shown = None if known is None else _name_of(known)
         self.radiation.param.update(
-            value=None if known is None else _name_of(known),
+            value=self._shown,
             helper_text="" if known is None else f"Current: {known:.6g} Å ({origin})",
             error_state=False,
         )
 
+    def _take(self, _event: object = None) -> None:
+        """Apply what was chosen from the list, or entered with the Enter key."""
+        if self.radiation.value and self.radiation.value != self._shown:
+            self._apply()
+
     def _apply(self, _event: object = None) -> None:
-        text = str(self.radiation.value or self.radiation.value_input or "")
+        text = str(self.radiation.value_input or self.radiation.value or "")
         try:
             wavelength = to_wavelength(text)
         except InputError as error:

@@ -22,6 +22,16 @@ def short_probability(probability: float) -> str:
     return percent(probability) if probability >= least else f"<\N{NO-BREAK SPACE}{percent(least)}"
 
 
+def fine_probability(probability: float) -> str:
+    """A probability (0-1) in tenths of a percent; none appears as 0 or 100 %."""
+    least = 0.001
+    if probability < least:
+        return f"<\N{NO-BREAK SPACE}{percent(least, digits=1)}"
+    if probability > 1 - least:
+        return f">\N{NO-BREAK SPACE}{percent(1 - least, digits=1)}"
+    return percent(probability, digits=1)
+
+
 def duration(seconds: float) -> str:
     """A duration in the unit in which it is a small number."""
     if seconds < 1.5 * _MINUTE:

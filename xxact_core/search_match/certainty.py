@@ -70,7 +70,7 @@ def judge_phases(
     conditions = [
         Condition(f"{subject} has a probability of {100 * min(weakest, 0.99):.0f} % (needed: {100 * least:.0f} %)",
                   met=weakest >= least),
-        Condition(f"{100 * unexplained:.0f} % of the intensity is unexplained (at most {100 * MOST_UNEXPLAINED:.0f} %)",
+        Condition(f"{_percent(unexplained)} of the intensity is unexplained (at most {100 * MOST_UNEXPLAINED:.0f} %)",
                   met=unexplained <= MOST_UNEXPLAINED),
     ]  # fmt: skip
     if len(probabilities) > 1 and not restricted:
@@ -86,6 +86,10 @@ def judge_phases(
         )  # fmt: skip
         conditions.append(Condition(text, met=agreeing))
     return "likely" if all(condition.met for condition in conditions) else "uncertain", tuple(conditions)
+
+
+def _percent(fraction: float) -> str:
+    return "< 1 %" if 0 < fraction < 0.01 else f"{100 * fraction:.0f} %"  # noqa: PLR2004 - one percent
 
 
 def is_in_domain(prediction: Prediction) -> bool:
@@ -152,8 +156,11 @@ def agree_with_phases(
 def credible_set(ranked: Sequence[RankedLabel], labels: Sequence[str] | None, *, level: float = 0.9) -> tuple[str, ...]:
     """The most probable classes that together have at least a probability of `level`, with those of a prediction set.
 
-    So that a set never has less than its name says beside the probabilities that are shown.
+    So that a set never has less than its name says beside the probabilities that are shown, and one class where its
+    probability alone is that of the set.
     """
+    if ranked and ranked[0].probability >= level:
+        return (ranked[0].label,)
     chosen: list[str] = []
     total = 0.0
     for entry in ranked:

@@ -12,6 +12,7 @@ import pytest
 from app_fixtures import FakePredictor, loaded, scan_file
 from bokeh.document import Document
 from panel.io.state import set_curdoc
+from panel.util import edit_readonly
 
 from xxact_app.page import page as shell
 from xxact_app.page.upload_strip import UploadStrip
@@ -108,14 +109,17 @@ def test_a_wavelength_is_asked_for_all_that_lack_one() -> None:
     assert "none is assumed" in form.warning.object
     assert form.target.value == EVERY_MISSING
     form.radiation.value = "Mo Unobtainium"
-    form.apply.param.trigger("clicks")
     assert form.radiation.error_state is True
     assert "CuKa" in form.radiation.helper_text
     assert store.without_wavelength() == session.files
-    form.radiation.value = "CoKa"
-    form.apply.param.trigger("clicks")
+    form.radiation.value = "CoKa"  # with the Enter key, or from the list
     assert {record.wavelength for record in session.samples.values()} == {1.79026}
     assert form.warning.visible is False
+    form.target.value = session.files[1]
+    with edit_readonly(form.radiation):
+        form.radiation.value_input = "1.5"  # typed only
+    form.apply.param.trigger("clicks")
+    assert [record.wavelength for record in session.samples.values()] == [1.79026, 1.5]
 
 
 def test_typing_a_formula_tells_how_it_is_read_and_enter_predicts() -> None:

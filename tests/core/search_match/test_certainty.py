@@ -95,5 +95,9 @@ def test_a_set_never_has_less_than_its_name_says() -> None:
     ranked = [RankedLabel("a", 0.62), RankedLabel("b", 0.2), RankedLabel("c", 0.1), RankedLabel("d", 0.08)]
     assert credible_set(ranked, ("a",)) == ("a", "b", "c")
     assert credible_set(ranked, None) == ("a", "b", "c")
-    assert credible_set([RankedLabel("a", 0.95), RankedLabel("b", 0.05)], ("a", "b")) == ("a", "b")
-    assert credible_set([RankedLabel("a", 0.95), RankedLabel("b", 0.05)], ("a",)) == ("a",)
+    assert credible_set(ranked, ("a", "d")) == ("a", "b", "c", "d")
+
+
+def test_a_set_does_not_contradict_the_probability_of_its_first_class() -> None:
+    assert credible_set([RankedLabel("a", 0.95), RankedLabel("b", 0.05)], ("a", "b")) == ("a",)
+    assert credible_set([], ("a",)) == ()

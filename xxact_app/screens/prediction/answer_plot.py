@@ -12,7 +12,7 @@ from xxact_app.plots.patterns import Curve
 from xxact_app.plots.reflections import ReflectionRow
 from xxact_app.samples.store import Store
 from xxact_app.screens.prediction.figures import answer_figure, draw_answer
-from xxact_app.screens.prediction.phases_store import PhaseRow, SearchResult
+from xxact_app.screens.prediction.phases_store import FittedCurves, PhaseRow, SearchResult
 from xxact_app.session.session import Session
 from xxact_app.ui.theme import TEXT_CSS, palette
 from xxact_core.errors import InputError
@@ -56,9 +56,10 @@ class AnswerPlot:
         colours = palette(dark=self.session.dark)
         axis = "two_theta" if pattern.wavelength is None else self.session.axis
         curves = None if found is None else found.curves
-        angles, intensity = (
-            (pattern.two_theta, pattern.intensity) if curves is None else (curves.two_theta, curves.measured)
-        )
+        angles, intensity = pattern.two_theta, pattern.intensity
+        background = calculated = None
+        if curves is not None:
+            angles, intensity, background, calculated = _beyond_the_fit(pattern, curves)
         curve = Curve(
             name=self.store.samples[key].name,
             colour=colours.series[0],
@@ -66,8 +67,8 @@ class AnswerPlot:
             two_theta=angles,
             d=_spacing(angles, pattern),
             intensity=np.asarray(intensity, dtype=np.float64),
-            background=None if curves is None or not self.session.show_background else curves.background,
-            calculated=None if curves is None or not len(curves.phases) else curves.calculated,
+            background=background if self.session.show_background else None,
+            calculated=None if curves is None or not len(curves.phases) else calculated,
             calculated_colour=colours.series[1],
         )
         rows = [self._row(one, pattern, colour) for one, colour in self._coloured(found)]
@@ -112,6 +113,24 @@ class AnswerPlot:
 
     def _x(self, angles: np.ndarray, pattern: Pattern) -> np.ndarray:
         return self.store.stages.on_axis(np.asarray(angles, dtype=np.float64), wavelength=pattern.wavelength)
+
+
+def _beyond_the_fit(pattern: Pattern, curves: FittedCurves) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Angles, measured intensity, background and calculated intensity, each of shape (points,).
+
+    The pattern as it was fitted, and what was measured outside the range of the fit, where nothing is calculated.
+    """
+    step = float(np.median(np.diff(curves.two_theta)))  # the mean of several measured points may stand for them
+    below, above = pattern.two_theta < curves.two_theta[0] - step, pattern.two_theta > curves.two_theta[-1] + step
+
+    def around(inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
+        return np.concatenate([outside[below], inside, outside[above]])
+
+    nothing = np.full(pattern.two_theta.shape, np.nan)
+    return (
+        around(curves.two_theta, pattern.two_theta), around(curves.measured, pattern.intensity),
+        around(curves.background, nothing), around(curves.calculated, nothing),
+    )  # fmt: skip
 
 
 def _spacing(angles: np.ndarray, pattern: Pattern) -> np.ndarray:

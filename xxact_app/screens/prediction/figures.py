@@ -12,6 +12,7 @@ from bokeh.models import (
     ColumnDataSource,
     FactorRange,
     HoverTool,
+    Legend,
     LinearColorMapper,
     NumeralTickFormatter,
     Range1d,
@@ -21,7 +22,7 @@ from bokeh.plotting import figure
 
 from xxact_app.plots.crosshair import Crosshair, add_crosshair, set_crosshair
 from xxact_app.plots.difference import DifferenceFigure, difference_figure, draw_difference
-from xxact_app.plots.patterns import LEFT_BORDER, Curve, PatternFigure, draw_patterns, pattern_figure
+from xxact_app.plots.patterns import LEFT_BORDER, Curve, PatternFigure, add_curves, draw_patterns, pattern_figure
 from xxact_app.plots.reflections import ReflectionFigure, ReflectionRow, draw_reflections, reflection_figure
 from xxact_app.ui.theme import Palette
 
@@ -41,6 +42,8 @@ class AnswerFigure:
     reflections: ReflectionFigure
     difference: DifferenceFigure
     crosshair: Crosshair
+    legend: Legend
+    """Names the curves; a click on a name hides its curve."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,14 @@ def answer_figure() -> AnswerFigure:
     assert isinstance(shared, Range1d)
     reflections = reflection_figure(shared, left_border=LEFT_BORDER)
     difference = difference_figure(shared, left_border=LEFT_BORDER, height=_DIFFERENCE)
-    return AnswerFigure(pattern, reflections, difference, add_crosshair(pattern.plot, reflections.lines))
+    add_curves(pattern, 1)
+    curves = {"measured": pattern.lines, "calculated": pattern.calculated, "background": pattern.backgrounds}
+    legend = Legend(
+        items=[(name, [drawn[0]]) for name, drawn in curves.items()], location="top_right", click_policy="hide",
+        padding=4, margin=2, spacing=0, label_text_font_size="12px", visible=False,
+    )  # fmt: skip
+    pattern.plot.add_layout(legend)
+    return AnswerFigure(pattern, reflections, difference, add_crosshair(pattern.plot, reflections.lines), legend)
 
 
 def draw_answer(
@@ -95,6 +105,9 @@ def draw_answer(
         target.pattern, [curve], scale=scale, offset=0.0, x_label=axis_label, unit="counts", window_edges=None,
         keep_range=keep_range,
     )  # fmt: skip
+    target.legend.visible = curve.calculated is not None
+    target.legend.items[2].visible = curve.background is not None
+    target.legend.background_fill_alpha = 0.7
     draw_reflections(target.reflections, rows)
     shown = np.empty(0) if difference is None else difference
     draw_difference(target.difference, x=curve.x[: shown.size], difference=shown, colour=colours.muted)

@@ -79,8 +79,8 @@ class PhaseRow:
 
     @property
     def label(self) -> str:
-        """Formula with the name, or with the space group."""
-        return f"{self.formula} ({self.name or self.space_group})"
+        """Formula with the name, or with the symbol of the space group."""
+        return f"{self.formula} ({self.name or self.space_group.partition(' (')[0]})"
 
 
 @dataclass(frozen=True, eq=False)

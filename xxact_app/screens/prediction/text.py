@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from xxact_app.samples.prediction_result import Answer
+from xxact_app.samples.prediction_result import Answer, Missing
 from xxact_app.samples.processing import WINDOW_EDGES
 from xxact_app.samples.store import HIDDEN
 from xxact_app.screens.prediction.conclusion import Conclusion
 from xxact_app.screens.prediction.phases_store import SearchResult
-from xxact_app.ui.formatting import percent, short_probability
+from xxact_app.ui.formatting import fine_probability, percent, short_probability
 from xxact_app.ui.safe_text import safe_message, spreadsheet_text
 from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SPACE_GROUP, SURE, Quantity
 from xxact_core.search_match.certainty import credible_set
@@ -116,7 +116,9 @@ def headline(conclusion: Conclusion, *, searching: bool = False, waiting: bool =
         text = "Identifying the phases …" if searching else "Identifying the phases in a moment …"
         return f"<h2>{text}</h2>"
     if found is None:
-        return "<h2>Phases not identified yet</h2>"
+        missing = conclusion.alone.what if isinstance(conclusion.alone, Missing) else ""
+        text = "Enter the wavelength to identify the phases" if missing == "wavelength" else "Phases not identified yet"
+        return f"<h2>{text}</h2>"
     if not found.phases or conclusion.level == "no match":
         what = "no reference material explains the pattern"
     else:
@@ -236,6 +238,13 @@ def facts(conclusion: Conclusion) -> str:
     of = ""
     if conclusion.of_phase and conclusion.found is not None:
         of = _muted(f"Formation energy and band gap for {conclusion.found.phases[0].formula}, the phase found.")
+    elif prediction.composition_cost is not None:
+        of = _muted(
+            "Formation energy and band gap over all amounts of the elements that are possible: enter a formula for a "
+            "narrower interval."
+            if prediction.composition_cost.draws
+            else "Formation energy and band gap from the pattern alone, without a composition: rough values."
+        )
     return f"<div class='figures'>{''.join(boxes)}</div>{of}"
 
 
@@ -328,7 +337,7 @@ def table(quantity: Quantity, ranked: Sequence[RankedLabel]) -> str:
     """The ranked labels as a table, the text alternative of the bars; safe HTML."""
     rows = "".join(
         f"<tr><td>{rank}</td><td>{html.escape(label(quantity, item))}</td>"
-        f"<td>{percent(item.probability, digits=1)}</td></tr>"
+        f"<td>{fine_probability(item.probability)}</td></tr>"
         for rank, item in enumerate(ranked, start=1)
     )
     head = f"<tr><th>Rank</th><th>{quantity.label}</th><th>Probability</th></tr>"

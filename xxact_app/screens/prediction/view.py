@@ -126,7 +126,7 @@ class PredictionScreen:
         self.override = pmui.Button(
             label="Predict anyway", variant="outlined", size="small", margin=(4, 0), on_click=self._override
         )
-        self.ask_wavelength = pn.Column(WavelengthForm(session, store).panel, **_WIDE)
+        self.ask_wavelength = pn.Column(WavelengthForm(session, store, titled=False).panel, **_WIDE)
         self.headline = _text()
         self.phases, self.facts, self.answered_by, self.basis = (_text() for _ in range(4))
         self.bars = {CRYSTAL_SYSTEM: probability_figure(height=250), SPACE_GROUP: probability_figure(height=250)}

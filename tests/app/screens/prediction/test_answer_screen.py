@@ -323,7 +323,7 @@ def test_a_row_of_a_mixture_names_its_phases_and_no_crystal_system(tmp_path: Pat
     mixed = replace(row, conclusion=conclusion)
     cells = dict(zip(files.COLUMNS, files.table_row(mixed), strict=True))
     assert cells["Verdict"] == conclusion.level == "likely"
-    assert (cells["Phases"], cells["Weights"]) == ("LaB6 (Pm-3m (221)); =Si (Pm-3m (221))", "90(1); 10(1)")
+    assert (cells["Phases"], cells["Weights"]) == ("LaB6 (Pm-3m); =Si (Pm-3m)", "90(1); 10(1)")
     assert cells["Purity"] == pytest.approx(90)
     assert cells["Crystal system"] == ""
     assert "mixture" in cells["Notes"]

@@ -12,7 +12,7 @@ from xxact_app.samples.prediction_result import Answer, Missing
 from xxact_app.screens.prediction import text as words
 from xxact_app.screens.prediction.conclusion import conclude
 from xxact_app.screens.prediction.phases_store import PhaseRow, SearchResult
-from xxact_core.prediction.prediction import doubt_warning
+from xxact_core.prediction.prediction import CompositionCost, doubt_warning
 from xxact_core.search_match.match import Match
 
 RUTILE = PhaseRow(
@@ -52,6 +52,16 @@ def test_a_likely_phase_decides_crystal_system_and_space_group() -> None:
     assert "TiO₂ (rutile)" in text
     assert "tetragonal" in text
     assert "cubic" not in text
+
+
+def test_values_without_a_formula_say_what_they_rest_on() -> None:
+    doubtful = replace(SINGLE, phases=(replace(RUTILE, probability=0.5),))
+    for draws, expected in ((32, "all amounts of the elements"), (0, "from the pattern alone")):
+        alone = answer()
+        cost = CompositionCost("elements without amounts", draws, 1.2, 0.5, 0.4, 1.0)
+        alone = replace(alone, prediction=replace(alone.prediction, composition_cost=cost))
+        assert expected in words.facts(conclude(alone, doubtful, predict_for=lambda _: answer(), complete=False))
+    assert "muted'>Formation" not in words.facts(conclude(answer(), doubtful, predict_for=refuse, complete=True))
 
 
 @pytest.mark.parametrize("found", [SINGLE, replace(SINGLE, phases=(replace(RUTILE, probability=0.5),))])
