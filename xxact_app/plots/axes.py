@@ -38,7 +38,7 @@ def label_intensity(plot: figure, *, scale: str, stacked: str, unit: str) -> Non
     names = {"linear": quantity, "root": f"{quantity}, √ scale", "log": f"{quantity}, log scale"}
     plot.yaxis.axis_label = f"Intensity ({stacked})" if stacked else names[scale]
     codes = {"linear": "return tick", "root": "return tick * tick", "log": "return Math.pow(10, tick)"}
-    shorter = "const v = (() => {%s})(); return Math.abs(v) >= 1e5 ? v.toExponential(1) : +v.toPrecision(3) + ''"
+    shorter = "const v = (() => {%s})(); return Math.abs(v) >= 1e6 ? v.toExponential(1) : +v.toPrecision(3) + ''"
     code = shorter % codes[scale]
     if isinstance(plot.yaxis[0].formatter, CustomJSTickFormatter):
         plot.yaxis[0].formatter.code = code  # a new model would make Bokeh traverse the whole document

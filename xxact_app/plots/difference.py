@@ -13,7 +13,7 @@ from xxact_app.plots.axes import send, thin
 HEIGHT = 84
 """Height of the plot [px]."""
 
-_SHORT = "return Math.abs(tick) >= 1e5 ? tick.toExponential(0) : +tick.toPrecision(3) + ''"
+_SHORT = "return Math.abs(tick) >= 1e6 ? tick.toExponential(0) : +tick.toPrecision(3) + ''"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ from bokeh.models import (
     GlyphRenderer,
     HoverTool,
     LabelSet,
+    Line,
     Range1d,
+    VArea,
 )
 from bokeh.plotting import figure
 
@@ -68,13 +70,13 @@ class Curve:
 
 @dataclass(frozen=True)
 class PatternFigure:
-    """The figure of several patterns and its renderers."""
+    """The figure of several patterns and its renderers; those of the place of a curve are added when first needed."""
 
     plot: figure
     lines: list[GlyphRenderer]
-    areas: list[GlyphRenderer]
-    backgrounds: list[GlyphRenderer]
-    calculated: list[GlyphRenderer]
+    areas: dict[int, GlyphRenderer]
+    backgrounds: dict[int, GlyphRenderer]
+    calculated: dict[int, GlyphRenderer]
     windows: ColumnDataSource
     gaps: ColumnDataSource
     hover: HoverTool
@@ -105,7 +107,7 @@ def pattern_figure(*, height: int = 430) -> PatternFigure:
     )  # fmt: skip
     hover = HoverTool(renderers=[], tooltips=_HOVER, mode="mouse", line_policy="nearest")
     plot.add_tools(hover)
-    return PatternFigure(plot, [], [], [], [], windows, gaps, hover)
+    return PatternFigure(plot, [], {}, {}, {}, windows, gaps, hover)
 
 
 def draw_patterns(
@@ -135,21 +137,19 @@ def draw_patterns(
         ground: background colour of the plot, for a waterfall, in which stacked curves are close together and those in
             front cover those behind; empty for none.
     """
-    with at_once(target.plot, when=len(target.hover.renderers) != len(curves)):
-        add_curves(target, len(curves))
     relative, waterfall = len(curves) > 1, bool(offset and ground)
+    ordered = curves[::-1] if offset else curves  # the topmost is drawn behind the others
+    add_renderers(
+        target, lines=len(curves), areas=range(len(curves) if waterfall else 0),
+        backgrounds=[slot for slot, curve in enumerate(ordered) if curve.background is not None],
+        calculated=[slot for slot, curve in enumerate(ordered) if curve.calculated is not None],
+    )  # fmt: skip
+    _empty(target, since=len(curves))
     tops = []
-    slots = zip(target.lines, target.areas, target.backgrounds, target.calculated, strict=True)
-    for slot, (line, area, background, calculated) in enumerate(slots):
-        line.visible = slot < len(curves)
-        area.visible = line.visible and waterfall
-        if slot >= len(curves):
-            background.visible = calculated.visible = False
-            for renderer in (line, background, calculated, area):
-                renderer.data_source.data = {key: [] for key in renderer.data_source.column_names}
-            continue
-        number = len(curves) - 1 - slot if offset else slot  # the topmost is drawn behind the others
-        curve = curves[number]
+    for slot, curve in enumerate(ordered):
+        number = len(curves) - 1 - slot if offset else slot
+        line = target.lines[slot]
+        line.visible = True
         largest = float(np.nanmax(curve.intensity))
         factor = 100 / largest if relative and largest > 0 else 1.0
         heights = to_scale(curve.intensity * factor, scale=scale)
@@ -166,12 +166,18 @@ def draw_patterns(
         send(line.data_source, drawn)
         line.name = curve.name
         line.glyph.line_dash = curve.dash
-        _colour(line, background, calculated, curve)
+        _colour(target, slot, curve)
+        if slot in target.areas:
+            target.areas[slot].visible = waterfall
         if waterfall:
+            area = target.areas[slot]
             tail = {"x": drawn["x"], "top": np.nan_to_num(drawn["y"], nan=base), "low": np.full(kept.size, base)}
             send(area.data_source, tail)
             area.glyph.fill_color = ground
-        for renderer, values in ((background, curve.background), (calculated, curve.calculated)):
+        for renderers, values in ((target.backgrounds, curve.background), (target.calculated, curve.calculated)):
+            if slot not in renderers:
+                continue
+            renderer = renderers[slot]
             renderer.visible = values is not None
             fitted = np.full(kept.size, np.nan) if values is None else values[kept] * factor
             send(renderer.data_source, {"x": curve.x[kept], "y": to_scale(fitted, scale=scale) * stretch + base})
@@ -217,16 +223,25 @@ def distinct_styles(wanted: Sequence[int], *, colours: int) -> list[tuple[int, s
 
 def recolour(target: PatternFigure, curves: Sequence[Curve], *, offset: bool) -> None:
     """Draw the same curves in other colours; `offset` says whether they are stacked."""
-    ordered = curves[::-1] if offset else curves
-    slots = zip(target.lines, target.backgrounds, target.calculated, ordered, strict=False)
-    for line, background, calculated, curve in slots:
-        _colour(line, background, calculated, curve)
+    for slot, curve in enumerate(curves[::-1] if offset else curves):
+        _colour(target, slot, curve)
 
 
-def _colour(line: GlyphRenderer, background: GlyphRenderer, calculated: GlyphRenderer, curve: Curve) -> None:
-    line.glyph.line_color = curve.colour
-    background.glyph.line_color = curve.background_colour or curve.colour
-    calculated.glyph.line_color = curve.calculated_colour or curve.colour
+def _colour(target: PatternFigure, slot: int, curve: Curve) -> None:
+    target.lines[slot].glyph.line_color = curve.colour
+    if slot in target.backgrounds:
+        target.backgrounds[slot].glyph.line_color = curve.background_colour or curve.colour
+    if slot in target.calculated:
+        target.calculated[slot].glyph.line_color = curve.calculated_colour or curve.colour
+
+
+def _empty(target: PatternFigure, *, since: int) -> None:
+    """Hide the renderers of all places from this one on."""
+    for renderers in (dict(enumerate(target.lines)), target.areas, target.backgrounds, target.calculated):
+        for slot, renderer in renderers.items():
+            if slot >= since:
+                renderer.visible = False
+                renderer.data_source.data = {key: [] for key in renderer.data_source.column_names}
 
 
 def probability_figure(*, height: int) -> tuple[figure, ColumnDataSource]:
@@ -280,21 +295,61 @@ def draw_probabilities(
     plot.select_one({"name": "values"}).text_color = text_colour
 
 
-def add_curves(target: PatternFigure, number: int) -> None:
-    """Add renderers up to this number of curves, and list as many in the tooltip."""
-    while len(target.lines) < number:
-        area = ColumnDataSource({name: [] for name in ("x", "top", "low")})
-        target.areas.append(target.plot.varea("x", "low", "top", source=area, fill_alpha=0.9, visible=False))
-        source = ColumnDataSource({name: [] for name in ("x", "y", "two_theta", "d", "intensity")})
-        target.lines.append(target.plot.line("x", "y", source=source, line_width=1.3, line_join="round"))
-        fitted = ColumnDataSource({"x": [], "y": []})
-        target.backgrounds.append(
-            target.plot.line("x", "y", source=fitted, line_width=1.4, line_dash="dashed", line_alpha=0.8)
+def add_renderers(
+    target: PatternFigure,
+    *,
+    lines: int,
+    areas: Sequence[int] = (),
+    backgrounds: Sequence[int] = (),
+    calculated: Sequence[int] = (),
+) -> None:
+    """Add the renderers that are missing, and list as many lines in the tooltip.
+
+    Args:
+        target: the figure.
+        lines: number of curves.
+        areas: places of the curves that cover those behind.
+        backgrounds: places of the curves with a background.
+        calculated: places of the curves with calculated intensities.
+    """
+    more = range(len(target.lines), lines)
+    covering, fitted, added = (
+        [slot for slot in wanted if slot not in known]
+        for wanted, known in (
+            (areas, target.areas), (backgrounds, target.backgrounds), (calculated, target.calculated)
         )
-        fit = ColumnDataSource({"x": [], "y": []})
-        target.calculated.append(target.plot.line("x", "y", source=fit, line_width=1.3, line_join="round"))
-    if len(target.hover.renderers) != number:
-        target.hover.renderers = target.lines[:number]
+    )  # fmt: skip
+    missing = bool(more or covering or fitted or added)
+    with at_once(target.plot, when=missing or len(target.hover.renderers) != lines):
+        target.lines.extend(_line(target, "two_theta", "d", "intensity") for _ in more)
+        for slot in covering:
+            source = ColumnDataSource({name: [] for name in ("x", "top", "low")})
+            target.areas[slot] = target.plot.add_glyph(source, VArea(x="x", y1="low", y2="top", fill_alpha=0.9))
+        for slot in fitted:
+            target.backgrounds[slot] = _line(target, line_width=1.4, line_dash="dashed", line_alpha=0.8)
+        for slot in added:
+            target.calculated[slot] = _line(target)
+        if missing:
+            _order(target)
+        if len(target.hover.renderers) != lines:
+            target.hover.renderers = target.lines[:lines]
+
+
+def _line(target: PatternFigure, *more: str, **style: object) -> GlyphRenderer:
+    """A line with the columns x, y and more.
+
+    Not by `figure.line`, which makes three glyphs for each: with many patterns that is most of the time of the plot.
+    """
+    source = ColumnDataSource({name: [] for name in ("x", "y", *more)})
+    return target.plot.add_glyph(source, Line(x="x", y="y", **{"line_width": 1.3, "line_join": "round", **style}))
+
+
+def _order(target: PatternFigure) -> None:
+    """Put what belongs to one curve together, so that an area covers the curves behind it and no other."""
+    groups = (target.areas, dict(enumerate(target.lines)), target.backgrounds, target.calculated)
+    curves = [group[slot] for slot in range(len(target.lines)) for group in groups if slot in group]
+    others = [renderer for renderer in target.plot.renderers if renderer not in curves]
+    target.plot.renderers = [*others, *curves]
 
 
 def _draw_windows(

@@ -84,12 +84,12 @@ def test_a_waterfall_stands_close_and_its_front_covers_its_back(pair: PatternsSc
     assert [min(line.data_source.data["y"]) for line in (front, back)] == pytest.approx([0, 0.3], abs=0.05)
     renderers = pair.figure.plot.renderers
     assert renderers.index(pair.figure.areas[1]) > renderers.index(back)
-    assert all(area.visible for area in pair.figure.areas)
+    assert all(area.visible for area in pair.figure.areas.values())
     ground = pair.figure.areas[0].glyph.fill_color
     pair.session.dark = True
     assert pair.figure.areas[0].glyph.fill_color != ground
     pair.session.arrangement = "overlay"
-    assert not any(area.visible for area in pair.figure.areas)
+    assert not any(area.visible for area in pair.figure.areas.values())
 
 
 def test_the_overview_shows_the_whole_range_while_the_plot_shows_a_part(pair: PatternsScreen) -> None:

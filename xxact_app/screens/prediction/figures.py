@@ -22,7 +22,7 @@ from bokeh.plotting import figure
 
 from xxact_app.plots.crosshair import Crosshair, add_crosshair, set_crosshair
 from xxact_app.plots.difference import DifferenceFigure, difference_figure, draw_difference
-from xxact_app.plots.patterns import LEFT_BORDER, Curve, PatternFigure, add_curves, draw_patterns, pattern_figure
+from xxact_app.plots.patterns import LEFT_BORDER, Curve, PatternFigure, add_renderers, draw_patterns, pattern_figure
 from xxact_app.plots.reflections import ReflectionFigure, ReflectionRow, draw_reflections, reflection_figure
 from xxact_app.ui.theme import Palette
 
@@ -64,7 +64,7 @@ def answer_figure() -> AnswerFigure:
     assert isinstance(shared, Range1d)
     reflections = reflection_figure(shared, left_border=LEFT_BORDER)
     difference = difference_figure(shared, left_border=LEFT_BORDER, height=_DIFFERENCE)
-    add_curves(pattern, 1)
+    add_renderers(pattern, lines=1, backgrounds=[0], calculated=[0])
     curves = {"measured": pattern.lines, "calculated": pattern.calculated, "background": pattern.backgrounds}
     legend = Legend(
         items=[(name, [drawn[0]]) for name, drawn in curves.items()], location="top_right", click_policy="hide",
