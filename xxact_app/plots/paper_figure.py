@@ -31,6 +31,9 @@ _ROW_CM, _HKL_CM, _DIFFERENCE_CM = 0.3, 0.75, 1.3
 _WEAKEST_LABELLED = 5.0
 """Intensity [% of the strongest] below which a reflection has no hkl."""
 
+_LABEL_ROOM = 0.16
+"""Room above the highest peak that is labelled, as a share of the height of the curves."""
+
 _DASHES = {"solid": "-", "dashed": "--", "dotted": ":", "dotdash": "-."}
 
 _FOR_PRINT = dict(zip(DARK.series, LIGHT.series, strict=True))
@@ -148,7 +151,7 @@ def _styled(settings: FigureSettings) -> AbstractContextManager[None]:
 
 def _draw_curves(axes: Axes, content: FigureContent, settings: FigureSettings) -> None:
     curves, relative = content.curves, len(content.curves) > 1
-    tops = []
+    tops, labelled = [], -np.inf
     for number, curve in reversed(list(enumerate(curves))):
         largest = float(np.nanmax(curve.intensity))
         factor = 100 / largest if relative and largest > 0 else 1.0
@@ -170,15 +173,15 @@ def _draw_curves(axes: Axes, content: FigureContent, settings: FigureSettings) -
         if settings.names == "curves":
             _name_curve(axes, curve, settings, base=base if content.offset else None, colour=colour)
         if content.peaks is not None and content.peaks.curve == number:
-            _label_peaks(axes, curve.x, heights * stretch + base, content.peaks, settings)
+            labelled = _label_peaks(axes, curve.x, heights * stretch + base, content.peaks, settings)
     top = max(tops, default=1.0)
     bottom = 0.0
     if content.scale == "log" and not content.offset:
         finite = [np.log10(curve.intensity[curve.intensity > 0].min(initial=np.inf)) for curve in curves]
         bottom = min((value for value in finite if np.isfinite(value)), default=0.0)
         bottom = max(bottom, top - 5)
-    room = 0.16 if content.peaks is not None else 0.05
-    axes.set_ylim(bottom - 0.01 * (top - bottom), top + room * (top - bottom))
+    height = top - bottom
+    axes.set_ylim(bottom - 0.01 * height, max(top + 0.05 * height, labelled + _LABEL_ROOM * height))
     _label_intensity(axes, content)
     if settings.names == "legend" and curves:
         axes.legend(loc="upper left", bbox_to_anchor=(1.005, 1), frameon=False, borderaxespad=0, handlelength=1.4)
@@ -208,14 +211,35 @@ def _name_curve(axes: Axes, curve: Curve, settings: FigureSettings, *, base: flo
     text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6})
 
 
-def _label_peaks(axes: Axes, x: np.ndarray, heights: np.ndarray, peaks: PeakLabels, settings: FigureSettings) -> None:
+def _label_peaks(axes: Axes, x: np.ndarray, heights: np.ndarray, peaks: PeakLabels, settings: FigureSettings) -> float:
+    """Label the peaks, the higher ones where there is no room for all; the height of the highest one that is labelled."""
     order = np.argsort(x)
     tops = np.interp(peaks.x, x[order], heights[order])
-    for place, top, text in zip(peaks.x, tops, peaks.text, strict=True):
+    low, high = settings.x_range or (float(np.nanmin(x)), float(np.nanmax(x)))
+    size = settings.font_size * 0.75
+    inside = (peaks.x >= min(low, high)) & (peaks.x <= max(low, high))
+    shown = _with_room(np.where(inside, peaks.x, np.nan), tops, size=size, span=abs(high - low), settings=settings)
+    for number in shown:
         axes.annotate(
-            text, (place, top), xytext=(0, 4), textcoords="offset points", rotation=90, ha="center", va="bottom",
-            fontsize=settings.font_size * 0.75, annotation_clip=True,
+            peaks.text[number], (peaks.x[number], tops[number]), xytext=(0, 4), textcoords="offset points", rotation=90,
+            ha="center", va="bottom", fontsize=size, annotation_clip=True,
         )  # fmt: skip
+    return float(tops[shown].max(initial=-np.inf))
+
+
+def _with_room(
+    places: np.ndarray, strengths: np.ndarray, *, size: float, span: float, settings: FigureSettings
+) -> list[int]:
+    """The upright labels that do not overlap, the stronger first; places that are NaN have none.
+
+    size: of the letters [pt]. span: of the horizontal axis.
+    """
+    nearest = 1.25 * size / 72 / (settings.width * _CM * 0.8) * span
+    taken: list[int] = []
+    for number in np.argsort(-strengths, kind="stable").tolist():
+        if np.isfinite(places[number]) and all(abs(places[number] - places[other]) >= nearest for other in taken):
+            taken.append(number)
+    return taken
 
 
 def _label_intensity(axes: Axes, content: FigureContent) -> None:
@@ -276,18 +300,13 @@ def _draw_row(axes: Axes, row: ReflectionRow, settings: FigureSettings, *, with_
     if not with_hkl:
         return
     size = settings.font_size * 0.7
-    nearest = 1.25 * size / 72 / (settings.width * _CM * 0.8) * (high - low)
-    taken: list[float] = []
-    for number in np.argsort(-row.intensity, kind="stable").tolist():
-        place = float(row.x[number])
-        if not kept[number] or row.intensity[number] < _WEAKEST_LABELLED or not row.hkl[number]:
-            continue
-        if all(abs(place - other) >= nearest for other in taken):
-            taken.append(place)
-            axes.text(
-                place, _ROW_CM * 0.95, row.hkl[number], rotation=90, ha="center", va="bottom", fontsize=size,
-                color=colour,
-            )  # fmt: skip
+    named = kept & (row.intensity >= _WEAKEST_LABELLED) & np.array([bool(text) for text in row.hkl], dtype=bool)
+    places = np.where(named, row.x, np.nan)
+    for number in _with_room(places, row.intensity, size=size, span=high - low, settings=settings):
+        axes.text(
+            places[number], _ROW_CM * 0.95, row.hkl[number], rotation=90, ha="center", va="bottom", fontsize=size,
+            color=colour,
+        )  # fmt: skip
 
 
 def _draw_difference(axes: Axes, content: FigureContent) -> None:

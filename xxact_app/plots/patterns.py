@@ -181,7 +181,10 @@ def draw_patterns(
             renderer.visible = values is not None
             fitted = np.full(kept.size, np.nan) if values is None else values[kept] * factor
             send(renderer.data_source, {"x": curve.x[kept], "y": to_scale(fitted, scale=scale) * stretch + base})
-        tops.append(float(np.nanmax(heights)) * stretch + base)
+        highest = float(np.nanmax(heights))
+        if curve.calculated is not None and not offset:
+            highest = max(highest, float(np.nanmax(to_scale(curve.calculated * factor, scale=scale))))
+        tops.append(highest * stretch + base)
     top = max(tops, default=1.0) * 1.04 or 1.0
     target.hover.mode = "vline" if len(curves) <= MOST_TOOLTIPS else "mouse"
     label_intensity(

@@ -100,3 +100,14 @@ def test_a_heat_map_has_the_rows_of_the_series() -> None:
     assert main.get_ylabel() == "Temperature [K]"
     assert [text.get_text() for text in main.get_yticklabels()] == ["300", "400"]
     assert paper_figure(shown, FigureSettings(), kind="png").startswith(b"\x89PNG")
+
+
+def test_labels_of_peaks_do_not_overlap_and_leave_room_only_where_they_are() -> None:
+    low, high = curve("low"), curve("high")
+    near = PeakLabels(0, np.array([40.0, 40.1, 60.0]), ["40.00°", "40.10°", "60.00°"])
+    drawing = draw_paper_figure(content(low, high, offset=1.0, peaks=near), FigureSettings(names="none"))
+    axes = drawing.axes[0]
+    assert [text.get_text() for text in axes.texts] == ["40.00°", "60.00°"]
+    assert axes.get_ylim()[1] < 2.2, "the labels stand above the lower curve"
+    only = draw_paper_figure(content(low, peaks=near), FigureSettings(names="none", x_range=(50, 70)))
+    assert [text.get_text() for text in only.axes[0].texts] == ["60.00°"], "those outside the range take no room"

@@ -89,6 +89,8 @@ def test_a_calculated_curve_has_the_scale_of_the_measured_one() -> None:
     measured = curve("a", 4000)
     target = drawn([replace(measured, calculated=measured.intensity / 2), curve("b")])
     assert max(target.calculated[0].data_source.data["y"]) == pytest.approx(50)
+    higher = drawn([replace(measured, calculated=measured.intensity * 2)])
+    assert higher.plot.y_range.end > 8000
 
 
 def test_no_two_of_many_curves_look_alike() -> None:

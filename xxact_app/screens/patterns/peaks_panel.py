@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
-from bokeh.models import ColumnDataSource, LabelSet, NumberFormatter, StringFormatter
+from bokeh.models import ColumnDataSource, CustomJS, LabelSet, NumberFormatter, StringFormatter
 
 from xxact_app.plots.export import columns_to_csv
 from xxact_app.plots.paper_figure import PeakLabels
@@ -24,6 +24,21 @@ _NEAR = 0.25
 
 _MOST_LABELS = 60
 """Number of peaks that are labelled on the plot, the highest ones."""
+
+_LABEL_WIDTH = 13
+"""Width of an upright label on the plot [px]."""
+
+_SHOW_LABELS = """
+const width = plot.inner_width, range = Math.abs(x_range.end - x_range.start)
+const {x, y, text} = peaks.data
+const places = Array.from(x), order = places.map((_, i) => i).sort((a, b) => y[b] - y[a])
+const low = Math.min(x_range.start, x_range.end), high = Math.max(x_range.start, x_range.end)
+const near = room * range / (width || 700), shown = []
+for (const i of order)
+  if (places[i] >= low && places[i] <= high && shown.every((j) => Math.abs(places[i] - places[j]) >= near)) shown.push(i)
+labels.data = {x: shown.map((i) => x[i]), y: shown.map((i) => y[i]), text: shown.map((i) => text[i])}
+"""
+"""Labels the higher peaks where there is no room for all: more when the user zooms in."""
 
 _TITLES = {
     "two_theta": "2θ [°]", "d": "d [Å]", "height": "Height", "relative_height": "I [%]", "fwhm": "FWHM [°]",
@@ -74,8 +89,19 @@ class PeaksPanel:
         self._marks = figure.plot.scatter(
             "x", "y", source=self._source, marker="inverted_triangle", size=6, line_color=None
         )
+        labels = ColumnDataSource({"x": [], "y": [], "text": []})
+        shared = figure.plot.x_range
+        show = CustomJS(
+            args={
+                "peaks": self._source, "labels": labels, "x_range": shared, "plot": figure.plot, "room": _LABEL_WIDTH
+            },
+            code=_SHOW_LABELS,
+        )  # fmt: skip
+        self._source.js_on_change("data", show)
+        for end in ("start", "end"):
+            shared.js_on_change(end, show)
         self._texts = LabelSet(
-            x="x", y="y", text="text", source=self._source, angle=np.pi / 2, text_font_size="11px",
+            x="x", y="y", text="text", source=labels, angle=np.pi / 2, text_font_size="11px",
             text_baseline="middle", x_offset=0, y_offset=12,
         )  # fmt: skip
         figure.plot.add_layout(self._texts)

@@ -68,7 +68,7 @@ def answer_figure() -> AnswerFigure:
     curves = {"measured": pattern.lines, "calculated": pattern.calculated, "background": pattern.backgrounds}
     legend = Legend(
         items=[(name, [drawn[0]]) for name, drawn in curves.items()], location="top_right", click_policy="hide",
-        padding=4, margin=2, spacing=0, label_text_font_size="12px", visible=False,
+        padding=4, margin=2, visible=False,
     )  # fmt: skip
     pattern.plot.add_layout(legend)
     return AnswerFigure(pattern, reflections, difference, add_crosshair(pattern.plot, reflections.lines), legend)
@@ -105,9 +105,10 @@ def draw_answer(
         target.pattern, [curve], scale=scale, offset=0.0, x_label=axis_label, unit="counts", window_edges=None,
         keep_range=keep_range,
     )  # fmt: skip
-    target.legend.visible = curve.calculated is not None
     target.legend.items[2].visible = curve.background is not None
-    target.legend.background_fill_alpha = 0.7
+    target.legend.update(  # here, since the theme of the page replaces what is set before
+        visible=curve.calculated is not None, background_fill_alpha=0.7, label_text_font_size="12px", spacing=0
+    )  # fmt: skip
     draw_reflections(target.reflections, rows)
     shown = np.empty(0) if difference is None else difference
     draw_difference(target.difference, x=curve.x[: shown.size], difference=shown, colour=colours.muted)
