@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import zipfile
 from collections.abc import Sequence
@@ -78,6 +79,11 @@ def keep_structures(files: Sequence[tuple[str, bytes]], workspace: Workspace) ->
         msg = f"the uploaded files cannot be stored ({shorten(error)}); the disk may be full"
         raise WorkspaceError(msg, code="E_WORKSPACE") from error
     return upload
+
+
+def is_upload(name: str) -> bool:
+    """Whether this is the name of a folder of uploaded structures: a digest."""
+    return re.fullmatch(r"[0-9a-f]{32}", name) is not None
 
 
 def _check_room(workspace: Workspace, size: int) -> None:

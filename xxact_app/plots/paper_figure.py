@@ -212,7 +212,7 @@ def _name_curve(axes: Axes, curve: Curve, settings: FigureSettings, *, base: flo
 
 
 def _label_peaks(axes: Axes, x: np.ndarray, heights: np.ndarray, peaks: PeakLabels, settings: FigureSettings) -> float:
-    """Label the peaks, the higher ones where there is no room for all; the height of the highest one that is labelled."""
+    """Label the peaks, the higher ones where there is no room for all; height of the highest one that is labelled."""
     order = np.argsort(x)
     tops = np.interp(peaks.x, x[order], heights[order])
     low, high = settings.x_range or (float(np.nanmin(x)), float(np.nanmax(x)))

@@ -22,7 +22,7 @@ from bokeh.plotting import figure
 
 from xxact_app.plots.axes import MOST_POINTS, label_intensity, log_floor, send, set_range, set_x_range, thin, to_scale
 from xxact_app.plots.legends import at_once
-from xxact_app.ui.formatting import percent, short_probability
+from xxact_app.ui.formatting import high_probability, percent
 
 __all__ = ["MOST_POINTS", "thin", "to_scale"]
 
@@ -292,7 +292,7 @@ def draw_probabilities(
     source.data = {
         "label": list(labels),
         "probability": list(probabilities),
-        "text": [short_probability(value) for value in probabilities],
+        "text": [high_probability(value) for value in probabilities],
     }
     plot.select_one({"name": "bars"}).glyph.fill_color = colour
     plot.select_one({"name": "values"}).text_color = text_colour

@@ -23,8 +23,8 @@ WEAKEST_DRAWN = 0.2
 """Intensity [% of the strongest] below which a reflection is not drawn."""
 
 SHORTEST_STICK, LONGEST_STICK = 0.08, 0.6
-"""Heights of the shortest and the longest stick as shares of the row: weak reflections can be seen and hovered over, and
-strong ones stay below the name of the phase."""
+"""Heights of the shortest and the longest stick as shares of the row: weak reflections can be seen and hovered over,
+and strong ones stay below the name of the phase."""
 
 _ROW, _LATER_ROW = 46, 32
 """Height of a single row, and of each of several [px]."""

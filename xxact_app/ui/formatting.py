@@ -22,6 +22,12 @@ def short_probability(probability: float) -> str:
     return percent(probability) if probability >= least else f"<\N{NO-BREAK SPACE}{percent(least)}"
 
 
+def high_probability(probability: float) -> str:
+    """A probability (0-1) in whole percent, never 0 or 100 %."""
+    most = 0.99
+    return f">\N{NO-BREAK SPACE}{percent(most)}" if probability > most else short_probability(probability)
+
+
 def fine_probability(probability: float) -> str:
     """A probability (0-1) in tenths of a percent; none appears as 0 or 100 %."""
     least = 0.001

@@ -169,7 +169,7 @@ def test_little_coverage_can_be_overridden_by_a_button() -> None:
 def test_markup_of_files_and_warnings_is_shown_as_text() -> None:
     session, store, answer = answered()
     hidden = store.hidden_windows(session.files[0])
-    text = words.basis(answer.prediction, hidden)
+    text = words.basis(answer.prediction, hidden, shown=answer.prediction)
     assert "‹b›" in text
     assert "<b>warning" not in text
     assert "80–90°" in text

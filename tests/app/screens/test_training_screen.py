@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import time
@@ -114,7 +115,10 @@ def test_dropped_structures_become_a_data_set(store: TrainingStore, examples: Pa
     (row,) = store.rows()
     assert (row.state, row.status, row.reason) == ("finished", "3 of 3 structures", "")
     facts = store.facts(store.datasets()["mine"])
-    assert (facts.materials, facts.errors) == (2, 1)
+    assert (facts.materials, facts.errors, facts.source) == (2, 1, "uploaded files")
+    text = words.facts(facts)
+    assert "1 structure could not be used." in text
+    assert re.search(r"<details><summary>Reasons</summary><ul><li>b: not a readable CIF", text)
     assert facts.labelled["crystal_system"] == 2
     assert facts.labelled["band_gap"] == 0
 
@@ -276,6 +280,7 @@ def test_the_form_estimates_refuses_and_starts(store: TrainingStore, monkeypatch
     form.name.value = "mine"
     form.start.param.trigger("clicks")
     assert [job.name for job in made] == ["mine"]
+    assert (form.message.severity, form.message.visible) == ("success", True)
     assert "epochs=2.0" in made[0].arguments
 
 
@@ -342,6 +347,30 @@ def test_structures_dropped_on_the_page_go_to_the_dataset(store: TrainingStore) 
     assert view.data.form.visible
     assert view.data.source.value == "dropped"
     assert "2 CIF files" in view.data.message.object
+
+
+def test_the_message_of_a_build_goes_when_its_dataset_is_there(
+    store: TrainingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded(monkeypatch, store)
+    data = TrainingScreen(store.session, store).data
+    data.take_structures([("a.cif", STRUCTURE)])
+    data._build()
+    assert (data.message.severity, data.message.visible) == ("success", True)
+    shutil.copytree(store.workspace.datasets / "small", store.workspace.datasets / "new")
+    data.refresh()
+    assert not data.message.visible
+    assert data.dataset.value == store.datasets()["small"]
+
+
+def test_a_count_beyond_the_number_of_files_stands_alone(store: TrainingStore) -> None:
+    folder = store.workspace.datasets / "growing"
+    folder.mkdir()
+    job = Job("x", "build", "growing", (), str(folder), 0.0, about={"total": 2})
+    for rows, status, share in ((1, "1 of 2 structures", 0.5), (3, "3 structures", None)):
+        store._built.clear()
+        (folder / "shard-000000000.json").write_text(json.dumps({"rows": rows}))
+        assert store._build_progress(job)[:2] == (share, status)
 
 
 def test_too_large_a_batch_is_made_to_fit(store: TrainingStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -458,6 +487,8 @@ def test_durations_are_readable(seconds: float, text: str) -> None:
 
 def test_curves_are_called_by_what_they_measure() -> None:
     assert words.curve_label("loss of band_gap") == "Loss of band gap"
+    assert words.curve_label("loss of mxm") == "Loss of masked XRD modelling"
+    assert words.curve_label("loss of symmetry_contrast") == "Loss of symmetry contrast"
     assert words.curve_label("formation_energy_per_atom_mae") == "Formation energy, MAE"
     assert words.curve_label("band_gap_mae_ev") == "Band gap, MAE [eV]"
     assert words.curve_label("space_group_top_3_accuracy") == "Space group, top-3 accuracy"

@@ -34,8 +34,8 @@ const {x, y, text} = peaks.data
 const places = Array.from(x), order = places.map((_, i) => i).sort((a, b) => y[b] - y[a])
 const low = Math.min(x_range.start, x_range.end), high = Math.max(x_range.start, x_range.end)
 const near = room * range / (width || 700), shown = []
-for (const i of order)
-  if (places[i] >= low && places[i] <= high && shown.every((j) => Math.abs(places[i] - places[j]) >= near)) shown.push(i)
+const free = (i) => shown.every((j) => Math.abs(places[i] - places[j]) >= near)
+for (const i of order) if (places[i] >= low && places[i] <= high && free(i)) shown.push(i)
 labels.data = {x: shown.map((i) => x[i]), y: shown.map((i) => y[i]), text: shown.map((i) => text[i])}
 """
 """Labels the higher peaks where there is no room for all: more when the user zooms in."""

@@ -84,7 +84,8 @@ def _notes(row: BatchRow) -> str:
     if not isinstance(row.answer, Answer):
         return row.answer.text
     prediction = row.answer.prediction
-    notes = [text.rstrip(".") for text in (words.certainty_words(prediction), *words.notes(prediction))]
+    shown = None if row.shown is None else row.shown.prediction
+    notes = [text.rstrip(".") for text in (words.certainty_words(prediction), *words.notes(prediction, shown))]
     if row.conclusion is not None and row.conclusion.mixture:
         notes.insert(0, "A mixture: crystal system, energy and band gap are predicted for one phase only")
     return safe_message("; ".join(filter(None, notes)))

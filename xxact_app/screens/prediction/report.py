@@ -16,7 +16,7 @@ from xxact_app.samples.processing import WINDOW_EDGES
 from xxact_app.screens.prediction import text as words
 from xxact_app.screens.prediction.conclusion import Conclusion
 from xxact_app.screens.prediction.figures import SCALE_SUFFIXES
-from xxact_app.ui.formatting import percent, plain_formula, short_probability
+from xxact_app.ui.formatting import high_probability, percent, plain_formula
 from xxact_app.ui.theme import LIGHT
 from xxact_core.errors import shorten
 from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SPACE_GROUP, SURE, Quantity
@@ -151,7 +151,7 @@ def _draw_bars(axes: Axes, quantity: Quantity, ranked: Sequence[Any]) -> None:
     axes.barh(rows, [item.probability for item in shown], color=LIGHT.accent if sure else LIGHT.uncertain)
     axes.set_yticks(rows, [words.label(quantity, item) for item in shown], fontsize=7)
     for place, item in enumerate(shown):
-        axes.text(item.probability + 0.02, place, short_probability(item.probability), va="center", fontsize=7)
+        axes.text(item.probability + 0.02, place, high_probability(item.probability), va="center", fontsize=7)
     axes.set(xlim=(0, 1.2), xticks=[0, 0.5, 1], xticklabels=["0 %", "50 %", "100 %"])
     axes.invert_yaxis()
     axes.tick_params(labelsize=7)
@@ -195,7 +195,7 @@ def _lines(page: Page) -> list[str]:
             facts.append(
                 (
                     "Phase",
-                    f"{named}, {phase.space_group}: {values}, probability {words.high_probability(phase.probability)}",
+                    f"{named}, {phase.space_group}: {values}, probability {high_probability(phase.probability)}",
                 )
             )
         facts += [("Basis", f"{one.text}{'' if one.met else ' (not met)'}") for one in page.conclusion.conditions]
@@ -205,7 +205,8 @@ def _lines(page: Page) -> list[str]:
         facts.append(("Compared", f"{one.label}, {space_group_name(str(one.space_group or 'unknown'))}: {fit}"))
     facts.append(("Measured", f"{percent(prediction.coverage)} of 5–90° 2θ (Cu Kα)"))
     facts.append(("Note", words.certainty_words(prediction)))
-    facts += [("Warning", text) for text in words.notes(prediction)]
+    shown = None if page.conclusion.mixture else prediction
+    facts += [("Warning", text) for text in words.notes(page.answer.prediction, shown)]
     lines = []
     for name, text in [*facts, *page.facts]:
         if text:

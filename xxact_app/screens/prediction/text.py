@@ -17,8 +17,9 @@ from xxact_app.samples.processing import WINDOW_EDGES
 from xxact_app.samples.store import HIDDEN
 from xxact_app.screens.prediction.conclusion import Conclusion
 from xxact_app.screens.prediction.phases_store import SearchResult
-from xxact_app.ui.formatting import fine_probability, percent, short_probability
+from xxact_app.ui.formatting import fine_probability, high_probability, percent, short_probability
 from xxact_app.ui.safe_text import safe_message, spreadsheet_text
+from xxact_core.prediction.prediction import uncertainty_warning
 from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SPACE_GROUP, SURE, Quantity
 from xxact_core.search_match.certainty import credible_set
 from xxact_core.structures.space_groups import space_group_name
@@ -264,12 +265,6 @@ def _class_box(quantity: Quantity, ranked: Sequence[RankedLabel], calibrated: Se
     return f"<div class='figure'><h3>{quantity.label}</h3>{shown}<span class='muted'>{text}</span></div>"
 
 
-def high_probability(probability: float) -> str:
-    """A probability (0-1) in whole percent, never 0 or 100 %."""
-    most = 0.99
-    return f">\N{NO-BREAK SPACE}{percent(most)}" if probability > most else short_probability(probability)
-
-
 def answered_by(*, model: str, references: str, candidates: int | None) -> str:
     """The model and the reference materials that answer; safe HTML."""
     compared = "" if candidates is None else f" ({candidates:,} compared)"
@@ -322,9 +317,16 @@ def short_verdict(prediction: Prediction) -> str:
     return "sure" if ranked[0].probability >= SURE else "not sure"
 
 
-def notes(prediction: Prediction) -> tuple[str, ...]:
-    """The warnings as they are, not escaped; without that about the composition, which `certainty_words` replaces."""
-    return tuple(text for text in prediction.warnings if text != str(prediction.composition_cost))
+def notes(prediction: Prediction, shown: Prediction | None) -> tuple[str, ...]:
+    """The warnings as they are, not escaped; without that about the composition, which `certainty_words` replaces.
+
+    Args:
+        prediction: of the model alone.
+        shown: in agreement with the phases, whose crystal system can be more certain; None for a mixture.
+    """
+    outdated = {str(prediction.composition_cost), *uncertainty_warning(prediction.crystal_system)}
+    doubts = () if shown is None else uncertainty_warning(shown.crystal_system)
+    return (*(text for text in prediction.warnings if text not in outdated), *doubts)
 
 
 def _names_of_set(quantity: Quantity, names: Sequence[str]) -> str:
@@ -344,12 +346,13 @@ def table(quantity: Quantity, ranked: Sequence[RankedLabel]) -> str:
     return f"<details><summary>As a table</summary><table><thead>{head}</thead><tbody>{rows}</tbody></table></details>"
 
 
-def basis(prediction: Prediction, hidden_windows: np.ndarray, *, model: str = "") -> str:
+def basis(prediction: Prediction, hidden_windows: np.ndarray, *, shown: Prediction | None, model: str = "") -> str:
     """Basis of a prediction: measured range, masked windows, model and warnings; safe HTML.
 
     Args:
-        prediction: the prediction.
+        prediction: the prediction of the model alone.
         hidden_windows: which windows are masked for the model, shape (windows,).
+        shown: the prediction in agreement with the phases; None for a mixture.
         model: name of the run whose model predicts; empty for the shipped model.
     """
     hidden = hidden_ranges(hidden_windows)
@@ -362,8 +365,8 @@ def basis(prediction: Prediction, hidden_windows: np.ndarray, *, model: str = ""
     lines = [f"<h2>Basis of this prediction</h2><p>{text}</p>"]
     if model:
         lines.append(f"<p>Model: run <b>{html.escape(safe_message(model))}</b>.</p>")
-    if notes(prediction):
-        items = "".join(f"<li>{html.escape(safe_message(warning))}</li>" for warning in notes(prediction))
+    if warnings := notes(prediction, shown):
+        items = "".join(f"<li>{html.escape(safe_message(warning))}</li>" for warning in warnings)
         lines.append(f"<p>Warnings:</p><ul>{items}</ul>")
     return "".join(lines)
 

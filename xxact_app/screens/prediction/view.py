@@ -355,8 +355,9 @@ class PredictionScreen:
             self.matches.show(chosen, conclusion.found)
             if isinstance(conclusion.alone, Answer):
                 self.basis.object = words.basis(
-                    conclusion.alone.prediction, self.store.hidden_windows(chosen), model=run_name(self.session.model)
-                )
+                    conclusion.alone.prediction, self.store.hidden_windows(chosen),
+                    shown=None if answer is None else answer.prediction, model=run_name(self.session.model),
+                )  # fmt: skip
             if answer is not None:
                 for quantity in (CRYSTAL_SYSTEM, SPACE_GROUP):
                     ranked = getattr(answer.prediction, quantity.name)[:_MOST_GROUPS]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePath
 from typing import Any
 
 from xxact_app.library.models import find_model
+from xxact_app.library.structure_uploads import CIFS, is_upload
 from xxact_app.library.workspace import Workspace, own_folders
 from xxact_app.ui.safe_text import safe_text
 from xxact_core.checkpoint import describe_checkpoint
@@ -20,6 +23,15 @@ from xxact_core.training.config import Recipe, override, parse_settings
 from xxact_core.training.recipes import DESCRIPTIONS, recipe_by_name
 
 _FROM_SERVER = ("start_from", "extra_datasets")
+
+ERRORS = "errors.csv"
+"""Name of the file of a dataset that lists the structures left out."""
+
+_UPLOADED = f"{PurePath(CIFS).stem}:"
+"""Start of the names of structures that were uploaded as CIF files."""
+
+_MOST_REASONS = 20
+"""Number of structures left out whose reasons are listed."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,8 @@ class DatasetFacts:
     """File or folder it was built from."""
     errors: int
     """Number of structures that could not be used."""
+    reasons: Sequence[str]
+    """Reasons of the first of them, each with the structure."""
     crystal_systems: Mapping[str, int]
     """Number of materials of each crystal system."""
     space_groups: int
@@ -152,12 +166,25 @@ def read_facts(path: Path) -> DatasetFacts:
         validation=about["splits"]["validation"],
         labelled=about["labelled"],
         size=about["bytes_per_material"] * about["materials"],
-        source=str(about["plan"].get("source", "")),
+        source="uploaded files" if is_upload(source := str(about["plan"].get("source", ""))) else source,
         errors=about["errors"],
+        reasons=_read_reasons(path) if about["errors"] else (),
         crystal_systems=about["crystal_systems"],
         space_groups=about["space_groups"],
         polymorphs=count_training_polymorphs(path),
     )
+
+
+def _read_reasons(path: Path) -> tuple[str, ...]:
+    """The reasons why the first of the structures left out could not be used; none where they cannot be read."""
+    try:
+        with (path / ERRORS).open(encoding="utf-8", newline="") as file:
+            rows = list(islice(csv.DictReader(file), _MOST_REASONS))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return ()
+    texts = ((row.get("id") or "", row.get("reason") or "") for row in rows)
+    named = (reason if reason.startswith(name) else f"{name}: {reason}" for name, reason in texts)
+    return tuple(text.removeprefix(_UPLOADED) for text in named)
 
 
 def choice_to_settings(choice: TrainingChoice, workspace: Workspace) -> dict[str, Any]:

@@ -77,6 +77,8 @@ class DatasetForm:
             kept = self.dataset.value if self.dataset.value in options.values() else None
             value = kept or next(iter(newest), None)
             self.dataset.param.update(options=options, value=value, disabled=not options)
+            if newest and self.message.severity == "success":
+                self.message.visible = False  # the build that it announces has ended
             self._show_facts()
 
     def _readable(self) -> str:

@@ -179,12 +179,15 @@ class TrainingForm:
         try:
             job = self.store.start_training(choice, name=self.name.value_input or self.name.value)
         except InputError as error:
-            self.message.param.update(object=plain_markdown(safe_message(error)), visible=True)
+            self._say(str(error), severity="error")
             return
         with pn.io.hold():
-            self.message.visible = False
+            self._say(f"{job.name} started: see the list of datasets and trainings.", severity="success")
             self.name.value = self.store.free_name(job.name, kind="train")
         self._started(job.key)
+
+    def _say(self, text: str, *, severity: str) -> None:
+        self.message.param.update(object=plain_markdown(safe_message(text)), severity=severity, visible=True)
 
 
 def _number(field: pmui.TextInput, kind: Callable[[str], float]) -> float | None:

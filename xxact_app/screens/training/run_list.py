@@ -25,7 +25,7 @@ _MOST_DETAILED = 4
 _CSS = """
 progress { appearance: none; width: 100%; height: 8px; border: 0; border-radius: 4px; overflow: hidden;
   background: color-mix(in srgb, currentColor 18%, transparent); }
-progress::-webkit-progress-bar { background: color-mix(in srgb, currentColor 18%, transparent); }
+progress::-webkit-progress-bar { background: transparent; }
 progress::-webkit-progress-value { background: var(--panel-primary-color); }
 progress::-moz-progress-bar { background: var(--panel-primary-color); }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 12px; }

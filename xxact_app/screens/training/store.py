@@ -245,6 +245,8 @@ class TrainingStore:
                     continue
         count, total = sum(done.values()), job.about.get("total")
         total = total if type(total) is int and total >= 0 else None
+        if total is not None and count > total:
+            total = None  # it counts files, which can hold several structures
         status = f"{count:,} structures" if total is None else f"{count:,} of {total:,} structures"
         return (count / total if total else None), status, None
 

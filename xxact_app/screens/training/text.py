@@ -6,6 +6,7 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from xxact_app.screens.training.choices import ERRORS
 from xxact_app.ui.formatting import duration, percent, short_probability
 from xxact_app.ui.safe_text import safe_text
 from xxact_core.quantities import TARGETS
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from xxact_app.screens.training.estimates import Estimate
     from xxact_app.screens.training.rows import RunRow
     from xxact_app.screens.training.run_curves import RunCurves
-
-ERRORS = "errors.csv"
 
 STATES = {
     "queued": "queued", "starting": "starting", "running": "running", "stopping": "stopping", "finished": "finished",
@@ -39,6 +38,9 @@ _METRICS = {
 }  # fmt: skip
 """Ends of the names of metrics → text, where it is more than the name without underscores."""
 
+_OBJECTIVES = {"mxm": "masked XRD modelling", "contrastive": "contrastive learning"}
+"""Names of objectives → text, where it is more than the name without underscores."""
+
 _SIGNIFICANT = 4
 _MILLION, _LARGE = 1e6, 1e8
 
@@ -52,10 +54,18 @@ def facts(found: DatasetFacts) -> str:
         f"Labels: {', '.join([*labels, 'density', 'lattice'])}.",
     ]
     if found.errors:
-        lines.append(
-            f"{found.errors:,} structures could not be used; {ERRORS} in the folder of the dataset lists the reasons."
-        )
-    return "".join(f"<p class='muted'>{line}</p>" for line in lines) + class_counts(found)
+        lines.append(f"{found.errors:,} structure{'' if found.errors == 1 else 's'} could not be used.")
+    return "".join(f"<p class='muted'>{line}</p>" for line in lines) + _reasons(found) + class_counts(found)
+
+
+def _reasons(found: DatasetFacts) -> str:
+    """Why structures could not be used, one click away; safe HTML."""
+    if not found.reasons:
+        return ""
+    items = "".join(f"<li>{html.escape(safe_text(reason, limit=300))}</li>" for reason in found.reasons)
+    left = found.errors - len(found.reasons)
+    more = f"<p class='muted'>{left:,} more: {ERRORS} in the folder of the dataset.</p>" if left > 0 else ""
+    return f"<details><summary>Reasons</summary><ul>{items}</ul>{more}</details>"
 
 
 def class_counts(found: DatasetFacts) -> str:
@@ -141,6 +151,8 @@ def curve_label(name: str) -> str:
             rest = bare.removeprefix(target.name).strip("_")
             rest = _METRICS.get(rest, rest.replace("_", " "))
             return f"{target.label}, {rest}" if rest else target.label
+    if bare != name:
+        return safe_text(f"Loss of {_OBJECTIVES.get(bare, bare.replace('_', ' '))}")
     return safe_text(name.replace("_", " "))
 
 

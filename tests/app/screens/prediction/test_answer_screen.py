@@ -58,7 +58,7 @@ def test_the_cost_of_an_open_composition_is_told_once() -> None:
     text = words.certainty_words(partial)
     assert "1.2 bit (0 = certain, 2.8 = all seven equally likely), of which 0.5 bit are due to the composition" in text
     assert "formation energy 0.10 eV/atom" in text
-    assert words.notes(partial) == ("something else",)
+    assert words.notes(partial, partial) == ("something else",)
     nothing = replace(prediction, composition_cost=CompositionCost("no composition", 0, 2.0, None, None, None))
     assert "the prediction uses the pattern alone" in words.certainty_words(nothing)
     assert words.certainty_words(prediction) == ""

@@ -12,7 +12,7 @@ from xxact_app.samples.prediction_result import Answer, Missing
 from xxact_app.screens.prediction import text as words
 from xxact_app.screens.prediction.conclusion import conclude
 from xxact_app.screens.prediction.phases_store import PhaseRow, SearchResult
-from xxact_core.prediction.prediction import CompositionCost, doubt_warning
+from xxact_core.prediction.prediction import CompositionCost, doubt_warning, uncertainty_warning
 from xxact_core.search_match.match import Match
 
 RUTILE = PhaseRow(
@@ -68,6 +68,16 @@ def test_values_without_a_formula_say_what_they_rest_on() -> None:
 def test_the_most_probable_system_is_that_of_the_phase_wherever_a_single_one_is_named(found: SearchResult) -> None:
     one = conclude(answer(probability=0.4), found, predict_for=refuse, complete=True)
     assert one.answer.prediction.crystal_system[0].label == "tetragonal"
+
+
+def test_a_doubt_of_the_model_that_the_phase_removes_is_not_listed() -> None:
+    alone = answer(probability=0.4)
+    (doubt,) = uncertainty_warning(alone.prediction.crystal_system)
+    alone = replace(alone, prediction=replace(alone.prediction, warnings=(doubt, "covers 10-80°")))
+    one = conclude(alone, SINGLE, predict_for=refuse, complete=True)
+    assert words.notes(alone.prediction, one.answer.prediction) == ("covers 10-80°",)
+    assert words.notes(alone.prediction, None) == ("covers 10-80°",)
+    assert words.notes(alone.prediction, alone.prediction) == ("covers 10-80°", doubt)
 
 
 @pytest.mark.parametrize(
