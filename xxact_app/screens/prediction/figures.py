@@ -65,9 +65,11 @@ def answer_figure() -> AnswerFigure:
     reflections = reflection_figure(shared, left_border=LEFT_BORDER)
     difference = difference_figure(shared, left_border=LEFT_BORDER, height=_DIFFERENCE)
     add_renderers(pattern, lines=1, backgrounds=[0], calculated=[0])
-    curves = {"measured": pattern.lines, "calculated": pattern.calculated, "background": pattern.backgrounds}
+    curves = {
+        "measured": pattern.lines[0], "calculated": pattern.calculated[0], "background": pattern.backgrounds[0]
+    }  # fmt: skip
     legend = Legend(
-        items=[(name, [drawn[0]]) for name, drawn in curves.items()], location="top_right", click_policy="hide",
+        items=[(name, [drawn]) for name, drawn in curves.items()], location="top_right", click_policy="hide",
         padding=4, margin=2, visible=False,
     )  # fmt: skip
     pattern.plot.add_layout(legend)

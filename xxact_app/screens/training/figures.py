@@ -58,8 +58,7 @@ def curve_figure(title: str, *, height: int = 280) -> CurveFigure:
     hover = HoverTool(renderers=[], tooltips=[("", "@name"), ("step", "@x{0,0}"), ("", "@y{0.[00000]}")], mode="mouse")
     plot.add_tools(hover)
     legend = Legend(
-        items=[], orientation="horizontal", ncols=3, padding=2, margin=4, spacing=4, border_line_color=None,
-        label_text_font_size="12px",
+        items=[], orientation="horizontal", ncols=2, padding=2, margin=4, border_line_color=None,
     )  # fmt: skip
     plot.add_layout(legend, "below")
     return CurveFigure(plot, [], [], hover, legend)
@@ -83,7 +82,9 @@ def draw_curves(target: CurveFigure, lines: Sequence[Line], *, steps: int) -> No
             line.glyph.line_color = points.glyph.line_color = points.glyph.fill_color = shown.colour
         line.data_source.data = {"x": x, "y": y, "name": [shown.name if shown else ""] * len(x)}
     name_lines(target.legend, [line.name for line in lines], longest=34)
-    target.legend.visible = 1 < len(lines) <= _MOST_NAMES
+    target.legend.update(  # here, since the theme of the page replaces what is set before
+        visible=1 < len(lines) <= _MOST_NAMES, label_text_font_size="12px", spacing=4
+    )  # fmt: skip
     values = np.concatenate([np.asarray(line.values, dtype=np.float64) for line in lines] or [np.zeros(0)])
     values = values[np.isfinite(values)]
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
