@@ -65,8 +65,8 @@ from pathlib import Path
 import test_numbers_of_processes as tests
 from xxact_core.training.config import Recipe
 
-for recipe, folder, last in json.loads(sys.argv[2]):
-    tests.train_until(last, Recipe.from_dict(recipe), Path(sys.argv[1]), Path(folder))
+recipe, dataset, folder, last = sys.argv[1:]
+tests.train_until(int(last), Recipe.from_dict(json.loads(recipe)), Path(dataset), Path(folder))
 """
 
 
@@ -90,15 +90,15 @@ def train_until(step: int, recipe: Recipe, dataset: Path, folder: Path) -> None:
         run_module.train(recipe, dataset, folder)
 
 
-def train_in_two_processes(until: list[tuple[int, Recipe, Path]], dataset: Path, *, code: Path) -> None:
-    """The same for several runs, one after another, in two processes."""
+def train_in_two_processes(step: int, recipe: Recipe, dataset: Path, folder: Path) -> None:
+    """The same in two processes."""
+    code = folder.with_suffix(".py")
     code.write_text(STOPPING)
-    runs = json.dumps([[recipe.to_dict(), str(folder), step] for step, recipe, folder in until])
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
-    command = [sys.executable, *launch, "--rdzv-endpoint", "127.0.0.1:0", str(code), str(dataset), runs]
+    command = [sys.executable, *launch, "--rdzv-endpoint", "127.0.0.1:0", str(code), json.dumps(recipe.to_dict())]
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    subprocess.run(command, env=environment, check=True, timeout=500)
+    subprocess.run([*command, str(dataset), str(folder), str(step)], env=environment, check=True, timeout=500)
 
 
 def losses_of(folder: Path) -> dict[int, float]:
@@ -107,26 +107,25 @@ def losses_of(folder: Path) -> dict[int, float]:
     }
 
 
-@pytest.fixture(scope="module")
-def trained(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Runs of both recipes in one process (`one`), and in one, then two, then one process (`changing`)."""
-    folder, threads = tmp_path_factory.mktemp("trained"), torch.get_num_threads()
+@pytest.fixture
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    for recipe in (TINY, EVERYTHING):
-        train_until(LAST, recipe, small_dataset, folder / f"{recipe.name}-one")
-        train_until(LAST // 3, recipe, small_dataset, folder / f"{recipe.name}-changing")
-    middle = [(2 * LAST // 3, recipe, folder / f"{recipe.name}-changing") for recipe in (TINY, EVERYTHING)]
-    train_in_two_processes(middle, small_dataset, code=folder / "two.py")
-    for recipe in (TINY, EVERYTHING):
-        train_until(LAST, recipe, small_dataset, folder / f"{recipe.name}-changing")
-    yield folder
+    yield
     torch.set_num_threads(threads)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_one_thread")
 @pytest.mark.parametrize(("recipe", "relative"), [(TINY, 0.0), (EVERYTHING, 1e-5)], ids=["tiny", "everything"])
-def test_one_then_two_then_one_process_learn_what_one_does(trained: Path, recipe: Recipe, relative: float) -> None:
-    one, changing = trained / f"{recipe.name}-one", trained / f"{recipe.name}-changing"
+def test_one_then_two_then_one_process_learn_what_one_does(
+    small_dataset: Path, tmp_path: Path, recipe: Recipe, relative: float
+) -> None:
+    one, changing = tmp_path / "one", tmp_path / "changing"
+    train_until(LAST, recipe, small_dataset, one)
+    train_until(LAST // 3, recipe, small_dataset, changing)
+    train_in_two_processes(2 * LAST // 3, recipe, small_dataset, changing)
+    train_until(LAST, recipe, small_dataset, changing)
     losses = losses_of(changing)
     assert sorted(losses) == list(range(1, LAST + 1))
     assert losses == pytest.approx(losses_of(one), abs=1e-5, rel=relative)
