@@ -92,7 +92,8 @@ def test_a_dataset_built_again_has_the_same_reflections_labels_and_split(tmp_pat
     )
     build_dataset(plan, tmp_path / "again", workers=1, progress=False)
     now, before = read_dataset(tmp_path / "again"), read_dataset(FIXTURES / "dataset")
-    for name in ("id", "formula", "split", "cell", "reflection_count", "hkl", "intensity", "rotations", "fraction"):
+    for name in ("id", "formula", "split", "reflection_count", "hkl", "intensity", "rotations", "fraction"):
         np.testing.assert_array_equal(getattr(now, name), getattr(before, name))
+    np.testing.assert_allclose(now.cell, before.cell, rtol=1e-14)  # the last digit of arccos differs between CPUs
     for name, values in before.targets.items():
         np.testing.assert_array_equal(now.targets[name], values)

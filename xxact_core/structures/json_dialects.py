@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ class CrystalArrays:
     frac_coords: np.ndarray
     occupancies: np.ndarray
     notes: tuple[str, ...] = ()
+    volume: float | None = None
+    """Volume of the cell [Å³] as the crystal states it, which is only compared."""
 
 
 def structure_dict_to_arrays(crystal: Json) -> CrystalArrays:
@@ -54,7 +56,7 @@ def structure_dict_to_arrays(crystal: Json) -> CrystalArrays:
         _check_cell(cell, [lattice.get(name) for name in ("a", "b", "c", "alpha", "beta", "gamma")])
         if sites and all("abc" in site and "xyz" in site for site in sites):
             _check_positions(places, [site["xyz"] for site in sites], matrix)
-    return _sites_to_arrays(cell, places, species)
+    return replace(_sites_to_arrays(cell, places, species), volume=lattice.get("volume"))
 
 
 def jarvis_dict_to_arrays(crystal: Json) -> CrystalArrays:
@@ -210,7 +212,10 @@ def _sites_to_arrays(
     """Atoms of all sites; each element of a mixed site becomes an atom."""
     coords = np.array(places, dtype=np.float64).reshape(-1, 3)
     counts = [len(parts) for parts in species]
-    for parts in species:
+    for number, parts in enumerate(species):
+        if not parts:
+            msg = f"site {number} has no element; expected one, or no site"
+            raise StructureError(msg, code="E_STRUCTURE")
         total = sum(share for _, share in parts)
         if len(parts) > 1 and total > MOST_OCCUPANCY:
             named = ", ".join(str(symbol) for symbol, _ in parts)

@@ -15,6 +15,7 @@ from xxact_core.quantities import FORMATION_ENERGY
 from xxact_core.structures.cif_files import cif_to_structure
 from xxact_core.structures.json_dialects import DIALECTS, CrystalArrays
 from xxact_core.structures.labels import NESTED, Labels, record_to_targets
+from xxact_core.structures.plausibility import check_plausible
 from xxact_core.structures.structure import Structure
 
 NAMES = ("material_id", "mat_id", "jid", "id", "entry_id", "immutable_id", "task_id", "uid")
@@ -94,7 +95,7 @@ def arrays_to_structure(arrays: CrystalArrays, record: Mapping[str, Any], *, nam
     """
     targets = record_to_targets(record, labels)
     _compare(arrays, record)
-    return Structure(
+    structure = Structure(
         id=name,
         cell=arrays.cell,
         atomic_numbers=arrays.atomic_numbers,
@@ -104,11 +105,24 @@ def arrays_to_structure(arrays: CrystalArrays, record: Mapping[str, Any], *, nam
         targets=targets,
         energy_kind="stated" if FORMATION_ENERGY.name in targets else "none",
     )
+    check_plausible(
+        structure.cell,
+        structure.atomic_numbers,
+        structure.frac_coords,
+        structure.occupancies,
+        stated=[("volume", arrays.volume), *(item for part in _parts(record) for item in part.items())],
+    )
+    return structure
+
+
+def _parts(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The record, and its members in which values are nested."""
+    return [record, *(part for place in NESTED if isinstance(part := record.get(place), Mapping))]
 
 
 def _compare(arrays: CrystalArrays, record: Mapping[str, Any]) -> None:
     """Compare a crystal with the formula and the number of sites that its record states."""
-    parts = [record, *(part for place in NESTED if isinstance(part := record.get(place), Mapping))]
+    parts = _parts(record)
     stated = next((part["nsites"] for part in parts if isinstance(part.get("nsites"), int)), None)
     if stated is not None:
         sites = len(arrays.atomic_numbers)
@@ -144,9 +158,8 @@ _LAST_ELEMENT = 118
 
 def find_name(record: Mapping[str, Any]) -> str | None:
     """Id of a record; None if it has none."""
-    parts = [record, *(part for place in NESTED if isinstance(part := record.get(place), Mapping))]
     for key in NAMES:
-        for part in parts:
+        for part in _parts(record):
             name = part.get(key)
             name = name.get("$oid") if isinstance(name, Mapping) else name  # MongoDB's identifiers
             if isinstance(name, str | int) and str(name).strip():

@@ -29,6 +29,7 @@ from xxact_core.structures.compact_tables import (
 from xxact_core.structures.json_dialects import DIALECTS
 from xxact_core.structures.json_records import NAMES, find_name, parsed_to_structure
 from xxact_core.structures.labels import ALIASES, LABELLED, NESTED, Labels, record_to_targets, unit_to_factor
+from xxact_core.structures.plausibility import check_plausible
 from xxact_core.structures.prototype_tables import check_prototype_table, is_prototype_table, prototype_structures
 from xxact_core.structures.source_files import file_stem
 from xxact_core.structures.structure import Structure, symbol_to_number
@@ -320,7 +321,7 @@ def _row_to_structure(
         numbers = [symbol_to_number(symbol) for symbol in record[columns["species"]]]
         occupancies = record.get(_OCCUPANCIES)
         targets, kind = _record_to_labels(record, labels)
-        return Structure(
+        structure = Structure(
             id=name,
             cell=np.array([record[columns[axis]] for axis in COLUMNS[:6]], dtype=np.float64),
             atomic_numbers=np.array(numbers, dtype=np.int64),
@@ -331,5 +332,13 @@ def _row_to_structure(
             unlocated_hydrogen=float(record.get(UNLOCATED_HYDROGEN) or 0.0),
             cell_is_measured=bool(record.get(CELL_IS_MEASURED)),
         )
+        check_plausible(
+            structure.cell,
+            structure.atomic_numbers,
+            structure.frac_coords,
+            structure.occupancies,
+            stated=record.items(),
+        )
     except (StructureError, TypeError, ValueError) as error:
         return name, shorten(error)
+    return structure

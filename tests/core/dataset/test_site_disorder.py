@@ -45,9 +45,9 @@ def spinel() -> Structure:
     """MgAl2O4 in its primitive cell."""
     u = 0.2625
     oxygen = [(u, u, u), (u, u, 0.5 - 3 * u), (u, 0.5 - 3 * u, u), (0.5 - 3 * u, u, u)]
-    places = [(0, 0, 0), (0.25, 0.25, 0.25)]  # origin 2 with the tetrahedral sites at 1/8: shifted by -1/8
+    places = [(0, 0, 0), (0.25, 0.25, 0.25)]  # origin 2 with the tetrahedral sites at 1/8: inverted and shifted by 1/8
     octahedral = [(5 / 8, 5 / 8, 5 / 8), (5 / 8, 5 / 8, 1 / 8), (5 / 8, 1 / 8, 5 / 8), (1 / 8, 5 / 8, 5 / 8)]
-    shifted = [np.array(place) - 1 / 8 for place in oxygen]
+    shifted = [1 / 8 - np.array(place) for place in oxygen]
     coords = [*places, *octahedral, *shifted, *(0.25 - place for place in shifted)]
     return Structure(
         id="spinel",

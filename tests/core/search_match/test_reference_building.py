@@ -17,12 +17,14 @@ from typer.testing import CliRunner
 
 from xxact_core.commands.main import app
 from xxact_core.compositions.composition import Composition, composition_to_text, text_to_composition
-from xxact_core.errors import DatasetError
+from xxact_core.errors import DatasetError, StructureError
 from xxact_core.search_match.opening import JoinedReferences, open_references, reference_notes
 from xxact_core.search_match.published_formulas import parse_published, published_composition
 from xxact_core.search_match.reference_building import Source, build_reference_table
 from xxact_core.search_match.reference_files import read_reference_table
 from xxact_core.search_match.reference_table import ReferenceTable, split_id
+from xxact_core.structures.standardising import structure_to_unit
+from xxact_core.structures.structure import Structure
 
 FCC = [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
 HALITE = [*FCC, *([(x + 0.5) % 1, (y + 0.5) % 1, (z + 0.5) % 1] for x, y, z in FCC)]
@@ -257,12 +259,15 @@ def test_ids_of_several_tables_of_one_name_stay_unique(tmp_path: Path) -> None:
 
 def test_structures_that_cannot_be_stored_or_found_are_listed_and_the_rest_is_used(tmp_path: Path) -> None:
     heap = halite("heap", 4.2) | {"species": ["Fe"] * 8, "frac_coords": [0.0] * 24}
-    tiny = halite("tiny", 4.2) | {"a": 1.0, "b": 1.0, "c": 1.0, "species": ["Fe"], "frac_coords": [0.0] * 3}
+    tiny = halite("tiny", 4.2) | {"a": 1.0, "b": 1.0, "c": 1.0, "species": ["H"], "frac_coords": [0.0] * 3}
     source = Source(write_rows(tmp_path / "rows.parquet", [heap, tiny, halite("good", 4.2)]))
     built = build_reference_table(tmp_path / "built.parquet", [source])
     assert built.phases == 1
     reasons = {identity: reason for _, identity, reason in built.errors}
-    assert "8 atoms of one element are at the same place" in reasons["heap"]
+    assert "the occupancies of the atoms at 0, 0, 0 sum to 8" in reasons["heap"]
+    atoms = Structure("heap", np.array([4.2] * 3 + [90] * 3), np.full(8, 26), np.zeros((8, 3)), np.ones(8))
+    with pytest.raises(StructureError, match="heap: 8 atoms of one element are at the same place"):
+        structure_to_unit(atoms, keep=False)
     assert reasons["tiny"].startswith("no reflection lies between")
     with pytest.raises(DatasetError, match="none of the 1 structures can be found in a pattern"):
         build_reference_table(tmp_path / "none.parquet", [Source(write_rows(tmp_path / "tiny.parquet", [tiny]))])

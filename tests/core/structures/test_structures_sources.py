@@ -204,6 +204,51 @@ def test_jarvis(tmp_path: Path, cartesian: bool) -> None:
     assert_all(items, [f"JVASP-{name}" for name in ORDERED], names=list(ORDERED))
 
 
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"density": 5.0}, r"the cell has a density of 2.1\d* g/cm³; density = 5 is stated"),
+        ({"volume": 50}, r"the cell has a volume of \d+.?\d* Å³; volume = 50 is stated"),
+        ({"lattice": {"volume": 999}}, "volume = 999 is stated"),
+        ({"species": []}, "site 0 has no element"),
+        ({"abc": [0.5, 0.5, 0.55]}, r"are 0.28 Å apart, though their occupancies sum to 2"),
+    ],
+)
+def test_a_record_that_contradicts_itself_is_refused(tmp_path: Path, more: dict[str, Any], reason: str) -> None:
+    crystal = CRYSTALS["NaCl"]
+    written = json.loads(json.dumps(crystal.as_dict()))
+    whole = {"material_id": "m-1", "structure": written, "density": 2.2, "volume": 180}
+    assert_all(read_source(write_json(tmp_path / "whole.json", [whole])), ["m-1"], labelled=False, names=["NaCl"])
+    written["lattice"] |= more.pop("lattice", {})
+    site = {key: more.pop(key) for key in ("species", "abc") if key in more}
+    if "abc" in site:
+        del written["sites"][0]["xyz"]
+    written["sites"][0] |= site
+    (item,) = read_source(write_json(tmp_path / "wrong.json", [whole | more]))
+    assert item[0] == "m-1"
+    assert re.search(reason, item[1])
+
+
+def test_more_than_one_atom_at_a_place_is_refused(tmp_path: Path) -> None:
+    atoms = Atoms(["Na"] * 3 + ["Cl"], scaled_positions=[[0, 0, 0]] * 3 + [[0.5] * 3], cell=[3.5] * 3, pbc=True)
+    for share, count in ((1 / 3, 4), (0.5, None)):
+        atoms.set_array("occupancies", np.array([share] * 3 + [1.0]))
+        ase.io.write(tmp_path / "a.xyz", atoms, format="extxyz")
+        (item,) = read_source(tmp_path / "a.xyz")
+        if count is None:
+            assert "the occupancies of the atoms at 0, 0, 0 sum to 1.5; expected at most 1" in item[1]
+        else:
+            assert len(item.atomic_numbers) == count
+
+
+def test_vectors_in_nanometres_are_refused(tmp_path: Path) -> None:
+    atoms = to_ase(CRYSTALS["NaCl"])
+    atoms.set_cell(0.1 * np.array(atoms.cell), scale_atoms=True)
+    ase.io.write(tmp_path / "a.xyz", atoms, format="extxyz")
+    (item,) = read_source(tmp_path / "a.xyz")
+    assert "the density would be" in item[1]
+
+
 def to_ase(crystal: PymatgenStructure, **info: object) -> Atoms:
     numbers = [site.specie.Z for site in crystal]
     return Atoms(numbers, positions=crystal.cart_coords, cell=crystal.lattice.matrix, pbc=True, info=info)
