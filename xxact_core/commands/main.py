@@ -63,6 +63,7 @@ class OrderedCommands(TyperGroup):
 
 
 app = typer.Typer(
+    rich_markup_mode="markdown",  # the default takes units in brackets for markup
     cls=OrderedCommands,
     help="Predict and identify materials from powder X-ray diffraction and composition.",
     add_completion=False,
