@@ -58,6 +58,14 @@ def serve() -> None:
     page.servable(title=TITLE)
 
 
+def _invisible_parts() -> list[pn.custom.JSComponent]:
+    """Parts that change how the browser lays out the page and draws tables."""
+    from xxact_app.page.layout_pace import LayoutPace
+    from xxact_app.page.table_editing import TableEditing
+
+    return [LayoutPace(), TableEditing()]
+
+
 def build() -> pmui.Page:
     """The whole app for one visitor."""
     # Imported here, so that the page also shows the errors of a broken installation.
@@ -65,7 +73,6 @@ def build() -> pmui.Page:
     from xxact_app.library.workspace import open_workspace
     from xxact_app.page.header import HeaderButtons
     from xxact_app.page.keyboard import PageKeyboard
-    from xxact_app.page.layout_pace import LayoutPace
     from xxact_app.page.session_keeper import SessionKeeper
     from xxact_app.page.shortcuts import ShortcutContext
     from xxact_app.page.tabs import ScreenTabs
@@ -132,7 +139,7 @@ def build() -> pmui.Page:
         template=_TEMPLATE,
         header=[
             keys,
-            LayoutPace(),
+            *_invisible_parts(),
             keeper.connection,
             pmui.Typography(TITLE, variant="h1", sx=_NAME, margin=0, width=96),
             pmui.Typography("Identify powders by X-ray diffraction", variant="body1", sx=_SLOGAN, margin=(6, 0, 0, 0)),
