@@ -151,8 +151,7 @@ def build() -> pmui.Page:
         raw_css=[PAGE_CSS],
         sx={"& .header": {"backgroundColor": HEADER_COLOUR, "color": "white", "backgroundImage": "none"}},
     )
-    page.param.watch(lambda event: session.param.update(dark=event.new), "dark_theme")
-    page.param.watch(lambda event: _theme_figures(dark=event.new), "dark_theme")
+    page.param.watch(lambda event: _after_event(lambda: _set_theme(session, dark=event.new)), "dark_theme")
     session.dark = page.dark_theme
     _keep_address(session, keys)
     _give_back_when_left()
@@ -177,6 +176,12 @@ def _make_page(**params: object) -> pmui.Page:
         if watcher not in before:
             pn.state.param.unwatch(watcher)
     return page
+
+
+def _set_theme(session: Session, *, dark: bool) -> None:
+    """Give the page the looks of a theme; in its own callback, since the page can report it without its lock."""
+    session.dark = dark
+    _theme_figures(dark=dark)
 
 
 def _theme_figures(*, dark: bool) -> None:

@@ -253,7 +253,7 @@ def probability_figure(*, height: int) -> tuple[figure, ColumnDataSource]:
     plot = figure(
         height=height,
         sizing_mode="stretch_width",
-        x_range=Range1d(0, 1.18),
+        x_range=Range1d(0, 1.3),
         y_range=FactorRange(factors=[]),
         tools="",
         toolbar_location=None,

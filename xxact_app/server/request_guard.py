@@ -72,6 +72,8 @@ class RequestGuard:
 
     def refusal(self, application: BokehTornado, request: HTTPServerRequest) -> Refusal | None:
         """The reason why a request is refused, or None."""
+        if connection(request).stream.closed():
+            return Refusal(400, "The connection was closed.")  # its ends are not known any more
         self.adopt(application, port=own_end(request)[1])
         if (path := api_path(application, request)) is not None:
             return self.programs.refusal(

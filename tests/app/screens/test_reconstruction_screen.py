@@ -16,7 +16,7 @@ from xxact_app.library import materials as materials_store
 from xxact_app.library.models import run_key
 from xxact_app.samples.store import Store
 from xxact_app.screens.reconstruction import text as words
-from xxact_app.screens.reconstruction.store import MaskedPattern, ReconstructionStore, SplitErrors
+from xxact_app.screens.reconstruction.store import MaskedPattern, ReconstructionStore, SplitErrors, highest_windows
 from xxact_app.screens.reconstruction.view import ReconstructionScreen
 from xxact_app.session.sample_choices import SampleChoices
 from xxact_app.session.session import Session
@@ -76,8 +76,18 @@ def test_a_click_masks_a_window_and_another_shows_it_again(tmp_path: Path) -> No
 def test_a_window_with_a_peak_is_masked_to_begin_with_until_windows_are_chosen(tmp_path: Path) -> None:
     view = screen(tmp_path, runs={"mxm": ["mxm"]})
     (window,) = view.ticks.value
-    pattern = view.reconstructions.masked_pattern().pattern.intensity.reshape(17, 250)
-    assert pattern[window].max() == sorted(pattern.max(axis=1))[-2]
+    shown = view.reconstructions.masked_pattern()
+    offered = highest_windows(shown.pattern)
+    assert window in offered
+    ratios = []
+    for other in offered:
+        view.ticks.value = [other]
+        found = view.reconstructions.masked_pattern().reconstruction
+        ratios.append(found.error[other] / found.empty[other])
+    assert min(ratios) == ratios[offered.index(window)]
+    assert "An example" not in view.summary.object
+    view.session.change([view.session.chosen], masked=None)
+    assert "An example" in view.summary.object
     assert "1 of 17 windows masked" in without_tags(view.summary.object)
     assert view.session.sample(view.session.chosen).masked is None  # nothing that could be undone
     view.clear.param.trigger("clicks")

@@ -196,11 +196,14 @@ def test_a_request_from_another_machine_is_answered_only_with_a_log_in(
         websocket_origins={f"{own}:5006"}, sign_sessions=True, prefix="", _unused_session_lifetime_milliseconds=1,
         auth_provider=SimpleNamespace(get_user=login, get_user_async=None, login_url=None),
     )  # fmt: skip
-    end = SimpleNamespace(stream=SimpleNamespace(socket=SimpleNamespace(getsockname=lambda: (own, 5006))))
+    socket = SimpleNamespace(getsockname=lambda: (own, 5006))
+    end = SimpleNamespace(stream=SimpleNamespace(closed=lambda: False, socket=socket))
     headers = {"Host": f"{own}:5006"}
     request = SimpleNamespace(headers=headers, method="GET", path="/app", arguments={}, connection=end)
     refusal = RequestGuard(secret="", sign=False).refusal(application, request)
     assert (refusal and refusal.status) == status
+    end.stream = SimpleNamespace(closed=lambda: True, socket=None)
+    assert RequestGuard(secret="", sign=False).refusal(application, request).status == 400
 
 
 @pytest.mark.parametrize("content", ["[]", '{"emmy": ""}', "emmy:Bragg"])

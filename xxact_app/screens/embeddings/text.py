@@ -39,7 +39,7 @@ def map_summary(shown: EmbeddingMap) -> str:
     label = next(label for label, part in PART_LABELS.items() if part == shown.part)
     lines = [f"<p class='muted'>{len(shown.embedded):,} materials, {label.lower()} embedding.</p>"]
     if any(panel.own for panel in shown.panels):
-        lines.append("<p class='muted'>Stars: the loaded patterns.</p>")
+        lines.append("<p class='muted'>Stars: the loaded patterns. Point at a star or a material for its name.</p>")
     absent = dict.fromkeys(text for panel in shown.panels for text in panel.absent)
     if absent:
         lines.append(f"<p class='muted'>Not on the map: {'; '.join(absent)}</p>")

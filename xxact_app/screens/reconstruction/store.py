@@ -28,6 +28,9 @@ TRAIN = (
 )
 """A command that trains a reconstruction model on a laptop."""
 
+_EXAMPLES = 5
+"""Windows that are reconstructed to choose an example. Ours."""
+
 _MAX_KEPT = 64
 """Reconstructions that are kept."""
 
@@ -42,6 +45,8 @@ class MaskedPattern:
     """Model input without masked windows."""
     masked: np.ndarray
     """Windows masked by the user, shape (windows,)."""
+    example: bool
+    """Whether the window was masked as an example, and not by the user."""
     model: ModelFolder | None
     reconstruction: Reconstruction | None
     """None where nothing is masked, or where the model or the formula does not allow it."""
@@ -98,7 +103,27 @@ class ReconstructionStore:
     def masked_windows(self, key: str) -> list[int]:
         """Indices of the masked windows: those that were chosen, else an example."""
         chosen = self.session.sample(key).masked
-        return example_window(self.store.gridded(key)) if chosen is None else list(chosen)
+        return self._example(key) if chosen is None else list(chosen)
+
+    def _example(self, key: str) -> list[int]:
+        """Of the windows with the highest peaks that which the model reconstructs best; none without a peak.
+
+        Without a model or a formula it is that beside the strongest.
+        """
+        pattern, formula = self.store.gridded(key), self.session.sample(key).formula.strip()
+        windows, model = highest_windows(pattern), self.model()
+        if not windows or model is None or self._remark(model, formula):
+            return windows[1:2]
+        errors = []
+        for window in windows:
+            masked = np.zeros(GRID.windows, dtype=bool)
+            masked[window] = True
+            try:
+                found = self._reconstruct(model, key, pattern, formula, masked)
+            except InputError:
+                return windows[1:2]
+            errors.append(found.error[window] / found.empty[window])
+        return [windows[int(np.nanargmin(errors))]]
 
     def random_windows(self, key: str, *, seed: int) -> list[int]:
         """A random choice of measured windows to mask, with the mask ratio of the session."""
@@ -123,7 +148,8 @@ class ReconstructionStore:
                 remark = _remark_on(reconstruction)
         except InputError as error:
             return safe_message(without_name(error, sample.name))
-        return MaskedPattern(sample, formula, pattern, masked, model, reconstruction, remark)
+        example = session.sample(sample.key).masked is None and masked.any() and reconstruction is not None
+        return MaskedPattern(sample, formula, pattern, masked, bool(example), model, reconstruction, remark)
 
     def _remark(self, model: ModelFolder | None, formula: str) -> str:
         if model is None:
@@ -176,12 +202,11 @@ class ReconstructionStore:
         return next((choice for choice in choices if choice.dataset is not None), None)
 
 
-def example_window(pattern: GriddedPattern) -> list[int]:
-    """The measured window with the highest peak beside that with the strongest one; empty where there is none."""
+def highest_windows(pattern: GriddedPattern) -> list[int]:
+    """The measured windows with the highest peaks, the highest first; fewer where there are no more peaks."""
     heights = pattern.intensity.reshape(GRID.windows, -1).max(axis=1)
     heights = np.where(pattern.hidden_windows, 0.0, heights)
-    second = int(np.argsort(heights)[-2])
-    return [second] if heights[second] > 0 else []
+    return [number for number in np.argsort(-heights, kind="stable").tolist()[:_EXAMPLES] if heights[number] > 0]
 
 
 def _remark_on(reconstruction: Reconstruction) -> str:

@@ -77,7 +77,10 @@ def summary(masked_pattern: MaskedPattern) -> str:
     if not masked.any():
         lines.append("<p>No window is masked: click windows in the plot, tick them, or mask random ones.</p>")
     else:
-        lines.append(f"<p>{masked.sum()} of {len(masked)} windows masked: {_names(masked)}.</p>")
+        example = "" if not masked_pattern.example else (
+            " An example: of the five windows with the highest peaks, the one that the model reconstructs best."
+        )  # fmt: skip
+        lines.append(f"<p>{masked.sum()} of {len(masked)} windows masked: {_names(masked)}.{example}</p>")
     if absent.any():
         lines.append(f"<p>Not measured and therefore masked: {_names(absent)}. No error can be given there.</p>")
     if masked_pattern.reconstruction is not None and masked.any():
@@ -88,7 +91,7 @@ def summary(masked_pattern: MaskedPattern) -> str:
         comparison = "less than" if error < empty else "not less than"
         lines.append(
             f"<p>Error in the masked windows: <b>{error:.2f}</b> {_UNIT} (root mean square), {comparison} "
-            f"{empty:.2f} for empty windows.</p>"
+            f"the {empty:.2f} of empty windows.</p>"
         )
     return "".join(lines)
 
