@@ -31,7 +31,7 @@ LONGEST_FORMULA = 500
 DEEPEST_NESTING = 20
 LARGEST_AMOUNT = 1_000_000
 
-_SEPARATORS = str.maketrans(dict.fromkeys("·•∙⋅*×", "·"))
+_SEPARATORS = str.maketrans(dict.fromkeys("·•∙⋅*×‧⸱・･∘", "·"))
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 _CHARGES = "+-"
 _TOKEN = re.compile(
@@ -95,7 +95,7 @@ def parse_formula(text: str) -> Composition:
 
 
 _LEADING_AMOUNTS = re.compile(
-    r"\s*(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)[A-Z][a-z]?(?:\s*(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)[A-Z][a-z]?)+"
+    r"\s*(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)[A-Z][a-z]?(?:[\s-]*(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)[A-Z][a-z]?)+"
 )
 
 
@@ -434,6 +434,8 @@ def _suggestion(text: str) -> str:
     """`did you mean ...?` for symbols in the wrong case, or for words behind a formula; or nothing."""
     words = [word.strip("(),;") for word in re.split(r"\s+|(?=\([A-Za-z]{3})", text)]
     formulas = [word for word in words if len(word) > 1 and is_compound(word)] if len(words) > 1 else []
+    if not formulas and len(words) > 1 and _is_formula(words[0]) and not _is_formula("".join(words)):
+        formulas = words[:1]
     if len(formulas) == 1:
         return f"did you mean {formulas[0]}?"
     if not re.fullmatch(r"[A-Za-z0-9.()]{1,30}", text):
@@ -442,6 +444,12 @@ def _suggestion(text: str) -> str:
     readings = sorted((reading for reading in _readings(pieces) if reading != text), key=_oddity)[:_MOST_SHOWN]
     shown = readings[:1] if text.isupper() else readings
     return f"did you mean {' or '.join(shown)}?" if shown else ""
+
+
+def _is_formula(text: str) -> bool:
+    """Whether a text names elements, with or without amounts, and nothing else."""
+    pieces = re.findall(r"([A-Z][a-z]?)[0-9.]*", text)
+    return re.fullmatch(r"(?:[A-Z][a-z]?[0-9.]*)+", text) is not None and all(one in ATOMIC_NUMBERS for one in pieces)
 
 
 _MOST_SHOWN, _MOST_READINGS = 3, 12

@@ -154,6 +154,8 @@ def with_hydrate_dots(text: str) -> str:
     text = re.sub(rf"(?<=[0-9A-Za-z)\]}}])\s*[xX]\s*({_NUMBER})\s*({_WATER})\s*$", r"·\1\2", text)
     text = re.sub(rf"(?<=[0-9A-Za-z)\]}}])\s*[-+]\s*{count}({_WATER})\s*$", r"·\1\2", text)
     text = re.sub(rf"(?<=[0-9A-Za-z)\]}}])\s*,\s+{count}({_WATER})\s*$", r"·\1\2", text)
+    if slash := re.search(rf"(?<=[A-Za-z)\]}}])[0-9]*\s*(/)\s*[0-9.]*\s*{_WATER}\s*$", text):
+        refuse(text, slash.start(1), "the slash before the water can be read in two ways; write · for a hydrate")
     if point := re.search(rf"\s+\.[0-9]+\s*{_WATER}\s*$", text):
         refuse(text, point.start(), "the full stop can be read in two ways; write · for a sum, 0.5 for a decimal")
     text = re.sub(rf"(?<=[0-9)\]}}])\s+({_NUMBER})\s*({_WATER})\s*$", r"·\1\2", text)

@@ -51,7 +51,7 @@ _PERCENT_OF_A_PART = re.compile(r"[A-Za-z0-9)]\s*[+·-]\s*([0-9.]+\s*(?:at|wt)%)
 _PERCENT_BEFORE = re.compile(rf"({_NUMBER})\s*(?:at|wt)?%?\s*([A-Z][A-Za-z0-9().]*)")
 _PERCENT_BEHIND = re.compile(rf"([A-Z][A-Za-z0-9().]*)(?:\s*[:=]\s*|\s+)({_NUMBER})\s*(?:at|wt)?%?(?![0-9A-Za-z(])")
 _DOPED = re.compile(
-    r"\s*(?:[0-9.]+\s*(?:at|wt)?%\s*)?(?:[A-Z][a-z]?(?:\s*[,/&+]\s*|\s+and\s+))*[A-Z][a-z]?(?:-|\s+)doped\s+"
+    r"\s*(?:[0-9.]+\s*(?:at|wt)?%\s*)?(?:[A-Z][a-z]?(?:[0-9]*\+)?(?:\s*[,/&+]\s*|\s+and\s+))*[A-Z][a-z]?(?:[0-9]*\+)?(?:-|\s+)doped\s+"
 )
 _DOPED_WITH = re.compile(r"\s+doped\s+(?:with|by)\s+")
 _DOPANT = re.compile(
@@ -235,7 +235,7 @@ def _with_plain_units(text: str) -> str:
 
 def _amounts_behind(text: str) -> str:
     """Entries with the amount before the symbol, `70 wt% Fe, 30 wt% Ni`, in the other order."""
-    if not re.match(rf"\s*{_NUMBER}", text):
+    if not re.fullmatch(rf"(?:[\s,;]*{_LEADING.pattern})+[\s,;]*", text):
         return text
     return _LEADING.sub(lambda found: f"{found[3]} {found[1]} {found[2] or ''}", text)
 
@@ -255,7 +255,8 @@ def _split_dopants(text: str) -> tuple[str, str]:
         return found[1], found[2]  # CsI(Tl)
     if found := _DOPED_WITH.search(text):
         return text[: found.start()].strip(), text[found.end() :].strip()
-    return text, ""
+    other = re.search(r"(?:-|\s+)doped\s+", text)
+    return (text[other.end() :].strip(), text[: other.start()].strip()) if other else (text, "")
 
 
 def _with_dopants(host: str, dopants: str) -> PartialComposition:
@@ -289,7 +290,7 @@ def _solid_solution(text: str, alternatives: re.Match[str]) -> Composition | Par
     rest = text[: alternatives.start()] + "\0" + text[alternatives.end() :]
     if not named:
         _refuse(text, alternatives.start(), f"{alternatives[0]} names no element")
-    variants = [parse_composition(rest.replace("\0", f"({part})").replace("()", "")) for part in named]
+    variants = [parse_composition(rest.replace("\0", f"[{part}]")) for part in named]  # (I) is an oxidation number
     certain = variants[0].symbols
     if len(named) < len(parts):  # the site may be vacant, so that nothing on it is certain
         certain = tuple(symbol for symbol in certain if symbol not in _elements(named[0], rest))

@@ -64,6 +64,9 @@ SAME = {
         "CuSO4·5 H2O",
         "CuSO4*5H2O",
         "CuSO4 * 5 aq",
+        "CuSO4\u20275H2O",
+        "CuSO4\u2e315H2O",
+        "CuSO4\u30fb5H2O",
         "CuSO4·5aq.",
         "CuSO4 * 5 H2O",
         "CuSO4 x 5H2O",
@@ -185,6 +188,7 @@ def test_glasses_in_percent_by_weight() -> None:
         ("Er:LiNbO3", "LiNbO3 ?Er"),
         ("Cr,Nd:Y2O3", "Y2O3 ?Cr ?Nd"),
         ("C:N", "C ?N"),
+        ("Mn2+-doped ZnS", "ZnS ?Mn"),
     ],
 )
 def test_dopants_are_elements_that_may_be_present(text: str, meaning: str) -> None:
@@ -210,6 +214,10 @@ def test_dopants_are_elements_that_may_be_present(text: str, meaning: str) -> No
         ("Cu(In,Ga)Se2", "CuInSe", "Ga"),
         ("(Na,□)AlSi2O6", "AlSiO", "Na"),
         ("(Zr,Ti)O2:Nb", "ZrO", "TiNb"),
+        ("CsPb(Br,I)3", "CsPbBr", "I"),
+        ("CsPb(I,Br)3", "CsPbI", "Br"),
+        ("(V,Nb)2O5", "VO", "Nb"),
+        ("Ti(C,N)", "TiC", "N"),
     ],
 )
 def test_solid_solutions_are_elements_without_amounts(text: str, present: str, maybe: str) -> None:
@@ -287,6 +295,13 @@ REFUSED = {
     "Fe,\u039f": "'\u039f' is a Greek letter; did you mean Fe,O[?]",
     "\u043a\u0432\u0430\u0440\u0446": "'\u0430' is a Cyrillic letter$",
     "xBiFeO3-(1-x)BaTiO3": "x has no value",
+    "CaSO4/2H2O": "character 6: the slash before the water can be read in two ways; write · for a hydrate",
+    "80Ni-20Cr": "the amounts stand before the elements; write Ni80Cr20 for atoms",
+    "Bi2O3-doped ZnO": "'Bi2O3' is not a dopant; expected elements",
+    "99.99% Al2O3": "composition '99.99% Al2O3', character 1",
+    "LaB6 NIST SRM 660c": "did you mean LaB6[?]",
+    "Si powder": "did you mean Si[?]",
+    "UiO-66": "write its formula: Zr6O4",
     "50Fe50Ni": "the amounts stand before the elements; write Fe50Ni50 for atoms, Fe50Ni50 wt% for weights",
     ".7Cu.3Zn": "the amounts stand before the elements; write Cu.7Zn.3 for atoms",
     "Zn(OAc)2": "OAc is the abbreviation of a group; write CH3COO",
