@@ -53,6 +53,7 @@ from xxact_core.evaluation.provenance import provenance, provenance_to_line
 from xxact_core.evaluation.report import measure_rows, temperatures_of
 from xxact_core.evaluation.summary import BASELINES
 from xxact_core.shipped import CHECKPOINT, EMBEDDINGS, TABLE, shipped_path
+from xxact_core.training.journal import JOURNAL, read_journal
 
 README_ROWS = ("model", "model_distorted", "crabnet-alike", "constant", "trees_visible_lines")
 """Rows that README shows."""
@@ -109,7 +110,7 @@ LINES = (
 """Lines of the table of what the pattern adds: metric, label, digits."""
 
 ALIKE = "crabnet-alike"
-"""Name of the baseline that has the same heads, data and hours as the shipped model."""
+"""Name of the baseline that has the same targets and heads as the shipped model."""
 
 COLUMNS = {
     "model": "this model",
@@ -181,6 +182,21 @@ def baselines(
             raise InputError(msg)
         measured[name] = dict(measure_rows(checkpoint, table, table.rows(split)).metrics)
     return measured
+
+
+def describe_run(name: str, run: Path) -> str:
+    """What a baseline is, in a sentence."""
+    about = describe_checkpoint(run / "model")["about"]
+    events = read_journal(run / JOURNAL)
+    materials = next(event["materials"] for event in events if event["event"] == "started")
+    recipe = about["recipe"]
+    seconds = sum(recipe["batch_size"] / event["samples_per_second"] for event in events if event["event"] == "step")
+    folders = [Path(folder).name.replace("_", " ") for folder in ("materials_project", *recipe["extra_datasets"])]
+    return (
+        f"{COLUMNS.get(name, name)}: recipe `{recipe['name']}`, {about['parameters']:,} parameters, "
+        f"{recipe['epochs']:g} epochs of {materials:,} materials ({', '.join(folders)}) in {seconds / 3600:.1f} hours "
+        f"on one shared core, retrieval from {recipe['retrieval_rows']:,} of them."
+    )
 
 
 def kept_baselines(table: StickTable) -> dict[str, dict[str, float]]:
@@ -262,7 +278,7 @@ def to_table(columns: dict[str, dict[str, float]], *, split: str = "test") -> st
 
 
 def to_pattern_table(columns: dict[str, dict[str, float]], *, split: str = "test") -> str:
-    """What the pattern adds: the model, the same without the pattern, and CrabNet trained alike; one line a metric."""
+    """What the pattern adds: the model, the same without the pattern, and CrabNet with its heads; one line a metric."""
     model, distorted = columns["model"], columns["model_distorted"]
     alike = columns.get(ALIKE, {})
     rows = []
@@ -284,7 +300,7 @@ def to_sentence(columns: dict[str, dict[str, float]]) -> str:
     if f"{WITHOUT_PATTERN}{name}" in model:
         parts.append(f"{model[WITHOUT_PATTERN + name]:.1f} without")
     if name in alike:
-        parts.append(f"{alike[name]:.1f} by CrabNet, trained alike")
+        parts.append(f"{alike[name]:.1f} by {COLUMNS[ALIKE]}")
     of = "formulas that occur once" if name == LINES[0][0] else "all formulas"
     text = f"**What the pattern adds**: formation energy of {of} {', '.join(parts)}"
     if "polymorph_pair_accuracy" in model:
@@ -325,7 +341,7 @@ def main() -> None:
     with standard_dataset(arguments) as folder:
         table = read_dataset(folder)
     written = not (arguments.quick or arguments.model or arguments.split != "test")
-    new = [COLUMNS.get(name, name) for name, _ in arguments.baseline]
+    new = [describe_run(name, run) for name, run in arguments.baseline]
     compared = baselines(table, dict(arguments.baseline), kept_baselines(table), split=arguments.split)
     if arguments.ship:
         # Shipped first, so that the rounded weights are measured.
@@ -339,10 +355,11 @@ def main() -> None:
     about = checkpoint.about
     introduction = f"Recipe `{about['recipe']['name']}`, {about['parameters']:,} parameters, "
     introduction += f"{len(table.rows('test')):,} test materials, split by reduced formula."
+    introduction = " ".join([introduction, *new])
     if arguments.only_baselines:
         measured = stored_columns((RESULTS / "shipped_checkpoint.md").read_text(encoding="utf-8"))
         introduction += (
-            f" The model was measured {store_baselines(compared)} The next line is that of {', '.join(new)}."
+            f" The model was measured {store_baselines(compared)} The next line is that of baselines added later."
         )
     else:
         measured = measure_all(checkpoint, table, split=arguments.split)
