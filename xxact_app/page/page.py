@@ -78,7 +78,7 @@ def build() -> pmui.Page:
     from xxact_app.page.tabs import ScreenTabs
     from xxact_app.page.upload_strip import UploadStrip
     from xxact_app.samples.sample import warm_up_reading
-    from xxact_app.samples.store import Store, warm_up
+    from xxact_app.samples.store import Store
     from xxact_app.screens.embeddings.store import EmbeddingStore
     from xxact_app.screens.embeddings.view import EmbeddingsScreen
     from xxact_app.screens.patterns.view import PatternsScreen
@@ -156,10 +156,19 @@ def build() -> pmui.Page:
     _keep_address(session, keys)
     _give_back_when_left()
     if not pn.state.headers:
-        warm_up()  # `--warm` builds the app before the first visit, so that no visitor waits for the model
+        _warm_up()  # `--warm` builds the app before the first visit, so that no visitor waits for the model
     else:
-        threading.Thread(target=warm_up, daemon=True).start()
+        threading.Thread(target=_warm_up, daemon=True).start()
     return page
+
+
+def _warm_up() -> None:
+    """Prepare what the first answer and the first map need."""
+    from xxact_app.samples.store import warm_up
+    from xxact_app.screens.embeddings.store import warm_up_map
+
+    warm_up()
+    warm_up_map()
 
 
 def _make_page(**params: object) -> pmui.Page:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import panel as pn
 import panel_material_ui as pmui
+from bokeh.model import DataModel
 
 from xxact_app.screens.screen import Screen, TakesFiles
 from xxact_app.session.session import Session
@@ -34,6 +35,20 @@ _TABS = {
     },
 }  # fmt: skip
 """All five tabs fit on a phone."""
+
+
+class _Tabs(pmui.Tabs):
+    """Tabs that hold whole screens.
+
+    With each change, Panel marks all models inside with the page they belong to, so that it can remove them; parts of a
+    screen do so themselves when they are made. Once for each tab that is chosen, this took 0.14 s.
+    """
+
+    @classmethod
+    def _patch_datamodel_ref(cls, props: DataModel, ref: str) -> None:
+        mark = f"__ref:{ref}"
+        if mark not in props.tags:
+            props.tags.append(mark)
 
 
 class ScreenTabs:
@@ -65,7 +80,7 @@ class ScreenTabs:
         self._places = {
             screen.KEY: pn.Column(_opening(screen.TITLE), sizing_mode="stretch_width", margin=0) for screen in makers
         }
-        self.panel = pmui.Tabs(
+        self.panel = _Tabs(
             *((screen.TITLE, self._places[screen.KEY]) for screen in makers),
             active=self._keys.index(session.screen), sx=_TABS, sizing_mode="stretch_width", margin=0,
         )  # fmt: skip

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import bokeh.model.model
 import panel as pn
+import pytest
+from bokeh.document import Document
 
 from xxact_app.page.tabs import ScreenTabs
 from xxact_app.session.session import SCREENS, Session
@@ -104,3 +107,16 @@ def test_dropped_files_are_offered_to_the_open_screen_only() -> None:
     session.screen = SCREENS[0]
     assert screens.take_files(files) == files
     assert training.taken == ["a.cif"]
+
+
+def test_an_open_screen_is_chosen_again_without_a_look_at_all_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    screens = ScreenTabs(Session(), dict.fromkeys(KINDS.values(), Drawn))
+    document = screens.panel.server_doc(Document())
+    for number in (1, 2, 0):
+        screens.panel.active = number
+    looked: list[object] = []
+    references = bokeh.model.model.Model.references
+    monkeypatch.setattr(bokeh.model.model.Model, "references", lambda model: looked.append(model) or references(model))
+    screens.panel.active = 1
+    assert document.roots[0].data.active == 1
+    assert looked == []

@@ -299,3 +299,23 @@ def test_text_from_files_is_safe_in_table_and_hover(tmp_path: Path) -> None:
     assert "<" not in view.selection.table.value["Material"][0]
     assert "<" not in view.source.data["name"][0]
     assert embedding_text.to_columns(view.map, [0])["id"][0] == attack
+
+
+def test_a_map_is_drawn_again_only_if_it_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[object] = []
+    draw = EmbeddingsScreen._draw
+    monkeypatch.setattr(EmbeddingsScreen, "_draw", lambda screen, shown: (drawn.append(shown), draw(screen, shown)))
+    session = Session()
+    screen = EmbeddingsScreen(session, EmbeddingStore(session, Store(session)))
+    assert len(drawn) == 1
+    screen.come_to_front(in_front=False)
+    screen.come_to_front(in_front=True)
+    assert len(drawn) == 1
+    screen.come_to_front(in_front=False)
+    session.map_part = "composition"
+    session.map_colour = "band_gap"
+    screen.come_to_front(in_front=True)
+    assert len(drawn) == 2
+    assert screen.colour.value == "band_gap"
+    screen.come_to_front(in_front=True)
+    assert len(drawn) == 2

@@ -19,14 +19,15 @@ from xxact_app.library.materials import (
     list_materials,
     make_embeddings,
     open_table,
+    shipped_embeddings,
     simulate_shipped,
 )
-from xxact_app.library.models import ModelFolder, list_models, load_model
+from xxact_app.library.models import SHIPPED, ModelFolder, find_model, list_models, load_model
 from xxact_app.library.workspace import Workspace, open_workspace
 from xxact_app.samples.sample import without_name
 from xxact_app.samples.sample_cache import SampleCache
 from xxact_app.samples.store import Store
-from xxact_app.session.session import Session
+from xxact_app.session.session import MAP_PARTS, Session
 from xxact_app.ui.safe_text import safe_message
 from xxact_core.dataset.store import MANIFEST, read_manifest
 from xxact_core.errors import InputError
@@ -262,6 +263,13 @@ class ProjectedEmbeddings:
 @lru_cache(maxsize=4)
 def _read(path: Path, _changed: int, part: str) -> ProjectedEmbeddings:
     return project_embedded(read_embeddings(path, parts=(part,)), part=part, name=path.name)
+
+
+def warm_up_map() -> None:
+    """Project the map that ships in advance, which loads scikit-learn."""
+    path = shipped_embeddings(find_model(SHIPPED))
+    if path is not None:
+        _read(path, path.stat().st_mtime_ns, MAP_PARTS[0])
 
 
 def project_embedded(embedded: Embeddings, *, part: str, name: str) -> ProjectedEmbeddings:
