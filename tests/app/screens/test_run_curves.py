@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from xxact_app.plots.patterns import distinct_styles
+from xxact_app.screens.training.figures import Line, curve_figure, draw_curves
 from xxact_app.screens.training.run_curves import MOST_POINTS, RunCurves
 from xxact_core.training.journal import Journal
 
@@ -85,3 +87,16 @@ def test_silence_is_measured_by_a_clock_that_nobody_sets(journal: Journal, monke
     curves.read()
     monkeypatch.setattr("time.time", lambda: 0.0)
     assert 0 <= curves.quiet_seconds < 60
+
+
+def test_many_terms_of_a_loss_are_named_in_a_legend_and_look_different() -> None:
+    target = curve_figure("Loss", height=280)
+    styles = distinct_styles(range(12), colours=8)
+    lines = [Line(f"term {number}", f"#00000{colour}", [1, 2], [1.0, 0.5], dash) for number, (colour, dash) in
+             enumerate(styles)]  # fmt: skip
+    draw_curves(target, lines, steps=2)
+    assert target.legend.visible
+    assert target.plot.height > 280
+    assert len({(line.glyph.line_color, tuple(line.glyph.line_dash)) for line in target.lines}) == 12
+    draw_curves(target, lines[:1], steps=2)
+    assert (target.legend.visible, target.plot.height) == (False, 280)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import panel as pn
 import panel_material_ui as pmui
 
+from xxact_app.plots.patterns import distinct_styles
 from xxact_app.screens.training import text as words
 from xxact_app.screens.training.figures import Line, curve_figure, draw_curves
 from xxact_app.screens.training.run_curves import RunCurves
@@ -107,9 +108,10 @@ class CurvesPanel:
         (run,) = runs.values()
         colours = palette(dark=self.session.dark).series
         names = [name for name in run.values if name.startswith("loss")]
+        styles = distinct_styles(range(len(names)), colours=len(colours))
         return [
-            Line(words.loss_term_label(name), colours[number % len(colours)], *run.curve(name))
-            for number, name in enumerate(names)
+            Line(words.loss_term_label(name), colours[colour], *run.curve(name), dash=dash)
+            for name, (colour, dash) in zip(names, styles, strict=True)
         ]
 
     def _lines(self, runs: dict[str, RunCurves], curve: str) -> list[Line]:

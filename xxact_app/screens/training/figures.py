@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from bokeh.models import (
@@ -18,7 +19,12 @@ from bokeh.plotting import figure
 
 from xxact_app.plots.legends import at_once, list_lines, name_lines
 
-_MOST_NAMES = 8
+_MOST_NAMES = 14
+"""Number of curves up to which a legend names them."""
+
+_NAMES_A_ROW, _ROW = 2, 26
+"""Names in a row of the legend, and its height [px]."""
+
 _MARGIN = 0.06
 _SPARSE = 60
 
@@ -31,6 +37,8 @@ class Line:
     colour: str
     steps: Sequence[float]
     values: Sequence[float]
+    dash: str = "solid"
+    """Dash pattern, which tells curves of one colour apart."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,8 @@ class CurveFigure:
     """A figure of curves over training steps and its renderers."""
 
     plot: figure
+    height: int
+    """Height without the legend [px]."""
     lines: list[GlyphRenderer]
     points: list[GlyphRenderer]
     hover: HoverTool
@@ -58,10 +68,10 @@ def curve_figure(title: str, *, height: int = 280) -> CurveFigure:
     hover = HoverTool(renderers=[], tooltips=[("", "@name"), ("step", "@x{0,0}"), ("", "@y{0.[00000]}")], mode="mouse")
     plot.add_tools(hover)
     legend = Legend(
-        items=[], orientation="horizontal", ncols=2, padding=2, margin=4, border_line_color=None,
+        items=[], orientation="horizontal", ncols=_NAMES_A_ROW, padding=2, margin=4, border_line_color=None,
     )  # fmt: skip
     plot.add_layout(legend, "below")
-    return CurveFigure(plot, [], [], hover, legend)
+    return CurveFigure(plot, height, [], [], hover, legend)
 
 
 def draw_curves(target: CurveFigure, lines: Sequence[Line], *, steps: int) -> None:
@@ -79,12 +89,13 @@ def draw_curves(target: CurveFigure, lines: Sequence[Line], *, steps: int) -> No
         x = np.array([] if shown is None else shown.steps, dtype=np.float64)
         y = np.array([] if shown is None else shown.values, dtype=np.float64)
         if shown is not None:
+            line.glyph.line_dash = shown.dash
             line.glyph.line_color = points.glyph.line_color = points.glyph.fill_color = shown.colour
         line.data_source.data = {"x": x, "y": y, "name": [shown.name if shown else ""] * len(x)}
     name_lines(target.legend, [line.name for line in lines], longest=34)
-    target.legend.update(  # here, since the theme of the page replaces what is set before
-        visible=1 < len(lines) <= _MOST_NAMES, label_text_font_size="12px", spacing=4
-    )  # fmt: skip
+    named = 1 < len(lines) <= _MOST_NAMES
+    target.plot.height = target.height + (_ROW * ceil(len(lines) / _NAMES_A_ROW) if named else 0)
+    target.legend.visible = named
     values = np.concatenate([np.asarray(line.values, dtype=np.float64) for line in lines] or [np.zeros(0)])
     values = values[np.isfinite(values)]
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
