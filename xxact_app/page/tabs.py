@@ -37,20 +37,6 @@ _TABS = {
 """All five tabs fit on a phone."""
 
 
-class _Tabs(pmui.Tabs):
-    """Tabs that hold whole screens.
-
-    With each change, Panel marks all models inside with the page they belong to, so that it can remove them; parts of a
-    screen do so themselves when they are made. Once for each tab that is chosen, this took 0.14 s.
-    """
-
-    @classmethod
-    def _patch_datamodel_ref(cls, props: DataModel, ref: str) -> None:
-        mark = f"__ref:{ref}"
-        if mark not in props.tags:
-            props.tags.append(mark)
-
-
 class ScreenTabs:
     """The tabs of all screens; `panel` holds them.
 
@@ -80,10 +66,13 @@ class ScreenTabs:
         self._places = {
             screen.KEY: pn.Column(_opening(screen.TITLE), sizing_mode="stretch_width", margin=0) for screen in makers
         }
-        self.panel = _Tabs(
+        self.panel = pmui.Tabs(
             *((screen.TITLE, self._places[screen.KEY]) for screen in makers),
             active=self._keys.index(session.screen), sx=_TABS, sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
+        # With each change, Panel marks all models inside with the page they belong to, to remove them later, which
+        # took 0.14 s for each tab that was chosen; parts of a screen do so themselves when they are made.
+        self.panel._patch_datamodel_ref = _mark_alone  # noqa: SLF001 - the only way: the browser knows no subclass
         self.panel.param.watch(lambda event: session.param.update(screen=self._keys[event.new]), "active")
         session.param.watch(self._choose, "screen")
         when_drawn(self._open)  # so that the page is there in half of the time
@@ -127,3 +116,10 @@ def _opening(title: str) -> pn.pane.HTML:
     return pn.pane.HTML(
         f"<p role='status'>Opening {title} …</p>", stylesheets=[_OPENING], sizing_mode="stretch_width", margin=0
     )
+
+
+def _mark_alone(props: DataModel, ref: str) -> None:
+    """Mark the model of the tabs with the page it belongs to, but not the models inside."""
+    mark = f"__ref:{ref}"
+    if mark not in props.tags:
+        props.tags.append(mark)
