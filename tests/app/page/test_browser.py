@@ -23,7 +23,7 @@ FOCUSED = """() => {
 
 CHANGE_TABLE = """() => {
   for (const model of Bokeh.documents[0]._all_models.values()) {
-    if (model.type.endsWith("DataTabulator")) {
+    if (model.type.endsWith("DataTabulator") && model.columns.some((column) => column.field === "Composition")) {
       model.source.patch({[model.columns[0].field]: [[0, "changed"]]})
     }
   }
