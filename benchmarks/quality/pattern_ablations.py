@@ -2,10 +2,12 @@
 
     python -m benchmarks.quality.pattern_ablations DATASET RUNS --epochs 1 --start-from MODEL --only reference no-strain
 
-DATASET has several materials of one formula, with energies of a teacher for some of them. Every run begins from the
-same weights: of the model of --start-from, those outside the heads, the embedding, the decoder and the ratios of peaks,
-which are random in every run, so that no change has an advantage. Every run is evaluated on the same materials of the
-validation split. Called again with the same folder of runs, it continues; the page holds the runs that have finished.
+DATASET has several materials of one formula, with energies of a teacher for some of them. For the page, it is that of
+`xxact dataset merge` of the Materials Project and the reference structures, and MODEL that of version 0.1.0, both made
+as the model card says. Every run begins from the same weights: of MODEL those outside the heads, the embedding, the
+decoder and the ratios of peaks, which are random in every run, so that no change has an advantage. Every run is
+evaluated on the same materials of the validation split. Called again with the same folder of runs, it continues; the
+page holds the runs that have finished.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import torch
 from benchmarks.harness import cpu_time, finish, markdown_table
 from xxact_core.augmentation.config import AugmentationConfig
 from xxact_core.augmentation.effects import Strain
-from xxact_core.checkpoint import Checkpoint, make_model
+from xxact_core.checkpoint import Checkpoint, describe_checkpoint, make_model
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.evaluation.breakdown import WITHOUT_PATTERN
 from xxact_core.evaluation.report import measure_rows
@@ -225,7 +227,10 @@ def main() -> None:
         ]
         for name, found in results.items()
     ]
-    begun = "from the encoders of a trained model and random heads" if arguments.start_from else "from random weights"
+    begun = "from random weights"
+    if arguments.start_from:
+        weights = describe_checkpoint(Path(arguments.start_from))["weights_sha256"][:12]
+        begun = f"from the encoders of a trained model (weights `{weights}`) and random heads"
     training, evaluated = len(table.rows("train")), len(evaluated_rows(table, arguments.evaluated))
     steps = max((int(found["steps"]) for found in results.values()), default=0)
     batch = arguments.batch_size or recipe_by_name("compact").batch_size
