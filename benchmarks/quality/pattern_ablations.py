@@ -195,8 +195,9 @@ def conclusions(results: dict[str, dict[str, float]]) -> str:
     if "no-ratios" in results and "reference" in results:
         key = f"{WITHOUT_PATTERN}{ENERGY}_mae_mev_per_atom"
         chance = abs(results["no-ratios"][key] - results["reference"][key])
-        lines += ["", "Ratios of peaks cannot matter where the pattern is hidden; that this energy differs by "
-                  f"{chance:.0f} meV/atom without them shows how far single runs of this length scatter."]  # fmt: skip
+        remark = "Ratios of peaks cannot matter where the pattern is hidden; that this energy differs by "
+        remark += f"{chance:.0f} meV/atom without them shows how far single runs of this length scatter."
+        lines += ["", remark]
     return "\n".join(lines)
 
 
