@@ -266,7 +266,7 @@ def _read(path: Path, _changed: int, part: str) -> ProjectedEmbeddings:
 
 
 def warm_up_map() -> None:
-    """Project the map that ships in advance, which loads scikit-learn."""
+    """Project the shipped map in advance, which loads scikit-learn."""
     path = shipped_embeddings(find_model(SHIPPED))
     if path is not None:
         _read(path, path.stat().st_mtime_ns, MAP_PARTS[0])
