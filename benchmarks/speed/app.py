@@ -366,7 +366,7 @@ def measure(*, quick: bool) -> dict[str, float | None]:
             assert server.process is not None
             if not quick:  # a 95th percentile needs many requests
                 found |= log({"latency_ratio_while_training": measure_latency(server.address, job, requests=40)})
-            seconds = 10 if quick else 60
+            seconds = 20 if quick else 60
             found |= log(measure_sessions(server.address, server.process.pid, sessions=SESSIONS, seconds=seconds))
             if browser is not None:
                 found |= log(measure_stop(opened(browser, server.address), lambda: job.running))

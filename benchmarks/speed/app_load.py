@@ -35,6 +35,9 @@ HANDLED = 0.06
 FORGOTTEN = 35.0
 """Time after which the server has dropped the session of a closed page [s]."""
 
+SETTLED = 5.0
+"""Time after which the screens that were opened for the first time are complete [s]."""
+
 VISITED = (2, 1, 4, 0)
 """Indices of the screens that a user opens, the start screen last."""
 
@@ -272,6 +275,7 @@ async def _measure_sessions(address: str, server: psutil.Process, *, count: int,
     for _ in range(count):
         sessions.append(await _begin(address))
         first += [await sessions[-1].open_screen(screen) for screen in VISITED[:-1]]
+    await asyncio.sleep(SETTLED)
     until = time.perf_counter() + seconds
     took = await asyncio.gather(*(visit(session, number, until) for number, session in enumerate(sessions[1:])))
     memory = (server.memory_info().rss - before) / count / 2**20
