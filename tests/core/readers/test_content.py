@@ -156,4 +156,4 @@ def test_no_text_takes_quadratic_time(bait: str, end: bytes) -> None:
     before = time.process_time()
     with contextlib.suppress(PatternError):
         read_pattern(data, name="bait")
-    assert time.process_time() - before < 3  # a few tenths on the machine of the results; quadratic ones take minutes
+    assert time.process_time() - before < 10  # 0.1 to 1.5 s where nothing else runs; quadratic ones take minutes

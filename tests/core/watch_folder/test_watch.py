@@ -23,7 +23,7 @@ from xxact_core.errors import InputError
 from xxact_core.reports.analysed_pattern import AnalysisSettings, PatternAnalyser
 from xxact_core.watch_folder import watch
 from xxact_core.watch_folder.alerts import AlertSettings
-from xxact_core.watch_folder.ledger import STATE, AnsweredFile, Ledger
+from xxact_core.watch_folder.ledger import LEDGER, STATE, AnsweredFile, Ledger
 from xxact_core.watch_folder.watch import FolderWatch, WatchSettings
 from xxact_core.watch_folder.worker import answer_file
 
@@ -381,7 +381,7 @@ def test_a_process_that_cannot_be_started_for_a_while_is_waited_for(
 
 def test_a_second_watcher_is_refused(folders: Folders) -> None:
     with watching(folders):
-        wait_for((folders[1] / STATE / "lock").is_file)
+        wait_for((folders[1] / STATE / LEDGER).is_file)  # written once the folder is locked
         with pytest.raises(InputError, match="another `xxact watch`"):
             answer_all(folders)
     assert answer_all(folders) == []
