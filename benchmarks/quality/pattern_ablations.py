@@ -89,6 +89,9 @@ LOWER_IS_BETTER = ("mae", "error_ratio")
 NOISE = 3.0
 """A run differs where it lies farther from the median of all runs than this times their scatter. Ours."""
 
+SEEDS = 2.0
+"""... and than this times the difference between two seeds: runs that share their random numbers scatter less. Ours."""
+
 SMALLEST = 0.02
 """Smallest difference that counts, as a fraction of the value. Ours."""
 
@@ -174,7 +177,8 @@ def conclusions(results: dict[str, dict[str, float]]) -> str:
     Most changes leave most metrics as they are, so that the median absolute deviation of all runs tells their scatter.
     """
     header = f"Worse and better than the median of all runs by more than {NOISE:g} times their scatter (1.48 times the "
-    header += f"median absolute deviation) and {SMALLEST:.0%} of the value; pairs and slopes are those of the teacher:"
+    header += f"median absolute deviation), {SEEDS:g} times the difference between the two seeds and {SMALLEST:.0%} of "
+    header += "the value; pairs and slopes are those of the teacher:"
     effects: dict[str, dict[str, list[str]]] = {name: {"worse": [], "better": []} for name in results}
     for key, (title, form) in COLUMNS.items():
         values = {name: found[key] for name, found in results.items() if key in found}
@@ -182,14 +186,17 @@ def conclusions(results: dict[str, dict[str, float]]) -> str:
             continue
         middle = float(np.median(list(values.values())))
         scatter = 1.4826 * float(np.median(np.abs(np.array(list(values.values())) - middle)))
+        seeds = abs(values.get("other-seed", middle) - values.get("reference", middle))
         for name, value in values.items():
             difference = value - middle
-            if abs(difference) > max(NOISE * scatter, SMALLEST * abs(middle)):
+            if abs(difference) > max(NOISE * scatter, SEEDS * seeds, SMALLEST * abs(middle)):
                 better = (difference < 0) == any(part in key for part in LOWER_IS_BETTER)
                 sign = "+" if difference > 0 else "−"
                 effects[name]["better" if better else "worse"].append(f"{title} {sign}{form.format(abs(difference))}")
     lines = [header, ""]
     for name, found in effects.items():
+        if name in {"reference", "other-seed"}:
+            continue
         said = [f"{word}: {', '.join(of)}" for word, of in found.items() if of]
         lines.append(f"- **{name}** {'; '.join(said) or 'makes no difference that counts'}.")
     if "no-ratios" in results and "reference" in results:
