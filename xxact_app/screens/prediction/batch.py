@@ -74,6 +74,7 @@ class BatchTable:
         self._concluded: dict[str, tuple[Answer | Missing, SearchResult, Conclusion]] = {}
         self._rows = self.rows()
         self._late = False
+        self._selected: list[int] = []
         columns = list(files.COLUMNS)
         self.table = pn.widgets.Tabulator(
             files.to_table(self._rows), show_index=False, selectable=1, theme="materialize", layout="fit_columns",
@@ -161,7 +162,8 @@ class BatchTable:
         else:
             self._rows = rows
             self.table.value = files.to_table(rows)
-        self.table.selection = [number for number, row in enumerate(rows) if row.sample.key == self.session.chosen]
+        self._selected = [number for number, row in enumerate(rows) if row.sample.key == self.session.chosen]
+        self.table.selection = self._selected
         self.task.look()
         self.identify.look()
 
@@ -238,14 +240,18 @@ class BatchTable:
 
     def _choose(self, _event: object = None) -> None:
         """Select the pattern of a clicked row, once the browser has said whether the click opened an editor."""
+        rows = self.table.selection
+        if not rows or rows == self._selected or rows[0] >= len(self._rows):
+            return  # not a click: the row of the chosen pattern, which may be another one by then
+        clicked = self._rows[rows[0]].sample.key
         if pn.state.curdoc is None:
-            self._follow_selection()
+            self.session.chosen = clicked
         else:
-            pn.state.curdoc.add_timeout_callback(self._follow_selection, _EDITOR_DELAY)
+            pn.state.curdoc.add_timeout_callback(lambda: self._open(clicked), _EDITOR_DELAY)
 
-    def _follow_selection(self) -> None:
-        if self.table.selection and self.table.selection[0] < len(self._rows):
-            self.session.chosen = self._rows[self.table.selection[0]].sample.key
+    def _open(self, key: str) -> None:
+        if key in self.session.files:
+            self.session.chosen = key
 
     def _hdf5(self) -> bytes:
         model = self.predictions.model()

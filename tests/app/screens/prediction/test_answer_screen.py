@@ -8,6 +8,7 @@ import runpy
 import threading
 import time
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,9 @@ import h5py
 import numpy as np
 import pytest
 from app_fixtures import FakePredictor, loaded, scan_file
+from bokeh.document import Document
 from looking_fixtures import workspace_with
+from panel.io.state import set_curdoc
 from panel.models.tabulator import TableEditEvent
 
 from xxact_app.jobs.tasks import BackgroundTask, Step
@@ -182,6 +185,25 @@ def test_a_cell_being_edited_is_left_alone(tmp_path: Path) -> None:
     assert table.value["Verdict"].tolist() == ["prediction only", "not run"]
     view.session.editing = False
     assert table.value["Verdict"].tolist() == ["prediction only", "prediction only"]
+
+
+def test_a_chosen_pattern_stays_chosen_whatever_the_table_reports_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view, _ = screen(tmp_path, "a.xy", "b.xy")
+    first, second = view.session.files
+    view.session.chosen = second
+    late: list[Callable[[], None]] = []
+    document = Document()
+    monkeypatch.setattr(document, "add_timeout_callback", lambda call, _time: late.append(call))
+    view.session.chosen = first
+    assert view.batch.table.selection == [0]
+    with set_curdoc(document):
+        view.batch.table.param.trigger("selection")
+        assert late == [], "it was no click"
+        view.batch.table.selection = [1]
+        late.pop()()
+    assert view.session.chosen == second
 
 
 def test_all_patterns_are_predicted_beside_the_page_and_listed(tmp_path: Path) -> None:
