@@ -26,6 +26,7 @@ if [[ $1 == show ]]; then printf 'node7\\nnode8\\n'; else echo "$@" >> "$RECORD/
 TORCHRUN = """#!/bin/bash
 printf '%s\\n' "$@" > "$RECORD/torchrun"
 echo "$OMP_NUM_THREADS" > "$RECORD/threads"
+[[ -n ${SIGNAL:-} ]] && kill -s "$SIGNAL" "$PPID" && exit "${CODE:-0}"
 for ((n = 0; n < 1200; n++)); do
     [[ -e $RUN/stop || -e $RECORD/end ]] && break
     sleep 0.05
@@ -104,6 +105,17 @@ def test_job_that_finishes_while_it_is_preempted_is_not_queued_again(
     job.communicate(timeout=60)
     assert job.returncode == 0
     assert not (commands / "record" / "scontrol").exists()
+
+
+@pytest.mark.parametrize("code", [0, 5])
+def test_status_of_a_training_that_ends_as_the_signal_arrives_is_its_own(
+    repository: Path, commands: Path, tmp_path: Path, code: int
+) -> None:
+    (tmp_path / "run" / "model").mkdir(parents=True)
+    (tmp_path / "run" / "model" / "checkpoint.json").write_text("{}")
+    job = start(repository, commands, "set", str(tmp_path / "run"), SIGNAL="USR1", CODE=str(code))
+    output, _ = job.communicate(timeout=60)
+    assert job.returncode == code, output
 
 
 def test_several_nodes_meet_at_the_first(repository: Path, commands: Path, tmp_path: Path) -> None:
