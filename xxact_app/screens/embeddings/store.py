@@ -265,11 +265,10 @@ def _read(path: Path, _changed: int, part: str) -> ProjectedEmbeddings:
     return project_embedded(read_embeddings(path, parts=(part,)), part=part, name=path.name)
 
 
-def warm_up_map() -> None:
-    """Project the shipped map in advance, which loads scikit-learn."""
+def shipped_map() -> ProjectedEmbeddings | None:
+    """The shipped embeddings with their principal components; None where the installation has none."""
     path = shipped_embeddings(find_model(SHIPPED))
-    if path is not None:
-        _read(path, path.stat().st_mtime_ns, MAP_PARTS[0])
+    return _read(path, path.stat().st_mtime_ns, MAP_PARTS[0]) if path is not None else None
 
 
 def project_embedded(embedded: Embeddings, *, part: str, name: str) -> ProjectedEmbeddings:

@@ -27,7 +27,14 @@ from xxact_app.screens.embeddings.figures import (
     show_own,
 )
 from xxact_app.screens.embeddings.selection import SelectionPanel
-from xxact_app.screens.embeddings.store import MOST_MODELS, EmbeddingMap, EmbeddingStore, MissingMap, ModelMap
+from xxact_app.screens.embeddings.store import (
+    MOST_MODELS,
+    EmbeddingMap,
+    EmbeddingStore,
+    MissingMap,
+    ModelMap,
+    shipped_map,
+)
 from xxact_app.screens.screen import PictureKind, standard_files
 from xxact_app.session.session import Session
 from xxact_app.ui.downloads import PythonCode, download_row
@@ -35,6 +42,7 @@ from xxact_app.ui.formatting import display_formula
 from xxact_app.ui.safe_text import plain_markdown, safe_text
 from xxact_app.ui.theme import ALERT_STYLE, CHOICE_CSS, TEXT_CSS, grid_css, palette
 from xxact_app.ui.timer import soon
+from xxact_core.evaluation.embeddings import Embeddings
 from xxact_core.structures.public_ids import public_id
 
 _ASK = grid_css(
@@ -238,7 +246,7 @@ class EmbeddingsScreen:
         self.maps.stylesheets = [_TWO if two else _ONE]
         self.panels[1].visible = two
         text_colour = palette(dark=self.session.dark).text
-        columns: dict[str, object] = {"value": self.colouring.values, "name": _names(shown)}
+        columns: dict[str, object] = {"value": self.colouring.values, "name": _names(shown.embedded)}
         for number in range(MOST_MODELS):
             coordinates = shown.panels[min(number, len(shown.panels) - 1)].coordinates
             columns |= {f"x{number}": coordinates[:, 0], f"y{number}": coordinates[:, 1]}
@@ -331,9 +339,15 @@ def _own(panel: ModelMap) -> list[tuple[float, float, str]]:
     return [(point.x, point.y, point.name) for point in panel.own]
 
 
-def _names(shown: EmbeddingMap) -> list[str]:
+def warm_up_map() -> None:
+    """Project the shipped map and write its tooltips in advance; both are kept, and take a second the first time."""
+    shipped = shipped_map()
+    if shipped is not None:
+        _names(shipped.embedded)
+
+
+def _names(embedded: Embeddings) -> list[str]:
     """The tooltip of each material; empty where they are too many."""
-    embedded = shown.embedded
     if len(embedded) > MOST_NAMED:
         return [""] * len(embedded) if len(embedded) <= MOST_POINTS else []
     formulas = embedded.formula.tolist()
