@@ -20,7 +20,15 @@ from xxact_app.screens.prediction.phases_store import SearchResult
 from xxact_app.ui.formatting import fine_probability, high_probability, percent, short_probability
 from xxact_app.ui.safe_text import safe_message, spreadsheet_text
 from xxact_core.prediction.prediction import uncertainty_warning
-from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SPACE_GROUP, SURE, Quantity
+from xxact_core.quantities import (
+    BAND_GAP,
+    CRYSTAL_SYSTEM,
+    FORMATION_ENERGY,
+    SPACE_GROUP,
+    SURE,
+    Quantity,
+    space_group_to_crystal_system,
+)
 from xxact_core.search_match.certainty import credible_set
 from xxact_core.structures.space_groups import space_group_name
 
@@ -246,7 +254,22 @@ def facts(conclusion: Conclusion) -> str:
             if prediction.composition_cost.draws
             else "Formation energy and band gap from the pattern alone, without a composition: rough values."
         )
-    return f"<div class='figures'>{''.join(boxes)}</div>{of}"
+    return f"<div class='figures'>{''.join(boxes)}</div>{_other_system(prediction)}{of}"
+
+
+def _other_system(prediction: Prediction) -> str:
+    """Why the most probable space group is of another crystal system than the most probable one, as safe HTML."""
+    if not prediction.crystal_system or not prediction.space_group:
+        return ""
+    first, group = prediction.crystal_system[0].label, prediction.space_group[0]
+    system = space_group_to_crystal_system(int(group.label))
+    if system == first:
+        return ""
+    symbol = html.escape(label(SPACE_GROUP, group))
+    return _muted(
+        f"{symbol} is {system}. It is the most probable single space group, while the {first} ones together are more "
+        "probable."
+    )
 
 
 def _class_box(quantity: Quantity, ranked: Sequence[RankedLabel], calibrated: Sequence[str] | None) -> str:

@@ -12,7 +12,7 @@ from xxact_app.samples.prediction_result import Answer, Missing
 from xxact_app.screens.prediction import text as words
 from xxact_app.screens.prediction.conclusion import conclude
 from xxact_app.screens.prediction.phases_store import PhaseRow, SearchResult
-from xxact_core.prediction.prediction import CompositionCost, doubt_warning, uncertainty_warning
+from xxact_core.prediction.prediction import CompositionCost, RankedLabel, doubt_warning, uncertainty_warning
 from xxact_core.search_match.match import Match
 
 RUTILE = PhaseRow(
@@ -150,6 +150,15 @@ def test_sets_agree_with_the_probability_beside_them() -> None:
     assert "60\N{NO-BREAK SPACE}%; 90\N{NO-BREAK SPACE}% set: cubic, " in text
     sure = conclude(answer(probability=0.96), None, predict_for=refuse, complete=True)
     assert "set: cubic," not in words.facts(sure)
+
+
+def test_space_group_of_another_system_than_the_most_probable_one_is_explained() -> None:
+    alone = answer(probability=0.45)
+    assert "single space group" not in words.facts(conclude(alone, NO_MATCH, predict_for=refuse, complete=True))
+    groups = (RankedLabel("62", 0.3), RankedLabel("225", 0.25), RankedLabel("221", 0.2))
+    alone = replace(alone, prediction=replace(alone.prediction, space_group=groups))
+    text = words.facts(conclude(alone, None, predict_for=refuse, complete=True))
+    assert "Pnma (62) is orthorhombic. It is the most probable single space group, while the cubic ones" in text
 
 
 @pytest.mark.parametrize(("probability", "sure"), [(0.49, False), (0.5, True)])
