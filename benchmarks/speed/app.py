@@ -178,6 +178,7 @@ def opened(browser: Browser, address: str) -> Page:
     page.set_default_timeout(PATIENCE)
     page.goto(address)
     shows(page, "Load example data")
+    page.get_by_text("Opening Answer").wait_for(state="detached")
     return page
 
 
@@ -219,7 +220,7 @@ def measure_switch(page: Page) -> dict[str, float | None]:
     """Switch between two examples whose answers are known already."""
     page.get_by_role("button", name="Load example data").click()
     answered(page)
-    took = []
+    page.wait_for_timeout(3000)  # until what is below the answer is there
     for _ in range(2):  # the first round computes the answers
         took = []
         for file, formula in (("corundum.prn", "Al2O3|Al₂O₃"), ("quartz.xrdml", "SiO2|SiO₂")):
@@ -232,6 +233,7 @@ def measure_switch(page: Page) -> dict[str, float | None]:
 
 def measure_screens(page: Page) -> dict[str, float | None]:
     """Open every screen for the first time."""
+    page.wait_for_timeout(1000)
     took = []
     for screen in ("Patterns", "Embeddings", "Reconstruction", "Training"):
         opening = page.get_by_text(f"Opening {screen}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
 import weakref
+from functools import cache
 from typing import TYPE_CHECKING
 
 import panel as pn
@@ -94,13 +94,6 @@ def build() -> pmui.Page:
 
     warm_up_reading()
     PROCESS.prepare()
-    if pn.state.headers:
-        threading.Thread(target=_warm_up, daemon=True).start()
-    else:  # `--warm` builds the app before the first visit, so that no visitor waits for the model
-        _warm_up()
-        # All of this lives to the end; looking through it for garbage stopped the server for 0.3 s again and again.
-        gc.collect()
-        gc.freeze()
     session = Session()
     store = Store(session)
     reconstructions, embeddings = ReconstructionStore(session, store), EmbeddingStore(session, store)
@@ -163,11 +156,16 @@ def build() -> pmui.Page:
     session.dark = page.dark_theme
     _keep_address(session, keys)
     _give_back_when_left()
+    if not pn.state.headers:
+        _warm_up()  # `--warm` builds the app before the first visit, so that no visitor waits for the model
+    else:
+        threading.Thread(target=_warm_up, daemon=True).start()
     return page
 
 
+@cache
 def _warm_up() -> None:
-    """Prepare what the first answer and the first map need."""
+    """Prepare what the first answer and the first map need; once in a process."""
     from xxact_app.samples.store import warm_up
     from xxact_app.screens.embeddings.view import warm_up_map
 

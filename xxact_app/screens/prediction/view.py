@@ -153,7 +153,14 @@ class PredictionScreen:
         self.intro = pn.pane.HTML(_EMPTY, stylesheets=[TEXT_CSS], **_WIDE)
         self.plot_area = pn.Column(self.intro, self.plot.panel, self.plot.table, css_classes=["area-plot"], **_WIDE)
         self.all_patterns = pn.Column(**_WIDE)
-        self.more = pn.Column(visible=False, **_WIDE)
+        self.details = pn.Column(stylesheets=[_MORE_LAYOUT], **_WIDE)
+        self.more = pn.Column(self.details, visible=False, **_WIDE)
+        self._left = [
+            self.bar_panels,
+            [_area("basis", self.basis, self.downloads, self.python.panel)],
+            [_area("matches", self.matches.panel)],
+            [_area("attention", self.attention.panel)],
+        ]
         self.panel = pn.Column(
             pn.Column(self.plot_area, asked, shown, stylesheets=[_LAYOUT, _ROWS], **_WIDE),
             self.all_patterns, self.more, self.pace, **_WIDE,
@@ -365,15 +372,16 @@ class PredictionScreen:
                     self._draw(quantity, ranked)
                 self.attention.show(self.predictions.attention(answer))
             self.python.show(self.python_code())
-            if not self.more.objects:  # built once there is something to see, since tables drawn unseen are misshapen
-                self.more.objects = [self._details()]
+        self._add_details()
 
-    def _details(self) -> pn.Column:
-        """What the answer rests on, below it."""
-        return pn.Column(
-            *self.bar_panels, _area("matches", self.matches.panel), _area("attention", self.attention.panel),
-            _area("basis", self.basis, self.downloads, self.python.panel), stylesheets=[_MORE_LAYOUT], **_WIDE,
-        )  # fmt: skip
+    def _add_details(self) -> None:
+        """Add the next part of what the answer rests on, and the others once that is drawn.
+
+        All at once, they would hold up what the user does for two seconds. Tables that are drawn unseen are misshapen.
+        """
+        if self._left and self.more.visible:
+            self.details.extend(self._left.pop(0))
+            self.pace.when_drawn(self._add_details)
 
     def _draw(self, quantity: Quantity, ranked: Sequence[RankedLabel]) -> None:
         labels = [words.label(quantity, item) for item in ranked]
