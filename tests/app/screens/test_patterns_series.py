@@ -71,6 +71,27 @@ def test_the_patterns_that_are_written_are_read_as_a_series_with_their_wavelengt
         np.testing.assert_allclose(one.pattern.intensity, series.store.samples[key].pattern.intensity)
 
 
+def test_a_pattern_keeps_its_name_where_its_wavelength_was_entered(tmp_path: Path) -> None:
+    series = series_of(tmp_path)
+    series._write_patterns(series.question("Na"), tmp_path / "patterns")
+    names = sorted(path.name for path in (tmp_path / "patterns").iterdir())
+    assert [name[-7:] for name in names] == ["300K.xy", "350K.xy", "400K.xy", "450K.xy"]
+
+
+def test_a_missing_wavelength_is_asked_for_before_the_search(tmp_path: Path) -> None:
+    series = series_of(tmp_path)
+    series.session.change(series.session.files[:1], wavelength=None)
+    panel = SeriesPanel(series.session, series)
+    panel.draw()
+    panel.task.button.param.trigger("clicks")
+    assert panel.missing.visible is True
+    assert "wavelength of NaCl" in panel.missing.object
+    assert series.task(series.question("")) is None, "nothing was started"
+    series.session.change(series.session.files[:1], wavelength=0.8)
+    panel.draw()
+    assert panel.missing.visible is False
+
+
 def test_a_question_is_what_is_shown_and_a_wrong_element_is_named(tmp_path: Path) -> None:
     series = series_of(tmp_path)
     series.session.show_only(series.session.files[:3])
@@ -115,6 +136,9 @@ def test_a_result_of_an_earlier_visit_is_drawn_and_its_files_are_offered(tmp_pat
     assert panel.cells.points.data["y"][:3] == pytest.approx([0, 1, 2])
     assert panel.cells.points.data["text"][0] == "5.0000(10) Å"
     assert "CaO appears" in panel.text.object
+    assert panel.legend.object.count("<li>") == 4, "both phases, and the second cell length of each"
+    assert "c of CaCO3" in panel.legend.object
+    assert panel.table.value["Temperature [K]"].tolist() == [300, 350, 400]
     assert panel.table.value["CaO [wt%]"].tolist() == ["", "", "60.0(10)"]
     assert panel._file("series.csv") == b"number,file\n"
     panel.elements.value = "Ca Zz"

@@ -23,7 +23,7 @@ from xxact_app.screens.patterns.series_store import (
 )
 from xxact_app.session.session import Session
 from xxact_app.ui.downloads import download_row
-from xxact_app.ui.safe_text import safe_message
+from xxact_app.ui.safe_text import safe_message, safe_text
 from xxact_app.ui.theme import TEXT_CSS, palette
 from xxact_core.errors import InputError
 
@@ -44,6 +44,7 @@ class SeriesPanel:
         self.task = TaskPanel(
             label="Find the phases of the series", start=self._start, current=self._current, when_done=self.draw
         )
+        self.missing = pn.pane.HTML("", stylesheets=[TEXT_CSS], margin=(4, 0), visible=False)
         self.text = pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=(4, 0))
         shared = Range1d(0, 1)
         self.fractions = series_plot(shared, left_border=LEFT_BORDER, y_label="Weight fraction [%]")
@@ -66,7 +67,7 @@ class SeriesPanel:
         )
         self.panel = pn.Column(
             pn.pane.HTML(f"<h2>Series</h2>{_HINT}", stylesheets=[TEXT_CSS], margin=(8, 0, 0, 0)), self.elements,
-            self.task.panel, self.found, sizing_mode="stretch_width", margin=0, visible=False,
+            self.task.panel, self.missing, self.found, sizing_mode="stretch_width", margin=0, visible=False,
         )  # fmt: skip
         self.elements.param.watch(lambda _event: self.draw(), "value")
         self.shown: SeriesResult | None = None
@@ -83,8 +84,13 @@ class SeriesPanel:
 
     def _start(self) -> None:
         question = self._question()
-        if question is not None:
+        missing = [] if question is None else self.series.without_wavelength(question)
+        if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            self.missing.object = f"<p>Enter the wavelength of {safe_text(missing[0])}{more} first.</p>"
+        elif question is not None:
             self.series.start(question)
+        self.missing.visible = bool(missing)
 
     def _current(self) -> BackgroundTask | None:
         question = self._question()
@@ -96,6 +102,8 @@ class SeriesPanel:
         self.panel.visible = question is None or len(question.keys) >= FEWEST
         if question is None or not self.panel.visible:
             return
+        if self.missing.visible and not self.series.without_wavelength(question):
+            self.missing.visible = False
         self.shown = self.series.result(question)
         self.found.visible = self.shown is not None
         self.task.look()
@@ -114,12 +122,12 @@ class SeriesPanel:
                 values, errors = phase.lengths[:, axis], phase.u_lengths[:, axis]
                 first = values[np.isfinite(values)][0]
                 texts = [f"{with_error(*pair)} Å" for pair in zip(values, errors, strict=True)]
-                name = f"{'abc'[axis]} of {phase.label}"
+                name, dash = f"{'abc'[axis]} of {phase.label}", dash_of(place)
                 lengths.append(
-                    SeriesCurve(
-                        name, colour, 100 * (values / first - 1), 100 * errors / first, texts, dash=dash_of(place)
-                    )
+                    SeriesCurve(name, colour, 100 * (values / first - 1), 100 * errors / first, texts, dash=dash)
                 )
+                if place:
+                    entries.append((name, colour, dash))
         for target, curves in ((self.fractions, fractions), (self.cells, lengths)):
             draw_series_plot(target, curves, x=result.values, files=result.files, x_label=result.quantity)
         self.legend.object = legend_html(entries)
@@ -134,7 +142,9 @@ class SeriesPanel:
 
 def _to_table(result: SeriesResult) -> pd.DataFrame:
     """One row for each pattern: value, and weight fraction and cell lengths of each phase with uncertainties."""
-    columns: dict[str, list[object]] = {"File": list(result.files), result.quantity: result.values.tolist()}
+    whole = np.array_equal(result.values, np.round(result.values))
+    values = result.values.astype(int) if whole else result.values
+    columns: dict[str, list[object]] = {"File": list(result.files), result.quantity: values.tolist()}
     for phase in result.phases:
         columns[f"{phase.label} [wt%]"] = [
             with_error(*pair) for pair in zip(phase.fraction, phase.u_fraction, strict=True)

@@ -22,6 +22,7 @@ from xxact_app.samples.store import Store
 from xxact_app.ui.safe_text import safe_text
 from xxact_core.search_match.database import check_elements
 from xxact_core.search_match.phase_analysis import value_with_uncertainty
+from xxact_core.series.frames import NO_PATTERNS
 from xxact_core.series.outputs import JSON
 
 FEWEST = 3
@@ -87,6 +88,10 @@ class SeriesStore:
         shown = [key for key, record in self.session.samples.items() if record.visible and key in self.store.samples]
         return SeriesQuestion(tuple(shown), elements)
 
+    def without_wavelength(self, question: SeriesQuestion) -> list[str]:
+        """Names of the patterns that cannot be searched before their wavelength is entered."""
+        return [self.store.samples[key].name for key in question.keys if self.store.wavelength(key) is None]
+
     def start(self, question: SeriesQuestion) -> None:
         """Start to search the patterns, or join a search that is running."""
         folder = self._folder(question)
@@ -138,7 +143,9 @@ class SeriesStore:
             sample, record = self.store.samples[key], self.session.sample(key)
             plain = record.wavelength is None and record.scan == 0 and sample.scans == 1 and sample.content
             name = _UNSAFE.sub("_", sample.name).lstrip(".") or "pattern"
-            name = free_name(name if plain else f"{name}.csv", taken).replace(" ", "_")
+            if not plain and Path(name).suffix.lower() in NO_PATTERNS:
+                name += ".csv"  # tables keep other names: the reader tells formats by the content
+            name = free_name(name, taken).replace(" ", "_")
             taken.add(name)
             pattern, wavelength = sample.pattern, self.store.wavelength(key)
             columns = {"two_theta": pattern.two_theta, "intensity": pattern.intensity}
