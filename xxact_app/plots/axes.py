@@ -12,6 +12,10 @@ MOST_POINTS = 20_000
 """Number of points above which a line is thinned to the minimum and maximum of each interval."""
 
 
+_POINTS_BESIDE = 2
+"""Points on each side of a peak among which it is highest."""
+
+
 def thin(heights: np.ndarray, *, limit: int = MOST_POINTS) -> np.ndarray:
     """Indices of at most `limit` points: the minimum and maximum of each interval, in order."""
     if heights.size <= limit:
@@ -30,6 +34,22 @@ def to_scale(intensity: np.ndarray, *, scale: str) -> np.ndarray:
     if scale == "log":
         return np.log10(np.maximum(intensity, 0.01))
     return intensity
+
+
+def heights_of_peaks(x: np.ndarray, heights: np.ndarray, peaks: np.ndarray) -> np.ndarray:
+    """Height of a curve at its peaks: that of the highest point near the fitted position, which lies between points.
+
+    Args:
+        x: horizontal positions of the curve, shape (points,), in any order.
+        heights: its heights, shape (points,).
+        peaks: positions of the peaks, shape (peaks,).
+    """
+    if not x.size:
+        return np.full(peaks.size, np.nan)
+    order = np.argsort(x)
+    first = np.searchsorted(x[order], peaks) - _POINTS_BESIDE
+    near = np.clip(first[:, None] + np.arange(2 * _POINTS_BESIDE), 0, x.size - 1)
+    return np.max(heights[order][near], axis=1, initial=-np.inf)
 
 
 def label_intensity(plot: figure, *, scale: str, stacked: str, unit: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from xxact_app.plots.axes import to_scale
+from xxact_app.plots.axes import heights_of_peaks, to_scale
 from xxact_app.plots.heatmap import HeatMapRows, curves_to_image
 from xxact_app.plots.patterns import Curve, stacking_text
 from xxact_app.plots.reflections import WEAKEST_DRAWN, ReflectionRow
@@ -184,7 +184,10 @@ def _draw_curves(axes: Axes, content: FigureContent, settings: FigureSettings) -
     axes.set_ylim(bottom - 0.01 * height, max(top + 0.05 * height, labelled + _LABEL_ROOM * height))
     _label_intensity(axes, content)
     if settings.names == "legend" and curves:
-        axes.legend(loc="upper left", bbox_to_anchor=(1.005, 1), frameon=False, borderaxespad=0, handlelength=1.4)
+        axes.legend(
+            loc="upper left", bbox_to_anchor=(1.005, 1), frameon=False, borderaxespad=0, handlelength=1.4,
+            reverse=not content.offset,  # drawn from the last; the topmost of stacked curves comes first
+        )  # fmt: skip
 
 
 def _name_curve(axes: Axes, curve: Curve, settings: FigureSettings, *, base: float | None, colour: str) -> None:
@@ -213,8 +216,7 @@ def _name_curve(axes: Axes, curve: Curve, settings: FigureSettings, *, base: flo
 
 def _label_peaks(axes: Axes, x: np.ndarray, heights: np.ndarray, peaks: PeakLabels, settings: FigureSettings) -> float:
     """Label the peaks, the higher ones where there is no room for all; height of the highest one that is labelled."""
-    order = np.argsort(x)
-    tops = np.interp(peaks.x, x[order], heights[order])
+    tops = heights_of_peaks(x, heights, peaks.x)
     low, high = settings.x_range or (float(np.nanmin(x)), float(np.nanmax(x)))
     size = settings.font_size * 0.75
     inside = (peaks.x >= min(low, high)) & (peaks.x <= max(low, high))

@@ -111,3 +111,18 @@ def test_labels_of_peaks_do_not_overlap_and_leave_room_only_where_they_are() -> 
     assert axes.get_ylim()[1] < 2.2, "the labels stand above the lower curve"
     only = draw_paper_figure(content(low, peaks=near), FigureSettings(names="none", x_range=(50, 70)))
     assert [text.get_text() for text in only.axes[0].texts] == ["60.00°"], "those outside the range take no room"
+
+
+def test_a_label_stands_on_the_highest_point_of_its_peak() -> None:
+    coarse = replace(curve("coarse"), x=np.arange(38.0, 42.5, 0.5), intensity=np.array([0, 0, 0, 2, 9, 3, 0, 0, 0.0]))
+    drawing = draw_paper_figure(content(coarse, peaks=PeakLabels(0, np.array([40.2]), ["40.20°"])), FigureSettings())
+    assert drawing.axes[0].texts[0].xy == pytest.approx((40.2, 9))
+
+
+@pytest.mark.parametrize(("offset", "expected"), [(0.0, ["a", "b"]), (1.0, ["b", "a"])])
+def test_the_legend_has_the_order_of_the_list_and_of_stacked_curves_from_the_top(
+    offset: float, expected: list[str]
+) -> None:
+    drawing = draw_paper_figure(content(curve("a"), curve("b"), offset=offset), FigureSettings())
+    legend = drawing.axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == expected

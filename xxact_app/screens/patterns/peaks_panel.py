@@ -8,6 +8,7 @@ import panel as pn
 import panel_material_ui as pmui
 from bokeh.models import ColumnDataSource, CustomJS, LabelSet, NumberFormatter, StringFormatter
 
+from xxact_app.plots.axes import heights_of_peaks
 from xxact_app.plots.export import columns_to_csv
 from xxact_app.plots.paper_figure import PeakLabels
 from xxact_app.plots.patterns import PatternFigure
@@ -153,8 +154,7 @@ class PeaksPanel:
         slot = len(drawn.curves) - 1 - place if curve_offset(self.session, curves=len(drawn.curves)) else place
         data = self._figure.lines[slot].data_source.data
         xs, ys = np.asarray(data["x"], dtype=float), np.asarray(data["y"], dtype=float)
-        order = np.argsort(xs)
-        heights = np.interp(labels.x, xs[order], ys[order])
+        heights = heights_of_peaks(xs, ys, labels.x)
         self._source.data = {"x": labels.x, "y": heights, "text": list(labels.text)}
         colours = palette(dark=self.session.dark)
         self._marks.glyph.fill_color = colours.text
