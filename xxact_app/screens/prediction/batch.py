@@ -34,19 +34,25 @@ _WIDTHS = {
 _EDITOR_DELAY = 300
 """Time [ms] in which the browser reports that a click opened an editor."""
 
-_SEVERAL_LINES = ("Phases", "Weights")
+_SEVERAL_LINES = ("File", "Composition", "Phases", "Weights", "Space group", "Notes")
+"""Columns whose text wraps; the formatter shows markup in it as text."""
+
 _FORMATS = {"Purity": "0.0", "Probability": "0 %", "Energy": "0.00", "Gap": "0.00"}
 _CSS = """
 .tabulator .tabulator-cell, .tabulator .tabulator-col-title { font-size: 13px !important; }
 .tabulator .tabulator-header .tabulator-col .tabulator-col-title { white-space: normal !important;
   padding-right: 12px !important; line-height: 1.2; }
 .tabulator .tabulator-header .tabulator-col .tabulator-col-content { padding: 4px 6px !important; }
-.tabulator .tabulator-row .tabulator-cell:not(:last-child) { padding: 4px 6px !important; line-height: 1.3; }
+.tabulator .tabulator-row .tabulator-cell:not(:last-child) { padding: 4px 6px !important; line-height: 1.3;
+  overflow-wrap: anywhere; }
+.tabulator .tabulator-row .tabulator-cell[tabulator-field="Notes"] { display: -webkit-inline-box !important;
+  -webkit-box-orient: vertical; -webkit-line-clamp: 3; max-height: 56px; overflow: hidden; }
 """
-"""All columns fit into 1280 px; long titles and lists of phases take several lines. The last cell is an empty one."""
+"""All columns fit into 1280 px; long texts take several lines, notes at most three. The last cell is an empty one."""
 
 _HELP = (
-    "<p class='muted'>Click a composition to edit it, a row to show its prediction above, a column title to sort. "
+    "<p class='muted'>Click a composition to edit it, a row to show its prediction above and its whole note below the "
+    "table, a column title to sort. "
     "Patterns marked “not run” are predicted, and those marked “prediction only” are identified, with the buttons "
     "below or when they are selected.</p>"
 )
@@ -117,6 +123,7 @@ class BatchTable:
         self.message = pmui.Alert(
             severity="info", object="", visible=False, sizing_mode="stretch_width", sx=ALERT_STYLE, margin=(8, 0)
         )
+        self.note = pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=(4, 0))
         self.panel = pn.Column(
             pn.pane.HTML("<h2>All patterns</h2>", stylesheets=[TEXT_CSS], margin=(0, 0, 4, 0)),
             pn.pane.HTML(_HELP, stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=0),
@@ -126,7 +133,7 @@ class BatchTable:
                 self.task.panel, pn.Spacer(width=12), self.identify.panel, sizing_mode="stretch_width",
                 margin=(0, 0, 8, 0),
             ),
-            self.table, self.downloads, sizing_mode="stretch_width", margin=16, visible=False,
+            self.table, self.note, self.downloads, sizing_mode="stretch_width", margin=16, visible=False,
         )  # fmt: skip
         self.table.on_edit(self._edited)
         self.table.param.watch(self._choose, "selection")
@@ -164,6 +171,7 @@ class BatchTable:
             self.table.value = files.to_table(rows)
         self._selected = [number for number, row in enumerate(rows) if row.sample.key == self.session.chosen]
         self.table.selection = self._selected
+        self._show_note()
         self.task.look()
         self.identify.look()
 
@@ -179,6 +187,7 @@ class BatchTable:
             if new.answer is not old.answer or new.formula != old.formula or new.conclusion is not old.conclusion
         ]
         self._rows = rows
+        self._show_note()
         cells = {number: files.table_row(rows[number]) for number in changed}
         if cells and not self.table._models:  # noqa: SLF001 - patches before the first drawing do not reach the browser
             self.table.value = files.to_table(rows)
@@ -189,6 +198,13 @@ class BatchTable:
                     for place, name in enumerate(files.COLUMNS)
                 }
             )
+
+    def _show_note(self) -> None:
+        """The whole note of the selected pattern, of which the table shows three lines."""
+        row = next((row for row in self._rows if row.sample.key == self.session.chosen), None)
+        text = "" if row is None else safe_message(files.note(row))
+        named = "" if row is None else safe_text(row.sample.name)
+        self.note.object = f"<p><b>Notes on {named}:</b> {text}</p>" if text else ""
 
     def _end_editing(self, _event: object = None) -> None:
         """Show what has changed while a cell was edited."""
@@ -221,6 +237,9 @@ class BatchTable:
         except InputError as error:
             self._say(safe_message(error))
             return
+        if column.ordered and self.table.sorters:
+            self._undo_sorting()
+            return
         with param.parameterized.batch_call_watchers(self.session):  # drawn once, and one action to undo
             for number, formula in column.formulas.items():
                 self.session.change([samples[number].key], formula=formula)
@@ -229,8 +248,23 @@ class BatchTable:
         if column.unknown:
             named, others = column.unknown[:5], len(column.unknown[5:])
             said += f" No pattern is called {', '.join(named)}" + (f" or {others} more." if others else ".")
-        self._say(safe_text(said), severity="warning" if column.unknown else "success")
+        if column.unreadable:
+            first = column.unreadable[0]
+            others = f" and {len(column.unreadable) - 1} more" if len(column.unreadable) > 1 else ""
+            said += f" Not a composition: {column.formulas[first]!r} of {samples[first].name}{others}."
+        warned = bool(column.unknown or column.unreadable)
+        self._say(safe_message(said), severity="warning" if warned else "success")
         self.show()
+
+    def _undo_sorting(self) -> None:
+        """Show the patterns in the order in which they were loaded, which is that of compositions without names."""
+        self.table.sorters = []
+        self.table.value = files.to_table(self._rows)
+        self._say(
+            "The table was sorted, and nothing was set. It is in the order of loading again: check that the "
+            "compositions have the same order and apply them again, or paste two columns, file and composition.",
+            severity="warning",
+        )
 
     def _read_file(self, dropped: list[tuple[str, bytes]]) -> None:
         self.apply_compositions(dropped[0][1].decode("utf-8-sig", errors="replace"))

@@ -23,6 +23,14 @@ class CompositionColumn:
     unknown: tuple[str, ...]
     """Names in the text that no pattern has."""
 
+    ordered: bool = False
+    """Whether the compositions were assigned in the order of the patterns, not by name."""
+
+    @property
+    def unreadable(self) -> list[int]:
+        """Numbers of the patterns whose composition is none."""
+        return [number for number, formula in self.formulas.items() if not _is_readable(formula)]
+
 
 def read_compositions(text: str, names: Sequence[str]) -> CompositionColumn:
     """Compositions of the patterns of these names.
@@ -49,7 +57,7 @@ def read_compositions(text: str, names: Sequence[str]) -> CompositionColumn:
         return _by_name([row for row in rows if any(row)], titles, names, joined=delimiter == ",")
     except InputError:
         formulas = [",".join(row) for row in rows]
-        if delimiter != "," or len(titles) > 1 or len(rows) != len(names) or not all(map(_is_readable, formulas)):
+        if delimiter != "," or len(titles) > 1 or not all(map(_is_readable, formulas)):
             raise
         return _by_order(formulas, names)
 
@@ -60,7 +68,7 @@ def _by_order(formulas: list[str], names: Sequence[str]) -> CompositionColumn:
         msg = f"{given} for {len(names)} patterns: expected one line per pattern, in the order of "
         msg += "the table, or two columns, file and composition"
         raise InputError(msg, code="E_COMPOSITION")
-    return CompositionColumn({number: formula for number, formula in enumerate(formulas) if formula}, ())
+    return CompositionColumn({number: text for number, text in enumerate(formulas) if text}, (), ordered=True)
 
 
 def _by_name(rows: list[list[str]], titles: list[str], names: Sequence[str], *, joined: bool) -> CompositionColumn:

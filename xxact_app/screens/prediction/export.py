@@ -43,12 +43,12 @@ def table_row(row: BatchRow) -> list[object]:
     start = [row.sample.name, row.formula, verdict(row), *_phases(row)]
     prediction = None if row.shown is None else row.shown.prediction
     if prediction is None:
-        return [*start, "", np.nan, "", np.nan, np.nan, _notes(row)]
+        return [*start, "", np.nan, "", np.nan, np.nan, note(row)]
     (system, sure), (group, _) = _best(prediction)
     energy, gap = prediction.formation_energy_per_atom, prediction.band_gap
     return [
         *start, system, min(sure, _MOST_SHOWN), space_group_name(group), np.nan if energy is None else energy.value,
-        np.nan if gap is None else gap.value, _notes(row),
+        np.nan if gap is None else gap.value, note(row),
     ]  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def _phases(row: BatchRow) -> tuple[str, str, float]:
     return "; ".join(one.label for one in phases), "; ".join(texts), purity
 
 
-def _notes(row: BatchRow) -> str:
+def note(row: BatchRow) -> str:
     """What the model says of its prediction, or why there is none."""
     if row.answer is None:
         return ""

@@ -16,7 +16,7 @@ from xxact_app.samples.processing import WINDOW_EDGES
 from xxact_app.screens.prediction import text as words
 from xxact_app.screens.prediction.conclusion import Conclusion
 from xxact_app.screens.prediction.figures import SCALE_SUFFIXES
-from xxact_app.ui.formatting import high_probability, percent, plain_formula
+from xxact_app.ui.formatting import high_probability, percent
 from xxact_app.ui.theme import LIGHT
 from xxact_core.errors import shorten
 from xxact_core.quantities import BAND_GAP, CRYSTAL_SYSTEM, FORMATION_ENERGY, SPACE_GROUP, SURE, Quantity
@@ -131,7 +131,7 @@ def _draw_fit(axes: Axes, page: Page, found: SearchResult) -> None:
     for number, phase in enumerate(found.phases):
         base = low - (number + 1.2) * row
         inside = (phase.two_theta >= curves.two_theta[0]) & (phase.two_theta <= curves.two_theta[-1])
-        name = printable(plain_formula(phase.plain_formula) + (f" {phase.name}" if phase.name else ""))
+        name = printable(phase.label)
         axes.vlines(
             phase.two_theta[inside], base, base + 0.8 * row, lw=0.7, label=name,
             color=LIGHT.series[2 + number % (len(LIGHT.series) - 2)],
@@ -191,7 +191,7 @@ def _lines(page: Page) -> list[str]:
         facts.append(("Phases", found.sentence))
         for phase in found.phases:
             named = f"{phase.formula} {phase.name}".strip()
-            values = f"{phase.weight} wt%, cell {phase.cell}, size {phase.size} nm"
+            values = f"{phase.weight} wt%, cell {words.cell_text(phase.cell)}, size {phase.size} nm"
             facts.append(
                 (
                     "Phase",

@@ -185,7 +185,7 @@ def phases(conclusion: Conclusion, *, colours: Sequence[str]) -> str:
         size = "" if one.size == "-" else f" · crystallites {one.size} nm"
         rows.append(
             f"<tr><td>{dot}<b>{one.formula}</b> {one.name}<br><small>{html.escape(one.space_group)} · "
-            f"{_cell(one.cell)}{size}</small></td>"
+            f"{cell_text(one.cell)}{size}</small></td>"
             f"<td class='number'>{one.weight}</td><td class='number'>{high_probability(one.probability)}</td></tr>"
         )
     title = "Closest reference materials" if conclusion.level == "no match" else "Phase"
@@ -202,10 +202,10 @@ def phases(conclusion: Conclusion, *, colours: Sequence[str]) -> str:
     return f"{table}{lacking}{purity(found)}"
 
 
-def _cell(cell: str) -> str:
-    return cell.replace("  ", ", ") + (
-        "\N{NO-BREAK SPACE}Å" if "α" not in cell and "β" not in cell and "γ" not in cell else ""
-    )
+def cell_text(cell: str) -> str:
+    """The cell of a phase with commas, and with the unit where it has lengths only."""
+    angles = any(name in cell for name in "αβγ")
+    return cell.replace("  ", ", ") + ("" if angles else "\N{NO-BREAK SPACE}Å")
 
 
 def purity(found: SearchResult) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from app_fixtures import loaded
 from looking_fixtures import workspace_with
 
+from xxact_app.samples.prediction_result import Missing
+from xxact_app.screens.prediction.batch import BatchTable
 from xxact_app.screens.prediction.composition_column import read_compositions
 from xxact_app.screens.prediction.phases_store import PhasesStore
 from xxact_app.screens.prediction.store import PredictionStore
 from xxact_app.screens.prediction.view import PredictionScreen
+from xxact_app.session.session import Session
 from xxact_app.ui.safe_text import plain_markdown
 from xxact_core.errors import InputError
 
@@ -49,6 +53,7 @@ def test_names_that_no_pattern_has_are_told() -> None:
     [
         ("\n \n", "no compositions"),
         ("Si\nNaCl", "2 compositions for 3 patterns"),
+        ("Ti,O\nSi", "2 compositions for 3 patterns"),
         ("d.xy,Si\ne.xy,NaCl", "no pattern is called 'd.xy'"),
         ("d.xy,Si\ne.xy,NaCl\nf.xy,LaB6", "no pattern is called 'd.xy'"),
     ],
@@ -58,13 +63,18 @@ def test_what_cannot_be_assigned_is_refused(text: str, message: str) -> None:
         read_compositions(text, NAMES)
 
 
-def test_pasted_and_dropped_compositions_reach_the_patterns(tmp_path: Path) -> None:
+def batch_of_two(tmp_path: Path) -> tuple[Session, BatchTable]:
     session, store = loaded("one.xy", "two.xy", wavelength="1.54184")
     workspace = workspace_with(tmp_path / "workspace", runs={}, dataset=None)
     predictions = PredictionStore(session, store, workspace=lambda: workspace)
     search = PhasesStore(session, store, workspace=lambda: workspace, shipped=tmp_path / "none.parquet")
     batch = PredictionScreen(session, store, predictions, search).batch
     batch.show()
+    return session, batch
+
+
+def test_pasted_and_dropped_compositions_reach_the_patterns(tmp_path: Path) -> None:
+    session, batch = batch_of_two(tmp_path)
     batch.compositions.value = "LaB6\nNaCl"
     batch.apply.param.trigger("clicks")
     assert [session.sample(key).formula for key in session.files] == ["LaB6", "NaCl"]
@@ -76,3 +86,36 @@ def test_pasted_and_dropped_compositions_reach_the_patterns(tmp_path: Path) -> N
     assert batch.message.severity == "warning"
     batch.apply_compositions("Si")
     assert "1 composition for 2 patterns" in batch.message.object
+
+
+def test_what_is_no_composition_is_named(tmp_path: Path) -> None:
+    _, batch = batch_of_two(tmp_path)
+    batch.apply_compositions("NaCl\nsalt")
+    assert "salt" in batch.message.object
+    assert "two" in batch.message.object
+    assert batch.message.severity == "warning"
+
+
+def test_a_column_without_names_is_not_assigned_in_another_order_than_the_table_shows(tmp_path: Path) -> None:
+    session, batch = batch_of_two(tmp_path)
+    batch.table.sorters = [{"field": "File", "dir": "desc"}]
+    batch.apply_compositions("LaB6\nNaCl")
+    assert [session.sample(key).formula for key in session.files] == ["", ""]
+    assert "sorted" in batch.message.object
+    assert batch.table.sorters == []
+    batch.apply_compositions("LaB6\nNaCl")
+    assert [session.sample(key).formula for key in session.files] == ["LaB6", "NaCl"]
+    batch.table.sorters = [{"field": "File", "dir": "desc"}]
+    batch.apply_compositions("two.xy,Si\none.xy,NaCl")
+    assert [session.sample(key).formula for key in session.files] == ["NaCl", "Si"], "names need no order"
+
+
+def test_the_whole_note_of_the_selected_pattern_is_below_the_table_as_text(tmp_path: Path) -> None:
+    session, batch = batch_of_two(tmp_path)
+    session.chosen = session.files[1]
+    row = replace(batch.rows()[1], answer=Missing("<img src=x onerror=window.ran=1> " + "long " * 40))
+    batch._rows = [batch.rows()[0], row]
+    batch._show_note()
+    assert "two.xy" in batch.note.object
+    assert batch.note.object.count("long") == 40
+    assert "<img" not in batch.note.object
