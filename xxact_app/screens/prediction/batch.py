@@ -249,9 +249,9 @@ class BatchTable:
             named, others = column.unknown[:5], len(column.unknown[5:])
             said += f" No pattern is called {', '.join(named)}" + (f" or {others} more." if others else ".")
         if column.unreadable:
-            first = column.unreadable[0]
-            others = f" and {len(column.unreadable) - 1} more" if len(column.unreadable) > 1 else ""
-            said += f" Not a composition: {column.formulas[first]!r} of {samples[first].name}{others}."
+            wrong = column.unreadable[0]
+            further = f" and {len(column.unreadable) - 1} more" if len(column.unreadable) > 1 else ""
+            said += f" Not a composition: {column.formulas[wrong]!r} of {samples[wrong].name}{further}."
         warned = bool(column.unknown or column.unreadable)
         self._say(safe_message(said), severity="warning" if warned else "success")
         self.show()
