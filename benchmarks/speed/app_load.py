@@ -32,8 +32,8 @@ PAUSE = 2.0
 HANDLED = 0.06
 """Time after which the server has started to handle a change [s]; the library waits for 0.05 s."""
 
-FORGOTTEN = 35.0
-"""Time after which the server has dropped the session of a closed page [s]."""
+FORGOTTEN = 90.0
+"""Time after which the server has dropped the session of a closed page and given its memory back [s]."""
 
 SETTLED = 5.0
 """Time after which the screens that were opened for the first time are complete [s]."""

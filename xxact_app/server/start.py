@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import panel as pn
+from panel.io import document
 from tornado.ioloop import IOLoop
 
 from xxact_app.api.tokens import Tokens, given_tokens
@@ -24,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 SECRET = "secret"  # noqa: S105 - the name of the file
 _SECRET_BYTES = 32
+
+SECONDS_BETWEEN_COLLECTIONS = 30
+"""Time from the end of a session to the garbage collection that gives its memory back [s]. Ours."""
 
 
 def serve() -> None:
@@ -50,17 +54,22 @@ def show_page() -> None:
         pn.pane.Alert(text, alert_type="danger").servable(title="XxaCT")
         return
     shell.serve()
-    if not pn.state.headers:  # `--warm`: once the server runs, nothing refers to the page of before the first visit
-        IOLoop.current().add_callback(_leave_out_of_collections)
+    _collect_rarely()
 
 
-def _leave_out_of_collections() -> None:
-    """Leave all that exists out of garbage collection.
+@cache
+def _collect_rarely() -> None:
+    """Shorten the pauses of garbage collection, once in a process.
 
-    Libraries and models live to the end; looking through them stopped the server for 0.3 s again and again.
+    A collection stops the server for 0.06 s for each open session, and Panel makes one 5 s after each session that
+    ended. Libraries and models, which live to the end, are left out where they are loaded before the first visit: they
+    take 0.3 s.
     """
-    gc.collect()
-    gc.freeze()
+    document.GC_DEBOUNCE = SECONDS_BETWEEN_COLLECTIONS
+    if not pn.state.headers:  # `--warm`: once the server runs, nothing refers to the page of before the first visit
+        loop = IOLoop.current()
+        loop.add_callback(gc.collect)
+        loop.add_callback(gc.freeze)
 
 
 @cache
