@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ _WEAKEST_LABELLED = 5.0
 
 _LABEL_ROOM = 0.16
 """Room above the highest peak that is labelled, as a share of the height of the curves."""
+
+_LINE_OF_NAME = re.compile(r".{1,24}(?:(?<=[_\-. ])|$)|.{24}")
+"""The next line of a name beside the plot: up to 24 characters."""
 
 _DASHES = {"solid": "-", "dashed": "--", "dotted": ":", "dotdash": "-."}
 
@@ -161,7 +165,7 @@ def _draw_curves(axes: Axes, content: FigureContent, settings: FigureSettings) -
         if content.filled:
             axes.fill_between(curve.x, base, heights * stretch + base, color="white", lw=0)
         colour = _FOR_PRINT.get(curve.colour, curve.colour)
-        axes.plot(curve.x, heights * stretch + base, color=colour, ls=_DASHES[curve.dash], label=curve.name)
+        axes.plot(curve.x, heights * stretch + base, color=colour, ls=_DASHES[curve.dash], label=_in_lines(curve.name))
         if curve.background is not None:
             fitted = to_scale(curve.background * factor, scale=content.scale) * stretch + base
             axes.plot(curve.x, fitted, color="0.2" if curve.background_colour else colour, lw=0.6, ls="--")
@@ -287,6 +291,11 @@ def _set_range(axes: Axes, content: FigureContent, settings: FigureSettings) -> 
         axes.set_xlim(float(finite.min()), float(finite.max()))
 
 
+def _in_lines(name: str) -> str:
+    """A long name in several lines, which end after a separator where there is one."""
+    return "\n".join(re.findall(_LINE_OF_NAME, name))
+
+
 def _draw_row(axes: Axes, row: ReflectionRow, settings: FigureSettings, *, with_hkl: bool) -> None:
     colour = _FOR_PRINT.get(row.colour, row.colour)
     low, high = sorted(axes.get_xlim())
@@ -295,7 +304,11 @@ def _draw_row(axes: Axes, row: ReflectionRow, settings: FigureSettings, *, with_
     axes.vlines(row.x[kept], 0, _ROW_CM * 0.8, color=colour, lw=0.7)
     axes.set_ylim(0, full)
     axes.set_yticks([])
-    axes.set_ylabel(row.name, rotation=0, ha="right", va="center", color=colour, fontsize=settings.font_size * 0.85)
+    beside = settings.names == "legend"  # the names of the curves are there, too
+    axes.text(
+        1.005 if beside else -0.01, 0.5, _in_lines(row.name), transform=axes.transAxes, va="center",
+        ha="left" if beside else "right", color=colour, fontsize=settings.font_size * 0.85, gid="row",
+    )  # fmt: skip
     for side in ("top", "left", "right"):
         axes.spines[side].set_visible(False)
     axes.tick_params(axis="x", which="both", length=0)

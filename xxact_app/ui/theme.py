@@ -160,7 +160,7 @@ ALERT_STYLE = {
     "py": 0.25,
     "& p": {"margin": 0},
     "& .MuiAlert-icon": {"padding": "6px 0"},
-    "& .MuiAlert-message": {"padding": "6px 0"},
+    "& .MuiAlert-message": {"padding": "6px 0", "minWidth": 0, "overflowWrap": "anywhere"},
     "& .MuiAlert-action": {"padding": "0 0 0 16px"},
 }
 

@@ -74,9 +74,9 @@ def test_names_stand_in_a_legend_or_on_the_curves_or_nowhere() -> None:
 
 def test_indices_do_not_overlap_and_weak_ones_are_left_out() -> None:
     ticks = draw_paper_figure(content(curve("a")), FigureSettings(width=17)).axes[1]
-    assert [text.get_text() for text in ticks.texts] == ["1 1 1", "2 2 0"]
+    assert [text.get_text() for text in ticks.texts if text.get_gid() != "row"] == ["1 1 1", "2 2 0"]
     zoomed = draw_paper_figure(content(curve("a")), FigureSettings(x_range=(19.5, 20.5))).axes[1]
-    assert [text.get_text() for text in zoomed.texts] == ["1 1 1", "2 0 0"]
+    assert [text.get_text() for text in zoomed.texts if text.get_gid() != "row"] == ["1 1 1", "2 0 0"]
     assert zoomed.get_xlim() == (19.5, 20.5)
     assert list(draw_paper_figure(content(curve("a")), FigureSettings(hkl=False)).axes[1].texts) == []
 
@@ -126,3 +126,25 @@ def test_the_legend_has_the_order_of_the_list_and_of_stacked_curves_from_the_top
     drawing = draw_paper_figure(content(curve("a"), curve("b"), offset=offset), FigureSettings())
     legend = drawing.axes[0].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == expected
+
+
+def test_long_names_take_several_lines_beside_the_plot() -> None:
+    name = "titania_zinc_oxide_mixture_of_2024.xrdml"
+    row = replace(ROW, name=name)
+    shown = FigureContent([curve(name)], [row], "2θ [°]")
+    main, below = draw_paper_figure(shown, FigureSettings()).axes
+    beside = main.get_legend().get_texts()[0].get_text()
+    assert beside == "titania_zinc_oxide_\nmixture_of_2024.xrdml"
+    (named,) = (text for text in below.texts if text.get_gid() == "row")
+    assert (named.get_text(), named.get_ha()) == (beside, "left")
+    assert main.get_position().width > 0.6, "names leave the plot its room"
+    _, alone = draw_paper_figure(shown, FigureSettings(names="none")).axes
+    assert [text.get_ha() for text in alone.texts if text.get_gid() == "row"] == ["right"]
+
+
+@pytest.mark.parametrize("name", ["a", "x" * 50, "one two three four five six", "a-b.c_d" * 7])
+def test_names_in_lines_lose_no_letter(name: str) -> None:
+    drawing = draw_paper_figure(content(curve(name)), FigureSettings())
+    lines = drawing.axes[0].get_legend().get_texts()[0].get_text().split("\n")
+    assert "".join(lines) == name
+    assert max(map(len, lines)) <= 24

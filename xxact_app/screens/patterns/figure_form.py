@@ -28,7 +28,7 @@ class FigureForm:
         self, content: Callable[[bool], FigureContent | None], shown: Callable[[], tuple[float, float]]
     ) -> None:
         self._content, self._shown = content, shown
-        field = {"size": "small", "margin": (8, 0), "width": 200}
+        field = {"size": "small", "margin": (8, 0), "width": 230}
         self.width = pmui.Select(label="Width", options=_WIDTHS, value=17.5, **field)
         self.height = pmui.FloatInput(label="Height of the plot [cm]", value=9.0, start=3, end=60, step=0.5, **field)
         self.kind = pmui.Select(label="Format", options={kind.upper(): kind for kind in FIGURE_KINDS}, **field)

@@ -75,6 +75,7 @@ class PeaksPanel:
         self.text = pn.pane.HTML("", stylesheets=[TEXT_CSS], sizing_mode="stretch_width", margin=(4, 0))
         self.table = pn.widgets.Tabulator(
             None, show_index=False, disabled=True, theme="materialize", titles=_TITLES, layout="fit_data_stretch",
+            selectable=False,
             sizing_mode="stretch_width", margin=0, max_height=320, label="Peaks", visible=False,
             formatters={
                 **{name: NumberFormatter(format=text, nan_format="–") for name, text in _FORMATS.items()},

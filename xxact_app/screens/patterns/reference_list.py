@@ -20,7 +20,7 @@ _TITLES = {
     "drawn": "Show", "colour": "Colour", "name": "File", "formula": "Formula", "space_group": "Space group",
     "lines": "Reflections",
 }  # fmt: skip
-_WIDTHS = {"drawn": 62, "colour": 74, "name": 230, "formula": 150, "space_group": 130, "lines": 100}
+_WIDTHS = {"drawn": 62, "colour": 74, "name": 230, "formula": 150, "space_group": 130, "lines": 120}
 
 
 class ReferenceList:

@@ -20,8 +20,15 @@ _TITLES = {
     "wavelength": "Wavelength", "format": "Format", "notes": "Notes",
 }  # fmt: skip
 _WIDTHS = {
-    "drawn": 62, "name": 230, "range": 120, "points": 76, "step": 80, "wavelength": 150, "format": 120, "notes": 420,
+    "drawn": 62, "name": 190, "range": 116, "points": 68, "step": 74, "wavelength": 114, "format": 96, "notes": 150,
 }  # fmt: skip
+"""Widths of columns [px], which fit beside the settings at 1280 px; the notes have the rest of a wider page."""
+
+_CSS = """
+.tabulator .tabulator-header .tabulator-col .tabulator-col-content { padding: 8px 6px !important; }
+.tabulator .tabulator-row .tabulator-cell { padding: 8px 6px !important; white-space: pre-wrap; overflow-wrap: anywhere;
+  line-height: 1.3; }
+"""
 
 DRAWN = {"type": "tickCross", "tickElement": "<span>☑</span>", "crossElement": "<span>☐</span>"}
 
@@ -33,10 +40,14 @@ class PatternList:
         self.session, self.store = session, store
         self._in_front, self._stale = True, False
         self.table = pn.widgets.Tabulator(
-            self._rows(), show_index=False, titles=_TITLES, widths=_WIDTHS, layout="fit_data",
+            self._rows(), show_index=False, titles=_TITLES, widths=_WIDTHS, layout="fit_data_stretch",
             theme="materialize", selectable="checkbox", sortable=False, disabled=True, max_height=460,
-            sizing_mode="stretch_width", margin=0,
-            formatters={"drawn": DRAWN, "points": NumberFormatter(format="0,0")}, label="Patterns",
+            sizing_mode="stretch_width", margin=0, stylesheets=[_CSS],
+            formatters={
+                "drawn": DRAWN, "points": NumberFormatter(format="0,0"),
+                **{column: {"type": "textarea"} for column in ("name", "wavelength", "format", "notes")},
+            },
+            label="Patterns",
         )  # fmt: skip
         self.remove = pmui.Button(
             label="Remove selected", icon="delete", variant="outlined", size="small", color="error", margin=0,
