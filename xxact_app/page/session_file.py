@@ -301,6 +301,7 @@ _HELD: dict[str, Callable[[object], bool]] = {
     "may": _are_symbols,
     "one_of": _are_symbols,
     "never": _are_symbols,
+    "label": _is_text,
     "use_guess": lambda value: isinstance(value, bool),
 }
 """Type check of each field of the record of a pattern."""

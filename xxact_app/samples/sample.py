@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import logging
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,9 @@ from xxact_core.readers.read_untrusted import prepare_reading, read_untrusted_pa
 from xxact_core.shipped import EXAMPLES, shipped_path
 
 logger = logging.getLogger(__name__)
+
+
+_HINT = re.compile(r" \(others: scan=[^)]*\)")
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def read_sample(file: str, content: bytes, *, number: int, taken: Collection[str
     """
     name = file_to_name(file)
     with naming(name, as_=PatternError, code="E_FORMAT"):
-        pattern = read_untrusted_pattern(content, name=name)
+        pattern = _without_hint(read_untrusted_pattern(content, name=name))
     return Sample(
         f"{hashlib.sha256(content).hexdigest()[:16]}-{number}", free_name(name, taken), file, pattern, content
     )
@@ -90,8 +94,13 @@ def read_scan(sample: Sample, *, scan: int | Literal["sum", "join"]) -> Sample:
     Raises:
         PatternError: there is no such scan, or the scans do not share their angles.
     """
-    pattern = read_untrusted_pattern(sample.content, name=sample.pattern.name, scan=scan)
+    pattern = _without_hint(read_untrusted_pattern(sample.content, name=sample.pattern.name, scan=scan))
     return replace(sample, pattern=pattern, scan=scan)
+
+
+def _without_hint(pattern: Pattern) -> Pattern:
+    """The pattern, whose warnings do not tell how another scan is read in Python: the app has a form for it."""
+    return replace(pattern, warnings=tuple(_HINT.sub("", text) for text in pattern.warnings))
 
 
 def file_to_name(file: str) -> str:

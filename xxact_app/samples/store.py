@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,10 +31,11 @@ from xxact_app.samples.sample import (
     without_name,
 )
 from xxact_app.samples.sample_cache import SampleCache
+from xxact_app.samples.scans import split_scans
 from xxact_app.session.sample_choices import SampleChoices
 from xxact_app.session.session import Session
 from xxact_app.ui.formatting import percent
-from xxact_app.ui.safe_text import safe_message
+from xxact_app.ui.safe_text import safe_message, safe_text
 from xxact_core.compositions.composition import Composition
 from xxact_core.compositions.guessing import guess_elements
 from xxact_core.compositions.partial import NOTHING_KNOWN, PartialComposition, parse_composition, possible_symbols
@@ -140,6 +142,29 @@ class Store(param.Parameterized):
         self._new.add(sample.key)
         with param.edit_constant(self):
             self.samples = {**self.samples, sample.key: sample}
+
+    def split_scans(self, key: str) -> None:
+        """Put every scan of a file into the session as a pattern of its own, in place of the pattern of the file."""
+        sample = self.samples[key]
+        if full := self._why_full(sample.scans * len(sample.content)):
+            self.add_problem(f"{sample.name}: not split; {full}")
+            return
+        first = self._counter + 1
+        self._counter += sample.scans
+        names = {other.name for other in self.samples.values() if other.key != key}
+        try:
+            parts = split_scans(sample, first_number=first, taken=names)
+        except InputError as error:
+            self.add_problem(without_formats(str(error)))
+            return
+        for part in parts:
+            self.take(part)
+        record = self.session.sample(key)
+        with param.parameterized.batch_call_watchers(self.session):  # one action to undo
+            self.session.add([part.key for part in parts], known={
+                part.key: replace(record, scan=part.scan, label=part.name, visible=True) for part in parts
+            })  # fmt: skip
+            self.session.remove([key])
 
     @property
     def references(self) -> dict[str, Reference]:
@@ -259,9 +284,13 @@ class Store(param.Parameterized):
         return self.stages.on_axis(WINDOW_EDGES, wavelength=CU_K_ALPHA)
 
     def _read_scans(self, _event: object = None) -> None:
-        """Read newly selected scans; a selection that cannot be read is reverted."""
+        """Read newly selected scans, and name those of split files; a selection that cannot be read is reverted."""
         session, samples = self.session, dict(self.samples)
         wanted = {key: record.scan for key, record in session.samples.items() if key in samples}
+        for key, record in session.samples.items():
+            if key in samples and record.label and samples[key].name != (name := safe_text(record.label)):
+                samples[key] = replace(samples[key], name=name)
+        named = {key: sample for key, sample in samples.items() if sample is not self.samples[key]}
         changed = {key: scan for key, scan in wanted.items() if samples[key].scan != scan}
         for key, scan in changed.items():
             try:
@@ -270,8 +299,8 @@ class Store(param.Parameterized):
                 self.add_problem(str(error))
                 with param.parameterized.discard_events(session):
                     session.change([key], scan=samples[key].scan)
-        if changed:
-            self.read |= {key: samples[key] for key in changed}
+        if changed or named:
+            self.read |= {key: samples[key] for key in (*changed, *named)}
             with param.edit_constant(self):
                 self.samples = samples
             for key in changed:

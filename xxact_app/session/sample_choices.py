@@ -23,6 +23,9 @@ class SampleChoices:
     scan: int | Literal["sum", "join"] = 0
     """Index of the scan in a file with several, `sum` for their sum, `join` for ranges joined into one."""
 
+    label: str = ""
+    """Name of the pattern where it is one scan of a split file; empty for the name of the file."""
+
     masked: tuple[int, ...] | None = None
     """Indices of the masked windows (0-16); None while none were chosen, and one is masked as an example."""
 

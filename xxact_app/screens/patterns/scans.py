@@ -5,6 +5,7 @@ from __future__ import annotations
 import panel as pn
 import panel_material_ui as pmui
 
+from xxact_app.samples.scans import MOST_SPLIT
 from xxact_app.samples.store import Store
 from xxact_app.session.session import Session
 from xxact_app.ui.theme import TEXT_CSS
@@ -21,9 +22,13 @@ class ScanForm:
         field = {"sizing_mode": "stretch_width", "size": "small", "margin": (8, 0)}
         self.target = pmui.Select(label="File with several scans", options={}, **field)
         self.scan = pmui.Select(label="Scan", options={}, **field)
+        self.split = pmui.Button(
+            label="Load every scan as a pattern", variant="outlined", size="small", margin=(4, 0, 0, 0),
+            on_click=self._split,
+        )  # fmt: skip
         self.panel = pn.Column(
             pn.pane.HTML("<h2>Scans</h2>", stylesheets=[TEXT_CSS], margin=(8, 0, 0, 0)), self.target, self.scan,
-            sizing_mode="stretch_width", margin=0, visible=False,
+            self.split, sizing_mode="stretch_width", margin=0, visible=False,
         )  # fmt: skip
         session.watch(self._update, ["files", "scan", "chosen"])
         self.target.param.watch(self._show_scan, "value")
@@ -49,9 +54,14 @@ class ScanForm:
         if count > 1:
             options["sum of all scans"] = "sum"
             options["ranges joined"] = "join"
+        self.split.visible = 1 < count <= MOST_SPLIT
         self._writing = True
         self.scan.param.update(options=options, value=self.session.sample(key).scan if options else None)
         self._writing = False
+
+    def _split(self, _event: object = None) -> None:
+        if self.target.value in self.store.samples:
+            self.store.split_scans(self.target.value)
 
     def _choose(self, _event: object = None) -> None:
         if not self._writing and self.target.value is not None:
