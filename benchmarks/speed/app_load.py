@@ -98,15 +98,15 @@ def measure_maps(small: int, large: int) -> dict[str, float]:
     return {ours: found[theirs] for ours, theirs in names.items()}
 
 
-def page_latency(address: str, *, requests: int) -> float:
-    """95th percentile of the time of a page request [s]."""
+def page_latency(address: str, *, requests: int, percentile: float = 95) -> float:
+    """A percentile of the time of a page request [s]."""
     took = []
     for _ in range(requests):
         began = time.perf_counter()
         with urllib.request.urlopen(address, timeout=120) as response:  # noqa: S310 - our own address
             response.read()
         took.append(time.perf_counter() - began)
-    return float(np.percentile(took, 95))
+    return float(np.percentile(took, percentile))
 
 
 class RunningTraining:
@@ -151,16 +151,16 @@ def training(workspace: Path) -> Iterator[RunningTraining]:
 
 
 def measure_latency(address: str, job: RunningTraining, *, requests: int) -> float:
-    """95th percentile of page requests during a training, over that while its process is halted."""
+    """Median of page requests during a training, over that while its process is halted."""
     process = job.jobs.get(job.key).identity
     halted = None if process is None else process.find()
-    during = page_latency(address, requests=requests)
+    during = page_latency(address, requests=requests, percentile=50)
     if halted is None:
         msg = "the training has ended"
         raise RuntimeError(msg)
     halted.suspend()
     try:
-        return during / page_latency(address, requests=requests)
+        return during / page_latency(address, requests=requests, percentile=50)
     finally:
         halted.resume()
 
