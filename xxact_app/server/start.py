@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import logging
 import os
 import secrets
@@ -14,20 +13,16 @@ from functools import cache
 from pathlib import Path
 
 import panel as pn
-from panel.io import document
-from tornado.ioloop import IOLoop
 
 from xxact_app.api.tokens import Tokens, given_tokens
 from xxact_app.server.addresses import check_address
+from xxact_app.server.garbage_collection import collect_when_idle
 from xxact_core.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 SECRET = "secret"  # noqa: S105 - the name of the file
 _SECRET_BYTES = 32
-
-SECONDS_BETWEEN_COLLECTIONS = 30
-"""Time from the end of a session to the garbage collection that gives its memory back [s]. Ours."""
 
 
 def serve() -> None:
@@ -54,22 +49,13 @@ def show_page() -> None:
         pn.pane.Alert(text, alert_type="danger").servable(title="XxaCT")
         return
     shell.serve()
-    _collect_rarely()
+    _collect_when_idle()
 
 
 @cache
-def _collect_rarely() -> None:
-    """Shorten the pauses of garbage collection, once in a process.
-
-    A collection stops the server for 0.06 s for each open session, and Panel makes one 5 s after each session that
-    ended. Libraries and models, which live to the end, are left out where they are loaded before the first visit: they
-    take 0.3 s.
-    """
-    document.GC_DEBOUNCE = SECONDS_BETWEEN_COLLECTIONS
-    if not pn.state.headers:  # `--warm`: once the server runs, nothing refers to the page of before the first visit
-        loop = IOLoop.current()
-        loop.add_callback(gc.collect)
-        loop.add_callback(gc.freeze)
+def _collect_when_idle() -> None:
+    """Collect the garbage of this server when it is idle, once in a process."""
+    collect_when_idle(loaded=not pn.state.headers)  # `--warm`
 
 
 @cache
