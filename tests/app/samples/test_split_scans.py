@@ -8,6 +8,7 @@ from app_fixtures import FakePredictor
 
 from xxact_app.page.session_file import file_to_saved, restore_session, session_to_file
 from xxact_app.samples.store import Store
+from xxact_app.screens.patterns.sample_list import PatternList
 from xxact_app.screens.patterns.scans import ScanForm
 from xxact_app.session.session import Session
 
@@ -19,7 +20,7 @@ def table(*titles: str) -> bytes:
     heights = 20 + 900 * np.exp(-(((ANGLES - 30) / 0.2) ** 2))
     rows = [",".join(f"{value:.2f}" for value in (angle, *(height * np.arange(1, len(titles) + 1))))
             for angle, height in zip(ANGLES, heights, strict=True)]  # fmt: skip
-    return "\n".join([",".join(("2theta", *titles)), *rows]).encode()
+    return "\n".join([",".join(("2theta", *titles)), *rows, ""]).encode()
 
 
 def with_table(*titles: str) -> tuple[Session, Store]:
@@ -45,6 +46,8 @@ def test_every_scan_becomes_a_pattern_named_for_its_column() -> None:
     assert [store.wavelength(key) for key in session.files] == [0.8] * 3
     assert session.chosen == session.files[0]
     assert session.arrangement == "offset"
+    assert form.panel.visible is False, "nothing is left to split"
+    assert PatternList(session, store).table.value["notes"].tolist() == ["", "", ""]
 
 
 def test_scans_that_have_no_titles_of_their_own_are_numbered() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import panel as pn
@@ -23,6 +25,8 @@ _WIDTHS = {
     "drawn": 62, "name": 190, "range": 116, "points": 68, "step": 74, "wavelength": 114, "format": 96, "notes": 150,
 }  # fmt: skip
 """Widths of columns [px], which fit beside the settings at 1280 px; the notes have the rest of a wider page."""
+
+_SEVERAL_SCANS = re.compile(r"holds \d+ scans")
 
 _CSS = """
 .tabulator .tabulator-header .tabulator-col .tabulator-col-content { padding: 8px 6px !important; }
@@ -78,7 +82,9 @@ class PatternList:
         step = float(np.median(np.diff(pattern.two_theta))) if pattern.two_theta.size > 1 else float("nan")
         text = "missing" if wavelength is None else f"{wavelength:.5g} Å"
         origin = " (entered)" if self.session.sample(key).wavelength is not None else ""
-        notes = safe_message("; ".join(pattern.warnings)) if pattern.warnings else ""
+        split = bool(self.session.sample(key).label)  # then the other scans of the file are in the list, too
+        warnings = [text for text in pattern.warnings if not (split and _SEVERAL_SCANS.match(text))]
+        notes = safe_message("; ".join(warnings)) if warnings else ""
         return [
             self.session.sample(key).visible, sample.name, f"{pattern.two_theta[0]:.2f}–{pattern.two_theta[-1]:.2f}",
             pattern.two_theta.size, f"{step:.4g}", text + origin, safe_message(pattern.format), notes,

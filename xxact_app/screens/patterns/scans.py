@@ -37,7 +37,8 @@ class ScanForm:
 
     def _update(self, *events: object) -> None:
         samples = {key: self.store.samples[key] for key in self.session.files if key in self.store.samples}
-        several = {sample.name: key for key, sample in samples.items() if sample.scans > 1}
+        whole = {key: sample for key, sample in samples.items() if not self.session.sample(key).label}
+        several = {sample.name: key for key, sample in whole.items() if sample.scans > 1}
         wanted = self.session.chosen if any(getattr(event, "name", "") == "chosen" for event in events) else ""
         value = next((key for key in (wanted, self.target.value) if key in several.values()), None)
         with pn.io.hold():
