@@ -49,6 +49,15 @@ def soon(call: Callable[[], None]) -> None:
 
 
 def from_any_thread(call: Callable[[], None]) -> Callable[[], object]:
-    """A function for any thread, which calls this one in the present page; without a page nothing is called."""
+    """A function for any thread, which calls this one in the present page; not where there is none or it closed."""
     document = pn.state.curdoc
-    return (lambda: None) if document is None else lambda: document.add_next_tick_callback(call)
+    if document is None:
+        return lambda: None
+    served = document.session_context is not None
+
+    def ask() -> None:
+        context = document.session_context
+        if not served or (context is not None and not context.destroyed):
+            document.add_next_tick_callback(call)
+
+    return ask

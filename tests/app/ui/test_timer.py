@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from bokeh.document import Document
 from panel.io.state import set_curdoc
 
@@ -44,3 +46,17 @@ def test_another_thread_asks_a_page_to_call() -> None:
     assert called == [1]
     from_any_thread(lambda: called.append(2))()
     assert called == [1]
+
+
+def test_a_page_that_was_closed_meanwhile_is_not_called() -> None:
+    page, context = Document(), SimpleNamespace(destroyed=False)
+    page._session_context = lambda: context
+    with set_curdoc(page):
+        ask = from_any_thread(lambda: None)
+    ask()
+    assert len(page.session_callbacks) == 1
+    context.destroyed = True
+    page.callbacks.destroy()
+    ask()
+    page._session_context = lambda: None
+    ask()
