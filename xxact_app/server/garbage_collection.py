@@ -13,7 +13,7 @@ from tornado.ioloop import IOLoop, PeriodicCallback
 IDLE_SECONDS, IDLE_SHARE = 2.0, 0.1
 """The server is idle while it uses at most this share of a CPU for so long [s]. Ours."""
 
-LONGEST_WAIT = 30.0
+LONGEST_WAIT = 60.0
 """Time after which a collection no longer waits until the server is idle [s]. Ours."""
 
 _REGULARLY = 600.0
