@@ -26,7 +26,7 @@ if [[ $1 == show ]]; then printf 'node7\\nnode8\\n'; else echo "$@" >> "$RECORD/
 TORCHRUN = """#!/bin/bash
 printf '%s\\n' "$@" > "$RECORD/torchrun"
 echo "$OMP_NUM_THREADS" > "$RECORD/threads"
-[[ -n ${SIGNAL:-} ]] && kill -s "$SIGNAL" "$PPID" && exit "${CODE:-0}"
+[[ -n ${SIGNAL:-} ]] && kill -s "$SIGNAL" "$(cut -d ' ' -f 4 "/proc/$PPID/stat")" && exit "${CODE:-0}"
 for ((n = 0; n < 1200; n++)); do
     [[ -e $RUN/stop || -e $RECORD/end ]] && break
     sleep 0.05
