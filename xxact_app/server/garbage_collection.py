@@ -7,6 +7,7 @@ import gc
 import time
 from collections.abc import Awaitable, Callable
 
+import psutil
 from panel.io import document
 from tornado.ioloop import IOLoop, PeriodicCallback
 
@@ -15,6 +16,9 @@ IDLE_SECONDS, IDLE_SHARE = 2.0, 0.1
 
 LONGEST_WAIT = 60.0
 """Time after which a collection no longer waits until the server is idle [s]. Ours."""
+
+MOST_GROWTH = 200 * 2**20
+"""Growth of the memory from which a collection no longer waits either [bytes]: about six sessions. Ours."""
 
 _REGULARLY = 600.0
 """Time between two collections where no session ends [s]. Ours."""
@@ -33,6 +37,7 @@ class Collector:
         clock: time [s].
         used: CPU time of the process [s].
         sleep: waits for a time [s].
+        memory: memory of the process [bytes].
     """
 
     def __init__(
@@ -41,8 +46,11 @@ class Collector:
         clock: Callable[[], float] = time.monotonic,
         used: Callable[[], float] = time.process_time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        memory: Callable[[], int] | None = None,
     ) -> None:
         self._clock, self._used, self._sleep = clock, used, sleep
+        self._memory = memory or (lambda: int(psutil.Process().memory_info().rss))
+        self._least = self._memory()
         self._waiting = False
 
     def request(self) -> None:
@@ -52,15 +60,16 @@ class Collector:
             IOLoop.current().add_callback(self.collect)
 
     async def collect(self) -> None:
-        """Wait until the server is idle, but not longer than `LONGEST_WAIT`, and collect."""
+        """Wait until the server is idle, but not longer than `LONGEST_WAIT` or `MOST_GROWTH` allow, and collect."""
         latest = self._clock() + LONGEST_WAIT
         busy = True
-        while busy and self._clock() < latest:
+        while busy and self._clock() < latest and self._memory() < self._least + MOST_GROWTH:
             before = self._used()
             await self._sleep(IDLE_SECONDS)
             busy = self._used() - before > IDLE_SHARE * IDLE_SECONDS
         self._waiting = False
         gc.collect()
+        self._least = self._memory()
 
 
 def collect_when_idle(*, loaded: bool) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from xxact_app.server.garbage_collection import IDLE_SECONDS, LONGEST_WAIT, Collector
+from xxact_app.server.garbage_collection import IDLE_SECONDS, LONGEST_WAIT, MOST_GROWTH, Collector
 
 
 class Machine:
@@ -16,10 +16,12 @@ class Machine:
 
     def __init__(self, busy: Iterator[bool]) -> None:
         self.time = self.cpu = 0.0
+        self.memory, self.growth = 2**30, 0
         self.busy = busy
 
     async def sleep(self, seconds: float) -> None:
         self.time += seconds
+        self.memory += self.growth
         self.cpu += 0.5 * seconds if next(self.busy) else 0.01
         await asyncio.sleep(0)
 
@@ -32,7 +34,9 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def collector_on(machine: Machine) -> Collector:
-    return Collector(clock=lambda: machine.time, used=lambda: machine.cpu, sleep=machine.sleep)
+    return Collector(
+        clock=lambda: machine.time, used=lambda: machine.cpu, sleep=machine.sleep, memory=lambda: machine.memory
+    )
 
 
 def test_waits_until_the_server_is_idle(collected: list[int]) -> None:
@@ -46,6 +50,15 @@ def test_waits_no_longer_than_that(collected: list[int]) -> None:
     asyncio.run(collector_on(machine).collect())
     assert len(collected) == 1
     assert LONGEST_WAIT <= machine.time < LONGEST_WAIT + IDLE_SECONDS
+
+
+def test_waits_no_longer_where_the_memory_grows(collected: list[int]) -> None:
+    machine = Machine(iter(lambda: True, False))
+    collector = collector_on(machine)
+    machine.growth = MOST_GROWTH // 3 + 1
+    for number in (1, 2):  # what is left after a collection is no growth
+        asyncio.run(collector.collect())
+        assert (len(collected), machine.time) == (number, number * 3 * IDLE_SECONDS)
 
 
 def test_several_requests_are_one_collection_until_it_is_made(collected: list[int]) -> None:
