@@ -7,7 +7,6 @@ import gc
 import time
 from collections.abc import Awaitable, Callable
 
-import psutil
 from panel.io import document
 from tornado.ioloop import IOLoop, PeriodicCallback
 
@@ -17,8 +16,8 @@ IDLE_SECONDS, IDLE_SHARE = 2.0, 0.1
 LONGEST_WAIT = 60.0
 """Time after which a collection no longer waits until the server is idle [s]. Ours."""
 
-MOST_GROWTH = 200 * 2**20
-"""Growth of the memory from which a collection no longer waits either [bytes]: about six sessions. Ours."""
+MOST_ENDED = 6
+"""Number of ended sessions from which a collection no longer waits either: about 200 MB. Ours."""
 
 _REGULARLY = 600.0
 """Time between two collections where no session ends [s]. Ours."""
@@ -37,7 +36,6 @@ class Collector:
         clock: time [s].
         used: CPU time of the process [s].
         sleep: waits for a time [s].
-        memory: memory of the process [bytes].
     """
 
     def __init__(
@@ -46,12 +44,14 @@ class Collector:
         clock: Callable[[], float] = time.monotonic,
         used: Callable[[], float] = time.process_time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        memory: Callable[[], int] | None = None,
     ) -> None:
         self._clock, self._used, self._sleep = clock, used, sleep
-        self._memory = memory or (lambda: int(psutil.Process().memory_info().rss))
-        self._least = self._memory()
         self._waiting = False
+        self._ended = 0
+
+    def session_ended(self, session_context: object) -> None:  # noqa: ARG002 - Bokeh calls it with one
+        """Count a session that ended."""
+        self._ended += 1
 
     def request(self) -> None:
         """Collect as soon as the server is idle; requests until then are one."""
@@ -60,24 +60,26 @@ class Collector:
             IOLoop.current().add_callback(self.collect)
 
     async def collect(self) -> None:
-        """Wait until the server is idle, but not longer than `LONGEST_WAIT` or `MOST_GROWTH` allow, and collect."""
+        """Wait until the server is idle, but not longer than `LONGEST_WAIT` or `MOST_ENDED` allow, and collect."""
         latest = self._clock() + LONGEST_WAIT
         busy = True
-        while busy and self._clock() < latest and self._memory() < self._least + MOST_GROWTH:
+        while busy and self._clock() < latest and self._ended < MOST_ENDED:
             before = self._used()
             await self._sleep(IDLE_SECONDS)
             busy = self._used() - before > IDLE_SHARE * IDLE_SECONDS
-        self._waiting = False
+        self._waiting, self._ended = False, 0
         gc.collect()
-        self._least = self._memory()
 
 
-def collect_when_idle(*, loaded: bool) -> None:
+def collect_when_idle(*, loaded: bool) -> Collector:
     """Collect garbage when this server is idle, instead of while pages are built and after every session that ended.
 
     Args:
         loaded: libraries and models are loaded already, before the first visit. They live to the end, and looking
             through them takes 0.3 s: they are left out.
+
+    Returns:
+        The collector, which has to be told when a session ends.
     """
     collector = Collector()
     document._garbage_collect = collector.request  # noqa: SLF001 - Panel calls it 5 s after each session that ended
@@ -87,3 +89,4 @@ def collect_when_idle(*, loaded: bool) -> None:
         loop = IOLoop.current()
         loop.add_callback(gc.collect)
         loop.add_callback(gc.freeze)
+    return collector

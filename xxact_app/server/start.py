@@ -16,7 +16,7 @@ import panel as pn
 
 from xxact_app.api.tokens import Tokens, given_tokens
 from xxact_app.server.addresses import check_address
-from xxact_app.server.garbage_collection import collect_when_idle
+from xxact_app.server.garbage_collection import Collector, collect_when_idle
 from xxact_core.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -49,13 +49,13 @@ def show_page() -> None:
         pn.pane.Alert(text, alert_type="danger").servable(title="XxaCT")
         return
     shell.serve()
-    _collect_when_idle()
+    pn.state.on_session_destroyed(_collector().session_ended)
 
 
 @cache
-def _collect_when_idle() -> None:
-    """Collect the garbage of this server when it is idle, once in a process."""
-    collect_when_idle(loaded=not pn.state.headers)  # `--warm`
+def _collector() -> Collector:
+    """Collects the garbage of this server when it is idle."""
+    return collect_when_idle(loaded=not pn.state.headers)  # `--warm`
 
 
 @cache

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from xxact_app.server.garbage_collection import IDLE_SECONDS, LONGEST_WAIT, MOST_GROWTH, Collector
+from xxact_app.server.garbage_collection import IDLE_SECONDS, LONGEST_WAIT, MOST_ENDED, Collector
 
 
 class Machine:
@@ -16,12 +16,12 @@ class Machine:
 
     def __init__(self, busy: Iterator[bool]) -> None:
         self.time = self.cpu = 0.0
-        self.memory, self.growth = 2**30, 0
+        self.ended: Callable[[], None] = lambda: None
         self.busy = busy
 
     async def sleep(self, seconds: float) -> None:
         self.time += seconds
-        self.memory += self.growth
+        self.ended()
         self.cpu += 0.5 * seconds if next(self.busy) else 0.01
         await asyncio.sleep(0)
 
@@ -34,9 +34,7 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def collector_on(machine: Machine) -> Collector:
-    return Collector(
-        clock=lambda: machine.time, used=lambda: machine.cpu, sleep=machine.sleep, memory=lambda: machine.memory
-    )
+    return Collector(clock=lambda: machine.time, used=lambda: machine.cpu, sleep=machine.sleep)
 
 
 def test_waits_until_the_server_is_idle(collected: list[int]) -> None:
@@ -52,13 +50,13 @@ def test_waits_no_longer_than_that(collected: list[int]) -> None:
     assert LONGEST_WAIT <= machine.time < LONGEST_WAIT + IDLE_SECONDS
 
 
-def test_waits_no_longer_where_the_memory_grows(collected: list[int]) -> None:
+def test_waits_no_longer_where_sessions_end(collected: list[int]) -> None:
     machine = Machine(iter(lambda: True, False))
     collector = collector_on(machine)
-    machine.growth = MOST_GROWTH // 3 + 1
-    for number in (1, 2):  # what is left after a collection is no growth
+    machine.ended = lambda: collector.session_ended(None)
+    for number in (1, 2):  # counted from zero after a collection
         asyncio.run(collector.collect())
-        assert (len(collected), machine.time) == (number, number * 3 * IDLE_SECONDS)
+        assert (len(collected), machine.time) == (number, number * MOST_ENDED * IDLE_SECONDS)
 
 
 def test_several_requests_are_one_collection_until_it_is_made(collected: list[int]) -> None:
