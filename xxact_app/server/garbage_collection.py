@@ -16,8 +16,8 @@ IDLE_SECONDS, IDLE_SHARE = 2.0, 0.1
 LONGEST_WAIT = 60.0
 """Time after which a collection no longer waits until the server is idle [s]. Ours."""
 
-MOST_ENDED = 6
-"""Number of ended sessions from which a collection no longer waits either: about 200 MB. Ours."""
+MOST_ENDED = 10
+"""Number of ended sessions from which a collection no longer waits either: about 300 MB. Ours."""
 
 _REGULARLY = 600.0
 """Time between two collections where no session ends [s]. Ours."""
