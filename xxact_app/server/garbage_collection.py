@@ -13,11 +13,12 @@ from tornado.ioloop import IOLoop, PeriodicCallback
 IDLE_SECONDS, IDLE_SHARE = 2.0, 0.1
 """The server is idle while it uses at most this share of a CPU for so long [s]. Ours."""
 
-LONGEST_WAIT = 60.0
-"""Time after which a collection no longer waits until the server is idle [s]. Ours."""
+FEWEST_ENDED = 0.25
+"""Number of ended sessions over that of open ones from which a collection is worth its pause. Source: CPython, whose
+own full collections wait until new objects are a quarter of the old ones."""
 
 MOST_ENDED = 10
-"""Number of ended sessions from which a collection no longer waits either: about 300 MB. Ours."""
+"""Number of ended sessions, if no more are open, from which a collection no longer waits: about 300 MB. Ours."""
 
 _REGULARLY = 600.0
 """Time between two collections where no session ends [s]. Ours."""
@@ -30,10 +31,11 @@ million new objects, about fifty sessions, instead of 70,000."""
 class Collector:
     """Collects garbage when the server is idle.
 
-    A full collection stops the server for 0.06 s for each open session, and as long for each that ended.
+    A full collection stops the server for 0.06 s for each open session, and as long for each that ended. It is made
+    when the server is idle and a quarter as many sessions have ended as are open; on a busy server when as many have,
+    and at least `MOST_ENDED`.
 
     Args:
-        clock: time [s].
         used: CPU time of the process [s].
         sleep: waits for a time [s].
     """
@@ -41,34 +43,45 @@ class Collector:
     def __init__(
         self,
         *,
-        clock: Callable[[], float] = time.monotonic,
         used: Callable[[], float] = time.process_time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._clock, self._used, self._sleep = clock, used, sleep
-        self._waiting = False
-        self._ended = 0
+        self._used, self._sleep = used, sleep
+        self._waiting = self._regular = False
+        self._open = self._ended = 0
+
+    def session_began(self) -> None:
+        """Count a session that began."""
+        self._open += 1
 
     def session_ended(self, session_context: object) -> None:  # noqa: ARG002 - Bokeh calls it with one
         """Count a session that ended."""
+        self._open -= 1
         self._ended += 1
 
     def request(self) -> None:
-        """Collect as soon as the server is idle; requests until then are one."""
+        """Collect when that is worth the pause; requests until then are one."""
         if not self._waiting:
             self._waiting = True
             IOLoop.current().add_callback(self.collect)
 
+    def request_regularly(self) -> None:
+        """Collect when the server is idle, even if no session has ended."""
+        self._regular = True
+        self.request()
+
     async def collect(self) -> None:
-        """Wait until the server is idle, but not longer than `LONGEST_WAIT` or `MOST_ENDED` allow, and collect."""
-        latest = self._clock() + LONGEST_WAIT
-        busy = True
-        while busy and self._clock() < latest and self._ended < MOST_ENDED:
+        """Wait until a collection is worth the pause, and collect."""
+        idle = False
+        while not (idle and self._is_worthwhile()) and self._ended < max(MOST_ENDED, self._open):
             before = self._used()
             await self._sleep(IDLE_SECONDS)
-            busy = self._used() - before > IDLE_SHARE * IDLE_SECONDS
-        self._waiting, self._ended = False, 0
+            idle = self._used() - before <= IDLE_SHARE * IDLE_SECONDS
+        self._waiting, self._regular, self._ended = False, False, 0
         gc.collect()
+
+    def _is_worthwhile(self) -> bool:
+        return self._regular or self._ended >= FEWEST_ENDED * self._open
 
 
 def collect_when_idle(*, loaded: bool) -> Collector:
@@ -84,7 +97,7 @@ def collect_when_idle(*, loaded: bool) -> Collector:
     collector = Collector()
     document._garbage_collect = collector.request  # noqa: SLF001 - Panel calls it 5 s after each session that ended
     gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
-    PeriodicCallback(collector.request, 1000 * _REGULARLY).start()
+    PeriodicCallback(collector.request_regularly, 1000 * _REGULARLY).start()
     if loaded:  # once the server runs, nothing refers to the page of before the first visit
         loop = IOLoop.current()
         loop.add_callback(gc.collect)

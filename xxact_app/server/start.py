@@ -49,6 +49,7 @@ def show_page() -> None:
         pn.pane.Alert(text, alert_type="danger").servable(title="XxaCT")
         return
     shell.serve()
+    _collector().session_began()
     pn.state.on_session_destroyed(_collector().session_ended)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from xxact_app.server.garbage_collection import IDLE_SECONDS, LONGEST_WAIT, MOST_ENDED, Collector
+from xxact_app.server.garbage_collection import IDLE_SECONDS, MOST_ENDED, Collector
 
 
 class Machine:
@@ -34,7 +34,7 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def collector_on(machine: Machine) -> Collector:
-    return Collector(clock=lambda: machine.time, used=lambda: machine.cpu, sleep=machine.sleep)
+    return Collector(used=lambda: machine.cpu, sleep=machine.sleep)
 
 
 def test_waits_until_the_server_is_idle(collected: list[int]) -> None:
@@ -43,20 +43,36 @@ def test_waits_until_the_server_is_idle(collected: list[int]) -> None:
     assert (len(collected), machine.time) == (1, 3 * IDLE_SECONDS)
 
 
-def test_waits_no_longer_than_that(collected: list[int]) -> None:
-    machine = Machine(iter(lambda: True, False))
-    asyncio.run(collector_on(machine).collect())
-    assert len(collected) == 1
-    assert LONGEST_WAIT <= machine.time < LONGEST_WAIT + IDLE_SECONDS
-
-
-def test_waits_no_longer_where_sessions_end(collected: list[int]) -> None:
+@pytest.mark.parametrize("still_open", [0, MOST_ENDED, 3 * MOST_ENDED])
+def test_waits_no_longer_than_until_most_sessions_have_ended(collected: list[int], still_open: int) -> None:
     machine = Machine(iter(lambda: True, False))
     collector = collector_on(machine)
     machine.ended = lambda: collector.session_ended(None)
+    expected = max(MOST_ENDED, still_open)
     for number in (1, 2):  # counted from zero after a collection
+        for _ in range(expected):
+            collector.session_began()
+        for _ in range(still_open if number == 1 else 0):
+            collector.session_began()
         asyncio.run(collector.collect())
-        assert (len(collected), machine.time) == (number, number * MOST_ENDED * IDLE_SECONDS)
+        assert (len(collected), machine.time) == (number, number * expected * IDLE_SECONDS)
+
+
+@pytest.mark.parametrize("regularly", [False, True])
+def test_waits_while_few_of_many_sessions_have_ended(collected: list[int], regularly: bool) -> None:
+    machine = Machine(iter(lambda: False, True))
+    collector = collector_on(machine)
+    for _ in range(24):
+        collector.session_began()
+    machine.ended = lambda: collector.session_ended(None)
+
+    async def requests() -> None:
+        (collector.request_regularly if regularly else collector.request)()
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+    asyncio.run(requests())
+    assert (len(collected), machine.time) == (1, (1 if regularly else 5) * IDLE_SECONDS)  # 5 of then 19
 
 
 def test_several_requests_are_one_collection_until_it_is_made(collected: list[int]) -> None:
