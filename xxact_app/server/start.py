@@ -49,6 +49,12 @@ def show_page() -> None:
         pn.pane.Alert(text, alert_type="danger").servable(title="XxaCT")
         return
     shell.serve()
+    _collector()  # begins with the first page
+    pn.state.onload(_count_session)
+
+
+def _count_session() -> None:
+    """Count the present session as open until it ends; pages that no browser shows hold little memory."""
     _collector().session_began()
     pn.state.on_session_destroyed(_collector().session_ended)
 
