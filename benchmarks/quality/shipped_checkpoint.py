@@ -24,6 +24,7 @@ import argparse
 import re
 import shutil
 import tempfile
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -191,7 +192,8 @@ def describe_run(name: str, run: Path) -> str:
     materials = next(event["materials"] for event in events if event["event"] == "started")
     recipe = about["recipe"]
     seconds = sum(recipe["batch_size"] / event["samples_per_second"] for event in events if event["event"] == "step")
-    folders = [Path(folder).name.replace("_", " ") for folder in ("materials_project", *recipe["extra_datasets"])]
+    names = (Path(folder).name.replace("_", " ") for folder in ("materials_project", *recipe["extra_datasets"]))
+    folders = [name if times == 1 else f"{times} times {name}" for name, times in Counter(names).items()]
     return (
         f"{COLUMNS.get(name, name)}: recipe `{recipe['name']}`, {about['parameters']:,} parameters, "
         f"{recipe['epochs']:g} epochs of {materials:,} materials ({', '.join(folders)}) in {seconds / 3600:.1f} hours "

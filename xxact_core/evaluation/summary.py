@@ -51,7 +51,7 @@ BASELINES = {
     "crabnet": "CrabNet, composition only, 15.5 epochs",
     "crabnet-energy": "CrabNet, formation energy only, 3 epochs",
     "crabnet-deep": "CrabNet with deep heads, 8 epochs",
-    "crabnet-alike": "CrabNet with the same heads (3 epochs)",
+    "crabnet-alike": "CrabNet with the same heads (10 epochs)",
     "crabnet-deep-energy": "CrabNet with a deep head, formation energy only, 8 epochs",
     "xrd-transformer": "XRD transformer, pattern only, 2 epochs",
     "small": "XxaCT as in the paper, preset `small`, 2 epochs",
