@@ -200,6 +200,7 @@ STAGES: tuple[tuple[tuple[str, ...], int], ...] = (
             "crabnet-crystal-system",
             "xrd-transformer-crystal-system",
             "xrd-transformer-formation-energy",
+            *_SINGLE,
             "extra-trees",
             VARIANT,
         ),
@@ -207,9 +208,8 @@ STAGES: tuple[tuple[tuple[str, ...], int], ...] = (
     ),
     (("xxact-contrastive-mxm", "xxact-mxm", "xxact-contrastive"), 1),
     (tuple(_SCALING), 1),
-    (tuple(name for name in _TRANSFERS if not name.startswith(_SINGLE)), 1),
+    (tuple(_TRANSFERS), 1),
     (tuple(STRATEGIES.values()), SEEDS),
-    ((*_SINGLE, *(name for name in _TRANSFERS if name.startswith(_SINGLE))), 1),
     (_FCN_OF_TABLE_1, 1),
     (tuple(_FCN), 1),
 )

@@ -93,12 +93,14 @@ def test_order_of_the_inputs_holds_where_it_is_and_fails_where_it_is_reversed(fo
     write_run(folder, "xrd-transformer-formation-energy", error=0.4)
     write_run(folder, "crabnet-crystal-system", right=0.6, spread=40)
     write_run(folder, "xrd-transformer-crystal-system", right=0.8, spread=2)
+    write_run(folder, "xxact-formation-energy", error=0.04)
+    write_run(folder, "xxact-crystal-system", right=0.7, spread=0.5)
     for seed in range(3):
-        write_run(folder, "xxact-multi-target", seed, error=0.05, right=0.7, spread=0.5)
+        write_run(folder, "xxact-multi-target", seed, error=0.05, right=0.9, spread=0.5)
     claims = folder_to_claims(folder)
     energy, system = claim(claims, "Formation energy: composition"), claim(claims, "Crystal system: the pattern")
     assert energy.verdict == HOLDS
-    assert system.verdict == FAILS, "both inputs are worse than the pattern here"
+    assert system.verdict == FAILS, "judged by the models of one target, which have as many steps for it"
     assert claim(claims, "with regard to DFT labels").verdict == HOLDS
     assert claim(claims, "ordered by crystal system").verdict == HOLDS
     of_fused = next(number for number in energy.numbers if number.label == "both (multi-task)")
