@@ -54,6 +54,8 @@ class Page:
     match: Match | None = None
     """The reference phase selected for comparison."""
     attention: WindowAttention | None = None
+    guessed: bool = False
+    """Whether the composition is a guess from the file name."""
 
 
 def pages_to_pdf(pages: Sequence[Page]) -> bytes:
@@ -75,6 +77,7 @@ def page_to_drawing(page: Page) -> Figure:
     drawing = Figure(figsize=_A4)
     name = printable(shorten(answer.sample.file.replace("\\", "/").rpartition("/")[2] or answer.sample.name, limit=90))
     composition = printable(shorten(answer.formula, limit=90)) if answer.formula else "not given"
+    composition += " (guessed from the file name)" if page.guessed else ""
     _write(drawing, 0.08, 0.965, name, size=13, weight="bold")
     _write(drawing, 0.08, 0.943, f"Composition: {composition}", size=9)
     _write(drawing, 0.08, 0.922, printable(shorten(words.plain_headline(page.conclusion), limit=110)), size=9)

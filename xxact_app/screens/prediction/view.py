@@ -427,7 +427,7 @@ class PredictionScreen:
         )
         return Page(
             answer, conclusion, self.store.gridded(key), self.session.scale, facts, self.search.chosen(key, found),
-            None if isinstance(attention, str) else attention,
+            None if isinstance(attention, str) else attention, guessed=self.store.guessed(key),
         )  # fmt: skip
 
     def _record(self, kind: str) -> bytes:

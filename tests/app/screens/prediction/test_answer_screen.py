@@ -29,7 +29,7 @@ from xxact_app.screens.prediction import export as files
 from xxact_app.screens.prediction import phases_store
 from xxact_app.screens.prediction import text as words
 from xxact_app.screens.prediction.phases_store import PhaseRow, PhasesStore, SearchResult
-from xxact_app.screens.prediction.report import Page, pages_to_pdf
+from xxact_app.screens.prediction.report import Page, page_to_drawing, pages_to_pdf
 from xxact_app.screens.prediction.store import PredictionStore
 from xxact_app.screens.prediction.view import PredictionScreen
 from xxact_app.session.session import Session
@@ -373,6 +373,17 @@ def test_a_report_survives_any_name_and_has_a_page_a_pattern(tmp_path: Path) -> 
     assert "SHA-256" in facts["Model"]
     bare = Page(page.answer, page.conclusion, page.gridded, "log", ())
     assert pages_to_pdf([bare]).startswith(b"%PDF")
+
+
+def test_a_report_says_that_the_composition_is_a_guess(tmp_path: Path) -> None:
+    view, _ = screen(tmp_path, "LaB6.xy", formula="")
+    (key,) = view.session.files
+    shown = []
+    for formula in ("", "LaB6"):
+        view.session.change([key], formula=formula)
+        texts = page_to_drawing(view._page(view.conclusion(key))).texts
+        shown.append(next(text.get_text() for text in texts if text.get_text().startswith("Composition: ")))
+    assert shown == ["Composition: La,B (guessed from the file name)", "Composition: LaB6"]
 
 
 def test_the_program_makes_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
