@@ -113,7 +113,7 @@ def test_epochs_of_a_size_hold_until_the_user_sets_them(small_table: StickTable,
     """In the narrow size FCNs are shorter and pretraining is no longer than a supervised run."""
     names = ("xxact-multi-target", "pretrain-mxm", "fcn-crystal-system-100", "fcn-mlp-crystal-system-200")
     for settings, expected in (
-        ({}, (12, 12, 16, 32)),
+        ({}, (12, 12, 12, 16)),
         ({"epochs": 3}, (3, 6, 6, 12)),
         ({"fcn-*:epochs": 5}, (12, 12, 5, 5)),
     ):
