@@ -25,7 +25,10 @@ $(STAMP): pyproject.toml constraints.txt
 app: env
 	$(BIN)/xxact app --port $(PORT)
 
-test: env check docs pytest
+# Checks and site take a core each, the tests two.
+test: env
+	$(MAKE) --jobs 2 --output-sync check docs
+	$(MAKE) pytest
 
 check: env
 	$(BIN)/ruff check .
