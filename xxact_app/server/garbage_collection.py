@@ -92,7 +92,7 @@ def collect_when_idle(*, loaded: bool) -> Collector:
             through them takes 0.3 s: they are left out.
 
     Returns:
-        The collector, which has to be told when a session ends.
+        The collector, whose `session_began` and `session_ended` have to be called for each session.
     """
     collector = Collector()
     document._garbage_collect = collector.request  # noqa: SLF001 - Panel calls it 5 s after each session that ended
