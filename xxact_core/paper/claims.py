@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from xxact_core.evaluation.scaling import fit_power_law
-from xxact_core.paper.experiments import EXPERIMENTS, STRATEGIES, VARIANT
+from xxact_core.paper.experiments import EXPERIMENTS, SINGLE, STRATEGIES, VARIANT
 from xxact_core.paper.figures import MODELS, scaling_rows
 from xxact_core.paper.layouts import ACCURACY, MAE, steps_to
 from xxact_core.paper.results import (
@@ -40,9 +40,6 @@ _QUANTILES = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}
 """Quantiles of Student's t for 95 % intervals over so many seeds."""
 
 FUSED = "xxact-multi-target"
-SINGLE = ("xxact-formation-energy", "xxact-crystal-system")
-"""The same for one target, which has every step; multi-task, each step is for one of the two targets."""
-
 _HOW_JUDGED = (
     "Errors are means over the test split, with 95 % intervals by a bootstrap over formulas and, where there are "
     "several seeds, their scatter. A claim holds where the interval of every difference lies on its side of 0, does "

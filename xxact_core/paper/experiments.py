@@ -81,6 +81,9 @@ _VARIANT_SETTINGS = {
 """What our variant takes over from the recipe of the shipped model: all but augmentation, modality dropout, masked
 windows and what serves labels of two kinds."""
 
+SINGLE = ("xxact-formation-energy", "xxact-crystal-system")
+"""The model trained for one target, which has every step; multi-task, each step is for one of the two targets."""
+
 SEEDS = 3
 """Seeds of the runs that carry a claim."""
 
@@ -186,7 +189,6 @@ def trials_of(kind: str) -> list[str]:
 # ---------------------------------------------------------------------------------------------------------------- order
 _SCALING = [scaling_name(model, share) for share in reversed(SHARES) for model in ("crabnet", "xxact")]
 _TRANSFERS = [name for name in EXPERIMENTS if name.endswith("-to-band-gap")]
-_SINGLE = ("xxact-formation-energy", "xxact-crystal-system")
 _FCN = [name for name in EXPERIMENTS if name.startswith("fcn")]
 _FCN_OF_TABLE_1 = (
     "fcn-mlp-formation-energy-100", "fcn-mlp-crystal-system-200", "fcn-formation-energy-100", "fcn-crystal-system-200",
@@ -200,7 +202,7 @@ STAGES: tuple[tuple[tuple[str, ...], int], ...] = (
             "crabnet-crystal-system",
             "xrd-transformer-crystal-system",
             "xrd-transformer-formation-energy",
-            *_SINGLE,
+            *SINGLE,
             "extra-trees",
             VARIANT,
         ),
