@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from xxact_core.augmentation.config import AugmentationConfig
 from xxact_core.augmentation.effects import LimitedRange
@@ -109,6 +110,23 @@ def test_residual_network_without_its_layers_is_its_shortcuts() -> None:
 
 def test_twelve_halvings_leave_one_point_of_the_grid() -> None:
     assert ConvolutionBlocks(dropout=0.0, last_dropout=0.0)(torch.zeros(2, GRID.points)).shape == (2, 512, 1)
+
+
+def test_blocks_are_the_published_ones() -> None:
+    """Taking the larger of two neighbours before LeakyReLU changes neither the output nor a gradient."""
+    torch.manual_seed(0)
+    blocks = ConvolutionBlocks(dropout=0.0, last_dropout=0.0)
+    pattern = inputs()["intensity"] / 100
+    expected = pattern.unsqueeze(1)
+    for convolution in list(blocks)[::4]:
+        expected = nn.functional.max_pool1d(nn.functional.leaky_relu(convolution(expected), 0.3), 2)
+    output = blocks(pattern)
+    assert output.equal(expected)
+    weights = list(blocks.parameters())
+    for left, right in zip(
+        torch.autograd.grad(output.sum(), weights), torch.autograd.grad(expected.sum(), weights), strict=True
+    ):
+        assert left.equal(right)
 
 
 def test_convolutions_let_the_pattern_through_at_the_start() -> None:

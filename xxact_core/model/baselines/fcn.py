@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -54,6 +58,7 @@ class ConvolutionBlocks(nn.Sequential):
     """Twelve times convolution over three points, LeakyReLU, the larger of two neighbours, dropout.
 
     4250 points become 2125, 1062, 531, 265, 132, 66, 33, 16, 8, 4, 2, 1: a point without a neighbour is dropped.
+    LeakyReLU increases with its argument, so that the larger neighbour is taken before it, from half as many points.
     """
 
     def __init__(self, *, dropout: float, last_dropout: float) -> None:
@@ -61,8 +66,8 @@ class ConvolutionBlocks(nn.Sequential):
         super().__init__()
         for number, (channels_in, channels_out) in enumerate(zip(before, CHANNELS, strict=True), start=1):
             self.append(nn.Conv1d(channels_in, channels_out, kernel_size=3, padding=1))
+            self.append(LargerOfTwo())
             self.append(nn.LeakyReLU(SLOPE))
-            self.append(nn.MaxPool1d(2))
             self.append(Dropout(last_dropout if number == len(CHANNELS) else dropout))
         init_glorot(self)
 
@@ -72,6 +77,44 @@ class ConvolutionBlocks(nn.Sequential):
         for layer in self:
             features = layer(features)
         return features
+
+
+class LargerOfTwo(nn.Module):
+    """`torch.nn.MaxPool1d(2)`, which on a CPU takes a third to half of the time of a training step of the FCN."""
+
+    def forward(self, features: Float[Tensor, "batch channels points"]) -> Float[Tensor, "batch channels half"]:
+        """The larger of points 0 and 1, 2 and 3, ...; the last of an odd number of points is dropped."""
+        return _larger_of_two(features)
+
+
+class _LargerOfTwo(torch.autograd.Function):
+    """The gradient goes to the larger point, of equal ones to the first, as in torch."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:  # noqa: ANN401 - torch's signature
+        ctx.shape = features.shape
+        first, second = _pairs(features)
+        ctx.save_for_backward((first >= second).to(features.dtype))
+        return torch.maximum(first, second)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ANN401 - torch's signature
+        (gradient,), (is_first,) = gradients, ctx.saved_tensors
+        of_first = gradient * is_first
+        output = gradient.new_zeros(ctx.shape)
+        first, second = _pairs(output)
+        first.copy_(of_first)
+        second.copy_(gradient - of_first)
+        return output
+
+
+_larger_of_two: Callable[[Tensor], Tensor] = _LargerOfTwo.apply
+
+
+def _pairs(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Views of points 0, 2, 4, ... and of points 1, 3, 5, ..."""
+    even = features.shape[-1] // 2 * 2
+    return features[..., 0:even:2], features[..., 1:even:2]
 
 
 def init_glorot(module: nn.Module) -> None:
