@@ -11,14 +11,17 @@ from typing import Any, Literal
 import numpy as np
 
 from xxact_core.evaluation.scaling import fit_power_law
-from xxact_core.paper.experiments import EXPERIMENTS, SINGLE, STRATEGIES, VARIANT
+from xxact_core.paper.experiments import EXPERIMENTS, INFORMED, SINGLE, STRATEGIES, VARIANT
 from xxact_core.paper.figures import MODELS, scaling_rows
 from xxact_core.paper.layouts import ACCURACY, MAE, steps_to
 from xxact_core.paper.results import (
     DFT_ERROR,
+    DIFFERENCE_ERROR,
     ENERGY_ERROR,
     FROM_FORMULA,
     GAP_ERROR,
+    MEDIAN_ERROR,
+    PREDICTED_DIFFERENCE,
     SILHOUETTE,
     WRONG,
     Estimate,
@@ -45,6 +48,11 @@ _HOW_JUDGED = (
     "several seeds, their scatter. A claim holds where the interval of every difference lies on its side of 0, does "
     "not hold at this size where one lies on the other side, and cannot be decided otherwise, or without its runs."
 )
+_WHY = (
+    "Where the errors come from [meV/atom]: polymorphs have the same composition, so that only the pattern tells by "
+    "how much the energy of a material differs from the median of its formula. A model that does not use the pattern "
+    "predicts no difference, and its error of the difference is the mean size of the true one."
+)
 _UNITS = {
     ENERGY_ERROR: "meV/atom",
     FROM_FORMULA: "meV/atom",
@@ -60,9 +68,11 @@ _NAMES = {
     "crabnet-crystal-system": "composition",
     "xrd-transformer-formation-energy": "pattern",
     "xrd-transformer-crystal-system": "pattern",
+    INFORMED: "both (single-task, from the model of crystal systems)",
     VARIANT: "our variant",
     **{run: strategy for strategy, run in STRATEGIES.items() if run != FUSED},
 }
+_PRETRAINED = tuple(run for run in STRATEGIES.values() if run != FUSED)
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,26 @@ class Claim:
 
     needs: tuple[str, ...] = ()
     """Experiments that it is based on."""
+
+    parts: tuple[ErrorParts, ...] = ()
+    """Why: where the error of each model comes from."""
+
+
+@dataclass(frozen=True)
+class ErrorParts:
+    """How the error of a model for the formation energy is made up [meV/atom]."""
+
+    label: str
+    """The model."""
+
+    of_median: Estimate
+    """Error of the median of a formula."""
+
+    of_difference: Estimate
+    """Error of the difference of a material from the median of its formula."""
+
+    predicted_difference: Estimate
+    """Mean size of the predicted difference; 0 for a model that does not use the pattern."""
 
 
 @dataclass
@@ -193,10 +223,11 @@ def _fusion(runs: _Runs) -> Iterator[Claim]:
         runs, "Formation energy: composition alone is better than the pattern alone, and both together are best.",
         paper, ENERGY_ERROR, order, figure="Table 1", beside=FUSED,
     )  # fmt: skip
-    if (floor := mean_of(runs.of(composition), FROM_FORMULA, runs.groups)) is not None:
+    if (floor := runs.mean(composition, FROM_FORMULA)) is not None:
         number = _number("best that composition alone can reach: the median of each formula", floor, FROM_FORMULA)
         claim = replace(claim, numbers=(*claim.numbers, replace(number, seeds=1)))
-    yield claim
+    asked = (composition, pattern, SINGLE[0], FUSED, *_PRETRAINED, INFORMED, VARIANT)
+    yield replace(claim, parts=tuple(_error_parts(runs, asked)))
     yield _compare(
         runs, "The same with regard to DFT labels, by which the models were not trained.",
         paper, DFT_ERROR, order, figure="Table 1", beside=FUSED,
@@ -209,17 +240,25 @@ def _fusion(runs: _Runs) -> Iterator[Claim]:
     )  # fmt: skip
 
 
+def _error_parts(runs: _Runs, names: Sequence[str]) -> Iterator[ErrorParts]:
+    """The parts of the error of those models that have finished runs."""
+    for name in names:
+        kinds = (MEDIAN_ERROR, DIFFERENCE_ERROR, PREDICTED_DIFFERENCE)
+        parts = [part for kind in kinds if (part := runs.mean(name, kind)) is not None]
+        if len(parts) == len(kinds):
+            yield ErrorParts(_shown(name), *parts)
+
+
 def _pretraining(runs: _Runs) -> Iterator[Claim]:
-    pretrained = [run for run in STRATEGIES.values() if run != FUSED]
     yield _compare(
         runs, "Every pretraining lowers the final error of the formation energy.",
         "45.7 without, 44.5 contrastive, 43.5 MXM, 43.8 meV/atom both", ENERGY_ERROR,
-        [(run, FUSED) for run in pretrained], figure="Table 2",
+        [(run, FUSED) for run in _PRETRAINED], figure="Table 2",
     )  # fmt: skip
     yield _compare(
         runs, "Every pretraining raises the final accuracy of the crystal system.",
         "wrong: 2.81 without, 2.79 contrastive, 2.79 MXM, 2.68 % both", WRONG,
-        [(run, FUSED) for run in pretrained], figure="Table 2",
+        [(run, FUSED) for run in _PRETRAINED], figure="Table 2",
     )  # fmt: skip
 
 
@@ -342,6 +381,7 @@ def claims_to_markdown(claims: Sequence[Claim], folder: Path) -> str:
         if claim.numbers:
             lines += ["", "| number | value | 95 % interval | seeds |", "|---|---:|---:|---:|"]
             lines += [_number_to_line(number) for number in claim.numbers]
+        lines += _parts_to_lines(claim.parts)
         lines += ["", *([f"Missing: {', '.join(missing)}.", ""] if missing else [])]
     lines += [*_settings_of_kinds(folder), *_provenance(claims, folder)]
     return "\n".join(lines).rstrip() + "\n"
@@ -356,6 +396,17 @@ def _number_to_line(number: Number) -> str:
     unit = f" {number.unit}" if number.unit else ""
     ends = "" if number.low == number.high else f"{_text(number.low)} to {_text(number.high)}"
     return f"| {number.label} | {_text(number.value)}{unit} | {ends} | {number.seeds} |"
+
+
+def _parts_to_lines(parts: Sequence[ErrorParts]) -> list[str]:
+    if not parts:
+        return []
+    head = "| model | error of the formula's median | error of the difference from it | predicted difference |"
+    lines = ["", _WHY, "", head, "|---|---:|---:|---:|"]
+    for part in parts:
+        numbers = (part.of_median, part.of_difference, part.predicted_difference)
+        lines.append(f"| {part.label} | {' | '.join(f'{number.value:.1f}' for number in numbers)} |")
+    return lines
 
 
 def _text(value: float) -> str:

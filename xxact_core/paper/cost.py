@@ -21,6 +21,7 @@ from xxact_core.paper.runs import dataset_of, experiment_to_recipe
 from xxact_core.paper.trials import Choices
 from xxact_core.training.config import Recipe
 from xxact_core.training.journal import JOURNAL, read_journal
+from xxact_core.training.recipes import RECIPES
 
 SPEEDS = "speeds.json"
 """File in a folder of runs: timed materials per second, of each kind of run on each hardware."""
@@ -61,7 +62,7 @@ def speed_kind(name: str) -> str:
     if name.startswith("pretrain-"):
         return f"xxact, {name.removeprefix('pretrain-')}"
     kind = kind_of(name) or name
-    return f"{kind}, head alone" if experiment.start_from and not experiment.start_from.startswith("pre") else kind
+    return f"{kind}, head alone" if RECIPES[experiment.recipe].freeze_backbone else kind
 
 
 class Costs:

@@ -21,6 +21,10 @@ and 100 where the crystal system is wrong, else 0, so that the mean is in %."""
 FROM_FORMULA = "median of the formula"
 """Difference [meV/atom] of the true formation energy from the median of the test materials with its formula."""
 
+MEDIAN_ERROR, DIFFERENCE_ERROR, PREDICTED_DIFFERENCE = "error of medians", "error of differences", "differences"
+"""Parts of the error of the formation energy [meV/atom]: of the median of the formula; of the difference of a material
+from that median, which composition does not tell; and the size of the predicted difference."""
+
 SILHOUETTE = "silhouette"
 """Silhouette of a material by crystal system, -1 to 1."""
 
@@ -75,7 +79,13 @@ def read_results(run: Path, materials: TestMaterials | None = None, *, silhouett
         by_dft = np.array([materials.dft.get(one, np.nan) for one in ids])
         found[DFT_ERROR] = _known(ids, 1000 * np.abs(read[ENERGY][0] - by_dft))
     if ENERGY in read and materials is not None:
-        found[FROM_FORMULA] = _known(ids, 1000 * _from_median(read[ENERGY][1], ids, materials.formula))
+        predicted, true = (1000 * values for values in read[ENERGY])
+        known = ~np.isnan(true)
+        own, of_label = (_from_median(values, ids, materials.formula, known=known) for values in (predicted, true))
+        found[FROM_FORMULA] = _known(ids, np.abs(of_label))
+        found[MEDIAN_ERROR] = _known(ids, np.abs((predicted - own) - (true - of_label)))
+        found[DIFFERENCE_ERROR] = _known(ids, np.abs(own - of_label))
+        found[PREDICTED_DIFFERENCE] = _known(ids, np.abs(own))
     if SYSTEM in read:
         logits, true = read[SYSTEM]
         found[WRONG] = _known(ids, np.where(np.isnan(true), np.nan, 100.0 * (logits.argmax(axis=1) != true)))
@@ -84,13 +94,13 @@ def read_results(run: Path, materials: TestMaterials | None = None, *, silhouett
     return RunResults({kind: errors for kind, errors in found.items() if len(errors.value)})
 
 
-def _from_median(true: np.ndarray, ids: np.ndarray, formulas: Mapping[str, str]) -> np.ndarray:
-    """Absolute differences from the median of the same formula, in the unit of the energies; NaN where unknown."""
-    group, known = _group_numbers(ids, formulas), ~np.isnan(true)
-    found = np.full(len(true), np.nan)
+def _from_median(values: np.ndarray, ids: np.ndarray, formulas: Mapping[str, str], *, known: np.ndarray) -> np.ndarray:
+    """Differences of the known values from the median of those of the same formula; NaN elsewhere."""
+    group = _group_numbers(ids, formulas)
+    found = np.full(len(values), np.nan)
     order = np.flatnonzero(known)[np.argsort(group[known], kind="stable")]
     for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
-        found[rows] = np.abs(true[rows] - np.median(true[rows])) if len(rows) else np.nan
+        found[rows] = values[rows] - np.median(values[rows]) if len(rows) else np.nan
     return found
 
 

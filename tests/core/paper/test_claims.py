@@ -88,6 +88,31 @@ def test_nothing_is_decided_without_runs(tmp_path: Path) -> None:
     assert "Missing: " in page
 
 
+def test_models_that_do_not_use_the_pattern_are_told_by_the_parts_of_their_error(folder: Path) -> None:
+    energy = 0.1 * np.arange(MANY)
+    medians = np.repeat(energy[1::POLYMORPHS], POLYMORPHS)
+    predicted = {
+        "crabnet-formation-energy": medians + 0.05,
+        "xxact-formation-energy": medians + 0.5 * (energy - medians),
+        "xxact-formation-energy-from-crystal-system": energy,
+    }
+    for name, values in predicted.items():
+        with h5py.File(write_run(folder, name) / "predictions.h5", "a") as file:
+            file["predicted/formation_energy_per_atom"][...] = values
+    found = claim(folder_to_claims(folder), "Formation energy: composition")
+    parts = {part.label: part for part in found.parts}
+    true = 1000 * 0.2 / 3
+    for label, expected in {
+        "composition": (50, true, 0),
+        "both (single-task)": (0, true / 2, true / 2),
+        "both (single-task, from the model of crystal systems)": (0, 0, true),
+    }.items():
+        part = parts[label]
+        numbers = (part.of_median.value, part.of_difference.value, part.predicted_difference.value)
+        assert numbers == pytest.approx(expected, abs=1e-3), label
+    assert "| composition | 50.0 | 66.7 | 0.0 |" in claims_to_markdown([found], folder)
+
+
 def test_order_of_the_inputs_holds_where_it_is_and_fails_where_it_is_reversed(folder: Path) -> None:
     write_run(folder, "crabnet-formation-energy", error=0.13)
     write_run(folder, "xrd-transformer-formation-energy", error=0.4)
