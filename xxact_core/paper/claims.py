@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from xxact_core.evaluation.scaling import fit_power_law
+from xxact_core.paper.cost import hours_of_runs
 from xxact_core.paper.experiments import EXPERIMENTS, INFORMED, SINGLE, STRATEGIES, VARIANT
 from xxact_core.paper.figures import MODELS, scaling_rows
 from xxact_core.paper.layouts import ACCURACY, MAE, steps_to
@@ -439,6 +440,8 @@ def _provenance(claims: Sequence[Claim], folder: Path) -> list[str]:
     about = runs_to_provenance({name: finished_runs(folder, name) for name in names})
     lines = [f"- {name.replace('_', ' ')}: {', '.join(map(str, about[name]))}"
              for name in ("date", "commit", "data_digest", "hardware", "size", "epochs", "split")]  # fmt: skip
+    runs, hours = hours_of_runs(folder)
+    lines.append(f"- training: {runs} runs, {hours:.1f} hours of one process each")
     again = "Every number is made again by `xxact paper all DATASET RUNS`, or one run by `xxact paper run DATASET RUNS "
     again += "--experiment NAME --seed K`, and this page by `xxact paper claims RUNS`."
     return ["## Provenance", "", again, "", *lines]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,9 @@ SPEEDS = "speeds.json"
 
 TIMED_SECONDS = 5.0
 """Duration of a timing. Ours."""
+
+_SPEED = re.compile(rb'"samples_per_second": ([0-9.e+-]+)')
+"""The speed in a line of a journal; parsing all of the journals takes minutes."""
 
 _WARM_UP, _FEWEST_STEPS = 3, 20
 _FORWARD = 1 / 3
@@ -63,6 +67,23 @@ def speed_kind(name: str) -> str:
         return f"xxact, {name.removeprefix('pretrain-')}"
     kind = kind_of(name) or name
     return f"{kind}, head alone" if RECIPES[experiment.recipe].freeze_backbone else kind
+
+
+def hours_of_runs(folder: Path) -> tuple[int, float]:
+    """Number of runs in a folder, trials and pretraining included, and how long their training steps took [hours].
+
+    Each run counts as its number of steps at their median duration, so that pauses and other load do not count.
+    """
+    runs, seconds = 0, 0.0
+    for name in (*EXPERIMENTS, *TRIALS):
+        for path in folder.glob(f"{name}-seed*/{JOURNAL}"):
+            speeds = np.array(_SPEED.findall(path.read_bytes()), dtype=float)
+            stated = path.with_name("recipe.json")
+            if len(speeds) and stated.is_file():
+                recipe = json.loads(stated.read_text(encoding="utf-8"))["recipe"]
+                runs += 1
+                seconds += len(speeds) * float(np.median(recipe["batch_size"] / speeds))
+    return runs, seconds / 3600
 
 
 class Costs:

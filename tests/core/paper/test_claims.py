@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from xxact_core.commands.main import app
 from xxact_core.paper.claims import FAILS, HOLDS, UNKNOWN, Claim, claims_to_markdown, folder_to_claims
+from xxact_core.paper.cost import hours_of_runs
 from xxact_core.paper.layouts import ACCURACY, MAE
 from xxact_core.paper.results import (
     DFT_ERROR,
@@ -111,6 +112,17 @@ def test_models_that_do_not_use_the_pattern_are_told_by_the_parts_of_their_error
         numbers = (part.of_median.value, part.of_difference.value, part.predicted_difference.value)
         assert numbers == pytest.approx(expected, abs=1e-3), label
     assert "| composition | 50.0 | 66.7 | 0.0 |" in claims_to_markdown([found], folder)
+
+
+def test_hours_are_those_of_steps_at_their_median_duration(tmp_path: Path) -> None:
+    for seed, speeds in enumerate([[64.0] * 1800, [64.0] * 1799 + [0.001], []]):
+        run = write_run(tmp_path, "xxact-mxm", seed)
+        with (run / "journal.jsonl").open("a") as file:
+            for step, speed in enumerate(speeds):
+                file.write(json.dumps({"event": "step", "step": step, "loss": 1.0, "samples_per_second": speed}) + "\n")
+        (run / "recipe.json").write_text(json.dumps({"recipe": {"batch_size": 128}}))
+    assert hours_of_runs(tmp_path) == (2, pytest.approx(2.0)), "1,800 steps of two seconds each, a pause left out"
+    assert "- training: 2 runs, 2.0 hours" in claims_to_markdown([], tmp_path)
 
 
 def test_order_of_the_inputs_holds_where_it_is_and_fails_where_it_is_reversed(folder: Path) -> None:
