@@ -80,7 +80,7 @@ def draw_embeddings(data: FigureData) -> Drawing:
             )  # fmt: skip
         drawn.append(
             hv.Overlay(parts).opts(
-                title=f"{panel} (silhouette {data.about['silhouette'][panel]:.2f})", frame_width=225, frame_height=225,
+                title=f"{panel}\nsilhouette {data.about['silhouette'][panel]:.2f}", frame_width=225, frame_height=225,
                 show_legend=number == min(len(panels), 3) - 1, legend_position="right",
                 **(_AXES | {"fontsize": _FONT | {"title": "9.5pt"}}),
             )

@@ -127,4 +127,10 @@ def _number(value: float) -> str:
 
 
 def _plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """A value of the provenance as text: `12, 16`, `python 3.11.7; torch 2.13.0`."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name} {_plain(of_name)}" for name, of_name in value.items())
+    if isinstance(value, list | tuple):
+        parts = [_plain(part) for part in value]
+        return (" " if all(part.endswith(".") for part in parts) else ", ").join(parts)
+    return str(value)

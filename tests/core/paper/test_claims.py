@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from xxact_core.commands.main import app
 from xxact_core.paper.claims import FAILS, HOLDS, UNKNOWN, Claim, claims_to_markdown, folder_to_claims
 from xxact_core.paper.cost import hours_of_runs
 from xxact_core.paper.layouts import ACCURACY, MAE
+from xxact_core.paper.pages import write_pages
 from xxact_core.paper.results import (
     DFT_ERROR,
     ENERGY_ERROR,
@@ -236,3 +238,20 @@ def test_claims_are_printed_and_written(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "claims.md"
     assert CliRunner().invoke(app, ["paper", "claims", str(folder), "--output", str(output)]).exit_code == 0
     assert output.read_text().startswith("# Claims of the paper")
+
+
+def test_one_page_shows_claims_tables_and_figures_with_links_between_them(folder: Path) -> None:
+    for name in ("crabnet-crystal-system", "xrd-transformer-crystal-system", "xxact-multi-target"):
+        write_run(folder, name, curve={1: 900.0, 50: 400.0, 100: 300.0})
+    written = write_pages(folder)
+    assert {"claims", "table 1", "figure 6"} <= set(written)
+    page = (folder / "pages" / "index.html").read_text()
+    targets = re.findall(r'(?:href|src)="([^"]+)"', page)
+    anchors = {target[1:] for target in targets if target.startswith("#")}
+    assert {"table1", "figure6"} <= anchors
+    assert all(f'id="{anchor}"' in page for anchor in anchors)
+    files = {target for target in targets if not target.startswith("#")}
+    assert {"figure6.svg", "figure6.html", "table1.csv"} <= files
+    assert all((folder / "pages" / file).is_file() for file in files)
+    assert "<script" not in page
+    assert "<td><strong>cannot be decided</strong></td>" in page
