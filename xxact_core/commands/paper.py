@@ -200,7 +200,8 @@ def claims(
     output: Annotated[Path | None, typer.Option(help="Write to this .md or .json file instead.")] = None,
 ) -> None:
     """Judge the claims of the paper by the finished runs: holds, does not hold at this size, or cannot be decided."""
-    from xxact_core.paper.claims import claims_to_dict, claims_to_markdown, folder_to_claims
+    from xxact_core.paper.claims import folder_to_claims
+    from xxact_core.paper.claims_text import claims_to_dict, claims_to_markdown
     from xxact_core.paper.texts import write_text
 
     found = folder_to_claims(folder)

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from xxact_core.errors import InputError
-from xxact_core.paper.claims import claims_to_dict, claims_to_markdown, folder_to_claims
+from xxact_core.paper.claims import folder_to_claims
+from xxact_core.paper.claims_text import claims_to_dict, claims_to_markdown
 from xxact_core.paper.drawings import write_page
 from xxact_core.paper.figures import FigureData, figure_data
 from xxact_core.paper.layouts import FIGURES, TABLES

@@ -13,7 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from xxact_core.commands.main import app
-from xxact_core.paper.claims import FAILS, HOLDS, UNKNOWN, Claim, claims_to_markdown, folder_to_claims
+from xxact_core.paper.claims import FAILS, HOLDS, UNKNOWN, Claim, folder_to_claims
+from xxact_core.paper.claims_text import claims_to_markdown
 from xxact_core.paper.cost import hours_of_runs
 from xxact_core.paper.layouts import ACCURACY, MAE
 from xxact_core.paper.pages import write_pages
