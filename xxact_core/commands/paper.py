@@ -244,7 +244,7 @@ def figure(
     source: Annotated[Path, typer.Argument(help="Folder of runs; for figures 4 and 5 a dataset.")],
     *,
     output: Annotated[
-        Path, typer.Option(help="The .html, .pdf or .svg file to write, and beside it its data as .csv and .json.")
+        Path, typer.Option(help="The .html, .pdf, .svg or .png file to write; its data are written beside it.")
     ],
     split_by: Annotated[
         str, typer.Option(help="Grouping of the split for figures 4 and 5: formula or prototype.")

@@ -36,7 +36,8 @@ def claims_to_markdown(claims: Sequence[Claim], folder: Path) -> str:
         lines += [
             f"## {claim.title}",
             "",
-            f"**{claim.verdict[0].upper()}{claim.verdict[1:]}.** In the paper: {claim.paper}.",
+            f"**{claim.verdict[0].upper()}{claim.verdict[1:]}.**"
+            + (f" In the paper: {claim.paper}." if claim.paper else ""),
         ]
         if claim.numbers:
             lines += ["", "| number | value | 95 % interval | seeds |", "|---|---:|---:|---:|"]

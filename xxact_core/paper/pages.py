@@ -60,13 +60,13 @@ def _figures(folder: Path, dataset: Path | None, split: str) -> Iterator[FigureD
 
 
 def write_figure(data: FigureData, path: Path) -> None:
-    """Write a figure as `.html`, `.pdf` or `.svg`, and its data beside it as CSV and JSON.
+    """Write a figure as `.html`, `.pdf`, `.svg` or `.png`, and its data beside it as CSV and JSON.
 
     Raises:
         InputError: the name has another ending.
     """
     if path.suffix not in {".html", *PRINTED}:
-        msg = f"{path} does not end in .html, .pdf or .svg"
+        msg = f"{path} does not end in .html, .pdf, .svg or .png"
         raise InputError(msg, code="E_PAPER")
     (write_page if path.suffix == ".html" else write_print)(data, path)
     about = {"figure": data.number, "title": data.title, **data.about}
@@ -101,7 +101,7 @@ def _link_to(name: str, anchor: str | None) -> str:
     return name if anchor is None else f'<a href="#{anchor}">{name}</a>'
 
 
-_TABLE_FILES, _FIGURE_FILES = ("md", "csv", "json"), ("html", "pdf", "svg", "csv", "json")
+_TABLE_FILES, _FIGURE_FILES = ("md", "csv", "json"), ("html", "pdf", "svg", "png", "csv", "json")
 _FILE_NAMES = {"html": "with values under the pointer", "md": "Markdown"}
 _NAME = re.compile(r"\b(table|figure) ([1-6])\b", re.IGNORECASE)
 _PAGE = """<!DOCTYPE html>

@@ -1,4 +1,4 @@
-"""Figures of the paper for print: PDF and SVG by Matplotlib, from the rows of `FigureData`."""
+"""Figures of the paper for print and slides: PDF, SVG and PNG by Matplotlib, from the rows of `FigureData`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-PRINTED = (".pdf", ".svg")
-"""Endings of figures for print."""
+PRINTED = (".pdf", ".svg", ".png")
+"""Endings of figures for print and slides; the first two are vector graphics."""
+
+_RESOLUTION = 200
+"""Dots per inch of a PNG."""
 
 _WIDTH = 17.5 / 2.54
 """Width of a page with two columns [inch]."""
@@ -45,16 +48,16 @@ _STYLE: dict[Any, Any] = {
 
 
 def write_print(data: FigureData, path: Path) -> None:
-    """Write a figure as PDF or SVG, by the ending of its name."""
+    """Write a figure as PDF, SVG or PNG, by the ending of its name."""
     from matplotlib import rc_context  # noqa: PLC0415 - slow to import
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Date": None}  # the same rows, the same file
+    without_date = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}  # the same rows, the same file
     with rc_context(_STYLE):
         drawing = Figure(layout="constrained")
         _PRINTS[data.number](data, drawing)
-        drawing.savefig(path, metadata=metadata)
+        drawing.savefig(path, metadata=without_date.get(path.suffix), dpi=_RESOLUTION)
 
 
 def _print_embeddings(data: FigureData, drawing: Figure) -> None:

@@ -77,11 +77,13 @@ def test_page_shows_what_a_mark_is(number: int, shown: str, tmp_path: Path) -> N
 
 
 def test_ending_of_the_name_is_the_kind_of_file(tmp_path: Path) -> None:
-    for suffix in (".html", ".pdf", ".svg"):
+    begins = {".html": b"<!DOCTYPE html>", ".pdf": b"%PDF", ".svg": b"<?xml", ".png": b"\x89PNG"}
+    for suffix, begin in begins.items():
         write_figure(FIGURES[4], tmp_path / f"figure{suffix}")
+        assert (tmp_path / f"figure{suffix}").read_bytes().startswith(begin)
     assert (tmp_path / "figure.csv").read_text().startswith("# figure: 4")
     with pytest.raises(InputError, match="html"):
-        write_figure(FIGURES[4], tmp_path / "figure.png")
+        write_figure(FIGURES[4], tmp_path / "figure.tiff")
 
 
 @pytest.mark.parametrize("number", [3, 5, 6])
