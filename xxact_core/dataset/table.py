@@ -231,6 +231,13 @@ class StickTable:
             raise DatasetError(msg, code="E_DATASET")
         return np.flatnonzero(self.split == SPLITS.index(split))
 
+    def sample(self, split: str, count: int) -> np.ndarray:
+        """At most `count` rows of a split, evenly spaced in file order: each part of a joined dataset has its share."""
+        rows = self.rows(split)
+        if count >= len(rows):
+            return rows
+        return rows[(np.arange(count) * len(rows)) // max(count, 1)]
+
     def elements(self, split: str) -> list[str]:
         """Symbols of the elements in a split, by atomic number."""
         counts = np.diff(self.element_start)

@@ -187,7 +187,7 @@ class Recipe:
     """Steps between validations, at least 1."""
 
     validation_rows: int = 2048
-    """Number of validation materials that a validation uses at most."""
+    """Number of validation materials that a validation uses at most, evenly spaced in the dataset."""
 
     save_every: int = 500
     """Steps between snapshots, at least 1."""

@@ -327,7 +327,7 @@ def validate(run: Run) -> None:
 
     Unless it is the last one, a validation ends without metrics where the run is to stop.
     """
-    rows = run.table.rows("validation")[: run.recipe.validation_rows]
+    rows = run.table.sample("validation", run.recipe.validation_rows)
     if "targets" not in run.recipe.objectives or not len(rows):
         return
 

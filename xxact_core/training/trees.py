@@ -71,7 +71,7 @@ def grow_trees(recipe: Recipe, dataset: Path | str, folder: Path) -> Path:
     model = fit_forest(features, classes, config, seed=recipe.seed, threads=recipe.threads)
     seconds = time.monotonic() - began
     journal.write("grown", step=1, nodes=model.config.forest.nodes, samples_per_second=len(features) / seconds)
-    rows = table.rows("validation")[: recipe.validation_rows]
+    rows = table.sample("validation", recipe.validation_rows)
     if len(rows):
         predictions = predict_rows(model, BatchMaker(table, device=torch.device("cpu")), rows, statistics)
         journal.write("validation", step=1, metrics=metrics_of(predictions, table))

@@ -169,6 +169,19 @@ def test_no_formula_is_in_two_splits(small_table: StickTable) -> None:
     assert sum(len(small_table.rows(name)) for name in ("train", "validation", "test")) == len(small_table)
 
 
+def test_a_sample_of_a_split_is_spread_over_the_dataset(small_table: StickTable) -> None:
+    """In a joined dataset the first rows are those of one source alone."""
+    rows = small_table.rows("train")
+    assert small_table.sample("train", len(rows) + 1).tolist() == rows.tolist()
+    assert small_table.sample("train", 0).tolist() == []
+    for count in (1, 7, len(rows) - 1):
+        sample = small_table.sample("train", count)
+        assert len(set(sample.tolist())) == count
+        assert set(sample.tolist()) <= set(rows.tolist())
+        gaps = np.diff(np.searchsorted(rows, [*sample, rows[-1] + 1]))
+        assert gaps.max() - gaps.min() <= 1
+
+
 def test_split_shares_are_as_stated_and_depend_on_the_seed() -> None:
     formulas = [f"Na{n}Cl{n + 1}" for n in range(4000)]
     splits = [formula_to_split(formula, seed=0) for formula in formulas]
