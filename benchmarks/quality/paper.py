@@ -25,7 +25,7 @@ from xxact_core.paper.figures import FigureData, figure_data
 from xxact_core.paper.layouts import FIGURES, TABLES
 from xxact_core.paper.pages import write_figure
 from xxact_core.paper.runs import run_experiments, write_materials
-from xxact_core.paper.tables import folder_to_table
+from xxact_core.paper.tables import finished_runs, folder_to_table
 from xxact_core.paper.texts import rows_to_text, table_to_text, write_text
 
 IMAGES = REPOSITORY / "docs" / "images"
@@ -36,6 +36,9 @@ _ABOUT_FIGURES = """# Figures of the paper
 
 From the runs behind the [claims](paper_claims.md). `xxact paper figure N RUNS --output figureN.html` writes a page with
 values under the pointer, `.pdf` and `.svg` are for print. Written by `benchmarks/quality/paper.py`."""
+
+FEWEST_RUNS = 2
+"""Fewest experiments of a figure that compares models."""
 
 LARGE = 2
 """Figure of thousands of points: a PNG is smaller than vectors, and its data are not kept."""
@@ -51,8 +54,13 @@ def write_results(folder: Path, dataset: Path) -> None:
             path.unlink(missing_ok=True)
     sections = [_ABOUT_FIGURES]
     for number, names in FIGURES.items():
-        data = figure_data(number, folder if names else dataset)
-        sections.append(_write_figure(data))
+        finished = [name for name in names if finished_runs(folder, name)]
+        if names and len(finished) < FEWEST_RUNS:
+            sections.append(
+                f"## Figure {number}\n\nMissing: {', '.join(name for name in names if name not in finished)}."
+            )
+        else:
+            sections.append(_write_figure(figure_data(number, folder if names else dataset)))
     write_text(RESULTS / "paper_figures.md", "\n\n".join(sections) + "\n")
 
 
