@@ -23,7 +23,7 @@ from locations import REPOSITORY
 from serving_fixtures import free_port
 from wheels import build_wheel
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wheel")]
+pytestmark = pytest.mark.slow
 
 MEGABYTE = 2**20
 SHIPPED = (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from browser_fixtures import ATTACK, PATIENCE, SHOWN_ATTACK, Visit, text_file
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SURFACE_IS_DARK = """() => {
   const colour = getComputedStyle(document.documentElement).getPropertyValue("--panel-surface-color")

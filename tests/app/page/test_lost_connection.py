@@ -16,7 +16,7 @@ from browser_fixtures import PATIENCE, Visit
 from locations import REPOSITORY
 from serving_fixtures import Served, free_port, wait_until_answered
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 PATTERN = "1 of 1 patterns shown"
 

@@ -22,8 +22,6 @@ from xxact_app.server.refusals import HEADERS, LOGIN_SECONDS, MOST_LOGINS
 from xxact_core.commands.main import main
 from xxact_core.shipped import example_path
 
-pytestmark = pytest.mark.xdist_group("serving")
-
 TOKEN = "a-token-of-sixteen-characters-or-more"  # noqa: S105 - of these tests alone
 QUARTZ = example_path("quartz.xrdml").read_bytes()
 XXACT_SERVE = ("xxact_core.commands.main", "serve")

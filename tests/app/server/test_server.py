@@ -30,8 +30,6 @@ from xxact_app.server.request_guard import LARGEST_BODY, RequestGuard
 from xxact_core.commands.main import main
 from xxact_core.errors import InputError
 
-pytestmark = pytest.mark.xdist_group("serving")
-
 PASSWORD = "Bragg 1913"  # noqa: S105 - of the server of these tests alone
 
 WITHOUT_LOGIN = {

@@ -17,7 +17,7 @@ import nbformat
 import pytest
 from browser_fixtures import is_abroad
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 PATIENCE = 180_000
 """Milliseconds that a busy machine may take for one step; the first import of everything is one."""
