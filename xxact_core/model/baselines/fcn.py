@@ -80,7 +80,7 @@ class ConvolutionBlocks(nn.Sequential):
 
 
 class LargerOfTwo(nn.Module):
-    """`torch.nn.MaxPool1d(2)`, which on a CPU takes a third to half of the time of a training step of the FCN."""
+    """`torch.nn.MaxPool1d(2)` without the indices that torch computes for training, which are slow on a CPU."""
 
     def forward(self, features: Float[Tensor, "batch channels points"]) -> Float[Tensor, "batch channels half"]:
         """The larger of points 0 and 1, 2 and 3, ...; the last of an odd number of points is dropped."""
