@@ -76,6 +76,10 @@ _VARIANT_SETTINGS = {
                 "peak_ratios",
             )
         },
+        **{
+            part: {"dropout": getattr(_COMPACT.model_config(), part).dropout}
+            for part in ("pattern", "composition", "fusion")
+        },
     },
 }  # fmt: skip
 """What our variant takes over from the recipe of the shipped model: all but augmentation, modality dropout, masked

@@ -19,7 +19,7 @@ class CrabNet(Model):
     """The composition encoder without a [CLS], and CrabNet's residual network over each element, averaged.
 
     The reference maps every element to the target and averages then. A linear map and a mean change places without
-    changing anything, so the mean of the last window_mask layer is the embedding here, and a head is that linear map.
+    changing anything, so the mean of the last hidden layer is the embedding here, and a head is that linear map.
 
     Source: Wang et al. 2021, npj Comput. Mater. 7, 77. In the paper's size and for one value target 11,986,948
     parameters; the reference has 2 × 129 = 258 more, 11,987,206. It has three outputs for its one target: besides the
