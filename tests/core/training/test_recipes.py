@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -85,6 +86,23 @@ def pretrained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     recipe = override(recipe_by_name("pretrain"), {**FEW_STEPS, "preset": "tiny"})
     return train(recipe, dataset, tmp_path_factory.mktemp("recipes") / "pretrained")
+
+
+def test_both_losses_of_pretraining_have_the_same_size(dataset: Path) -> None:
+    """Those of a model that knows nothing: the squared error of I/100 would vanish beside the contrastive loss."""
+    import torch
+
+    from xxact_core.dataset.loading.batches import BatchMaker
+    from xxact_core.dataset.table import read_dataset
+    from xxact_core.objectives.masked_patterns import draw_mask, reconstruction_loss
+
+    table = read_dataset(dataset, resident=False)
+    batch = BatchMaker(table, device=torch.device("cpu")).batch(table.rows("train")[:256], seed=0)
+    uniform = torch.rand(batch.window_mask.shape, generator=torch.Generator().manual_seed(0))
+    masked = draw_mask(~batch.window_mask, uniform)
+    empty = torch.zeros(len(masked), masked.shape[1], batch.intensity.shape[1] // masked.shape[1])
+    mxm = RECIPES["pretrain"].mxm_weight * float(reconstruction_loss(empty, batch.intensity / 100, masked))
+    assert 0.2 < mxm / math.log(len(masked)) < 5
 
 
 @pytest.fixture(scope="session")
