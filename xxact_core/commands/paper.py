@@ -87,7 +87,7 @@ def run_all(  # noqa: PLR0913 - an argument for each option
 ) -> None:
     """Train all models of the paper in the order in which they decide its claims, and write what is finished.
 
-    Every run is a process. Batch size and learning rate of each kind of model are chosen by short runs,
+    Every run is a process. Batch size and learning rate of each kind of model are chosen by trials,
     unless both are set. Pages are written to RUNS/pages, output of the runs to RUNS/logs.
     """
     from datetime import datetime

@@ -80,7 +80,7 @@ def _settings_of_kinds(folder: Path) -> list[str]:
     if not trials:
         return []
     lines = ["## Batch size and learning rate", ""]
-    lines += ["Chosen once for each kind of model by short runs, on the validation split.", ""]
+    lines += ["Chosen once for each kind of model by runs on a quarter of the materials, on the validation split.", ""]
     lines += [
         "| kind | batch size | rate | Ef MAE [meV/atom] | crystal system [%] | |",
         "|---|---:|---:|---:|---:|---|",

@@ -146,18 +146,34 @@ EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment
 TRIAL_BATCHES, TRIAL_RATES = (64, 256), (4e-4, 1e-3, 2.5e-3)
 """Batch sizes and peak learning rates that are tried. Ours."""
 
-TRIAL_SHARE, TRIAL_LENGTH = 1 / 4, 1 / 4
-"""Fraction of the training materials, and of the length of a supervised run, of a trial. Ours."""
+TRIAL_SHARE = 1 / 4
+"""Fraction of the training materials of a trial. Ours."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of model that has a batch size and a learning rate of its own."""
+
+    recipe: str
+    """Name of the recipe of its trials."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of its trials."""
+
+    trial_length: float = 1
+    """Epochs of a trial, as a multiple of those of a supervised run."""
+
 
 KINDS = {
-    "xxact": ("multi-target", {}),
-    "variant": ("multi-target", _VARIANT_SETTINGS),
-    "crabnet": ("crabnet", {}),
-    "xrd-transformer": ("xrd-transformer", {}),
-    "fcn-mlp": ("fcn-mlp", {}),
-    "fcn": ("fcn", {}),
+    "xxact": Kind("multi-target"),
+    "variant": Kind("multi-target", _VARIANT_SETTINGS, trial_length=1 / 4),
+    "crabnet": Kind("crabnet"),
+    "xrd-transformer": Kind("xrd-transformer"),
+    "fcn-mlp": Kind("fcn-mlp", trial_length=1 / 4),
+    "fcn": Kind("fcn", trial_length=1 / 4),
 }
-"""Kinds of models that have a batch size and a learning rate of their own: recipe and settings of their trials."""
+"""The kinds. Trials have all epochs, because a rate that is best in a short run is too high for a long one, except
+those of models with convolutions, which take three times as long. Ours."""
 
 
 def kind_of(name: str) -> str | None:
@@ -177,17 +193,17 @@ def trial_name(kind: str, batch_size: int, rate: float) -> str:
 TRIALS: dict[str, Experiment] = {
     trial_name(kind, batch_size, rate): Experiment(
         trial_name(kind, batch_size, rate),
-        recipe,
+        of_kind.recipe,
         BOTH,
-        length=TRIAL_LENGTH,
+        length=of_kind.trial_length,
         share=TRIAL_SHARE,
-        settings={**settings, "batch_size": batch_size, "lr_peak": rate},
+        settings={**of_kind.settings, "batch_size": batch_size, "lr_peak": rate},
     )
-    for kind, (recipe, settings) in KINDS.items()
+    for kind, of_kind in KINDS.items()
     for batch_size in TRIAL_BATCHES
     for rate in TRIAL_RATES
 }
-"""Short runs by whose validation metrics batch size and rate of each kind are chosen."""
+"""Runs on a part of the materials by whose validation metrics batch size and rate of each kind are chosen."""
 
 
 def trials_of(kind: str) -> list[str]:

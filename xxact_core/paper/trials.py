@@ -1,4 +1,4 @@
-"""Batch size and learning rate of each kind of model, chosen once by short runs on the validation split."""
+"""Batch size and learning rate of each kind of model, chosen once by trials on the validation split."""
 
 from __future__ import annotations
 
