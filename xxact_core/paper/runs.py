@@ -10,13 +10,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from xxact_core.checkpoint import DESCRIPTION
+from xxact_core.checkpoint import DESCRIPTION, describe_checkpoint
 from xxact_core.dataset.splits import with_split
 from xxact_core.dataset.store import write_csv, write_json
 from xxact_core.dataset.table import StickTable, read_dataset
 from xxact_core.errors import InputError, RecipeError
 from xxact_core.evaluation.provenance import provenance
 from xxact_core.evaluation.report import evaluate_checkpoint
+from xxact_core.model.config import ModelConfig
 from xxact_core.paper.experiments import EXPERIMENTS, GAP, TRIALS, Experiment, kind_of, with_prerequisites
 from xxact_core.paper.trials import Choices, read_choices
 from xxact_core.quantities import FORMATION_ENERGY
@@ -244,6 +245,7 @@ def finish_experiment(
     trained, supervised = (model / DESCRIPTION).is_file(), test and "targets" in recipe.objectives
     if trained:
         check_same_run(describe_run(recipe, table), run)
+        _check_same_model(recipe, run)
         if (run / ORIGIN).is_file() and (predictions.is_file() or not supervised):
             return "kept"
     elif train(recipe, dataset, run, progress=progress) != model:
@@ -272,6 +274,20 @@ def read_origin(run: Path) -> dict[str, Any] | None:
     recipe = rename_recipe(json.loads((run / "recipe.json").read_text(encoding="utf-8"))["recipe"], owner=str(run))
     chosen = {name: recipe[name] for name in ("epochs", "batch_size", "lr_peak")}
     return {**json.loads(path.read_text(encoding="utf-8")), **chosen}
+
+
+def _check_same_model(recipe: Recipe, run: Path) -> None:
+    """Check that the model of a finished run is the recipe's; a preset of the same name was another one before.
+
+    Raises:
+        RecipeError: it is not.
+    """
+    wanted = recipe.model_config()
+    found = ModelConfig.from_dict(describe_checkpoint(run / "model")["model"])
+    changed = [name for name, value in vars(wanted).items() if name != "forest" and getattr(found, name) != value]
+    if changed:
+        msg = f"{run} has another model, which differs in {changed}; choose another folder"
+        raise RecipeError(msg, code="E_RECIPE")
 
 
 def write_materials(dataset: Path, folder: Path, *, dft: Path | None = None) -> None:

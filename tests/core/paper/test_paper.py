@@ -140,6 +140,15 @@ def test_finished_runs_are_kept_and_another_recipe_is_refused(runs: Path, small_
         list(run_experiments(NAMES, small_dataset, runs, size="tiny", seeds=1, settings={**SETTINGS, "epochs": 2}))
 
 
+def test_a_finished_run_whose_preset_was_another_one_is_refused(
+    runs: Path, small_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = PRESETS["tiny"]
+    monkeypatch.setitem(PRESETS, "tiny", replace(tiny, fusion=replace(tiny.fusion, dropout=0.3)))
+    with pytest.raises(RecipeError, match=r"differs in \['fusion'\]"):
+        list(run_experiments(NAMES, small_dataset, runs, size="tiny", seeds=1, settings=SETTINGS))
+
+
 def test_a_run_that_lost_its_origin_gets_one_again(runs: Path, small_dataset: Path, tmp_path: Path) -> None:
     place = tmp_path / "pretrain-mxm-seed0"
     shutil.copytree(runs / "pretrain-mxm-seed0", place)
