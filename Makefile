@@ -44,12 +44,13 @@ docs: env
 notebooks: env
 	OMP_NUM_THREADS=1 $(BIN)/python docs/execute_notebooks.py
 
-# The tests of a file run in one process, since they share what is slow to set up. Browser tests run last and one at a
-# time, since beside other tests they time out. Exit code 5 means that pytest selected no test.
+# The tests of a file run in one process, since they share what is slow to set up. Browser tests run last, since beside
+# other tests they time out. Exit code 5 means that pytest selected no test.
 pytest: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not browser and not long" --numprocesses $(WORKERS) --dist loadfile $(PYTEST_ARGS) \
 	  || test $$? -eq 5
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser $(PYTEST_ARGS) || test $$? -eq 5
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser --numprocesses $(WORKERS) --dist loadfile $(PYTEST_ARGS) \
+	  || test $$? -eq 5
 
 # Tests that take minutes: the app under load, trainings killed and in several processes, further notebooks, and that
 # each guard against harmful files is needed by a test.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,19 @@ def test_the_examples_are_one_click_away_in_both_stages(visit: Visit) -> None:
     visit.page.get_by_role("button", name="Remove selected").wait_for()
 
 
+def select_most(visit: Visit, name: str) -> None:
+    """Draw a lasso on the map, again where the plot was still being drawn, until a material is in the table."""
+    from playwright.sync_api import TimeoutError as TooLate
+
+    row = visit.page.get_by_role("gridcell", name=name).first
+    for _ in range(3):
+        visit.drag((0.15, 0.1), (0.8, 0.1), (0.8, 0.8), (0.15, 0.8), (0.15, 0.15))
+        with contextlib.suppress(TooLate):
+            row.wait_for(timeout=20_000)
+            return
+    row.wait_for()
+
+
 def test_markup_in_names_is_shown_and_never_run(visit: Visit, examples: Path) -> None:
     scan = (examples / "lanthanum_hexaboride.cif").read_bytes()
     visit.open("Patterns")
@@ -181,8 +195,7 @@ def test_markup_in_names_is_shown_and_never_run(visit: Visit, examples: Path) ->
     visit.choose("Model", f"Run run {SHOWN_ATTACK}")
     visit.choose("Materials", f"File {SHOWN_ATTACK}.h5")
     visit.shows("210 materials, fused embedding")
-    visit.drag((0.15, 0.1), (0.8, 0.1), (0.8, 0.8), (0.15, 0.8), (0.15, 0.15))
-    visit.page.get_by_role("gridcell", name=SHOWN_ATTACK).first.wait_for()
+    select_most(visit, SHOWN_ATTACK)
     assert visit.page.evaluate("window.ran") is None
 
 
@@ -250,9 +263,8 @@ def test_a_lasso_on_the_map_selects_materials(visit: Visit) -> None:
     visit.choose("Model", "Run one")
     visit.choose("Materials", "File test.h5")
     visit.shows("210 materials, fused embedding")
-    visit.drag((0.15, 0.1), (0.8, 0.1), (0.8, 0.8), (0.15, 0.8), (0.15, 0.15))
+    select_most(visit, "NaCl")
     visit.shows("materials selected")
-    visit.page.get_by_role("gridcell", name="NaCl").first.wait_for()
 
 
 def test_a_training_is_started_watched_found_again_after_a_reload_and_stopped(visit: Visit) -> None:
