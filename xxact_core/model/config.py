@@ -240,7 +240,7 @@ PRESETS: dict[str, ModelConfig] = {
     # The same architecture with about a thirtieth of the parameters, for a small GPU or a slow CPU.
     "small": _SMALL,
     # The same with about a hundredth, for hundreds of epochs in a day on two CPU cores; without dropout, because so
-    # small a model fits 100,000 materials too little rather than too much: docs/results/paper_dropout.md.
+    # small a model fits 100,000 materials too little rather than too much.
     "narrow": ModelConfig(
         pattern=BlockSizes(width=128, depth=2, heads=4, feedforward=256, dropout=0.0),
         composition=BlockSizes(width=128, depth=2, heads=4, feedforward=512, dropout=0.0),
