@@ -71,7 +71,7 @@ def _parts_to_lines(parts: Sequence[ErrorParts]) -> list[str]:
 
 
 def _text(value: float) -> str:
-    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"  # noqa: PLR2004 - digits
+    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"  # noqa: PLR2004 - three digits or more
 
 
 def _settings_of_kinds(folder: Path) -> list[str]:

@@ -180,7 +180,7 @@ KINDS = {
     "fcn": Kind("fcn", trial_length=1 / 4),
 }
 """The kinds. Trials have all epochs, because a rate that is best in a short run is too high for a long one, except
-those of models with convolutions, which take three times as long. Ours."""
+those of models with convolutions, which are slower. Ours."""
 
 
 def kind_of(name: str) -> str | None:

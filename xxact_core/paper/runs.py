@@ -55,7 +55,7 @@ SIZES: dict[str, dict[str, Any]] = {
 """Model presets, and the settings that differ from the paper's to train one of that size on a CPU.
 
 Names may begin with a pattern, as in `run_experiments`. In `narrow`, where hours count, pretraining is as long as a
-supervised run, and FCNs, three times slower than the others, have 8, 12 and 16 epochs for the 50, 100 and 200 of the
+supervised run, and FCNs, slower than the others, have 8, 12 and 16 epochs for the 50, 100 and 200 of the
 paper.
 """
 

@@ -79,7 +79,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(name="pretrain-contrastive", objectives=("contrastive",), epochs=100),
         Recipe(name="pretrain-mxm", objectives=("mxm",), epochs=100),
         # The squared error of I/100 of an empty window is about 0.005, the contrastive loss begins at ln(batch size):
-        # the weight brings both to the same size. The paper adds them, without stating the scale of the intensities.
+        # the weight brings both to the same size. The paper adds them unweighted, for patterns whose maximum is 100.
         Recipe(name="pretrain", objectives=("contrastive", "mxm"), mxm_weight=500.0, epochs=100),
         # From a run of another recipe, --set start_from=RUN/model: train all weights, or a new head only.
         Recipe(name="fine-tune", start_from=FROM_A_MODEL),
