@@ -98,7 +98,8 @@ def test_a_training_outlives_its_server_is_stopped_resumed_and_used(store: Train
     assert any((store.workspace.runs / "mine" / "checkpoints").glob("step-*"))
     store.resume(row.key)
     until(lambda: store.curves("mine").step > stopped)
-    assert store.curves("mine").curve("loss")[0] == sorted(set(store.curves("mine").curve("loss")[0]))
+    steps = store.curves("mine").curve("loss")[0]  # read once: the training goes on
+    assert steps == sorted(set(steps))
     store.stop(row.key)
     until(lambda: store.rows()[0].state == "cancelled")
     store.remove(row.key)
