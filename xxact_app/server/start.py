@@ -17,6 +17,7 @@ import panel as pn
 from xxact_app.api.tokens import Tokens, given_tokens
 from xxact_app.server.addresses import check_address
 from xxact_app.server.garbage_collection import Collector, collect_when_idle
+from xxact_app.server.message_order import keep_message_order
 from xxact_core.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ def show_page() -> None:
         text += "See the server log for details."
         pn.pane.Alert(text, alert_type="danger").servable(title="XxaCT")
         return
+    keep_message_order()
     shell.serve()
     _collector()  # begins with the first page
     pn.state.onload(_count_session)
