@@ -266,16 +266,18 @@ def _speed(folder: Path) -> Claim:
     found: dict[str, dict[int, dict[str, Any]]] = {name: {seed: {} for seed in of} for name, of in runs.items()}
     add_steps_to_thresholds(found, runs)
     numbers, ends = [], []
+    seeds = [seed for seed in found[both] if seed in found[FUSED]]
     for metric, label in ((MAE, "formation energy"), (ACCURACY, "crystal system")):
         ratios = [
             found[both][seed][steps_to(metric)].value / found[FUSED][seed][steps_to(metric)].value
-            for seed in found[both]
-            if seed in found[FUSED] and all(steps_to(metric) in found[name][seed] for name in (both, FUSED))
+            for seed in seeds
+            if all(steps_to(metric) in found[name][seed] for name in (both, FUSED))
         ]
         if ratios:
             estimate = _over_seeds(ratios)
             numbers.append(Number(f"steps with pretraining / without, {label}", *estimate, seeds=len(ratios)))
-            ends.append(estimate[1:] if len(ratios) > 1 else (-np.inf, np.inf))
+            known = 1 < len(ratios) == len(seeds)  # every seed reached the threshold
+            ends.append(estimate[1:] if known else (-np.inf, np.inf))
     verdict = UNKNOWN
     if numbers and all(high < 1 for _, high in ends):
         verdict = HOLDS

@@ -172,6 +172,15 @@ def test_steps_to_the_threshold_need_several_seeds(folder: Path, pretrained: int
     assert len(found.numbers) == 2
 
 
+def test_no_speed_up_where_one_seed_never_reaches_the_threshold(folder: Path) -> None:
+    flat = dict.fromkeys(range(5, 45, 5), 500.0) | {25: 400.0} | dict.fromkeys(range(45, 101, 5), 300.0)
+    for seed in range(3):
+        early = {step: 500.0 if step < 20 + seed or seed == 2 else 100.0 for step in range(1, 101)}
+        write_run(folder, "xxact-multi-target", seed, curve=dict(sorted(flat.items())))
+        write_run(folder, "xxact-contrastive-mxm", seed, curve=early)
+    assert claim(folder_to_claims(folder), "fewer steps").verdict == UNKNOWN
+
+
 def test_scaling_compares_exponents_with_their_errors(folder: Path) -> None:
     for model, exponent in (("crabnet", -0.05), ("xxact", -0.35)):
         for part in ("", "-2th", "-4th", "-8th", "-16th"):
