@@ -30,6 +30,9 @@ _RESOLUTION = 200
 _WIDTH = 17.5 / 2.54
 """Width of a page with two columns [inch]."""
 
+_NARROW = 5
+"""Highest ratio of the ends of a logarithmic axis that is labelled like a linear one. Ours."""
+
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with Matplotlib
     "font.size": 7.5,
@@ -64,7 +67,7 @@ def _print_embeddings(data: FigureData, drawing: Figure) -> None:
     panels = [panel for panel in EMBEDDINGS if panel in data.about["silhouette"]]
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
-    drawing.set_size_inches(_WIDTH, 2.35 * lines + 0.4)
+    drawing.set_size_inches(_WIDTH, 2.45 * lines + 0.4)
     parts = drawing.subplots(lines, columns, squeeze=False)
     for axes in parts.flat[len(panels) :]:
         axes.set_visible(False)
@@ -75,7 +78,7 @@ def _print_embeddings(data: FigureData, drawing: Figure) -> None:
             x, y = np.transpose(points) if points else ([], [])
             axes.plot(x, y, ".", color=colour, markersize=3, alpha=0.7, markeredgewidth=0, label=system)
         shares = data.about["variance"][panel]
-        axes.set_title(f"{panel} (silhouette {data.about['silhouette'][panel]:.2f})")
+        axes.set_title(f"{panel}\nsilhouette {data.about['silhouette'][panel]:.2f}".replace("-0.", "−0."))
         axes.set_xlabel(f"component 1 ({shares[0]:.0%} of the variance)")
         axes.set_ylabel(f"component 2 ({shares[1]:.0%})")
         axes.tick_params(labelbottom=False, labelleft=False, length=0)
@@ -151,10 +154,16 @@ def _print_elements(data: FigureData, drawing: Figure) -> None:
 
 
 def _plain_numbers(axis: Axis) -> None:
-    """Label 1, 2, 3, 5 and 7 times each power of ten of a logarithmic axis, as plain numbers."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: PLC0415 - slow to import
+    """Label a logarithmic axis with plain numbers.
 
-    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    They are 1, 2, 3, 5 and 7 times each power of ten, or equally far apart where the ends differ by less than a factor
+    of `_NARROW`.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter  # noqa: PLC0415 - slow to import
+
+    low, high = axis.get_data_interval()
+    wide = high > _NARROW * low
+    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)) if wide else MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 
