@@ -47,6 +47,24 @@ def test_one_pattern_keeps_its_counts_and_several_share_a_scale() -> None:
     assert max(both.lines[0].data_source.data["intensity"]) > 1000
 
 
+def test_curves_are_sent_in_single_precision_where_it_holds_them() -> None:
+    columns = drawn([curve("a", 5e3)]).lines[0].data_source.data
+    assert {name: values.dtype for name, values in columns.items()} == dict.fromkeys(columns, np.float32)
+    np.testing.assert_allclose(columns["two_theta"], X, atol=1e-5)
+    huge = drawn([curve("a", 1e300)]).lines[0].data_source.data
+    assert max(huge["intensity"]) == pytest.approx(1e300, rel=0.1)
+
+
+def test_unchanged_columns_are_not_sent_again() -> None:
+    target = drawn([curve("a")])
+    before = dict(target.lines[0].data_source.data)
+    draw_patterns(
+        target, [curve("a", 90)], scale="linear", offset=0.0, x_label="", unit="", window_edges=None, keep_range=False
+    )
+    after = target.lines[0].data_source.data
+    assert [name for name in before if after[name] is not before[name]] == ["y", "intensity"]
+
+
 def test_stacked_patterns_stand_on_one_another() -> None:
     target = drawn([curve("a"), curve("b"), curve("c")], offset=1.0)
     lows = {line.name: min(line.data_source.data["y"]) for line in target.lines}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from app_fixtures import loaded
 from test_conclusion import SINGLE
 
@@ -24,9 +25,9 @@ def test_what_was_measured_outside_the_range_of_the_fit_is_drawn_too() -> None:
     curves = FittedCurves(fitted, pattern.intensity[200:-300], level, level[None])
     plot.show(key, replace(SINGLE, curves=curves), None)
     drawn = plot.figure.pattern.lines[0].data_source.data["x"]
-    assert (drawn[0], drawn[-1]) == (pattern.two_theta[0], pattern.two_theta[-1])
+    assert (drawn[0], drawn[-1]) == pytest.approx((pattern.two_theta[0], pattern.two_theta[-1]))
     calculated = plot.figure.pattern.calculated[0].data_source.data
     inside = calculated["x"][np.isfinite(calculated["y"])]
-    assert (inside[0], inside[-1]) == (fitted[0], fitted[-1])
+    assert (inside[0], inside[-1]) == pytest.approx((fitted[0], fitted[-1]))
     assert plot.figure.legend.visible is True
     assert [item.visible for item in plot.figure.legend.items] == [True, True, session.show_background]
